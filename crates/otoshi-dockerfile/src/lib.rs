@@ -1,0 +1,1 @@
+//! Dockerfile and .dockerignore as typed instructions, with ARG scopes, expansion and the stage graph.

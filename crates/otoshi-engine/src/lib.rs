@@ -1,0 +1,1 @@
+//! The engine that builds Dockerfiles and runs commands in images.

@@ -1,0 +1,1 @@
+//! References, digests, manifests, configs, layers and the OCI image layout store.

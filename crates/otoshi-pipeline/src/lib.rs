@@ -1,0 +1,1 @@
+//! The plan, the phase keys and records, and the four phases.

@@ -1,0 +1,1 @@
+//! otoshi.toml, otoshi.lock, Procfile, versions and roles.

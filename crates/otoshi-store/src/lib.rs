@@ -1,0 +1,1 @@
+//! Otoshi's home directory: the image layout, snapshots, records, locks and garbage collection.

@@ -1,0 +1,2 @@
+//! The otoshi command line.
+fn main() {}
