@@ -1,1 +1,28 @@
 //! References, digests, manifests, configs, layers and the OCI image layout store.
+//!
+//! ```text
+//! reference, digest, platform     names, parsed once at the edge
+//! config, image                   what an image is: config, manifest, layers
+//! layout                          where it lies: an OCI image layout, safe under many processes
+//! layer                           tree → tar blob → tree, reproducible one way and safe the other
+//! transfer                        import and export: OCI directory and archive, docker-archive, a Docker daemon
+//! ```
+//!
+//! Nothing here uses the network, and nothing prints.
+
+pub mod config;
+mod digest;
+mod image;
+pub mod json;
+pub mod layout;
+mod platform;
+mod reference;
+
+pub use oci_spec::image::{Descriptor, ImageIndex, ImageManifest, MediaType};
+
+pub use crate::config::{ImageConfig, RunConfig};
+pub use crate::digest::{Algorithm, DiffId, Digest, DigestError, Hasher};
+pub use crate::image::{Image, ImageError, ImageLayer, find_manifest, write_artifact, write_image};
+pub use crate::layout::{BlobWriter, Layout, LayoutError};
+pub use crate::platform::{Platform, PlatformError};
+pub use crate::reference::{Reference, ReferenceError};

@@ -1,0 +1,307 @@
+//! Images: a manifest, its config and its layers, as values read from and written to a layout.
+//!
+//! An [`Image`] never changes; a new image is written with [`write_image`] from a config and the descriptors of layers that
+//! are already in the layout.
+//!
+//! Spec: <https://github.com/opencontainers/image-spec/blob/v1.1.0/manifest.md>
+
+use std::collections::{BTreeMap, HashMap};
+
+use oci_spec::image::{Descriptor, ImageIndex, ImageManifest, ImageManifestBuilder, MediaType};
+
+use crate::config::ImageConfig;
+use crate::digest::{DiffId, Digest, DigestError};
+use crate::json;
+use crate::layout::{Layout, LayoutError, parse_json};
+use crate::platform::Platform;
+
+const DOCKER_MANIFEST_LIST: &str = "application/vnd.docker.distribution.manifest.list.v2+json";
+const DOCKER_MANIFEST: &str = "application/vnd.docker.distribution.manifest.v2+json";
+const DOCKER_CONFIG: &str = "application/vnd.docker.container.image.v1+json";
+const DOCKER_LAYER: &str = "application/vnd.docker.image.rootfs.diff.tar";
+const DOCKER_LAYER_GZIP: &str = "application/vnd.docker.image.rootfs.diff.tar.gzip";
+const DOCKER_LAYER_ZSTD: &str = "application/vnd.docker.image.rootfs.diff.tar.zstd";
+const DOCKER_LAYER_FOREIGN: &str = "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip";
+
+/// How deep indexes may name indexes.
+const MAX_DEPTH: usize = 4;
+
+/// Says why an image could not be read or written.
+#[derive(Debug, thiserror::Error)]
+pub enum ImageError {
+    /// The layout failed.
+    #[error(transparent)]
+    Layout(#[from] LayoutError),
+    /// A descriptor has a digest that cannot be verified.
+    #[error("image {image} names content that cannot be verified")]
+    Digest {
+        /// The image.
+        image: Digest,
+        /// Why.
+        source: DigestError,
+    },
+    /// The index has no image for the platform.
+    #[error("image {index} has no variant for {platform}; it has {}", join(available))]
+    NoPlatform {
+        /// The index.
+        index: Digest,
+        /// The platform asked for.
+        platform: Platform,
+        /// The platforms it has.
+        available: Vec<Platform>,
+    },
+    /// The document is neither an image manifest nor an index of them.
+    #[error("{digest} is not an image: {reason}")]
+    NotAnImage {
+        /// The document.
+        digest: Digest,
+        /// What it is instead.
+        reason: String,
+    },
+    /// The manifest and its config disagree about the layers.
+    #[error("image {image} has {layers} layers, but its config lists {diff_ids} diff ids")]
+    LayerCount {
+        /// The image.
+        image: Digest,
+        /// Layers in the manifest.
+        layers: usize,
+        /// Diff ids in the config.
+        diff_ids: usize,
+    },
+    /// A document could not be written as JSON.
+    #[error("cannot write the {what} as JSON")]
+    Write {
+        /// The document.
+        what: &'static str,
+        /// Why.
+        source: serde_json::Error,
+    },
+}
+
+impl ImageError {
+    /// Returns what to try, where that is known.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Layout(error) => error.hint(),
+            _ => None,
+        }
+    }
+}
+
+fn join(platforms: &[Platform]) -> String {
+    if platforms.is_empty() {
+        return "none that is named".to_owned();
+    }
+    platforms.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}
+
+/// Holds an image's manifest and config, as they were when it was loaded.
+#[derive(Debug, Clone)]
+pub struct Image {
+    /// The digest of the manifest.
+    pub digest: Digest,
+    /// The manifest.
+    pub manifest: ImageManifest,
+    /// The config.
+    pub config: ImageConfig,
+    /// The config's bytes, as they lie in the layout.
+    pub config_bytes: Vec<u8>,
+    layers: Vec<ImageLayer>,
+}
+
+/// Names a layer in both its forms.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ImageLayer {
+    /// Describes the blob, as it is stored and pushed.
+    pub descriptor: Descriptor,
+    /// The digest of the blob.
+    pub digest: Digest,
+    /// The digest of the uncompressed tar.
+    pub diff_id: DiffId,
+}
+
+impl Image {
+    /// Loads an image; of an index, the image for `platform`.
+    pub fn load(layout: &Layout, digest: &Digest, platform: &Platform) -> Result<Self, ImageError> {
+        let digest = find_manifest(layout, digest, platform)?;
+        let manifest: ImageManifest = layout.read_json(&digest)?;
+        let kind = manifest.config().media_type().to_string();
+        if manifest.config().media_type() != &MediaType::ImageConfig && kind != DOCKER_CONFIG {
+            let reason = format!("its config has the type {kind:?}");
+            return Err(ImageError::NotAnImage { digest, reason });
+        }
+        let verifiable = |descriptor: &Descriptor| {
+            Digest::of(descriptor).map_err(|source| ImageError::Digest { image: digest.clone(), source })
+        };
+        let config_digest = verifiable(manifest.config())?;
+        let config_bytes = layout.read(&config_digest)?;
+        let config: ImageConfig = parse_json(&config_bytes, || format!("config {config_digest}"))?;
+
+        let diff_ids = &config.rootfs.diff_ids;
+        if manifest.layers().len() != diff_ids.len() {
+            return Err(ImageError::LayerCount {
+                layers: manifest.layers().len(),
+                diff_ids: diff_ids.len(),
+                image: digest,
+            });
+        }
+        let mut layers = Vec::with_capacity(diff_ids.len());
+        for (descriptor, diff_id) in manifest.layers().iter().zip(diff_ids) {
+            layers.push(ImageLayer {
+                descriptor: descriptor.clone(),
+                digest: verifiable(descriptor)?,
+                diff_id: diff_id.clone(),
+            });
+        }
+        Ok(Self { digest, manifest, config, config_bytes, layers })
+    }
+
+    /// Returns the layers, the lowest first.
+    pub fn layers(&self) -> &[ImageLayer] {
+        &self.layers
+    }
+
+    /// Returns the digest of the config, which Docker calls the image's id.
+    pub fn id(&self) -> Digest {
+        Digest::sha256_of(&self.config_bytes)
+    }
+
+    /// Returns the platform.
+    pub fn platform(&self) -> Platform {
+        self.config.platform()
+    }
+
+    /// Returns the annotations of the manifest, sorted.
+    pub fn annotations(&self) -> BTreeMap<String, String> {
+        self.manifest.annotations().clone().unwrap_or_default().into_iter().collect()
+    }
+}
+
+/// Says whether a media type is that of an index (or Docker's manifest list).
+pub(crate) fn is_index(media_type: &MediaType) -> bool {
+    matches!(media_type, MediaType::ImageIndex) || media_type.as_ref() == DOCKER_MANIFEST_LIST
+}
+
+/// Says whether a media type is that of an image manifest, OCI's or Docker's.
+pub(crate) fn is_manifest(media_type: &MediaType) -> bool {
+    matches!(media_type, MediaType::ImageManifest) || media_type.as_ref() == DOCKER_MANIFEST
+}
+
+/// Finds the manifest for a platform, going through indexes. A manifest is taken whatever its platform.
+pub fn find_manifest(layout: &Layout, digest: &Digest, platform: &Platform) -> Result<Digest, ImageError> {
+    let mut digest = digest.clone();
+    for _ in 0..MAX_DEPTH {
+        let descriptor = layout.describe(&digest)?;
+        if is_manifest(descriptor.media_type()) {
+            return Ok(digest);
+        }
+        if !is_index(descriptor.media_type()) {
+            let reason = format!("its type is {:?}", descriptor.media_type().to_string());
+            return Err(ImageError::NotAnImage { digest, reason });
+        }
+        let index: ImageIndex = layout.read_json(&digest)?;
+        let chosen = choose(index.manifests(), platform).ok_or_else(|| ImageError::NoPlatform {
+            index: digest.clone(),
+            platform: platform.clone(),
+            available: index
+                .manifests()
+                .iter()
+                .filter_map(Platform::of)
+                .filter(|p| p.os != "unknown")
+                .collect(),
+        })?;
+        digest = Digest::of(chosen).map_err(|source| ImageError::Digest { image: digest, source })?;
+    }
+    Err(ImageError::NotAnImage { digest, reason: format!("indexes nest deeper than {MAX_DEPTH}") })
+}
+
+/// Chooses the entry nearest to a platform; an entry that names none is taken if nothing else fits.
+fn choose<'a>(entries: &'a [Descriptor], platform: &Platform) -> Option<&'a Descriptor> {
+    let images = || entries.iter().filter(|e| is_manifest(e.media_type()) || is_index(e.media_type()));
+    images()
+        .filter_map(|entry| Some((platform.rank(&Platform::of(entry)?)?, entry)))
+        .min_by_key(|(rank, _)| *rank)
+        .map(|(_, entry)| entry)
+        .or_else(|| images().find(|entry| entry.platform().is_none()))
+}
+
+/// Writes an image's config and manifest and returns the manifest's descriptor, which names its platform.
+///
+/// The layers' blobs must be in the layout or be on their way to it. The same arguments give the same bytes.
+pub fn write_image(
+    layout: &Layout,
+    config: &ImageConfig,
+    layers: &[Descriptor],
+    annotations: &BTreeMap<String, String>,
+) -> Result<Descriptor, ImageError> {
+    let bytes = config.to_vec().map_err(|source| ImageError::Write { what: "image config", source })?;
+    let config_descriptor = layout.put(MediaType::ImageConfig, &bytes)?;
+    let layers = layers.iter().map(to_oci_layer).collect();
+    let manifest = manifest(config_descriptor, layers, annotations, None, None);
+    let mut descriptor = put_manifest(layout, &manifest)?;
+    descriptor.set_platform(Some(config.platform().to_oci()));
+    Ok(descriptor)
+}
+
+/// Writes an artifact: a manifest of a given type over blobs, with an empty config, attached to `subject` if there is one.
+///
+/// Spec: <https://github.com/opencontainers/image-spec/blob/v1.1.0/manifest.md#guidelines-for-artifact-usage>
+pub fn write_artifact(
+    layout: &Layout,
+    artifact_type: &str,
+    blobs: &[Descriptor],
+    annotations: &BTreeMap<String, String>,
+    subject: Option<&Descriptor>,
+) -> Result<Descriptor, ImageError> {
+    let empty = layout.put(MediaType::EmptyJSON, b"{}")?;
+    // A manifest has at least one layer; an artifact without blobs lists the empty one.
+    let blobs = if blobs.is_empty() { vec![empty.clone()] } else { blobs.to_vec() };
+    let subject = subject.map(|s| Descriptor::new(s.media_type().clone(), s.size(), s.digest().clone()));
+    let artifact_type = MediaType::from(artifact_type);
+    let manifest = manifest(empty, blobs, annotations, Some(artifact_type.clone()), subject);
+    let mut descriptor = put_manifest(layout, &manifest)?;
+    descriptor.set_artifact_type(Some(artifact_type));
+    Ok(descriptor)
+}
+
+fn manifest(
+    config: Descriptor,
+    layers: Vec<Descriptor>,
+    annotations: &BTreeMap<String, String>,
+    artifact_type: Option<MediaType>,
+    subject: Option<Descriptor>,
+) -> ImageManifest {
+    let mut manifest = ImageManifestBuilder::default()
+        .schema_version(2u32)
+        .media_type(MediaType::ImageManifest)
+        .config(config)
+        .layers(layers)
+        .build()
+        .unwrap_or_else(|_| unreachable!("all required fields are set"));
+    if !annotations.is_empty() {
+        let annotations: HashMap<_, _> = annotations.clone().into_iter().collect();
+        manifest.set_annotations(Some(annotations));
+    }
+    manifest.set_artifact_type(artifact_type).set_subject(subject);
+    manifest
+}
+
+fn put_manifest(layout: &Layout, manifest: &ImageManifest) -> Result<Descriptor, ImageError> {
+    let bytes =
+        json::canonical(manifest).map_err(|source| ImageError::Write { what: "image manifest", source })?;
+    Ok(layout.put(MediaType::ImageManifest, &bytes)?)
+}
+
+/// Gives a layer its OCI media type: an OCI manifest must not list Docker's.
+fn to_oci_layer(layer: &Descriptor) -> Descriptor {
+    let mut layer = layer.clone();
+    let media_type = match layer.media_type().as_ref() {
+        DOCKER_LAYER => MediaType::ImageLayer,
+        DOCKER_LAYER_GZIP => MediaType::ImageLayerGzip,
+        DOCKER_LAYER_ZSTD => MediaType::ImageLayerZstd,
+        DOCKER_LAYER_FOREIGN => MediaType::ImageLayerNonDistributableGzip,
+        _ => return layer,
+    };
+    layer.set_media_type(media_type);
+    layer
+}

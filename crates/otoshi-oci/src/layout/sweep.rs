@@ -1,0 +1,177 @@
+//! Removing what nothing needs: temporary files whose writer is gone, manifests that lost their name, unreachable blobs.
+
+use std::collections::{HashMap, HashSet};
+use std::fs::{self, File};
+use std::io;
+use std::path::Path;
+use std::time::{Duration, SystemTime};
+
+use rustix::fs::{FlockOperation, flock};
+use serde_json::Value;
+
+use super::{INGEST, Layout, LayoutError, MAX_JSON, index::name_of, io_error};
+use crate::digest::Digest;
+
+/// Says what a sweep removed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Swept {
+    /// Entries without a name taken out of `index.json`.
+    pub untagged: usize,
+    /// Blobs removed.
+    pub blobs: usize,
+    /// Left-over temporary files removed.
+    pub temporary: usize,
+    /// Bytes freed.
+    pub bytes: u64,
+}
+
+impl Layout {
+    /// Returns the given blobs and everything that they name, directly or not: manifests of indexes, configs, layers.
+    ///
+    /// Blobs that are not there are named all the same.
+    pub fn reachable(&self, roots: impl IntoIterator<Item = Digest>) -> HashSet<Digest> {
+        let mut seen = HashSet::new();
+        let mut open: Vec<Digest> = roots.into_iter().collect();
+        while let Some(digest) = open.pop() {
+            if seen.contains(&digest) {
+                continue;
+            }
+            if let Some(document) = self.document(&digest) {
+                open.extend(named_by(&document));
+            }
+            seen.insert(digest);
+        }
+        seen
+    }
+
+    /// Removes what neither a named image nor `keep` needs, and returns what that was.
+    ///
+    /// `keep` holds manifests or blobs; what they name is kept as well. So are manifests whose `subject` is kept, and
+    /// everything younger than `grace`, which another process may be about to name.
+    pub fn sweep(&self, keep: &HashSet<Digest>, grace: Duration) -> Result<Swept, LayoutError> {
+        let mut swept = Swept::default();
+        let _lock = self.lock(FlockOperation::LockExclusive)?;
+        let needed = self.change_locked(|manifests| {
+            let mut roots: HashSet<Digest> = keep.clone();
+            let mut subjects: HashMap<Digest, Digest> = HashMap::new();
+            for entry in manifests.iter() {
+                let digest = Digest::of(entry)?;
+                if name_of(entry).is_some() || self.is_young(&self.blob_path(&digest), grace) {
+                    roots.insert(digest);
+                } else if let Some(subject) = self.document(&digest).as_ref().and_then(subject_of) {
+                    subjects.insert(digest, subject);
+                }
+            }
+            let mut needed = self.reachable(roots);
+            // What is attached to a kept manifest stays, and what is attached to that.
+            while let Some(attached) = subjects
+                .iter()
+                .find(|(_, subject)| needed.contains(*subject))
+                .map(|(digest, _)| digest.clone())
+            {
+                subjects.remove(&attached);
+                needed.extend(self.reachable([attached]));
+            }
+            let before = manifests.len();
+            manifests.retain(|entry| Digest::of(entry).is_ok_and(|digest| needed.contains(&digest)));
+            swept.untagged = before - manifests.len();
+            Ok(needed)
+        })?;
+
+        let blobs = self.root().join("blobs");
+        for directory in entries(&blobs)? {
+            let algorithm = directory.file_name();
+            for blob in entries(&directory.path())? {
+                let name = format!("{}:{}", algorithm.display(), blob.file_name().display());
+                // What is no blob is not ours to remove.
+                let Ok(digest) = name.parse::<Digest>() else { continue };
+                if needed.contains(&digest) || self.is_young(&blob.path(), grace) {
+                    continue;
+                }
+                let size = blob.metadata().map_or(0, |m| m.len());
+                remove(&blob.path())?;
+                swept.blobs += 1;
+                swept.bytes += size;
+            }
+        }
+        self.sweep_temporary(&mut swept)?;
+        Ok(swept)
+    }
+
+    /// Removes temporary files whose writer is gone: nobody holds their lock.
+    fn sweep_temporary(&self, swept: &mut Swept) -> Result<(), LayoutError> {
+        for entry in entries(&self.root().join(INGEST))? {
+            let path = entry.path();
+            if !entry.file_type().is_ok_and(|kind| kind.is_file()) {
+                continue;
+            }
+            let Ok(file) = File::open(&path) else { continue };
+            if flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
+                continue;
+            }
+            swept.bytes += file.metadata().map_or(0, |m| m.len());
+            swept.temporary += 1;
+            remove(&path)?;
+        }
+        Ok(())
+    }
+
+    /// Reads a blob as JSON if it can be a manifest or an index.
+    fn document(&self, digest: &Digest) -> Option<Value> {
+        use std::io::Read;
+        let mut file = self.open_blob(digest).ok()?;
+        if file.metadata().ok()?.len() > MAX_JSON {
+            return None;
+        }
+        let mut first = [0];
+        file.read_exact(&mut first).ok()?;
+        if first[0] != b'{' && !first[0].is_ascii_whitespace() {
+            return None;
+        }
+        serde_json::from_slice(&self.read(digest).ok()?).ok()
+    }
+
+    /// Says whether a file was written within the grace period, or in the future as a wrong clock sees it.
+    #[allow(clippy::unused_self, reason = "a question about this layout's files")]
+    fn is_young(&self, path: &Path, grace: Duration) -> bool {
+        let Ok(modified) = fs::symlink_metadata(path).and_then(|m| m.modified()) else { return false };
+        match SystemTime::now().duration_since(modified) {
+            Ok(age) => age < grace,
+            Err(_) => !grace.is_zero(),
+        }
+    }
+}
+
+fn named_by(document: &Value) -> Vec<Digest> {
+    let mut found = Vec::new();
+    let mut add = |value: &Value| {
+        if let Some(digest) = value.get("digest").and_then(Value::as_str).and_then(|d| d.parse().ok()) {
+            found.push(digest);
+        }
+    };
+    for field in ["manifests", "layers", "blobs"] {
+        document.get(field).and_then(Value::as_array).into_iter().flatten().for_each(&mut add);
+    }
+    document.get("config").into_iter().for_each(&mut add);
+    found
+}
+
+fn subject_of(document: &Value) -> Option<Digest> {
+    document.get("subject")?.get("digest")?.as_str()?.parse().ok()
+}
+
+fn entries(directory: &Path) -> Result<Vec<fs::DirEntry>, LayoutError> {
+    match fs::read_dir(directory) {
+        Ok(entries) => entries.collect::<io::Result<_>>().map_err(io_error("list", directory)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        Err(error) if error.kind() == io::ErrorKind::NotADirectory => Ok(Vec::new()),
+        Err(error) => Err(io_error("list", directory)(error)),
+    }
+}
+
+fn remove(path: &Path) -> Result<(), LayoutError> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(io_error("remove", path)(error)),
+        _ => Ok(()),
+    }
+}
