@@ -1,1 +1,27 @@
-//! Otoshi's home directory: the image layout, snapshots, records, locks and garbage collection.
+//! Otoshi's home directory: everything that is kept between runs, in one place that several processes share.
+//!
+//! ```text
+//! $OTOSHI_HOME/
+//! ├── format            the store's format version, one number
+//! ├── images/           an OCI image layout, valid at all times (see `otoshi_oci::layout`)
+//! ├── snapshots/ID/fs/  one unpacked layer or step result, in overlayfs form; immutable once it is here
+//! ├── records/KIND/..   small checksummed files: step results, phase records, memoized digests
+//! ├── caches/ID/        directories of `RUN --mount=type=cache`
+//! ├── work/NAME/        what a running process is making; garbage once that process is gone
+//! └── lock              shared by whoever uses the store, exclusive for the garbage collector
+//! ```
+//!
+//! Nothing is ever changed in place: a file or directory is made under a temporary name and renamed, so that a
+//! process killed at any moment leaves garbage in `work/` at most, and readers need no lock.
+
+mod error;
+mod gc;
+mod home;
+mod records;
+mod snapshots;
+
+pub use error::StoreError;
+pub use gc::{Collected, GcPolicy};
+pub use home::{Home, Usage};
+pub use records::{Kind, Records};
+pub use snapshots::{Draft, SnapshotId, Snapshots};

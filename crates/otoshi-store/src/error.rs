@@ -1,0 +1,56 @@
+//! What can go wrong with the home directory.
+
+use std::path::{Path, PathBuf};
+
+/// An error of the store: what was being done, to which path, and why it failed.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// A file system operation failed.
+    #[error("{action} {}: {source}", path.display())]
+    Io {
+        /// What was being done, as in "creating".
+        action: &'static str,
+        /// The file or directory it was done to.
+        path: PathBuf,
+        /// Why it failed.
+        source: std::io::Error,
+    },
+    /// The store was written by a later version of Otoshi.
+    #[error(
+        "the store {} has format {found}, and this otoshi reads format {supported}\nhint: use a newer otoshi, or another OTOSHI_HOME",
+        path.display()
+    )]
+    Format {
+        /// The store's directory.
+        path: PathBuf,
+        /// The format number found there.
+        found: String,
+        /// The format number that this program reads.
+        supported: u32,
+    },
+    /// No home directory is known.
+    #[error(
+        "no place for the store: neither OTOSHI_HOME, XDG_DATA_HOME nor HOME is set\nhint: set OTOSHI_HOME to a directory"
+    )]
+    NoHome,
+    /// The garbage collector found the store in use.
+    #[error("the store {} is in use by another otoshi\nhint: try again when it has finished", path.display())]
+    Busy {
+        /// The store's directory.
+        path: PathBuf,
+    },
+    /// The image layout inside the store reported an error.
+    #[error(transparent)]
+    Layout(#[from] otoshi_oci::LayoutError),
+    /// A digest in the store's index is not one.
+    #[error("reading the image index: {0}")]
+    Digest(#[from] otoshi_oci::DigestError),
+}
+
+impl StoreError {
+    /// Wraps an I/O error with what was being done and to what; for use with `map_err`.
+    pub fn io<E: Into<std::io::Error>>(action: &'static str, path: &Path) -> impl FnOnce(E) -> Self {
+        let path = path.to_path_buf();
+        move |source| Self::Io { action, path, source: source.into() }
+    }
+}

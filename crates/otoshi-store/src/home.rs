@@ -1,0 +1,158 @@
+//! Finding, opening and locking the home directory.
+
+use std::{
+    fs::{self, File},
+    path::{Path, PathBuf},
+};
+
+use otoshi_oci::layout::Layout;
+use rustix::fs::{FlockOperation, flock};
+
+use crate::{Records, Snapshots, StoreError};
+
+const FORMAT: u32 = 1;
+
+/// An opened home directory.
+///
+/// Open it once per process and share it.
+#[derive(Debug)]
+pub struct Home {
+    root: PathBuf,
+    layout: Layout,
+    records: Records,
+    snapshots: Snapshots,
+}
+
+/// A shared claim on the store: while it lives, the garbage collector waits.
+#[derive(Debug)]
+pub struct Usage {
+    _lock: File,
+}
+
+impl Home {
+    /// Returns the directory that the environment asks for: `OTOSHI_HOME`, else `otoshi` in the XDG data directory.
+    pub fn default_path() -> Result<PathBuf, StoreError> {
+        let set = |name: &str| std::env::var_os(name).filter(|v| !v.is_empty()).map(PathBuf::from);
+        if let Some(home) = set("OTOSHI_HOME") {
+            return Ok(home);
+        }
+        set("XDG_DATA_HOME")
+            .or_else(|| set("HOME").map(|home| home.join(".local/share")))
+            .map(|data| data.join("otoshi"))
+            .ok_or(StoreError::NoHome)
+    }
+
+    /// Opens the home directory at `root`, making it if it is not there.
+    ///
+    /// Fails with [`StoreError::Format`] when a later version of Otoshi wrote it.
+    pub fn open(root: &Path) -> Result<Self, StoreError> {
+        let root = if let Ok(root) = root.canonicalize() {
+            root
+        } else {
+            fs::create_dir_all(root).map_err(StoreError::io("creating the store", root))?;
+            root.canonicalize().map_err(StoreError::io("opening the store", root))?
+        };
+        let format = root.join("format");
+        match fs::read_to_string(&format) {
+            Ok(text) if text.trim() == FORMAT.to_string() => {}
+            Ok(text) => {
+                let found = text.trim().chars().take(40).collect();
+                return Err(StoreError::Format { path: root, found, supported: FORMAT });
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                for directory in ["snapshots", "records", "caches", "work"] {
+                    let path = root.join(directory);
+                    fs::create_dir_all(&path).map_err(StoreError::io("creating", &path))?;
+                }
+                crate::records::write_atomically(&format, format!("{FORMAT}\n").as_bytes())?;
+            }
+            Err(error) => return Err(StoreError::io("reading", &format)(error)),
+        }
+        Ok(Self {
+            layout: Layout::create_or_open(root.join("images"))?,
+            records: Records::new(root.join("records")),
+            snapshots: Snapshots::new(root.join("snapshots"), root.join("work")),
+            root,
+        })
+    }
+
+    /// The directory itself.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// The image layout.
+    pub fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
+    /// The records: step results, phase records, memoized digests.
+    pub fn records(&self) -> &Records {
+        &self.records
+    }
+
+    /// The snapshots: unpacked layers and step results.
+    pub fn snapshots(&self) -> &Snapshots {
+        &self.snapshots
+    }
+
+    /// The directory kept for the cache mount `id`, made if it is not there, owned by root, mode 0755.
+    pub fn cache_dir(&self, id: &str) -> Result<PathBuf, StoreError> {
+        let path = self.root.join("caches").join(otoshi_oci::Digest::sha256_of(id.as_bytes()).hex());
+        fs::create_dir_all(&path).map_err(StoreError::io("creating the cache", &path))?;
+        Ok(path)
+    }
+
+    /// Claims the store for use until the result is dropped, so that no garbage collector runs meanwhile.
+    pub fn claim(&self) -> Result<Usage, StoreError> {
+        let lock = self.lock_file()?;
+        flock(&lock, FlockOperation::LockShared)
+            .map_err(StoreError::io("locking", &self.root.join("lock")))?;
+        Ok(Usage { _lock: lock })
+    }
+
+    /// Claims the store alone, for the garbage collector; fails at once when somebody uses it.
+    pub(crate) fn claim_alone(&self) -> Result<Usage, StoreError> {
+        let lock = self.lock_file()?;
+        match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => Ok(Usage { _lock: lock }),
+            Err(rustix::io::Errno::WOULDBLOCK) => Err(StoreError::Busy { path: self.root.clone() }),
+            Err(error) => Err(StoreError::io("locking", &self.root.join("lock"))(error)),
+        }
+    }
+
+    fn lock_file(&self) -> Result<File, StoreError> {
+        let path = self.root.join("lock");
+        File::options()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(&path)
+            .map_err(StoreError::io("opening", &path))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_store_of_a_later_format_is_refused_and_left_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        Home::open(dir.path()).unwrap();
+        fs::write(dir.path().join("format"), "2\n").unwrap();
+        let error = Home::open(dir.path()).unwrap_err();
+        assert!(matches!(error, StoreError::Format { .. }), "{error}");
+        assert_eq!(fs::read_to_string(dir.path().join("format")).unwrap(), "2\n");
+    }
+
+    #[test]
+    fn the_collector_waits_for_users() {
+        let dir = tempfile::tempdir().unwrap();
+        let home = Home::open(dir.path()).unwrap();
+        let usage = home.claim().unwrap();
+        assert!(matches!(home.claim_alone(), Err(StoreError::Busy { .. })));
+        drop(usage);
+        home.claim_alone().unwrap();
+    }
+}

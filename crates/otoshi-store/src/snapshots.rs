@@ -1,0 +1,245 @@
+//! Snapshots: directories in overlayfs form, one per unpacked layer or step result.
+//!
+//! A snapshot is made as a [`Draft`] in `work/` and renamed into `snapshots/` when it is complete; from then on it is
+//! never changed, so it can be the lower directory of any number of overlay mounts.
+
+use std::{
+    fmt,
+    fs::{self, File},
+    path::{Path, PathBuf},
+    sync::atomic::{AtomicU64, Ordering},
+};
+
+use otoshi_oci::{DiffId, Digest};
+use rustix::fs::{FlockOperation, flock};
+use serde::{Deserialize, Serialize};
+
+use crate::StoreError;
+
+/// A snapshot's name: `layer-<hex>` for an unpacked layer, `step-<hex>` for what a step made.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct SnapshotId(String);
+
+impl SnapshotId {
+    /// The snapshot into which the layer with this diff id is unpacked.
+    pub fn of_layer(diff_id: &DiffId) -> Self {
+        Self(format!("layer-{}", diff_id.0.hex()))
+    }
+
+    /// The snapshot of whatever this key stands for.
+    pub fn of_key(key: &Digest) -> Self {
+        Self(format!("step-{}", key.hex()))
+    }
+
+    /// The name as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    fn is_plain(&self) -> bool {
+        self.0.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-') && !self.0.is_empty()
+    }
+}
+
+impl fmt::Display for SnapshotId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// The snapshots of one store.
+#[derive(Debug, Clone)]
+pub struct Snapshots {
+    root: PathBuf,
+    work: PathBuf,
+}
+
+impl Snapshots {
+    pub(crate) fn new(root: PathBuf, work: PathBuf) -> Self {
+        Self { root, work }
+    }
+
+    /// The directory that holds the snapshot's tree, or `None` when there is no such snapshot.
+    pub fn get(&self, id: &SnapshotId) -> Option<PathBuf> {
+        let path = self.path(id);
+        path.exists().then_some(path)
+    }
+
+    /// The directory in which the snapshot's tree is, or would be.
+    pub fn path(&self, id: &SnapshotId) -> PathBuf {
+        let name = if id.is_plain() { id.0.as_str() } else { "invalid" };
+        self.root.join(name).join("fs")
+    }
+
+    /// Starts a new snapshot.
+    pub fn draft(&self) -> Result<Draft, StoreError> {
+        static COUNTER: AtomicU64 = AtomicU64::new(0);
+        let name = format!("{}-{}", std::process::id(), COUNTER.fetch_add(1, Ordering::Relaxed));
+        let mut dir = self.work.join(&name);
+        let mut attempt = 0;
+        // A process id can have been used before: what that process left behind is not ours to reuse.
+        while let Err(error) = fs::create_dir(&dir) {
+            attempt += 1;
+            if error.kind() != std::io::ErrorKind::AlreadyExists || attempt > 10_000 {
+                return Err(StoreError::io("creating", &dir)(error));
+            }
+            dir = self.work.join(format!("{name}-{attempt}"));
+        }
+        let lock_path = dir.join("lock");
+        let lock = File::create(&lock_path).map_err(StoreError::io("creating", &lock_path))?;
+        flock(&lock, FlockOperation::NonBlockingLockExclusive)
+            .map_err(StoreError::io("locking", &lock_path))?;
+        let draft = Draft { snapshots: self.clone(), dir, _lock: lock, keep: false };
+        for path in [draft.tree(), draft.work()] {
+            fs::create_dir_all(&path).map_err(StoreError::io("creating", &path))?;
+        }
+        Ok(draft)
+    }
+
+    pub(crate) fn list(&self) -> Vec<SnapshotId> {
+        let entries = fs::read_dir(&self.root).into_iter().flatten().flatten();
+        entries.filter_map(|entry| entry.file_name().into_string().ok()).map(SnapshotId).collect()
+    }
+
+    pub(crate) fn remove(&self, id: &SnapshotId) -> Result<u64, StoreError> {
+        // Renamed first, so that a half-removed snapshot is never taken for a whole one.
+        let path = self.root.join(&id.0);
+        let doomed = self.work.join(format!("removing-{}", id.0));
+        fs::rename(&path, &doomed).map_err(StoreError::io("removing", &path))?;
+        remove_tree(&doomed)
+    }
+
+    /// Removes what processes that are gone left in `work/`; returns bytes freed.
+    pub(crate) fn sweep_work(&self) -> Result<u64, StoreError> {
+        let mut freed = 0;
+        for entry in fs::read_dir(&self.work).map_err(StoreError::io("reading", &self.work))?.flatten() {
+            let lock = File::open(entry.path().join("lock"));
+            let in_use =
+                lock.is_ok_and(|lock| flock(&lock, FlockOperation::NonBlockingLockExclusive).is_err());
+            if !in_use {
+                freed += remove_tree(&entry.path())?;
+            }
+        }
+        Ok(freed)
+    }
+}
+
+/// A snapshot in the making; what it holds is thrown away unless it is committed.
+#[derive(Debug)]
+pub struct Draft {
+    snapshots: Snapshots,
+    dir: PathBuf,
+    _lock: File,
+    keep: bool,
+}
+
+impl Draft {
+    /// The directory to fill: overlayfs upper directory, or a plain tree.
+    pub fn tree(&self) -> PathBuf {
+        self.dir.join("fs")
+    }
+
+    /// A directory on the same file system: overlayfs work directory, temporary files.
+    pub fn work(&self) -> PathBuf {
+        self.dir.join("work")
+    }
+
+    /// Makes the draft the snapshot `id`.
+    ///
+    /// When that snapshot is there already (another process was quicker), that one stays and the draft is dropped.
+    pub fn commit(mut self, id: &SnapshotId) -> Result<PathBuf, StoreError> {
+        let target = self.snapshots.root.join(id.as_str());
+        remove_tree(&self.work())?;
+        let lock = self.dir.join("lock");
+        fs::remove_file(&lock).map_err(StoreError::io("removing", &lock))?;
+        match fs::rename(&self.dir, &target) {
+            Ok(()) => self.keep = true,
+            Err(_) if target.join("fs").exists() => {}
+            Err(error) => return Err(StoreError::io("renaming a snapshot to", &target)(error)),
+        }
+        Ok(target.join("fs"))
+    }
+}
+
+impl Drop for Draft {
+    fn drop(&mut self) {
+        if !self.keep
+            && let Err(error) = remove_tree(&self.dir)
+        {
+            tracing::warn!(%error, "leaving a working directory for the garbage collector");
+        }
+    }
+}
+
+/// Removes a directory tree, also one with directories that nobody may enter; returns about how many bytes it held.
+fn remove_tree(path: &Path) -> Result<u64, StoreError> {
+    use std::os::unix::fs::{MetadataExt, PermissionsExt};
+    let meta = match fs::symlink_metadata(path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(0),
+        other => other.map_err(StoreError::io("reading", path))?,
+    };
+    if !meta.is_dir() {
+        fs::remove_file(path).map_err(StoreError::io("removing", path))?;
+        return Ok(meta.blocks() * 512);
+    }
+    if meta.permissions().mode() & 0o700 != 0o700 {
+        fs::set_permissions(path, fs::Permissions::from_mode(0o700))
+            .map_err(StoreError::io("opening up", path))?;
+    }
+    let mut freed = meta.blocks() * 512;
+    for entry in fs::read_dir(path).map_err(StoreError::io("reading", path))? {
+        freed += remove_tree(&entry.map_err(StoreError::io("reading", path))?.path())?;
+    }
+    fs::remove_dir(path).map_err(StoreError::io("removing", path))?;
+    Ok(freed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Home;
+
+    #[test]
+    fn a_draft_is_nothing_until_it_is_committed() {
+        let dir = tempfile::tempdir().unwrap();
+        let home = Home::open(dir.path()).unwrap();
+        let id = SnapshotId::of_key(&Digest::sha256_of(b"x"));
+        let draft = home.snapshots().draft().unwrap();
+        fs::write(draft.tree().join("file"), "content").unwrap();
+        let abandoned = home.snapshots().draft().unwrap();
+        let abandoned_dir = abandoned.dir.clone();
+        drop(abandoned);
+        assert!(!abandoned_dir.exists());
+        assert_eq!(home.snapshots().get(&id), None);
+        draft.commit(&id).unwrap();
+        let path = home.snapshots().get(&id).unwrap();
+        assert_eq!(fs::read_to_string(path.join("file")).unwrap(), "content");
+        assert_eq!(fs::read_dir(dir.path().join("work")).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn the_first_of_two_equal_snapshots_stays() {
+        let dir = tempfile::tempdir().unwrap();
+        let home = Home::open(dir.path()).unwrap();
+        let id = SnapshotId::of_key(&Digest::sha256_of(b"x"));
+        for content in ["first", "second"] {
+            let draft = home.snapshots().draft().unwrap();
+            fs::write(draft.tree().join("file"), content).unwrap();
+            draft.commit(&id).unwrap();
+        }
+        let path = home.snapshots().get(&id).unwrap();
+        assert_eq!(fs::read_to_string(path.join("file")).unwrap(), "first");
+    }
+
+    #[test]
+    fn a_living_process_keeps_its_drafts() {
+        let dir = tempfile::tempdir().unwrap();
+        let home = Home::open(dir.path()).unwrap();
+        let draft = home.snapshots().draft().unwrap();
+        fs::create_dir(dir.path().join("work/left-behind")).unwrap();
+        home.snapshots().sweep_work().unwrap();
+        assert!(draft.tree().exists());
+        assert!(!dir.path().join("work/left-behind").exists());
+    }
+}
