@@ -14,9 +14,11 @@ pub mod config;
 mod digest;
 mod image;
 pub mod json;
+pub mod layer;
 pub mod layout;
 mod platform;
 mod reference;
+pub mod tar;
 
 pub use oci_spec::image::{Descriptor, ImageIndex, ImageManifest, MediaType};
 

@@ -36,6 +36,11 @@ impl BlobWriter {
         self.size
     }
 
+    /// Returns the digest of what was written so far.
+    pub fn digest_so_far(&self) -> Digest {
+        self.hasher.clone().finish()
+    }
+
     /// Writes bytes; like `write_all`, with an error that names the file.
     pub fn put(&mut self, bytes: &[u8]) -> Result<(), LayoutError> {
         self.write_all(bytes).map_err(io_error("write", &self.path))

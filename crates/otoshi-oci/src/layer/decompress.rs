@@ -1,0 +1,271 @@
+//! From a blob's bytes to a tar stream: the compression is found out, and undone on a thread of its own.
+
+use std::io::{self, BufRead, BufReader, Cursor, Read};
+use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
+use std::thread;
+
+use flate2::bufread::MultiGzDecoder;
+
+use crate::digest::{DiffId, Hasher};
+
+/// How many bytes go through the channel at once.
+const CHUNK: usize = 256 << 10;
+/// How many chunks may wait in the channel.
+const WAITING: usize = 4;
+/// The largest window of a zstd frame, as a power of two: the most that zstd's own tool accepts by default.
+const ZSTD_WINDOW: u32 = 27;
+
+/// Names how a stream is compressed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Encoding {
+    /// Not at all.
+    Plain,
+    /// gzip, of one or more members.
+    Gzip,
+    /// zstd, of one or more frames.
+    Zstd,
+}
+
+/// Says that a stream is compressed in a way that layers never are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("it is compressed with {0}, which is not supported (gzip and zstd are)")]
+pub struct UnsupportedEncoding(&'static str);
+
+impl UnsupportedEncoding {
+    /// Returns the command that undoes the compression.
+    pub fn command(self) -> String {
+        format!("{} -d FILE", self.0)
+    }
+}
+
+impl Encoding {
+    /// Tells the encoding from a stream's first six bytes.
+    pub fn detect(start: &[u8]) -> Result<Self, UnsupportedEncoding> {
+        match start {
+            [0x1f, 0x8b, ..] => Ok(Self::Gzip),
+            [0x28, 0xb5, 0x2f, 0xfd, ..] | [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => Ok(Self::Zstd),
+            [0xfd, b'7', b'z', b'X', b'Z', 0, ..] => Err(UnsupportedEncoding("xz")),
+            [b'B', b'Z', b'h', b'1'..=b'9', 0x31 | 0x17, ..] => Err(UnsupportedEncoding("bzip2")),
+            _ => Ok(Self::Plain),
+        }
+    }
+}
+
+/// Finds out how a stream is compressed and returns it decompressed.
+///
+/// An unsupported compression is an error of the kind `Unsupported` that holds [`UnsupportedEncoding`].
+pub fn decoder<'a>(mut reader: impl Read + Send + 'a) -> io::Result<(Encoding, Box<dyn Read + Send + 'a>)> {
+    let mut start = Vec::with_capacity(6);
+    (&mut reader).take(6).read_to_end(&mut start)?;
+    let encoding =
+        Encoding::detect(&start).map_err(|error| io::Error::new(io::ErrorKind::Unsupported, error))?;
+    let whole = Cursor::new(start).chain(reader);
+    Ok((
+        encoding,
+        match encoding {
+            Encoding::Plain => Box::new(whole),
+            Encoding::Gzip => Box::new(MultiGzDecoder::new(BufReader::with_capacity(CHUNK, whole))),
+            Encoding::Zstd => {
+                let mut decoder = zstd::Decoder::with_buffer(BufReader::with_capacity(CHUNK, whole))?;
+                decoder.window_log_max(ZSTD_WINDOW)?;
+                Box::new(decoder)
+            }
+        },
+    ))
+}
+
+/// What went through a stream.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Streamed {
+    /// The digest of the decompressed bytes.
+    pub(crate) diff_id: DiffId,
+    /// How many they were.
+    pub(crate) size: u64,
+    /// How they were compressed.
+    pub(crate) encoding: Encoding,
+}
+
+/// Decompresses on another thread what `use_stream` reads, hashes all of it, and reads on to the end after `use_stream`.
+pub(crate) fn with_stream<T, E: From<io::Error>>(
+    reader: impl Read + Send,
+    use_stream: impl FnOnce(&mut Stream) -> Result<T, E>,
+) -> Result<(T, Streamed), E> {
+    let (encoding, mut source) = decoder(reader)?;
+    let (full, chunks) = sync_channel(WAITING);
+    let (give_back, empty) = channel();
+    thread::scope(|scope| {
+        scope.spawn(move || pump(&mut source, &full, &empty));
+        let mut stream = Stream {
+            chunks,
+            give_back,
+            chunk: Vec::new(),
+            at: 0,
+            hasher: Hasher::sha256(),
+            size: 0,
+            failed: false,
+        };
+        let value = use_stream(&mut stream)?;
+        loop {
+            let length = stream.fill_buf()?.len();
+            if length == 0 {
+                break;
+            }
+            stream.consume(length);
+        }
+        let streamed = Streamed { diff_id: DiffId(stream.hasher.finish()), size: stream.size, encoding };
+        Ok((value, streamed))
+    })
+}
+
+fn pump(source: &mut dyn Read, full: &SyncSender<io::Result<Vec<u8>>>, empty: &Receiver<Vec<u8>>) {
+    loop {
+        let mut chunk = empty.try_recv().unwrap_or_default();
+        chunk.resize(CHUNK, 0);
+        let mut length = 0;
+        let outcome = loop {
+            match source.read(&mut chunk[length..]) {
+                Ok(0) => break Ok(()),
+                Ok(count) => length += count,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => break Err(error),
+            }
+            if length == CHUNK {
+                break Ok(());
+            }
+        };
+        let more = length == CHUNK;
+        chunk.truncate(length);
+        // A receiver that is gone has failed or seen enough: either way this thread is done.
+        if length > 0 && full.send(Ok(chunk)).is_err() {
+            return;
+        }
+        match outcome {
+            Ok(()) if more => {}
+            Ok(()) => return,
+            Err(error) => {
+                let _ = full.send(Err(error));
+                return;
+            }
+        }
+    }
+}
+
+/// Reads what the other thread decompressed.
+#[derive(Debug)]
+pub(crate) struct Stream {
+    chunks: Receiver<io::Result<Vec<u8>>>,
+    give_back: Sender<Vec<u8>>,
+    chunk: Vec<u8>,
+    at: usize,
+    hasher: Hasher,
+    size: u64,
+    failed: bool,
+}
+
+impl BufRead for Stream {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        if self.at == self.chunk.len() && !self.failed {
+            let next = match self.chunks.recv() {
+                Ok(Ok(chunk)) => chunk,
+                Ok(Err(error)) => {
+                    self.failed = true;
+                    return Err(error);
+                }
+                Err(_) => Vec::new(),
+            };
+            self.hasher.update(&next);
+            self.size += next.len() as u64;
+            let used = std::mem::replace(&mut self.chunk, next);
+            self.at = 0;
+            if !used.is_empty() {
+                // Nobody wants it any more at the end of the stream.
+                let _ = self.give_back.send(used);
+            }
+        }
+        Ok(&self.chunk[self.at..])
+    }
+
+    fn consume(&mut self, count: usize) {
+        self.at = (self.at + count).min(self.chunk.len());
+    }
+}
+
+impl Read for Stream {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        let buffer = self.fill_buf()?;
+        let length = buffer.len().min(out.len());
+        out[..length].copy_from_slice(&buffer[..length]);
+        self.consume(length);
+        Ok(length)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+    use crate::digest::Digest;
+
+    fn gzip(bytes: &[u8]) -> Vec<u8> {
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        encoder.write_all(bytes).unwrap();
+        encoder.finish().unwrap()
+    }
+
+    fn read(bytes: &[u8]) -> io::Result<(Vec<u8>, Streamed)> {
+        with_stream(bytes, |stream| {
+            let mut all = Vec::new();
+            stream.read_to_end(&mut all)?;
+            Ok(all)
+        })
+    }
+
+    #[test]
+    fn every_encoding_is_found_out() {
+        let content: Vec<u8> = (0..3 * CHUNK + 7).map(|i| (i % 251) as u8).collect();
+        let zstd = zstd::bulk::compress(&content, 1).unwrap();
+        let members = [gzip(&content[..1000]), gzip(&content[1000..])].concat();
+        let skippable = [&[0x50, 0x2a, 0x4d, 0x18, 3, 0, 0, 0, 1, 2, 3], &zstd[..]].concat();
+        for (bytes, encoding) in [
+            (content.clone(), Encoding::Plain),
+            (gzip(&content), Encoding::Gzip),
+            (members, Encoding::Gzip),
+            (zstd, Encoding::Zstd),
+            (skippable, Encoding::Zstd),
+        ] {
+            let (read, streamed) = read(&bytes).unwrap();
+            assert!(read == content);
+            let diff_id = DiffId(Digest::sha256_of(&content));
+            assert_eq!(streamed, Streamed { diff_id, size: content.len() as u64, encoding });
+        }
+        assert_eq!(read(b"").unwrap().1.size, 0);
+    }
+
+    #[test]
+    fn what_was_not_read_is_hashed_all_the_same() {
+        let content = vec![7; CHUNK * 9];
+        let ((), streamed) = with_stream(&gzip(&content)[..], |_| io::Result::Ok(())).unwrap();
+        assert_eq!(streamed.diff_id.0, Digest::sha256_of(&content));
+    }
+
+    #[test]
+    fn broken_and_unknown_streams_are_errors() {
+        let content = vec![7; CHUNK * 9];
+        let mut broken = gzip(&content);
+        broken.truncate(broken.len() - 5);
+        assert_eq!(read(&broken).unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
+        let zstd = zstd::bulk::compress(&content, 1).unwrap();
+        assert!(read(&zstd[..zstd.len() - 3]).is_err());
+        let error = read(b"\xfd7zXZ\0rest").unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::Unsupported);
+        assert!(error.to_string().contains("xz"));
+    }
+
+    #[test]
+    fn an_early_end_of_reading_ends_the_thread() {
+        let content = vec![7; CHUNK * 50];
+        let outcome = with_stream(&content[..], |_| Err::<(), _>(io::Error::other("enough")));
+        assert_eq!(outcome.unwrap_err().to_string(), "enough");
+    }
+}

@@ -1,0 +1,457 @@
+//! From a layer's blob to a tree that overlayfs can use.
+//!
+//! - `/` and `./` in front of names are dropped, `..` inside a name is followed as text; a name that climbs above the root is
+//!   refused. Absolute link targets of hard links are below the root as well.
+//! - A directory on the way that is a symbolic link is followed as if the root were `/`; one that is missing is made.
+//! - Of two entries with one name the last counts; a directory that comes again keeps what is in it.
+//! - A whiteout deletes what lies below the layer, never what the layer itself brings, in whatever order they come.
+//! - Names that start with `.wh..wh.` (other than the opaque marker) are another tool's notes and are left out.
+
+use std::collections::HashMap;
+use std::io::{self, BufRead, Read};
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+use std::rc::Rc;
+
+use rustix::fs::FileType;
+use rustix::io::Errno;
+
+use super::decompress::{UnsupportedEncoding, with_stream};
+use super::root::{self, Attributes, During, Found, Outcome, Problem, Root};
+use super::{LayerError, OPAQUE, UnpackOptions, WHITEOUT, WHITEOUT_META, xattr};
+use crate::digest::DiffId;
+use crate::tar::{self, Entry, Kind, Reader, Segment, TarError, Time};
+
+/// Runs of zeros of this length become holes.
+const HOLE: usize = 64 << 10;
+
+/// Unpacks a layer into an existing directory and returns the digest of its tar, to be compared with the image's config.
+///
+/// The compression is found out. The blob's own digest is not verified: the diff id says more. If this fails, the directory
+/// holds a part of the layer, and nothing outside it was touched.
+pub fn unpack_layer(
+    reader: impl Read + Send,
+    into: &Path,
+    options: &UnpackOptions,
+) -> Result<DiffId, LayerError> {
+    let root = Root::open(into, &options.lower, options.xattr_namespace)
+        .map_err(|source| LayerError::Io { action: "open", path: into.to_owned(), source })?;
+    let unpacker = Unpacker { root, options, times: HashMap::new() };
+    match with_stream(reader, |stream| unpacker.unpack(stream).map_err(Failure::Layer)) {
+        Ok(((), streamed)) => Ok(streamed.diff_id),
+        Err(Failure::Layer(error)) => Err(error),
+        Err(Failure::Stream(error)) => Err(stream_error(&options.layer_name, error)),
+    }
+}
+
+enum Failure {
+    Layer(LayerError),
+    Stream(io::Error),
+}
+
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        Self::Stream(error)
+    }
+}
+
+/// Names the layer in an error of its stream.
+pub(super) fn stream_error(layer: &str, error: io::Error) -> LayerError {
+    let layer = layer.to_owned();
+    match error.get_ref().and_then(|inner| inner.downcast_ref::<UnsupportedEncoding>()) {
+        Some(&source) => LayerError::Encoding { layer, source },
+        None => LayerError::Archive { layer, source: TarError::Io(error) },
+    }
+}
+
+struct Unpacker<'a> {
+    root: Root,
+    options: &'a UnpackOptions,
+    /// Times of directories, set last: making an entry changes the time of its directory.
+    times: HashMap<Vec<u8>, Time>,
+}
+
+/// A name without `.`, `..` and superfluous slashes, split into directory and last part.
+struct Name {
+    path: Vec<u8>,
+    split: usize,
+}
+
+impl Name {
+    fn parse(raw: &[u8]) -> Outcome<Self> {
+        if raw.contains(&0) {
+            return Err(Problem::Refused("its name contains a NUL byte".to_owned()));
+        }
+        let mut parts: Vec<&[u8]> = Vec::new();
+        for part in raw.split(|&byte| byte == b'/') {
+            match part {
+                b"" | b"." => {}
+                b".." => {
+                    if parts.pop().is_none() {
+                        return Err(Problem::Refused("its name leads out of the root with `..`".to_owned()));
+                    }
+                }
+                part => parts.push(part),
+            }
+        }
+        let path = parts.join(&b'/');
+        let split = path.len() - parts.last().map_or(0, |last| last.len());
+        Ok(Self { path, split })
+    }
+
+    fn directory(&self) -> &[u8] {
+        self.path[..self.split].strip_suffix(b"/").unwrap_or_default()
+    }
+
+    fn last(&self) -> &[u8] {
+        &self.path[self.split..]
+    }
+}
+
+impl Unpacker<'_> {
+    fn unpack(mut self, stream: impl BufRead) -> Result<(), LayerError> {
+        let layer = &self.options.layer_name;
+        let mut reader = Reader::new(stream);
+        loop {
+            match reader.next_entry() {
+                Ok(Some(entry)) => {
+                    self.entry(&entry, &mut reader).map_err(|problem| named(problem, layer, &entry.name))?;
+                }
+                Ok(None) => break,
+                Err(source) => return Err(LayerError::Archive { layer: layer.clone(), source }),
+            }
+        }
+        self.set_times()
+    }
+
+    fn entry(&mut self, entry: &Entry, reader: &mut Reader<impl BufRead>) -> Outcome<()> {
+        let name = Name::parse(&entry.name)?;
+        if name.path.is_empty() {
+            return self.root_entry(entry);
+        }
+        if self.options.whiteouts {
+            for part in name.directory().split(|&byte| byte == b'/') {
+                if part.starts_with(WHITEOUT_META) {
+                    return Ok(());
+                }
+                if part.starts_with(WHITEOUT) {
+                    let part = tar::display(part);
+                    return Err(Problem::Refused(format!("{part:?} deletes; it cannot be a directory")));
+                }
+            }
+            if let Some(deleted) = name.last().strip_prefix(WHITEOUT) {
+                return self.whiteout(&name, deleted);
+            }
+        }
+        let parent = self.parent(&name)?;
+        let last = name.last();
+        let attributes = Attributes { mode: entry.mode, uid: entry.uid, gid: entry.gid };
+        if entry.kind != Kind::Directory {
+            self.times.remove(&name.path);
+        }
+        match entry.kind {
+            Kind::File => self.file(entry, &parent, last, attributes, reader),
+            Kind::Directory => {
+                let directory = self.directory(&parent, last)?;
+                root::set_owner_and_mode(&directory, attributes)?;
+                self.set_xattrs(entry, |name, value| xattr::set_on_file(&directory, name, value))?;
+                self.times.insert(name.path, entry.mtime);
+                Ok(())
+            }
+            Kind::HardLink => self.hard_link(entry, &parent, last),
+            Kind::Symlink => {
+                self.place(&parent, last, "make the symbolic link", || {
+                    root::make_symlink(&entry.link, &parent, last)
+                })?;
+                self.finish_at(entry, &parent, last, attributes)
+            }
+            Kind::Char { major: 0, minor: 0 } => {
+                if self.options.whiteouts {
+                    return self.whiteout(&name, last);
+                }
+                Err(Problem::Refused("a character device 0:0 means a deletion on disk".to_owned()))
+            }
+            Kind::Char { major, minor } => {
+                self.node(entry, &parent, last, attributes, (FileType::CharacterDevice, major, minor))
+            }
+            Kind::Block { major, minor } => {
+                self.node(entry, &parent, last, attributes, (FileType::BlockDevice, major, minor))
+            }
+            Kind::Fifo => self.node(entry, &parent, last, attributes, (FileType::Fifo, 0, 0)),
+        }
+    }
+
+    fn parent(&mut self, name: &Name) -> Outcome<Rc<OwnedFd>> {
+        self.root.parent(name.directory())
+    }
+
+    /// The entry `./`: the attributes of the root directory.
+    fn root_entry(&mut self, entry: &Entry) -> Outcome<()> {
+        if entry.kind != Kind::Directory {
+            return Err(Problem::Refused("it would replace the root directory".to_owned()));
+        }
+        let directory = self.root.itself()?;
+        root::set_owner_and_mode(
+            &directory,
+            Attributes { mode: entry.mode, uid: entry.uid, gid: entry.gid },
+        )?;
+        self.set_xattrs(entry, |name, value| xattr::set_on_file(&directory, name, value))?;
+        self.times.insert(Vec::new(), entry.mtime);
+        Ok(())
+    }
+
+    /// Makes an entry; if its name is taken, makes way and tries again.
+    fn place<T>(
+        &mut self,
+        parent: &OwnedFd,
+        name: &[u8],
+        action: &'static str,
+        make: impl Fn() -> rustix::io::Result<T>,
+    ) -> Outcome<T> {
+        match make() {
+            Err(Errno::EXIST) => {
+                self.root.clear(parent, name)?;
+                make().during(action)
+            }
+            other => other.during(action),
+        }
+    }
+
+    fn file(
+        &mut self,
+        entry: &Entry,
+        parent: &OwnedFd,
+        name: &[u8],
+        attributes: Attributes,
+        reader: &mut Reader<impl BufRead>,
+    ) -> Outcome<()> {
+        let file = self.place(parent, name, "make the file", || root::create(parent, name))?;
+        let whole = [Segment { offset: 0, length: entry.size }];
+        let mut end = 0;
+        for segment in entry.sparse.as_deref().unwrap_or(&whole) {
+            end = copy(reader, &file, *segment, end)?;
+        }
+        if end < entry.size {
+            file.set_len(entry.size).during("write the file")?;
+        }
+        root::set_owner_and_mode(&file, attributes)?;
+        self.set_xattrs(entry, |name, value| xattr::set_on_file(&file, name, value))?;
+        root::set_time(&file, entry.mtime)
+    }
+
+    /// Makes a directory, or takes the one that is there.
+    fn directory(&mut self, parent: &OwnedFd, name: &[u8]) -> Outcome<OwnedFd> {
+        const MAKE: &str = "make the directory";
+        let mut was_deleted = false;
+        match root::make_directory(parent, name) {
+            Ok(()) => {}
+            Err(Errno::EXIST) => match root::look(parent, name)? {
+                Found::Directory => {}
+                found => {
+                    was_deleted = found == Found::Whiteout;
+                    self.root.clear(parent, name)?;
+                    root::make_directory(parent, name).during(MAKE)?;
+                }
+            },
+            Err(error) => return Err(error).during(MAKE),
+        }
+        let directory = root::open_directory(parent, name).during(MAKE)?;
+        if was_deleted {
+            self.root.make_opaque(&directory)?;
+        }
+        Ok(directory)
+    }
+
+    fn hard_link(&mut self, entry: &Entry, parent: &OwnedFd, name: &[u8]) -> Outcome<()> {
+        const LINK: &str = "make the hard link";
+        let shown = || tar::display(&entry.link);
+        let target = match Name::parse(&entry.link) {
+            Ok(target) if !target.path.is_empty() => target,
+            _ => {
+                return Err(Problem::Refused(format!(
+                    "its hard link target {:?} leads out of the root",
+                    shown()
+                )));
+            }
+        };
+        let missing = || Problem::Refused(format!("its hard link target {:?} is not in this layer", shown()));
+        let directory = match self.root.existing(target.directory()) {
+            Ok(directory) => directory,
+            Err(Errno::NOENT | Errno::NOTDIR) => return Err(missing()),
+            Err(error) => return Err(error).during(LINK),
+        };
+        match root::look(&directory, target.last())? {
+            Found::Nothing | Found::Whiteout => return Err(missing()),
+            Found::Directory => {
+                return Err(Problem::Refused(format!("its hard link target {:?} is a directory", shown())));
+            }
+            Found::Symlink | Found::Other => {}
+        }
+        let (old, new) = ((&directory, target.last()), (parent, name));
+        if root::same(old, new) {
+            return Ok(());
+        }
+        self.place(parent, name, LINK, || root::make_link(old, new))
+    }
+
+    fn node(
+        &mut self,
+        entry: &Entry,
+        parent: &OwnedFd,
+        name: &[u8],
+        attributes: Attributes,
+        (kind, major, minor): (FileType, u32, u32),
+    ) -> Outcome<()> {
+        let action = if kind == FileType::Fifo { "make the named pipe" } else { root::MAKE_DEVICE };
+        self.place(parent, name, action, || root::make_node(parent, name, kind, (major, minor)))?;
+        self.finish_at(entry, parent, name, attributes)
+    }
+
+    /// Sets the attributes of what cannot be opened: links, devices, pipes.
+    fn finish_at(
+        &mut self,
+        entry: &Entry,
+        parent: &OwnedFd,
+        name: &[u8],
+        attributes: Attributes,
+    ) -> Outcome<()> {
+        root::set_owner_at(parent, name, attributes)?;
+        if entry.kind != Kind::Symlink {
+            root::set_mode_at(parent, name, attributes.mode)?;
+        }
+        if !entry.xattrs.is_empty() {
+            let path = root::path_through(parent, name);
+            self.set_xattrs(entry, |name, value| xattr::set_on_path(&path, name, value))?;
+        }
+        root::set_time_at(parent, name, entry.mtime)
+    }
+
+    /// Deletes, in the form that overlayfs knows.
+    fn whiteout(&mut self, name: &Name, deleted: &[u8]) -> Outcome<()> {
+        if name.last() == OPAQUE {
+            let parent = self.parent(name)?;
+            let directory = root::open_directory(&parent, b".").during("open the parent directory")?;
+            return self.root.make_opaque(&directory);
+        }
+        if name.last().starts_with(WHITEOUT_META) {
+            return Ok(());
+        }
+        if matches!(deleted, b"" | b"." | b"..") {
+            return Err(Problem::Refused("it deletes no name".to_owned()));
+        }
+        let parent = self.parent(name)?;
+        match root::look(&parent, deleted)? {
+            Found::Nothing => root::make_whiteout(&parent, deleted).during("make the whiteout"),
+            Found::Directory => {
+                let directory = root::open_directory(&parent, deleted).during("open the directory")?;
+                self.root.make_opaque(&directory)
+            }
+            // Whatever is there hides what lies below.
+            Found::Symlink | Found::Whiteout | Found::Other => Ok(()),
+        }
+    }
+
+    fn set_xattrs(&self, entry: &Entry, set: impl Fn(&[u8], &[u8]) -> rustix::io::Result<()>) -> Outcome<()> {
+        for (name, value) in &entry.xattrs {
+            // An archive has no say in how overlayfs reads the tree.
+            if xattr::is_overlay(name) {
+                continue;
+            }
+            let capability = name == b"security.capability";
+            let privileged = name.starts_with(b"trusted.") || (name.starts_with(b"security.") && !capability);
+            match set(name, value) {
+                Ok(()) => {}
+                // Other systems' attributes, security modules that are not here, and what only the real root may set.
+                Err(error @ (Errno::OPNOTSUPP | Errno::PERM))
+                    if (error == Errno::OPNOTSUPP && !capability)
+                        || (error == Errno::PERM && privileged && self.options.in_userns) =>
+                {
+                    tracing::warn!(
+                        layer = self.options.layer_name,
+                        entry = entry.display_name(),
+                        attribute = tar::display(name),
+                        "extended attribute left out: {error}"
+                    );
+                }
+                Err(error) => {
+                    tracing::debug!(attribute = tar::display(name), "extended attribute refused");
+                    return Err(error).during("set an extended attribute");
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn set_times(self) -> Result<(), LayerError> {
+        for (path, time) in &self.times {
+            let outcome = match self.root.existing(path) {
+                Ok(directory) => root::set_time_at(&directory, b".", *time),
+                // It was replaced by something else later on.
+                Err(_) => Ok(()),
+            };
+            outcome.map_err(|problem| named(problem, &self.options.layer_name, path))?;
+        }
+        Ok(())
+    }
+}
+
+/// Copies one run of data to its place, leaving holes for zeros; returns where the file ends by now.
+fn copy(reader: &mut Reader<impl BufRead>, file: &std::fs::File, run: Segment, mut end: u64) -> Outcome<u64> {
+    let mut at = run.offset;
+    let stop = run.offset + run.length;
+    while at < stop {
+        let data = reader.data().during("read the data")?;
+        if data.is_empty() {
+            return Err(io::Error::from(io::ErrorKind::UnexpectedEof)).during("read the data");
+        }
+        let length = usize::try_from(stop - at).unwrap_or(usize::MAX).min(data.len()).min(HOLE);
+        let piece = &data[..length];
+        if length < HOLE || !is_zero(piece) {
+            file.write_all_at(piece, at).during("write the file")?;
+            end = at + length as u64;
+        }
+        reader.consume(length);
+        at += length as u64;
+    }
+    Ok(end)
+}
+
+fn is_zero(bytes: &[u8]) -> bool {
+    bytes.first() == Some(&0)
+        && bytes.last() == Some(&0)
+        && bytes.chunks(32).all(|part| part.iter().all(|&b| b == 0))
+}
+
+/// Adds layer and entry to what went wrong.
+fn named(problem: Problem, layer: &str, entry: &[u8]) -> LayerError {
+    let (layer, entry) = (layer.to_owned(), tar::display(entry));
+    match problem {
+        Problem::Refused(reason) => LayerError::Refused { layer, entry, reason },
+        Problem::Io { action, source } => LayerError::Entry { layer, entry, action, source },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_cleaned_or_refused() {
+        for (raw, directory, last) in [
+            ("a", "", "a"),
+            ("./a/b/", "a", "b"),
+            ("/a//b/./c", "a/b", "c"),
+            ("a/../b", "", "b"),
+            ("a/b/../../c/d", "c", "d"),
+            ("./", "", ""),
+            ("/", "", ""),
+        ] {
+            let name = Name::parse(raw.as_bytes()).unwrap_or_else(|_| panic!("{raw}"));
+            assert_eq!((name.directory(), name.last()), (directory.as_bytes(), last.as_bytes()), "{raw}");
+        }
+        for raw in ["..", "../a", "/../a", "a/../../b", "./..", "a/b/../../../c", "a\0b"] {
+            assert!(Name::parse(raw.as_bytes()).is_err(), "{raw:?}");
+        }
+    }
+}
