@@ -1,1 +1,31 @@
 //! The engine that builds Dockerfiles and runs commands in images.
+//!
+//! ```text
+//! api         the trait and its requests: what an engine is asked, whichever it is
+//! event       what happens meanwhile, told to whoever shows it
+//! context     a source directory: scanned, filtered by .dockerignore, hashed once per change
+//! embedded    the engine of our own
+//!   build       the graph of stages, run in parallel; instructions one by one
+//!   run_step    RUN, its mounts and its cache key
+//!   copy        COPY and ADD, by content
+//!   chain       the layers below a step, mounted when somebody must look
+//!   export      layers and configs made of what the steps left
+//!   session     running a command in an image: the compile phase, `otoshi run`
+//! ```
+
+mod api;
+mod content;
+mod context;
+mod embedded;
+mod error;
+mod event;
+
+pub use api::{
+    AppLayer, AssembleRequest, BuildRequest, BuiltImage, CacheMount, Engine, ImageChanges, Output, RunOutcome,
+    RunRequest, Secret, Stdio, View,
+};
+pub use content::hash_tree;
+pub use context::{Context, ContextEntry, EntryKind};
+pub use embedded::EmbeddedEngine;
+pub use error::EngineError;
+pub use event::{Event, Events, Silent, StepId};

@@ -1,0 +1,243 @@
+//! What an engine is asked, whichever engine it is.
+
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
+
+use otoshi_dockerfile::Dockerfile;
+use otoshi_oci::{Descriptor, Digest, Platform, config::Healthcheck};
+use otoshi_store::SnapshotId;
+
+use crate::{Context, EngineError, Events};
+
+/// Builds Dockerfiles and runs commands in images.
+///
+/// Images are named by the digest of their manifest, in the store that the engine was made with.
+pub trait Engine: Sync {
+    /// Builds one target of a Dockerfile and writes its image to the store.
+    fn build(&self, request: &BuildRequest, events: &dyn Events) -> Result<BuiltImage, EngineError>;
+
+    /// Puts layers and settings on top of an image, with no command run; the same request gives the same image.
+    fn assemble(&self, request: &AssembleRequest, events: &dyn Events) -> Result<BuiltImage, EngineError>;
+
+    /// Runs one command in an image and waits for it.
+    fn run(&self, request: &RunRequest, events: &dyn Events) -> Result<RunOutcome, EngineError>;
+
+    /// Computes the digest of what an image holds at `path`: names, types, modes, owners and content, not times.
+    ///
+    /// `None` when there is nothing at the path. Remembered per image content.
+    fn content(&self, image: &Digest, path: &str) -> Result<Option<Digest>, EngineError>;
+}
+
+/// A secret that a step may read while it runs.
+#[derive(Debug, Clone)]
+pub enum Secret {
+    /// The content of a file.
+    File(PathBuf),
+    /// The value of an environment variable of this process.
+    Env(String),
+}
+
+/// One target of a Dockerfile to build.
+#[derive(Debug, Clone)]
+pub struct BuildRequest {
+    /// The Dockerfile.
+    pub dockerfile: Arc<Dockerfile>,
+    /// What COPY and ADD read.
+    pub context: Arc<Context>,
+    /// The stage to build; the last one when `None`.
+    pub target: Option<String>,
+    /// Build arguments.
+    pub args: BTreeMap<String, String>,
+    /// Images by the text that FROM or `--from` has after expansion → manifest digest. Others are looked up by tag in the store.
+    pub images: BTreeMap<String, Digest>,
+    /// The platform built for.
+    pub platform: Platform,
+    /// Labels added to the image.
+    pub labels: BTreeMap<String, String>,
+    /// Annotations of the image's manifest.
+    pub annotations: BTreeMap<String, String>,
+    /// Secrets by id.
+    pub secrets: BTreeMap<String, Secret>,
+    /// A bundle of certificate authorities that RUN steps trust; it ends up in no layer.
+    pub ca_certificates: Option<PathBuf>,
+    /// Whether to run every step again.
+    pub no_cache: bool,
+    /// How layers and timestamps are written.
+    pub output: Output,
+}
+
+/// How images are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Output {
+    /// The compression of the layers.
+    pub compression: otoshi_oci::layer::Compression,
+    /// The time given to everything written, in seconds since 1970 (`SOURCE_DATE_EPOCH`).
+    pub epoch: i64,
+}
+
+impl Output {
+    /// 1980-01-01T00:00:01Z, the earliest time that a zip file can hold, and a second.
+    pub const DEFAULT_EPOCH: i64 = 315_532_801;
+}
+
+impl Default for Output {
+    fn default() -> Self {
+        Self { compression: otoshi_oci::layer::Compression::Gzip, epoch: Self::DEFAULT_EPOCH }
+    }
+}
+
+/// An image that was built.
+#[derive(Debug, Clone)]
+pub struct BuiltImage {
+    /// The digest of the manifest.
+    pub digest: Digest,
+    /// Describes the manifest.
+    pub descriptor: Descriptor,
+    /// How many steps ran, as opposed to being found in the cache.
+    pub steps_run: usize,
+    /// How many layers were written by this call, as opposed to being there already.
+    pub layers_written: usize,
+}
+
+/// One layer to put on an image.
+#[derive(Debug, Clone)]
+pub enum AppLayer {
+    /// A path copied from another image, with its owners and modes, to the same path.
+    CopyFrom {
+        /// The image's manifest.
+        image: Digest,
+        /// The absolute path.
+        path: String,
+    },
+    /// A snapshot placed beneath a directory.
+    Tree {
+        /// The snapshot.
+        snapshot: SnapshotId,
+        /// The absolute path of the directory.
+        at: String,
+        /// The owner of every entry; the snapshot's own when `None`.
+        owner: Option<(u32, u32)>,
+    },
+}
+
+/// What to change in an image's config; `None` and empty leave what is there.
+#[derive(Debug, Clone, Default)]
+pub struct ImageChanges {
+    /// ENV, added or replaced.
+    pub env: BTreeMap<String, String>,
+    /// LABEL, added or replaced.
+    pub labels: BTreeMap<String, String>,
+    /// EXPOSE, as in `8080/tcp`, added.
+    pub exposed_ports: Vec<String>,
+    /// WORKDIR.
+    pub working_dir: Option<String>,
+    /// USER.
+    pub user: Option<String>,
+    /// ENTRYPOINT; an empty list clears it.
+    pub entrypoint: Option<Vec<String>>,
+    /// CMD.
+    pub cmd: Option<Vec<String>>,
+    /// STOPSIGNAL.
+    pub stop_signal: Option<String>,
+    /// HEALTHCHECK.
+    pub healthcheck: Option<Healthcheck>,
+}
+
+/// Layers and settings to put on an image.
+#[derive(Debug, Clone)]
+pub struct AssembleRequest {
+    /// The manifest of the image below.
+    pub base: Digest,
+    /// The layers, the lowest first.
+    pub layers: Vec<AppLayer>,
+    /// The settings.
+    pub changes: ImageChanges,
+    /// Annotations of the new manifest.
+    pub annotations: BTreeMap<String, String>,
+    /// The platform.
+    pub platform: Platform,
+    /// How layers and timestamps are written.
+    pub output: Output,
+}
+
+/// A copy-on-write view of a directory.
+#[derive(Debug, Clone)]
+pub struct View {
+    /// The directory seen; never written.
+    pub tree: PathBuf,
+    /// Where the command sees it.
+    pub at: String,
+}
+
+/// A directory kept between runs.
+#[derive(Debug, Clone)]
+pub struct CacheMount {
+    /// Names the directory; runs with the same id share it.
+    pub id: String,
+    /// Where the command sees it.
+    pub target: String,
+    /// Whether other runs wait until this one is done.
+    pub locked: bool,
+}
+
+/// Where a command's input and output go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stdio {
+    /// Output becomes events; input is empty.
+    Events,
+    /// Standard output is returned, standard error becomes events; input is empty.
+    Capture,
+    /// This process's own.
+    Inherit,
+}
+
+/// One command to run in an image.
+#[derive(Debug, Clone)]
+pub struct RunRequest {
+    /// The image's manifest.
+    pub image: Digest,
+    /// The platform.
+    pub platform: Platform,
+    /// What to call it in events.
+    pub name: String,
+    /// The command; the image's CMD when `None`.
+    pub command: Option<otoshi_dockerfile::CommandForm>,
+    /// Whether the image's ENTRYPOINT comes before the command.
+    pub entrypoint: bool,
+    /// Environment on top of the image's.
+    pub env: Vec<(String, String)>,
+    /// The working directory; the image's when `None`.
+    pub cwd: Option<String>,
+    /// The user, as in USER; the image's when `None`.
+    pub user: Option<String>,
+    /// A copy-on-write view; what the command writes there is kept when `keep` is set.
+    pub view: Option<View>,
+    /// Whether to keep what was written to the view, as a snapshot named by its content.
+    pub keep: bool,
+    /// Kept paths relative to the view, files or directories; everything when empty.
+    pub outputs: Vec<String>,
+    /// Patterns, as in `.dockerignore`, of what is not kept.
+    pub exclude: Vec<String>,
+    /// Cache mounts.
+    pub caches: Vec<CacheMount>,
+    /// Secrets by id, seen at `/run/secrets/ID`.
+    pub secrets: BTreeMap<String, Secret>,
+    /// A bundle of certificate authorities that the command trusts.
+    pub ca_certificates: Option<PathBuf>,
+    /// Whether the command may use the network.
+    pub network: bool,
+    /// Input and output.
+    pub stdio: Stdio,
+    /// Called with the process id once the command runs, so that signals can be forwarded.
+    pub started: Option<fn(u32)>,
+}
+
+/// How a command ended.
+#[derive(Debug, Clone)]
+pub struct RunOutcome {
+    /// The exit code; 128 and the signal's number when a signal ended it.
+    pub code: i32,
+    /// Standard output, where it was captured.
+    pub stdout: Vec<u8>,
+    /// What was written to the view, and the digest of that content, where it was kept.
+    pub output: Option<(SnapshotId, Digest)>,
+}

@@ -1,0 +1,224 @@
+//! The content of a tree as one digest: names, types, modes, owners, extended attributes and bytes, but no times.
+
+use std::{
+    ffi::OsString,
+    fs::{self, Metadata},
+    io::Read,
+    os::unix::{
+        ffi::{OsStrExt, OsStringExt},
+        fs::{FileTypeExt, MetadataExt},
+    },
+    path::{Path, PathBuf},
+};
+
+use otoshi_oci::{Digest, Hasher};
+use rayon::prelude::*;
+
+use crate::EngineError;
+
+/// One file, directory or other object of a tree.
+#[derive(Debug, Clone)]
+pub(crate) struct Item {
+    /// The path below the tree's root; empty for the root itself.
+    pub(crate) path: PathBuf,
+    /// Where it lies on disk.
+    pub(crate) source: PathBuf,
+    pub(crate) kind: ItemKind,
+    /// Permission bits, set-id and sticky bits.
+    pub(crate) mode: u32,
+    pub(crate) uid: u32,
+    pub(crate) gid: u32,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum ItemKind {
+    Directory,
+    File { size: u64 },
+    Symlink(PathBuf),
+    /// Devices, pipes and overlayfs whiteouts: the file type bits and the device number.
+    Special { format: u32, device: u64 },
+}
+
+impl ItemKind {
+    pub(crate) fn of(path: &Path, meta: &Metadata) -> Result<Self, EngineError> {
+        let kind = meta.file_type();
+        Ok(if kind.is_dir() {
+            Self::Directory
+        } else if kind.is_file() {
+            Self::File { size: meta.len() }
+        } else if kind.is_symlink() {
+            Self::Symlink(fs::read_link(path).map_err(EngineError::io("reading the link", path))?)
+        } else {
+            Self::Special { format: meta.mode() & 0o170_000, device: meta.rdev() }
+        })
+    }
+}
+
+impl Item {
+    pub(crate) fn at(source: &Path, path: &Path) -> Result<Self, EngineError> {
+        let meta = fs::symlink_metadata(source).map_err(EngineError::io("reading", source))?;
+        Ok(Self {
+            path: path.to_path_buf(),
+            source: source.to_path_buf(),
+            kind: ItemKind::of(source, &meta)?,
+            mode: meta.mode() & 0o7777,
+            uid: meta.uid(),
+            gid: meta.gid(),
+        })
+    }
+
+    /// Adds everything about this object but its place in the tree.
+    fn hash_into(&self, hasher: &mut Hasher) -> Result<(), EngineError> {
+        let (tag, detail): (u8, Vec<u8>) = match &self.kind {
+            ItemKind::Directory => (b'd', Vec::new()),
+            ItemKind::File { .. } => (b'f', hash_file(&self.source)?.as_str().as_bytes().to_vec()),
+            ItemKind::Symlink(target) => (b'l', target.as_os_str().as_bytes().to_vec()),
+            ItemKind::Special { format, device } => (b's', [u64::from(*format), *device].map(u64::to_le_bytes).concat()),
+        };
+        // A link has no mode of its own.
+        let mode = if tag == b'l' { 0o777 } else { self.mode };
+        hasher.update(&[tag]);
+        for number in [mode, self.uid, self.gid] {
+            hasher.update(&number.to_le_bytes());
+        }
+        hash_field(hasher, &detail);
+        if tag != b'l' {
+            for (name, value) in xattrs(&self.source)? {
+                hash_field(hasher, name.as_bytes());
+                hash_field(hasher, &value);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Adds a field with its length, so that no two lists of fields hash alike.
+pub(crate) fn hash_field(hasher: &mut Hasher, bytes: &[u8]) {
+    hasher.update(&(bytes.len() as u64).to_le_bytes());
+    hasher.update(bytes);
+}
+
+/// Computes the digest of several texts, each counted with its length.
+pub(crate) fn digest_of_fields<T: AsRef<[u8]>>(fields: impl IntoIterator<Item = T>) -> Digest {
+    let mut hasher = Hasher::sha256();
+    for field in fields {
+        hash_field(&mut hasher, field.as_ref());
+    }
+    hasher.finish()
+}
+
+/// Computes the digest of a file's bytes.
+pub(crate) fn hash_file(path: &Path) -> Result<Digest, EngineError> {
+    let mut file = fs::File::open(path).map_err(EngineError::io("opening", path))?;
+    let mut hasher = Hasher::sha256();
+    let mut buffer = vec![0; 128 << 10];
+    loop {
+        match file.read(&mut buffer).map_err(EngineError::io("reading", path))? {
+            0 => return Ok(hasher.finish()),
+            count => hasher.update(&buffer[..count]),
+        }
+    }
+}
+
+/// Lists everything at and below `root`, sorted by path, the root first.
+pub(crate) fn walk(root: &Path) -> Result<Vec<Item>, EngineError> {
+    let mut items = vec![Item::at(root, Path::new(""))?];
+    if items[0].kind == ItemKind::Directory {
+        walk_into(root, Path::new(""), &mut items)?;
+    }
+    Ok(items)
+}
+
+fn walk_into(directory: &Path, below: &Path, items: &mut Vec<Item>) -> Result<(), EngineError> {
+    let mut names = Vec::new();
+    for entry in fs::read_dir(directory).map_err(EngineError::io("reading", directory))? {
+        names.push(entry.map_err(EngineError::io("reading", directory))?.file_name());
+    }
+    names.sort();
+    for name in names {
+        let item = Item::at(&directory.join(&name), &below.join(&name))?;
+        let descend = (item.kind == ItemKind::Directory).then(|| (item.source.clone(), item.path.clone()));
+        items.push(item);
+        if let Some((source, path)) = descend {
+            walk_into(&source, &path, items)?;
+        }
+    }
+    Ok(())
+}
+
+/// Computes the digest of everything at and below `root`.
+pub fn hash_tree(root: &Path) -> Result<Digest, EngineError> {
+    hash_items(&walk(root)?)
+}
+
+/// Computes the digest of listed objects, with their paths.
+pub(crate) fn hash_items(items: &[Item]) -> Result<Digest, EngineError> {
+    let digests: Vec<Digest> = items
+        .par_iter()
+        .map(|item| {
+            let mut hasher = Hasher::sha256();
+            hash_field(&mut hasher, item.path.as_os_str().as_bytes());
+            item.hash_into(&mut hasher)?;
+            Ok(hasher.finish())
+        })
+        .collect::<Result<_, EngineError>>()?;
+    Ok(digest_of_fields(digests.iter().map(Digest::as_str)))
+}
+
+/// Reads the extended attributes that belong to the content, sorted by name.
+///
+/// Of overlayfs' own attributes only "opaque" says something about the content; its name is made the same for
+/// privileged and unprivileged mounts.
+pub(crate) fn xattrs(path: &Path) -> Result<Vec<(OsString, Vec<u8>)>, EngineError> {
+    let mut names = vec![0u8; 4096];
+    let length = match rustix::fs::llistxattr(path, &mut names[..]) {
+        Ok(length) => length,
+        Err(rustix::io::Errno::NOTSUP | rustix::io::Errno::NODATA) => return Ok(Vec::new()),
+        Err(error) => return Err(EngineError::io("reading the attributes of", path)(error)),
+    };
+    let mut found = Vec::new();
+    for name in names[..length].split(|&byte| byte == 0).filter(|name| !name.is_empty()) {
+        let text = name.to_vec();
+        let overlay = name.strip_prefix(b"trusted.overlay.").or_else(|| name.strip_prefix(b"user.overlay."));
+        let shown = match overlay {
+            Some(b"opaque") => b"overlay.opaque".to_vec(),
+            Some(_) => continue,
+            None if name.starts_with(b"security.selinux") || name.starts_with(b"system.") => continue,
+            None => text.clone(),
+        };
+        let mut value = vec![0u8; 64 << 10];
+        let length = rustix::fs::lgetxattr(path, OsString::from_vec(text), &mut value[..])
+            .map_err(EngineError::io("reading an attribute of", path))?;
+        value.truncate(length);
+        found.push((OsString::from_vec(shown), value));
+    }
+    found.sort();
+    Ok(found)
+}
+
+/// Tells whether this is an overlayfs whiteout: a character device 0:0.
+pub(crate) fn is_whiteout(meta: &Metadata) -> bool {
+    meta.file_type().is_char_device() && meta.rdev() == 0
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    #[test]
+    fn times_do_not_count_and_everything_else_does() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("a");
+        fs::write(&file, "x").unwrap();
+        let first = hash_tree(dir.path()).unwrap();
+        fs::File::open(&file).unwrap().set_modified(std::time::SystemTime::UNIX_EPOCH).unwrap();
+        assert_eq!(hash_tree(dir.path()).unwrap(), first);
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o700)).unwrap();
+        let second = hash_tree(dir.path()).unwrap();
+        assert_ne!(second, first);
+        fs::rename(&file, dir.path().join("b")).unwrap();
+        assert_ne!(hash_tree(dir.path()).unwrap(), second);
+    }
+}

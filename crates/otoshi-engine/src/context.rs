@@ -1,0 +1,446 @@
+//! A source directory as a build sees it: scanned, filtered by `.dockerignore`, with the digest of every file.
+//!
+//! The digests of files that did not change since the last scan are remembered with the stat data they had (inode,
+//! size, times); a file that changed so recently that its next change might carry the same times is hashed again.
+
+use std::{
+    fs,
+    os::{
+        fd::AsFd,
+        unix::fs::{MetadataExt, PermissionsExt, lchown},
+    },
+    path::{Path, PathBuf},
+    sync::OnceLock,
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use otoshi_dockerfile::{Ignore, glob};
+use otoshi_oci::Digest;
+use otoshi_store::{Home, Kind, SnapshotId};
+use rayon::prelude::*;
+use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, Statx, StatxFlags};
+
+use crate::{
+    EngineError,
+    content::{digest_of_fields, hash_file},
+    embedded::mount::OverlayMount,
+};
+
+mod stat_cache;
+
+use stat_cache::Stat;
+
+/// What an entry of a context is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum EntryKind {
+    /// A directory.
+    Directory,
+    /// A regular file.
+    File,
+    /// A symbolic link and its target.
+    Symlink(String),
+}
+
+/// One file, directory or link of a context.
+#[derive(Debug, Clone)]
+pub struct ContextEntry {
+    /// The path below the root, with slashes.
+    pub path: String,
+    /// What it is.
+    pub kind: EntryKind,
+    /// Permission bits.
+    pub mode: u32,
+    /// Size in bytes, for a file.
+    pub size: u64,
+    digest: [u8; 32],
+    stat: Stat,
+}
+
+impl ContextEntry {
+    fn key(&self) -> Vec<u8> {
+        let mut key = self.path.as_bytes().to_vec();
+        key.push(0);
+        match &self.kind {
+            EntryKind::Directory => key.push(b'd'),
+            EntryKind::File => key.push(b'f'),
+            EntryKind::Symlink(target) => {
+                key.push(b'l');
+                key.extend_from_slice(target.as_bytes());
+            }
+        }
+        key.extend_from_slice(&self.mode.to_le_bytes());
+        key.extend_from_slice(&self.digest);
+        key
+    }
+}
+
+/// A scanned source directory; a value that does not change when the directory does.
+#[derive(Debug)]
+pub struct Context {
+    root: PathBuf,
+    entries: Vec<ContextEntry>,
+    tree_digest: OnceLock<Digest>,
+    /// Keeps a merged view mounted while the context lives.
+    _mount: Option<OverlayMount>,
+}
+
+impl Context {
+    /// A context with nothing in it.
+    pub fn empty() -> Self {
+        Self { root: PathBuf::from("/nonexistent"), entries: Vec::new(), tree_digest: OnceLock::new(), _mount: None }
+    }
+
+    /// Scans `root`, leaving out what `ignore_text` (the content of a `.dockerignore`) excludes.
+    ///
+    /// Fails on names that are not UTF-8, and on files that cannot be read. Sockets, pipes and devices are left out.
+    pub fn scan(home: &Home, root: &Path, ignore_text: Option<&str>) -> Result<Self, EngineError> {
+        let root = root.canonicalize().map_err(EngineError::io("opening the source directory", root))?;
+        let ignore = Ignore::parse(ignore_text.unwrap_or_default())?;
+        let started = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let directory = rustix::fs::open(&root, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+            .map_err(EngineError::io("opening the source directory", &root))?;
+        let mut entries = scan_directory(&directory, &root, "", &ignore)?;
+        entries.sort_unstable_by(|a, b| a.path.cmp(&b.path));
+
+        let key = digest_of_fields([root.as_os_str().as_encoded_bytes(), ignore.canonical().as_bytes()]);
+        let remembered = home.records().get_bytes(Kind::Scan, key.hex()).unwrap_or_default();
+        let mut unknown = stat_cache::fill(&remembered, &mut entries);
+        if !unknown.is_empty() {
+            // Hashing happens where the entries lie; indices are distinct, so each is visited once.
+            let hashed: Vec<(usize, [u8; 32])> = unknown
+                .par_drain(..)
+                .map(|index| Ok((index, raw(&hash_file(&root.join(&entries[index].path))?))))
+                .collect::<Result<_, EngineError>>()?;
+            for (index, digest) in hashed {
+                entries[index].digest = digest;
+            }
+            home.records().put_bytes(Kind::Scan, key.hex(), &stat_cache::encode(&entries, started))?;
+        }
+        Ok(Self { root, entries, tree_digest: OnceLock::new(), _mount: None })
+    }
+
+    /// The source snapshot with the compiled output on top, merged; needs the right to mount.
+    pub fn overlay(home: &Home, lower: &SnapshotId, upper: &SnapshotId) -> Result<Self, EngineError> {
+        let lowers = [home.snapshots().path(upper), home.snapshots().path(lower)];
+        let mount = OverlayMount::new(home, &lowers)?;
+        let mut context = Self::scan_uncached(mount.path())?;
+        context._mount = Some(mount);
+        Ok(context)
+    }
+
+    fn scan_uncached(root: &Path) -> Result<Self, EngineError> {
+        let directory = rustix::fs::open(root, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+            .map_err(EngineError::io("opening", root))?;
+        let mut entries = scan_directory(&directory, root, "", &Ignore::parse("")?)?;
+        entries.sort_unstable_by(|a, b| a.path.cmp(&b.path));
+        entries.par_iter_mut().filter(|entry| entry.kind == EntryKind::File).try_for_each(|entry| {
+            entry.digest = raw(&hash_file(&root.join(&entry.path))?);
+            Ok::<(), EngineError>(())
+        })?;
+        Ok(Self { root: root.to_path_buf(), entries, tree_digest: OnceLock::new(), _mount: None })
+    }
+
+    /// The directory.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Everything in it, sorted by path.
+    pub fn entries(&self) -> &[ContextEntry] {
+        &self.entries
+    }
+
+    /// The digest of all names, kinds, modes and contents.
+    #[allow(clippy::unnecessary_wraps, reason = "one form for every digest of a context")]
+    pub fn tree_digest(&self) -> Result<Digest, EngineError> {
+        Ok(self.tree_digest.get_or_init(|| digest_of_fields(self.entries.iter().map(ContextEntry::key))).clone())
+    }
+
+    /// The digest of a file's bytes; of a directory or link, the digest of nothing.
+    #[allow(clippy::unnecessary_wraps, reason = "one form for every digest of a context")]
+    pub fn entry_digest(&self, entry: &ContextEntry) -> Result<Digest, EngineError> {
+        Ok(digest_of_fields([&entry.digest]))
+    }
+
+    /// The entry at exactly this path.
+    pub fn entry(&self, path: &str) -> Option<&ContextEntry> {
+        self.entries.binary_search_by(|entry| entry.path.as_str().cmp(path)).ok().map(|index| &self.entries[index])
+    }
+
+    /// Everything beneath the directory `path`, without the directory itself; all entries when `path` is empty.
+    pub fn beneath(&self, path: &str) -> impl Iterator<Item = &ContextEntry> {
+        let prefix = if path.is_empty() { String::new() } else { format!("{path}/") };
+        let start = self.entries.partition_point(|entry| entry.path.as_str() < prefix.as_str());
+        self.entries[start..].iter().take_while(move |entry| entry.path.starts_with(&prefix))
+    }
+
+    /// Follows symbolic links inside the context, also in the last component; `None` when there is nothing there.
+    pub fn resolve(&self, path: &str) -> Option<String> {
+        let mut todo: Vec<String> = path.split('/').rev().map(str::to_owned).collect();
+        let mut done: Vec<String> = Vec::new();
+        let mut links = 0;
+        while let Some(part) = todo.pop() {
+            match part.as_str() {
+                "" | "." => continue,
+                ".." => {
+                    done.pop();
+                    continue;
+                }
+                _ => done.push(part),
+            }
+            let here = done.join("/");
+            match &self.entry(&here)?.kind {
+                EntryKind::Symlink(target) => {
+                    links += 1;
+                    if links > 40 {
+                        return None;
+                    }
+                    done.pop();
+                    if target.starts_with('/') {
+                        done.clear();
+                    }
+                    todo.extend(target.split('/').rev().map(str::to_owned));
+                }
+                EntryKind::Directory | EntryKind::File => {}
+            }
+        }
+        Some(done.join("/"))
+    }
+
+    /// The paths that one source of COPY names: the path itself, links followed, or all that match a pattern.
+    ///
+    /// The empty path is the whole context. A path that is not there gives nothing.
+    pub fn sources(&self, pattern: &str) -> Result<Vec<String>, EngineError> {
+        let clean = clean(pattern);
+        if clean.is_empty() {
+            return Ok(vec![String::new()]);
+        }
+        if !glob::has_meta(&clean) {
+            return Ok(self.resolve(&clean).into_iter().collect());
+        }
+        let depth = clean.matches('/').count();
+        let mut found = Vec::new();
+        for entry in self.entries.iter().filter(|entry| entry.path.matches('/').count() == depth) {
+            if glob::matches(&clean, &entry.path)? {
+                found.push(entry.path.clone());
+            }
+        }
+        Ok(found)
+    }
+
+    /// Everything that these sources of COPY reach, sorted, each once.
+    pub fn select(&self, patterns: &[String]) -> Result<Vec<&ContextEntry>, EngineError> {
+        let mut found = Vec::new();
+        for pattern in patterns {
+            for path in self.sources(pattern)? {
+                found.extend(self.entry(&path));
+                found.extend(self.beneath(&path));
+            }
+        }
+        found.sort_unstable_by(|a, b| a.path.cmp(&b.path));
+        found.dedup_by(|a, b| a.path == b.path);
+        Ok(found)
+    }
+
+    /// The digest of everything that these sources of COPY reach.
+    pub fn select_digest(&self, patterns: &[String]) -> Result<Digest, EngineError> {
+        if patterns.iter().any(|pattern| clean(pattern).is_empty()) {
+            return self.tree_digest();
+        }
+        Ok(digest_of_fields(self.select(patterns)?.into_iter().map(ContextEntry::key)))
+    }
+
+    /// Reads a file of the context; `None` when there is no such file.
+    pub fn read_file(&self, path: &str) -> Result<Option<Vec<u8>>, EngineError> {
+        let Some(path) = self.resolve(path).filter(|path| !path.is_empty()) else { return Ok(None) };
+        let path = self.root.join(path);
+        fs::read(&path).map(Some).map_err(EngineError::io("reading", &path))
+    }
+
+    /// Keeps a copy of the context as a snapshot, owned by `owner`, with the files' own modification times.
+    ///
+    /// What the previous snapshot of the same directory holds unchanged is linked, not copied.
+    pub fn snapshot(&self, home: &Home, owner: (u32, u32)) -> Result<SnapshotId, EngineError> {
+        let tree = self.tree_digest()?;
+        let id = SnapshotId::of_key(&digest_of_fields(["source", tree.as_str(), &format!("{owner:?}")]));
+        let last_key = digest_of_fields([b"snapshot", self.root.as_os_str().as_encoded_bytes()]);
+        if home.snapshots().get(&id).is_none() {
+            let previous = home.records().get::<SnapshotId>(Kind::Scan, last_key.hex());
+            let previous = previous.and_then(|id| home.snapshots().get(&id));
+            let draft = home.snapshots().draft()?;
+            self.materialize(&draft.tree(), previous.as_deref(), owner)?;
+            draft.commit(&id)?;
+        }
+        home.records().put(Kind::Scan, last_key.hex(), &id)?;
+        Ok(id)
+    }
+
+    fn materialize(&self, tree: &Path, previous: Option<&Path>, owner: (u32, u32)) -> Result<(), EngineError> {
+        for entry in &self.entries {
+            let (source, target) = (self.root.join(&entry.path), tree.join(&entry.path));
+            match &entry.kind {
+                EntryKind::Directory => {
+                    fs::create_dir(&target).map_err(EngineError::io("creating", &target))?;
+                }
+                EntryKind::Symlink(link) => {
+                    std::os::unix::fs::symlink(link, &target).map_err(EngineError::io("linking", &target))?;
+                }
+                EntryKind::File => {
+                    let kept = previous.map(|previous| previous.join(&entry.path));
+                    let kept = kept.filter(|kept| same_file(kept, entry, owner));
+                    if let Some(kept) = kept
+                        && hash_file(&kept).is_ok_and(|digest| raw(&digest) == entry.digest)
+                        && fs::hard_link(&kept, &target).is_ok()
+                    {
+                        continue;
+                    }
+                    self.copy_file(&source, &target, entry)?;
+                }
+            }
+            lchown(&target, Some(owner.0), Some(owner.1)).map_err(EngineError::io("owning", &target))?;
+            if !matches!(entry.kind, EntryKind::Symlink(_)) {
+                // After the change of owner, which clears set-id bits.
+                fs::set_permissions(&target, fs::Permissions::from_mode(entry.mode))
+                    .map_err(EngineError::io("setting the mode of", &target))?;
+            }
+        }
+        fs::set_permissions(tree, fs::Permissions::from_mode(0o755)).map_err(EngineError::io("setting the mode of", tree))?;
+        lchown(tree, Some(owner.0), Some(owner.1)).map_err(EngineError::io("owning", tree))
+    }
+
+    fn copy_file(&self, source: &Path, target: &Path, entry: &ContextEntry) -> Result<(), EngineError> {
+        fs::copy(source, target).map_err(EngineError::io("copying", source))?;
+        // The phase that reads this was decided on by the scanned content: nothing else may take its place.
+        if raw(&hash_file(target)?) != entry.digest {
+            return Err(EngineError::Invalid {
+                message: format!("{} changed while it was being read", source.display()),
+                hint: Some("run the command again".into()),
+            });
+        }
+        let file = fs::File::open(target).map_err(EngineError::io("opening", target))?;
+        let time = UNIX_EPOCH + std::time::Duration::from_nanos(entry.stat.mtime.max(0) as u64);
+        file.set_modified(time).map_err(EngineError::io("setting the time of", target))
+    }
+}
+
+/// Whether a kept file looks as the entry does, so that it can take its place.
+fn same_file(kept: &Path, entry: &ContextEntry, owner: (u32, u32)) -> bool {
+    fs::symlink_metadata(kept).is_ok_and(|meta| {
+        meta.is_file()
+            && meta.len() == entry.size
+            && meta.mode() & 0o7777 == entry.mode
+            && (meta.uid(), meta.gid()) == owner
+            && i128::from(meta.mtime()) * 1_000_000_000 + i128::from(meta.mtime_nsec()) == i128::from(entry.stat.mtime)
+    })
+}
+
+/// Makes a source of COPY relative to the context: no leading slash, no `.`, and `..` stays inside.
+pub(crate) fn clean(path: &str) -> String {
+    let mut parts: Vec<&str> = Vec::new();
+    for part in path.split('/') {
+        match part {
+            "" | "." => {}
+            ".." => {
+                parts.pop();
+            }
+            part => parts.push(part),
+        }
+    }
+    parts.join("/")
+}
+
+fn raw(digest: &Digest) -> [u8; 32] {
+    let mut bytes = [0; 32];
+    let _ = hex_decode(digest.hex(), &mut bytes);
+    bytes
+}
+
+fn hex_decode(text: &str, into: &mut [u8; 32]) -> Option<()> {
+    for (index, byte) in into.iter_mut().enumerate() {
+        *byte = u8::from_str_radix(text.get(index * 2..index * 2 + 2)?, 16).ok()?;
+    }
+    Some(())
+}
+
+fn scan_directory(
+    directory: &(impl AsFd + Sync),
+    root: &Path,
+    below: &str,
+    ignore: &Ignore,
+) -> Result<Vec<ContextEntry>, EngineError> {
+    let here = || if below.is_empty() { root.to_path_buf() } else { root.join(below) };
+    let mut entries = Vec::new();
+    let mut directories = Vec::new();
+    let listing = Dir::read_from(directory).map_err(EngineError::io("reading", here()))?;
+    for found in listing {
+        let found = found.map_err(EngineError::io("reading", here()))?;
+        let name = found.file_name();
+        if matches!(name.to_bytes(), b"." | b"..") {
+            continue;
+        }
+        let Ok(text) = name.to_str() else {
+            let path = here().join(name.to_string_lossy().as_ref());
+            return Err(EngineError::Invalid {
+                message: format!("the name of {} is not UTF-8", path.display()),
+                hint: Some("rename it, or list it in .dockerignore".into()),
+            });
+        };
+        let path = if below.is_empty() { text.to_owned() } else { format!("{below}/{text}") };
+        let maybe_directory = matches!(found.file_type(), FileType::Directory | FileType::Unknown);
+        let excluded = !ignore.is_empty() && ignore.excludes(&path, maybe_directory);
+        if excluded && (!maybe_directory || ignore.can_prune(&path)) {
+            continue;
+        }
+        let wanted = StatxFlags::BASIC_STATS;
+        let stat = rustix::fs::statx(directory, name, AtFlags::SYMLINK_NOFOLLOW, wanted)
+            .map_err(EngineError::io("reading", here().join(text)))?;
+        let kind = match FileType::from_raw_mode(u32::from(stat.stx_mode)) {
+            FileType::Directory => EntryKind::Directory,
+            FileType::RegularFile => EntryKind::File,
+            FileType::Symlink => {
+                let target = rustix::fs::readlinkat(directory, name, Vec::new())
+                    .map_err(EngineError::io("reading the link", here().join(text)))?;
+                EntryKind::Symlink(target.to_string_lossy().into_owned())
+            }
+            _ => continue,
+        };
+        if kind == EntryKind::Directory {
+            directories.push(path.clone());
+        } else if excluded {
+            continue;
+        }
+        entries.push((excluded, new_entry(path, kind, &stat)));
+    }
+    let deeper: Vec<Vec<ContextEntry>> = directories
+        .par_iter()
+        .map(|path| {
+            let name = path.rsplit('/').next().unwrap_or(path);
+            let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            let child = rustix::fs::openat(directory, name, flags, Mode::empty())
+                .map_err(EngineError::io("opening", root.join(path)))?;
+            scan_directory(&child, root, path, ignore)
+        })
+        .collect::<Result<_, EngineError>>()?;
+    // An excluded directory is there only for what is re-included beneath it.
+    let empty: Vec<&str> = directories.iter().zip(&deeper).filter(|(_, d)| d.is_empty()).map(|(p, _)| p.as_str()).collect();
+    let mut entries: Vec<ContextEntry> = entries
+        .into_iter()
+        .filter(|(excluded, entry)| !excluded || !empty.contains(&entry.path.as_str()))
+        .map(|(_, entry)| entry)
+        .collect();
+    entries.extend(deeper.into_iter().flatten());
+    Ok(entries)
+}
+
+fn new_entry(path: String, kind: EntryKind, stat: &Statx) -> ContextEntry {
+    let nanos = |time: rustix::fs::StatxTimestamp| time.tv_sec * 1_000_000_000 + i64::from(time.tv_nsec);
+    let mode = if matches!(kind, EntryKind::Symlink(_)) { 0o777 } else { u32::from(stat.stx_mode) & 0o7777 };
+    ContextEntry {
+        path,
+        size: if kind == EntryKind::File { stat.stx_size } else { 0 },
+        kind,
+        mode,
+        digest: [0; 32],
+        stat: Stat { inode: stat.stx_ino, size: stat.stx_size, mtime: nanos(stat.stx_mtime), ctime: nanos(stat.stx_ctime) },
+    }
+}

@@ -1,0 +1,90 @@
+//! The layers below a step, from the lowest to the topmost.
+
+use std::path::PathBuf;
+
+use otoshi_oci::{Digest, Image, ImageLayer};
+use otoshi_store::{Kind, SnapshotId};
+use rayon::prelude::*;
+
+use super::{EmbeddedEngine, mount::OverlayMount};
+use crate::{EngineError, content::digest_of_fields};
+
+/// One layer of a chain.
+#[derive(Debug, Clone)]
+pub(crate) enum Layer {
+    /// A layer of an image: its blob is in the store, its snapshot perhaps not yet.
+    Image(ImageLayer),
+    /// What a step left: its snapshot is in the store, its blob perhaps not yet.
+    Step(SnapshotId),
+}
+
+/// A file system as a stack of layers, and a key that stands for its content.
+#[derive(Debug, Clone)]
+pub(crate) struct Chain {
+    pub(crate) layers: Vec<Layer>,
+    pub(crate) key: Digest,
+}
+
+impl Chain {
+    /// The empty file system.
+    pub(crate) fn scratch() -> Self {
+        Self { layers: Vec::new(), key: digest_of_fields(["scratch"]) }
+    }
+
+    /// The file system of an image; equal content has an equal key, however the layers are compressed.
+    pub(crate) fn of_image(image: &Image) -> Self {
+        let layers: Vec<Layer> = image.layers().iter().cloned().map(Layer::Image).collect();
+        let key = digest_of_fields(image.layers().iter().map(|layer| layer.diff_id.0.as_str()));
+        Self { layers, key }
+    }
+
+    /// This file system with what a step left on top.
+    pub(crate) fn with(&self, snapshot: SnapshotId) -> Self {
+        let key = digest_of_fields([self.key.as_str(), snapshot.as_str()]);
+        let mut layers = self.layers.clone();
+        layers.push(Layer::Step(snapshot));
+        Self { layers, key }
+    }
+
+    /// The snapshots' directories, the topmost first; unpacks what is not unpacked yet.
+    pub(crate) fn lowers(&self, engine: &EmbeddedEngine) -> Result<Vec<PathBuf>, EngineError> {
+        self.layers.par_iter().rev().map(|layer| engine.snapshot_of(layer)).collect()
+    }
+
+    /// A read-only view of the whole file system.
+    pub(crate) fn mount(&self, engine: &EmbeddedEngine) -> Result<OverlayMount, EngineError> {
+        OverlayMount::new(engine.home(), &self.lowers(engine)?)
+    }
+}
+
+impl EmbeddedEngine {
+    /// The directory that holds a layer's content, unpacked now if need be.
+    fn snapshot_of(&self, layer: &Layer) -> Result<PathBuf, EngineError> {
+        let snapshots = self.home().snapshots();
+        let image_layer = match layer {
+            Layer::Step(id) => {
+                return snapshots
+                    .get(id)
+                    .ok_or_else(|| EngineError::invalid(format!("the snapshot {id} is no longer in the store")));
+            }
+            Layer::Image(layer) => layer,
+        };
+        let own = self.home().records().get::<SnapshotId>(Kind::Diff, image_layer.diff_id.0.hex());
+        let unpacked = SnapshotId::of_layer(&image_layer.diff_id);
+        if let Some(path) = own.and_then(|id| snapshots.get(&id)).or_else(|| snapshots.get(&unpacked)) {
+            return Ok(path);
+        }
+        let started = std::time::Instant::now();
+        let draft = snapshots.draft()?;
+        let blob = self.home().layout().open_blob(&image_layer.digest)?;
+        let diff_id = otoshi_oci::layer::unpack_layer(blob, &draft.tree(), &self.unpack_options(image_layer.digest.as_str()))?;
+        if diff_id != image_layer.diff_id {
+            return Err(EngineError::invalid(format!(
+                "the layer {} holds {}, and its image says {}",
+                image_layer.digest, diff_id.0, image_layer.diff_id.0
+            )));
+        }
+        tracing::debug!(layer = %image_layer.digest, took = ?started.elapsed(), "unpacked");
+        Ok(draft.commit(&unpacked)?)
+    }
+}

@@ -1,0 +1,278 @@
+//! COPY and ADD: what is copied where, and the directory that the copying leaves, in overlayfs form.
+//!
+//! The result holds the copied objects and the directories that lead to them, and nothing of what lies below. So it
+//! depends on the layers below only through the few facts in [`Destination`]: where links in the destination lead, and
+//! the modes and owners of directories that are there. When the layers below move and those facts stay, the result
+//! of an earlier copying is used again.
+
+use std::{
+    collections::{BTreeSet, HashSet},
+    fs,
+    os::unix::fs::{MetadataExt, PermissionsExt, lchown},
+    path::{Path, PathBuf},
+};
+
+use otoshi_oci::Digest;
+use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, XattrFlags};
+
+use super::rootfs;
+use crate::{
+    Context, ContextEntry, EngineError, EntryKind,
+    content::{Item, ItemKind, digest_of_fields, walk, xattrs},
+};
+
+/// One source of a COPY: its last name, and what it consists of, the root first (with an empty path).
+#[derive(Debug)]
+pub(crate) struct Source {
+    pub(crate) name: PathBuf,
+    pub(crate) items: Vec<Item>,
+}
+
+impl Source {
+    /// Everything that a path of a context reaches; owned by root, as everything that comes from a context.
+    pub(crate) fn of_context(context: &Context, path: &str) -> Self {
+        let item = |entry: &ContextEntry| Item {
+            path: Path::new(&entry.path).strip_prefix(path).unwrap_or(Path::new(&entry.path)).to_path_buf(),
+            source: context.root().join(&entry.path),
+            kind: match &entry.kind {
+                EntryKind::Directory => ItemKind::Directory,
+                EntryKind::File => ItemKind::File { size: entry.size },
+                EntryKind::Symlink(target) => ItemKind::Symlink(target.into()),
+            },
+            mode: entry.mode,
+            uid: 0,
+            gid: 0,
+        };
+        let root = context.entry(path).map_or_else(
+            || Item {
+                path: PathBuf::new(),
+                source: context.root().to_path_buf(),
+                kind: ItemKind::Directory,
+                mode: 0o755,
+                uid: 0,
+                gid: 0,
+            },
+            item,
+        );
+        let beneath = context.beneath(path).map(item);
+        let items = if root.kind == ItemKind::Directory { [root].into_iter().chain(beneath).collect() } else { vec![root] };
+        Self { name: path.rsplit('/').next().unwrap_or_default().into(), items }
+    }
+
+    /// Everything at and below a path of a mounted tree; `path` is relative to `root` and its links are followed.
+    pub(crate) fn of_tree(root: &Path, path: &Path) -> Result<Self, EngineError> {
+        let found = rootfs::resolve(root, path)?;
+        Ok(Self { name: path.file_name().unwrap_or_default().into(), items: walk(&root.join(found))? })
+    }
+
+    fn is_directory(&self) -> bool {
+        self.items.first().is_some_and(|root| root.kind == ItemKind::Directory)
+    }
+}
+
+/// How copied objects are owned and what may be done with them, where an instruction says so.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Overrides {
+    pub(crate) owner: Option<(u32, u32)>,
+    pub(crate) mode: Option<u32>,
+}
+
+/// What the layers below say about the place to copy to.
+#[derive(Debug)]
+pub(crate) struct Destination {
+    /// Relative to the root directory, links followed.
+    path: PathBuf,
+    /// Whether sources go into `path`, as opposed to becoming `path`.
+    directory: bool,
+    /// The directories on the way that are there already, the outermost first.
+    parents: Vec<Item>,
+}
+
+impl Destination {
+    /// Looks at the tree below, mounted at `root`; `text` is absolute and as written, with its trailing slash.
+    pub(crate) fn look(root: &Path, text: &str, sources: &[Source]) -> Result<Self, EngineError> {
+        let path = rootfs::resolve(root, Path::new(text))?;
+        let there = fs::symlink_metadata(root.join(&path)).ok();
+        let asked = text.ends_with('/') || text.ends_with("/.") || sources.len() != 1;
+        let single_directory = sources.len() == 1 && sources[0].is_directory();
+        let directory = asked || single_directory || there.as_ref().is_some_and(fs::Metadata::is_dir);
+        if directory && there.is_some_and(|meta| !meta.is_dir()) {
+            return Err(EngineError::invalid(format!("cannot copy to {text}: it is not a directory")));
+        }
+        let mut parents = Vec::new();
+        let ancestors: Vec<&Path> = path.ancestors().filter(|a| !a.as_os_str().is_empty()).collect();
+        for ancestor in ancestors.into_iter().rev().filter(|ancestor| directory || *ancestor != path) {
+            match Item::at(&root.join(ancestor), ancestor) {
+                Ok(item) if item.kind == ItemKind::Directory => parents.push(item),
+                Ok(_) => return Err(EngineError::invalid(format!("cannot copy to {text}: /{} is not a directory", ancestor.display()))),
+                Err(_) => break,
+            }
+        }
+        // A directory that becomes a new one is created by copying it, with its own mode.
+        Ok(Self { path, directory, parents })
+    }
+
+    /// Everything about the layers below that the result depends on.
+    pub(crate) fn facts(&self) -> Result<Digest, EngineError> {
+        let mut fields = vec![self.path.as_os_str().as_encoded_bytes().to_vec(), vec![u8::from(self.directory)]];
+        for parent in &self.parents {
+            fields.push(format!("{} {:o} {} {}", parent.path.display(), parent.mode, parent.uid, parent.gid).into_bytes());
+            for (name, value) in xattrs(&parent.source)? {
+                fields.push(name.into_encoded_bytes());
+                fields.push(value);
+            }
+        }
+        Ok(digest_of_fields(fields))
+    }
+}
+
+/// Finds the file in a snapshot that a merged view shows, so that it can be linked instead of copied.
+pub(crate) type Locate<'a> = dyn Fn(&Path) -> Option<PathBuf> + 'a;
+
+/// Copies into an empty directory.
+pub(crate) struct Copier<'a> {
+    /// The directory to fill: what will be a snapshot.
+    pub(crate) tree: &'a Path,
+    /// The merged layers below.
+    pub(crate) below: &'a Path,
+    pub(crate) overrides: Overrides,
+    pub(crate) locate: &'a Locate<'a>,
+    linked: HashSet<(u64, u64)>,
+    made: BTreeSet<PathBuf>,
+}
+
+impl<'a> Copier<'a> {
+    pub(crate) fn new(tree: &'a Path, below: &'a Path, overrides: Overrides, locate: &'a Locate<'a>) -> Self {
+        Self { tree, below, overrides, locate, linked: HashSet::new(), made: BTreeSet::new() }
+    }
+
+    /// Copies all sources to the destination.
+    pub(crate) fn copy(&mut self, sources: &[Source], destination: &Destination) -> Result<(), EngineError> {
+        for source in sources {
+            let into_new = sources.len() == 1 && source.is_directory();
+            let target = if source.is_directory() {
+                destination.path.clone()
+            } else if destination.directory {
+                destination.path.join(&source.name)
+            } else {
+                destination.path.clone()
+            };
+            let parent = target.parent().unwrap_or(Path::new("")).to_path_buf();
+            self.parent_directories(&parent)?;
+            let exists = self.made.contains(&target) || fs::symlink_metadata(self.below.join(&target)).is_ok();
+            for item in &source.items {
+                let place = target.join(&item.path);
+                // The destination itself keeps what it is, unless this copying makes it.
+                if item.path.as_os_str().is_empty() && item.kind == ItemKind::Directory && (exists || !into_new) {
+                    self.parent_directories(&target)?;
+                } else {
+                    self.place(item, &place)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes a directory and those that lead to it, as they are below, or new ones with mode 0755.
+    pub(crate) fn parent_directories(&mut self, path: &Path) -> Result<(), EngineError> {
+        let ancestors: Vec<&Path> = path.ancestors().filter(|a| !a.as_os_str().is_empty()).collect();
+        for ancestor in ancestors.into_iter().rev() {
+            if !self.made.insert(ancestor.to_path_buf()) {
+                continue;
+            }
+            let target = self.tree.join(ancestor);
+            fs::create_dir(&target).map_err(EngineError::io("creating", &target))?;
+            match Item::at(&self.below.join(ancestor), ancestor) {
+                Ok(below) if below.kind == ItemKind::Directory => finish(&below, &target, Overrides::default())?,
+                Ok(_) => return Err(EngineError::invalid(format!("cannot copy to /{}: it is not a directory", ancestor.display()))),
+                Err(_) => {
+                    let owner = self.overrides.owner.unwrap_or((0, 0));
+                    lchown(&target, Some(owner.0), Some(owner.1)).map_err(EngineError::io("owning", &target))?;
+                    set_mode(&target, 0o755)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn place(&mut self, item: &Item, place: &Path) -> Result<(), EngineError> {
+        let target = self.tree.join(place);
+        let below = fs::symlink_metadata(self.below.join(place)).ok().filter(|meta| !crate::content::is_whiteout(meta));
+        let is_directory = item.kind == ItemKind::Directory;
+        if let Some(meta) = below.filter(|meta| meta.is_dir() != is_directory) {
+            let kind = if meta.is_dir() { "a directory" } else { "not a directory" };
+            return Err(EngineError::invalid(format!("cannot copy to /{}: it is {kind}", place.display())));
+        }
+        if let Ok(meta) = fs::symlink_metadata(&target) {
+            if meta.is_dir() != is_directory {
+                return Err(EngineError::invalid(format!("two sources of different types for /{}", place.display())));
+            }
+            if !is_directory {
+                fs::remove_file(&target).map_err(EngineError::io("replacing", &target))?;
+            }
+        }
+        match &item.kind {
+            ItemKind::Directory => {
+                if self.made.insert(place.to_path_buf()) {
+                    fs::create_dir(&target).map_err(EngineError::io("creating", &target))?;
+                }
+            }
+            ItemKind::Symlink(link) => {
+                std::os::unix::fs::symlink(link, &target).map_err(EngineError::io("linking", &target))?;
+            }
+            ItemKind::Special { format, device } => {
+                let kind = rustix::fs::FileType::from_raw_mode(*format);
+                if kind == rustix::fs::FileType::Socket {
+                    return Ok(());
+                }
+                rustix::fs::mknodat(CWD, &target, kind, rustix::fs::Mode::from_raw_mode(0o600), *device)
+                    .map_err(EngineError::io("creating the special file", &target))?;
+            }
+            ItemKind::File { .. } => {
+                if self.overrides == Overrides::default() && self.link(item, &target)? {
+                    return Ok(());
+                }
+                fs::copy(&item.source, &target).map_err(EngineError::io("copying", &item.source))?;
+            }
+        }
+        finish(item, &target, self.overrides)
+    }
+
+    /// Links a file of a snapshot instead of copying it; each at most once, since two names are two files.
+    fn link(&mut self, item: &Item, target: &Path) -> Result<bool, EngineError> {
+        let Some(kept) = (self.locate)(&item.source) else { return Ok(false) };
+        let meta = fs::symlink_metadata(&kept).map_err(EngineError::io("reading", &kept))?;
+        Ok(meta.is_file() && self.linked.insert((meta.dev(), meta.ino())) && fs::hard_link(&kept, target).is_ok())
+    }
+}
+
+/// Gives a copied object the owner, mode, attributes and time of its source, or those that the instruction says.
+fn finish(item: &Item, target: &Path, overrides: Overrides) -> Result<(), EngineError> {
+    let (uid, gid) = overrides.owner.unwrap_or((item.uid, item.gid));
+    lchown(target, Some(uid), Some(gid)).map_err(EngineError::io("owning", target))?;
+    if !matches!(item.kind, ItemKind::Symlink(_)) {
+        set_mode(target, overrides.mode.unwrap_or(item.mode))?;
+        for (name, value) in xattrs(&item.source)? {
+            if name != "overlay.opaque" {
+                rustix::fs::lsetxattr(target, &name, &value, XattrFlags::empty())
+                    .map_err(EngineError::io("setting an attribute of", target))?;
+            }
+        }
+    }
+    let meta = fs::symlink_metadata(&item.source).map_err(EngineError::io("reading", &item.source))?;
+    let time = Timespec { tv_sec: meta.mtime(), tv_nsec: meta.mtime_nsec() as _ };
+    let times = Timestamps { last_access: time, last_modification: time };
+    rustix::fs::utimensat(CWD, target, &times, AtFlags::SYMLINK_NOFOLLOW).map_err(EngineError::io("setting the time of", target))
+}
+
+fn set_mode(path: &Path, mode: u32) -> Result<(), EngineError> {
+    fs::set_permissions(path, fs::Permissions::from_mode(mode)).map_err(EngineError::io("setting the mode of", path))
+}
+
+/// Reads `--chmod`: an octal number.
+pub(crate) fn parse_mode(text: &str) -> Result<u32, EngineError> {
+    u32::from_str_radix(text, 8).ok().filter(|mode| *mode <= 0o7777).ok_or_else(|| EngineError::Invalid {
+        message: format!("--chmod={text}: not an octal mode"),
+        hint: Some("as in --chmod=755".into()),
+    })
+}

@@ -1,0 +1,136 @@
+//! Images made of what steps left: layer blobs, config, manifest.
+
+use std::{
+    collections::BTreeMap,
+    sync::atomic::{AtomicUsize, Ordering},
+    time::Instant,
+};
+
+use otoshi_oci::{
+    Descriptor, DiffId, Digest, ImageConfig,
+    layer::{Mtime, PrefixDir, WriteOptions, write_layer},
+    write_image,
+};
+use otoshi_store::{Kind, SnapshotId};
+use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
+
+use super::{
+    EmbeddedEngine,
+    chain::Layer,
+    stage::{Stage, timestamp},
+};
+use crate::{BuiltImage, EngineError, Event, Events, Output, content::digest_of_fields};
+
+/// A layer blob written from a snapshot; what [`Kind::Layer`] records hold.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Blob {
+    pub(crate) descriptor: Descriptor,
+    pub(crate) diff_id: DiffId,
+    /// Whether the layer changes nothing.
+    pub(crate) empty: bool,
+}
+
+/// How a snapshot becomes a layer.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Placement {
+    /// The directories above the snapshot's root, the outermost first.
+    pub(crate) prefix: Vec<PrefixDir>,
+    pub(crate) owner: Option<(u32, u32)>,
+}
+
+impl EmbeddedEngine {
+    /// The blob of a snapshot: the one written earlier, or written now.
+    pub(crate) fn blob_of(
+        &self,
+        snapshot: &SnapshotId,
+        placement: &Placement,
+        output: Output,
+        written: &AtomicUsize,
+        events: &dyn Events,
+    ) -> Result<Blob, EngineError> {
+        let key = digest_of_fields([
+            snapshot.as_str(),
+            &format!("{:?} {} {:?} {:?}", output.compression, output.epoch, placement.prefix, placement.owner),
+        ]);
+        if let Some(blob) = self.home().records().get::<Blob>(Kind::Layer, key.hex())
+            && Digest::of(&blob.descriptor).is_ok_and(|digest| self.home().layout().has(&digest))
+        {
+            return Ok(blob);
+        }
+        let started = Instant::now();
+        let tree = self.home().snapshots().path(snapshot);
+        let options = WriteOptions {
+            compression: output.compression,
+            mtime: Mtime::Set(output.epoch),
+            prefix: placement.prefix.clone(),
+            owner: placement.owner,
+            threads: rayon::current_num_threads(),
+            xattr_namespace: self.xattr_namespace(),
+        };
+        let layer = write_layer(self.home().layout(), &tree, &options)?;
+        // A tar of nothing is its two end blocks.
+        let empty = layer.uncompressed_size <= 1024;
+        let blob = Blob { descriptor: layer.descriptor, diff_id: layer.diff_id, empty };
+        self.home().records().put(Kind::Layer, key.hex(), &blob)?;
+        if placement.prefix.is_empty() && placement.owner.is_none() {
+            self.home().records().put(Kind::Diff, blob.diff_id.0.hex(), snapshot)?;
+        }
+        written.fetch_add(1, Ordering::Relaxed);
+        events.event(Event::Work { what: "writing a layer".into(), bytes: layer.uncompressed_size, took: started.elapsed() });
+        Ok(blob)
+    }
+
+    /// Writes a stage as an image.
+    pub(crate) fn export(
+        &self,
+        stage: &Stage,
+        labels: &BTreeMap<String, String>,
+        annotations: &BTreeMap<String, String>,
+        output: Output,
+        events: &dyn Events,
+    ) -> Result<BuiltImage, EngineError> {
+        let written = AtomicUsize::new(0);
+        let blobs: Vec<Blob> = stage
+            .chain
+            .layers
+            .par_iter()
+            .map(|layer| match layer {
+                Layer::Image(layer) => {
+                    Ok(Blob { descriptor: layer.descriptor.clone(), diff_id: layer.diff_id.clone(), empty: false })
+                }
+                Layer::Step(snapshot) => self.blob_of(snapshot, &Placement::default(), output, &written, events),
+            })
+            .collect::<Result<_, EngineError>>()?;
+
+        let mut config = stage.config.clone();
+        config.created = Some(timestamp(output.epoch));
+        config.config.labels.extend(labels.clone());
+        config.rootfs.diff_ids.clear();
+        let mut layers = Vec::new();
+        for (blob, history) in blobs.into_iter().zip(&stage.layer_history) {
+            if blob.empty {
+                config.history[*history].empty_layer = true;
+            } else {
+                config.rootfs.diff_ids.push(blob.diff_id);
+                layers.push(blob.descriptor);
+            }
+        }
+        self.write(&config, &layers, annotations, written.into_inner())
+    }
+
+    /// Writes a config and a manifest, and lists the image in the store.
+    pub(crate) fn write(
+        &self,
+        config: &ImageConfig,
+        layers: &[Descriptor],
+        annotations: &BTreeMap<String, String>,
+        layers_written: usize,
+    ) -> Result<BuiltImage, EngineError> {
+        let layout = self.home().layout();
+        let descriptor = write_image(layout, config, layers, annotations)?;
+        let digest = Digest::of(&descriptor).map_err(|error| EngineError::invalid(error.to_string()))?;
+        layout.add_untagged(descriptor.clone())?;
+        Ok(BuiltImage { digest, descriptor, steps_run: 0, layers_written })
+    }
+}

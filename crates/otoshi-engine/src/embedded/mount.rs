@@ -1,0 +1,59 @@
+//! Read-only merged views of several directories, through overlayfs.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use otoshi_store::{Draft, Home};
+use rustix::mount::{
+    FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, UnmountFlags, fsconfig_create, fsconfig_set_flag,
+    fsconfig_set_string, fsmount, fsopen, move_mount, unmount,
+};
+
+use crate::EngineError;
+
+/// A mounted view; unmounted when dropped, and at the latest when the process's mount namespace ends.
+#[derive(Debug)]
+pub(crate) struct OverlayMount {
+    target: PathBuf,
+    /// Holds the mount point; dropped after the view is unmounted.
+    _draft: Draft,
+}
+
+impl OverlayMount {
+    /// Merges `lowers`, the topmost first.
+    pub(crate) fn new(home: &Home, lowers: &[PathBuf]) -> Result<Self, EngineError> {
+        let draft = home.snapshots().draft()?;
+        let target = draft.tree();
+        // Overlayfs wants two lower directories at least when nothing is writable.
+        let empty = draft.work().join("empty");
+        fs::create_dir(&empty).map_err(EngineError::io("creating", &empty))?;
+        let failed = || EngineError::io("mounting the merged layers at", &target);
+
+        let context = fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC).map_err(failed())?;
+        for lower in lowers.iter().map(PathBuf::as_path).chain([empty.as_path()]) {
+            fsconfig_set_string(&context, "lowerdir+", lower).map_err(EngineError::io("merging", lower))?;
+        }
+        if crate::embedded::in_user_namespace() {
+            fsconfig_set_flag(&context, "userxattr").map_err(failed())?;
+        }
+        fsconfig_create(&context).map_err(failed())?;
+        let mounted = fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::MOUNT_ATTR_RDONLY).map_err(failed())?;
+        move_mount(&mounted, "", rustix::fs::CWD, &target, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH).map_err(failed())?;
+        Ok(Self { target, _draft: draft })
+    }
+
+    /// Where the view is.
+    pub(crate) fn path(&self) -> &Path {
+        &self.target
+    }
+}
+
+impl Drop for OverlayMount {
+    fn drop(&mut self) {
+        if let Err(error) = unmount(&self.target, UnmountFlags::DETACH) {
+            tracing::warn!(target = %self.target.display(), %error, "could not unmount a view");
+        }
+    }
+}

@@ -1,0 +1,94 @@
+//! What can go wrong while building or running.
+
+use std::path::{Path, PathBuf};
+
+use otoshi_dockerfile::DockerfileError;
+
+/// An error of the engine.
+#[derive(Debug, thiserror::Error)]
+pub enum EngineError {
+    /// The Dockerfile is wrong, or asks for something that cannot be; says where.
+    #[error(transparent)]
+    Dockerfile(#[from] Box<DockerfileError>),
+    /// A RUN step's command, or a phase's command, ended with another exit code than 0.
+    #[error("{what} ended with exit code {code}")]
+    Command {
+        /// The instruction or command.
+        what: String,
+        /// The exit code; 128 and the signal's number when a signal ended it.
+        code: i32,
+        /// Where the instruction stands, when it stands in a Dockerfile.
+        at: Option<Box<DockerfileError>>,
+    },
+    /// A file system operation failed.
+    #[error("{action} {}: {source}", path.display())]
+    Io {
+        /// What was being done, as in "copying".
+        action: &'static str,
+        /// The path it was done to.
+        path: PathBuf,
+        /// Why it failed.
+        source: std::io::Error,
+    },
+    /// An image is not in the store.
+    #[error("no image {reference} in the store")]
+    NoImage {
+        /// The image, as it was asked for.
+        reference: String,
+    },
+    /// The build was stopped because another step failed, or by an interrupt.
+    #[error("stopped")]
+    Stopped,
+    /// Something the request asks for is not there or not possible.
+    #[error("{message}")]
+    Invalid {
+        /// What is wrong, in one sentence.
+        message: String,
+        /// What to try.
+        hint: Option<String>,
+    },
+    /// The sandbox could not be set up.
+    #[error(transparent)]
+    Sandbox(#[from] otoshi_sandbox::SandboxError),
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] otoshi_store::StoreError),
+    /// The image layout failed.
+    #[error(transparent)]
+    Layout(#[from] otoshi_oci::LayoutError),
+    /// An image is not as it should be.
+    #[error(transparent)]
+    Image(#[from] otoshi_oci::ImageError),
+    /// A layer could not be written or unpacked.
+    #[error(transparent)]
+    Layer(#[from] otoshi_oci::layer::LayerError),
+}
+
+impl EngineError {
+    /// Wraps an I/O error with what was being done and to what; for use with `map_err`.
+    pub fn io<E: Into<std::io::Error>>(action: &'static str, path: impl AsRef<Path>) -> impl FnOnce(E) -> Self {
+        let path = path.as_ref().to_path_buf();
+        move |source| Self::Io { action, path, source: source.into() }
+    }
+
+    pub(crate) fn invalid(message: impl Into<String>) -> Self {
+        Self::Invalid { message: message.into(), hint: None }
+    }
+
+    /// What to try, where it is known.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Invalid { hint, .. } => hint.clone(),
+            Self::NoImage { reference } => Some(format!("otoshi import ROOTFS.tar --name {reference}")),
+            Self::Image(error) => error.hint(),
+            Self::Layout(error) => error.hint(),
+            _ => None,
+        }
+    }
+}
+
+impl From<DockerfileError> for EngineError {
+    fn from(error: DockerfileError) -> Self {
+        Self::Dockerfile(Box::new(error))
+    }
+}
