@@ -1,0 +1,368 @@
+//! Building one target: the reachable stages, each on a thread of its own, instruction by instruction.
+//!
+//! A stage starts when the stage below it is done, and a COPY waits for the stage it reads from only when it comes to
+//! it. Stages refer to earlier stages only, so nobody waits in a circle.
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Condvar, Mutex, PoisonError,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    time::Instant,
+};
+
+use otoshi_dockerfile::{
+    Base, BuildArgs, CommandForm, DockerfileError, GlobalScope, Graph, Healthcheck, Instruction, Located, Scope,
+    Source as From_, Word,
+};
+
+use super::{
+    EmbeddedEngine,
+    chain::Chain,
+    rootfs, run_step,
+    run_step::{Stepped, Tree},
+    stage::Stage,
+    stage_on,
+};
+use crate::{BuildRequest, BuiltImage, EngineError, Event, Events, StepId};
+
+static BUILDS: AtomicUsize = AtomicUsize::new(0);
+
+/// One build under way.
+pub(crate) struct Build<'a> {
+    pub(crate) engine: &'a EmbeddedEngine,
+    pub(crate) request: &'a BuildRequest,
+    pub(crate) events: &'a dyn Events,
+    /// Tells this process's builds apart.
+    pub(crate) number: usize,
+    graph: Graph,
+    globals: GlobalScope,
+    args: BuildArgs,
+    done: Mutex<BTreeMap<usize, Option<Stage>>>,
+    changed: Condvar,
+    stopped: AtomicBool,
+    next_step: AtomicUsize,
+    steps_run: AtomicUsize,
+}
+
+/// Builds the request's target and writes its image.
+pub(crate) fn build(engine: &EmbeddedEngine, request: &BuildRequest, events: &dyn Events) -> Result<BuiltImage, EngineError> {
+    let dockerfile = &request.dockerfile;
+    let platform = request.platform.to_string();
+    let globals = GlobalScope::evaluate(dockerfile, &request.args, &platform, &otoshi_oci::Platform::host().to_string())?;
+    let graph = Graph::reach(dockerfile, &globals, request.target.as_deref())?;
+    let build = Build {
+        engine,
+        request,
+        events,
+        number: BUILDS.fetch_add(1, Ordering::Relaxed),
+        globals,
+        args: request.args.clone(),
+        done: Mutex::new(BTreeMap::new()),
+        changed: Condvar::new(),
+        stopped: AtomicBool::new(false),
+        next_step: AtomicUsize::new(1),
+        steps_run: AtomicUsize::new(0),
+        graph,
+    };
+    let mut failures: Vec<EngineError> = Vec::new();
+    if let [only] = build.graph.order[..] {
+        failures.extend(build.finish(only, build.stage(only)));
+    } else {
+        std::thread::scope(|scope| {
+            let threads: Vec<_> =
+                build.graph.order.iter().map(|&index| (scope.spawn(|| build.stage(index)), index)).map(|(t, _)| t).collect();
+            for thread in threads {
+                failures.extend(thread.join().unwrap_or_else(|_| Err(EngineError::invalid("a build thread panicked"))).err());
+            }
+        });
+    }
+    // The failure that stopped the others is the one to tell.
+    failures.sort_by_key(|error| matches!(error, EngineError::Stopped));
+    if let Some(error) = failures.into_iter().next() {
+        return Err(error);
+    }
+    let stage = build.wait(build.graph.target)?;
+    let mut image = engine.export(&stage, &request.labels, &request.annotations, request.output, events)?;
+    image.steps_run = build.steps_run.into_inner();
+    Ok(image)
+}
+
+impl Build<'_> {
+    pub(crate) fn is_stopped(&self) -> bool {
+        self.stopped.load(Ordering::SeqCst)
+    }
+
+    fn finish(&self, _: usize, result: Result<(), EngineError>) -> Option<EngineError> {
+        result.err()
+    }
+
+    /// Builds a stage and tells everybody who waits.
+    fn stage(&self, index: usize) -> Result<(), EngineError> {
+        let result = self.build_stage(index);
+        let (outcome, result) = match result {
+            Ok(stage) => (Some(stage), Ok(())),
+            Err(error) => {
+                if !self.stopped.swap(true, Ordering::SeqCst) {
+                    self.engine.stop(self.number);
+                }
+                (None, Err(error))
+            }
+        };
+        self.done.lock().unwrap_or_else(PoisonError::into_inner).insert(index, outcome);
+        self.changed.notify_all();
+        result
+    }
+
+    /// Waits for a stage.
+    fn wait(&self, index: usize) -> Result<Stage, EngineError> {
+        let mut done = self.done.lock().unwrap_or_else(PoisonError::into_inner);
+        loop {
+            match done.get(&index) {
+                Some(Some(stage)) => return Ok(stage.clone()),
+                Some(None) => return Err(EngineError::Stopped),
+                None if self.is_stopped() => return Err(EngineError::Stopped),
+                None => done = self.changed.wait(done).unwrap_or_else(PoisonError::into_inner),
+            }
+        }
+    }
+
+    /// What a `--from` of the stage `index` reads.
+    pub(crate) fn tree(&self, index: usize, from: Option<&str>) -> Result<Tree<'_>, EngineError> {
+        Ok(match self.graph.source(&self.request.dockerfile, index, from) {
+            From_::Context => Tree::Context(&self.request.context),
+            From_::Stage(other) => Tree::Chain(self.wait(other)?.chain),
+            From_::Image(name) | From_::Named(name) => Tree::Chain(Chain::of_image(&self.engine.find_image(self.request, &name)?)),
+        })
+    }
+
+    fn build_stage(&self, index: usize) -> Result<Stage, EngineError> {
+        let request = self.request;
+        let source = &request.dockerfile.stages[index];
+        let epoch = request.output.epoch;
+        let at = |error: EngineError, located: std::ops::Range<usize>| self.locate(error, &located);
+        let mut stage = match &self.graph.stages[&index].base {
+            Base::Scratch => {
+                let scope = Scope::for_base(&self.globals, &self.args, vec![("PATH".into(), super::stage::DEFAULT_PATH.into())]);
+                Stage::on_scratch(&request.platform, scope, epoch)
+            }
+            Base::Stage(parent) => Stage::on_stage(&self.wait(*parent)?),
+            Base::Image(name) => {
+                let image = self.engine.find_image(request, name).map_err(|error| at(error, source.from.span.clone()))?;
+                if let Some(trigger) = image.config.config.on_build.first() {
+                    let message = format!("{name} has an ONBUILD trigger ({trigger}), which this engine cannot run");
+                    return Err(at(EngineError::invalid(message), source.from.span.clone()));
+                }
+                let env = Stage::env_pairs(&image.config);
+                stage_on(&image, Scope::for_base(&self.globals, &self.args, env), epoch)
+            }
+        };
+        let name = source.name.clone().unwrap_or_else(|| format!("stage {index}"));
+        let total = source.instructions.len();
+        for (place, instruction) in source.instructions.iter().enumerate() {
+            if self.is_stopped() {
+                return Err(EngineError::Stopped);
+            }
+            let step = StepId(self.next_step.fetch_add(1, Ordering::Relaxed));
+            let started = Instant::now();
+            let shown = leaves_files(&instruction.value);
+            if shown {
+                self.events.event(Event::Started {
+                    step,
+                    stage: name.clone(),
+                    place: (place + 1, total),
+                    instruction: instruction.source.clone(),
+                });
+            }
+            match self.instruction(&mut stage, index, instruction, step) {
+                Ok(cached) => {
+                    if !cached {
+                        self.steps_run.fetch_add(1, Ordering::Relaxed);
+                    }
+                    if shown {
+                        self.events.event(Event::Done { step, cached, took: started.elapsed() });
+                    }
+                }
+                Err(error) => {
+                    if shown {
+                        self.events.event(Event::Failed { step });
+                    }
+                    return Err(self.locate(error, &instruction.span));
+                }
+            }
+        }
+        Ok(stage)
+    }
+
+    /// Says where in the Dockerfile an error arose.
+    fn locate(&self, error: EngineError, span: &std::ops::Range<usize>) -> EngineError {
+        let at = |message: String, hint: Option<String>| {
+            Box::new(DockerfileError::at(&self.request.dockerfile, span.clone(), message, hint))
+        };
+        match error {
+            EngineError::Command { what, code, .. } => {
+                let place = at(format!("{what} ended with exit code {code}"), None);
+                EngineError::Command { what, code, at: Some(place) }
+            }
+            EngineError::Stopped | EngineError::Dockerfile(_) => error,
+            EngineError::Invalid { message, hint } => EngineError::Dockerfile(at(message, hint)),
+            EngineError::NoImage { .. } => {
+                let hint = error.hint();
+                EngineError::Dockerfile(at(error.to_string(), hint))
+            }
+            other => other,
+        }
+    }
+
+    /// Carries out one instruction; tells whether nothing had to run for it.
+    fn instruction(
+        &self,
+        stage: &mut Stage,
+        index: usize,
+        instruction: &Located<Instruction>,
+        step: StepId,
+    ) -> Result<bool, EngineError> {
+        let text = instruction.source.as_str();
+        let mut cached = true;
+        let mut stepped = |stage: &mut Stage, result: Stepped, text: &str| {
+            stage.push(result.snapshot, text);
+            cached = result.cached;
+        };
+        match &instruction.value {
+            Instruction::Run(run) => {
+                let result = run_step::run(self, stage, index, run, step)?;
+                let command = stage.argv(&run.script()).join(" ");
+                stepped(stage, result, &format!("RUN {command}"));
+            }
+            Instruction::Copy(copy) => {
+                let result = run_step::copy(self, stage, index, copy, text, false)?;
+                stepped(stage, result, text);
+            }
+            Instruction::Add(add) => {
+                let remote = |word: &Word| ["http://", "https://", "git@", "git://", "ssh://"].iter().any(|s| word.0.starts_with(s));
+                if let Some(source) = add.copy.sources.iter().find(|word| remote(word)) {
+                    return Err(EngineError::Invalid {
+                        message: format!("ADD {}: this engine adds local files only", source.0),
+                        hint: Some("fetch it in a RUN step".into()),
+                    });
+                }
+                let result = run_step::copy(self, stage, index, &add.copy, text, add.unpack.unwrap_or(true))?;
+                stepped(stage, result, text);
+            }
+            Instruction::Workdir(word) => {
+                let path = rootfs::absolute(stage.cwd(), &stage.scope.expand(word)?);
+                let made = run_step::workdir(self.engine, stage, &path, self.request.no_cache)?;
+                stage.config.config.working_dir = path;
+                match made {
+                    Some(made) => stepped(stage, made, text),
+                    None => stage.note(text),
+                }
+            }
+            setting => {
+                self.setting(stage, setting)?;
+                stage.note(text);
+            }
+        }
+        Ok(cached)
+    }
+
+    /// Carries out an instruction that changes the config only.
+    fn setting(&self, stage: &mut Stage, instruction: &Instruction) -> Result<(), EngineError> {
+        let run = &mut stage.config.config;
+        match instruction {
+            Instruction::Arg(args) => {
+                for arg in args {
+                    stage.scope.declare(arg)?;
+                }
+            }
+            Instruction::Env(pairs) => {
+                for (name, value) in stage.scope.set_env(pairs)? {
+                    run.set_env(&name, &value);
+                }
+            }
+            Instruction::Label(pairs) => {
+                for (name, value) in pairs {
+                    run.labels.insert(stage.scope.expand(name)?, stage.scope.expand(value)?);
+                }
+            }
+            Instruction::User(user) => run.user = stage.scope.expand(user)?,
+            Instruction::Shell(shell) => run.shell = Some(shell.clone()),
+            Instruction::Entrypoint(command) => {
+                run.entrypoint = Some(super::stage::argv(run.shell.as_deref(), command)).filter(|argv| !is_empty_exec(command, argv));
+                if !stage.cmd_is_own {
+                    run.cmd = None;
+                }
+            }
+            Instruction::Cmd(command) => {
+                run.cmd = Some(super::stage::argv(run.shell.as_deref(), command));
+                stage.cmd_is_own = true;
+            }
+            Instruction::Expose(ports) => {
+                for word in ports {
+                    for port in stage.scope.expand_many(word)? {
+                        run.exposed_ports.extend(exposed(&port)?);
+                    }
+                }
+            }
+            Instruction::Volume(paths) => {
+                for path in paths {
+                    run.volumes.insert(stage.scope.expand(path)?);
+                }
+            }
+            Instruction::StopSignal(signal) => run.stop_signal = Some(stage.scope.expand(signal)?),
+            Instruction::Healthcheck(check) => run.healthcheck = Some(healthcheck(run.shell.as_deref(), check)),
+            Instruction::Maintainer(name) => stage.config.author = Some(name.clone()),
+            Instruction::Onbuild(trigger) => run.on_build.push(trigger.clone()),
+            Instruction::Run(_) | Instruction::Copy(_) | Instruction::Add(_) | Instruction::Workdir(_) => {}
+        }
+        Ok(())
+    }
+}
+
+fn is_empty_exec(command: &CommandForm, argv: &[String]) -> bool {
+    matches!(command, CommandForm::Exec(_)) && argv.is_empty()
+}
+
+/// Whether an instruction may leave something in the file system, and so is shown as a step.
+fn leaves_files(instruction: &Instruction) -> bool {
+    matches!(instruction, Instruction::Run(_) | Instruction::Copy(_) | Instruction::Add(_) | Instruction::Workdir(_))
+}
+
+/// Reads `EXPOSE`: a port or a range, with or without a protocol.
+fn exposed(text: &str) -> Result<Vec<String>, EngineError> {
+    let (ports, protocol) = text.split_once('/').unwrap_or((text, "tcp"));
+    let wrong = || EngineError::invalid(format!("EXPOSE {text}: not a port"));
+    let (first, last) = ports.split_once('-').unwrap_or((ports, ports));
+    let (first, last): (u16, u16) = (first.parse().map_err(|_| wrong())?, last.parse().map_err(|_| wrong())?);
+    let protocol = protocol.to_lowercase();
+    if first > last || !matches!(protocol.as_str(), "tcp" | "udp" | "sctp") {
+        return Err(wrong());
+    }
+    Ok((first..=last).map(|port| format!("{port}/{protocol}")).collect())
+}
+
+fn healthcheck(shell: Option<&[String]>, check: &Healthcheck) -> otoshi_oci::config::Healthcheck {
+    let nanos = |time: Option<std::time::Duration>| time.map_or(0, |time| time.as_nanos() as i64);
+    match check {
+        Healthcheck::None => otoshi_oci::config::Healthcheck { test: vec!["NONE".into()], ..Default::default() },
+        Healthcheck::Test { command, interval, timeout, start_period, start_interval, retries } => {
+            let test = match command {
+                CommandForm::Exec(argv) => ["CMD".to_owned()].into_iter().chain(argv.clone()).collect(),
+                CommandForm::Shell(text) if shell.is_none() => vec!["CMD-SHELL".to_owned(), text.clone()],
+                CommandForm::Shell(_) => {
+                    ["CMD".to_owned()].into_iter().chain(super::stage::argv(shell, command)).collect()
+                }
+            };
+            otoshi_oci::config::Healthcheck {
+                test,
+                interval: nanos(*interval),
+                timeout: nanos(*timeout),
+                start_period: nanos(*start_period),
+                start_interval: nanos(*start_interval),
+                retries: retries.map_or(0, i64::from),
+                ..Default::default()
+            }
+        }
+    }
+}

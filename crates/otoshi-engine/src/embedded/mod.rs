@@ -1,0 +1,236 @@
+//! The engine of our own: overlayfs snapshots, a step cache, and a sandbox for commands.
+
+pub(crate) mod chain;
+mod build;
+mod copy;
+mod export;
+pub(crate) mod mount;
+mod rootfs;
+mod run_step;
+mod session;
+mod stage;
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError, atomic::AtomicUsize},
+};
+
+use otoshi_oci::{
+    Digest, Image, Platform, Reference,
+    layer::{OverlayXattrs, PrefixDir, UnpackOptions},
+};
+use otoshi_sandbox::Privilege;
+use otoshi_store::{Home, Kind};
+
+use self::{chain::Chain, export::Placement, stage::Stage};
+use crate::{
+    AppLayer, AssembleRequest, BuildRequest, BuiltImage, Engine, EngineError, Events, ImageChanges, RunOutcome, RunRequest,
+    content::{digest_of_fields, hash_items},
+};
+
+/// Whether this process lives in a user namespace of its own, where overlayfs keeps its marks in `user.*` attributes.
+pub(crate) fn in_user_namespace() -> bool {
+    matches!(otoshi_sandbox::privilege(), Privilege::UserNamespace { .. })
+}
+
+/// The engine of our own, on one store.
+#[derive(Debug)]
+pub struct EmbeddedEngine {
+    home: Arc<Home>,
+    /// The executable that starts sandboxes; this process's own when `None`.
+    init: Option<PathBuf>,
+    /// Process ids of the sandboxes that run now, to end them when a build is stopped.
+    running: Mutex<BTreeMap<u32, usize>>,
+}
+
+impl EmbeddedEngine {
+    /// Makes an engine; the executable of this process must call [`otoshi_sandbox::init_if_requested`] first thing.
+    pub fn new(home: Arc<Home>) -> Self {
+        Self { home, init: None, running: Mutex::new(BTreeMap::new()) }
+    }
+
+    /// Makes an engine whose sandboxes are started by another executable.
+    pub fn with_init(home: Arc<Home>, init: PathBuf) -> Self {
+        Self { init: Some(init), ..Self::new(home) }
+    }
+
+    pub(crate) fn home(&self) -> &Home {
+        &self.home
+    }
+
+    pub(crate) fn init(&self) -> Option<PathBuf> {
+        self.init.clone()
+    }
+
+    pub(crate) fn xattr_namespace(&self) -> OverlayXattrs {
+        if in_user_namespace() { OverlayXattrs::User } else { OverlayXattrs::Trusted }
+    }
+
+    pub(crate) fn unpack_options(&self, layer_name: &str) -> UnpackOptions {
+        UnpackOptions {
+            xattr_namespace: self.xattr_namespace(),
+            layer_name: layer_name.to_owned(),
+            in_userns: in_user_namespace(),
+        }
+    }
+
+    /// Notes a sandbox of the build with this number as running.
+    pub(crate) fn started(&self, pid: u32, build: usize) {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner).insert(pid, build);
+    }
+
+    /// Notes a sandbox as ended.
+    pub(crate) fn ended(&self, pid: u32) {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner).remove(&pid);
+    }
+
+    /// Ends every sandbox of a build.
+    pub(crate) fn stop(&self, build: usize) {
+        let running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        for pid in running.iter().filter(|(_, of)| **of == build).map(|(pid, _)| *pid) {
+            if let Some(pid) = rustix::process::Pid::from_raw(pid as i32) {
+                let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+            }
+        }
+    }
+
+    /// Loads an image by the digest of its manifest or index.
+    pub(crate) fn image(&self, digest: &Digest, platform: &Platform) -> Result<Image, EngineError> {
+        Ok(Image::load(self.home.layout(), digest, platform)?)
+    }
+
+    /// Finds an image of a Dockerfile: among those of the request, else by its tag or digest in the store.
+    pub(crate) fn find_image(&self, request: &BuildRequest, text: &str) -> Result<Image, EngineError> {
+        if let Some(digest) = request.images.get(text) {
+            return self.image(digest, &request.platform);
+        }
+        let reference = Reference::parse(text).map_err(|error| EngineError::invalid(error.to_string()))?;
+        let found = self.home.layout().resolve(&reference)?;
+        let descriptor = found.ok_or_else(|| EngineError::NoImage { reference: text.to_owned() })?;
+        let digest = Digest::of(&descriptor).map_err(|error| EngineError::invalid(error.to_string()))?;
+        self.image(&digest, &request.platform)
+    }
+
+    /// The digest of a path in a chain, remembered per content of the chain.
+    pub(crate) fn content_of(&self, chain: &Chain, path: &str) -> Result<Option<Digest>, EngineError> {
+        let key = digest_of_fields(["content", chain.key.as_str(), path]);
+        if let Some(known) = self.home.records().get::<Option<Digest>>(Kind::Content, key.hex()) {
+            return Ok(known);
+        }
+        let mount = chain.mount(self)?;
+        let found = mount.path().join(rootfs::resolve(mount.path(), Path::new(path))?);
+        let digest = if std::fs::symlink_metadata(&found).is_ok() {
+            Some(hash_items(&crate::content::walk(&found)?)?)
+        } else {
+            None
+        };
+        self.home.records().put(Kind::Content, key.hex(), &digest)?;
+        Ok(digest)
+    }
+}
+
+impl Engine for EmbeddedEngine {
+    fn build(&self, request: &BuildRequest, events: &dyn Events) -> Result<BuiltImage, EngineError> {
+        build::build(self, request, events)
+    }
+
+    fn assemble(&self, request: &AssembleRequest, events: &dyn Events) -> Result<BuiltImage, EngineError> {
+        let image = self.image(&request.base, &request.platform)?;
+        let base = Chain::of_image(&image);
+        let written = AtomicUsize::new(0);
+        let mut config = image.config.clone();
+        let mut layers: Vec<_> = image.layers().iter().map(|layer| layer.descriptor.clone()).collect();
+        for layer in &request.layers {
+            let (snapshot, placement, what) = match layer {
+                AppLayer::CopyFrom { image, path } => {
+                    let from = Chain::of_image(&self.image(image, &request.platform)?);
+                    let snapshot = run_step::copy_between(self, &from, &base, path)?;
+                    (snapshot, Placement::default(), format!("COPY --from=builder {path} {path}"))
+                }
+                AppLayer::Tree { snapshot, at, owner } => {
+                    let placement = Placement { prefix: prefix_of(at, *owner), owner: *owner };
+                    (snapshot.clone(), placement, format!("COPY . {at}"))
+                }
+            };
+            let blob = self.blob_of(&snapshot, &placement, request.output, &written, events)?;
+            if blob.empty {
+                continue;
+            }
+            config.rootfs.diff_ids.push(blob.diff_id);
+            config.history.push(otoshi_oci::config::History {
+                created: Some(stage::timestamp(request.output.epoch)),
+                created_by: Some(what),
+                comment: Some("otoshi".into()),
+                ..Default::default()
+            });
+            layers.push(blob.descriptor);
+        }
+        config.created = Some(stage::timestamp(request.output.epoch));
+        change(&mut config, &request.changes);
+        self.write(&config, &layers, &request.annotations, written.into_inner())
+    }
+
+    fn run(&self, request: &RunRequest, events: &dyn Events) -> Result<RunOutcome, EngineError> {
+        session::run(self, request, events)
+    }
+
+    fn content(&self, image: &Digest, path: &str) -> Result<Option<Digest>, EngineError> {
+        let image = self.image(image, &Platform::host())?;
+        self.content_of(&Chain::of_image(&image), path)
+    }
+}
+
+/// The directories that lead to `at`, each owned as what is put there.
+fn prefix_of(at: &str, owner: Option<(u32, u32)>) -> Vec<PrefixDir> {
+    let clean = rootfs::absolute("/", at);
+    let mut path = PathBuf::new();
+    let mut found = Vec::new();
+    let parts: Vec<&str> = clean.split('/').filter(|part| !part.is_empty()).collect();
+    for (index, part) in parts.iter().enumerate() {
+        path.push(part);
+        let last = index + 1 == parts.len();
+        let (uid, gid) = owner.filter(|_| last).unwrap_or((0, 0));
+        found.push(PrefixDir { path: path.clone(), mode: 0o755, uid, gid });
+    }
+    found
+}
+
+/// Applies settings to a config.
+fn change(config: &mut otoshi_oci::ImageConfig, changes: &ImageChanges) {
+    let run = &mut config.config;
+    for (name, value) in &changes.env {
+        run.set_env(name, value);
+    }
+    run.labels.extend(changes.labels.clone());
+    run.exposed_ports.extend(changes.exposed_ports.iter().cloned());
+    if let Some(directory) = &changes.working_dir {
+        run.working_dir.clone_from(directory);
+    }
+    if let Some(user) = &changes.user {
+        run.user.clone_from(user);
+    }
+    if let Some(entrypoint) = &changes.entrypoint {
+        run.entrypoint = Some(entrypoint.clone()).filter(|entrypoint| !entrypoint.is_empty());
+    }
+    if let Some(cmd) = &changes.cmd {
+        run.cmd = Some(cmd.clone());
+    }
+    if let Some(signal) = &changes.stop_signal {
+        run.stop_signal = Some(signal.clone());
+    }
+    if let Some(healthcheck) = &changes.healthcheck {
+        run.healthcheck = Some(healthcheck.clone());
+    }
+    config.history.push(otoshi_oci::config::History {
+        created: config.created.clone(),
+        created_by: Some("otoshi: process settings".into()),
+        empty_layer: true,
+        ..Default::default()
+    });
+}
+
+/// A stage's base for a build, made from an image.
+pub(crate) fn stage_on(image: &Image, scope: otoshi_dockerfile::Scope, epoch: i64) -> Stage {
+    Stage::on_image(image.config.clone(), Chain::of_image(image), scope, epoch)
+}

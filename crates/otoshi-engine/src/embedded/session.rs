@@ -1,0 +1,343 @@
+//! Running a command in an image: RUN steps, the compile phase, computed arguments, `otoshi run`.
+
+use std::{
+    fs::{self, File},
+    io::Read,
+    os::fd::OwnedFd,
+    path::{Path, PathBuf},
+};
+
+use otoshi_dockerfile::Ignore;
+use otoshi_oci::Digest;
+use otoshi_sandbox::{self as sandbox, Sandbox, Spec, StdioSpec, Stream};
+use otoshi_store::{Draft, SnapshotId};
+use rustix::fs::{FlockOperation, flock};
+
+use super::{EmbeddedEngine, chain::Chain, in_user_namespace, mount::OverlayMount, rootfs, run_step, stage};
+use crate::{Event, Events, EngineError, RunOutcome, RunRequest, Stdio, StepId, content::hash_tree};
+
+/// What must live as long as a command runs.
+#[derive(Debug, Default)]
+pub(crate) struct Held {
+    pub(crate) mounts: Vec<OverlayMount>,
+    pub(crate) drafts: Vec<Draft>,
+    /// Cache directories to lock before the command runs.
+    pub(crate) caches: Vec<PathBuf>,
+    locks: Vec<File>,
+}
+
+impl Held {
+    /// Waits for the caches that nobody else may use meanwhile; in one order, so that two steps never wait for each other.
+    pub(crate) fn lock(&mut self) -> Result<(), EngineError> {
+        self.caches.sort();
+        self.caches.dedup();
+        for cache in &self.caches {
+            let lock = File::open(cache).map_err(EngineError::io("opening the cache", cache))?;
+            flock(&lock, FlockOperation::LockExclusive).map_err(EngineError::io("locking the cache", cache))?;
+            self.locks.push(lock);
+        }
+        Ok(())
+    }
+
+    /// A cache directory that only this step uses: the kept one when it is free, else an empty one.
+    pub(crate) fn private(&mut self, engine: &EmbeddedEngine, id: &str) -> Result<PathBuf, EngineError> {
+        let kept = engine.home().cache_dir(&format!("private {id}"))?;
+        let lock = File::open(&kept).map_err(EngineError::io("opening the cache", &kept))?;
+        if flock(&lock, FlockOperation::NonBlockingLockExclusive).is_ok() {
+            self.locks.push(lock);
+            return Ok(kept);
+        }
+        let draft = engine.home().snapshots().draft()?;
+        let path = draft.tree();
+        self.drafts.push(draft);
+        Ok(path)
+    }
+}
+
+/// A command with all that it sees.
+pub(crate) struct Command {
+    pub(crate) argv: Vec<String>,
+    pub(crate) env: Vec<(String, String)>,
+    pub(crate) cwd: String,
+    pub(crate) user: String,
+    pub(crate) mounts: Vec<sandbox::Mount>,
+    pub(crate) ca_certificates: Option<PathBuf>,
+    pub(crate) network: bool,
+}
+
+/// Where a command finds the certificate authorities that the host offers.
+const CA_TARGET: &str = "/run/otoshi/ca-certificates.crt";
+
+/// The variables by which common programs find a bundle of certificate authorities.
+const CA_VARIABLES: [&str; 8] = [
+    "SSL_CERT_FILE",
+    "CURL_CA_BUNDLE",
+    "REQUESTS_CA_BUNDLE",
+    "PIP_CERT",
+    "NODE_EXTRA_CA_CERTS",
+    "GIT_SSL_CAINFO",
+    "CARGO_HTTP_CAINFO",
+    "AWS_CA_BUNDLE",
+];
+
+impl Command {
+    /// What the sandbox is told; with a draft, what the command writes is left in its tree.
+    pub(crate) fn spec(&self, engine: &EmbeddedEngine, chain: &Chain, draft: Option<&Draft>) -> Result<Spec, EngineError> {
+        let mut lowers = chain.lowers(engine)?;
+        let account = self.account(engine, chain)?;
+        let mut env = self.env.clone();
+        if !env.iter().any(|(name, _)| name == "PATH") {
+            env.push(("PATH".into(), stage::DEFAULT_PATH.into()));
+        }
+        if !env.iter().any(|(name, _)| name == "HOME") {
+            env.push(("HOME".into(), account.home.clone()));
+        }
+        let mut mounts = self.mounts.clone();
+        if let Some(bundle) = &self.ca_certificates {
+            mounts.push(sandbox::Mount::Bind { source: bundle.clone(), target: CA_TARGET.into(), read_only: true });
+            for name in CA_VARIABLES {
+                if !env.iter().any(|(set, _)| set == name) {
+                    env.push((name.into(), CA_TARGET.into()));
+                }
+            }
+        }
+        let root = match draft {
+            Some(draft) => {
+                if lowers.is_empty() {
+                    // Overlayfs wants something below.
+                    let empty = draft.work().join("empty");
+                    fs::create_dir_all(&empty).map_err(EngineError::io("creating", &empty))?;
+                    lowers.push(empty);
+                } else {
+                    copy_root_mode(&lowers[0], &draft.tree())?;
+                }
+                let work = draft.work().join("overlay");
+                fs::create_dir_all(&work).map_err(EngineError::io("creating", &work))?;
+                sandbox::Root::Overlay { lowers, upper: draft.tree(), work, userxattr: in_user_namespace() }
+            }
+            None => sandbox::Root::ReadOnlyOverlay { lowers, userxattr: in_user_namespace() },
+        };
+        Ok(Spec {
+            argv: self.argv.clone(),
+            env,
+            cwd: self.cwd.clone(),
+            user: sandbox::UserSpec { uid: account.uid, gid: account.gid, additional_gids: account.groups },
+            mounts,
+            network: if self.network { sandbox::Network::Host } else { sandbox::Network::None },
+            ..Spec::new(root)
+        })
+    }
+
+    fn account(&self, engine: &EmbeddedEngine, chain: &Chain) -> Result<rootfs::Account, EngineError> {
+        // Looking at /etc/passwd takes a mount; root's entry is the same everywhere.
+        if matches!(self.user.as_str(), "" | "0" | "root" | "0:0" | "root:root") {
+            return Ok(rootfs::Account { home: "/root".into(), ..rootfs::Account::default() });
+        }
+        let mount = chain.mount(engine)?;
+        rootfs::account(mount.path(), &self.user)
+    }
+}
+
+/// The topmost root directory's mode is the one that a merged view shows.
+fn copy_root_mode(from: &Path, to: &Path) -> Result<(), EngineError> {
+    let meta = fs::metadata(from).map_err(EngineError::io("reading", from))?;
+    fs::set_permissions(to, meta.permissions()).map_err(EngineError::io("setting the mode of", to))
+}
+
+/// Runs a sandbox whose output becomes events; returns the exit code.
+pub(crate) fn run_logged(
+    engine: &EmbeddedEngine,
+    spec: &Spec,
+    build: usize,
+    step: StepId,
+    events: &dyn Events,
+) -> Result<i32, EngineError> {
+    let (reader, writer) = pipe()?;
+    let second = writer.try_clone().map_err(EngineError::io("making a pipe for", "the step's output"))?;
+    let stdio = StdioSpec { stdin: Stream::Null, stdout: Stream::Fd(writer), stderr: Stream::Fd(second) };
+    let running = Sandbox::spawn(spec, stdio, engine.init())?;
+    let pid = running.pid();
+    engine.started(pid, build);
+    forward(reader, |bytes| events.event(Event::Log { step, bytes: bytes.to_vec() }));
+    let status = running.wait();
+    engine.ended(pid);
+    Ok(exit_code(&status?))
+}
+
+fn pipe() -> Result<(File, OwnedFd), EngineError> {
+    let (reader, writer) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)
+        .map_err(EngineError::io("making a pipe for", "the command's output"))?;
+    Ok((File::from(reader), writer))
+}
+
+fn forward(mut reader: File, mut sink: impl FnMut(&[u8])) {
+    let mut buffer = vec![0; 16 << 10];
+    while let Ok(count) = reader.read(&mut buffer) {
+        if count == 0 {
+            break;
+        }
+        sink(&buffer[..count]);
+    }
+}
+
+fn exit_code(status: &sandbox::ExitStatus) -> i32 {
+    status.code.or_else(|| status.signal.map(|signal| 128 + signal)).unwrap_or(-1)
+}
+
+/// Runs a command in an image and waits for it.
+pub(crate) fn run(engine: &EmbeddedEngine, request: &RunRequest, events: &dyn Events) -> Result<RunOutcome, EngineError> {
+    let image = engine.image(&request.image, &request.platform)?;
+    let chain = Chain::of_image(&image);
+    let config = &image.config.config;
+    let mut env = stage::Stage::env_pairs(&image.config);
+    for (name, value) in &request.env {
+        env.retain(|(set, _)| set != name);
+        env.push((name.clone(), value.clone()));
+    }
+    let mut held = Held::default();
+    let mut mounts = Vec::new();
+    let mut view_draft = None;
+    if let Some(view) = &request.view {
+        let draft = engine.home().snapshots().draft()?;
+        copy_root_mode(&view.tree, &draft.tree())?;
+        copy_owner(&view.tree, &draft.tree())?;
+        mounts.push(sandbox::Mount::OverlayView {
+            lowers: vec![view.tree.clone()],
+            upper: draft.tree(),
+            work: draft.work(),
+            target: view.at.clone(),
+        });
+        view_draft = Some(draft);
+    }
+    for cache in &request.caches {
+        let source = engine.home().cache_dir(&cache.id)?;
+        if cache.locked {
+            held.caches.push(source.clone());
+        }
+        mounts.push(sandbox::Mount::Bind { source, target: cache.target.clone(), read_only: false });
+    }
+    mounts.extend(run_step::secret_mounts(&request.secrets)?);
+    held.lock()?;
+
+    let mut argv = if request.entrypoint { config.entrypoint.clone().unwrap_or_default() } else { Vec::new() };
+    match &request.command {
+        Some(command) => argv.extend(stage::argv(config.shell.as_deref(), command)),
+        None => argv.extend(config.cmd.clone().unwrap_or_default()),
+    }
+    if argv.is_empty() {
+        return Err(EngineError::Invalid {
+            message: format!("{}: the image says no command to run", request.name),
+            hint: Some("give one, or set CMD in its Dockerfile".into()),
+        });
+    }
+    let command = Command {
+        argv,
+        env,
+        cwd: request.cwd.clone().unwrap_or_else(|| config.working_dir.clone()),
+        user: request.user.clone().unwrap_or_else(|| config.user.clone()),
+        mounts,
+        ca_certificates: request.ca_certificates.clone(),
+        network: request.network,
+    };
+    let scratch = engine.home().snapshots().draft()?;
+    let mut spec = command.spec(engine, &chain, Some(&scratch))?;
+    if spec.cwd.is_empty() {
+        spec.cwd = "/".into();
+    }
+    let (code, stdout) = execute(engine, request, &spec, events)?;
+    drop(held);
+    let output = match view_draft {
+        Some(draft) if request.keep && code == 0 => Some(keep_output(draft, request)?),
+        _ => None,
+    };
+    Ok(RunOutcome { code, stdout, output })
+}
+
+fn copy_owner(from: &Path, to: &Path) -> Result<(), EngineError> {
+    use std::os::unix::fs::{MetadataExt, lchown};
+    let meta = fs::metadata(from).map_err(EngineError::io("reading", from))?;
+    lchown(to, Some(meta.uid()), Some(meta.gid())).map_err(EngineError::io("owning", to))
+}
+
+fn execute(
+    engine: &EmbeddedEngine,
+    request: &RunRequest,
+    spec: &Spec,
+    events: &dyn Events,
+) -> Result<(i32, Vec<u8>), EngineError> {
+    let step = StepId(0);
+    match request.stdio {
+        Stdio::Inherit => {
+            let stdio = StdioSpec { stdin: Stream::Inherit, stdout: Stream::Inherit, stderr: Stream::Inherit };
+            let running = Sandbox::spawn(spec, stdio, engine.init())?;
+            if let Some(started) = request.started {
+                started(running.pid());
+            }
+            Ok((exit_code(&running.wait()?), Vec::new()))
+        }
+        Stdio::Events => {
+            let started = std::time::Instant::now();
+            events.event(Event::Started { step, stage: request.name.clone(), place: (1, 1), instruction: spec.argv.join(" ") });
+            let code = run_logged(engine, spec, usize::MAX, step, events)?;
+            events.event(match code {
+                0 => Event::Done { step, cached: false, took: started.elapsed() },
+                _ => Event::Failed { step },
+            });
+            Ok((code, Vec::new()))
+        }
+        Stdio::Capture => {
+            let (output, output_writer) = pipe()?;
+            let (errors, errors_writer) = pipe()?;
+            let stdio = StdioSpec { stdin: Stream::Null, stdout: Stream::Fd(output_writer), stderr: Stream::Fd(errors_writer) };
+            let running = Sandbox::spawn(spec, stdio, engine.init())?;
+            let mut stdout = Vec::new();
+            std::thread::scope(|scope| {
+                scope.spawn(|| forward(errors, |bytes| events.event(Event::Log { step, bytes: bytes.to_vec() })));
+                forward(output, |bytes| stdout.extend_from_slice(bytes));
+            });
+            Ok((exit_code(&running.wait()?), stdout))
+        }
+    }
+}
+
+/// Keeps what a command wrote to its view: what is asked for, named by its content.
+fn keep_output(draft: Draft, request: &RunRequest) -> Result<(SnapshotId, Digest), EngineError> {
+    let tree = draft.tree();
+    let exclude = Ignore::parse(&request.exclude.join("\n"))?;
+    prune(&tree, "", &request.outputs, &exclude)?;
+    let content = hash_tree(&tree)?;
+    let id = SnapshotId::of_key(&content);
+    draft.commit(&id)?;
+    Ok((id, content))
+}
+
+/// Removes what is not among `outputs` or is excluded; tells whether something is left.
+fn prune(directory: &Path, below: &str, outputs: &[String], exclude: &Ignore) -> Result<bool, EngineError> {
+    let mut left = false;
+    for entry in fs::read_dir(directory).map_err(EngineError::io("reading", directory))?.flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let path = if below.is_empty() { name } else { format!("{below}/{name}") };
+        let is_directory = entry.file_type().is_ok_and(|kind| kind.is_dir());
+        let within = |output: &String| {
+            let output = output.trim_matches('/');
+            output.is_empty() || path == output || path.starts_with(&format!("{output}/"))
+        };
+        let wanted = (outputs.is_empty() || outputs.iter().any(within)) && !exclude.excludes(&path, is_directory);
+        let leads = is_directory && outputs.iter().any(|output| output.trim_matches('/').starts_with(&format!("{path}/")));
+        let keep = match (wanted, is_directory) {
+            (_, true) if wanted || leads => {
+                let some = prune(&entry.path(), &path, outputs, exclude)?;
+                some || wanted
+            }
+            (wanted, _) => wanted,
+        };
+        if keep {
+            left = true;
+        } else if is_directory {
+            fs::remove_dir_all(entry.path()).map_err(EngineError::io("removing", entry.path()))?;
+        } else {
+            fs::remove_file(entry.path()).map_err(EngineError::io("removing", entry.path()))?;
+        }
+    }
+    Ok(left)
+}
