@@ -1,0 +1,103 @@
+//! Errors that show the place in the Dockerfile.
+
+use std::ops::Range;
+
+use miette::{Diagnostic, LabeledSpan, NamedSource, SourceCode};
+
+use crate::Dockerfile;
+
+/// Something in a Dockerfile that is wrong, and where it stands.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("{message}")]
+pub struct DockerfileError {
+    message: String,
+    hint: Option<String>,
+    place: Option<Place>,
+}
+
+#[derive(Debug, Clone)]
+struct Place {
+    source: NamedSource<String>,
+    span: Range<usize>,
+    line: usize,
+}
+
+impl DockerfileError {
+    /// An error without a place, to be given one by [`DockerfileError::or_at`].
+    pub fn new(message: impl Into<String>) -> Self {
+        Self { message: message.into(), hint: None, place: None }
+    }
+
+    /// An error at a byte range of a Dockerfile.
+    pub fn at(dockerfile: &Dockerfile, span: Range<usize>, message: String, hint: Option<String>) -> Self {
+        Self { message, hint, place: None }.or_at(&dockerfile.name, &dockerfile.text, span)
+    }
+
+    /// Adds what to try.
+    #[must_use]
+    pub fn with_hint(mut self, hint: Option<String>) -> Self {
+        self.hint = self.hint.or(hint);
+        self
+    }
+
+    /// Gives the error this place, unless it has one.
+    #[must_use]
+    pub fn or_at(mut self, name: &str, text: &str, span: Range<usize>) -> Self {
+        if self.place.is_none() {
+            let end = span.end.min(text.len());
+            let start = span.start.min(end);
+            let line = text.as_bytes()[..start].iter().filter(|&&byte| byte == b'\n').count() + 1;
+            // A place of several lines is shown by its first.
+            let first_line =
+                text.get(start..end).and_then(|t| t.find('\n')).map_or(end, |length| start + length);
+            self.place = Some(Place {
+                source: NamedSource::new(name, text.to_owned()),
+                span: start..first_line,
+                line,
+            });
+        }
+        self
+    }
+
+    /// The line, counted from 1.
+    pub fn line(&self) -> Option<usize> {
+        self.place.as_ref().map(|place| place.line)
+    }
+
+    /// The file's name.
+    pub fn file(&self) -> Option<&str> {
+        self.place.as_ref().map(|place| place.source.name())
+    }
+
+    /// What to try.
+    pub fn hint(&self) -> Option<&str> {
+        self.hint.as_deref()
+    }
+}
+
+impl Diagnostic for DockerfileError {
+    fn help<'a>(&'a self) -> Option<Box<dyn std::fmt::Display + 'a>> {
+        self.hint.as_ref().map(|hint| Box::new(hint) as Box<dyn std::fmt::Display>)
+    }
+
+    fn source_code(&self) -> Option<&dyn SourceCode> {
+        self.place.as_ref().map(|place| &place.source as &dyn SourceCode)
+    }
+
+    fn labels(&self) -> Option<Box<dyn Iterator<Item = LabeledSpan> + '_>> {
+        let span = self.place.as_ref()?.span.clone();
+        Some(Box::new(std::iter::once(LabeledSpan::new_with_span(None, span))))
+    }
+}
+
+/// The candidate that is most like `text`, when one is like it at all.
+pub fn suggest<'a>(text: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let lower = text.to_lowercase();
+    let scored = candidates
+        .into_iter()
+        .map(|candidate| (strsim::jaro_winkler(&lower, &candidate.to_lowercase()), candidate));
+    scored
+        .filter(|(score, _)| *score > 0.8)
+        .max_by(|a, b| a.0.total_cmp(&b.0))
+        .map(|(_, candidate)| candidate)
+}
