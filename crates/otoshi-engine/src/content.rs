@@ -33,10 +33,15 @@ pub(crate) struct Item {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum ItemKind {
     Directory,
-    File { size: u64 },
+    File {
+        size: u64,
+    },
     Symlink(PathBuf),
     /// Devices, pipes and overlayfs whiteouts: the file type bits and the device number.
-    Special { format: u32, device: u64 },
+    Special {
+        format: u32,
+        device: u64,
+    },
 }
 
 impl ItemKind {
@@ -73,7 +78,9 @@ impl Item {
             ItemKind::Directory => (b'd', Vec::new()),
             ItemKind::File { .. } => (b'f', hash_file(&self.source)?.as_str().as_bytes().to_vec()),
             ItemKind::Symlink(target) => (b'l', target.as_os_str().as_bytes().to_vec()),
-            ItemKind::Special { format, device } => (b's', [u64::from(*format), *device].map(u64::to_le_bytes).concat()),
+            ItemKind::Special { format, device } => {
+                (b's', [u64::from(*format), *device].map(u64::to_le_bytes).concat())
+            }
         };
         // A link has no mode of its own.
         let mode = if tag == b'l' { 0o777 } else { self.mode };

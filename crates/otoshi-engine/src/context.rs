@@ -87,7 +87,12 @@ pub struct Context {
 impl Context {
     /// A context with nothing in it.
     pub fn empty() -> Self {
-        Self { root: PathBuf::from("/nonexistent"), entries: Vec::new(), tree_digest: OnceLock::new(), _mount: None }
+        Self {
+            root: PathBuf::from("/nonexistent"),
+            entries: Vec::new(),
+            tree_digest: OnceLock::new(),
+            _mount: None,
+        }
     }
 
     /// Scans `root`, leaving out what `ignore_text` (the content of a `.dockerignore`) excludes.
@@ -97,8 +102,9 @@ impl Context {
         let root = root.canonicalize().map_err(EngineError::io("opening the source directory", root))?;
         let ignore = Ignore::parse(ignore_text.unwrap_or_default())?;
         let started = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let directory = rustix::fs::open(&root, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
-            .map_err(EngineError::io("opening the source directory", &root))?;
+        let directory =
+            rustix::fs::open(&root, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+                .map_err(EngineError::io("opening the source directory", &root))?;
         let mut entries = scan_directory(&directory, &root, "", &ignore)?;
         entries.sort_unstable_by(|a, b| a.path.cmp(&b.path));
 
@@ -129,8 +135,9 @@ impl Context {
     }
 
     fn scan_uncached(root: &Path) -> Result<Self, EngineError> {
-        let directory = rustix::fs::open(root, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
-            .map_err(EngineError::io("opening", root))?;
+        let directory =
+            rustix::fs::open(root, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+                .map_err(EngineError::io("opening", root))?;
         let mut entries = scan_directory(&directory, root, "", &Ignore::parse("")?)?;
         entries.sort_unstable_by(|a, b| a.path.cmp(&b.path));
         entries.par_iter_mut().filter(|entry| entry.kind == EntryKind::File).try_for_each(|entry| {
@@ -153,7 +160,10 @@ impl Context {
     /// The digest of all names, kinds, modes and contents.
     #[allow(clippy::unnecessary_wraps, reason = "one form for every digest of a context")]
     pub fn tree_digest(&self) -> Result<Digest, EngineError> {
-        Ok(self.tree_digest.get_or_init(|| digest_of_fields(self.entries.iter().map(ContextEntry::key))).clone())
+        Ok(self
+            .tree_digest
+            .get_or_init(|| digest_of_fields(self.entries.iter().map(ContextEntry::key)))
+            .clone())
     }
 
     /// The digest of a file's bytes; of a directory or link, the digest of nothing.
@@ -164,7 +174,10 @@ impl Context {
 
     /// The entry at exactly this path.
     pub fn entry(&self, path: &str) -> Option<&ContextEntry> {
-        self.entries.binary_search_by(|entry| entry.path.as_str().cmp(path)).ok().map(|index| &self.entries[index])
+        self.entries
+            .binary_search_by(|entry| entry.path.as_str().cmp(path))
+            .ok()
+            .map(|index| &self.entries[index])
     }
 
     /// Everything beneath the directory `path`, without the directory itself; all entries when `path` is empty.
@@ -275,7 +288,12 @@ impl Context {
         Ok(id)
     }
 
-    fn materialize(&self, tree: &Path, previous: Option<&Path>, owner: (u32, u32)) -> Result<(), EngineError> {
+    fn materialize(
+        &self,
+        tree: &Path,
+        previous: Option<&Path>,
+        owner: (u32, u32),
+    ) -> Result<(), EngineError> {
         for entry in &self.entries {
             let (source, target) = (self.root.join(&entry.path), tree.join(&entry.path));
             match &entry.kind {
@@ -304,7 +322,8 @@ impl Context {
                     .map_err(EngineError::io("setting the mode of", &target))?;
             }
         }
-        fs::set_permissions(tree, fs::Permissions::from_mode(0o755)).map_err(EngineError::io("setting the mode of", tree))?;
+        fs::set_permissions(tree, fs::Permissions::from_mode(0o755))
+            .map_err(EngineError::io("setting the mode of", tree))?;
         lchown(tree, Some(owner.0), Some(owner.1)).map_err(EngineError::io("owning", tree))
     }
 
@@ -330,7 +349,8 @@ fn same_file(kept: &Path, entry: &ContextEntry, owner: (u32, u32)) -> bool {
             && meta.len() == entry.size
             && meta.mode() & 0o7777 == entry.mode
             && (meta.uid(), meta.gid()) == owner
-            && i128::from(meta.mtime()) * 1_000_000_000 + i128::from(meta.mtime_nsec()) == i128::from(entry.stat.mtime)
+            && i128::from(meta.mtime()) * 1_000_000_000 + i128::from(meta.mtime_nsec())
+                == i128::from(entry.stat.mtime)
     })
 }
 
@@ -422,7 +442,8 @@ fn scan_directory(
         })
         .collect::<Result<_, EngineError>>()?;
     // An excluded directory is there only for what is re-included beneath it.
-    let empty: Vec<&str> = directories.iter().zip(&deeper).filter(|(_, d)| d.is_empty()).map(|(p, _)| p.as_str()).collect();
+    let empty: Vec<&str> =
+        directories.iter().zip(&deeper).filter(|(_, d)| d.is_empty()).map(|(p, _)| p.as_str()).collect();
     let mut entries: Vec<ContextEntry> = entries
         .into_iter()
         .filter(|(excluded, entry)| !excluded || !empty.contains(&entry.path.as_str()))
@@ -441,6 +462,11 @@ fn new_entry(path: String, kind: EntryKind, stat: &Statx) -> ContextEntry {
         kind,
         mode,
         digest: [0; 32],
-        stat: Stat { inode: stat.stx_ino, size: stat.stx_size, mtime: nanos(stat.stx_mtime), ctime: nanos(stat.stx_ctime) },
+        stat: Stat {
+            inode: stat.stx_ino,
+            size: stat.stx_size,
+            mtime: nanos(stat.stx_mtime),
+            ctime: nanos(stat.stx_ctime),
+        },
     }
 }

@@ -66,7 +66,10 @@ pub enum EngineError {
 
 impl EngineError {
     /// Wraps an I/O error with what was being done and to what; for use with `map_err`.
-    pub fn io<E: Into<std::io::Error>>(action: &'static str, path: impl AsRef<Path>) -> impl FnOnce(E) -> Self {
+    pub fn io<E: Into<std::io::Error>>(
+        action: &'static str,
+        path: impl AsRef<Path>,
+    ) -> impl FnOnce(E) -> Self {
         let path = path.as_ref().to_path_buf();
         move |source| Self::Io { action, path, source: source.into() }
     }

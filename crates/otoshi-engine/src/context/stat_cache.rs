@@ -27,7 +27,9 @@ pub(super) struct Stat {
 pub(super) fn encode(entries: &[ContextEntry], scanned: Duration) -> Vec<u8> {
     let safe = scanned.saturating_sub(RACY).as_nanos() as i64;
     let mut bytes = Vec::with_capacity(entries.len() * 128);
-    let files = entries.iter().filter(|entry| entry.kind == EntryKind::File && entry.stat.ctime.max(entry.stat.mtime) < safe);
+    let files = entries
+        .iter()
+        .filter(|entry| entry.kind == EntryKind::File && entry.stat.ctime.max(entry.stat.mtime) < safe);
     for entry in files {
         let Ok(length) = u16::try_from(entry.path.len()) else { continue };
         bytes.extend_from_slice(&length.to_le_bytes());
@@ -55,7 +57,9 @@ pub(super) fn fill(remembered: &[u8], entries: &mut [ContextEntry]) -> Vec<usize
             known = next(&mut rest);
         }
         match &known {
-            Some((path, stat, digest)) if *path == entry.path.as_bytes() && *stat == entry.stat => entry.digest = *digest,
+            Some((path, stat, digest)) if *path == entry.path.as_bytes() && *stat == entry.stat => {
+                entry.digest = *digest
+            }
             _ => unknown.push(index),
         }
     }

@@ -13,8 +13,8 @@ use std::{
 };
 
 use otoshi_dockerfile::{
-    Base, BuildArgs, CommandForm, DockerfileError, GlobalScope, Graph, Healthcheck, Instruction, Located, Scope,
-    Source as From_, Word,
+    Base, BuildArgs, CommandForm, DockerfileError, GlobalScope, Graph, Healthcheck, Instruction, Located,
+    Scope, Source as From_, Word,
 };
 
 use super::{
@@ -47,10 +47,19 @@ pub(crate) struct Build<'a> {
 }
 
 /// Builds the request's target and writes its image.
-pub(crate) fn build(engine: &EmbeddedEngine, request: &BuildRequest, events: &dyn Events) -> Result<BuiltImage, EngineError> {
+pub(crate) fn build(
+    engine: &EmbeddedEngine,
+    request: &BuildRequest,
+    events: &dyn Events,
+) -> Result<BuiltImage, EngineError> {
     let dockerfile = &request.dockerfile;
     let platform = request.platform.to_string();
-    let globals = GlobalScope::evaluate(dockerfile, &request.args, &platform, &otoshi_oci::Platform::host().to_string())?;
+    let globals = GlobalScope::evaluate(
+        dockerfile,
+        &request.args,
+        &platform,
+        &otoshi_oci::Platform::host().to_string(),
+    )?;
     let graph = Graph::reach(dockerfile, &globals, request.target.as_deref())?;
     let build = Build {
         engine,
@@ -67,17 +76,15 @@ pub(crate) fn build(engine: &EmbeddedEngine, request: &BuildRequest, events: &dy
         graph,
     };
     let mut failures: Vec<EngineError> = Vec::new();
-    if let [only] = build.graph.order[..] {
-        failures.extend(build.finish(only, build.stage(only)));
-    } else {
-        std::thread::scope(|scope| {
-            let threads: Vec<_> =
-                build.graph.order.iter().map(|&index| (scope.spawn(|| build.stage(index)), index)).map(|(t, _)| t).collect();
-            for thread in threads {
-                failures.extend(thread.join().unwrap_or_else(|_| Err(EngineError::invalid("a build thread panicked"))).err());
-            }
-        });
-    }
+    let build_ref = &build;
+    std::thread::scope(|scope| {
+        let spawn = |&index: &usize| scope.spawn(move || build_ref.stage(index));
+        let threads: Vec<_> = build_ref.graph.order.iter().map(spawn).collect();
+        for thread in threads {
+            let panicked = |_| Err(EngineError::invalid("a build thread panicked"));
+            failures.extend(thread.join().unwrap_or_else(panicked).err());
+        }
+    });
     // The failure that stopped the others is the one to tell.
     failures.sort_by_key(|error| matches!(error, EngineError::Stopped));
     if let Some(error) = failures.into_iter().next() {
@@ -92,10 +99,6 @@ pub(crate) fn build(engine: &EmbeddedEngine, request: &BuildRequest, events: &dy
 impl Build<'_> {
     pub(crate) fn is_stopped(&self) -> bool {
         self.stopped.load(Ordering::SeqCst)
-    }
-
-    fn finish(&self, _: usize, result: Result<(), EngineError>) -> Option<EngineError> {
-        result.err()
     }
 
     /// Builds a stage and tells everybody who waits.
@@ -133,7 +136,9 @@ impl Build<'_> {
         Ok(match self.graph.source(&self.request.dockerfile, index, from) {
             From_::Context => Tree::Context(&self.request.context),
             From_::Stage(other) => Tree::Chain(self.wait(other)?.chain),
-            From_::Image(name) | From_::Named(name) => Tree::Chain(Chain::of_image(&self.engine.find_image(self.request, &name)?)),
+            From_::Image(name) | From_::Named(name) => {
+                Tree::Chain(Chain::of_image(&self.engine.find_image(self.request, &name)?))
+            }
         })
     }
 
@@ -144,14 +149,22 @@ impl Build<'_> {
         let at = |error: EngineError, located: std::ops::Range<usize>| self.locate(error, &located);
         let mut stage = match &self.graph.stages[&index].base {
             Base::Scratch => {
-                let scope = Scope::for_base(&self.globals, &self.args, vec![("PATH".into(), super::stage::DEFAULT_PATH.into())]);
+                let scope = Scope::for_base(
+                    &self.globals,
+                    &self.args,
+                    vec![("PATH".into(), super::stage::DEFAULT_PATH.into())],
+                );
                 Stage::on_scratch(&request.platform, scope, epoch)
             }
             Base::Stage(parent) => Stage::on_stage(&self.wait(*parent)?),
             Base::Image(name) => {
-                let image = self.engine.find_image(request, name).map_err(|error| at(error, source.from.span.clone()))?;
+                let image = self
+                    .engine
+                    .find_image(request, name)
+                    .map_err(|error| at(error, source.from.span.clone()))?;
                 if let Some(trigger) = image.config.config.on_build.first() {
-                    let message = format!("{name} has an ONBUILD trigger ({trigger}), which this engine cannot run");
+                    let message =
+                        format!("{name} has an ONBUILD trigger ({trigger}), which this engine cannot run");
                     return Err(at(EngineError::invalid(message), source.from.span.clone()));
                 }
                 let env = Stage::env_pairs(&image.config);
@@ -240,7 +253,9 @@ impl Build<'_> {
                 stepped(stage, result, text);
             }
             Instruction::Add(add) => {
-                let remote = |word: &Word| ["http://", "https://", "git@", "git://", "ssh://"].iter().any(|s| word.0.starts_with(s));
+                let remote = |word: &Word| {
+                    ["http://", "https://", "git@", "git://", "ssh://"].iter().any(|s| word.0.starts_with(s))
+                };
                 if let Some(source) = add.copy.sources.iter().find(|word| remote(word)) {
                     return Err(EngineError::Invalid {
                         message: format!("ADD {}: this engine adds local files only", source.0),
@@ -289,7 +304,8 @@ impl Build<'_> {
             Instruction::User(user) => run.user = stage.scope.expand(user)?,
             Instruction::Shell(shell) => run.shell = Some(shell.clone()),
             Instruction::Entrypoint(command) => {
-                run.entrypoint = Some(super::stage::argv(run.shell.as_deref(), command)).filter(|argv| !is_empty_exec(command, argv));
+                run.entrypoint = Some(super::stage::argv(run.shell.as_deref(), command))
+                    .filter(|argv| !is_empty_exec(command, argv));
                 if !stage.cmd_is_own {
                     run.cmd = None;
                 }
@@ -311,7 +327,9 @@ impl Build<'_> {
                 }
             }
             Instruction::StopSignal(signal) => run.stop_signal = Some(stage.scope.expand(signal)?),
-            Instruction::Healthcheck(check) => run.healthcheck = Some(healthcheck(run.shell.as_deref(), check)),
+            Instruction::Healthcheck(check) => {
+                run.healthcheck = Some(healthcheck(run.shell.as_deref(), check))
+            }
             Instruction::Maintainer(name) => stage.config.author = Some(name.clone()),
             Instruction::Onbuild(trigger) => run.on_build.push(trigger.clone()),
             Instruction::Run(_) | Instruction::Copy(_) | Instruction::Add(_) | Instruction::Workdir(_) => {}
@@ -326,7 +344,10 @@ fn is_empty_exec(command: &CommandForm, argv: &[String]) -> bool {
 
 /// Whether an instruction may leave something in the file system, and so is shown as a step.
 fn leaves_files(instruction: &Instruction) -> bool {
-    matches!(instruction, Instruction::Run(_) | Instruction::Copy(_) | Instruction::Add(_) | Instruction::Workdir(_))
+    matches!(
+        instruction,
+        Instruction::Run(_) | Instruction::Copy(_) | Instruction::Add(_) | Instruction::Workdir(_)
+    )
 }
 
 /// Reads `EXPOSE`: a port or a range, with or without a protocol.
@@ -345,7 +366,9 @@ fn exposed(text: &str) -> Result<Vec<String>, EngineError> {
 fn healthcheck(shell: Option<&[String]>, check: &Healthcheck) -> otoshi_oci::config::Healthcheck {
     let nanos = |time: Option<std::time::Duration>| time.map_or(0, |time| time.as_nanos() as i64);
     match check {
-        Healthcheck::None => otoshi_oci::config::Healthcheck { test: vec!["NONE".into()], ..Default::default() },
+        Healthcheck::None => {
+            otoshi_oci::config::Healthcheck { test: vec!["NONE".into()], ..Default::default() }
+        }
         Healthcheck::Test { command, interval, timeout, start_period, start_interval, retries } => {
             let test = match command {
                 CommandForm::Exec(argv) => ["CMD".to_owned()].into_iter().chain(argv.clone()).collect(),

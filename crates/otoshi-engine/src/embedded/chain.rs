@@ -63,9 +63,9 @@ impl EmbeddedEngine {
         let snapshots = self.home().snapshots();
         let image_layer = match layer {
             Layer::Step(id) => {
-                return snapshots
-                    .get(id)
-                    .ok_or_else(|| EngineError::invalid(format!("the snapshot {id} is no longer in the store")));
+                return snapshots.get(id).ok_or_else(|| {
+                    EngineError::invalid(format!("the snapshot {id} is no longer in the store"))
+                });
             }
             Layer::Image(layer) => layer,
         };
@@ -77,7 +77,11 @@ impl EmbeddedEngine {
         let started = std::time::Instant::now();
         let draft = snapshots.draft()?;
         let blob = self.home().layout().open_blob(&image_layer.digest)?;
-        let diff_id = otoshi_oci::layer::unpack_layer(blob, &draft.tree(), &self.unpack_options(image_layer.digest.as_str()))?;
+        let diff_id = otoshi_oci::layer::unpack_layer(
+            blob,
+            &draft.tree(),
+            &self.unpack_options(image_layer.digest.as_str()),
+        )?;
         if diff_id != image_layer.diff_id {
             return Err(EngineError::invalid(format!(
                 "the layer {} holds {}, and its image says {}",

@@ -55,7 +55,11 @@ impl Source {
             item,
         );
         let beneath = context.beneath(path).map(item);
-        let items = if root.kind == ItemKind::Directory { [root].into_iter().chain(beneath).collect() } else { vec![root] };
+        let items = if root.kind == ItemKind::Directory {
+            [root].into_iter().chain(beneath).collect()
+        } else {
+            vec![root]
+        };
         Self { name: path.rsplit('/').next().unwrap_or_default().into(), items }
     }
 
@@ -104,7 +108,12 @@ impl Destination {
         for ancestor in ancestors.into_iter().rev().filter(|ancestor| directory || *ancestor != path) {
             match Item::at(&root.join(ancestor), ancestor) {
                 Ok(item) if item.kind == ItemKind::Directory => parents.push(item),
-                Ok(_) => return Err(EngineError::invalid(format!("cannot copy to {text}: /{} is not a directory", ancestor.display()))),
+                Ok(_) => {
+                    return Err(EngineError::invalid(format!(
+                        "cannot copy to {text}: /{} is not a directory",
+                        ancestor.display()
+                    )));
+                }
                 Err(_) => break,
             }
         }
@@ -114,9 +123,13 @@ impl Destination {
 
     /// Everything about the layers below that the result depends on.
     pub(crate) fn facts(&self) -> Result<Digest, EngineError> {
-        let mut fields = vec![self.path.as_os_str().as_encoded_bytes().to_vec(), vec![u8::from(self.directory)]];
+        let mut fields =
+            vec![self.path.as_os_str().as_encoded_bytes().to_vec(), vec![u8::from(self.directory)]];
         for parent in &self.parents {
-            fields.push(format!("{} {:o} {} {}", parent.path.display(), parent.mode, parent.uid, parent.gid).into_bytes());
+            fields.push(
+                format!("{} {:o} {} {}", parent.path.display(), parent.mode, parent.uid, parent.gid)
+                    .into_bytes(),
+            );
             for (name, value) in xattrs(&parent.source)? {
                 fields.push(name.into_encoded_bytes());
                 fields.push(value);
@@ -159,11 +172,15 @@ impl<'a> Copier<'a> {
             };
             let parent = target.parent().unwrap_or(Path::new("")).to_path_buf();
             self.parent_directories(&parent)?;
-            let exists = self.made.contains(&target) || fs::symlink_metadata(self.below.join(&target)).is_ok();
+            let exists =
+                self.made.contains(&target) || fs::symlink_metadata(self.below.join(&target)).is_ok();
             for item in &source.items {
                 let place = target.join(&item.path);
                 // The destination itself keeps what it is, unless this copying makes it.
-                if item.path.as_os_str().is_empty() && item.kind == ItemKind::Directory && (exists || !into_new) {
+                if item.path.as_os_str().is_empty()
+                    && item.kind == ItemKind::Directory
+                    && (exists || !into_new)
+                {
                     self.parent_directories(&target)?;
                 } else {
                     self.place(item, &place)?;
@@ -183,11 +200,19 @@ impl<'a> Copier<'a> {
             let target = self.tree.join(ancestor);
             fs::create_dir(&target).map_err(EngineError::io("creating", &target))?;
             match Item::at(&self.below.join(ancestor), ancestor) {
-                Ok(below) if below.kind == ItemKind::Directory => finish(&below, &target, Overrides::default())?,
-                Ok(_) => return Err(EngineError::invalid(format!("cannot copy to /{}: it is not a directory", ancestor.display()))),
+                Ok(below) if below.kind == ItemKind::Directory => {
+                    finish(&below, &target, Overrides::default())?
+                }
+                Ok(_) => {
+                    return Err(EngineError::invalid(format!(
+                        "cannot copy to /{}: it is not a directory",
+                        ancestor.display()
+                    )));
+                }
                 Err(_) => {
                     let owner = self.overrides.owner.unwrap_or((0, 0));
-                    lchown(&target, Some(owner.0), Some(owner.1)).map_err(EngineError::io("owning", &target))?;
+                    lchown(&target, Some(owner.0), Some(owner.1))
+                        .map_err(EngineError::io("owning", &target))?;
                     set_mode(&target, 0o755)?;
                 }
             }
@@ -197,7 +222,9 @@ impl<'a> Copier<'a> {
 
     fn place(&mut self, item: &Item, place: &Path) -> Result<(), EngineError> {
         let target = self.tree.join(place);
-        let below = fs::symlink_metadata(self.below.join(place)).ok().filter(|meta| !crate::content::is_whiteout(meta));
+        let below = fs::symlink_metadata(self.below.join(place))
+            .ok()
+            .filter(|meta| !crate::content::is_whiteout(meta));
         let is_directory = item.kind == ItemKind::Directory;
         if let Some(meta) = below.filter(|meta| meta.is_dir() != is_directory) {
             let kind = if meta.is_dir() { "a directory" } else { "not a directory" };
@@ -205,7 +232,10 @@ impl<'a> Copier<'a> {
         }
         if let Ok(meta) = fs::symlink_metadata(&target) {
             if meta.is_dir() != is_directory {
-                return Err(EngineError::invalid(format!("two sources of different types for /{}", place.display())));
+                return Err(EngineError::invalid(format!(
+                    "two sources of different types for /{}",
+                    place.display()
+                )));
             }
             if !is_directory {
                 fs::remove_file(&target).map_err(EngineError::io("replacing", &target))?;
@@ -242,7 +272,9 @@ impl<'a> Copier<'a> {
     fn link(&mut self, item: &Item, target: &Path) -> Result<bool, EngineError> {
         let Some(kept) = (self.locate)(&item.source) else { return Ok(false) };
         let meta = fs::symlink_metadata(&kept).map_err(EngineError::io("reading", &kept))?;
-        Ok(meta.is_file() && self.linked.insert((meta.dev(), meta.ino())) && fs::hard_link(&kept, target).is_ok())
+        Ok(meta.is_file()
+            && self.linked.insert((meta.dev(), meta.ino()))
+            && fs::hard_link(&kept, target).is_ok())
     }
 }
 
@@ -262,11 +294,13 @@ fn finish(item: &Item, target: &Path, overrides: Overrides) -> Result<(), Engine
     let meta = fs::symlink_metadata(&item.source).map_err(EngineError::io("reading", &item.source))?;
     let time = Timespec { tv_sec: meta.mtime(), tv_nsec: meta.mtime_nsec() as _ };
     let times = Timestamps { last_access: time, last_modification: time };
-    rustix::fs::utimensat(CWD, target, &times, AtFlags::SYMLINK_NOFOLLOW).map_err(EngineError::io("setting the time of", target))
+    rustix::fs::utimensat(CWD, target, &times, AtFlags::SYMLINK_NOFOLLOW)
+        .map_err(EngineError::io("setting the time of", target))
 }
 
 fn set_mode(path: &Path, mode: u32) -> Result<(), EngineError> {
-    fs::set_permissions(path, fs::Permissions::from_mode(mode)).map_err(EngineError::io("setting the mode of", path))
+    fs::set_permissions(path, fs::Permissions::from_mode(mode))
+        .map_err(EngineError::io("setting the mode of", path))
 }
 
 /// Reads `--chmod`: an octal number.

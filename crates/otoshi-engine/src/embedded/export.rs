@@ -51,7 +51,10 @@ impl EmbeddedEngine {
     ) -> Result<Blob, EngineError> {
         let key = digest_of_fields([
             snapshot.as_str(),
-            &format!("{:?} {} {:?} {:?}", output.compression, output.epoch, placement.prefix, placement.owner),
+            &format!(
+                "{:?} {} {:?} {:?}",
+                output.compression, output.epoch, placement.prefix, placement.owner
+            ),
         ]);
         if let Some(blob) = self.home().records().get::<Blob>(Kind::Layer, key.hex())
             && Digest::of(&blob.descriptor).is_ok_and(|digest| self.home().layout().has(&digest))
@@ -67,6 +70,7 @@ impl EmbeddedEngine {
             owner: placement.owner,
             threads: rayon::current_num_threads(),
             xattr_namespace: self.xattr_namespace(),
+            normalised_lower: Vec::new(),
         };
         let layer = write_layer(self.home().layout(), &tree, &options)?;
         // A tar of nothing is its two end blocks.
@@ -77,7 +81,11 @@ impl EmbeddedEngine {
             self.home().records().put(Kind::Diff, blob.diff_id.0.hex(), snapshot)?;
         }
         written.fetch_add(1, Ordering::Relaxed);
-        events.event(Event::Work { what: "writing a layer".into(), bytes: layer.uncompressed_size, took: started.elapsed() });
+        events.event(Event::Work {
+            what: "writing a layer".into(),
+            bytes: layer.uncompressed_size,
+            took: started.elapsed(),
+        });
         Ok(blob)
     }
 
@@ -96,10 +104,14 @@ impl EmbeddedEngine {
             .layers
             .par_iter()
             .map(|layer| match layer {
-                Layer::Image(layer) => {
-                    Ok(Blob { descriptor: layer.descriptor.clone(), diff_id: layer.diff_id.clone(), empty: false })
+                Layer::Image(layer) => Ok(Blob {
+                    descriptor: layer.descriptor.clone(),
+                    diff_id: layer.diff_id.clone(),
+                    empty: false,
+                }),
+                Layer::Step(snapshot) => {
+                    self.blob_of(snapshot, &Placement::default(), output, &written, events)
                 }
-                Layer::Step(snapshot) => self.blob_of(snapshot, &Placement::default(), output, &written, events),
             })
             .collect::<Result<_, EngineError>>()?;
 

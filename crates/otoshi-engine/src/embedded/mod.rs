@@ -1,7 +1,7 @@
 //! The engine of our own: overlayfs snapshots, a step cache, and a sandbox for commands.
 
-pub(crate) mod chain;
 mod build;
+pub(crate) mod chain;
 mod copy;
 mod export;
 pub(crate) mod mount;
@@ -25,7 +25,8 @@ use otoshi_store::{Home, Kind};
 
 use self::{chain::Chain, export::Placement, stage::Stage};
 use crate::{
-    AppLayer, AssembleRequest, BuildRequest, BuiltImage, Engine, EngineError, Events, ImageChanges, RunOutcome, RunRequest,
+    AppLayer, AssembleRequest, BuildRequest, BuiltImage, Engine, EngineError, Events, ImageChanges,
+    RunOutcome, RunRequest,
     content::{digest_of_fields, hash_items},
 };
 
@@ -72,6 +73,8 @@ impl EmbeddedEngine {
             xattr_namespace: self.xattr_namespace(),
             layer_name: layer_name.to_owned(),
             in_userns: in_user_namespace(),
+            whiteouts: true,
+            lower: Vec::new(),
         }
     }
 

@@ -94,7 +94,9 @@ pub(crate) fn account(root: &Path, spec: &str) -> Result<Account, EngineError> {
             groups: Vec::new(),
             home: line.get(5).copied().unwrap_or("/").to_owned(),
         },
-        (None, Some(uid)) => Account { uid, home: if uid == 0 { "/root" } else { "/" }.into(), ..Account::default() },
+        (None, Some(uid)) => {
+            Account { uid, home: if uid == 0 { "/root" } else { "/" }.into(), ..Account::default() }
+        }
         (None, None) => {
             return Err(EngineError::Invalid {
                 message: format!("no user {user:?} in the image's /etc/passwd"),
@@ -105,8 +107,11 @@ pub(crate) fn account(root: &Path, spec: &str) -> Result<Account, EngineError> {
     if let Some(group) = group {
         account.gid = group_id(&groups, group)?;
     } else if let Some(line) = line {
-        let is_member = |group: &Vec<&str>| group.get(3).is_some_and(|names| names.split(',').any(|name| name == line[0]));
-        account.groups = fields(&groups).filter(is_member).filter_map(|group| group.get(2)?.parse().ok()).collect();
+        let is_member = |group: &Vec<&str>| {
+            group.get(3).is_some_and(|names| names.split(',').any(|name| name == line[0]))
+        };
+        account.groups =
+            fields(&groups).filter(is_member).filter_map(|group| group.get(2)?.parse().ok()).collect();
     }
     Ok(account)
 }
@@ -136,7 +141,9 @@ fn parse_id(text: Option<&str>, name: &str) -> Result<u32, EngineError> {
 }
 
 fn fields(text: &str) -> impl Iterator<Item = Vec<&str>> {
-    text.lines().filter(|line| !line.trim().is_empty() && !line.starts_with('#')).map(|line| line.split(':').collect())
+    text.lines()
+        .filter(|line| !line.trim().is_empty() && !line.starts_with('#'))
+        .map(|line| line.split(':').collect())
 }
 
 /// Reads a small file of the image; an absent one is empty.
@@ -176,7 +183,11 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let root = dir.path();
         fs::create_dir_all(root.join("etc")).unwrap();
-        fs::write(root.join("etc/passwd"), "root:x:0:0:root:/root:/bin/sh\napp:x:1000:1001::/home/app:/bin/sh\n").unwrap();
+        fs::write(
+            root.join("etc/passwd"),
+            "root:x:0:0:root:/root:/bin/sh\napp:x:1000:1001::/home/app:/bin/sh\n",
+        )
+        .unwrap();
         fs::write(root.join("etc/group"), "root:x:0:\napp:x:1001:\nextra:x:50:app,other\n").unwrap();
         let app = Account { uid: 1000, gid: 1001, groups: vec![50], home: "/home/app".into() };
         assert_eq!(account(root, "app").unwrap(), app);

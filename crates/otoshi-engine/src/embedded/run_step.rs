@@ -43,7 +43,12 @@ impl EmbeddedEngine {
     }
 
     /// Makes a draft the snapshot of a step.
-    pub(crate) fn keep(&self, draft: Draft, content: &Digest, keys: &[&Digest]) -> Result<SnapshotId, EngineError> {
+    pub(crate) fn keep(
+        &self,
+        draft: Draft,
+        content: &Digest,
+        keys: &[&Digest],
+    ) -> Result<SnapshotId, EngineError> {
         let id = SnapshotId::of_key(content);
         draft.commit(&id)?;
         for key in keys {
@@ -54,7 +59,13 @@ impl EmbeddedEngine {
 }
 
 /// Runs a command on top of a stage.
-pub(crate) fn run(build: &Build<'_>, stage: &Stage, index: usize, run: &Run, step: StepId) -> Result<Stepped, EngineError> {
+pub(crate) fn run(
+    build: &Build<'_>,
+    stage: &Stage,
+    index: usize,
+    run: &Run,
+    step: StepId,
+) -> Result<Stepped, EngineError> {
     let (engine, request) = (build.engine, build.request);
     let argv = stage.argv(&run.script());
     let mut key = vec![
@@ -125,7 +136,9 @@ fn prepare_mount(
 ) -> Result<Prepared, EngineError> {
     let engine = build.engine;
     let expand = |word: &Word| stage.scope.expand(word);
-    let at = |target: &Word| -> Result<String, EngineError> { Ok(rootfs::absolute(stage.cwd(), &expand(target)?)) };
+    let at = |target: &Word| -> Result<String, EngineError> {
+        Ok(rootfs::absolute(stage.cwd(), &expand(target)?))
+    };
     match mount {
         Mount::Bind { target, source, from, rw } => {
             let from = from.as_ref().map(expand).transpose()?;
@@ -133,7 +146,8 @@ fn prepare_mount(
             let target = at(target)?;
             let tree = build.tree(index, from.as_deref())?;
             let digest = tree.digest(engine, &source)?;
-            let digest = digest.ok_or_else(|| EngineError::invalid(format!("RUN --mount=type=bind: no {source} there")))?;
+            let digest = digest
+                .ok_or_else(|| EngineError::invalid(format!("RUN --mount=type=bind: no {source} there")))?;
             let path = tree.materialized(engine, &source, held)?;
             let mount = if *rw {
                 let draft = engine.home().snapshots().draft()?;
@@ -184,7 +198,8 @@ fn prepare_mount(
                 }
                 return Ok(Prepared { key, mount: None, env: None });
             };
-            let variable = env.as_ref().map(|env| (env.clone(), String::from_utf8_lossy(&content).into_owned()));
+            let variable =
+                env.as_ref().map(|env| (env.clone(), String::from_utf8_lossy(&content).into_owned()));
             let mount = match target {
                 None if variable.is_some() => None,
                 target => {
@@ -196,7 +211,9 @@ fn prepare_mount(
             };
             Ok(Prepared { key, mount, env: variable })
         }
-        Mount::Ssh { .. } => Err(EngineError::invalid("RUN --mount=type=ssh is not possible with this engine")),
+        Mount::Ssh { .. } => {
+            Err(EngineError::invalid("RUN --mount=type=ssh is not possible with this engine"))
+        }
     }
 }
 
@@ -204,9 +221,11 @@ fn prepare_mount(
 pub(crate) fn read_secret(secret: &Secret) -> Result<Vec<u8>, EngineError> {
     match secret {
         Secret::File(path) => fs::read(path).map_err(EngineError::io("reading the secret", path)),
-        Secret::Env(name) => std::env::var_os(name)
-            .map(std::ffi::OsString::into_encoded_bytes)
-            .ok_or_else(|| EngineError::invalid(format!("the secret's environment variable {name} is not set"))),
+        Secret::Env(name) => {
+            std::env::var_os(name).map(std::ffi::OsString::into_encoded_bytes).ok_or_else(|| {
+                EngineError::invalid(format!("the secret's environment variable {name} is not set"))
+            })
+        }
     }
 }
 
@@ -216,7 +235,8 @@ fn own_cache(path: &Path, uid: Option<u32>, gid: Option<u32>, mode: Option<u32>)
         std::os::unix::fs::chown(path, uid, gid).map_err(EngineError::io("owning the cache", path))?;
     }
     if let Some(mode) = mode {
-        fs::set_permissions(path, fs::Permissions::from_mode(mode)).map_err(EngineError::io("setting the mode of", path))?;
+        fs::set_permissions(path, fs::Permissions::from_mode(mode))
+            .map_err(EngineError::io("setting the mode of", path))?;
     }
     Ok(())
 }
@@ -242,7 +262,12 @@ impl Tree<'_> {
     }
 
     /// A directory or file on disk with what is at a path.
-    fn materialized(&self, engine: &EmbeddedEngine, path: &str, held: &mut session::Held) -> Result<PathBuf, EngineError> {
+    fn materialized(
+        &self,
+        engine: &EmbeddedEngine,
+        path: &str,
+        held: &mut session::Held,
+    ) -> Result<PathBuf, EngineError> {
         match self {
             // A copy, so that a step never sees what .dockerignore leaves out nor later changes.
             Self::Context(context) => {
@@ -261,7 +286,14 @@ impl Tree<'_> {
 }
 
 /// Copies into a stage.
-pub(crate) fn copy(build: &Build<'_>, stage: &Stage, index: usize, copy: &Copy, text: &str, unpack: bool) -> Result<Stepped, EngineError> {
+pub(crate) fn copy(
+    build: &Build<'_>,
+    stage: &Stage,
+    index: usize,
+    copy: &Copy,
+    text: &str,
+    unpack: bool,
+) -> Result<Stepped, EngineError> {
     let engine = build.engine;
     if copy.parents || !copy.exclude.is_empty() {
         return Err(EngineError::invalid("--parents and --exclude are not possible with this engine"));
@@ -283,7 +315,10 @@ pub(crate) fn copy(build: &Build<'_>, stage: &Stage, index: usize, copy: &Copy, 
             return Err(missing(&tree, source, text));
         }
         // The last name matters: it becomes the name in the destination.
-        content.push(format!("{} {digest:?}", source.trim_end_matches('/').rsplit('/').next().unwrap_or_default()));
+        content.push(format!(
+            "{} {digest:?}",
+            source.trim_end_matches('/').rsplit('/').next().unwrap_or_default()
+        ));
     }
     for heredoc in &copy.heredocs {
         content.push(format!("{} {}", heredoc.name, digest_of_fields([&heredoc.content])));
@@ -309,13 +344,15 @@ pub(crate) fn copy(build: &Build<'_>, stage: &Stage, index: usize, copy: &Copy, 
     let heredocs = engine.home().snapshots().draft()?;
     for heredoc in &copy.heredocs {
         let path = heredocs.tree().join(&heredoc.name);
-        let text = if heredoc.expand { stage.scope.expand_text(&heredoc.content)? } else { heredoc.content.clone() };
+        let text =
+            if heredoc.expand { stage.scope.expand_text(&heredoc.content)? } else { heredoc.content.clone() };
         fs::write(&path, text).map_err(EngineError::io("writing", &path))?;
         found.push(Source::of_tree(&heredocs.tree(), Path::new(&heredoc.name))?);
     }
     let destination = Destination::look(below.path(), &dest, &found)?;
     let facts = destination.facts()?;
-    let result = digest_of_fields(["copied", content.as_str(), facts.as_str(), &settings, &format!("{overrides:?}")]);
+    let result =
+        digest_of_fields(["copied", content.as_str(), facts.as_str(), &settings, &format!("{overrides:?}")]);
     if !no_cache && let Some(snapshot) = engine.recall(&result) {
         engine.home().records().put(Kind::Step, key.hex(), &snapshot)?;
         return Ok(Stepped { snapshot, cached: true });
@@ -323,8 +360,9 @@ pub(crate) fn copy(build: &Build<'_>, stage: &Stage, index: usize, copy: &Copy, 
     let draft = engine.home().snapshots().draft()?;
     let tree_path = draft.tree();
     let locate = |path: &Path| from_tree.locate(path);
-    let (archives, plain): (Vec<Source>, Vec<Source>) =
-        found.into_iter().partition(|source| unpack && source.items.len() == 1 && is_archive(&source.items[0].source));
+    let (archives, plain): (Vec<Source>, Vec<Source>) = found
+        .into_iter()
+        .partition(|source| unpack && source.items.len() == 1 && is_archive(&source.items[0].source));
     let mut copier = Copier::new(&tree_path, below.path(), overrides, &locate);
     for archive in &archives {
         let target = rootfs::resolve(below.path(), Path::new(&dest))?;
@@ -341,9 +379,14 @@ pub(crate) fn copy(build: &Build<'_>, stage: &Stage, index: usize, copy: &Copy, 
 fn missing(tree: &Tree<'_>, source: &str, text: &str) -> EngineError {
     let hint = match tree {
         Tree::Context(context) => {
-            let names = context.entries().iter().filter(|entry| entry.kind == EntryKind::File).map(|entry| entry.path.as_str());
+            let names = context
+                .entries()
+                .iter()
+                .filter(|entry| entry.kind == EntryKind::File)
+                .map(|entry| entry.path.as_str());
             let near = otoshi_dockerfile::suggest(&crate::context::clean(source), names);
-            near.map(|near| format!("did you mean {near:?}?")).or_else(|| Some("it may be excluded by .dockerignore".into()))
+            near.map(|near| format!("did you mean {near:?}?"))
+                .or_else(|| Some("it may be excluded by .dockerignore".into()))
         }
         Tree::Chain(_) => None,
     };
@@ -426,7 +469,12 @@ fn unpack_archive(engine: &EmbeddedEngine, archive: &Path, into: &Path) -> Resul
 }
 
 /// Makes a stage's working directory; `None` when it is there already.
-pub(crate) fn workdir(engine: &EmbeddedEngine, stage: &Stage, path: &str, no_cache: bool) -> Result<Option<Stepped>, EngineError> {
+pub(crate) fn workdir(
+    engine: &EmbeddedEngine,
+    stage: &Stage,
+    path: &str,
+    no_cache: bool,
+) -> Result<Option<Stepped>, EngineError> {
     let key = digest_of_fields(["workdir", stage.chain.key.as_str(), path, &stage.config.config.user]);
     if !no_cache {
         if let Some(snapshot) = engine.recall(&key) {
@@ -453,7 +501,12 @@ pub(crate) fn workdir(engine: &EmbeddedEngine, stage: &Stage, path: &str, no_cac
 }
 
 /// Copies one path from an image to the same path on another.
-pub(crate) fn copy_between(engine: &EmbeddedEngine, from: &Chain, onto: &Chain, path: &str) -> Result<SnapshotId, EngineError> {
+pub(crate) fn copy_between(
+    engine: &EmbeddedEngine,
+    from: &Chain,
+    onto: &Chain,
+    path: &str,
+) -> Result<SnapshotId, EngineError> {
     let content = engine.content_of(from, path)?.ok_or_else(|| EngineError::Invalid {
         message: format!("the builder image has no {path}"),
         hint: Some("look at [app] dependencies in otoshi.toml".into()),
@@ -479,7 +532,9 @@ pub(crate) fn copy_between(engine: &EmbeddedEngine, from: &Chain, onto: &Chain, 
 }
 
 /// The secret ids and where they come from, for messages.
-pub(crate) fn secret_mounts(request_secrets: &std::collections::BTreeMap<String, Secret>) -> Result<Vec<sandbox::Mount>, EngineError> {
+pub(crate) fn secret_mounts(
+    request_secrets: &std::collections::BTreeMap<String, Secret>,
+) -> Result<Vec<sandbox::Mount>, EngineError> {
     request_secrets
         .iter()
         .map(|(id, secret)| {

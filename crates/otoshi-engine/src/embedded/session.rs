@@ -14,7 +14,7 @@ use otoshi_store::{Draft, SnapshotId};
 use rustix::fs::{FlockOperation, flock};
 
 use super::{EmbeddedEngine, chain::Chain, in_user_namespace, mount::OverlayMount, rootfs, run_step, stage};
-use crate::{Event, Events, EngineError, RunOutcome, RunRequest, Stdio, StepId, content::hash_tree};
+use crate::{EngineError, Event, Events, RunOutcome, RunRequest, Stdio, StepId, content::hash_tree};
 
 /// What must live as long as a command runs.
 #[derive(Debug, Default)]
@@ -33,7 +33,8 @@ impl Held {
         self.caches.dedup();
         for cache in &self.caches {
             let lock = File::open(cache).map_err(EngineError::io("opening the cache", cache))?;
-            flock(&lock, FlockOperation::LockExclusive).map_err(EngineError::io("locking the cache", cache))?;
+            flock(&lock, FlockOperation::LockExclusive)
+                .map_err(EngineError::io("locking the cache", cache))?;
             self.locks.push(lock);
         }
         Ok(())
@@ -82,7 +83,12 @@ const CA_VARIABLES: [&str; 8] = [
 
 impl Command {
     /// What the sandbox is told; with a draft, what the command writes is left in its tree.
-    pub(crate) fn spec(&self, engine: &EmbeddedEngine, chain: &Chain, draft: Option<&Draft>) -> Result<Spec, EngineError> {
+    pub(crate) fn spec(
+        &self,
+        engine: &EmbeddedEngine,
+        chain: &Chain,
+        draft: Option<&Draft>,
+    ) -> Result<Spec, EngineError> {
         let mut lowers = chain.lowers(engine)?;
         let account = self.account(engine, chain)?;
         let mut env = self.env.clone();
@@ -94,7 +100,11 @@ impl Command {
         }
         let mut mounts = self.mounts.clone();
         if let Some(bundle) = &self.ca_certificates {
-            mounts.push(sandbox::Mount::Bind { source: bundle.clone(), target: CA_TARGET.into(), read_only: true });
+            mounts.push(sandbox::Mount::Bind {
+                source: bundle.clone(),
+                target: CA_TARGET.into(),
+                read_only: true,
+            });
             for name in CA_VARIABLES {
                 if !env.iter().any(|(set, _)| set == name) {
                     env.push((name.into(), CA_TARGET.into()));
@@ -185,7 +195,11 @@ fn exit_code(status: &sandbox::ExitStatus) -> i32 {
 }
 
 /// Runs a command in an image and waits for it.
-pub(crate) fn run(engine: &EmbeddedEngine, request: &RunRequest, events: &dyn Events) -> Result<RunOutcome, EngineError> {
+pub(crate) fn run(
+    engine: &EmbeddedEngine,
+    request: &RunRequest,
+    events: &dyn Events,
+) -> Result<RunOutcome, EngineError> {
     let image = engine.image(&request.image, &request.platform)?;
     let chain = Chain::of_image(&image);
     let config = &image.config.config;
@@ -219,7 +233,8 @@ pub(crate) fn run(engine: &EmbeddedEngine, request: &RunRequest, events: &dyn Ev
     mounts.extend(run_step::secret_mounts(&request.secrets)?);
     held.lock()?;
 
-    let mut argv = if request.entrypoint { config.entrypoint.clone().unwrap_or_default() } else { Vec::new() };
+    let mut argv =
+        if request.entrypoint { config.entrypoint.clone().unwrap_or_default() } else { Vec::new() };
     match &request.command {
         Some(command) => argv.extend(stage::argv(config.shell.as_deref(), command)),
         None => argv.extend(config.cmd.clone().unwrap_or_default()),
@@ -268,7 +283,8 @@ fn execute(
     let step = StepId(0);
     match request.stdio {
         Stdio::Inherit => {
-            let stdio = StdioSpec { stdin: Stream::Inherit, stdout: Stream::Inherit, stderr: Stream::Inherit };
+            let stdio =
+                StdioSpec { stdin: Stream::Inherit, stdout: Stream::Inherit, stderr: Stream::Inherit };
             let running = Sandbox::spawn(spec, stdio, engine.init())?;
             if let Some(started) = request.started {
                 started(running.pid());
@@ -277,7 +293,12 @@ fn execute(
         }
         Stdio::Events => {
             let started = std::time::Instant::now();
-            events.event(Event::Started { step, stage: request.name.clone(), place: (1, 1), instruction: spec.argv.join(" ") });
+            events.event(Event::Started {
+                step,
+                stage: request.name.clone(),
+                place: (1, 1),
+                instruction: spec.argv.join(" "),
+            });
             let code = run_logged(engine, spec, usize::MAX, step, events)?;
             events.event(match code {
                 0 => Event::Done { step, cached: false, took: started.elapsed() },
@@ -288,11 +309,17 @@ fn execute(
         Stdio::Capture => {
             let (output, output_writer) = pipe()?;
             let (errors, errors_writer) = pipe()?;
-            let stdio = StdioSpec { stdin: Stream::Null, stdout: Stream::Fd(output_writer), stderr: Stream::Fd(errors_writer) };
+            let stdio = StdioSpec {
+                stdin: Stream::Null,
+                stdout: Stream::Fd(output_writer),
+                stderr: Stream::Fd(errors_writer),
+            };
             let running = Sandbox::spawn(spec, stdio, engine.init())?;
             let mut stdout = Vec::new();
             std::thread::scope(|scope| {
-                scope.spawn(|| forward(errors, |bytes| events.event(Event::Log { step, bytes: bytes.to_vec() })));
+                scope.spawn(|| {
+                    forward(errors, |bytes| events.event(Event::Log { step, bytes: bytes.to_vec() }))
+                });
                 forward(output, |bytes| stdout.extend_from_slice(bytes));
             });
             Ok((exit_code(&running.wait()?), stdout))
@@ -322,8 +349,10 @@ fn prune(directory: &Path, below: &str, outputs: &[String], exclude: &Ignore) ->
             let output = output.trim_matches('/');
             output.is_empty() || path == output || path.starts_with(&format!("{output}/"))
         };
-        let wanted = (outputs.is_empty() || outputs.iter().any(within)) && !exclude.excludes(&path, is_directory);
-        let leads = is_directory && outputs.iter().any(|output| output.trim_matches('/').starts_with(&format!("{path}/")));
+        let wanted =
+            (outputs.is_empty() || outputs.iter().any(within)) && !exclude.excludes(&path, is_directory);
+        let leads = is_directory
+            && outputs.iter().any(|output| output.trim_matches('/').starts_with(&format!("{path}/")));
         let keep = match (wanted, is_directory) {
             (_, true) if wanted || leads => {
                 let some = prune(&entry.path(), &path, outputs, exclude)?;

@@ -1,10 +1,7 @@
 //! A stage while it is being built: its scope, its config, its layers and its history.
 
 use otoshi_dockerfile::{CommandForm, Scope};
-use otoshi_oci::{
-    ImageConfig, Platform,
-    config::History,
-};
+use otoshi_oci::{ImageConfig, Platform, config::History};
 use otoshi_store::SnapshotId;
 
 use super::chain::Chain;
@@ -32,7 +29,8 @@ impl Stage {
         if config.config.env_var("PATH").is_none() {
             config.config.set_env("PATH", DEFAULT_PATH);
         }
-        let with_layers = config.history.iter().enumerate().filter(|(_, entry)| !entry.empty_layer).map(|(index, _)| index);
+        let with_layers =
+            config.history.iter().enumerate().filter(|(_, entry)| !entry.empty_layer).map(|(index, _)| index);
         let mut layer_history: Vec<usize> = with_layers.collect();
         // A history that does not match the layers says nothing about them.
         if layer_history.len() != chain.layers.len() {
@@ -55,7 +53,11 @@ impl Stage {
     /// The environment of the config as pairs.
     pub(crate) fn env_pairs(config: &ImageConfig) -> Vec<(String, String)> {
         let pairs = config.config.env.iter();
-        pairs.map(|pair| pair.split_once('=').map_or((pair.clone(), String::new()), |(k, v)| (k.into(), v.into()))).collect()
+        pairs
+            .map(|pair| {
+                pair.split_once('=').map_or((pair.clone(), String::new()), |(k, v)| (k.into(), v.into()))
+            })
+            .collect()
     }
 
     /// The working directory; `/` when none was set.

@@ -1,0 +1,44 @@
+//! What can go wrong before the command runs.
+
+use serde::{Deserialize, Serialize};
+
+/// Setting up a sandbox failed; the command itself did not run.
+#[derive(Debug, Clone, thiserror::Error, Serialize, Deserialize)]
+pub enum SandboxError {
+    /// A step of the set-up failed.
+    #[error("setting up the sandbox: {action}: {reason}")]
+    Setup {
+        /// What was being done, to what.
+        action: String,
+        /// Why it failed.
+        reason: String,
+    },
+    /// The command could not be started.
+    #[error("{program}: {reason}")]
+    Exec {
+        /// The program, as it was asked for.
+        program: String,
+        /// Why it could not be started.
+        reason: String,
+        /// 127 when it was not found, 126 when it cannot be executed.
+        code: i32,
+    },
+    /// This machine does not let us make the namespaces that a sandbox needs.
+    #[error("{action}: {reason}\nhint: {hint}")]
+    NotSupported {
+        /// What was being done.
+        action: String,
+        /// Why it failed.
+        reason: String,
+        /// What to change.
+        hint: String,
+    },
+}
+
+impl SandboxError {
+    /// Wraps a failed step of the set-up; for use with `map_err`.
+    pub(crate) fn setup<E: Into<std::io::Error>>(action: impl Into<String>) -> impl FnOnce(E) -> Self {
+        let action = action.into();
+        move |error| Self::Setup { action, reason: error.into().to_string() }
+    }
+}
