@@ -72,6 +72,8 @@ pub(super) struct Root {
     /// The directory of the last entry: most entries follow one of the same directory.
     cached: Option<(Vec<u8>, Rc<OwnedFd>)>,
     lower: Vec<OwnedFd>,
+    /// Directories that were implied, and the times they are to have in the end.
+    implied: Vec<(Vec<u8>, Time)>,
     xattrs: OverlayXattrs,
 }
 
@@ -101,7 +103,7 @@ impl Root {
     pub(super) fn open(path: &Path, lower: &[PathBuf], xattrs: OverlayXattrs) -> io::Result<Self> {
         let open = |path: &Path| openat(rustix::fs::CWD, path, DIRECTORY, Mode::empty());
         let lower = lower.iter().map(|path| open(path)).collect::<Result<_, _>>()?;
-        Ok(Self { fd: open(path)?, cached: None, lower, xattrs })
+        Ok(Self { fd: open(path)?, cached: None, lower, implied: Vec::new(), xattrs })
     }
 
     /// Returns the root directory itself, open for reading.
@@ -137,7 +139,7 @@ impl Root {
     }
 
     /// Walks to a directory one name at a time, as `RESOLVE_IN_ROOT` does, and makes what is missing.
-    fn make(&self, path: &[u8]) -> Outcome<OwnedFd> {
+    fn make(&mut self, path: &[u8]) -> Outcome<OwnedFd> {
         const OPEN: &str = "open the parent directory";
         let mut names: Vec<Vec<u8>> = path.split(|&b| b == b'/').rev().map(<[u8]>::to_vec).collect();
         // The directories that `current` is below the root; none of them is a link.
@@ -192,7 +194,7 @@ impl Root {
     }
 
     /// Makes a directory that the layer implies: like the one below it if there is one, else root's, 0755.
-    fn make_implied(&self, parent: &OwnedFd, name: &[u8], real: &[Vec<u8>]) -> Outcome<()> {
+    fn make_implied(&mut self, parent: &OwnedFd, name: &[u8], real: &[Vec<u8>]) -> Outcome<()> {
         mkdirat(parent, name, Mode::from_raw_mode(0o700)).during("make the parent directory")?;
         let fd = open_directory(parent, name).during("open the parent directory")?;
         let mut attributes = Attributes { mode: 0o755, uid: 0, gid: 0 };
@@ -209,9 +211,13 @@ impl Root {
             }
             break;
         }
-        // Owner 0 that cannot be set is the owner that it has.
-        set_owner_and_mode(&fd, attributes)?;
-        futimens(&fd, &timestamps(mtime)).during("set the time")
+        self.implied.push((path, mtime));
+        set_owner_and_mode(&fd, attributes)
+    }
+
+    /// Returns the directories that were implied, and the times they are to have in the end.
+    pub(super) fn take_implied(&mut self) -> Vec<(Vec<u8>, Time)> {
+        std::mem::take(&mut self.implied)
     }
 
     /// Marks a directory as hiding everything below it.

@@ -227,7 +227,11 @@ impl Walk<'_, '_> {
         let Some(source) = pyc::source_of(below, name) else { return };
         let in_tree = statat(directory, &source[..], AtFlags::SYMLINK_NOFOLLOW);
         let found = in_tree.ok().or_else(|| {
-            let source = [parent, b"/", &source].concat();
+            let (parent, source) = match source.strip_prefix(b"../") {
+                Some(source) => (&parent[..parent.len() - below.len()], source),
+                None => (parent, &source[..]),
+            };
+            let source = [parent, b"/", source].concat();
             let source = source.strip_prefix(b"/").unwrap_or(&source);
             self.lower.iter().find_map(|lower| {
                 let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;

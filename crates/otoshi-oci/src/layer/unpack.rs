@@ -383,8 +383,10 @@ impl Unpacker<'_> {
         Ok(())
     }
 
-    fn set_times(self) -> Result<(), LayerError> {
-        for (path, time) in &self.times {
+    fn set_times(mut self) -> Result<(), LayerError> {
+        let implied = self.root.take_implied();
+        // What the layer says goes over what it implies.
+        for (path, time) in implied.iter().map(|(path, time)| (path, time)).chain(&self.times) {
             let outcome = match self.root.existing(path) {
                 Ok(directory) => root::set_time_at(&directory, b".", *time),
                 // It was replaced by something else later on.
