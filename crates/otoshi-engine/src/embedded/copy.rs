@@ -175,7 +175,9 @@ impl<'a> Copier<'a> {
             let exists =
                 self.made.contains(&target) || fs::symlink_metadata(self.below.join(&target)).is_ok();
             for item in &source.items {
-                let place = target.join(&item.path);
+                // Joining an empty path would add a slash.
+                let place =
+                    if item.path.as_os_str().is_empty() { target.clone() } else { target.join(&item.path) };
                 // The destination itself keeps what it is, unless this copying makes it.
                 if item.path.as_os_str().is_empty()
                     && item.kind == ItemKind::Directory

@@ -1,0 +1,245 @@
+//! The embedded engine on a real root file system: busybox, built and run.
+//!
+//! The engine mounts, so these tests need root; elsewhere they say so and pass over.
+
+use std::{collections::BTreeMap, fs, os::unix::fs::symlink, path::Path, sync::Arc};
+
+use otoshi_dockerfile::{CommandForm, Dockerfile};
+use otoshi_engine::{
+    AppLayer, AssembleRequest, BuildRequest, BuiltImage, CacheMount, Context, EmbeddedEngine, Engine,
+    EngineError, ImageChanges, Output, RunRequest, Silent, Stdio, View,
+};
+use otoshi_oci::{Digest, Image, ImageConfig, Platform, Reference, layer, write_image};
+use otoshi_store::Home;
+
+struct World {
+    _dir: tempfile::TempDir,
+    home: Arc<Home>,
+    engine: EmbeddedEngine,
+    source: std::path::PathBuf,
+}
+
+/// A store with the image `busybox`, and an empty source directory.
+fn world() -> Option<World> {
+    if !rustix::process::geteuid().is_root() || !Path::new("/bin/busybox").exists() {
+        eprintln!("passed over: needs root and /bin/busybox");
+        return None;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let root = dir.path().join("rootfs");
+    for directory in ["bin", "etc", "tmp", "proc"] {
+        fs::create_dir_all(root.join(directory)).unwrap();
+    }
+    fs::copy("/bin/busybox", root.join("bin/busybox")).unwrap();
+    for name in [
+        "sh", "cat", "ls", "echo", "id", "mkdir", "touch", "rm", "env", "pwd", "sleep", "true", "false",
+        "grep", "stat", "hostname",
+    ] {
+        symlink("busybox", root.join("bin").join(name)).unwrap();
+    }
+    fs::write(root.join("etc/passwd"), "root:x:0:0:root:/root:/bin/sh\napp:x:1000:1000::/home/app:/bin/sh\n")
+        .unwrap();
+    fs::write(root.join("etc/group"), "root:x:0:\napp:x:1000:\n").unwrap();
+    let home = Arc::new(Home::open(&dir.path().join("home")).unwrap());
+    let base = layer::write_layer(home.layout(), &root, &layer::WriteOptions::default()).unwrap();
+    let mut config = ImageConfig::new(&Platform::host());
+    config.rootfs.diff_ids.push(base.diff_id);
+    config.config.env.push("PATH=/bin".into());
+    let image = write_image(home.layout(), &config, &[base.descriptor], &BTreeMap::new()).unwrap();
+    home.layout().tag(&Reference::parse("busybox").unwrap(), image).unwrap();
+    let init = std::path::PathBuf::from(env!("CARGO_BIN_EXE_otoshi-engine-test-init"));
+    let engine = EmbeddedEngine::with_init(Arc::clone(&home), init);
+    let source = dir.path().join("source");
+    fs::create_dir(&source).unwrap();
+    Some(World { _dir: dir, home, engine, source })
+}
+
+impl World {
+    fn write(&self, path: &str, text: &str) {
+        let path = self.source.join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    }
+
+    fn try_build(
+        &self,
+        dockerfile: &str,
+        change: impl FnOnce(&mut BuildRequest),
+    ) -> Result<BuiltImage, EngineError> {
+        let ignore = fs::read_to_string(self.source.join(".dockerignore")).ok();
+        let mut request = BuildRequest {
+            dockerfile: Arc::new(Dockerfile::parse("Dockerfile", dockerfile)?),
+            context: Arc::new(Context::scan(&self.home, &self.source, ignore.as_deref())?),
+            target: None,
+            args: BTreeMap::new(),
+            images: BTreeMap::new(),
+            platform: Platform::host(),
+            labels: BTreeMap::new(),
+            annotations: BTreeMap::new(),
+            secrets: BTreeMap::new(),
+            ca_certificates: None,
+            no_cache: false,
+            output: Output::default(),
+        };
+        change(&mut request);
+        self.engine.build(&request, &Silent)
+    }
+
+    fn build(&self, dockerfile: &str) -> BuiltImage {
+        self.try_build(dockerfile, |_| {}).unwrap()
+    }
+
+    fn request(&self, image: &Digest, command: &str) -> RunRequest {
+        RunRequest {
+            image: image.clone(),
+            platform: Platform::host(),
+            name: "test".into(),
+            command: Some(CommandForm::Shell(command.into())),
+            entrypoint: false,
+            env: Vec::new(),
+            cwd: None,
+            user: None,
+            view: None,
+            keep: false,
+            outputs: Vec::new(),
+            exclude: Vec::new(),
+            caches: Vec::new(),
+            secrets: BTreeMap::new(),
+            ca_certificates: None,
+            network: true,
+            stdio: Stdio::Capture,
+            started: None,
+        }
+    }
+
+    fn output(&self, image: &BuiltImage, command: &str) -> String {
+        let outcome = self.engine.run(&self.request(&image.digest, command), &Silent).unwrap();
+        assert_eq!(outcome.code, 0, "{command}: {}", String::from_utf8_lossy(&outcome.stdout));
+        String::from_utf8(outcome.stdout).unwrap()
+    }
+}
+
+#[test]
+fn a_dockerfile_is_built_and_its_image_runs() {
+    let Some(world) = world() else { return };
+    world.write("app/hello.txt", "hello\n");
+    let image = world.build(
+        "FROM busybox\nARG NAME=world\nENV GREETING=hi\nWORKDIR /srv\nCOPY app/ ./\nRUN echo \"$GREETING $NAME\" > greeting && id -u > who\n",
+    );
+    assert_eq!(world.output(&image, "cat hello.txt greeting who; pwd"), "hello\nhi world\n0\n/srv\n");
+}
+
+#[test]
+fn nothing_runs_twice_and_equal_content_is_equal_bytes() {
+    let Some(world) = world() else { return };
+    world.write("a", "1");
+    let dockerfile = "FROM busybox AS build\nRUN mkdir /out && echo made > /out/x\nFROM busybox\nCOPY --from=build /out /out\nCOPY a /a\n";
+    let first = world.build(dockerfile);
+    assert!(first.steps_run > 0);
+    let second = world.build(dockerfile);
+    assert_eq!((second.steps_run, second.layers_written), (0, 0));
+    assert_eq!(second.digest, first.digest);
+    let again = world.try_build(dockerfile, |request| request.no_cache = true).unwrap();
+    assert!(again.steps_run > 0);
+    assert_eq!(again.digest, first.digest, "the clock and the order of work leave no trace");
+    world.write("a", "2");
+    assert_ne!(world.build(dockerfile).digest, first.digest);
+}
+
+#[test]
+fn only_reached_stages_run() {
+    let Some(world) = world() else { return };
+    let dockerfile =
+        "FROM busybox AS broken\nRUN false\nFROM busybox AS good\nRUN true\nFROM broken AS last\n";
+    world.try_build(dockerfile, |request| request.target = Some("good".into())).unwrap();
+    let error = world.try_build(dockerfile, |_| {}).unwrap_err();
+    assert!(matches!(error, EngineError::Command { code: 1, at: Some(_), .. }), "{error:?}");
+}
+
+#[test]
+fn a_step_leaves_only_what_it_wrote() {
+    let Some(world) = world() else { return };
+    let image = world.build("FROM busybox\nRUN --mount=type=cache,target=/var/cache/x touch /var/cache/x/y && cat /etc/resolv.conf >/dev/null\n");
+    let loaded = Image::load(world.home.layout(), &image.digest, &Platform::host()).unwrap();
+    assert_eq!(loaded.layers().len(), 1, "an empty layer is none");
+}
+
+#[test]
+fn a_secret_is_seen_and_not_kept() {
+    let Some(world) = world() else { return };
+    world.write("../secret", "hush");
+    let dockerfile = "FROM busybox\nRUN --mount=type=secret,id=s,required=true test \"$(cat /run/secrets/s)\" = hush && touch /ok\n";
+    let file = world.source.join("../secret");
+    let dockerfile = dockerfile.replace("test ", "busybox test ");
+    let image = world
+        .try_build(&dockerfile, |request| {
+            request.secrets.insert("s".into(), otoshi_engine::Secret::File(file));
+        })
+        .unwrap();
+    assert_eq!(world.output(&image, "ls /run/secrets 2>/dev/null; ls /ok"), "/ok\n");
+    let error = world.try_build(&dockerfile, |request| request.no_cache = true).unwrap_err();
+    assert!(error.to_string().contains("required"), "{error}");
+}
+
+#[test]
+fn a_moved_base_repeats_no_copy() {
+    let Some(world) = world() else { return };
+    world.write("big", "content");
+    let dockerfile = "ARG BASE=busybox\nFROM ${BASE}\nCOPY big /data/big\n";
+    let first = world.build(dockerfile);
+    let moved = world.build("FROM busybox\nRUN echo patched > /etc/patch\n");
+    let second = world
+        .try_build(dockerfile, |request| {
+            request.args.insert("BASE".into(), "moved".into());
+            request.images.insert("moved".into(), moved.digest.clone());
+        })
+        .unwrap();
+    assert_eq!((second.steps_run, second.layers_written), (0, 0));
+    assert_ne!(second.digest, first.digest);
+    assert_eq!(world.output(&second, "cat /data/big /etc/patch"), "contentpatched\n");
+}
+
+#[test]
+fn compiling_writes_to_a_view_and_the_app_is_assembled_from_it() {
+    let Some(world) = world() else { return };
+    world.write("main.src", "source");
+    let base = world.build("FROM busybox\nRUN mkdir -p /opt/deps && echo dep > /opt/deps/d\n");
+    let context = Context::scan(&world.home, &world.source, None).unwrap();
+    let source = context.snapshot(&world.home, (0, 0)).unwrap();
+    let mut request = world.request(&base.digest, "cat main.src > out.bin && rm main.src && touch /cache/c");
+    request.view = Some(View { tree: world.home.snapshots().path(&source), at: "/app".into() });
+    request.cwd = Some("/app".into());
+    request.keep = true;
+    request.caches = vec![CacheMount { id: "c".into(), target: "/cache".into(), locked: true }];
+    let compiled = world.engine.run(&request, &Silent).unwrap();
+    assert_eq!(compiled.code, 0);
+    let (output, _) = compiled.output.unwrap();
+    assert_eq!(
+        fs::read_to_string(world.source.join("main.src")).unwrap(),
+        "source",
+        "the working tree is never written"
+    );
+
+    let runner = world.build("FROM busybox\nRUN echo runner > /etc/runner\n");
+    let assemble = |cmd: &str| AssembleRequest {
+        base: runner.digest.clone(),
+        layers: vec![
+            AppLayer::CopyFrom { image: base.digest.clone(), path: "/opt/deps".into() },
+            AppLayer::Tree { snapshot: source.clone(), at: "/app".into(), owner: Some((0, 0)) },
+            AppLayer::Tree { snapshot: output.clone(), at: "/app".into(), owner: None },
+        ],
+        changes: ImageChanges {
+            cmd: Some(vec![cmd.into()]),
+            working_dir: Some("/app".into()),
+            ..ImageChanges::default()
+        },
+        annotations: BTreeMap::new(),
+        platform: Platform::host(),
+        output: Output::default(),
+    };
+    let app = world.engine.assemble(&assemble("web"), &Silent).unwrap();
+    assert_eq!(world.output(&app, "ls; cat out.bin /opt/deps/d /etc/runner"), "out.bin\nsourcedep\nrunner\n");
+    let other = world.engine.assemble(&assemble("worker"), &Silent).unwrap();
+    assert_eq!(other.layers_written, 0, "a start command is only a setting");
+    assert_ne!(other.digest, app.digest);
+}
