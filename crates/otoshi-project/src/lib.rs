@@ -1,1 +1,14 @@
 //! otoshi.toml, otoshi.lock, Procfile, versions and roles.
+//!
+//! `otoshi.toml` says what is wanted, `otoshi.lock` what the outside world was when it was built; `build` reads the lock and
+//! adds what is missing, and never moves an entry.
+
+mod error;
+mod lock;
+mod manifest;
+mod project;
+
+pub use error::ProjectError;
+pub use lock::{Lock, LockedBase};
+pub use manifest::{App, Build, Command, Compile, Image, Manifest, Process, ProjectTable};
+pub use project::{NamedProcess, Project};

@@ -1,0 +1,111 @@
+//! `otoshi.lock`: per role, the digests that each base had when it was first used.
+
+use std::{collections::BTreeMap, fs, io::Write, path::Path};
+
+use serde::{Deserialize, Serialize};
+
+use crate::ProjectError;
+
+const HEADER: &str =
+    "# Made by otoshi; keep it under version control. `otoshi build` adds to it and never moves an entry.\n";
+
+/// The whole lock.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Lock {
+    /// The form of the file; 1.
+    pub version: u32,
+    /// For each role, each base by its reference.
+    #[serde(default)]
+    pub roles: BTreeMap<String, BTreeMap<String, LockedBase>>,
+}
+
+/// A base at the time it was locked.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LockedBase {
+    /// What the tag named: an index, or a manifest.
+    pub index: String,
+    /// The manifest of each platform used.
+    pub platforms: BTreeMap<String, String>,
+}
+
+impl Default for Lock {
+    fn default() -> Self {
+        Self { version: 1, roles: BTreeMap::new() }
+    }
+}
+
+impl Lock {
+    /// Reads the lock; an absent one is empty.
+    pub fn load(path: &Path) -> Result<Self, ProjectError> {
+        let text = match fs::read_to_string(path) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Self::default()),
+            other => other.map_err(|error| ProjectError::new("otoshi.lock", error.to_string()))?,
+        };
+        if text.lines().any(|line| line.starts_with("<<<<<<<")) {
+            return Err(ProjectError::new("otoshi.lock", "it holds the marks of an unfinished merge")
+                .with_hint("take one side whole, then run otoshi build"));
+        }
+        let lock: Self =
+            toml::from_str(&text).map_err(|error| ProjectError::of_toml("otoshi.lock", &text, &error))?;
+        if lock.version != 1 {
+            return Err(ProjectError::new(
+                "otoshi.lock",
+                format!("its version is {}, and this otoshi reads 1", lock.version),
+            ));
+        }
+        Ok(lock)
+    }
+
+    /// Writes the lock if it changed; tells whether it did. The file is never half-written.
+    pub fn save(&self, path: &Path) -> Result<bool, ProjectError> {
+        let failed = |error: std::io::Error| ProjectError::new("otoshi.lock", format!("writing it: {error}"));
+        let body =
+            toml::to_string(self).map_err(|error| ProjectError::new("otoshi.lock", error.to_string()))?;
+        let text = format!("{HEADER}{body}");
+        if fs::read_to_string(path).is_ok_and(|old| old == text) {
+            return Ok(false);
+        }
+        let temporary = path.with_extension(format!("lock.{}.tmp", std::process::id()));
+        let mut file = fs::File::create(&temporary).map_err(failed)?;
+        file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(failed)?;
+        fs::rename(&temporary, path).map_err(failed)?;
+        Ok(true)
+    }
+
+    /// The manifest locked for a role, a base and a platform.
+    pub fn get(&self, role: &str, reference: &str, platform: &str) -> Option<&str> {
+        self.roles.get(role)?.get(reference)?.platforms.get(platform).map(String::as_str)
+    }
+
+    /// Locks a base for a role.
+    pub fn set(&mut self, role: &str, reference: &str, platform: &str, index: &str, manifest: &str) {
+        let bases = self.roles.entry(role.to_owned()).or_default();
+        let base = bases
+            .entry(reference.to_owned())
+            .or_insert_with(|| LockedBase { index: index.into(), platforms: BTreeMap::new() });
+        base.index = index.into();
+        base.platforms.insert(platform.into(), manifest.into());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lock_comes_back_and_is_written_only_when_it_changed() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("otoshi.lock");
+        let mut lock = Lock::load(&path).unwrap();
+        lock.set("runner", "docker.io/library/debian:12", "linux/amd64", "sha256:aa", "sha256:bb");
+        assert!(lock.save(&path).unwrap());
+        assert!(!lock.save(&path).unwrap());
+        let again = Lock::load(&path).unwrap();
+        assert_eq!(again.get("runner", "docker.io/library/debian:12", "linux/amd64"), Some("sha256:bb"));
+        assert_eq!(again.get("builder", "docker.io/library/debian:12", "linux/amd64"), None);
+        fs::write(&path, "<<<<<<< ours\n").unwrap();
+        assert!(Lock::load(&path).unwrap_err().to_string().contains("merge"));
+    }
+}

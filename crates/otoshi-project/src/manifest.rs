@@ -1,0 +1,171 @@
+//! `otoshi.toml` as types.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+
+use crate::ProjectError;
+
+/// All of `otoshi.toml`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Manifest {
+    /// What the project is called.
+    pub project: ProjectTable,
+    /// Versions, each a build argument of the same name.
+    #[serde(default)]
+    pub versions: BTreeMap<String, String>,
+    /// Base images, each a build argument of the same name; may use `{VERSION}`.
+    #[serde(default)]
+    pub bases: BTreeMap<String, String>,
+    /// Further build arguments; may use `{VERSION}`.
+    #[serde(default)]
+    pub args: BTreeMap<String, String>,
+    /// How images are built.
+    #[serde(default)]
+    pub build: Build,
+    /// The builder image.
+    pub builder: Option<Image>,
+    /// How the application is compiled.
+    pub compile: Option<Compile>,
+    /// The runner image.
+    pub runner: Image,
+    /// The application's images.
+    #[serde(default)]
+    pub app: App,
+    /// The processes; in place of a `Procfile`.
+    #[serde(default)]
+    pub processes: BTreeMap<String, Process>,
+}
+
+/// `[project]`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ProjectTable {
+    /// The name, part of the images' names.
+    pub name: String,
+}
+
+/// `[build]`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
+pub struct Build {
+    /// `host`, or a file: certificate authorities that commands trust, and that no layer holds.
+    pub ca_certificates: Option<String>,
+    /// The build argument under which later Dockerfiles see the builder.
+    pub builder_arg: String,
+    /// The build argument under which the app's Dockerfile sees the runner.
+    pub runner_arg: String,
+}
+
+impl Default for Build {
+    fn default() -> Self {
+        Self { ca_certificates: None, builder_arg: "BUILDER".into(), runner_arg: "RUNNER".into() }
+    }
+}
+
+/// `[builder]` and `[runner]`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Image {
+    /// The Dockerfile, relative to the project.
+    pub dockerfile: String,
+    /// The stage; the last when there is none.
+    pub target: Option<String>,
+}
+
+/// `[compile]`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Compile {
+    /// The command.
+    pub run: Command,
+    /// Where the source is seen.
+    #[serde(default = "app_directory")]
+    pub workdir: String,
+    /// Environment.
+    #[serde(default)]
+    pub env: BTreeMap<String, String>,
+    /// Directories kept between runs.
+    #[serde(default)]
+    pub caches: Vec<String>,
+    /// Paths that are kept of what the command wrote; everything when empty.
+    #[serde(default)]
+    pub outputs: Vec<String>,
+    /// Patterns of what is not kept.
+    #[serde(default)]
+    pub exclude: Vec<String>,
+    /// Whether the builder's ENTRYPOINT comes before the command.
+    #[serde(default)]
+    pub entrypoint: bool,
+}
+
+fn app_directory() -> String {
+    "/app".into()
+}
+
+/// `[app]`.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct App {
+    /// The Dockerfile whose stages are the processes; without one the images are assembled.
+    pub dockerfile: Option<String>,
+    /// Where source and compiled output go; the compile command's directory when there is none.
+    pub dir: Option<String>,
+    /// Paths copied out of the builder image.
+    #[serde(default)]
+    pub dependencies: Vec<String>,
+    /// Environment.
+    #[serde(default)]
+    pub env: BTreeMap<String, String>,
+    /// The user.
+    pub user: Option<String>,
+    /// Ports, as in EXPOSE.
+    #[serde(default)]
+    pub expose: Vec<String>,
+}
+
+/// A command: text for a shell, or a list.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(untagged)]
+pub enum Command {
+    /// Text for a shell.
+    Shell(String),
+    /// The program and its arguments.
+    Exec(Vec<String>),
+}
+
+/// A process: its command, or a table.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(untagged)]
+pub enum Process {
+    /// The command alone.
+    Command(Command),
+    /// With a stage of its own.
+    Table {
+        /// The command; the stage's own CMD when there is none.
+        command: Option<Command>,
+        /// The stage of the app's Dockerfile; the process's name when there is none.
+        target: Option<String>,
+    },
+}
+
+impl Manifest {
+    /// Reads `otoshi.toml`; `file` is shown in errors.
+    pub fn parse(file: &str, text: &str) -> Result<Self, ProjectError> {
+        let manifest: Self =
+            toml::from_str(text).map_err(|error| ProjectError::of_toml(file, text, &error))?;
+        let name = &manifest.project.name;
+        let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "-_.".contains(c);
+        if !name.starts_with(|c: char| c.is_ascii_lowercase() || c.is_ascii_digit())
+            || !name.chars().all(plain)
+        {
+            return Err(ProjectError::new(
+                file,
+                format!("the project's name {name:?} cannot be part of an image's name"),
+            )
+            .with_hint("lower-case letters, digits, -, _ and ., starting with a letter or digit"));
+        }
+        Ok(manifest)
+    }
+}
