@@ -235,7 +235,18 @@ pub fn write_image(
     annotations: &BTreeMap<String, String>,
 ) -> Result<Descriptor, ImageError> {
     let bytes = config.to_vec().map_err(|source| ImageError::Write { what: "image config", source })?;
-    let config_descriptor = layout.put(MediaType::ImageConfig, &bytes)?;
+    write_image_bytes(layout, &bytes, config, layers, annotations)
+}
+
+/// Writes an image whose config is already written: `config` is what the bytes say.
+pub(crate) fn write_image_bytes(
+    layout: &Layout,
+    config_bytes: &[u8],
+    config: &ImageConfig,
+    layers: &[Descriptor],
+    annotations: &BTreeMap<String, String>,
+) -> Result<Descriptor, ImageError> {
+    let config_descriptor = layout.put(MediaType::ImageConfig, config_bytes)?;
     let layers = layers.iter().map(to_oci_layer).collect();
     let manifest = manifest(config_descriptor, layers, annotations, None, None);
     let mut descriptor = put_manifest(layout, &manifest)?;

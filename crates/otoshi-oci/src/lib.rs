@@ -19,6 +19,7 @@ pub mod layout;
 mod platform;
 mod reference;
 pub mod tar;
+pub mod transfer;
 
 pub use oci_spec::image::{Descriptor, ImageIndex, ImageManifest, MediaType};
 

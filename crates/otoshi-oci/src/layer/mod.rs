@@ -36,7 +36,7 @@ use std::path::PathBuf;
 use oci_spec::image::{Descriptor, MediaType};
 
 pub use self::decompress::{Encoding, UnsupportedEncoding, decoder};
-pub use self::store::store_tar;
+pub use self::store::{measure, store_tar};
 pub use self::tree::write_layer;
 pub use self::unpack::unpack_layer;
 use crate::digest::DiffId;

@@ -8,6 +8,7 @@ use super::compress::{self, TarSink};
 use super::decompress::{Stream, with_stream};
 use super::unpack::stream_error;
 use super::{Compression, LayerError, WrittenLayer};
+use crate::digest::DiffId;
 use crate::layout::Layout;
 use crate::tar::{Reader, TarError};
 
@@ -37,6 +38,13 @@ pub fn store_tar(
         uncompressed_size: stored.uncompressed_size,
         entries,
     })
+}
+
+/// Reads a layer's blob to its end and returns the digest and size of the tar in it; `name` is what errors call it.
+pub fn measure(reader: impl Read + Send, name: &str) -> Result<(DiffId, u64), LayerError> {
+    with_stream(reader, |_| io::Result::Ok(()))
+        .map(|((), streamed)| (streamed.diff_id, streamed.size))
+        .map_err(|error| stream_error(name, error))
 }
 
 enum Failure {

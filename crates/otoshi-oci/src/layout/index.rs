@@ -48,7 +48,8 @@ fn without_name(entry: &mut Descriptor) {
 }
 
 impl Layout {
-    pub(super) fn index(&self) -> Result<ImageIndex, LayoutError> {
+    /// Reads `index.json`.
+    pub(crate) fn index(&self) -> Result<ImageIndex, LayoutError> {
         let path = self.root().join(INDEX_FILE);
         let bytes = read_bounded(&path, INDEX_FILE)?;
         parse_json(&bytes, || path.display().to_string())

@@ -325,6 +325,13 @@ impl Layout {
         }
     }
 
+    /// Makes a file on the layout's file system that has no name and is gone when it is closed.
+    pub(crate) fn nameless_file(&self) -> Result<File, LayoutError> {
+        let (file, path) = blob::temporary(&self.root.join(INGEST))?;
+        fs::remove_file(&path).map_err(io_error("remove", &path))?;
+        Ok(file)
+    }
+
     /// Starts a new blob.
     pub fn blob_writer(&self) -> Result<BlobWriter, LayoutError> {
         BlobWriter::new(self.clone(), Algorithm::Sha256)

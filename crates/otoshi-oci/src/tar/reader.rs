@@ -1,6 +1,6 @@
 //! Reading an archive, one entry after the other, from a stream.
 
-use std::io::{self, BufRead, Read};
+use std::io::{self, BufRead, BufReader, Read, Seek};
 
 use super::header::{self, Block, Format};
 use super::pax::{self, Records};
@@ -320,6 +320,20 @@ impl<R: BufRead> Reader<R> {
     fn invalid_owned(&self, reason: String) -> TarError {
         let place = format!("the header at byte {}", self.position.saturating_sub(BLOCK as u64));
         TarError::Invalid { place, reason: reason.into() }
+    }
+}
+
+impl<S: Read + Seek> Reader<BufReader<S>> {
+    /// Moves behind the current entry's data without reading it.
+    ///
+    /// The end of the stream is not noticed here: compare [`Reader::position`] and [`Reader::remaining`] with its length.
+    pub fn seek_past_data(&mut self) -> io::Result<()> {
+        let left = self.remaining + self.padding;
+        let distance = i64::try_from(left).map_err(|_| io::Error::from(io::ErrorKind::InvalidData))?;
+        self.stream.seek_relative(distance)?;
+        self.position += left;
+        (self.remaining, self.padding) = (0, 0);
+        Ok(())
     }
 }
 

@@ -1,0 +1,450 @@
+//! Import and export: what goes out comes in again, and what is wrong is refused.
+
+mod support;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::os::unix::net::UnixListener;
+use std::path::Path;
+
+use otoshi_oci::layer::{Compression, WriteOptions, write_layer};
+use otoshi_oci::transfer::{
+    DockerHost, Form, ImportOptions, TransferError, export_docker_archive, export_oci_archive,
+    export_oci_dir, import_any, import_any_from, import_docker_archive, import_oci, import_rootfs_tar,
+    load_into_docker,
+};
+use otoshi_oci::{
+    Descriptor, Digest, Image, ImageConfig, Layout, LayoutError, MediaType, Platform, Reference, write_image,
+};
+use support::{Archive, layout, sample};
+
+fn reference(text: &str) -> Reference {
+    Reference::parse(text).unwrap()
+}
+
+/// A layout with the image `app:1` of two layers.
+struct Shop {
+    dir: tempfile::TempDir,
+    layout: Layout,
+    image: Descriptor,
+}
+
+impl Shop {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let layout = layout(dir.path());
+        let small = tempfile::tempdir().unwrap();
+        fs::write(small.path().join("hello"), "hello").unwrap();
+        let mut config = ImageConfig::new(&Platform::host());
+        config.config.cmd = Some(vec!["/hello".into()]);
+        config.config.extra.insert("Hostname".into(), "kept".into());
+        let mut layers = Vec::new();
+        for (tree, compression) in [(sample(), Compression::Gzip), (small, Compression::Zstd)] {
+            let options = WriteOptions { compression, ..WriteOptions::default() };
+            let layer = write_layer(&layout, tree.path(), &options).unwrap();
+            config.rootfs.diff_ids.push(layer.diff_id);
+            layers.push(layer.descriptor);
+        }
+        let image = write_image(&layout, &config, &layers, &BTreeMap::new()).unwrap();
+        layout.tag(&reference("app:1"), image.clone()).unwrap();
+        Self { dir, layout, image }
+    }
+
+    fn images(&self) -> Vec<(Option<Reference>, Descriptor)> {
+        vec![(Some(reference("app:1")), self.image.clone())]
+    }
+
+    fn loaded(&self) -> Vec<(Vec<Reference>, Image)> {
+        let digest = Digest::of(&self.image).unwrap();
+        let image = Image::load(&self.layout, &digest, &Platform::host()).unwrap();
+        vec![(vec![reference("app:1"), reference("ghcr.io/team/app:1")], image)]
+    }
+
+    fn path(&self, name: &str) -> std::path::PathBuf {
+        self.dir.path().join(name)
+    }
+
+    fn oci_archive(&self) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        export_oci_archive(&self.layout, &self.images(), &mut bytes).unwrap();
+        bytes
+    }
+
+    fn docker_archive(&self) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        export_docker_archive(&self.layout, &self.loaded(), &mut bytes).unwrap();
+        bytes
+    }
+}
+
+/// Asserts that an image is there under its name, with all its layers.
+fn assert_has(layout: &Layout, name: &str, digest: &Digest) {
+    let found = layout.resolve(&reference(name)).unwrap().unwrap_or_else(|| panic!("{name} is missing"));
+    assert_eq!(Digest::of(&found).unwrap(), *digest, "{name}");
+    let image = Image::load(layout, digest, &Platform::host()).unwrap();
+    for layer in image.layers() {
+        layout.verify(&layer.digest).unwrap();
+    }
+}
+
+#[test]
+fn an_oci_directory_goes_out_and_in() {
+    let shop = Shop::new();
+    let digest = Digest::of(&shop.image).unwrap();
+    let out = shop.path("out");
+    export_oci_dir(&shop.layout, &shop.images(), &out).unwrap();
+    export_oci_dir(&shop.layout, &shop.images(), &out).unwrap();
+    let target = layout(&shop.path("target"));
+    let (form, imported) = import_any(&target, &out, &ImportOptions::default()).unwrap();
+    assert_eq!(form, Form::OciDirectory);
+    assert_eq!(imported.len(), 1);
+    assert_eq!((imported[0].reference.as_ref(), &imported[0].digest), (Some(&reference("app:1")), &digest));
+    assert_has(&target, "app:1", &digest);
+    assert_eq!(target.manifests().unwrap(), shop.layout.manifests().unwrap());
+}
+
+#[test]
+fn an_oci_archive_goes_out_and_in_in_every_wrapping() {
+    let shop = Shop::new();
+    let digest = Digest::of(&shop.image).unwrap();
+    let archive = shop.oci_archive();
+    assert!(archive == shop.oci_archive(), "the same images give the same bytes");
+    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    gzip.write_all(&archive).unwrap();
+    for (index, bytes) in
+        [archive.clone(), gzip.finish().unwrap(), zstd::bulk::compress(&archive, 1).unwrap()]
+            .iter()
+            .enumerate()
+    {
+        let file = shop.path("archive");
+        fs::write(&file, bytes).unwrap();
+        let target = layout(&shop.path(&format!("file{index}")));
+        assert_eq!(import_any(&target, &file, &ImportOptions::default()).unwrap().0, Form::OciArchive);
+        assert_has(&target, "app:1", &digest);
+
+        let target = layout(&shop.path(&format!("pipe{index}")));
+        let name = ImportOptions { name: Some(reference("other:2")), ..ImportOptions::default() };
+        let (form, _) = import_any_from(&target, &bytes[..], Path::new("stdin"), &name).unwrap();
+        assert_eq!(form, Form::OciArchive);
+        assert_has(&target, "other:2", &digest);
+        assert_eq!(target.tagged().unwrap().len(), 1);
+        assert_eq!(fs::read_dir(target.root().join("ingest")).unwrap().count(), 0);
+    }
+}
+
+#[test]
+fn a_docker_archive_goes_out_and_in() {
+    let shop = Shop::new();
+    let archive = shop.docker_archive();
+    assert!(archive == shop.docker_archive(), "the same images give the same bytes");
+    let file = shop.path("docker.tar");
+    fs::write(&file, &archive).unwrap();
+    let target = layout(&shop.path("target"));
+    let (form, imported) = import_any(&target, &file, &ImportOptions::default()).unwrap();
+    assert_eq!(form, Form::DockerArchive);
+    let names: Vec<_> = imported.iter().map(|i| i.reference.as_ref().unwrap().familiar()).collect();
+    assert_eq!(names, ["app:1", "ghcr.io/team/app:1"]);
+    let before = &shop.loaded()[0].1;
+    let after = Image::load(&target, &imported[0].digest, &Platform::host()).unwrap();
+    assert_eq!((after.id(), &after.config), (before.id(), &before.config));
+    assert_has(&target, "app:1", &imported[0].digest);
+
+    let chosen = ImportOptions { name: Some(reference("app:1")), ..ImportOptions::default() };
+    let target = layout(&shop.path("chosen"));
+    assert_eq!(import_docker_archive(&target, &file, &chosen).unwrap().len(), 1);
+    assert_eq!(target.tagged().unwrap().len(), 1);
+}
+
+#[test]
+fn an_old_docker_archive_links_to_layers() {
+    let shop = Shop::new();
+    let layer = Archive::new().file("hello", b"hello").finish();
+    let diff_id = Digest::sha256_of(&layer);
+    let config = format!(
+        r#"{{"architecture":"amd64","os":"linux","rootfs":{{"type":"layers","diff_ids":["{diff_id}","{diff_id}"]}}}}"#
+    );
+    let manifest = r#"[{"Config":"c.json","RepoTags":null,"Layers":["b/layer.tar","a/layer.tar"]}]"#;
+    let archive = Archive::new()
+        .symlink("b/layer.tar", "../a/layer.tar")
+        .file("a/layer.tar", &layer)
+        .file("./c.json", config.as_bytes())
+        .file("manifest.json", manifest.as_bytes())
+        .finish();
+    let file = shop.path("old.tar");
+    fs::write(&file, &archive).unwrap();
+    let imported = import_docker_archive(&shop.layout, &file, &ImportOptions::default()).unwrap();
+    assert_eq!(imported[0].reference, None);
+    let image = Image::load(&shop.layout, &imported[0].digest, &Platform::host()).unwrap();
+    assert_eq!(image.layers().len(), 2);
+    assert_eq!(image.config_bytes, config.as_bytes());
+}
+
+#[test]
+fn a_root_filesystem_is_the_same_image_however_it_comes() {
+    let shop = Shop::new();
+    let archive =
+        Archive::new().directory("./").directory("./etc").file("./etc/os-release", b"ID=debian\n").finish();
+    let file = shop.path("root.tar.zst");
+    fs::write(&file, zstd::bulk::compress(&archive, 1).unwrap()).unwrap();
+    let options = ImportOptions { name: Some(reference("debian:12")), ..ImportOptions::default() };
+    let (form, zstd) = import_any(&shop.layout, &file, &options).unwrap();
+    assert_eq!(form, Form::RootFilesystem);
+    fs::write(&file, &archive).unwrap();
+    let (_, plain) = import_any(&shop.layout, &file, &options).unwrap();
+    let config = ImageConfig::new(&Platform::host());
+    let direct = import_rootfs_tar(&shop.layout, &archive[..], config, Path::new("stdin"), &options).unwrap();
+    assert_eq!((&zstd[0], &plain[0]), (&direct, &direct));
+    assert_has(&shop.layout, "debian:12", &direct.digest);
+    let image = Image::load(&shop.layout, &direct.digest, &Platform::host()).unwrap();
+    assert_eq!(image.config.rootfs.diff_ids[0].0, Digest::sha256_of(&archive));
+
+    for junk in [&b""[..], b"<!doctype html>", &[0; 1024]] {
+        assert!(import_any_from(&shop.layout, junk, Path::new("stdin"), &options).is_err());
+    }
+}
+
+#[test]
+fn a_root_filesystem_may_have_a_manifest_json() {
+    let shop = Shop::new();
+    let archive =
+        Archive::new().file("manifest.json", b"{\"name\": \"web app\"}").file("index.html", b"").finish();
+    let (form, _) =
+        import_any_from(&shop.layout, &archive[..], Path::new("stdin"), &ImportOptions::default()).unwrap();
+    assert_eq!(form, Form::RootFilesystem);
+}
+
+type Damage = Box<dyn Fn(&Layout, &Image)>;
+type Expected = fn(&TransferError) -> bool;
+
+#[test]
+fn damaged_and_lying_layouts_are_refused() {
+    let digest_of = |descriptor: &Descriptor| Digest::of(descriptor).unwrap();
+    let cases: Vec<(&str, Damage, Expected)> = vec![
+        (
+            "a layer is missing",
+            Box::new(|layout, image| fs::remove_file(layout.blob_path(&image.layers()[1].digest)).unwrap()),
+            |error| matches!(error, TransferError::Missing { .. }),
+        ),
+        (
+            "a layer is truncated",
+            Box::new(|layout, image| {
+                let file =
+                    fs::OpenOptions::new().write(true).open(layout.blob_path(&image.layers()[0].digest));
+                file.unwrap().set_len(100).unwrap();
+            }),
+            |error| matches!(error, TransferError::Size { found: 100, .. }),
+        ),
+        (
+            "a layer has another content",
+            Box::new(|layout, image| {
+                let path = layout.blob_path(&image.layers()[0].digest);
+                let mut bytes = fs::read(&path).unwrap();
+                bytes[50] ^= 1;
+                fs::write(path, bytes).unwrap();
+            }),
+            |error| matches!(error, TransferError::Layout(LayoutError::Unexpected { .. })),
+        ),
+        (
+            "the manifest has another content",
+            Box::new(|layout, image| fs::write(layout.blob_path(&image.digest), "{}").unwrap()),
+            |error| matches!(error, TransferError::Layout(LayoutError::Unexpected { .. })),
+        ),
+        (
+            "the index is empty",
+            Box::new(|layout, _| {
+                fs::write(layout.root().join("index.json"), r#"{"schemaVersion":2,"manifests":[]}"#).unwrap();
+            }),
+            |error| matches!(error, TransferError::Invalid { .. }),
+        ),
+        (
+            "the index names something that is no digest",
+            Box::new(|layout, _| {
+                let index = r#"{"schemaVersion":2,"manifests":[{"mediaType":"x","size":1,"digest":"sha1:../../etc"}]}"#;
+                fs::write(layout.root().join("index.json"), index).unwrap();
+            }),
+            |_| true,
+        ),
+    ];
+    for (what, damage, is_expected) in cases {
+        let shop = Shop::new();
+        let image = Image::load(&shop.layout, &digest_of(&shop.image), &Platform::host()).unwrap();
+        damage(&shop.layout, &image);
+        let target = layout(&shop.path("target"));
+        let error = import_oci(&target, shop.layout.root(), &ImportOptions::default()).expect_err(what);
+        assert!(is_expected(&error), "{what}: {error:?}");
+        assert!(target.manifests().unwrap().is_empty(), "{what}: nothing is named");
+    }
+}
+
+#[test]
+fn lying_docker_archives_are_refused() {
+    let layer = Archive::new().file("hello", b"hello").finish();
+    let config = |diff_ids: &str| {
+        format!(
+            r#"{{"architecture":"amd64","os":"linux","rootfs":{{"type":"layers","diff_ids":[{diff_ids}]}}}}"#
+        )
+    };
+    let right = format!("\"{}\"", Digest::sha256_of(&layer));
+    let wrong = format!("\"{}\"", Digest::sha256_of(b"something else"));
+    let manifest = |config: &str, tag: &str, layer: &str| {
+        format!(r#"[{{"Config":"{config}","RepoTags":["{tag}"],"Layers":["{layer}"]}}]"#)
+    };
+    let outside = tempfile::NamedTempFile::new().unwrap();
+    fs::write(outside.path(), &layer).unwrap();
+    let outside = outside.path().to_str().unwrap();
+    let climb = format!("../../../../../..{outside}");
+    for (what, config, manifest) in [
+        ("another diff id", config(&wrong), manifest("c.json", "a:1", "l.tar")),
+        ("too few diff ids", config(""), manifest("c.json", "a:1", "l.tar")),
+        ("no config", config(&right), manifest("d.json", "a:1", "l.tar")),
+        ("no layer", config(&right), manifest("c.json", "a:1", "m.tar")),
+        ("a layer on the host", config(&right), manifest("c.json", "a:1", outside)),
+        ("a layer on the host by dots", config(&right), manifest("c.json", "a:1", &climb)),
+        ("a layer through a link", config(&right), manifest("c.json", "a:1", "link.tar")),
+        ("a circle of links", config(&right), manifest("c.json", "a:1", "circle")),
+        ("a name that is none", config(&right), manifest("c.json", "A//b", "l.tar")),
+        ("a config that is none", "[]".to_owned(), manifest("c.json", "a:1", "l.tar")),
+        ("a layer that is none", config(&wrong), manifest("c.json", "a:1", "c.json")),
+    ] {
+        let shop = Shop::new();
+        let archive = Archive::new()
+            .file("manifest.json", manifest.as_bytes())
+            .file("c.json", config.as_bytes())
+            .file("l.tar", &layer)
+            .symlink("link.tar", outside)
+            .symlink("circle", "circle")
+            .finish();
+        let file = shop.path("lying.tar");
+        fs::write(&file, &archive).unwrap();
+        let before = shop.layout.manifests().unwrap();
+        import_any(&shop.layout, &file, &ImportOptions::default()).expect_err(what);
+        assert_eq!(shop.layout.manifests().unwrap(), before, "{what}");
+        fs::write(&file, &archive[..archive.len() / 2 / 512 * 512 + 100]).unwrap();
+        import_any(&shop.layout, &file, &ImportOptions::default()).expect_err("half an archive");
+    }
+}
+
+#[test]
+fn an_index_with_gaps_gives_the_image_for_the_platform() {
+    let shop = Shop::new();
+    let other = ImageConfig::new(&"linux/s390x".parse().unwrap());
+    let elsewhere = tempfile::tempdir().unwrap();
+    let absent = write_image(&layout(elsewhere.path()), &other, &[], &BTreeMap::new()).unwrap();
+    let index = serde_json::json!({"schemaVersion": 2, "manifests": [absent, shop.image]});
+    let index = shop.layout.put(MediaType::ImageIndex, &serde_json::to_vec(&index).unwrap()).unwrap();
+    shop.layout.tag(&reference("many:1"), index.clone()).unwrap();
+    let options = ImportOptions { name: Some(reference("many:1")), ..ImportOptions::default() };
+
+    let target = layout(&shop.path("target"));
+    let imported = import_oci(&target, shop.layout.root(), &options).unwrap();
+    assert_eq!(imported[0].digest, Digest::of(&shop.image).unwrap());
+    let mut archive = Vec::new();
+    export_oci_archive(&shop.layout, &[(Some(reference("many:1")), index.clone())], &mut archive).unwrap();
+    let target = layout(&shop.path("archived"));
+    import_any_from(&target, &archive[..], Path::new("stdin"), &options).unwrap();
+    assert_has(&target, "many:1", &Digest::of(&shop.image).unwrap());
+
+    let options = ImportOptions { platform: "linux/riscv64".parse().unwrap(), ..options };
+    let error = import_oci(&target, shop.layout.root(), &options).unwrap_err();
+    assert!(error.to_string().contains("linux/riscv64"), "{error}");
+
+    // With all its images there, the index itself is imported.
+    write_image(&shop.layout, &other, &[], &BTreeMap::new()).unwrap();
+    let target = layout(&shop.path("whole"));
+    assert_eq!(
+        import_oci(&target, shop.layout.root(), &options).unwrap()[0].descriptor.digest(),
+        index.digest()
+    );
+}
+
+#[test]
+fn one_name_cannot_name_two_images() {
+    let shop = Shop::new();
+    let other =
+        write_image(&shop.layout, &ImageConfig::new(&Platform::host()), &[], &BTreeMap::new()).unwrap();
+    shop.layout.tag(&reference("other:1"), other.clone()).unwrap();
+    let target = layout(&shop.path("target"));
+    let with = |name: &str| ImportOptions { name: Some(reference(name)), ..ImportOptions::default() };
+    let error = import_oci(&target, shop.layout.root(), &with("new:1")).unwrap_err();
+    assert!(error.to_string().contains("app:1, other:1"), "{error}");
+    assert!(error.hint().is_some());
+    let chosen = import_oci(&target, shop.layout.root(), &with("other:1")).unwrap();
+    assert_eq!(chosen[0].descriptor.digest(), other.digest());
+    assert_eq!(import_oci(&target, shop.layout.root(), &ImportOptions::default()).unwrap().len(), 2);
+}
+
+/// Plays a daemon for one request: reads all of it, answers, and returns the body.
+fn daemon(listener: UnixListener, answer: &'static str) -> std::thread::JoinHandle<(String, Vec<u8>)> {
+    std::thread::spawn(move || {
+        let (stream, _) = listener.accept().unwrap();
+        let mut reader = BufReader::new(stream);
+        let mut head = String::new();
+        while !head.ends_with("\r\n\r\n") {
+            reader.read_line(&mut head).unwrap();
+        }
+        let mut body = Vec::new();
+        loop {
+            let mut line = String::new();
+            reader.read_line(&mut line).unwrap();
+            let size = u64::from_str_radix(line.trim(), 16).unwrap();
+            (&mut reader).take(size).read_to_end(&mut body).unwrap();
+            reader.read_line(&mut line).unwrap();
+            if size == 0 {
+                break;
+            }
+        }
+        reader.get_mut().write_all(answer.as_bytes()).unwrap();
+        (head, body)
+    })
+}
+
+#[test]
+fn a_daemon_gets_the_docker_archive() {
+    let shop = Shop::new();
+    let host = DockerHost::new(shop.path("docker.sock"));
+    let listener = UnixListener::bind(host.socket()).unwrap();
+    let served = daemon(
+        listener,
+        "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n{\"stream\":\"Loaded image: app:1\\n\"}\r\n",
+    );
+    assert_eq!(load_into_docker(&shop.layout, &shop.loaded(), &host).unwrap(), ["Loaded image: app:1"]);
+    let (head, body) = served.join().unwrap();
+    assert!(head.starts_with("POST /images/load?quiet=1 HTTP/1.1\r\nHost: docker\r\n"), "{head}");
+    assert!(body == shop.docker_archive());
+}
+
+#[test]
+fn a_daemon_may_refuse_or_be_away() {
+    let shop = Shop::new();
+    let host = DockerHost::new(shop.path("docker.sock"));
+    let error = load_into_docker(&shop.layout, &shop.loaded(), &host).unwrap_err();
+    assert!(matches!(error, TransferError::Connect { .. }) && error.hint().is_some());
+
+    // It refuses after the first bytes and reads no more.
+    let listener = UnixListener::bind(host.socket()).unwrap();
+    let served = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let mut start = [0; 100];
+        stream.read_exact(&mut start).unwrap();
+        stream.write_all(b"HTTP/1.1 403 Forbidden\r\n\r\n{\"message\":\"not today\"}").unwrap();
+        stream.shutdown(std::net::Shutdown::Write).unwrap();
+    });
+    let error = load_into_docker(&shop.layout, &shop.loaded(), &host).unwrap_err();
+    served.join().unwrap();
+    assert!(error.to_string().contains("not today"), "{error}");
+}
+
+#[test]
+fn a_damaged_layer_is_found_before_anything_is_sent() {
+    let shop = Shop::new();
+    let images = shop.loaded();
+    let path = shop.layout.blob_path(&images[0].1.layers()[0].digest);
+    let replacement = tempfile::tempdir().unwrap();
+    let other = write_layer(&shop.layout, replacement.path(), &WriteOptions::default()).unwrap();
+    fs::copy(shop.layout.blob_path(&Digest::of(&other.descriptor).unwrap()), path).unwrap();
+    let mut out = Vec::new();
+    let error = export_docker_archive(&shop.layout, &images, &mut out).unwrap_err();
+    assert!(matches!(error, TransferError::DiffId { .. }), "{error:?}");
+    assert!(out.is_empty());
+}
