@@ -193,6 +193,20 @@ fn the_last_of_two_entries_wins() {
 }
 
 #[test]
+fn an_archive_may_lack_its_end_but_no_data() {
+    let whole = Archive::new().file("a", b"one").file("b", b"two").finish();
+    let data_ends = 3 * 512 + 3;
+    for length in [whole.len() - 512, whole.len() - 1024, data_ends, data_ends + 100] {
+        let seen = look(unpack(&whole[..length], &UnpackOptions::default()).path());
+        assert_eq!(seen[&b"b"[..]].content, b"two", "{length}");
+    }
+    for length in [data_ends - 1, 3 * 512 - 1, 2 * 512 + 1, 512 + 2] {
+        let dir = tempfile::tempdir().unwrap();
+        unpack_layer(&whole[..length], dir.path(), &UnpackOptions::default()).expect_err("cut off");
+    }
+}
+
+#[test]
 fn implied_directories_are_like_the_ones_below() {
     let lower = tempfile::tempdir().unwrap();
     fs::create_dir_all(lower.path().join("tmp/deep")).unwrap();

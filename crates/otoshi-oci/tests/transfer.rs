@@ -1,5 +1,6 @@
 //! Import and export: what goes out comes in again, and what is wrong is refused.
 
+mod shop;
 mod support;
 
 use std::collections::BTreeMap;
@@ -8,75 +9,17 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::net::UnixListener;
 use std::path::Path;
 
-use otoshi_oci::layer::{Compression, WriteOptions, write_layer};
+use otoshi_oci::layer::{WriteOptions, write_layer};
 use otoshi_oci::transfer::{
     DockerHost, Form, ImportOptions, TransferError, export_docker_archive, export_oci_archive,
     export_oci_dir, import_any, import_any_from, import_docker_archive, import_oci, import_rootfs_tar,
     load_into_docker,
 };
 use otoshi_oci::{
-    Descriptor, Digest, Image, ImageConfig, Layout, LayoutError, MediaType, Platform, Reference, write_image,
+    Descriptor, Digest, Image, ImageConfig, Layout, LayoutError, MediaType, Platform, write_image,
 };
-use support::{Archive, layout, sample};
-
-fn reference(text: &str) -> Reference {
-    Reference::parse(text).unwrap()
-}
-
-/// A layout with the image `app:1` of two layers.
-struct Shop {
-    dir: tempfile::TempDir,
-    layout: Layout,
-    image: Descriptor,
-}
-
-impl Shop {
-    fn new() -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        let layout = layout(dir.path());
-        let small = tempfile::tempdir().unwrap();
-        fs::write(small.path().join("hello"), "hello").unwrap();
-        let mut config = ImageConfig::new(&Platform::host());
-        config.config.cmd = Some(vec!["/hello".into()]);
-        config.config.extra.insert("Hostname".into(), "kept".into());
-        let mut layers = Vec::new();
-        for (tree, compression) in [(sample(), Compression::Gzip), (small, Compression::Zstd)] {
-            let options = WriteOptions { compression, ..WriteOptions::default() };
-            let layer = write_layer(&layout, tree.path(), &options).unwrap();
-            config.rootfs.diff_ids.push(layer.diff_id);
-            layers.push(layer.descriptor);
-        }
-        let image = write_image(&layout, &config, &layers, &BTreeMap::new()).unwrap();
-        layout.tag(&reference("app:1"), image.clone()).unwrap();
-        Self { dir, layout, image }
-    }
-
-    fn images(&self) -> Vec<(Option<Reference>, Descriptor)> {
-        vec![(Some(reference("app:1")), self.image.clone())]
-    }
-
-    fn loaded(&self) -> Vec<(Vec<Reference>, Image)> {
-        let digest = Digest::of(&self.image).unwrap();
-        let image = Image::load(&self.layout, &digest, &Platform::host()).unwrap();
-        vec![(vec![reference("app:1"), reference("ghcr.io/team/app:1")], image)]
-    }
-
-    fn path(&self, name: &str) -> std::path::PathBuf {
-        self.dir.path().join(name)
-    }
-
-    fn oci_archive(&self) -> Vec<u8> {
-        let mut bytes = Vec::new();
-        export_oci_archive(&self.layout, &self.images(), &mut bytes).unwrap();
-        bytes
-    }
-
-    fn docker_archive(&self) -> Vec<u8> {
-        let mut bytes = Vec::new();
-        export_docker_archive(&self.layout, &self.loaded(), &mut bytes).unwrap();
-        bytes
-    }
-}
+use shop::{Shop, reference};
+use support::{Archive, layout};
 
 /// Asserts that an image is there under its name, with all its layers.
 fn assert_has(layout: &Layout, name: &str, digest: &Digest) {

@@ -97,19 +97,31 @@ impl<R: BufRead> Reader<R> {
     }
 
     fn skip_data(&mut self) -> Result<(), TarError> {
-        let mut left = self.remaining + self.padding;
-        self.position += left;
+        let (data, padding) = (self.remaining, self.padding);
         (self.remaining, self.padding) = (0, 0);
+        if !self.skip(data)? {
+            return Err(TarError::Io(io::ErrorKind::UnexpectedEof.into()));
+        }
+        // Some tools (umoci, for one) leave the last padding away; as Go does, take that for the end.
+        if !self.skip(padding)? {
+            self.finished = true;
+        }
+        Ok(())
+    }
+
+    /// Skips bytes, and says whether there were that many.
+    fn skip(&mut self, mut left: u64) -> io::Result<bool> {
         while left > 0 {
             let buffer = self.stream.fill_buf()?;
             if buffer.is_empty() {
-                return Err(TarError::Io(io::ErrorKind::UnexpectedEof.into()));
+                return Ok(false);
             }
             let length = usize::try_from(left).unwrap_or(usize::MAX).min(buffer.len());
             self.stream.consume(length);
+            self.position += length as u64;
             left -= length as u64;
         }
-        Ok(())
+        Ok(true)
     }
 
     /// Reads a header block and checks it; nothing at the end of the archive.

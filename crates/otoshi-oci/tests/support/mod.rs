@@ -163,7 +163,7 @@ pub fn sample() -> tempfile::TempDir {
     let longer: &std::ffi::OsStr = std::os::unix::ffi::OsStrExt::from_bytes(&longer[..]);
     fs::write(dir.path().join(longer), "longer").unwrap();
     let data: Vec<u8> =
-        (0..3_000_000u32).flat_map(|i| (i.wrapping_mul(2_654_435_761) >> 20).to_le_bytes()).collect();
+        (0..1_300_000u32).flat_map(|i| (i.wrapping_mul(2_654_435_761) >> 20).to_le_bytes()).collect();
     fs::write(at("big"), &data).unwrap();
     let sparse = fs::File::create(at("sparse")).unwrap();
     sparse.write_all_at(b"data", 1 << 20).unwrap();
