@@ -1,0 +1,76 @@
+//! What can go wrong while planning or building a project.
+
+use std::path::PathBuf;
+
+use otoshi_engine::EngineError;
+
+/// An error of the pipeline.
+#[derive(Debug, thiserror::Error)]
+pub enum PipelineError {
+    /// The engine failed.
+    #[error("{phase}: {source}")]
+    Engine {
+        /// The phase it happened in.
+        phase: &'static str,
+        /// What happened.
+        source: EngineError,
+    },
+    /// A project's file is wrong.
+    #[error(transparent)]
+    Project(#[from] otoshi_project::ProjectError),
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] otoshi_store::StoreError),
+    /// The image layout failed.
+    #[error(transparent)]
+    Layout(#[from] otoshi_oci::LayoutError),
+    /// A file of the project cannot be read.
+    #[error("reading {}: {source}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// Something that the project asks for is not there or not possible.
+    #[error("{message}")]
+    Invalid {
+        /// What is wrong.
+        message: String,
+        /// What to try.
+        hint: Option<String>,
+    },
+}
+
+impl PipelineError {
+    pub(crate) fn engine_in(phase: &'static str) -> impl FnOnce(EngineError) -> Self {
+        move |source| Self::Engine { phase, source }
+    }
+
+    pub(crate) fn dockerfile(phase: &'static str) -> impl FnOnce(otoshi_dockerfile::DockerfileError) -> Self {
+        move |error| Self::Engine { phase, source: error.into() }
+    }
+
+    pub(crate) fn invalid(message: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self::Invalid { message: message.into(), hint: Some(hint.into()) }
+    }
+
+    /// The engine's error, when that is what it is.
+    pub fn engine(&self) -> Option<&EngineError> {
+        match self {
+            Self::Engine { source, .. } => Some(source),
+            _ => None,
+        }
+    }
+
+    /// What to try.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Invalid { hint, .. } => hint.clone(),
+            Self::Engine { source, .. } => source.hint(),
+            Self::Project(error) => error.hint().map(str::to_owned),
+            Self::Layout(error) => error.hint(),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,57 @@
+use std::{path::PathBuf, process::ExitCode, sync::Arc, time::Instant};
+
+use clap::Args;
+use otoshi_engine::EmbeddedEngine;
+use otoshi_pipeline::Pipeline;
+use otoshi_project::Project;
+use otoshi_store::Home;
+
+use crate::{failure::Failure, progress::Lines};
+
+/// Builds a project's images, running only the phases that must run.
+#[derive(Debug, Args)]
+pub(crate) struct Build {
+    /// The project's directory [default: the nearest one with an otoshi.toml]
+    #[arg(long, value_name = "DIR", default_value = ".")]
+    project: PathBuf,
+    /// Fail where otoshi.lock would have to be written
+    #[arg(long)]
+    locked: bool,
+    /// First move the runner's side of otoshi.lock to what the base tags name now
+    #[arg(long, conflicts_with = "locked")]
+    refresh: bool,
+    /// With --refresh: move the builder's side as well
+    #[arg(long, requires = "refresh")]
+    builder: bool,
+    /// Show the output of every command
+    #[arg(short, long)]
+    verbose: bool,
+    /// Print JSON, in the form of `otoshi plan --json`
+    #[arg(long)]
+    json: bool,
+}
+
+impl Build {
+    pub(crate) fn run(self, home: &Arc<Home>) -> Result<ExitCode, Failure> {
+        let _usage = super::claim(home)?;
+        let started = Instant::now();
+        let project = Project::find(&self.project).map_err(Box::new)?;
+        let engine = EmbeddedEngine::new(Arc::clone(home));
+        let pipeline = Pipeline::new(home, &engine, &project);
+        let events = Lines::new(self.verbose);
+        let built = if self.refresh {
+            pipeline.refresh(self.builder, &events)
+        } else {
+            pipeline.build(self.locked, &events)
+        };
+        let plan = built.map_err(Box::new)?;
+        super::plan::print(&plan, self.json, ["kept", "ran", "skipped"]);
+        if !self.json {
+            for (name, digest) in &plan.images {
+                println!("{name}  {}", &digest[..19.min(digest.len())]);
+            }
+            eprintln!("done in {:.2} s", started.elapsed().as_secs_f64());
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}

@@ -1,0 +1,32 @@
+use std::{process::ExitCode, time::Duration};
+
+use clap::Args;
+use otoshi_store::{GcPolicy, Home};
+
+use crate::failure::Failure;
+
+/// Removes what no named image and no recent build needs.
+#[derive(Debug, Args)]
+pub(crate) struct Gc {
+    /// Forget results that nobody used for this many days
+    #[arg(long, default_value_t = 30, value_name = "DAYS")]
+    unused_for: u64,
+    /// Empty the directories of cache mounts as well
+    #[arg(long)]
+    caches: bool,
+}
+
+impl Gc {
+    pub(crate) fn run(self, home: &Home) -> Result<ExitCode, Failure> {
+        let unused_for = Duration::from_secs(self.unused_for.saturating_mul(24 * 3600));
+        let collected = home.gc(GcPolicy { unused_for, caches: self.caches })?;
+        println!(
+            "removed {} records, {} snapshots, {} blobs: {:.1} MB",
+            collected.records,
+            collected.snapshots,
+            collected.blobs,
+            collected.bytes as f64 / 1e6
+        );
+        Ok(ExitCode::SUCCESS)
+    }
+}

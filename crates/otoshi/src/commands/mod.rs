@@ -1,0 +1,72 @@
+//! The commands, one file each.
+
+mod build;
+mod gc;
+mod image;
+mod images;
+mod import;
+mod inspect;
+mod plan;
+mod run;
+
+use std::{path::PathBuf, process::ExitCode, sync::Arc};
+
+use clap::Subcommand;
+use otoshi_oci::{Digest, Image, Platform, Reference};
+use otoshi_store::{Home, Usage};
+
+use crate::failure::Failure;
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    Build(build::Build),
+    Plan(plan::Plan),
+    Run(run::Run),
+    Import(import::Import),
+    Images(images::Images),
+    Inspect(inspect::Inspect),
+    Gc(gc::Gc),
+    #[command(subcommand)]
+    Image(image::ImageCommand),
+}
+
+impl Command {
+    pub(crate) fn run(self, home: Option<PathBuf>) -> Result<ExitCode, Failure> {
+        // Before any thread: what follows unpacks, mounts or changes owners.
+        if !matches!(self, Self::Images(_) | Self::Inspect(_)) {
+            otoshi_sandbox::enter_namespace()?;
+        }
+        let path = home.map_or_else(Home::default_path, Ok)?;
+        let home = Arc::new(Home::open(&path)?);
+        match self {
+            Self::Build(command) => command.run(&home),
+            Self::Plan(command) => command.run(&home),
+            Self::Run(command) => command.run(&home),
+            Self::Import(command) => command.run(&home),
+            Self::Images(command) => command.run(&home),
+            Self::Inspect(command) => command.run(&home),
+            Self::Gc(command) => command.run(&home),
+            Self::Image(command) => command.run(&home),
+        }
+    }
+}
+
+/// Finds an image by its name or digest.
+fn find(home: &Home, name: &str) -> Result<Image, Failure> {
+    let missing = || {
+        let hint = "otoshi images lists what is there".to_owned();
+        Failure::usage(format!("no image {name} in the store"), Some(hint))
+    };
+    let digest = if let Ok(digest) = name.parse::<Digest>() {
+        digest
+    } else {
+        let found = home.layout().resolve(&Reference::parse(name)?)?.ok_or_else(missing)?;
+        Digest::of(&found).map_err(|error| Failure::usage(error.to_string(), None))?
+    };
+    Ok(Image::load(home.layout(), &digest, &Platform::host())?)
+}
+
+/// Claims the store for the life of a command.
+fn claim(home: &Home) -> Result<Usage, Failure> {
+    Ok(home.claim()?)
+}

@@ -1,0 +1,65 @@
+use std::{collections::BTreeMap, path::PathBuf, process::ExitCode, sync::Arc};
+
+use clap::Args;
+use otoshi_dockerfile::CommandForm;
+use otoshi_engine::{EmbeddedEngine, Engine, RunRequest, Stdio};
+use otoshi_oci::Platform;
+use otoshi_project::Project;
+use otoshi_store::Home;
+
+use crate::{failure::Failure, progress::Lines};
+
+/// Runs an app image of the project, or any image, in the sandbox, on the host's network; ends with its exit code.
+#[derive(Debug, Args)]
+pub(crate) struct Run {
+    /// A process of the project, or an image's name
+    process: String,
+    /// The project's directory [default: the nearest one with an otoshi.toml]
+    #[arg(long, value_name = "DIR", default_value = ".")]
+    project: PathBuf,
+    /// Set an environment variable
+    #[arg(short, long, value_name = "NAME=VALUE")]
+    env: Vec<String>,
+    /// Another command, in place of the image's
+    #[arg(last = true)]
+    command: Vec<String>,
+}
+
+impl Run {
+    pub(crate) fn run(self, home: &Arc<Home>) -> Result<ExitCode, Failure> {
+        let _usage = super::claim(home)?;
+        let project = Project::find(&self.project).ok();
+        let process = project.and_then(|project| {
+            let known = project.processes.iter().any(|process| process.name == self.process);
+            known.then(|| format!("{}/{}", project.manifest.project.name, self.process))
+        });
+        let name = process.unwrap_or(self.process);
+        let image = super::find(home, &name)?;
+        let pair = |text: &String| {
+            let wrong = || Failure::usage(format!("--env {text}: not of the form NAME=VALUE"), None);
+            text.split_once('=').map(|(name, value)| (name.to_owned(), value.to_owned())).ok_or_else(wrong)
+        };
+        let request = RunRequest {
+            image: image.digest,
+            platform: Platform::host(),
+            name,
+            command: (!self.command.is_empty()).then_some(CommandForm::Exec(self.command)),
+            entrypoint: true,
+            env: self.env.iter().map(pair).collect::<Result<_, _>>()?,
+            cwd: None,
+            user: None,
+            view: None,
+            keep: false,
+            outputs: Vec::new(),
+            exclude: Vec::new(),
+            caches: Vec::new(),
+            secrets: BTreeMap::new(),
+            ca_certificates: None,
+            network: true,
+            stdio: Stdio::Inherit,
+            started: None,
+        };
+        let outcome = EmbeddedEngine::new(Arc::clone(home)).run(&request, &Lines::new(true))?;
+        Ok(ExitCode::from(u8::try_from(outcome.code).unwrap_or(1)))
+    }
+}

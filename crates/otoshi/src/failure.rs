@@ -1,0 +1,106 @@
+//! How the program ends when something went wrong: the text that people read, and the exit code.
+
+use std::process::ExitCode;
+
+use miette::{Diagnostic, GraphicalReportHandler, GraphicalTheme};
+use otoshi_engine::EngineError;
+use otoshi_sandbox::SandboxError;
+
+/// A failed call.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Failure {
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    #[error(transparent)]
+    Project(#[from] Box<otoshi_project::ProjectError>),
+    #[error(transparent)]
+    Pipeline(#[from] Box<otoshi_pipeline::PipelineError>),
+    #[error(transparent)]
+    Sandbox(#[from] SandboxError),
+    #[error(transparent)]
+    Store(#[from] otoshi_store::StoreError),
+    #[error(transparent)]
+    Layout(#[from] otoshi_oci::LayoutError),
+    #[error(transparent)]
+    Image(#[from] otoshi_oci::ImageError),
+    #[error(transparent)]
+    Layer(#[from] otoshi_oci::layer::LayerError),
+    #[error(transparent)]
+    Reference(#[from] otoshi_oci::ReferenceError),
+    #[error("{action} {path}: {source}")]
+    Io { action: &'static str, path: String, source: std::io::Error },
+    #[error("{message}")]
+    Usage { message: String, hint: Option<String> },
+}
+
+impl Failure {
+    pub(crate) fn io(action: &'static str, path: impl Into<String>) -> impl FnOnce(std::io::Error) -> Self {
+        let path = path.into();
+        move |source| Self::Io { action, path, source }
+    }
+
+    pub(crate) fn usage(message: impl Into<String>, hint: Option<String>) -> Self {
+        Self::Usage { message: message.into(), hint }
+    }
+
+    fn engine(&self) -> Option<&EngineError> {
+        match self {
+            Self::Engine(error) => Some(error),
+            Self::Pipeline(error) => error.engine(),
+            _ => None,
+        }
+    }
+
+    fn code(&self) -> u8 {
+        match self.engine() {
+            Some(EngineError::Command { .. } | EngineError::Stopped) => return 1,
+            Some(EngineError::Dockerfile(_) | EngineError::Invalid { .. }) => return 2,
+            Some(EngineError::Sandbox(_)) => return 5,
+            Some(_) => return 4,
+            None => {}
+        }
+        match self {
+            Self::Sandbox(_) => 5,
+            Self::Project(_) | Self::Pipeline(_) | Self::Reference(_) | Self::Usage { .. } => 2,
+            _ => 4,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        match (self, self.engine()) {
+            (_, Some(error)) => error.hint(),
+            (Self::Usage { hint, .. }, _) => hint.clone(),
+            (Self::Project(error), _) => error.hint().map(str::to_owned),
+            (Self::Pipeline(error), _) => error.hint(),
+            (Self::Image(error), _) => error.hint(),
+            (Self::Layout(error), _) => error.hint(),
+            (Self::Reference(error), _) => error.hint(),
+            _ => None,
+        }
+    }
+
+    /// Says what went wrong on standard error, with the place in the Dockerfile where there is one.
+    pub(crate) fn report(&self) -> ExitCode {
+        eprintln!("error: {self}");
+        let place: Option<&dyn Diagnostic> = match self.engine() {
+            Some(EngineError::Dockerfile(error)) => Some(error.as_ref()),
+            Some(EngineError::Command { at, .. }) => at.as_deref().map(|error| error as &dyn Diagnostic),
+            _ => None,
+        };
+        if let Some(place) = place {
+            let mut text = String::new();
+            let handler =
+                GraphicalReportHandler::new_themed(GraphicalTheme::unicode_nocolor()).with_context_lines(1);
+            if handler.render_report(&mut text, place).is_ok() {
+                // The first lines repeat the message.
+                eprintln!(
+                    "{}",
+                    text.lines().skip_while(|line| !line.contains('[')).collect::<Vec<_>>().join("\n")
+                );
+            }
+        } else if let Some(hint) = self.hint() {
+            eprintln!("\nhint: {hint}");
+        }
+        ExitCode::from(self.code())
+    }
+}
