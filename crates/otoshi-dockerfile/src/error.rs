@@ -12,7 +12,7 @@ use crate::Dockerfile;
 pub struct DockerfileError {
     message: String,
     hint: Option<String>,
-    place: Option<Place>,
+    place: Option<Box<Place>>,
 }
 
 #[derive(Debug, Clone)]
@@ -50,11 +50,11 @@ impl DockerfileError {
             // A place of several lines is shown by its first.
             let first_line =
                 text.get(start..end).and_then(|t| t.find('\n')).map_or(end, |length| start + length);
-            self.place = Some(Place {
+            self.place = Some(Box::new(Place {
                 source: NamedSource::new(name, text.to_owned()),
                 span: start..first_line,
                 line,
-            });
+            }));
         }
         self
     }

@@ -83,7 +83,7 @@ impl Dockerfile {
         let instruction = instruction(&keyword, rest, &line, self.escape)?;
         match (self.stages.last_mut(), instruction) {
             (Some(stage), value) => {
-                stage.instructions.push(Located { value, span, line: first, end_line, source })
+                stage.instructions.push(Located { value, span, line: first, end_line, source });
             }
             (None, Instruction::Arg(args)) => {
                 for value in args {

@@ -81,7 +81,7 @@ impl Phase<'_> {
                         let _ = scope.set_env(pairs);
                     }
                     Instruction::Copy(copy) => {
-                        reads.push((copy.from.as_ref(), copy.sources.iter().collect()))
+                        reads.push((copy.from.as_ref(), copy.sources.iter().collect()));
                     }
                     Instruction::Add(add) => reads.push((None, add.copy.sources.iter().collect())),
                     Instruction::Run(run) => {

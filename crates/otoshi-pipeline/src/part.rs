@@ -101,7 +101,7 @@ pub(crate) fn difference(old: &[Part], new: &[Part]) -> Vec<Reason> {
         let text = match (old, new) {
             (Some(old), Some(new)) => format!("{subject} changed: {} → {}", short(old), short(new)),
             (None, Some(new)) => format!("{subject} is new: {}", short(new)),
-            (Some(_), None) | (None, None) => format!("{subject} is gone"),
+            (Some(_) | None, None) => format!("{subject} is gone"),
         };
         found.push(Reason { text, old: old.cloned(), new: new.cloned() });
     }

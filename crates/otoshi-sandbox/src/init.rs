@@ -124,24 +124,23 @@ fn outer(
 
 /// Becomes the command; returns only when that fails.
 fn inner(spec: &Spec) -> SandboxError {
-    match prepare(spec) {
-        Err(error) => error,
-        Ok(()) => {
-            let program = spec.argv[0].clone();
-            let error = Command::new(&program)
-                .args(&spec.argv[1..])
-                .env_clear()
-                .envs(spec.env.iter().map(|(name, value)| (name, value)))
-                .exec();
-            let code = if error.kind() == std::io::ErrorKind::NotFound { 127 } else { 126 };
-            let reason = match error.kind() {
-                std::io::ErrorKind::NotFound => "not found in the image".to_owned(),
-                _ => error.to_string(),
-            };
-            // The command's own place for messages, as a shell does it.
-            eprintln!("otoshi: cannot run {program}: {reason}");
-            SandboxError::Exec { program, reason, code }
-        }
+    if let Err(error) = prepare(spec) {
+        error
+    } else {
+        let program = spec.argv[0].clone();
+        let error = Command::new(&program)
+            .args(&spec.argv[1..])
+            .env_clear()
+            .envs(spec.env.iter().map(|(name, value)| (name, value)))
+            .exec();
+        let code = if error.kind() == std::io::ErrorKind::NotFound { 127 } else { 126 };
+        let reason = match error.kind() {
+            std::io::ErrorKind::NotFound => "not found in the image".to_owned(),
+            _ => error.to_string(),
+        };
+        // The command's own place for messages, as a shell does it.
+        eprintln!("otoshi: cannot run {program}: {reason}");
+        SandboxError::Exec { program, reason, code }
     }
 }
 

@@ -7,7 +7,7 @@
 //! ```
 //!
 //! When this process dies, the kernel kills the outer init, and with it pid 1 and all it started; the mounts go with the
-//! mount namespace. Nothing is mounted where the host sees it. 
+//! mount namespace. Nothing is mounted where the host sees it.
 
 mod capabilities;
 mod error;

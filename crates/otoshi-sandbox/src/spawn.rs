@@ -4,7 +4,7 @@ use std::{
     fs::File,
     io::{Read, Seek, SeekFrom, Write},
     os::fd::{AsFd, AsRawFd, OwnedFd},
-    os::unix::process::CommandExt,
+    os::unix::process::{CommandExt, ExitStatusExt},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
 };
@@ -133,7 +133,6 @@ impl Running {
             }
         }
         // The init itself was killed, by us or by somebody else.
-        use std::os::unix::process::ExitStatusExt;
         Ok(ExitStatus { code: None, signal: ended.signal().or(Some(9)) })
     }
 

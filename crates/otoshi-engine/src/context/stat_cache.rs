@@ -58,7 +58,7 @@ pub(super) fn fill(remembered: &[u8], entries: &mut [ContextEntry]) -> Vec<usize
         }
         match &known {
             Some((path, stat, digest)) if *path == entry.path.as_bytes() && *stat == entry.stat => {
-                entry.digest = *digest
+                entry.digest = *digest;
             }
             _ => unknown.push(index),
         }

@@ -328,7 +328,7 @@ impl Build<'_> {
             }
             Instruction::StopSignal(signal) => run.stop_signal = Some(stage.scope.expand(signal)?),
             Instruction::Healthcheck(check) => {
-                run.healthcheck = Some(healthcheck(run.shell.as_deref(), check))
+                run.healthcheck = Some(healthcheck(run.shell.as_deref(), check));
             }
             Instruction::Maintainer(name) => stage.config.author = Some(name.clone()),
             Instruction::Onbuild(trigger) => run.on_build.push(trigger.clone()),

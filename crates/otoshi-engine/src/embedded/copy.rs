@@ -203,7 +203,7 @@ impl<'a> Copier<'a> {
             fs::create_dir(&target).map_err(EngineError::io("creating", &target))?;
             match Item::at(&self.below.join(ancestor), ancestor) {
                 Ok(below) if below.kind == ItemKind::Directory => {
-                    finish(&below, &target, Overrides::default())?
+                    finish(&below, &target, Overrides::default())?;
                 }
                 Ok(_) => {
                     return Err(EngineError::invalid(format!(

@@ -318,7 +318,7 @@ fn execute(
             let mut stdout = Vec::new();
             std::thread::scope(|scope| {
                 scope.spawn(|| {
-                    forward(errors, |bytes| events.event(Event::Log { step, bytes: bytes.to_vec() }))
+                    forward(errors, |bytes| events.event(Event::Log { step, bytes: bytes.to_vec() }));
                 });
                 forward(output, |bytes| stdout.extend_from_slice(bytes));
             });
