@@ -6,7 +6,9 @@ use miette::{Diagnostic, LabeledSpan, NamedSource, SourceCode};
 
 use crate::Dockerfile;
 
-/// Something in a Dockerfile that is wrong, and where it stands.
+/// Something in a Dockerfile or an ignore file that is wrong, and where it stands.
+///
+/// Rendered with `miette`, it shows the file, the line, the text underlined, and what to try.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("{message}")]
 pub struct DockerfileError {
@@ -40,19 +42,17 @@ impl DockerfileError {
         self
     }
 
-    /// Gives the error this place, unless it has one.
+    /// Gives the error this place, unless it has one. A range over several lines is shown by its first line.
     #[must_use]
     pub fn or_at(mut self, name: &str, text: &str, span: Range<usize>) -> Self {
         if self.place.is_none() {
             let end = span.end.min(text.len());
             let start = span.start.min(end);
             let line = text.as_bytes()[..start].iter().filter(|&&byte| byte == b'\n').count() + 1;
-            // A place of several lines is shown by its first.
-            let first_line =
-                text.get(start..end).and_then(|t| t.find('\n')).map_or(end, |length| start + length);
+            let first_line = text.get(start..end).and_then(|t| t.find(['\n', '\r']));
             self.place = Some(Box::new(Place {
                 source: NamedSource::new(name, text.to_owned()),
-                span: start..first_line,
+                span: start..first_line.map_or(end, |length| start + length),
                 line,
             }));
         }
@@ -67,6 +67,11 @@ impl DockerfileError {
     /// The file's name.
     pub fn file(&self) -> Option<&str> {
         self.place.as_ref().map(|place| place.source.name())
+    }
+
+    /// The bytes of the file that are meant.
+    pub fn span(&self) -> Option<Range<usize>> {
+        self.place.as_ref().map(|place| place.span.clone())
     }
 
     /// What to try.
@@ -87,6 +92,45 @@ impl Diagnostic for DockerfileError {
     fn labels(&self) -> Option<Box<dyn Iterator<Item = LabeledSpan> + '_>> {
         let span = self.place.as_ref()?.span.clone();
         Some(Box::new(std::iter::once(LabeledSpan::new_with_span(None, span))))
+    }
+}
+
+/// Something wrong in one logical line: as [`DockerfileError`], with a range of the joined text instead of the file's.
+#[derive(Debug, Clone)]
+pub(crate) struct Fault {
+    pub(crate) message: String,
+    pub(crate) hint: Option<String>,
+    /// The part of the joined line that is meant; `None` is all of it.
+    pub(crate) at: Option<Range<usize>>,
+}
+
+impl Fault {
+    pub(crate) fn new(message: impl Into<String>) -> Self {
+        Self { message: message.into(), hint: None, at: None }
+    }
+
+    pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint.get_or_insert(hint.into());
+        self
+    }
+
+    /// Proposes the candidate that is most like what was written; `show` makes it look as in the file.
+    pub(crate) fn did_you_mean<'a>(
+        mut self,
+        written: &str,
+        candidates: impl IntoIterator<Item = &'a str>,
+        show: impl Fn(&str) -> String,
+    ) -> Self {
+        if let Some(near) = suggest(written, candidates) {
+            self.hint.get_or_insert_with(|| format!("did you mean {}?", show(near)));
+        }
+        self
+    }
+
+    /// Says which part is meant, unless that is known.
+    pub(crate) fn at(mut self, range: Range<usize>) -> Self {
+        self.at.get_or_insert(range);
+        self
     }
 }
 

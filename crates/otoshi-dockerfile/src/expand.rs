@@ -1,329 +1,344 @@
-//! Expansion of words: variables, quotes and escapes.
+//! Expansion of words: variables, quotes and escapes, read as `docker build` reads them.
 //!
 //! Forms: `$V`, `${V}`, `${V:-word}`, `${V-word}`, `${V:+word}`, `${V+word}`, `${V:?word}`, `${V?word}`, `${V#pattern}`,
-//! `${V##pattern}`, `${V%pattern}`, `${V%%pattern}`, `${V/pattern/word}`, `${V//pattern/word}`.
+//! `${V##pattern}`, `${V%pattern}`, `${V%%pattern}`, `${V/pattern/word}`, `${V//pattern/word}`. Words nest. A word
+//! is expanded whether it is needed or not, so `${V:-${W:?}}` fails without `W` even when `V` is set.
 //! Spec: <https://docs.docker.com/reference/dockerfile/#environment-replacement>
 
-use std::{iter::Peekable, str::Chars};
+use std::str::Chars;
 
-use crate::{DockerfileError, glob};
+use crate::{DockerfileError, pattern::Pattern};
 
 /// Finds a variable's value.
 pub(crate) type Lookup<'a> = dyn Fn(&str) -> Option<String> + 'a;
 
+/// How deep words may nest.
+const DEEPEST: usize = 100;
+
+/// How long an expanded word may get, in bytes: far above what a process can be given.
+const LONGEST: usize = 16 << 20;
+
 /// Expands one word: variables replaced, quotes removed.
 pub(crate) fn word(text: &str, escape: char, lookup: &Lookup<'_>) -> Result<String, DockerfileError> {
-    Ok(words(text, escape, lookup, false)?.concat())
+    Lexer::new(text, escape, lookup, Mode::default()).word().map_err(|message| failed(text, &message))
 }
 
-/// Expands a word that may become several: split at space that is not quoted.
+/// Expands a word that may become several: split at space that is neither quoted nor escaped.
 pub(crate) fn split(text: &str, escape: char, lookup: &Lookup<'_>) -> Result<Vec<String>, DockerfileError> {
-    words(text, escape, lookup, true)
+    Lexer::new(text, escape, lookup, Mode::default()).words().map_err(|message| failed(text, &message))
 }
 
-/// Replaces variables in a heredoc: quotes stay as they are.
-pub(crate) fn heredoc(text: &str, escape: char, lookup: &Lookup<'_>) -> Result<String, DockerfileError> {
-    let mut lexer = Lexer { rest: text.chars().peekable(), escape, lookup };
-    let mut out = String::new();
-    while let Some(character) = lexer.rest.next() {
-        match character {
-            '$' => out.push_str(&lexer.dollar()?),
-            c if c == escape => match lexer.rest.next() {
-                Some(next) if next == '$' || next == escape => out.push(next),
-                Some('\n') => {}
-                Some(next) => out.extend([c, next]),
-                None => out.push(c),
-            },
-            c => out.push(c),
-        }
-    }
-    Ok(out)
+/// Expands the text of a heredoc: quotes stay, `\` takes the next character as it is whatever the file's escape is.
+pub(crate) fn heredoc(text: &str, lookup: &Lookup<'_>) -> Result<String, DockerfileError> {
+    let mode = Mode { plain_quotes: true, ..Mode::default() };
+    Lexer::new(text, '\\', lookup, mode)
+        .word()
+        .map_err(|message| DockerfileError::new(format!("{message} in a heredoc")))
 }
 
-fn words(
-    text: &str,
-    escape: char,
-    lookup: &Lookup<'_>,
-    splitting: bool,
-) -> Result<Vec<String>, DockerfileError> {
-    let mut lexer = Lexer { rest: text.chars().peekable(), escape, lookup };
-    let mut found = Vec::new();
-    let mut current: Option<String> = None;
-    while let Some(character) = lexer.rest.next() {
-        let here = || DockerfileError::new(format!("unexpected end of {text:?}: a quote is not closed"));
-        match character {
-            '\'' => {
-                let out = current.get_or_insert_default();
-                loop {
-                    match lexer.rest.next() {
-                        Some('\'') => break,
-                        Some(c) => out.push(c),
-                        None => return Err(here()),
-                    }
-                }
-            }
-            '"' => {
-                let mut out = current.take().unwrap_or_default();
-                lexer.double_quoted(&mut out)?.then_some(()).ok_or_else(here)?;
-                current = Some(out);
-            }
-            '$' => {
-                let value = lexer.dollar()?;
-                if splitting && !value.is_empty() {
-                    let mut parts = value.split_whitespace();
-                    if value.starts_with(char::is_whitespace) {
-                        found.extend(current.take());
-                    }
-                    if let Some(part) = parts.next() {
-                        current.get_or_insert_default().push_str(part);
-                    }
-                    for part in parts {
-                        found.extend(current.replace(part.to_owned()));
-                    }
-                    if value.ends_with(char::is_whitespace) {
-                        found.extend(current.take());
-                    }
-                } else {
-                    current.get_or_insert_default().push_str(&value);
-                }
-            }
-            c if c == escape => current.get_or_insert_default().extend(lexer.rest.next().or(Some(c))),
-            c if splitting && c.is_whitespace() => found.extend(current.take()),
-            c => current.get_or_insert_default().push(c),
-        }
-    }
-    found.extend(current);
-    Ok(found)
+fn failed(text: &str, message: &str) -> DockerfileError {
+    DockerfileError::new(format!("{message} in {text:?}"))
 }
 
-struct Lexer<'a> {
-    rest: Peekable<Chars<'a>>,
+/// What a lexer leaves as it is.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Mode {
+    /// Quotes group, and stay.
+    pub(crate) raw_quotes: bool,
+    /// Escapes escape, and stay.
+    pub(crate) raw_escapes: bool,
+    /// Quotes are characters like others.
+    pub(crate) plain_quotes: bool,
+    /// Variables that are not set stay as they are written.
+    pub(crate) keep_unset: bool,
+}
+
+/// Reads a text as shell words.
+pub(crate) struct Lexer<'a> {
+    rest: Chars<'a>,
     escape: char,
     lookup: &'a Lookup<'a>,
+    mode: Mode,
+    depth: usize,
 }
 
-impl Lexer<'_> {
-    /// Reads to the closing quote; false when there is none.
-    fn double_quoted(&mut self, out: &mut String) -> Result<bool, DockerfileError> {
-        while let Some(character) = self.rest.next() {
-            match character {
-                '"' => return Ok(true),
-                '$' => out.push_str(&self.dollar()?),
-                c if c == self.escape => match self.rest.peek().copied() {
-                    Some(next) if next == '"' || next == '$' || next == self.escape => {
-                        out.push(next);
-                        self.rest.next();
-                    }
-                    _ => out.push(c),
-                },
-                c => out.push(c),
+/// The words of a text, as they grow.
+#[derive(Default)]
+struct Words {
+    done: Vec<String>,
+    current: String,
+}
+
+impl Words {
+    /// Adds text whose space separates words.
+    fn add(&mut self, text: &str) {
+        for character in text.chars() {
+            if character.is_whitespace() {
+                self.finish();
+            } else {
+                self.current.push(character);
             }
         }
-        Ok(false)
+    }
+
+    fn finish(&mut self) {
+        if !self.current.is_empty() {
+            self.done.push(std::mem::take(&mut self.current));
+        }
+    }
+}
+
+impl<'a> Lexer<'a> {
+    pub(crate) fn new(text: &'a str, escape: char, lookup: &'a Lookup<'a>, mode: Mode) -> Self {
+        Self { rest: text.chars(), escape, lookup, mode, depth: 0 }
+    }
+
+    /// Expands all of the text to one word.
+    pub(crate) fn word(mut self) -> Result<String, String> {
+        self.until(None, self.mode.raw_escapes).map(|(word, _)| word)
+    }
+
+    /// Expands all of the text to words.
+    pub(crate) fn words(mut self) -> Result<Vec<String>, String> {
+        self.until(None, self.mode.raw_escapes).map(|(_, words)| words)
+    }
+
+    fn peek(&self) -> Option<char> {
+        self.rest.clone().next()
+    }
+
+    fn take(&mut self, expected: char) -> bool {
+        let is_next = self.peek() == Some(expected);
+        if is_next {
+            self.rest.next();
+        }
+        is_next
+    }
+
+    /// Reads up to `stop`, or to the end: as one word, and as words.
+    fn until(&mut self, stop: Option<char>, raw_escapes: bool) -> Result<(String, Vec<String>), String> {
+        if self.depth >= DEEPEST {
+            return Err("words nest too deeply".into());
+        }
+        self.depth += 1;
+        let outer = std::mem::replace(&mut self.mode.raw_escapes, raw_escapes);
+        let result = self.read(stop);
+        self.mode.raw_escapes = outer;
+        self.depth -= 1;
+        result
+    }
+
+    fn read(&mut self, stop: Option<char>) -> Result<(String, Vec<String>), String> {
+        let mut word = String::new();
+        let mut words = Words::default();
+        loop {
+            let Some(character) = self.rest.next() else {
+                if let Some(stop) = stop {
+                    return Err(format!("a {stop} is missing"));
+                }
+                break;
+            };
+            if stop == Some(character) {
+                break;
+            }
+            match character {
+                '\'' | '"' if !self.mode.plain_quotes => {
+                    let text = if character == '"' { self.double_quoted()? } else { self.single_quoted()? };
+                    word.push_str(&text);
+                    words.current.push_str(&text);
+                }
+                '$' => {
+                    let text = self.dollar()?;
+                    word.push_str(&text);
+                    words.add(&text);
+                }
+                '<' if self.take('<') => {
+                    // Space between `<<` and a heredoc's delimiter does not separate them.
+                    let mut text = String::from("<<");
+                    while let Some(space @ ('\t' | '\r' | ' ')) = self.peek() {
+                        self.rest.next();
+                        text.push(space);
+                    }
+                    word.push_str(&text);
+                    words.current.push_str(&text);
+                }
+                character if character == self.escape => {
+                    if self.mode.raw_escapes {
+                        word.push(character);
+                        words.current.push(character);
+                    }
+                    if let Some(escaped) = self.rest.next() {
+                        word.push(escaped);
+                        words.current.push(escaped);
+                    }
+                }
+                character => {
+                    word.push(character);
+                    words.add(character.encode_utf8(&mut [0; 4]));
+                }
+            }
+            if word.len() > LONGEST {
+                return Err(format!("a word gets longer than {LONGEST} bytes"));
+            }
+        }
+        words.finish();
+        Ok((word, words.done))
+    }
+
+    /// What follows a single quote, up to the next one.
+    fn single_quoted(&mut self) -> Result<String, String> {
+        let text = self.rest.as_str();
+        let end = text.find('\'').ok_or("a single quote is not closed")?;
+        self.rest = text[end + 1..].chars();
+        let text = &text[..end];
+        Ok(if self.mode.raw_quotes { format!("'{text}'") } else { text.to_owned() })
+    }
+
+    /// What follows a double quote, up to the next one that is not escaped.
+    fn double_quoted(&mut self) -> Result<String, String> {
+        let quote = if self.mode.raw_quotes { "\"" } else { "" };
+        let mut out = String::from(quote);
+        loop {
+            match self.rest.next() {
+                None => return Err("a double quote is not closed".into()),
+                Some('"') => {
+                    out.push_str(quote);
+                    return Ok(out);
+                }
+                Some('$') => out.push_str(&self.dollar()?),
+                Some(character) if character == self.escape => {
+                    // Before other characters an escape is a character.
+                    let escaped = self.peek().filter(|c| matches!(c, '"' | '$') || *c == self.escape);
+                    if self.mode.raw_escapes || escaped.is_none() {
+                        out.push(character);
+                    }
+                    if let Some(escaped) = escaped {
+                        self.rest.next();
+                        out.push(escaped);
+                    } else if self.mode.raw_escapes && self.peek().is_some() {
+                        // Raw, an escape that escapes nothing stands twice: once for itself, once as a character.
+                        out.push(character);
+                    }
+                }
+                Some(character) => out.push(character),
+            }
+            if out.len() > LONGEST {
+                return Err(format!("a word gets longer than {LONGEST} bytes"));
+            }
+        }
     }
 
     /// What follows a `$`.
-    fn dollar(&mut self) -> Result<String, DockerfileError> {
-        if self.rest.peek() == Some(&'{') {
-            self.rest.next();
+    fn dollar(&mut self) -> Result<String, String> {
+        if self.take('{') {
             return self.braces();
         }
         let name = self.name();
-        Ok(if name.is_empty() { "$".to_owned() } else { (self.lookup)(&name).unwrap_or_default() })
-    }
-
-    fn name(&mut self) -> String {
-        let mut name = String::new();
-        match self.rest.peek() {
-            // One character is a whole name when it is a digit or special.
-            Some(&c) if c.is_ascii_digit() || matches!(c, '@' | '*' | '#') => {
-                self.rest.next();
-                return c.to_string();
-            }
-            _ => {}
-        }
-        while let Some(&c) = self.rest.peek().filter(|c| c.is_ascii_alphanumeric() || **c == '_') {
-            name.push(c);
-            self.rest.next();
-        }
-        name
-    }
-
-    fn braces(&mut self) -> Result<String, DockerfileError> {
-        let name = self.name();
-        let bad = |what: &str| DockerfileError::new(format!("bad substitution: {what}"));
         if name.is_empty() {
-            return Err(bad("${ without a name"));
+            return Ok("$".to_owned());
         }
+        Ok(match (self.lookup)(&name) {
+            Some(value) => value,
+            None if self.mode.keep_unset => format!("${name}"),
+            None => String::new(),
+        })
+    }
+
+    /// A variable's name: letters, digits and `_`; or digits alone; or one special character.
+    fn name(&mut self) -> String {
+        let text = self.rest.as_str();
+        let length = match text.chars().next() {
+            Some('@' | '*' | '#' | '?' | '-' | '$' | '!') => 1,
+            Some('0'..='9') => text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len()),
+            _ => text.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(text.len()),
+        };
+        self.rest = text[length..].chars();
+        text[..length].to_owned()
+    }
+
+    /// What follows a `${`.
+    fn braces(&mut self) -> Result<String, String> {
+        match self.peek() {
+            None => return Err("a } is missing".into()),
+            Some('{' | '}' | ':') => return Err("bad substitution: ${ needs a name".into()),
+            Some(_) => {}
+        }
+        let name = self.name();
         let value = (self.lookup)(&name);
-        let Some(operator) = self.rest.next() else { return Err(bad(&format!("${{{name} is not closed"))) };
-        let unclosed = || bad(&format!("${{{name} is not closed"));
+        let kept = value.is_none() && self.mode.keep_unset;
+        let Some(operator) = self.rest.next() else { return Err(format!("a }} is missing after ${{{name}")) };
         match operator {
+            '}' if kept => Ok(format!("${{{name}}}")),
             '}' => Ok(value.unwrap_or_default()),
-            ':' | '-' | '+' | '?' => {
-                let colon = operator == ':';
-                let operator = if colon { self.rest.next().ok_or_else(unclosed)? } else { operator };
-                let other = self.until(&['}']).ok_or_else(unclosed)?;
-                let other = word(&other, self.escape, self.lookup)?;
-                let is_set = value.as_ref().is_some_and(|value| !colon || !value.is_empty());
-                match operator {
-                    '-' => Ok(if is_set { value.unwrap_or_default() } else { other }),
-                    '+' => Ok(if is_set { other } else { String::new() }),
-                    '?' if is_set => Ok(value.unwrap_or_default()),
-                    '?' if other.is_empty() => Err(DockerfileError::new(format!("{name} is not set"))),
-                    '?' => Err(DockerfileError::new(format!("{name}: {other}"))),
-                    _ => Err(bad(&format!("the modifier {operator:?} of {name} is unknown"))),
+            ':' => match self.rest.next() {
+                Some(operator @ ('-' | '+' | '?')) => {
+                    let word = self.inner('}', false)?;
+                    if kept {
+                        return Ok(format!("${{{name}:{operator}{word}}}"));
+                    }
+                    choose(operator, &name, value.filter(|value| !value.is_empty()), word, "empty")
                 }
+                other => {
+                    Err(unsupported(&name, &format!(":{}", other.map(String::from).unwrap_or_default())))
+                }
+            },
+            '-' | '+' | '?' => {
+                let word = self.inner('}', false)?;
+                if kept {
+                    return Ok(format!("${{{name}{operator}{word}}}"));
+                }
+                choose(operator, &name, value, word, "unset")
             }
             '#' | '%' => {
-                let greedy = self.rest.peek() == Some(&operator);
-                if greedy {
-                    self.rest.next();
+                let word = self.inner('}', true)?;
+                if kept {
+                    return Ok(format!("${{{name}{operator}{word}}}"));
                 }
-                let pattern = word(&self.until(&['}']).ok_or_else(unclosed)?, self.escape, self.lookup)?;
-                Ok(strip(&value.unwrap_or_default(), &pattern, operator == '#', greedy))
+                let value = value.unwrap_or_default();
+                let longest = word.strip_prefix(operator);
+                let pattern = Pattern::parse(longest.unwrap_or(&word))?;
+                let trim = if operator == '#' { Pattern::trim_start } else { Pattern::trim_end };
+                Ok(trim(&pattern, &value, longest.is_some()))
             }
             '/' => {
-                let all = self.rest.peek() == Some(&'/');
-                if all {
-                    self.rest.next();
+                let all = self.take('/');
+                let pattern = self.inner('/', true)?;
+                let with = self.inner('}', true)?;
+                if kept {
+                    return Ok(format!("${{{name}/{pattern}/{with}}}"));
                 }
-                let pattern = word(&self.until(&['/']).ok_or_else(unclosed)?, self.escape, self.lookup)?;
-                let with = word(&self.until(&['}']).ok_or_else(unclosed)?, self.escape, self.lookup)?;
-                Ok(replace(&value.unwrap_or_default(), &pattern, &with, all))
+                Ok(Pattern::parse(&pattern)?.replace(&value.unwrap_or_default(), &with, all))
             }
-            other => Err(bad(&format!("the modifier {other:?} of {name} is unknown"))),
+            other => Err(unsupported(&name, other.encode_utf8(&mut [0; 4]))),
         }
     }
 
-    /// Reads up to one of these characters that is neither nested, quoted nor escaped.
-    fn until(&mut self, ends: &[char]) -> Option<String> {
-        let mut out = String::new();
-        let mut depth = 0;
-        let mut quote = None;
-        while let Some(character) = self.rest.next() {
-            match character {
-                c if quote.is_none() && depth == 0 && ends.contains(&c) => return Some(out),
-                c if c == self.escape => {
-                    out.push(c);
-                    out.extend(self.rest.next());
-                    continue;
-                }
-                '{' if out.ends_with('$') => depth += 1,
-                '}' if depth > 0 => depth -= 1,
-                c @ ('"' | '\'') if quote.is_none() => quote = Some(c),
-                c if quote == Some(c) => quote = None,
-                _ => {}
-            }
-            out.push(character);
-        }
-        None
+    fn inner(&mut self, stop: char, raw_escapes: bool) -> Result<String, String> {
+        self.until(Some(stop), raw_escapes).map(|(word, _)| word)
     }
 }
 
-/// Removes a matching prefix or suffix, the shortest or the longest.
-fn strip(value: &str, pattern: &str, prefix: bool, greedy: bool) -> String {
-    let mut cuts: Vec<usize> = value.char_indices().map(|(index, _)| index).chain([value.len()]).collect();
-    // From the shortest removed part to the longest.
-    if !prefix {
-        cuts.reverse();
-    }
-    if greedy {
-        cuts.reverse();
-    }
-    for cut in cuts {
-        let (removed, kept) =
-            if prefix { (&value[..cut], &value[cut..]) } else { (&value[cut..], &value[..cut]) };
-        if glob::matches_text(pattern, removed) {
-            return kept.to_owned();
-        }
-    }
-    value.to_owned()
+fn unsupported(name: &str, operator: &str) -> String {
+    format!("bad substitution: ${{{name}{operator} is not a form that Dockerfiles have")
 }
 
-/// Replaces the longest match at the first place, or at every place.
-fn replace(value: &str, pattern: &str, with: &str, all: bool) -> String {
-    let mut out = String::new();
-    let mut rest = value;
-    while !rest.is_empty() {
-        let ends = rest.char_indices().map(|(index, c)| index + c.len_utf8()).rev();
-        let found = ends.into_iter().find(|&end| glob::matches_text(pattern, &rest[..end]));
-        if let Some(end) = found {
-            out.push_str(with);
-            rest = &rest[end..];
-            if !all {
-                break;
-            }
-        } else {
-            let length = rest.chars().next().map_or(0, char::len_utf8);
-            out.push_str(&rest[..length]);
-            rest = &rest[length..];
-        }
+/// `-`, `+` and `?`, where `value` is `None` when the variable does not count as set.
+fn choose(
+    operator: char,
+    name: &str,
+    value: Option<String>,
+    word: String,
+    missing: &str,
+) -> Result<String, String> {
+    match (operator, value) {
+        ('-', value) => Ok(value.unwrap_or(word)),
+        ('+', Some(_)) => Ok(word),
+        ('+', None) => Ok(String::new()),
+        (_, Some(value)) => Ok(value),
+        (_, None) if word.is_empty() => Err(format!("{name} must not be {missing}")),
+        (_, None) => Err(format!("{name}: {word}")),
     }
-    out + rest
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn look(name: &str) -> Option<String> {
-        match name {
-            "V" => Some("value".into()),
-            "E" => Some(String::new()),
-            "P" => Some("a/b/c.tar.gz".into()),
-            "L" => Some("80 81".into()),
-            _ => None,
-        }
-    }
-
-    #[test]
-    fn every_form() {
-        for (text, expected) in [
-            ("$V", "value"),
-            ("${V}x", "valuex"),
-            ("$Vx", ""),
-            ("\\$V", "$V"),
-            ("'$V'", "$V"),
-            ("\"$V y\"", "value y"),
-            ("\"a\\\"b\\n\"", "a\"b\\n"),
-            ("a\\b", "ab"),
-            ("${N:-d}", "d"),
-            ("${E:-d}", "d"),
-            ("${E-d}", ""),
-            ("${N-d}", "d"),
-            ("${V:+s}", "s"),
-            ("${E:+s}", ""),
-            ("${E+s}", "s"),
-            ("${N:-${V:-x}}", "value"),
-            ("${N:-'a}b'}", "a}b"),
-            ("${P#*/}", "b/c.tar.gz"),
-            ("${P##*/}", "c.tar.gz"),
-            ("${P%.*}", "a/b/c.tar"),
-            ("${P%%.*}", "a/b/c"),
-            ("${P/b/X}", "a/X/c.tar.gz"),
-            ("${P//a/X}", "X/b/c.tXr.gz"),
-            ("${P/\\//-}", "a-b/c.tar.gz"),
-            ("$", "$"),
-            ("a$-b", "a$-b"),
-            ("$1x", "x"),
-        ] {
-            assert_eq!(word(text, '\\', &look).unwrap(), expected, "{text}");
-        }
-        for text in ["${", "${V", "${}", "'a", "\"a", "${V!x}", "${N:?}", "${N?gone}"] {
-            assert!(word(text, '\\', &look).is_err(), "{text}");
-        }
-    }
-
-    #[test]
-    fn splitting_keeps_quoted_space() {
-        assert_eq!(split("$L 82 \"8 3\"", '\\', &look).unwrap(), ["80", "81", "82", "8 3"]);
-        assert_eq!(split("x$L", '\\', &look).unwrap(), ["x80", "81"]);
-        assert_eq!(split("$E", '\\', &look).unwrap(), [""]);
-    }
-
-    #[test]
-    fn heredocs_keep_their_quotes() {
-        assert_eq!(heredoc("a \"$V\" '\\$V'\n", '\\', &look).unwrap(), "a \"value\" '$V'\n");
-    }
-}
+mod tests;

@@ -1,8 +1,11 @@
 //! The stages that a target reaches, and what each reads.
+//!
+//! FROM names earlier stages; `--from` of COPY and `from=` of a mount name a stage (by name or number), which must be an
+//! earlier one, or an image. The ONBUILD triggers of a stage run in the stages on it, and read from where those stand.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::{Dockerfile, DockerfileError, GlobalScope, Instruction, Mount, Word, suggest};
+use crate::{Dockerfile, DockerfileError, GlobalScope, Instruction, Located, Mount, Word, suggest};
 
 /// The reachable stages of one target.
 #[derive(Debug, Clone)]
@@ -26,6 +29,8 @@ pub struct ReachedStage {
     pub platform: Option<String>,
     /// The stages that it needs.
     pub depends_on: BTreeSet<usize>,
+    /// What the ONBUILD instructions of the stage below ask for, before this stage's own instructions.
+    pub triggers: Vec<Located<Instruction>>,
 }
 
 /// What a stage starts from.
@@ -53,20 +58,41 @@ pub enum Source {
 }
 
 impl Dockerfile {
-    /// The number of the stage with this name, or of that number.
+    /// The number of the stage with this name, or of that number; of two with one name the later.
     pub fn stage_named(&self, name: &str) -> Option<usize> {
-        let lower = name.to_lowercase();
-        let by_name = self.stages.iter().rposition(|stage| stage.name.as_deref() == Some(&lower));
+        let by_name = self.last_named(name, self.stages.len());
         by_name.or_else(|| name.parse().ok().filter(|&index| index < self.stages.len()))
     }
 
+    fn last_named(&self, name: &str, before: usize) -> Option<usize> {
+        let lower = name.to_lowercase();
+        self.stages[..before].iter().rposition(|stage| stage.name.as_deref() == Some(&lower))
+    }
+
+    fn stage_names(&self) -> impl Iterator<Item = &str> {
+        self.stages.iter().filter_map(|stage| stage.name.as_deref())
+    }
+
     /// What `--from=text` means in the stage `stage`: an earlier stage by name or number, else an image.
-    fn source_before(&self, stage: usize, text: &str) -> Source {
-        let lower = text.to_lowercase();
-        let named = self.stages[..stage].iter().rposition(|stage| stage.name.as_deref() == Some(&lower));
-        match named.or_else(|| text.parse().ok().filter(|&index| index < stage)) {
-            Some(index) => Source::Stage(index),
-            None => Source::Image(text.to_owned()),
+    fn source_before(&self, stage: usize, text: &str) -> Result<Source, DockerfileError> {
+        if let Some(index) = self.last_named(text, stage) {
+            return Ok(Source::Stage(index));
+        }
+        let number = text.parse::<usize>().ok();
+        match self.last_named(text, self.stages.len()).or(number) {
+            None => Ok(Source::Image(text.to_owned())),
+            Some(index) if index < stage => Ok(Source::Stage(index)),
+            Some(index) if index == stage => {
+                Err(DockerfileError::new(format!("the stage {text:?} cannot copy from itself")))
+            }
+            Some(index) if index < self.stages.len() => {
+                let hint = "move the stage up: only stages above can be read".to_owned();
+                Err(DockerfileError::new(format!("the stage {text:?} comes later")).with_hint(Some(hint)))
+            }
+            Some(_) => {
+                let hint = format!("stages count from 0 to {}", self.stages.len() - 1);
+                Err(DockerfileError::new(format!("there is no stage {text}")).with_hint(Some(hint)))
+            }
         }
     }
 }
@@ -83,64 +109,30 @@ impl Graph {
         let target = match target {
             None => last,
             Some(name) => dockerfile.stage_named(name).ok_or_else(|| {
-                let names = dockerfile.stages.iter().filter_map(|stage| stage.name.as_deref());
-                let hint = suggest(name, names).map(|near| format!("did you mean {near:?}?"));
+                let near =
+                    suggest(name, dockerfile.stage_names()).map(|near| format!("did you mean {near:?}?"));
+                let all =
+                    || Some(dockerfile.stage_names().collect::<Vec<_>>()).filter(|names| !names.is_empty());
+                let hint = near.or_else(|| Some(format!("one of {}", all()?.join(", "))));
                 DockerfileError::new(format!("unknown stage {name:?} in {}", dockerfile.name)).with_hint(hint)
             })?,
         };
-        let mut graph = Self { target, order: Vec::new(), stages: BTreeMap::new() };
-        graph.visit(dockerfile, globals, target)?;
-        Ok(graph)
-    }
-
-    /// Stages refer to earlier stages only, so this ends.
-    fn visit(
-        &mut self,
-        dockerfile: &Dockerfile,
-        globals: &GlobalScope,
-        index: usize,
-    ) -> Result<(), DockerfileError> {
-        if self.stages.contains_key(&index) {
-            return Ok(());
+        let mut stages = BTreeMap::new();
+        let mut needed = BTreeSet::from([target]);
+        // Stages need earlier stages only: going down, each is known to be needed before it is looked at.
+        while let Some(index) = needed.pop_last() {
+            let stage = reached(dockerfile, globals, index)?;
+            needed.extend(&stage.depends_on);
+            stages.insert(index, stage);
         }
-        let stage = &dockerfile.stages[index];
-        let at =
-            |error: DockerfileError| error.or_at(&dockerfile.name, &dockerfile.text, stage.from.span.clone());
-        let image = globals.expand(&stage.from.value.image).map_err(at)?;
-        if image.is_empty() {
-            let error =
-                DockerfileError::new(format!("FROM {}: the image's name is empty", stage.from.value.image.0));
-            return Err(at(error.with_hint(Some("give the ARG a default before FROM, or pass it".into()))));
-        }
-        let platform =
-            stage.from.value.platform.as_ref().map(|word| globals.expand(word)).transpose().map_err(at)?;
-        let base = match dockerfile.source_before(index, &image) {
-            // A number is a stage in --from only.
-            Source::Stage(parent) if image.parse::<usize>().is_err() => Base::Stage(parent),
-            _ if image == "scratch" => Base::Scratch,
-            _ => Base::Image(image),
-        };
-        let mut depends_on: BTreeSet<usize> = match base {
-            Base::Stage(parent) => BTreeSet::from([parent]),
-            _ => BTreeSet::new(),
-        };
-        for from in froms(dockerfile, index) {
-            if let Source::Stage(other) = dockerfile.source_before(index, from) {
-                depends_on.insert(other);
-            }
-        }
-        self.stages.insert(index, ReachedStage { index, base, platform, depends_on: depends_on.clone() });
-        for other in depends_on {
-            self.visit(dockerfile, globals, other)?;
-        }
-        self.order.push(index);
-        Ok(())
+        Ok(Self { target, order: stages.keys().copied().collect(), stages })
     }
 
     /// What `--from` means in a stage; the context when there is none.
-    #[allow(clippy::unused_self, reason = "only a reached stage can be asked about")]
     pub fn source(&self, dockerfile: &Dockerfile, stage: usize, from: Option<&str>) -> Source {
-        from.map_or(Source::Context, |from| dockerfile.source_before(stage, from))
+        let Some(from) = from else { return Source::Context };
+        // Of a reached stage every source was looked at.
+        dockerfile.source_before(stage, from).unwrap_or_else(|_| Source::Image(from.to_owned()))
     }
 
     /// Every image from outside that is reached, as it stands after expansion.
@@ -150,8 +142,11 @@ impl Graph {
             if let Base::Image(name) = &stage.base {
                 found.insert(name.clone());
             }
-            for from in froms(dockerfile, *index) {
-                if let Source::Image(name) = dockerfile.source_before(*index, from) {
+            let own = &dockerfile.stages[*index].instructions;
+            for (from, _) in stage.triggers.iter().chain(own).flat_map(froms) {
+                if let Source::Image(name) = self.source(dockerfile, *index, Some(from))
+                    && name != "scratch"
+                {
                     found.insert(name);
                 }
             }
@@ -160,22 +155,92 @@ impl Graph {
     }
 }
 
-/// Every `--from` and mount `from=` of a stage. Variables are not expanded there.
-fn froms(dockerfile: &Dockerfile, index: usize) -> Vec<&str> {
-    let mut found: Vec<&Word> = Vec::new();
-    for instruction in &dockerfile.stages[index].instructions {
-        match &instruction.value {
-            Instruction::Copy(copy) => found.extend(&copy.from),
-            Instruction::Add(add) => found.extend(&add.copy.from),
-            Instruction::Run(run) => {
-                for mount in &run.mounts {
-                    if let Mount::Bind { from, .. } | Mount::Cache { from, .. } = mount {
-                        found.extend(from);
-                    }
-                }
+fn reached(
+    dockerfile: &Dockerfile,
+    globals: &GlobalScope,
+    index: usize,
+) -> Result<ReachedStage, DockerfileError> {
+    let stage = &dockerfile.stages[index];
+    let from = &stage.from.value;
+    let at =
+        |error: DockerfileError| error.or_at(&dockerfile.name, &dockerfile.text, stage.from.span.clone());
+    let image = globals.expand(&from.image).map_err(at)?;
+    if image.is_empty() {
+        let error = DockerfileError::new(format!("FROM {}: the image's name is empty", from.image.0));
+        return Err(at(error.with_hint(Some(empty_hint(globals, &from.image)))));
+    }
+    let platform = from.platform.as_ref().map(|word| globals.expand(word)).transpose().map_err(at)?;
+    if let (Some(word), Some("")) = (&from.platform, platform.as_deref()) {
+        let error = DockerfileError::new(format!("FROM --platform={}: the platform is empty", word.0));
+        return Err(at(error.with_hint(Some(empty_hint(globals, word)))));
+    }
+    let (base, triggers) = match dockerfile.last_named(&image, index) {
+        Some(parent) => (Base::Stage(parent), triggers(dockerfile, parent).map_err(at)?),
+        None if image == "scratch" => (Base::Scratch, Vec::new()),
+        None => (Base::Image(image), Vec::new()),
+    };
+    let mut depends_on: BTreeSet<usize> = match base {
+        Base::Stage(parent) => BTreeSet::from([parent]),
+        _ => BTreeSet::new(),
+    };
+    let own = stage.instructions.iter().map(|instruction| (instruction, &instruction.span));
+    let inherited = triggers.iter().map(|trigger| (trigger, &stage.from.span));
+    for (instruction, span) in inherited.chain(own) {
+        for (from, reader) in froms(instruction) {
+            let source = dockerfile.source_before(index, from).map_err(|error| {
+                let message = format!("{reader}: {error}");
+                let hint = error.hint().map(str::to_owned);
+                DockerfileError::at(dockerfile, span.clone(), message, hint)
+            })?;
+            if let Source::Stage(other) = source {
+                depends_on.insert(other);
             }
-            _ => {}
         }
     }
-    found.into_iter().map(|word| word.0.as_str()).collect()
+    Ok(ReachedStage { index, base, platform, depends_on, triggers })
 }
+
+/// What to do about a word of FROM that has become empty: a name that nearly fits, or a default.
+fn empty_hint(globals: &GlobalScope, word: &Word) -> String {
+    let name: String = word.0.chars().filter(|c| c.is_alphanumeric() || *c == '_').collect();
+    suggest(&name, globals.names().filter(|known| *known != name)).map_or_else(
+        || "give the ARG a default before the first FROM, or pass it".to_owned(),
+        |near| {
+            format!(
+                "did you mean ${near}? Otherwise give the ARG a default before the first FROM, or pass it"
+            )
+        },
+    )
+}
+
+/// The parsed ONBUILD triggers of a stage.
+fn triggers(dockerfile: &Dockerfile, stage: usize) -> Result<Vec<Located<Instruction>>, DockerfileError> {
+    let mut found = Vec::new();
+    for instruction in &dockerfile.stages[stage].instructions {
+        if let Instruction::Onbuild(text) = &instruction.value {
+            let trigger = Instruction::parse_trigger(text)?;
+            // It is shown where it stands in the Dockerfile.
+            let (span, line, end_line) = (instruction.span.clone(), instruction.line, instruction.end_line);
+            found.push(Located { span, line, end_line, ..trigger });
+        }
+    }
+    Ok(found)
+}
+
+/// Every `--from` and mount `from=` of an instruction, with what names it. Variables are not expanded there.
+fn froms(instruction: &Located<Instruction>) -> Vec<(&str, &'static str)> {
+    match &instruction.value {
+        Instruction::Copy(copy) => copy.from.iter().map(|word| (word.0.as_str(), "COPY --from")).collect(),
+        Instruction::Run(run) => {
+            let of_mounts = run.mounts.iter().filter_map(|mount| match mount {
+                Mount::Bind { from, .. } | Mount::Cache { from, .. } => from.as_ref(),
+                _ => None,
+            });
+            of_mounts.map(|word| (word.0.as_str(), "RUN --mount from")).collect()
+        }
+        _ => Vec::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,191 +1,163 @@
 //! `.dockerignore`: which paths of a directory a build does not see.
 //!
-//! Patterns are tried in order and the last that matches decides; `!` takes a path back in; a pattern that matches a
-//! directory matches all beneath it; `**` matches any number of directories.
+//! Patterns are tried in order and the last that matches decides; `!` takes a path back in. A pattern that matches a
+//! directory counts as matching all beneath it, in the way that a walk from the root finds out: whether a pattern
+//! matched is asked once for each directory on the way down, and only when it could change the outcome there.
+//! Lines that start with `#` are comments; space around a pattern, `./`, a leading and a trailing slash do not count.
 //! Spec: <https://docs.docker.com/build/concepts/context/#dockerignore-files>
 
 use crate::{DockerfileError, glob};
 
+use pattern::Pattern;
+
+mod pattern;
+
 /// A parsed `.dockerignore`.
 #[derive(Debug, Clone, Default)]
 pub struct Ignore {
-    patterns: Vec<Pattern>,
+    rules: Vec<Rule>,
 }
 
 #[derive(Debug, Clone)]
-struct Pattern {
+struct Rule {
     text: String,
-    parts: Vec<String>,
+    /// The rule takes back in (`!`).
     negated: bool,
-    /// No character is special: comparing is enough.
-    literal: bool,
+    pattern: Pattern,
+}
+
+/// What a walk knows about a path, for the paths beneath it.
+#[derive(Debug, Clone, Default)]
+pub struct Level {
+    /// Which rules matched the path or a directory above it.
+    matched: Vec<bool>,
+    excluded: bool,
+}
+
+impl Level {
+    /// Whether the path is left out.
+    pub fn is_excluded(&self) -> bool {
+        self.excluded
+    }
 }
 
 impl Ignore {
-    /// Reads the file's text; fails on a malformed pattern, naming it.
+    /// Reads the file's text; fails on a malformed pattern, showing it.
     pub fn parse(text: &str) -> Result<Self, DockerfileError> {
-        let mut patterns = Vec::new();
-        for (index, line) in text.trim_start_matches('\u{feff}').lines().enumerate() {
-            if line.starts_with('#') {
-                continue;
+        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+        let mut rules = Vec::new();
+        let mut offset = 0;
+        for line in text.split_inclusive('\n') {
+            let start = offset + (line.len() - line.trim_start().len());
+            offset += line.len();
+            if !line.starts_with('#') && !line.trim().is_empty() {
+                let span = start..start + line.trim().len();
+                rules.extend(rule(line.trim()).map_err(|error| error.or_at(".dockerignore", text, span))?);
             }
-            let mut line = line.trim();
-            let negated = line.starts_with('!');
-            if negated {
-                line = line[1..].trim();
-            }
-            let parts = clean(line);
-            if parts.is_empty() {
-                continue;
-            }
-            for part in parts.iter().filter(|part| part.as_str() != "**") {
-                glob::matches(part, "").map_err(|_| {
-                    DockerfileError::new(format!(
-                        "the ignore file's line {}: malformed pattern {line:?}",
-                        index + 1
-                    ))
-                })?;
-            }
-            let text = parts.join("/");
-            let literal = !glob::has_meta(&text);
-            patterns.push(Pattern { text, parts, negated, literal });
         }
-        Ok(Self { patterns })
+        Ok(Self { rules })
     }
 
     /// Whether there is no pattern at all.
     pub fn is_empty(&self) -> bool {
-        self.patterns.is_empty()
+        self.rules.is_empty()
     }
 
-    /// Whether the path, relative and with slashes, is left out.
+    /// Whether the path, relative to the root and with slashes, is left out. Directories are like files in this.
     pub fn excludes(&self, path: &str, _is_dir: bool) -> bool {
-        if self.patterns.is_empty() {
+        let path = path.trim_end_matches('/');
+        if self.rules.is_empty() || path.is_empty() || path == "." {
             return false;
         }
-        let parts: Vec<&str> = path.split('/').collect();
-        let mut excluded = false;
-        for pattern in &self.patterns {
-            if excluded == pattern.negated && pattern.matches(path, &parts) {
-                excluded = !pattern.negated;
+        let levels = path.match_indices('/').map(|(end, _)| end).chain([path.len()]);
+        if !self.rules.iter().any(|rule| rule.negated) {
+            return levels
+                .map(|end| &path[..end])
+                .any(|path| self.rules.iter().any(|rule| rule.pattern.matches(path)));
+        }
+        let mut level = Level::default();
+        for end in levels {
+            self.descend(&mut level, &path[..end]);
+        }
+        level.excluded
+    }
+
+    /// As [`Ignore::excludes`], for a walk that keeps what it found out about the directory above: each path costs one
+    /// look at the patterns, however deep it is. The root's level is the default one.
+    #[must_use]
+    pub fn below(&self, above: &Level, path: &str) -> Level {
+        let mut level = above.clone();
+        self.descend(&mut level, path);
+        level
+    }
+
+    fn descend(&self, level: &mut Level, path: &str) {
+        level.matched.resize(self.rules.len(), false);
+        level.excluded = false;
+        for (rule, matched) in self.rules.iter().zip(&mut level.matched) {
+            if !*matched && rule.negated == level.excluded {
+                *matched = rule.pattern.matches(path);
+            }
+            if *matched {
+                level.excluded = !rule.negated;
             }
         }
-        excluded
     }
 
     /// Whether nothing beneath an excluded directory can be taken back in.
     pub fn can_prune(&self, directory: &str) -> bool {
-        let parts: Vec<&str> = directory.split('/').collect();
-        !self
-            .patterns
-            .iter()
-            .filter(|pattern| pattern.negated)
-            .any(|pattern| pattern.may_match_beneath(&parts))
+        let beneath = format!("{}/", directory.trim_end_matches('/'));
+        !self.rules.iter().any(|rule| rule.negated && rule.pattern.may_match_beneath(&beneath))
     }
 
-    /// The patterns in one form, for hashing.
+    /// The patterns in one form, for hashing: equal texts mean equal rules.
     pub fn canonical(&self) -> String {
-        self.patterns.iter().map(|p| format!("{}{}\n", if p.negated { "!" } else { "" }, p.text)).collect()
+        self.rules
+            .iter()
+            .map(|rule| format!("{}{}\n", if rule.negated { "!" } else { "" }, rule.text))
+            .collect()
     }
 }
 
-impl Pattern {
-    /// Whether the path or a directory above it matches.
-    fn matches(&self, path: &str, parts: &[&str]) -> bool {
-        if self.literal {
-            return path
-                .strip_prefix(self.text.as_str())
-                .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
-        }
-        prefix_matches(&self.parts, parts)
+/// Reads one line; nothing for a pattern that can match nothing.
+fn rule(line: &str) -> Result<Option<Rule>, DockerfileError> {
+    let (negated, text) = line.strip_prefix('!').map_or((false, line), |rest| (true, rest.trim()));
+    let text = clean(text);
+    if negated && matches!(text.as_str(), "" | "/") {
+        let error = DockerfileError::new("a pattern is missing after \"!\"");
+        return Err(error.with_hint(Some("\"!\" takes back in what the pattern after it matches".into())));
     }
-
-    fn may_match_beneath(&self, directory: &[&str]) -> bool {
-        for (index, part) in self.parts.iter().enumerate() {
-            match directory.get(index) {
-                None => return true,
-                Some(_) if part == "**" => return true,
-                Some(name) if glob::matches(part, name).unwrap_or(false) => {}
-                Some(_) => return false,
-            }
-        }
-        // The pattern takes back a directory above, and so all beneath it.
-        true
+    if matches!(text.as_str(), "" | "." | "/") {
+        return Ok(None);
     }
+    if !glob::is_valid(&text) {
+        return Err(DockerfileError::new(format!("malformed pattern {text:?}")));
+    }
+    let pattern = Pattern::parse(&text)?;
+    Ok(Some(Rule { text, negated, pattern }))
 }
 
-/// Whether the pattern's parts match the first parts of a path, all of the pattern being used.
-fn prefix_matches(pattern: &[String], path: &[&str]) -> bool {
-    match pattern.split_first() {
-        None => true,
-        // A last `**` matches everything beneath, but not the directory itself.
-        Some((part, [])) if part == "**" => !path.is_empty(),
-        Some((part, rest)) if part == "**" => (0..path.len()).any(|skip| prefix_matches(rest, &path[skip..])),
-        Some((part, rest)) => path.split_first().is_some_and(|(name, after)| {
-            glob::matches(part, name).unwrap_or(false) && prefix_matches(rest, after)
-        }),
-    }
-}
-
-fn clean(line: &str) -> Vec<String> {
-    let mut parts: Vec<String> = Vec::new();
-    for part in line.split('/') {
+/// The shortest path that means the same, without its leading slash.
+fn clean(path: &str) -> String {
+    let mut parts: Vec<&str> = Vec::new();
+    let is_rooted = path.starts_with('/');
+    for part in path.split('/') {
         match part {
             "" | "." => {}
-            ".." => {
+            ".." if parts.last().is_some_and(|last| *last != "..") => {
                 parts.pop();
             }
-            part => parts.push(part.to_owned()),
+            ".." if is_rooted => {}
+            part => parts.push(part),
         }
     }
-    parts
+    match (path, &parts[..]) {
+        ("", _) => String::new(),
+        (_, []) if is_rooted => "/".to_owned(),
+        (_, []) => ".".to_owned(),
+        (_, parts) => parts.join("/"),
+    }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn excludes(text: &str, path: &str) -> bool {
-        Ignore::parse(text).unwrap().excludes(path, false)
-    }
-
-    #[test]
-    fn known_answers() {
-        for (text, path, expected) in [
-            ("node_modules", "node_modules/a/b.js", true),
-            ("node_modules", "web/node_modules", false),
-            ("**/node_modules", "web/node_modules/x", true),
-            ("**/node_modules", "node_modules", true),
-            ("*.md", "README.md", true),
-            ("*.md", "docs/README.md", false),
-            ("**/*.md", "docs/a/README.md", true),
-            ("*\n!README.md", "README.md", false),
-            ("*\n!README.md", "src/main.rs", true),
-            ("*\n!src", "src/main.rs", false),
-            ("*\n!src\nsrc/secret", "src/secret", true),
-            ("!a\na", "a", true),
-            ("/build/", "build/x", true),
-            ("./tmp/", "tmp", true),
-            ("# not a pattern\n #x", "# not a pattern", false),
-            ("a/**", "a/b", true),
-            ("a/**", "a", false),
-            ("a/**/z", "a/z", true),
-            ("a/**/z", "a/b/c/z", true),
-            ("a?c", "abc", true),
-            ("[a-c].txt", "b.txt", true),
-            ("", "a", false),
-            (".git", ".github/x", false),
-        ] {
-            assert_eq!(excludes(text, path), expected, "{text:?} {path}");
-        }
-        assert!(Ignore::parse("a\n[").is_err());
-    }
-
-    #[test]
-    fn a_directory_is_pruned_when_nothing_beneath_it_comes_back() {
-        let ignore = Ignore::parse("*\n!src/app").unwrap();
-        assert!(ignore.can_prune("docs"));
-        assert!(!ignore.can_prune("src"));
-        assert!(!Ignore::parse("a\n!**/keep").unwrap().can_prune("a"));
-    }
-}
+mod tests;

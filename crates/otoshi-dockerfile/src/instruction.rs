@@ -1,6 +1,11 @@
 //! The Dockerfile as types.
+//!
+//! Words are kept as written: what they mean depends on where they stand, and [`crate::Scope`] says it.
+//! Spec: <https://docs.docker.com/reference/dockerfile/>
 
 use std::{ops::Range, sync::Arc, time::Duration};
+
+use crate::Heredoc;
 
 /// A parsed Dockerfile.
 #[derive(Debug, Clone)]
@@ -11,8 +16,10 @@ pub struct Dockerfile {
     pub text: Arc<str>,
     /// The escape character, `\` or `` ` ``.
     pub escape: char,
-    /// The `# syntax=` directive.
+    /// The image of the `# syntax=` directive.
     pub syntax: Option<String>,
+    /// The `# check=` directive.
+    pub check: Option<String>,
     /// The ARGs before the first FROM.
     pub globals: Vec<Located<Arg>>,
     /// The stages, in order.
@@ -117,19 +124,6 @@ pub enum CommandForm {
     Exec(Vec<String>),
 }
 
-/// A heredoc.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Heredoc {
-    /// The delimiter, and the file's name in COPY.
-    pub name: String,
-    /// Whether variables in it are expanded: not when the delimiter is quoted.
-    pub expand: bool,
-    /// Whether leading tabs were removed (`<<-`).
-    pub chomp: bool,
-    /// The lines, each with its line break.
-    pub content: String,
-}
-
 /// RUN.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Run {
@@ -143,32 +137,6 @@ pub struct Run {
     pub network: Option<String>,
     /// `--security`.
     pub security: Option<String>,
-}
-
-impl Run {
-    /// The command that is run: a command that is only a heredoc is its content, one with heredocs hands them to the shell.
-    ///
-    /// A lone heredoc that starts with `#!` is a script of its own: it is written to a file by the shell and executed.
-    pub fn script(&self) -> CommandForm {
-        let CommandForm::Shell(text) = &self.command else { return self.command.clone() };
-        let Some(first) = self.heredocs.first() else { return self.command.clone() };
-        let alone =
-            self.heredocs.len() == 1 && text.trim().starts_with("<<") && text.split_whitespace().count() == 1;
-        if alone && !first.content.starts_with("#!") {
-            return CommandForm::Shell(first.content.clone());
-        }
-        let delimiter = |heredoc: &Heredoc| format!("{}{}\n", heredoc.content, heredoc.name);
-        if alone {
-            let script = format!(
-                "cat > /dev/shm/otoshi-script <<'{name}'\n{body}\nchmod 700 /dev/shm/otoshi-script && exec /dev/shm/otoshi-script",
-                name = first.name,
-                body = delimiter(first).trim_end()
-            );
-            return CommandForm::Shell(script);
-        }
-        let bodies: String = self.heredocs.iter().map(delimiter).collect();
-        CommandForm::Shell(format!("{text}\n{bodies}"))
-    }
 }
 
 /// How several steps share a cache mount.
@@ -187,7 +155,7 @@ pub enum Sharing {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[allow(missing_docs, reason = "the fields are named as the options are")]
 pub enum Mount {
-    /// Files of the context, a stage or an image.
+    /// Files of the context, a stage or an image. The target `.` is the working directory.
     Bind { target: Word, source: Option<Word>, from: Option<Word>, rw: bool },
     /// A directory kept between builds.
     Cache {
@@ -214,7 +182,14 @@ pub enum Mount {
         mode: Option<u32>,
     },
     /// An SSH agent's socket.
-    Ssh { id: Option<Word>, target: Option<Word>, required: bool },
+    Ssh {
+        id: Option<Word>,
+        target: Option<Word>,
+        required: bool,
+        uid: Option<u32>,
+        gid: Option<u32>,
+        mode: Option<u32>,
+    },
 }
 
 /// COPY.

@@ -9,24 +9,32 @@
 //! ```
 //!
 //! Nothing here reads a file or runs anything. The language is the one of
-//! <https://docs.docker.com/reference/dockerfile/>.
+//! <https://docs.docker.com/reference/dockerfile/>, as `docker build` understands it.
 
 mod error;
 mod expand;
+mod flags;
 pub mod glob;
 mod graph;
+mod healthcheck;
+mod heredoc;
 mod ignore;
 mod instruction;
 mod lines;
 mod mount;
 mod parse;
+mod pattern;
 mod scope;
+mod script;
+mod tokens;
 
 pub use error::{DockerfileError, suggest};
 pub use graph::{Base, Graph, ReachedStage, Source};
-pub use ignore::Ignore;
+pub use heredoc::Heredoc;
+pub use ignore::{Ignore, Level};
 pub use instruction::{
-    Add, Arg, CommandForm, Copy, Dockerfile, From, Healthcheck, Heredoc, Instruction, Located, Mount, Run,
-    Sharing, Stage, Word,
+    Add, Arg, CommandForm, Copy, Dockerfile, From, Healthcheck, Instruction, Located, Mount, Run, Sharing,
+    Stage, Word,
 };
 pub use scope::{BuildArgs, GlobalScope, Scope, undeclared_args};
+pub use script::InlineFile;

@@ -2,11 +2,11 @@
 //!
 //! Spec: <https://docs.docker.com/reference/dockerfile/#run---mount>
 
-use crate::{DockerfileError, Mount, Sharing, Word, suggest};
+use crate::{Mount, Sharing, Word, error::Fault};
 
 const TYPES: [&str; 5] = ["bind", "cache", "tmpfs", "secret", "ssh"];
 
-const KEYS: [&str; 17] = [
+const KEYS: [&str; 19] = [
     "type",
     "target",
     "dst",
@@ -24,15 +24,18 @@ const KEYS: [&str; 17] = [
     "env",
     "required",
     "mode",
+    "uid",
+    "gid",
 ];
 
 #[derive(Default)]
 struct Options {
+    kind: Option<&'static str>,
     target: Option<Word>,
     source: Option<Word>,
     from: Option<Word>,
     id: Option<Word>,
-    sharing: Sharing,
+    sharing: Option<Sharing>,
     size: Option<u64>,
     env: Option<String>,
     required: bool,
@@ -43,141 +46,358 @@ struct Options {
 }
 
 /// Parses the value of one `--mount`.
-pub(crate) fn parse(text: &str) -> Result<Mount, DockerfileError> {
-    let mut kind = "bind".to_owned();
+pub(crate) fn parse(text: &str) -> Result<Mount, Fault> {
     let mut options = Options::default();
-    for field in text.split(',') {
+    for field in fields(text)? {
         let (key, value) =
-            field.split_once('=').map_or((field, None), |(key, value)| (key, Some(unquote(value))));
-        let key = key.trim().to_lowercase();
-        if key == "type" {
-            kind = value.unwrap_or_default().to_lowercase();
-        } else {
-            options.set(&key, value)?;
-        }
+            field.split_once('=').map_or((field.as_str(), None), |(key, value)| (key, Some(value)));
+        options.set(&key.to_lowercase(), value)?;
     }
-    let target = |options: &mut Options| {
-        options
-            .target
-            .take()
-            .ok_or_else(|| DockerfileError::new(format!("--mount=type={kind} needs a target")))
-    };
-    Ok(match kind.as_str() {
-        "bind" => Mount::Bind {
-            target: target(&mut options)?,
-            source: options.source,
-            from: options.from,
-            rw: options.read_only == Some(false),
-        },
-        "cache" => Mount::Cache {
-            target: target(&mut options)?,
-            id: options.id,
-            sharing: options.sharing,
-            from: options.from,
-            source: options.source,
-            uid: options.uid,
-            gid: options.gid,
-            mode: options.mode,
-            ro: options.read_only == Some(true),
-        },
-        "tmpfs" => Mount::Tmpfs { target: target(&mut options)?, size: options.size },
-        "secret" => {
-            let from_target = || {
-                let path = options.target.as_ref().or(options.source.as_ref())?;
-                Some(Word(path.0.rsplit('/').next().unwrap_or_default().to_owned()))
-            };
-            let id = options.id.clone().or_else(from_target);
-            if id.is_none() {
-                return Err(DockerfileError::new("--mount=type=secret needs an id or a target"));
-            }
-            Mount::Secret {
-                id,
-                target: options.target,
-                env: options.env,
-                required: options.required,
-                uid: options.uid,
-                gid: options.gid,
-                mode: options.mode,
-            }
-        }
-        "ssh" => Mount::Ssh { id: options.id, target: options.target, required: options.required },
-        other => {
-            let hint = suggest(other, TYPES).map(|near| format!("did you mean {near:?}?"));
-            return Err(DockerfileError::new(format!("unknown mount type {other:?}")).with_hint(hint));
-        }
-    })
+    options.mount()
 }
 
 impl Options {
-    fn set(&mut self, key: &str, value: Option<&str>) -> Result<(), DockerfileError> {
-        let needed =
-            || value.ok_or_else(|| DockerfileError::new(format!("the mount option {key} needs a value")));
-        let word = || needed().map(|value| Some(Word(value.to_owned())));
-        let number = |radix: u32| {
-            let value = needed()?;
-            let wrong = |_| DockerfileError::new(format!("the mount option {key}={value} is not a number"));
-            u32::from_str_radix(value, radix).map(Some).map_err(wrong)
-        };
-        let flag = || match value.map(str::to_lowercase).as_deref() {
-            None | Some("true" | "1") => Ok(true),
-            Some("false" | "0") => Ok(false),
-            Some(other) => {
-                Err(DockerfileError::new(format!("the mount option {key}={other} is neither true nor false")))
-            }
-        };
+    fn kind(&self) -> &'static str {
+        self.kind.unwrap_or("bind")
+    }
+
+    fn set(&mut self, key: &str, value: Option<&str>) -> Result<(), Fault> {
+        let option = Setting { key, value };
         match key {
-            "target" | "dst" | "destination" => self.target = word()?,
-            "source" | "src" => self.source = word()?,
-            "from" => self.from = word()?,
-            "id" => self.id = word()?,
-            "rw" | "readwrite" => self.read_only = Some(!flag()?),
-            "ro" | "readonly" => self.read_only = Some(flag()?),
-            "required" => self.required = flag()?,
-            "env" => self.env = Some(needed()?.to_owned()),
-            "mode" => self.mode = number(8)?,
-            "uid" => self.uid = number(10)?,
-            "gid" => self.gid = number(10)?,
-            "size" => self.size = Some(size(needed()?)?),
-            "sharing" => {
-                self.sharing = match needed()?.to_lowercase().as_str() {
-                    "shared" => Sharing::Shared,
-                    "locked" => Sharing::Locked,
-                    "private" => Sharing::Private,
-                    other => {
-                        let hint = "one of shared, locked, private".to_owned();
-                        return Err(
-                            DockerfileError::new(format!("unknown sharing {other:?}")).with_hint(Some(hint))
-                        );
-                    }
-                }
+            "type" => self.kind = Some(one_of(&option, &TYPES)?),
+            "target" | "dst" | "destination" => self.target = option.word()?,
+            "source" | "src" => self.source = option.word()?,
+            "from" => self.from = option.word_without_variables()?,
+            "id" => self.id = option.word()?,
+            "rw" | "readwrite" => self.read_only = Some(!option.is_true()?),
+            "ro" | "readonly" => self.read_only = Some(option.is_true()?),
+            "required" => {
+                self.only_for(&option, &["secret", "ssh"])?;
+                self.required = option.is_true()?;
             }
+            "size" => {
+                self.only_for(&option, &["tmpfs"])?;
+                self.size = Some(size(option.plain()?)?);
+            }
+            "sharing" => {
+                self.sharing = Some(match one_of(&option, &["shared", "private", "locked"])? {
+                    "private" => Sharing::Private,
+                    "locked" => Sharing::Locked,
+                    _ => Sharing::Shared,
+                });
+            }
+            "env" => self.env = Some(option.plain()?.to_owned()),
+            "mode" => self.mode = Some(option.number(8)?),
+            "uid" => self.uid = Some(option.number(10)?),
+            "gid" => self.gid = Some(option.number(10)?),
             other => {
-                let hint = suggest(other, KEYS).map(|near| format!("did you mean {near:?}?"));
-                return Err(DockerfileError::new(format!("unknown mount option {other:?}")).with_hint(hint));
+                let fault = Fault::new(format!("unknown mount option {other:?}"));
+                return Err(fault.did_you_mean(other, KEYS, |near| format!("{near:?}")));
             }
         }
         Ok(())
     }
+
+    fn only_for(&self, option: &Setting<'_>, kinds: &[&str]) -> Result<(), Fault> {
+        if kinds.contains(&self.kind()) {
+            return Ok(());
+        }
+        let fault = Fault::new(format!("a {} mount has no option {:?}", self.kind(), option.key));
+        Err(fault.hint(format!("it is for type={}, which must come before it", kinds.join(" and type="))))
+    }
+
+    fn mount(self) -> Result<Mount, Fault> {
+        let kind = self.kind();
+        if !matches!(kind, "cache" | "secret" | "ssh") {
+            for (key, value) in [("mode", self.mode), ("uid", self.uid), ("gid", self.gid)] {
+                if value.is_some() {
+                    return Err(Fault::new(format!("a {kind} mount has no option {key:?}")));
+                }
+            }
+        }
+        if self.sharing.is_some() && kind != "cache" {
+            return Err(Fault::new(format!("a {kind} mount has no option \"sharing\"")));
+        }
+        // Without a target it is the working directory.
+        let target = self.target.clone().unwrap_or_else(|| Word(".".into()));
+        Ok(match kind {
+            "bind" => Mount::Bind {
+                target,
+                source: self.source,
+                from: self.from,
+                rw: self.read_only == Some(false),
+            },
+            "cache" => Mount::Cache {
+                target,
+                id: self.id,
+                sharing: self.sharing.unwrap_or_default(),
+                from: self.from,
+                source: self.source,
+                uid: self.uid,
+                gid: self.gid,
+                mode: self.mode,
+                ro: self.read_only == Some(true),
+            },
+            "tmpfs" => Mount::Tmpfs { target, size: self.size },
+            "secret" => return self.secret(),
+            _ if self.source.is_some() => return Err(Fault::new("an ssh mount has no option \"source\"")),
+            _ => Mount::Ssh {
+                id: self.id,
+                target: self.target,
+                required: self.required,
+                uid: self.uid,
+                gid: self.gid,
+                mode: self.mode,
+            },
+        })
+    }
+
+    fn secret(self) -> Result<Mount, Fault> {
+        if self.from.is_some() {
+            return Err(Fault::new("a secret mount has no option \"from\""));
+        }
+        if self.source.is_some() && self.id.is_some() {
+            return Err(Fault::new("a secret mount has either a source or an id: they are the same"));
+        }
+        let last_name =
+            |path: &Word| path.0.trim_end_matches('/').rsplit('/').next().unwrap_or_default().to_owned();
+        let id = self.source.or(self.id).or_else(|| self.target.as_ref().map(|path| Word(last_name(path))));
+        let Some(id) = id else {
+            return Err(Fault::new("a secret mount needs an id or a target"));
+        };
+        let target = match self.target {
+            None if self.env.is_none() && id.0.contains('/') => {
+                Some(Word(format!("/run/secrets/{}", last_name(&id))))
+            }
+            target => target,
+        };
+        Ok(Mount::Secret {
+            id: Some(id),
+            target,
+            env: self.env,
+            required: self.required,
+            uid: self.uid,
+            gid: self.gid,
+            mode: self.mode,
+        })
+    }
 }
 
-fn unquote(value: &str) -> &str {
-    let value = value.trim();
-    value.strip_prefix('"').and_then(|v| v.strip_suffix('"')).unwrap_or(value)
+/// One option as written.
+struct Setting<'a> {
+    key: &'a str,
+    value: Option<&'a str>,
 }
 
-/// Reads a size such as `64m` as bytes.
-fn size(text: &str) -> Result<u64, DockerfileError> {
-    let lower = text.to_lowercase();
-    let digits = lower.trim_end_matches(|c: char| !c.is_ascii_digit());
-    let shift = match lower[digits.len()..].trim_end_matches('b').trim_end_matches('i') {
+impl<'a> Setting<'a> {
+    fn value(&self) -> Result<&'a str, Fault> {
+        self.value.ok_or_else(|| {
+            Fault::new(format!("the mount option {:?} needs a value", self.key))
+                .hint(format!("{}=value", self.key))
+        })
+    }
+
+    /// A word that is expanded later; empty is as good as none.
+    fn word(&self) -> Result<Option<Word>, Fault> {
+        let value = self.value()?;
+        Ok((!value.is_empty()).then(|| Word(value.to_owned())))
+    }
+
+    fn word_without_variables(&self) -> Result<Option<Word>, Fault> {
+        let value = self.value()?;
+        // A `$` at the very end is a character.
+        if value.find('$').is_some_and(|at| at + 1 < value.len()) {
+            let fault = Fault::new(format!("the mount option {:?} cannot hold variables", self.key));
+            return Err(fault.hint("give the image a stage of its own, FROM with an ARG, and name that"));
+        }
+        self.word()
+    }
+
+    /// A value that must be known when the Dockerfile is parsed.
+    fn plain(&self) -> Result<&'a str, Fault> {
+        let value = self.value()?;
+        if value.contains('$') {
+            let fault = Fault::new(format!("variables in the mount option {:?} are not supported", self.key));
+            return Err(fault.hint("write the value itself"));
+        }
+        Ok(value)
+    }
+
+    fn is_true(&self) -> Result<bool, Fault> {
+        if self.value.is_none() {
+            return Ok(true);
+        }
+        match self.plain()? {
+            "1" | "t" | "T" | "TRUE" | "true" | "True" => Ok(true),
+            "0" | "f" | "F" | "FALSE" | "false" | "False" => Ok(false),
+            other => {
+                Err(Fault::new(format!("the mount option {:?} is true or false, not {other:?}", self.key)))
+            }
+        }
+    }
+
+    fn number(&self, radix: u32) -> Result<u32, Fault> {
+        let value = self.plain()?;
+        let digits = !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit());
+        u32::from_str_radix(value, radix).ok().filter(|_| digits).ok_or_else(|| {
+            let what = if radix == 8 { "an octal number" } else { "a number" };
+            Fault::new(format!("the mount option {:?} is {what}, not {value:?}", self.key))
+        })
+    }
+}
+
+fn one_of<'a>(option: &Setting<'_>, known: &[&'a str]) -> Result<&'a str, Fault> {
+    let value = option.plain()?.to_lowercase();
+    known.iter().copied().find(|name| *name == value).ok_or_else(|| {
+        Fault::new(format!("unknown mount {} {value:?}", option.key))
+            .did_you_mean(&value, known.iter().copied(), |near| format!("{near:?}"))
+            .hint(format!("one of {}", known.join(", ")))
+    })
+}
+
+/// Splits at commas; a field in double quotes may hold commas, and `""` in it is a quote.
+fn fields(text: &str) -> Result<Vec<String>, Fault> {
+    let mut found = Vec::new();
+    let mut rest = text;
+    loop {
+        let (field, after) = if let Some(quoted) = rest.strip_prefix('"') {
+            quoted_field(quoted).ok_or_else(|| Fault::new(format!("a quote is not closed in {rest:?}")))?
+        } else {
+            let end = rest.find(',').unwrap_or(rest.len());
+            if rest[..end].contains('"') {
+                let fault = Fault::new(format!("a quote inside {:?}", &rest[..end]));
+                return Err(fault.hint("quote the whole option: \"key=value\""));
+            }
+            (rest[..end].to_owned(), &rest[end..])
+        };
+        found.push(field);
+        match after.strip_prefix(',') {
+            Some(next) => rest = next,
+            None if after.is_empty() => return Ok(found),
+            None => return Err(Fault::new(format!("text after a quote: {after:?}"))),
+        }
+    }
+}
+
+fn quoted_field(text: &str) -> Option<(String, &str)> {
+    let mut field = String::new();
+    let mut rest = text;
+    loop {
+        let end = rest.find('"')?;
+        field.push_str(&rest[..end]);
+        rest = &rest[end + 1..];
+        match rest.strip_prefix('"') {
+            Some(next) => {
+                field.push('"');
+                rest = next;
+            }
+            None => return Some((field, rest)),
+        }
+    }
+}
+
+/// Reads a size such as `64m`, `1.5 GiB` or `4096` as bytes; units are powers of 1024.
+fn size(text: &str) -> Result<u64, Fault> {
+    let wrong = || Fault::new(format!("{text:?} is not a size")).hint("as in 64m or 1g");
+    let end = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
+    let number: f64 = text[..end].parse().map_err(|_| wrong())?;
+    let unit = text[end..].trim_start().to_lowercase();
+    let unit =
+        unit.strip_suffix("ib").filter(|unit| !unit.is_empty()).or(unit.strip_suffix('b')).unwrap_or(&unit);
+    let power = match unit {
         "" => 0,
         "k" => 10,
         "m" => 20,
         "g" => 30,
-        _ => 64,
+        "t" => 40,
+        "p" => 50,
+        _ => return Err(wrong()),
     };
-    let number = digits.parse::<u64>().ok().filter(|number| shift < 64 && number.leading_zeros() >= shift);
-    number
-        .map(|number| number << shift)
-        .ok_or_else(|| DockerfileError::new(format!("the size {text:?} is not one")))
+    let bytes = number * (1_u64 << power) as f64;
+    if bytes < u64::MAX as f64 / 2.0 { Ok(bytes as u64) } else { Err(wrong()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn word(text: &str) -> Word {
+        Word(text.into())
+    }
+
+    #[test]
+    fn every_type() {
+        assert_eq!(
+            parse("target=/a,source=b,from=c,rw").unwrap(),
+            Mount::Bind { target: word("/a"), source: Some(word("b")), from: Some(word("c")), rw: true }
+        );
+        assert_eq!(
+            parse("type=cache,dst=/a,id=$X,sharing=LOCKED,uid=1,gid=2,mode=0750,ro=1").unwrap(),
+            Mount::Cache {
+                target: word("/a"),
+                id: Some(word("$X")),
+                sharing: Sharing::Locked,
+                from: None,
+                source: None,
+                uid: Some(1),
+                gid: Some(2),
+                mode: Some(0o750),
+                ro: true
+            }
+        );
+        assert_eq!(
+            parse("type=tmpfs,target=/a,size=1.5k").unwrap(),
+            Mount::Tmpfs { target: word("/a"), size: Some(1536) }
+        );
+        let secret = |text: &str| match parse(text).unwrap() {
+            Mount::Secret { id: Some(id), target, env, required, .. } => {
+                (id.0, target.map(|word| word.0), env, required)
+            }
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(secret("type=secret,id=a"), ("a".into(), None, None, false));
+        assert_eq!(secret("type=secret,source=a,required"), ("a".into(), None, None, true));
+        assert_eq!(secret("type=secret,target=/x/a"), ("a".into(), Some("/x/a".into()), None, false));
+        assert_eq!(secret("type=secret,id=a,env=A"), ("a".into(), None, Some("A".into()), false));
+        assert_eq!(secret("type=secret,id=x/a"), ("x/a".into(), Some("/run/secrets/a".into()), None, false));
+        assert!(matches!(
+            parse("type=ssh,id=default,required=true,mode=0600").unwrap(),
+            Mount::Ssh { required: true, mode: Some(0o600), .. }
+        ));
+    }
+
+    #[test]
+    fn quoted_fields_and_defaults() {
+        assert_eq!(
+            parse("type=bind,\"target=/a,\"\"b\"").unwrap(),
+            Mount::Bind { target: word("/a,\"b"), source: None, from: None, rw: false }
+        );
+        assert!(matches!(parse("type=cache").unwrap(), Mount::Cache { target, .. } if target == word(".")));
+    }
+
+    #[test]
+    fn mistakes_are_named() {
+        for (text, message, hint) in [
+            ("type=chache,target=/a", "unknown mount type \"chache\"", Some("did you mean \"cache\"?")),
+            ("type=cache,targt=/a", "unknown mount option \"targt\"", Some("did you mean \"target\"?")),
+            ("type=cache,target", "the mount option \"target\" needs a value", Some("target=value")),
+            ("type=bind,mode=0755", "a bind mount has no option \"mode\"", None),
+            ("type=bind,sharing=locked", "a bind mount has no option \"sharing\"", None),
+            ("type=cache,mode=0999", "the mount option \"mode\" is an octal number, not \"0999\"", None),
+            ("type=cache,uid=-1", "the mount option \"uid\" is a number, not \"-1\"", None),
+            ("type=cache,uid=+1", "the mount option \"uid\" is a number, not \"+1\"", None),
+            ("type=cache,ro=yes", "the mount option \"ro\" is true or false, not \"yes\"", None),
+            ("type=secret", "a secret mount needs an id or a target", None),
+            ("type=secret,id=a,from=b", "a secret mount has no option \"from\"", None),
+            ("type=ssh,source=a", "an ssh mount has no option \"source\"", None),
+            ("type=tmpfs,size=2x", "\"2x\" is not a size", Some("as in 64m or 1g")),
+            ("type=tmpfs,size=99999999999p", "\"99999999999p\" is not a size", Some("as in 64m or 1g")),
+        ] {
+            let fault = parse(text).unwrap_err();
+            assert_eq!((fault.message.as_str(), fault.hint.as_deref()), (message, hint), "{text}");
+        }
+        for text in ["from=$X", "type=cache,uid=$UID", "type=$T", "target=a\"b", "\"target=a", "\"a\"b", ""] {
+            assert!(parse(text).is_err(), "{text}");
+        }
+    }
 }

@@ -1,12 +1,17 @@
 //! Instructions from logical lines.
-
-use std::time::Duration;
+//!
+//! Each instruction takes its line apart in its own way (see `tokens`); what the words mean is left to
+//! [`crate::Scope`]. Whatever `docker build` accepts is accepted, so that the engine can say what it cannot do.
 
 use crate::{
-    Add, Arg, CommandForm, Copy, Dockerfile, DockerfileError, From, Healthcheck, Instruction, Located, Run,
-    Stage, Word,
+    Add, Arg, CommandForm, Copy, Dockerfile, DockerfileError, From, Instruction, Located, Run, Stage, Word,
+    error::Fault,
+    expand,
+    flags::{Flags, Known, Takes},
+    healthcheck, heredoc,
     lines::{self, Line},
-    mount, suggest,
+    mount,
+    tokens::Command,
 };
 
 const KEYWORDS: [&str; 18] = [
@@ -30,11 +35,11 @@ const KEYWORDS: [&str; 18] = [
     "WORKDIR",
 ];
 
-type Result<T> = std::result::Result<T, DockerfileError>;
+type Result<T, E = Fault> = std::result::Result<T, E>;
 
 impl Dockerfile {
     /// Parses a Dockerfile; `name` is shown in errors.
-    pub fn parse(name: &str, text: &str) -> Result<Self> {
+    pub fn parse(name: &str, text: &str) -> Result<Self, DockerfileError> {
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
         let directives = lines::directives(name, text)?;
         let escape = directives.escape.unwrap_or('\\');
@@ -43,12 +48,12 @@ impl Dockerfile {
             text: text.into(),
             escape,
             syntax: directives.syntax,
+            check: directives.check,
             globals: Vec::new(),
             stages: Vec::new(),
         };
         for line in lines::split(name, text, escape)? {
-            let span = line.span.clone();
-            dockerfile.line(line).map_err(|error| error.or_at(name, text, span))?;
+            dockerfile.line(&line).map_err(|fault| line.error(name, text, fault))?;
         }
         if dockerfile.stages.is_empty() {
             let error = DockerfileError::new("there is no FROM");
@@ -61,368 +66,313 @@ impl Dockerfile {
         Ok(dockerfile)
     }
 
-    fn line(&mut self, line: Line) -> Result<()> {
-        let (keyword, rest) = keyword(&line.text);
-        let located = |source: String| (line.span.clone(), line.first, line.last, source);
-        let mut source = format!("{keyword} {rest}").trim_end().to_owned();
-        for heredoc in &line.heredocs {
-            source = format!("{source}\n{}{}", heredoc.content, heredoc.name);
-        }
-        let (span, first, end_line, source) = located(source);
-        if keyword == "FROM" {
-            let (from, name) = from(rest, self.escape)?;
-            if let Some(name) = &name
-                && self.stages.iter().any(|stage| stage.name.as_ref() == Some(name))
-            {
-                return Err(DockerfileError::new(format!("there are two stages named {name:?}")));
-            }
-            let from = Located { value: from, span, line: first, end_line, source };
+    fn line(&mut self, line: &Line) -> Result<()> {
+        let command = Command::read(&line.text, 0, self.escape);
+        if command.keyword.eq_ignore_ascii_case("FROM") {
+            let (from, name) = from(&command)?;
+            let from = located(line, &command, from);
             self.stages.push(Stage { index: self.stages.len(), name, from, instructions: Vec::new() });
             return Ok(());
         }
-        let instruction = instruction(&keyword, rest, &line, self.escape)?;
-        match (self.stages.last_mut(), instruction) {
-            (Some(stage), value) => {
-                stage.instructions.push(Located { value, span, line: first, end_line, source });
-            }
+        let value = instruction(&command, line, self.escape)?;
+        match (self.stages.last_mut(), value) {
+            (Some(stage), value) => stage.instructions.push(located(line, &command, value)),
             (None, Instruction::Arg(args)) => {
-                for value in args {
-                    self.globals.push(Located {
-                        value,
-                        span: span.clone(),
-                        line: first,
-                        end_line,
-                        source: source.clone(),
-                    });
-                }
+                self.globals.extend(args.into_iter().map(|arg| located(line, &command, arg)));
             }
             (None, _) => {
-                let error = DockerfileError::new(format!("{keyword} stands before the first FROM"));
-                return Err(error.with_hint(Some("only ARG may".into())));
+                let fault =
+                    Fault::new(format!("{} stands before the first FROM", command.keyword.to_uppercase()));
+                return Err(fault.hint("only ARG may").at(command.keyword_at));
             }
         }
         Ok(())
     }
 }
 
-fn keyword(text: &str) -> (String, &str) {
-    let end = text.find(char::is_whitespace).unwrap_or(text.len());
-    (text[..end].to_uppercase(), text[end..].trim_start())
+impl Instruction {
+    /// Parses the text of an ONBUILD trigger, as it stands in an image's config: one instruction with its heredocs.
+    pub fn parse_trigger(text: &str) -> Result<Located<Self>, DockerfileError> {
+        let name = "ONBUILD trigger";
+        let lines = lines::split(name, text, '\\')?;
+        let [line] = &lines[..] else {
+            let error = DockerfileError::new("an ONBUILD trigger is one instruction");
+            return Err(error.or_at(name, text, 0..text.len()));
+        };
+        let command = Command::read(&line.text, 0, '\\');
+        let read = trigger_allowed(&command).and_then(|()| instruction(&command, line, '\\'));
+        let value = read.map_err(|fault| line.error(name, text, fault))?;
+        Ok(located(line, &command, value))
+    }
 }
 
-fn instruction(keyword: &str, rest: &str, line: &Line, escape: char) -> Result<Instruction> {
-    let needs = |what: &str| DockerfileError::new(format!("{keyword} needs {what}"));
-    if rest.is_empty() && KEYWORDS.contains(&keyword) {
-        return Err(needs("an argument"));
+fn located<T>(line: &Line, command: &Command<'_>, value: T) -> Located<T> {
+    let mut source = command.keyword.to_uppercase();
+    source.push_str(&line.text[command.keyword.len()..]);
+    append_heredocs(&mut source, line);
+    Located { value, span: line.span.clone(), line: line.first, end_line: line.last, source }
+}
+
+fn append_heredocs(text: &mut String, line: &Line) {
+    for heredoc in &line.heredocs {
+        text.push('\n');
+        text.push_str(&heredoc.raw);
+        text.push_str(&heredoc.name);
     }
-    Ok(match keyword {
-        "ARG" => Instruction::Arg(arguments(rest, escape)?),
-        "ENV" => Instruction::Env(pairs(keyword, rest, escape)?),
-        "LABEL" => Instruction::Label(pairs(keyword, rest, escape)?),
-        "RUN" => Instruction::Run(run(rest, line)?),
-        "COPY" => Instruction::Copy(copy(keyword, rest, line, escape)?.0),
+}
+
+fn instruction(command: &Command<'_>, line: &Line, escape: char) -> Result<Instruction> {
+    let keyword = command.keyword.to_uppercase();
+    // ARG and STOPSIGNAL are lenient about flags, as HEALTHCHECK NONE is; the rest know theirs.
+    if !matches!(keyword.as_str(), "ARG" | "STOPSIGNAL" | "HEALTHCHECK" | "RUN" | "COPY" | "ADD")
+        && KEYWORDS.contains(&keyword.as_str())
+    {
+        Flags::read(&keyword, &command.flags, &[])?;
+    }
+    Ok(match keyword.as_str() {
+        "ARG" => Instruction::Arg(arg(command, escape)?),
+        "ENV" => Instruction::Env(pairs(&keyword, command, escape)?),
+        "LABEL" => Instruction::Label(pairs(&keyword, command, escape)?),
+        "RUN" => Instruction::Run(run(command, line)?),
+        "COPY" => Instruction::Copy(copy(&keyword, command, line)?.0),
         "ADD" => {
-            let (copy, extra) = copy(keyword, rest, line, escape)?;
-            let value =
-                |name: &str| extra.iter().find(|(set, _)| set == name).map(|(_, value)| value.clone());
+            let (copy, flags) = copy(&keyword, command, line)?;
             Instruction::Add(Add {
                 copy,
-                checksum: value("checksum").flatten().map(Word),
-                keep_git_dir: value("keep-git-dir").is_some_and(|v| v.is_none_or(|v| v != "false")),
-                unpack: value("unpack").map(|v| v.is_none_or(|v| v != "false")),
+                checksum: flags.word("checksum"),
+                keep_git_dir: flags.switch("keep-git-dir").unwrap_or_default(),
+                unpack: flags.switch("unpack"),
             })
         }
-        "WORKDIR" => Instruction::Workdir(Word(rest.to_owned())),
-        "USER" => Instruction::User(Word(rest.to_owned())),
-        "SHELL" => Instruction::Shell(
-            json(rest).filter(|list| !list.is_empty()).ok_or_else(|| needs("a JSON list"))?,
-        ),
-        "ENTRYPOINT" => Instruction::Entrypoint(command(rest)),
-        "CMD" => Instruction::Cmd(command(rest)),
-        "EXPOSE" => Instruction::Expose(words(rest, escape).into_iter().map(Word).collect()),
-        "VOLUME" => {
-            let paths = json(rest).unwrap_or_else(|| words(rest, escape));
-            Instruction::Volume(paths.into_iter().map(Word).collect())
+        "WORKDIR" => Instruction::Workdir(one(&keyword, command)?),
+        "USER" => Instruction::User(one(&keyword, command)?),
+        "STOPSIGNAL" => Instruction::StopSignal(one(&keyword, command)?),
+        "MAINTAINER" => Instruction::Maintainer(one(&keyword, command)?.0),
+        "SHELL" => Instruction::Shell(shell(command)?),
+        "ENTRYPOINT" => Instruction::Entrypoint(command_form(command)?),
+        "CMD" => Instruction::Cmd(command_form(command)?),
+        "EXPOSE" => {
+            needs_argument(&keyword, command)?;
+            Instruction::Expose(command.fields().into_iter().map(|field| Word(field.text)).collect())
         }
-        "STOPSIGNAL" => Instruction::StopSignal(Word(rest.to_owned())),
-        "HEALTHCHECK" => Instruction::Healthcheck(healthcheck(rest)?),
-        "MAINTAINER" => Instruction::Maintainer(rest.to_owned()),
+        "VOLUME" => Instruction::Volume(volumes(command)?),
+        "HEALTHCHECK" => Instruction::Healthcheck(healthcheck::parse(command)?),
         "ONBUILD" => {
-            let (inner, inner_rest) = self::keyword(rest);
-            if matches!(inner.as_str(), "ONBUILD" | "FROM" | "MAINTAINER") {
-                return Err(DockerfileError::new(format!("ONBUILD cannot hold {inner}")));
-            }
-            instruction(&inner, inner_rest, line, escape)?;
-            Instruction::Onbuild(rest.to_owned())
+            needs_argument(&keyword, command)?;
+            let trigger = Command::read(command.args, command.args_at, escape);
+            trigger_allowed(&trigger)?;
+            instruction(&trigger, line, escape)?;
+            let mut text = command.args.to_owned();
+            append_heredocs(&mut text, line);
+            Instruction::Onbuild(text)
         }
+        "" => return Err(Fault::new("there is no instruction here")),
         other => {
-            let hint = suggest(other, KEYWORDS).map(|near| format!("did you mean {near}?"));
-            return Err(DockerfileError::new(format!("unknown instruction {other}")).with_hint(hint));
+            let fault = Fault::new(format!("unknown instruction {other}")).at(command.keyword_at.clone());
+            return Err(fault.did_you_mean(other, KEYWORDS, str::to_owned));
         }
     })
 }
 
-fn from(rest: &str, escape: char) -> Result<(From, Option<String>)> {
-    let (flags, rest) = flags(rest, &["platform"])?;
-    let platform = flags.into_iter().find_map(|(_, value)| value).map(Word);
-    let parts = words(rest, escape);
-    let form = || DockerfileError::new("FROM needs one image, or an image, AS and a name");
-    match &parts[..] {
-        [image] => Ok((From { image: Word(image.clone()), platform }, None)),
-        [image, keyword, name] if keyword.eq_ignore_ascii_case("as") => {
-            let name = name.to_lowercase();
-            let valid = name.starts_with(|c: char| c.is_ascii_lowercase())
-                && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || "-_.".contains(c));
-            if !valid || matches!(name.as_str(), "scratch" | "context") {
-                let hint = "letters, digits, -, _ and ., starting with a letter".to_owned();
-                return Err(
-                    DockerfileError::new(format!("invalid stage name {name:?}")).with_hint(Some(hint))
-                );
+fn trigger_allowed(trigger: &Command<'_>) -> Result<()> {
+    let keyword = trigger.keyword.to_uppercase();
+    if matches!(keyword.as_str(), "ONBUILD" | "FROM" | "MAINTAINER") {
+        return Err(Fault::new(format!("ONBUILD cannot hold {keyword}")).at(trigger.keyword_at.clone()));
+    }
+    Ok(())
+}
+
+fn needs_argument(keyword: &str, command: &Command<'_>) -> Result<()> {
+    if command.args.is_empty() { Err(Fault::new(format!("{keyword} needs an argument"))) } else { Ok(()) }
+}
+
+/// All that follows the keyword as one word.
+fn one(keyword: &str, command: &Command<'_>) -> Result<Word> {
+    needs_argument(keyword, command)?;
+    Ok(Word(command.args.to_owned()))
+}
+
+fn from(command: &Command<'_>) -> Result<(From, Option<String>)> {
+    let flags = Flags::read("FROM", &command.flags, &[("platform", Takes::Value)])?;
+    let fields = command.fields();
+    let platform = flags.word("platform");
+    let name = match &fields[..] {
+        [_] => None,
+        [_, keyword, name] if keyword.text.eq_ignore_ascii_case("AS") => {
+            let lower = name.text.to_lowercase();
+            let is_valid = lower.starts_with(|c: char| c.is_ascii_lowercase())
+                && lower.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || "-_.".contains(c));
+            if !is_valid {
+                let fault = Fault::new(format!("invalid stage name {:?}", name.text)).at(name.at.clone());
+                return Err(fault.hint("a letter, then letters, digits, \"-\", \"_\" and \".\""));
             }
-            Ok((From { image: Word(image.clone()), platform }, Some(name)))
+            Some(lower)
         }
-        _ => Err(form()),
-    }
+        [] => return Err(Fault::new("FROM needs an image")),
+        [_, second, ..] => {
+            let fault = Fault::new("FROM is an image, or an image, AS and a name");
+            let at = second.at.start..command.args_range().end;
+            return Err(if second.text.eq_ignore_ascii_case("AS") {
+                fault.hint("the name after AS is one word").at(at)
+            } else {
+                fault.hint(format!("FROM {} AS {}", fields[0].text, second.text)).at(at)
+            });
+        }
+    };
+    Ok((From { image: Word(fields[0].text.clone()), platform }, name))
 }
 
-type Flags = Vec<(String, Option<String>)>;
-
-/// Takes the leading `--name=value` words; unknown names are an error.
-fn flags<'a>(mut rest: &'a str, known: &[&str]) -> Result<(Flags, &'a str)> {
-    let mut found = Vec::new();
-    while let Some(after) = rest.strip_prefix("--") {
-        let end = flag_end(after);
-        let (flag, next) = after.split_at(end);
-        let (name, value) =
-            flag.split_once('=').map_or((flag, None), |(name, value)| (name, Some(value.to_owned())));
-        if name.is_empty() {
-            rest = next.trim_start();
-            break;
-        }
-        if !known.contains(&name) {
-            let hint = suggest(name, known.iter().copied()).map(|near| format!("did you mean --{near}?"));
-            return Err(DockerfileError::new(format!("unknown flag --{name}")).with_hint(hint));
-        }
-        found.push((name.to_owned(), value));
-        rest = next.trim_start();
-    }
-    Ok((found, rest))
+/// A command: a JSON list, or text for the shell.
+pub(crate) fn command_form(command: &Command<'_>) -> Result<CommandForm> {
+    Ok(command.json()?.map_or_else(|| CommandForm::Shell(command.args.to_owned()), CommandForm::Exec))
 }
 
-/// Where a flag ends: at the first space that is not quoted.
-fn flag_end(text: &str) -> usize {
-    let mut quote = None;
-    for (index, character) in text.char_indices() {
-        match quote {
-            Some(open) if open == character => quote = None,
-            Some(_) => {}
-            None if character == '"' || character == '\'' => quote = Some(character),
-            None if character.is_whitespace() => return index,
-            None => {}
-        }
+fn run(command: &Command<'_>, line: &Line) -> Result<Run> {
+    let known = [
+        ("mount", Takes::Values),
+        ("network", Takes::Value),
+        ("security", Takes::Value),
+        ("device", Takes::Values),
+    ];
+    let flags = Flags::read("RUN", &command.flags, &known)?;
+    if let Some((_, at)) = flags.all("device").next() {
+        return Err(Fault::new("RUN --device is not supported").at(at));
     }
-    text.len()
-}
-
-fn run(rest: &str, line: &Line) -> Result<Run> {
-    let (flags, rest) = flags(rest, &["mount", "network", "security"])?;
-    if rest.is_empty() {
-        return Err(DockerfileError::new("RUN needs a command"));
+    let mut mounts = Vec::new();
+    for (value, at) in flags.all("mount") {
+        mounts.push(mount::parse(value).map_err(|fault| fault.at(at))?);
     }
-    let mut run = Run {
-        command: command(rest),
+    let choice = |name: &str, known: &[&str]| match flags.all(name).next() {
+        None => Ok(None),
+        Some((value, _)) if known.contains(&value) => Ok(Some(value.to_owned())),
+        Some((value, at)) => Err(Fault::new(format!("unknown {name} {value:?}"))
+            .did_you_mean(value, known.iter().copied(), |near| format!("{near:?}"))
+            .hint(format!("one of {}", known.join(", ")))
+            .at(at)),
+    };
+    Ok(Run {
+        command: command_form(command)?,
         heredocs: line.heredocs.clone(),
-        mounts: Vec::new(),
-        network: None,
-        security: None,
-    };
-    for (name, value) in flags {
-        let value = value.ok_or_else(|| DockerfileError::new(format!("--{name} needs a value")))?;
-        match name.as_str() {
-            "mount" => run.mounts.push(mount::parse(&value)?),
-            "network" if matches!(value.as_str(), "default" | "none" | "host") => run.network = Some(value),
-            "network" => {
-                let hint = "one of default, none, host".to_owned();
-                return Err(DockerfileError::new(format!("unknown network {value:?}")).with_hint(Some(hint)));
-            }
-            _ => run.security = Some(value),
-        }
-    }
-    Ok(run)
+        mounts,
+        network: choice("network", &["default", "none", "host"])?,
+        security: choice("security", &["sandbox", "insecure"])?,
+    })
 }
 
-fn copy(keyword: &str, rest: &str, line: &Line, escape: char) -> Result<(Copy, Flags)> {
-    let common = ["chown", "chmod", "link", "exclude"];
-    let own: &[&str] =
-        if keyword == "ADD" { &["checksum", "keep-git-dir", "unpack"] } else { &["from", "parents"] };
-    let known: Vec<&str> = common.iter().chain(own).copied().collect();
-    let (flags, rest) = flags(rest, &known)?;
-    let mut parts = json(rest).unwrap_or_else(|| words(rest, escape));
-    let dest = parts.pop().filter(|_| !parts.is_empty());
-    let Some(dest) = dest else {
-        return Err(DockerfileError::new(format!("{keyword} needs at least one source and a destination")));
+fn copy(keyword: &str, command: &Command<'_>, line: &Line) -> Result<(Copy, Flags)> {
+    const COMMON: [Known; 4] = [
+        ("chown", Takes::Value),
+        ("chmod", Takes::Value),
+        ("link", Takes::Switch),
+        ("exclude", Takes::Values),
+    ];
+    let own: &[Known] = if keyword == "ADD" {
+        &[("checksum", Takes::Value), ("keep-git-dir", Takes::Switch), ("unpack", Takes::Switch)]
+    } else {
+        &[("from", Takes::Value), ("parents", Takes::Switch)]
     };
-    let sources: Vec<Word> = parts
-        .into_iter()
-        .filter(|part| line.heredocs.is_empty() || !part.starts_with("<<"))
-        .map(Word)
-        .collect();
-    if sources.len() + line.heredocs.len() > 1
-        && !dest.ends_with('/')
-        && dest != "."
-        && !dest.ends_with("/.")
-        && !dest.contains('$')
-    {
-        let error = DockerfileError::new(format!(
-            "{keyword} with several sources needs a directory as its destination"
-        ));
-        return Err(error.with_hint(Some(format!("end it with a slash: {dest}/"))));
+    let flags = Flags::read(keyword, &command.flags, &[&COMMON, own].concat())?;
+    let mut paths = match command.json()? {
+        Some(list) => list,
+        None => command.fields().into_iter().map(|field| field.text).collect(),
+    };
+    let dest = paths.pop().filter(|_| !paths.is_empty());
+    let dest =
+        dest.ok_or_else(|| Fault::new(format!("{keyword} needs at least one source and a destination")))?;
+    let opens = |path: &str| heredoc::of_word(path).ok().flatten();
+    if opens(&dest).is_some() {
+        return Err(Fault::new(format!("{keyword} cannot have a heredoc as its destination")));
     }
-    let is_set = |name: &str| {
-        flags.iter().any(|(set, value)| set == name && value.as_deref().is_none_or(|v| v != "false"))
-    };
-    let value =
-        |name: &str| flags.iter().find(|(set, _)| set == name).and_then(|(_, value)| value.clone()).map(Word);
+    let mut sources = Vec::new();
+    let mut heredocs = Vec::new();
+    for path in paths {
+        let Some(opened) = opens(&path) else {
+            sources.push(Word(path));
+            continue;
+        };
+        if opened.name.contains('/') || matches!(opened.name.as_str(), "." | "..") {
+            let fault = Fault::new(format!("the heredoc {:?} cannot be a file's name", opened.name));
+            return Err(
+                fault.hint(format!("name the file in the destination: {keyword} <<EOF /path/to/file"))
+            );
+        }
+        // Of two with one name the later text counts.
+        let body = line.heredocs.iter().rev().find(|heredoc| heredoc.name == opened.name);
+        heredocs.push(body.cloned().unwrap_or_else(|| opened.with_content(String::new())));
+    }
+    let from = flags.value("from");
+    if let Some((text, at)) = &from
+        && !expand::word(text, '\\', &|_| None).is_ok_and(|expanded| expanded == **text)
+    {
+        let fault = Fault::new(format!("{keyword} --from cannot hold variables")).at(at.clone());
+        return Err(fault.hint("give the image a stage of its own, FROM with an ARG, and copy from that"));
+    }
     let copy = Copy {
         sources,
-        heredocs: line.heredocs.clone(),
+        heredocs,
         dest: Word(dest),
-        from: value("from"),
-        chown: value("chown"),
-        chmod: value("chmod"),
-        link: is_set("link"),
-        parents: is_set("parents"),
-        exclude: flags
-            .iter()
-            .filter(|(name, _)| name == "exclude")
-            .filter_map(|(_, value)| value.clone())
-            .map(Word)
-            .collect(),
+        from: from.map(|(text, _)| Word(text.to_owned())),
+        chown: flags.word("chown"),
+        chmod: flags.word("chmod"),
+        link: flags.switch("link").unwrap_or_default(),
+        parents: flags.switch("parents").unwrap_or_default(),
+        exclude: flags.all("exclude").map(|(text, _)| Word(text.to_owned())).collect(),
     };
     Ok((copy, flags))
 }
 
-/// A JSON list of strings; anything else is no exec form.
-fn json(text: &str) -> Option<Vec<String>> {
-    if text.trim_start().starts_with('[') { serde_json::from_str(text.trim()).ok() } else { None }
+fn shell(command: &Command<'_>) -> Result<Vec<String>> {
+    match command.json()? {
+        Some(list) if !list.is_empty() => Ok(list),
+        _ => Err(Fault::new("SHELL needs a JSON list").hint("SHELL [\"/bin/bash\", \"-c\"]")),
+    }
 }
 
-fn command(rest: &str) -> CommandForm {
-    json(rest).map_or_else(|| CommandForm::Shell(rest.to_owned()), CommandForm::Exec)
+fn volumes(command: &Command<'_>) -> Result<Vec<Word>> {
+    let paths = match command.json()? {
+        Some(list) => list,
+        None => command.fields().into_iter().map(|field| field.text).collect(),
+    };
+    let paths: Vec<Word> = paths.into_iter().map(|path| Word(path.trim().to_owned())).collect();
+    if paths.is_empty() {
+        return Err(Fault::new("VOLUME needs an argument"));
+    }
+    if paths.iter().any(|path| path.0.is_empty()) {
+        return Err(Fault::new("VOLUME cannot hold an empty path"));
+    }
+    Ok(paths)
 }
 
-/// Splits at space that is neither quoted nor escaped; quotes stay.
-fn words(text: &str, escape: char) -> Vec<String> {
-    let mut found = Vec::new();
-    let mut current = String::new();
-    let mut quote = None;
-    let mut characters = text.chars();
-    while let Some(character) = characters.next() {
-        match character {
-            c if c == escape && quote != Some('\'') => {
-                current.push(c);
-                current.extend(characters.next());
-                continue;
-            }
-            c @ ('"' | '\'') if quote.is_none() => quote = Some(c),
-            c if quote == Some(c) => quote = None,
-            c if c.is_whitespace() && quote.is_none() => {
-                if !current.is_empty() {
-                    found.push(std::mem::take(&mut current));
-                }
-                continue;
-            }
-            _ => {}
-        }
-        current.push(character);
+/// `name=value` pairs, or the old form: one name, and all that follows is its value.
+fn pairs(keyword: &str, command: &Command<'_>, escape: char) -> Result<Vec<(Word, Word)>> {
+    let words = command.words(escape);
+    let Some(first) = words.first() else {
+        return Err(Fault::new(format!("{keyword} needs an argument")).hint(format!("{keyword} name=value")));
+    };
+    if !first.text.contains('=') {
+        let is_blank = |c: char| crate::tokens::is_blank(c);
+        let Some((name, value)) = command.args.split_once(is_blank) else {
+            let fault = Fault::new(format!("{keyword} {} has no value", first.text)).at(first.at.clone());
+            return Err(fault.hint(format!("{keyword} {}=value", first.text)));
+        };
+        return Ok(vec![(Word(name.to_owned()), Word(value.trim_start_matches(is_blank).to_owned()))]);
     }
-    if !current.is_empty() {
-        found.push(current);
-    }
-    found
-}
-
-fn pairs(keyword: &str, rest: &str, escape: char) -> Result<Vec<(Word, Word)>> {
-    let parts = words(rest, escape);
-    let first = parts.first().map(String::as_str).unwrap_or_default();
-    if !first.contains('=') {
-        // The old form: one name, and all that follows is the value.
-        let (name, value) = rest.split_once(char::is_whitespace).ok_or_else(|| {
-            DockerfileError::new(format!("{keyword} needs a value for {first}"))
-                .with_hint(Some(format!("{keyword} {first}=value")))
-        })?;
-        return Ok(vec![(Word(name.to_owned()), Word(value.trim().to_owned()))]);
-    }
-    let pair = |part: &String| match part.split_once('=') {
-        Some(("", _)) | None => {
-            Err(DockerfileError::new(format!("{keyword}: {part:?} is not of the form name=value")))
-        }
+    let pair = |word: &crate::tokens::Piece| match word.text.split_once('=') {
+        None => Err(Fault::new(format!("{keyword}: {:?} is not of the form name=value", word.text))
+            .hint("put a value that holds space in double quotes")
+            .at(word.at.clone())),
+        Some(("", _)) => Err(Fault::new(format!("{keyword}: the name is missing")).at(word.at.clone())),
         Some((name, value)) => Ok((Word(name.to_owned()), Word(value.to_owned()))),
     };
-    parts.iter().map(pair).collect()
+    words.iter().map(pair).collect()
 }
 
-fn arguments(rest: &str, escape: char) -> Result<Vec<Arg>> {
-    let argument = |part: String| {
-        let (name, default) = part
-            .split_once('=')
-            .map_or((part.as_str(), None), |(name, value)| (name, Some(Word(value.to_owned()))));
-        if name.is_empty() || !name.chars().all(|c| c.is_alphanumeric() || c == '_' || c == '-' || c == '.') {
-            return Err(DockerfileError::new(format!("ARG: invalid name {name:?}")));
-        }
-        Ok(Arg { name: name.to_owned(), default })
+fn arg(command: &Command<'_>, escape: char) -> Result<Vec<Arg>> {
+    needs_argument("ARG", command)?;
+    let argument = |word: crate::tokens::Piece| match word.text.split_once('=') {
+        Some(("", _)) => Err(Fault::new("ARG: the name is missing").at(word.at)),
+        Some((name, value)) => Ok(Arg { name: name.to_owned(), default: Some(Word(value.to_owned())) }),
+        None => Ok(Arg { name: word.text, default: None }),
     };
-    words(rest, escape).into_iter().map(argument).collect()
-}
-
-fn healthcheck(rest: &str) -> Result<Healthcheck> {
-    let (flags, rest) = flags(rest, &["interval", "timeout", "start-period", "start-interval", "retries"])?;
-    let (kind, rest) = keyword(rest);
-    match kind.as_str() {
-        "NONE" if rest.is_empty() && flags.is_empty() => return Ok(Healthcheck::None),
-        "CMD" if !rest.is_empty() => {}
-        _ => return Err(DockerfileError::new("HEALTHCHECK needs NONE, or CMD and a command")),
-    }
-    let value =
-        |name: &str| flags.iter().find(|(set, _)| set == name).and_then(|(_, value)| value.as_deref());
-    let time = |name: &str| value(name).map(|text| duration(name, text)).transpose();
-    let retries = value("retries").map(|text| {
-        text.parse().map_err(|_| DockerfileError::new(format!("--retries={text}: not a number")))
-    });
-    Ok(Healthcheck::Test {
-        command: command(rest),
-        interval: time("interval")?,
-        timeout: time("timeout")?,
-        start_period: time("start-period")?,
-        start_interval: time("start-interval")?,
-        retries: retries.transpose()?,
-    })
-}
-
-/// Reads a duration such as `1m30s`.
-fn duration(name: &str, text: &str) -> Result<Duration> {
-    let wrong = || {
-        DockerfileError::new(format!("--{name}={text}: not a duration"))
-            .with_hint(Some("as in 30s or 1m30s".into()))
-    };
-    let mut total = 0.0;
-    let mut rest = text;
-    while !rest.is_empty() {
-        let digits = rest.find(|c: char| !c.is_ascii_digit() && c != '.').ok_or_else(wrong)?;
-        let number: f64 = rest[..digits].parse().map_err(|_| wrong())?;
-        let end =
-            rest[digits..].find(|c: char| c.is_ascii_digit()).map_or(rest.len(), |length| digits + length);
-        total += number
-            * match &rest[digits..end] {
-                "ns" => 1e-9,
-                "us" | "µs" => 1e-6,
-                "ms" => 1e-3,
-                "s" => 1.0,
-                "m" => 60.0,
-                "h" => 3600.0,
-                _ => return Err(wrong()),
-            };
-        rest = &rest[end..];
-    }
-    if text.is_empty() { Err(wrong()) } else { Duration::try_from_secs_f64(total).map_err(|_| wrong()) }
+    command.words(escape).into_iter().map(argument).collect()
 }

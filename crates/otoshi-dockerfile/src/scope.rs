@@ -1,5 +1,7 @@
 //! What names mean: ARG before FROM, ARG and ENV inside a stage.
 //!
+//! Inside a stage ARG and ENV set the same variables, and the later instruction wins: ENV hides an ARG above it, an ARG
+//! with a value hides an ENV above it, one of the base image as well. Only what ENV set goes into the image.
 //! Spec: <https://docs.docker.com/reference/dockerfile/#understand-how-arg-and-from-interact>
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -9,52 +11,80 @@ use crate::{Arg, Dockerfile, DockerfileError, Instruction, Word, expand};
 /// Build arguments given from outside, by name.
 pub type BuildArgs = BTreeMap<String, String>;
 
-/// Arguments that RUN sees without a declaration, and that do not count for the cache.
-const PROXY: [&str; 10] = [
-    "HTTP_PROXY",
-    "http_proxy",
-    "HTTPS_PROXY",
-    "https_proxy",
-    "FTP_PROXY",
-    "ftp_proxy",
-    "NO_PROXY",
-    "no_proxy",
-    "ALL_PROXY",
-    "all_proxy",
-];
+/// Arguments that RUN sees without a declaration, and that do not count for the cache; in any case.
+const PROXY: [&str; 5] = ["HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY", "NO_PROXY", "ALL_PROXY"];
+
+/// Arguments that can be declared but never become variables of a step.
+const NOT_IN_ENV: [&str; 2] = ["BUILDKIT_SBOM_SCAN_CONTEXT", "BUILDKIT_SBOM_SCAN_STAGE"];
+
+/// Arguments with a meaning of their own, so that nobody needs to declare them.
+fn is_predefined(name: &str) -> bool {
+    let of_platform =
+        name.strip_prefix("TARGET").or_else(|| name.strip_prefix("BUILD")).is_some_and(|rest| {
+            matches!(rest, "PLATFORM" | "OS" | "OSVERSION" | "ARCH" | "VARIANT") || name == "TARGETSTAGE"
+        });
+    of_platform || is_proxy(name) || name.starts_with("BUILDKIT_") || name == "SOURCE_DATE_EPOCH"
+}
+
+fn is_proxy(name: &str) -> bool {
+    PROXY.iter().any(|proxy| proxy.eq_ignore_ascii_case(name))
+}
 
 /// The ARGs before the first FROM, with their values.
 #[derive(Debug, Clone)]
 pub struct GlobalScope {
     values: BTreeMap<String, String>,
-    platform: BTreeMap<String, String>,
+    predefined: BTreeMap<String, String>,
     escape: char,
 }
 
 impl GlobalScope {
-    /// Evaluates the ARGs before the first FROM in order; platforms are as in `linux/amd64`.
+    /// Evaluates the ARGs before the first FROM in order, for the last stage; platforms are as in `linux/amd64`.
     pub fn evaluate(
         dockerfile: &Dockerfile,
         args: &BuildArgs,
         target_platform: &str,
         build_platform: &str,
     ) -> Result<Self, DockerfileError> {
-        let mut platform = BTreeMap::new();
-        for (prefix, text) in [("TARGET", target_platform), ("BUILD", build_platform)] {
-            let mut parts = text.splitn(3, '/');
-            platform.insert(format!("{prefix}PLATFORM"), text.to_owned());
+        Self::evaluate_for(dockerfile, args, target_platform, build_platform, None)
+    }
+
+    /// As [`GlobalScope::evaluate`], for a target, which is the value of `TARGETSTAGE`.
+    pub fn evaluate_for(
+        dockerfile: &Dockerfile,
+        args: &BuildArgs,
+        target_platform: &str,
+        build_platform: &str,
+        target: Option<&str>,
+    ) -> Result<Self, DockerfileError> {
+        let mut predefined = BTreeMap::new();
+        for (prefix, platform) in [("TARGET", target_platform), ("BUILD", build_platform)] {
+            let mut parts = platform.splitn(3, '/');
+            predefined.insert(format!("{prefix}PLATFORM"), platform.to_owned());
             for name in ["OS", "ARCH", "VARIANT"] {
-                platform.insert(format!("{prefix}{name}"), parts.next().unwrap_or_default().to_owned());
+                predefined.insert(format!("{prefix}{name}"), parts.next().unwrap_or_default().to_owned());
+            }
+            predefined.insert(format!("{prefix}OSVERSION"), String::new());
+        }
+        let last = dockerfile.stages.last().and_then(|stage| stage.name.as_deref());
+        let target = target.or(last).unwrap_or("default");
+        predefined.insert("TARGETSTAGE".into(), target.to_owned());
+        for (name, value) in &mut predefined {
+            if let Some(given) = args.get(name) {
+                value.clone_from(given);
             }
         }
-        platform.insert("TARGETSTAGE".into(), "default".into());
-        let mut scope = Self { values: BTreeMap::new(), platform, escape: dockerfile.escape };
+        let mut scope = Self { values: BTreeMap::new(), predefined, escape: dockerfile.escape };
         for located in &dockerfile.globals {
             let arg = &located.value;
-            let default = arg.default.as_ref().map(|word| scope.expand(word)).transpose();
-            let default = default
-                .map_err(|error| error.or_at(&dockerfile.name, &dockerfile.text, located.span.clone()))?;
-            if let Some(value) = args.get(&arg.name).cloned().or(default) {
+            let value = match (args.get(&arg.name), &arg.default) {
+                (Some(given), _) => Some(given.clone()),
+                (None, Some(default)) => Some(scope.expand(default).map_err(|error| {
+                    error.or_at(&dockerfile.name, &dockerfile.text, located.span.clone())
+                })?),
+                (None, None) => None,
+            };
+            if let Some(value) = value {
                 scope.values.insert(arg.name.clone(), value);
             }
         }
@@ -63,66 +93,91 @@ impl GlobalScope {
 
     /// Expands a word of FROM.
     pub fn expand(&self, word: &Word) -> Result<String, DockerfileError> {
-        let lookup = |name: &str| self.values.get(name).or_else(|| self.platform.get(name)).cloned();
-        expand::word(&word.0, self.escape, &lookup)
+        expand::word(&word.0, self.escape, &|name| self.get(name).cloned())
     }
 
-    /// The values, by name.
+    /// The values of the ARGs before the first FROM, by name.
     pub fn values(&self) -> &BTreeMap<String, String> {
         &self.values
     }
+
+    /// The value of an ARG before the first FROM, or of a predefined one.
+    fn get(&self, name: &str) -> Option<&String> {
+        self.values.get(name).or_else(|| self.predefined.get(name))
+    }
+
+    /// Every name that has a value.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
+        self.values.keys().chain(self.predefined.keys()).map(String::as_str)
+    }
 }
 
-/// What names mean at one place of a stage. ENV wins over ARG; a stage on another stage goes on with its scope.
+/// What names mean at one place of a stage. A stage on another stage goes on with its scope.
 #[derive(Debug, Clone)]
 pub struct Scope {
     globals: GlobalScope,
     given: BuildArgs,
+    /// What goes into the image.
     env: Vec<(String, String)>,
+    /// What words and commands see.
+    variables: Vec<(String, String)>,
     args: BTreeMap<String, String>,
 }
 
 impl Scope {
     /// The scope at the start of a stage on an image with this environment.
     pub fn for_base(globals: &GlobalScope, args: &BuildArgs, base_env: Vec<(String, String)>) -> Self {
-        Self { globals: globals.clone(), given: args.clone(), env: base_env, args: BTreeMap::new() }
+        let mut variables = Vec::new();
+        for (name, value) in &base_env {
+            set(&mut variables, name, value);
+        }
+        Self {
+            globals: globals.clone(),
+            given: args.clone(),
+            env: base_env,
+            variables,
+            args: BTreeMap::new(),
+        }
     }
 
-    /// The scope at the start of a stage on another stage.
+    /// The scope at the start of a stage on another stage: it sees the other's ARGs as well.
     pub fn for_child_of(parent: &Self) -> Self {
         parent.clone()
     }
 
     /// Declares an ARG: from here on it has the value given from outside, its default, or the one from before FROM.
+    ///
+    /// Without any of these nothing changes. A default is not expanded when it is not needed.
     pub fn declare(&mut self, arg: &Arg) -> Result<(), DockerfileError> {
-        let default = arg.default.as_ref().map(|word| self.expand(word)).transpose()?;
-        let given = self.given.get(&arg.name).cloned();
-        let outer =
-            || self.globals.values.get(&arg.name).or_else(|| self.globals.platform.get(&arg.name)).cloned();
-        if let Some(value) = given.or(default).or_else(outer) {
+        let value = match (self.given.get(&arg.name), &arg.default) {
+            (Some(given), _) => Some(given.clone()),
+            (None, Some(default)) => Some(self.expand(default)?),
+            (None, None) => self.globals.get(&arg.name).cloned(),
+        };
+        if let Some(value) = value {
+            if !NOT_IN_ENV.contains(&arg.name.as_str()) {
+                set(&mut self.variables, &arg.name, &value);
+            }
             self.args.insert(arg.name.clone(), value);
         }
         Ok(())
     }
 
-    /// Sets variables; all values are expanded with what was set before the instruction. Returns what was set.
+    /// Sets variables; all names and values are expanded with what was set before the instruction. Returns what was set.
     pub fn set_env(&mut self, pairs: &[(Word, Word)]) -> Result<Vec<(String, String)>, DockerfileError> {
         let expanded: Vec<(String, String)> = pairs
             .iter()
             .map(|(name, value)| Ok((self.expand(name)?, self.expand(value)?)))
             .collect::<Result<_, DockerfileError>>()?;
         for (name, value) in &expanded {
-            match self.env.iter_mut().find(|(set, _)| set == name) {
-                Some(pair) => pair.1.clone_from(value),
-                None => self.env.push((name.clone(), value.clone())),
-            }
+            set(&mut self.env, name, value);
+            set(&mut self.variables, name, value);
         }
         Ok(expanded)
     }
 
     fn lookup(&self, name: &str) -> Option<String> {
-        let env = self.env.iter().find(|(set, _)| set == name).map(|(_, value)| value);
-        env.or_else(|| self.args.get(name)).cloned()
+        self.variables.iter().find(|(set, _)| set == name).map(|(_, value)| value.clone())
     }
 
     /// Expands a word.
@@ -130,36 +185,39 @@ impl Scope {
         expand::word(&word.0, self.globals.escape, &|name| self.lookup(name))
     }
 
-    /// Expands a word that may become several, as in EXPOSE.
+    /// Expands a word that may become none or several, as in EXPOSE.
     pub fn expand_many(&self, word: &Word) -> Result<Vec<String>, DockerfileError> {
         expand::split(&word.0, self.globals.escape, &|name| self.lookup(name))
     }
 
-    /// Replaces variables in a heredoc of COPY or ADD.
+    /// Replaces variables in a heredoc of COPY or ADD: quotes stay, escapes are always `\`.
     pub fn expand_text(&self, text: &str) -> Result<String, DockerfileError> {
-        expand::heredoc(text, self.globals.escape, &|name| self.lookup(name))
+        expand::heredoc(text, &|name| self.lookup(name))
     }
 
-    /// The variables of ENV, those of the base included.
+    /// The variables of ENV, those of the base included: what goes into the image.
     pub fn env(&self) -> &[(String, String)] {
         &self.env
     }
 
-    /// What RUN sees: ENV, and the declared ARGs that ENV does not hide.
+    /// What RUN sees, and what counts for the cache: ENV and the declared ARGs that have a value.
     pub fn run_env(&self) -> Vec<(String, String)> {
-        let hidden: BTreeSet<&str> = self.env.iter().map(|(name, _)| name.as_str()).collect();
-        let args = self
-            .args
-            .iter()
-            .filter(|(name, _)| !hidden.contains(name.as_str()) && !PROXY.contains(&name.as_str()));
-        self.env.iter().cloned().chain(args.map(|(name, value)| (name.clone(), value.clone()))).collect()
+        self.variables.clone()
     }
 
-    /// Proxy settings given as build arguments: RUN sees them, the cache does not.
+    /// Proxy settings given as build arguments: RUN sees them in both cases, the cache does not. ENV and ARG win.
     pub fn proxy_env(&self) -> Vec<(String, String)> {
-        let given =
-            PROXY.iter().filter_map(|name| Some(((*name).to_owned(), self.given.get(*name)?.clone())));
-        given.filter(|(name, _)| !self.env.iter().any(|(set, _)| set == name)).collect()
+        let mut found = Vec::new();
+        for upper in PROXY {
+            let given = self.given.iter().rfind(|(name, _)| upper.eq_ignore_ascii_case(name));
+            let Some((_, value)) = given.filter(|(_, value)| !value.is_empty()) else { continue };
+            for name in [upper.to_owned(), upper.to_lowercase()] {
+                if self.lookup(&name).is_none() {
+                    found.push((name, value.clone()));
+                }
+            }
+        }
+        found
     }
 
     /// The ARGs declared so far that have a value.
@@ -168,7 +226,14 @@ impl Scope {
     }
 }
 
-/// The build arguments that no ARG of the Dockerfile declares.
+fn set(variables: &mut Vec<(String, String)>, name: &str, value: &str) {
+    match variables.iter_mut().find(|(set, _)| set == name) {
+        Some(pair) => value.clone_into(&mut pair.1),
+        None => variables.push((name.to_owned(), value.to_owned())),
+    }
+}
+
+/// The build arguments that no ARG of the Dockerfile declares and that mean nothing by themselves.
 pub fn undeclared_args(dockerfile: &Dockerfile, args: &BuildArgs) -> Vec<String> {
     let mut declared: BTreeSet<&str> = dockerfile.globals.iter().map(|arg| arg.value.name.as_str()).collect();
     for instruction in dockerfile.stages.iter().flat_map(|stage| &stage.instructions) {
@@ -176,8 +241,8 @@ pub fn undeclared_args(dockerfile: &Dockerfile, args: &BuildArgs) -> Vec<String>
             declared.extend(found.iter().map(|arg| arg.name.as_str()));
         }
     }
-    args.keys()
-        .filter(|name| !declared.contains(name.as_str()) && !PROXY.contains(&name.as_str()))
-        .cloned()
-        .collect()
+    args.keys().filter(|name| !declared.contains(name.as_str()) && !is_predefined(name)).cloned().collect()
 }
+
+#[cfg(test)]
+mod tests;
