@@ -243,3 +243,12 @@ fn compiling_writes_to_a_view_and_the_app_is_assembled_from_it() {
     assert_eq!(other.layers_written, 0, "a start command is only a setting");
     assert_ne!(other.digest, app.digest);
 }
+
+#[test]
+fn a_heredocs_name_never_leads_out() {
+    let Some(world) = world() else { return };
+    let dockerfile = "FROM busybox\nCOPY <<\"../../../escaped\" /y\nx\n../../../escaped\n";
+    world.try_build(dockerfile, |_| {}).unwrap_err();
+    let image = world.build("FROM busybox\nCOPY <<plain /y\nx\nplain\n");
+    assert_eq!(world.output(&image, "cat /y"), "x\n");
+}

@@ -343,6 +343,14 @@ pub(crate) fn copy(
     }
     let heredocs = engine.home().snapshots().draft()?;
     for heredoc in &copy.heredocs {
+        // The name comes from the Dockerfile and must not lead out of the draft.
+        let plain = !matches!(heredoc.name.as_str(), "" | "." | "..") && !heredoc.name.contains('/');
+        if !plain {
+            return Err(EngineError::invalid(format!(
+                "the heredoc's name {:?} cannot be a file's name",
+                heredoc.name
+            )));
+        }
         let path = heredocs.tree().join(&heredoc.name);
         let text =
             if heredoc.expand { stage.scope.expand_text(&heredoc.content)? } else { heredoc.content.clone() };
