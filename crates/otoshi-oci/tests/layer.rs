@@ -11,7 +11,7 @@ use std::process::Command;
 
 use otoshi_oci::layer::{
     Compression, LayerError, Mtime, OverlayXattrs, PrefixDir, UnpackOptions, WriteOptions, decoder,
-    store_tar, unpack_layer, write_layer,
+    store_tar, unpack_layer, write_layer, write_tar,
 };
 use otoshi_oci::tar::{Entry, Kind, Reader, Time};
 use otoshi_oci::{DiffId, Digest};
@@ -68,6 +68,18 @@ fn the_number_of_threads_changes_nothing() {
         }
         assert!(digests.iter().all(|layer| *layer == digests[0]), "{compression:?}");
     }
+}
+
+#[test]
+fn a_tree_may_go_to_any_stream() {
+    let tree = sample();
+    let dir = tempfile::tempdir().unwrap();
+    let mut bytes = Vec::new();
+    let diff_id = write_tar(tree.path(), &mut bytes, &keep()).unwrap();
+    assert_eq!(diff_id.0, Digest::sha256_of(&bytes));
+    assert_eq!(diff_id, write_layer(&layout(dir.path()), tree.path(), &keep()).unwrap().diff_id);
+    let error = write_tar(tree.path(), &mut &mut [0; 4096][..], &keep()).unwrap_err();
+    assert!(matches!(error, LayerError::Io { .. }), "{error:?}");
 }
 
 #[test]

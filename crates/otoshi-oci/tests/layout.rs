@@ -89,6 +89,11 @@ fn blobs_are_named_by_content() {
     assert_eq!(blobs(&layout), 1);
     assert_eq!(fs::read_dir(dir.path().join("ingest")).unwrap().count(), 0);
 
+    let small = layout.put(MediaType::EmptyJSON, b"{}").unwrap();
+    fs::write(layout.blob_path(&Digest::of(&small).unwrap()), "[]").unwrap();
+    assert_eq!(layout.put(MediaType::EmptyJSON, b"{}").unwrap(), small);
+    assert_eq!(layout.read(&Digest::of(&small).unwrap()).unwrap(), b"{}", "a damaged blob is written again");
+
     fs::write(layout.blob_path(&digest), "hello worle").unwrap();
     let error = layout.read(&digest).unwrap_err();
     assert!(matches!(error, LayoutError::Corrupt { .. }), "{error}");

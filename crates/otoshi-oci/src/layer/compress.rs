@@ -123,6 +123,23 @@ pub(super) fn store<T>(
     })
 }
 
+/// Passes what `produce` writes on to a stream and returns its digest.
+pub(super) fn stream<T>(
+    out: &mut dyn Write,
+    produce: impl FnOnce(&mut TarSink) -> Result<T, LayerError>,
+) -> Result<(T, DiffId), LayerError> {
+    let mut sink = TarSink::new(GZIP_BLOCK, Output::Stream(&mut *out));
+    let value = produce(&mut sink)?;
+    let (diff_id, _, output) = sink.finish().map_err(written)?;
+    drop(output);
+    out.flush().map_err(written)?;
+    Ok((value, diff_id))
+}
+
+fn written(source: io::Error) -> LayerError {
+    LayerError::Io { action: "write", path: "the archive".into(), source }
+}
+
 fn failed(layout: &Layout, source: io::Error) -> LayerError {
     LayerError::Io { action: "write a layer to", path: layout.root().to_owned(), source }
 }
@@ -212,6 +229,7 @@ fn write(
 
 enum Output<'a> {
     Plain(Box<BlobWriter>),
+    Stream(&'a mut dyn Write),
     Threads { jobs: SyncSender<Job>, order: SyncSender<Receiver<io::Result<Compressed>>>, pool: &'a Pool },
 }
 
@@ -262,6 +280,10 @@ impl<'a> TarSink<'a> {
         match &mut self.output {
             // The blob is the tar: its writer hashes it.
             Output::Plain(blob) => blob.write_all(filled)?,
+            Output::Stream(out) => {
+                self.hasher.update(filled);
+                out.write_all(filled)?;
+            }
             Output::Threads { jobs, order, pool } => {
                 self.hasher.update(filled);
                 let mut next = pool.take();
@@ -281,7 +303,7 @@ impl<'a> TarSink<'a> {
         self.send()?;
         let digest = match &self.output {
             Output::Plain(blob) => blob.digest_so_far(),
-            Output::Threads { .. } => self.hasher.finish(),
+            Output::Stream(_) | Output::Threads { .. } => self.hasher.finish(),
         };
         Ok((DiffId(digest), self.total, self.output))
     }

@@ -37,7 +37,7 @@ use oci_spec::image::{Descriptor, MediaType};
 
 pub use self::decompress::{Encoding, UnsupportedEncoding, decoder};
 pub use self::store::{measure, store_tar};
-pub use self::tree::write_layer;
+pub use self::tree::{write_layer, write_tar};
 pub use self::unpack::unpack_layer;
 use crate::digest::DiffId;
 use crate::layout::LayoutError;

@@ -20,6 +20,7 @@ use rustix::fs::{
 use super::compress::{self, CopyError, TarSink};
 use super::root::{as_path, open_directory, path_through};
 use super::{LayerError, Mtime, OPAQUE, WHITEOUT, WriteOptions, WrittenLayer, pyc, xattr};
+use crate::digest::DiffId;
 use crate::layout::Layout;
 use crate::tar::{self, Entry, Kind, Time};
 
@@ -31,6 +32,26 @@ const WHITEOUT_MODE: u32 = 0o600;
 /// The tree is an overlayfs upper or lower directory, or any other: without whiteouts and opaque directories there is no
 /// difference. The root directory itself is not an entry, unless `options.prefix` names it.
 pub fn write_layer(layout: &Layout, tree: &Path, options: &WriteOptions) -> Result<WrittenLayer, LayerError> {
+    let (entries, stored) =
+        compress::store(layout, options.compression, options.threads, |sink| walk(sink, tree, options))?;
+    let descriptor = Descriptor::new(options.compression.media_type(), stored.size, stored.digest.to_oci());
+    Ok(WrittenLayer {
+        descriptor,
+        diff_id: stored.diff_id,
+        uncompressed_size: stored.uncompressed_size,
+        entries,
+    })
+}
+
+/// Writes a tree as an uncompressed tar, with the bytes that [`write_layer`] compresses, and returns their digest.
+///
+/// Of a mounted image this is its root filesystem, for tools that know nothing of layers.
+pub fn write_tar(tree: &Path, out: &mut dyn Write, options: &WriteOptions) -> Result<DiffId, LayerError> {
+    compress::stream(out, |sink| walk(sink, tree, options)).map(|(_, diff_id)| diff_id)
+}
+
+/// Writes all of a tree and returns how many entries that were.
+fn walk(sink: &mut TarSink<'_>, tree: &Path, options: &WriteOptions) -> Result<u64, LayerError> {
     let open = |path: &Path| {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         openat(rustix::fs::CWD, path, flags, Mode::empty()).map_err(|error| LayerError::Io {
@@ -41,29 +62,20 @@ pub fn write_layer(layout: &Layout, tree: &Path, options: &WriteOptions) -> Resu
     };
     let root = open(tree)?;
     let lower = options.normalised_lower.iter().map(|path| open(path)).collect::<Result<_, _>>()?;
-    let (entries, stored) = compress::store(layout, options.compression, options.threads, |sink| {
-        let mut walk = Walk {
-            sink,
-            options,
-            tree,
-            lower,
-            prefix: Vec::new(),
-            links: HashMap::new(),
-            header: Vec::with_capacity(4096),
-            entries: 0,
-        };
-        walk.prefix()?;
-        walk.directory(root.as_fd(), &[])?;
-        walk.emit_bytes(&tar::END, &[])?;
-        Ok(walk.entries)
-    })?;
-    let descriptor = Descriptor::new(options.compression.media_type(), stored.size, stored.digest.to_oci());
-    Ok(WrittenLayer {
-        descriptor,
-        diff_id: stored.diff_id,
-        uncompressed_size: stored.uncompressed_size,
-        entries,
-    })
+    let mut walk = Walk {
+        sink,
+        options,
+        tree,
+        lower,
+        prefix: Vec::new(),
+        links: HashMap::new(),
+        header: Vec::with_capacity(4096),
+        entries: 0,
+    };
+    walk.prefix()?;
+    walk.directory(root.as_fd(), &[])?;
+    walk.emit_bytes(&tar::END, &[])?;
+    Ok(walk.entries)
 }
 
 struct Walk<'a, 'b> {

@@ -346,7 +346,8 @@ impl Layout {
     pub fn put(&self, media_type: MediaType, bytes: &[u8]) -> Result<Descriptor, LayoutError> {
         let digest = Digest::sha256_of(bytes);
         let descriptor = Descriptor::new(media_type, bytes.len() as u64, digest.to_oci());
-        if self.size(&digest).is_ok_and(|size| size == bytes.len() as u64) && self.reuse(&digest)? {
+        // One that is damaged is written again.
+        if self.verify(&digest).is_ok() && self.reuse(&digest)? {
             return Ok(descriptor);
         }
         let mut writer = self.blob_writer()?;
