@@ -1,53 +1,63 @@
-//! The capabilities of a command: Docker's default set, as far as this process has them.
+//! The capabilities of a command.
 
-use caps::{CapSet, Capability, CapsHashSet};
+use rustix::thread::{
+    CapabilitySet, CapabilitySets, capabilities, capability_is_in_bounding_set, clear_ambient_capability_set,
+    remove_capability_from_bounding_set, set_capabilities,
+};
 
-use crate::SandboxError;
+use crate::{Capabilities, SandboxError};
 
 /// Docker's default set. Source: <https://docs.docker.com/engine/containers/run/#runtime-privilege-and-linux-capabilities>
-const DEFAULT: [Capability; 14] = [
-    Capability::CAP_AUDIT_WRITE,
-    Capability::CAP_CHOWN,
-    Capability::CAP_DAC_OVERRIDE,
-    Capability::CAP_FOWNER,
-    Capability::CAP_FSETID,
-    Capability::CAP_KILL,
-    Capability::CAP_MKNOD,
-    Capability::CAP_NET_BIND_SERVICE,
-    Capability::CAP_NET_RAW,
-    Capability::CAP_SETFCAP,
-    Capability::CAP_SETGID,
-    Capability::CAP_SETPCAP,
-    Capability::CAP_SETUID,
-    Capability::CAP_SYS_CHROOT,
-];
+const DOCKER_DEFAULT: CapabilitySet = CapabilitySet::AUDIT_WRITE
+    .union(CapabilitySet::CHOWN)
+    .union(CapabilitySet::DAC_OVERRIDE)
+    .union(CapabilitySet::FOWNER)
+    .union(CapabilitySet::FSETID)
+    .union(CapabilitySet::KILL)
+    .union(CapabilitySet::MKNOD)
+    .union(CapabilitySet::NET_BIND_SERVICE)
+    .union(CapabilitySet::NET_RAW)
+    .union(CapabilitySet::SETFCAP)
+    .union(CapabilitySet::SETGID)
+    .union(CapabilitySet::SETPCAP)
+    .union(CapabilitySet::SETUID)
+    .union(CapabilitySet::SYS_CHROOT);
 
-fn failed(action: &'static str) -> impl FnOnce(caps::errors::CapsError) -> SandboxError {
-    move |error| SandboxError::Setup { action: action.into(), reason: error.to_string() }
+fn wanted(capabilities: Capabilities) -> CapabilitySet {
+    match capabilities {
+        Capabilities::DockerDefault => DOCKER_DEFAULT,
+        Capabilities::None => CapabilitySet::empty(),
+    }
 }
 
-/// Takes everything but the default set out of the bounding set, for good.
-pub(crate) fn limit_bounding() -> Result<(), SandboxError> {
-    for capability in caps::runtime::thread_all_supported() {
-        let held =
-            caps::has_cap(None, CapSet::Bounding, capability).map_err(failed("reading capabilities"))?;
-        if held && !DEFAULT.contains(&capability) {
-            caps::drop(None, CapSet::Bounding, capability).map_err(failed("dropping a capability"))?;
+/// Whether this process may administer its system: mount, and make namespaces.
+pub(crate) fn may_administer() -> bool {
+    capabilities(None).is_ok_and(|sets| sets.effective.contains(CapabilitySet::SYS_ADMIN))
+}
+
+/// Takes everything but the wanted set out of the bounding set, for good.
+pub(crate) fn limit_bounding(set: Capabilities) -> Result<(), SandboxError> {
+    let wanted = wanted(set);
+    for capability in (0..u64::BITS).map(|bit| CapabilitySet::from_bits_retain(1 << bit)) {
+        // The kernel does not know the bits beyond its last capability.
+        let Ok(held) = capability_is_in_bounding_set(capability) else { break };
+        if held && !wanted.contains(capability) {
+            remove_capability_from_bounding_set(capability)
+                .map_err(SandboxError::setup("dropping a capability"))?;
         }
     }
     Ok(())
 }
 
-/// Leaves root with the default set; another user has lost all by changing to it.
-pub(crate) fn limit_own(is_root: bool) -> Result<(), SandboxError> {
-    let permitted = caps::read(None, CapSet::Permitted).map_err(failed("reading capabilities"))?;
-    let kept: CapsHashSet = if is_root {
-        DEFAULT.into_iter().filter(|c| permitted.contains(c)).collect()
-    } else {
-        CapsHashSet::new()
-    };
-    // Effective and inheritable first: they may not exceed what is permitted.
-    caps::clear(None, CapSet::Inheritable).map_err(failed("clearing inheritable capabilities"))?;
-    caps::set(None, CapSet::Effective, &kept).map_err(failed("setting effective capabilities"))?;
-    caps::set(None, CapSet::Permitted, &kept).map_err(failed("setting permitted capabilities"))
+/// Leaves root with the wanted set, and another user with nothing.
+pub(crate) fn limit_own(set: Capabilities, is_root: bool) -> Result<(), SandboxError> {
+    let failed = |action: &'static str| SandboxError::setup::<rustix::io::Errno>(action);
+    let permitted = capabilities(None).map_err(failed("reading capabilities"))?.permitted;
+    let kept = if is_root { wanted(set) & permitted } else { CapabilitySet::empty() };
+    clear_ambient_capability_set().map_err(failed("clearing ambient capabilities"))?;
+    set_capabilities(
+        None,
+        CapabilitySets { effective: kept, permitted: kept, inheritable: CapabilitySet::empty() },
+    )
+    .map_err(failed("setting capabilities"))
 }

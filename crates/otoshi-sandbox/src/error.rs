@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 /// Setting up a sandbox failed; the command itself did not run.
-#[derive(Debug, Clone, thiserror::Error, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
 pub enum SandboxError {
     /// A step of the set-up failed.
     #[error("setting up the sandbox: {action}: {reason}")]
@@ -38,7 +38,17 @@ pub enum SandboxError {
 impl SandboxError {
     /// Wraps a failed step of the set-up; for use with `map_err`.
     pub(crate) fn setup<E: Into<std::io::Error>>(action: impl Into<String>) -> impl FnOnce(E) -> Self {
-        let action = action.into();
-        move |error| Self::Setup { action, reason: error.into().to_string() }
+        move |error| Self::invalid(action, error.into().to_string())
+    }
+
+    /// The set-up cannot go on, for a reason of our own.
+    pub(crate) fn invalid(action: impl Into<String>, reason: impl Into<String>) -> Self {
+        Self::Setup { action: action.into(), reason: reason.into() }
+    }
+
+    /// As [`Self::setup`], for what the machine's settings may forbid.
+    pub(crate) fn not_supported<E: Into<std::io::Error>>(action: &str, hint: &str) -> impl FnOnce(E) -> Self {
+        let (action, hint) = (action.to_owned(), hint.to_owned());
+        move |error| Self::NotSupported { action, reason: error.into().to_string(), hint }
     }
 }

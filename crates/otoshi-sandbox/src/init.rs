@@ -1,38 +1,40 @@
-//! The sandbox's init: a fresh, single-threaded execution of this program that becomes the command.
+//! The sandbox's init: a fresh, single-threaded execution of this program, pid 1 of a namespace of its own.
+//!
+//! It starts the command in a further pid namespace and stays outside of it, where the command cannot see or signal it.
 
-use std::{
-    fs::File,
-    io::{Read, Write},
-    os::{fd::OwnedFd, unix::process::CommandExt},
-    process::Command,
-};
+use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::{
-    process::{Signal, set_parent_process_death_signal},
+    event::{PollFd, PollFlags, poll},
+    io::Errno,
+    process::{Pid, PidfdFlags, WaitOptions, pidfd_open, waitpid},
     thread::UnshareFlags,
 };
 use serde::{Deserialize, Serialize};
 
-use crate::{Network, SandboxError, Spec, capabilities, rootfs, seccomp, sys};
+use crate::{
+    Privilege, SandboxError, Spec, channel::Channel, command, placeholder::Placeholder, spawn::ExitStatus,
+    sys,
+};
 
 /// The name under which this program runs as the init.
 pub(crate) const ARGV0: &str = "otoshi-sandbox-init";
 
-/// Tells the init the numbers of its two file descriptors and its parent's process id.
-pub(crate) const FDS: &str = "OTOSHI_SANDBOX";
+/// What the init is told; the command's standard input comes with it.
+pub(crate) type Order = (Spec, Privilege);
 
-/// What the init tells its parent, one JSON line each.
+/// What the init and the command-to-be tell the process that started them.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum Report {
+    /// The sandbox is set up, and the command is about to start; a terminal comes with it if one was asked for.
+    Ready {
+        /// What is to be taken away afterwards.
+        placeholders: Vec<Placeholder>,
+    },
     /// The command did not run.
     Failed(SandboxError),
     /// The command ended.
-    Ended {
-        /// The exit code.
-        code: Option<i32>,
-        /// The signal.
-        signal: Option<i32>,
-    },
+    Ended(ExitStatus),
 }
 
 /// Runs the sandbox's init if this process was started as one, and does not return then.
@@ -42,139 +44,100 @@ pub fn init_if_requested() {
     if std::env::args_os().next().is_none_or(|name| name != ARGV0) {
         return;
     }
-    let Some((spec, reports, parent)) = handed_over() else {
+    let Some((channel, order, stdin)) = receive() else {
         eprintln!("{ARGV0}: this name is for Otoshi's own use");
         std::process::exit(2);
     };
-    let mut reports = File::from(reports);
-    let report = match outer(File::from(spec), parent, &mut reports) {
-        Ok((code, signal)) => Report::Ended { code, signal },
+    let report = match run(&channel, order, stdin) {
+        Ok(Some(status)) => Report::Ended(status),
+        // Nobody is left to be told.
+        Ok(None) => std::process::exit(1),
         Err(error) => Report::Failed(error),
     };
-    tell(&mut reports, &report);
+    let _ = channel.send(&report, &[]);
     std::process::exit(0);
 }
 
-fn tell(reports: &mut File, report: &Report) {
-    if let Ok(mut line) = serde_json::to_vec(report) {
-        line.push(b'\n');
-        let _ = reports.write_all(&line);
-    }
+/// The channel is standard input: the one descriptor besides the streams that a new program can be given without a race.
+fn receive() -> Option<(Channel, Order, OwnedFd)> {
+    let fd = rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdin(), 3).ok()?;
+    rustix::net::sockopt::socket_domain(&fd).ok()?;
+    let channel = Channel::from_fd(fd);
+    let (order, fds) = channel.receive::<Order>().ok()??;
+    Some((channel, order, fds.into_iter().next()?))
 }
 
-fn handed_over() -> Option<(OwnedFd, OwnedFd, i32)> {
-    let text = std::env::var(FDS).ok()?;
-    let mut numbers = text.split(' ').map(str::parse::<i32>);
-    let (spec, reports, parent) = (numbers.next()?.ok()?, numbers.next()?.ok()?, numbers.next()?.ok()?);
-    if spec < 3 || reports < 3 || spec == reports {
-        return None;
-    }
-    Some((sys::take_fd(spec), sys::take_fd(reports), parent))
-}
-
-fn die_with_parent() -> Result<(), SandboxError> {
-    set_parent_process_death_signal(Some(Signal::KILL))
-        .map_err(SandboxError::setup("binding to the parent's life"))
-}
-
-/// Makes the namespaces, starts pid 1 in them, and waits for it.
-fn outer(
-    mut spec_file: File,
-    parent: i32,
-    reports: &mut File,
-) -> Result<(Option<i32>, Option<i32>), SandboxError> {
-    die_with_parent()?;
-    // The parent may have died before.
-    if rustix::process::getppid().map(|pid| pid.as_raw_nonzero().get()) != Some(parent) {
-        return Err(SandboxError::Setup { action: "starting".into(), reason: "the parent is gone".into() });
-    }
-    sys::close_on_exec_from_3().map_err(SandboxError::setup("marking file descriptors"))?;
-    let mut text = Vec::new();
-    spec_file.read_to_end(&mut text).map_err(SandboxError::setup("reading the specification"))?;
-    drop(spec_file);
-    let spec: Spec = serde_json::from_slice(&text).map_err(|error| SandboxError::Setup {
-        action: "reading the specification".into(),
-        reason: error.to_string(),
-    })?;
-
-    let mut flags = UnshareFlags::NEWNS | UnshareFlags::NEWPID | UnshareFlags::NEWIPC | UnshareFlags::NEWUTS;
-    if spec.network == Network::None {
-        flags |= UnshareFlags::NEWNET;
-    }
-    sys::unshare(flags).map_err(|error| SandboxError::NotSupported {
-        action: "making namespaces".into(),
-        reason: error.to_string(),
-        hint: "run as root, or allow user namespaces (sysctl user.max_user_namespaces)".into(),
-    })?;
-    let signals = sys::block_signals();
-    match sys::fork().map_err(SandboxError::setup("forking"))? {
-        sys::Fork::Parent(child) => {
-            let status = sys::forward_signals(child, &signals)
-                .map_err(SandboxError::setup("waiting for the command"))?;
-            Ok(sys::decode(status))
-        }
+/// Starts the command and waits for it; gives `None` when the process that started us is gone.
+fn run(
+    channel: &Channel,
+    (spec, privilege): Order,
+    stdin: OwnedFd,
+) -> Result<Option<ExitStatus>, SandboxError> {
+    let failed = |action: &str| SandboxError::setup::<std::io::Error>(action.to_owned());
+    let _ = rustix::thread::set_name(c"otoshi-sandbox");
+    sys::close_on_exec_from_3().map_err(failed("marking file descriptors"))?;
+    // A terminal's signals go to the process that started us, which decides what the command gets.
+    let _ = rustix::process::setsid();
+    rustix::stdio::dup2_stdin(&stdin).map_err(SandboxError::setup("setting the standard input"))?;
+    drop(stdin);
+    sys::unshare(UnshareFlags::NEWPID).map_err(SandboxError::setup("making a pid namespace"))?;
+    let signals = sys::take_signals().map_err(failed("taking signals"))?;
+    match sys::fork().map_err(failed("forking"))? {
         sys::Fork::Child => {
-            sys::unblock_signals(&signals);
-            let error = inner(&spec);
-            tell(reports, &Report::Failed(error));
+            drop(signals);
+            let error = command::run(channel, &spec, privilege);
+            let _ = channel.send(&Report::Failed(error), &[]);
             std::process::exit(125);
         }
+        sys::Fork::Parent(child) => {
+            // Whoever reads the command's output waits for the command only, not for us.
+            let _ = close_streams();
+            supervise(channel, child, &signals).map_err(SandboxError::setup("waiting for the command"))
+        }
     }
 }
 
-/// Becomes the command; returns only when that fails.
-fn inner(spec: &Spec) -> SandboxError {
-    if let Err(error) = prepare(spec) {
-        error
-    } else {
-        let program = spec.argv[0].clone();
-        let error = Command::new(&program)
-            .args(&spec.argv[1..])
-            .env_clear()
-            .envs(spec.env.iter().map(|(name, value)| (name, value)))
-            .exec();
-        let code = if error.kind() == std::io::ErrorKind::NotFound { 127 } else { 126 };
-        let reason = match error.kind() {
-            std::io::ErrorKind::NotFound => "not found in the image".to_owned(),
-            _ => error.to_string(),
+fn close_streams() -> rustix::io::Result<()> {
+    let null = rustix::fs::open("/dev/null", rustix::fs::OFlags::RDWR, rustix::fs::Mode::empty())?;
+    rustix::stdio::dup2_stdin(&null)?;
+    rustix::stdio::dup2_stdout(&null)?;
+    rustix::stdio::dup2_stderr(&null)
+}
+
+fn supervise(channel: &Channel, child: Pid, signals: &OwnedFd) -> rustix::io::Result<Option<ExitStatus>> {
+    let process = pidfd_open(child, PidfdFlags::empty())?;
+    loop {
+        let mut sources = [
+            PollFd::new(&process, PollFlags::IN),
+            PollFd::new(signals, PollFlags::IN),
+            // Nothing is sent to us: this is the end.
+            PollFd::from_borrowed_fd(channel.as_fd(), PollFlags::IN),
+        ];
+        match poll(&mut sources, None) {
+            Err(Errno::INTR) => continue,
+            other => other?,
         };
-        // The command's own place for messages, as a shell does it.
-        eprintln!("otoshi: cannot run {program}: {reason}");
-        SandboxError::Exec { program, reason, code }
+        let [ended, signalled, closed] = sources.map(|source| !source.revents().is_empty());
+        if ended {
+            let Some((_, status)) = waitpid(Some(child), WaitOptions::empty())? else { continue };
+            let signal = status.terminating_signal();
+            return Ok(Some(ExitStatus { code: status.exit_status(), signal }));
+        }
+        if closed {
+            return Ok(None);
+        }
+        if signalled {
+            for signal in pending(signals) {
+                let _ = sys::kill(child, signal);
+            }
+        }
     }
 }
 
-fn prepare(spec: &Spec) -> Result<(), SandboxError> {
-    die_with_parent()?;
-    if spec.argv.is_empty() {
-        return Err(SandboxError::Setup {
-            action: "running the command".into(),
-            reason: "it is empty".into(),
-        });
-    }
-    let _ = rustix::process::setsid();
-    rustix::system::sethostname(spec.hostname.as_bytes())
-        .map_err(SandboxError::setup("setting the host name"))?;
-    if spec.network == Network::None {
-        sys::loopback_up().map_err(SandboxError::setup("bringing the loopback device up"))?;
-    }
-    rootfs::enter(spec)?;
-    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
-    capabilities::limit_bounding()?;
-    if spec.seccomp {
-        seccomp::load()?;
-    }
-    let user = &spec.user;
-    if let Err(error) = sys::set_groups(&user.additional_gids)
-        && !user.additional_gids.is_empty()
-    {
-        return Err(SandboxError::setup("setting groups")(error));
-    }
-    sys::set_ids(user.uid, user.gid)
-        .map_err(SandboxError::setup(format!("becoming user {}:{}", user.uid, user.gid)))?;
-    capabilities::limit_own(user.uid == 0)?;
-    // Changing the user clears it.
-    die_with_parent()?;
-    rustix::process::chdir(spec.cwd.as_str())
-        .map_err(SandboxError::setup(format!("changing to the directory {}", spec.cwd)))
+/// Reads which signals came in. Layout: `struct signalfd_siginfo`, 128 bytes that start with the number.
+fn pending(signals: &OwnedFd) -> Vec<i32> {
+    let mut buffer = [0; 128 * 8];
+    let length = rustix::io::read(signals, &mut buffer).unwrap_or(0);
+    let number = |info: &[u8]| info.first_chunk().map(|bytes| i32::from_ne_bytes(*bytes));
+    buffer[..length].chunks(128).filter_map(number).collect()
 }

@@ -1,17 +1,22 @@
 //! Runs one command in Linux namespaces, as a container build or run step.
 //!
 //! ```text
-//! this process          spawn: re-executes itself as the sandbox's init, hands it the Spec through a memory file
-//!   └─ init (outer)     unshares mount, pid, ipc and uts; forks; forwards signals; reports how the command ended
-//!        └─ init (pid 1)  mounts the root, /proc, /sys, /dev; pivots; drops capabilities; loads seccomp; execs
+//! this process     spawn: starts itself again as the first process of a pid namespace, and tells it the Spec
+//!   └─ init        makes a pid namespace inside the first one; hands signals on; says how the command ended
+//!        └─ command   pid 1 there: mounts its root, /proc, /sys, /dev; drops what it may do; becomes the command
 //! ```
 //!
-//! When this process dies, the kernel kills the outer init, and with it pid 1 and all it started; the mounts go with the
-//! mount namespace. Nothing is mounted where the host sees it.
+//! When this process dies, the init notices that its [`channel`] is closed, and ends; when the init ends, however that
+//! came, the kernel kills everything in its pid namespace: no command outlives the process that started it, whatever it
+//! does. Its mounts are in a mount namespace of its own and go with it; nothing is mounted where the host sees it.
+//! `docs/decisions/0001-sandbox.md` says why this is our own.
 
 mod capabilities;
+mod channel;
+mod command;
 mod error;
 mod init;
+mod placeholder;
 mod privilege;
 mod rootfs;
 mod seccomp;
@@ -22,5 +27,5 @@ mod sys;
 pub use error::SandboxError;
 pub use init::init_if_requested;
 pub use privilege::{Privilege, enter_namespace, privilege};
-pub use spawn::{ExitStatus, Running, Sandbox, StdioSpec, Stream};
-pub use spec::{Mount, Network, Root, Spec, UserSpec};
+pub use spawn::{ExitStatus, Handle, Running, Sandbox, StdioSpec, Stream};
+pub use spec::{Capabilities, Mount, Network, Root, Spec, UserSpec};

@@ -1,29 +1,22 @@
 //! A mount namespace for this process, and a user namespace where it is not root.
 
-use std::{
-    fs,
-    io::{Read, Write},
-    os::fd::{AsFd, AsRawFd},
-    process::{Command, exit},
-    sync::OnceLock,
-};
+use std::{fs, process::Command, sync::OnceLock};
 
 use rustix::{
     mount::{MountPropagationFlags, mount_change},
-    thread::UnshareFlags,
+    process::{Gid, Uid, WaitOptions, waitpid},
+    thread::{UnshareFlags, set_thread_groups, set_thread_res_gid, set_thread_res_uid},
 };
+use serde::{Deserialize, Serialize};
 
-use crate::{SandboxError, sys};
-
-/// Set inside the user namespace: at first to the numbers of two file descriptors.
-pub(crate) const FDS: &str = "OTOSHI_USER_NAMESPACE";
+use crate::{SandboxError, capabilities, channel::Channel, sys};
 
 /// By what right this process mounts and changes owners.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Privilege {
     /// It is root.
     Root,
-    /// It is root of a user namespace of its own.
+    /// It is root of a user namespace.
     UserNamespace {
         /// Whether further user ids are mapped, or only the user's own.
         sub_ids: bool,
@@ -32,138 +25,171 @@ pub enum Privilege {
 
 static PRIVILEGE: OnceLock<Privilege> = OnceLock::new();
 
-/// What [`enter_namespace`] found or made; root when it was not called.
+const HINT: &str = "run as root, or allow user namespaces: sysctl user.max_user_namespaces, \
+    kernel.unprivileged_userns_clone (Debian), kernel.apparmor_restrict_unprivileged_userns (Ubuntu)";
+
+/// By what right this process mounts and changes owners, now.
 pub fn privilege() -> Privilege {
-    PRIVILEGE.get().copied().unwrap_or_else(|| {
-        if std::env::var_os(FDS).is_some() {
-            Privilege::UserNamespace { sub_ids: true }
-        } else {
-            Privilege::Root
-        }
-    })
+    PRIVILEGE.get().copied().unwrap_or_else(found)
 }
 
 /// Gives this process a mount namespace of its own, so that no mount outlives it; call it before any thread is started.
 ///
-/// Without the right to mount, the program is executed again inside a new user namespace, whose root is this user, with
-/// the further ids that `/etc/subuid` and `/etc/subgid` allow; this process then only waits for it, and exits as it does.
+/// Without the right to mount, it becomes root of a new user namespace first. There the user's own ids are root's, and those
+/// that `/etc/subuid` and `/etc/subgid` give to the user are mapped from 1 on, by `newuidmap` and `newgidmap`; where that
+/// cannot be done, the user's own id is the only one, and owners cannot be changed.
 pub fn enter_namespace() -> Result<Privilege, SandboxError> {
-    if let Ok(text) = std::env::var(FDS) {
-        let found = join(&text)?;
-        return Ok(*PRIVILEGE.get_or_init(|| found));
+    if let Some(privilege) = PRIVILEGE.get() {
+        return Ok(*privilege);
     }
-    let may_mount =
-        caps::has_cap(None, caps::CapSet::Effective, caps::Capability::CAP_SYS_ADMIN).unwrap_or(false);
-    if !may_mount {
-        return Err(execute_again());
+    if !capabilities::may_administer() {
+        enter_user_namespace()?;
     }
-    own_mounts(UnshareFlags::NEWNS)?;
-    Ok(*PRIVILEGE.get_or_init(|| Privilege::Root))
+    sys::unshare(UnshareFlags::NEWNS)
+        .map_err(SandboxError::not_supported("making a mount namespace", HINT))?;
+    // What the host mounts from now on is seen here; what is mounted here is not seen there.
+    mount_change("/", MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC)
+        .map_err(SandboxError::setup("making mounts our own"))?;
+    Ok(*PRIVILEGE.get_or_init(found))
 }
 
-fn own_mounts(flags: UnshareFlags) -> Result<(), SandboxError> {
-    sys::unshare(flags).map_err(|error| SandboxError::NotSupported {
-        action: "making a namespace".into(),
-        reason: error.to_string(),
-        hint: "run as root, or allow user namespaces (sysctl user.max_user_namespaces, kernel.unprivileged_userns_clone)".into(),
-    })?;
-    let flags = MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC;
-    mount_change("/", flags).map_err(SandboxError::setup("making mounts our own"))
-}
-
-/// The second execution: makes the user namespace, waits until its ids are mapped, and becomes its root.
-fn join(text: &str) -> Result<Privilege, SandboxError> {
-    let numbers: Vec<i32> = text.split(' ').filter_map(|number| number.parse().ok()).collect();
-    let [ready, go] = numbers[..] else {
-        // Further programs that this one starts are inside already.
-        return Ok(Privilege::UserNamespace { sub_ids: true });
+/// Looks whether this process is in a user namespace, and how many ids that has.
+fn found() -> Privilege {
+    let mapped = |file: &str| {
+        let text = fs::read_to_string(file).unwrap_or_default();
+        text.lines().filter_map(|line| line.split_whitespace().nth(2)?.parse::<u64>().ok()).sum::<u64>()
     };
-    let (mut ready, mut go) = (fs::File::from(sys::take_fd(ready)), fs::File::from(sys::take_fd(go)));
-    rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))
-        .map_err(SandboxError::setup("binding to the parent's life"))?;
-    sys::unshare(UnshareFlags::NEWUSER).map_err(|error| SandboxError::NotSupported {
-        action: "making a user namespace".into(),
-        reason: error.to_string(),
-        hint: "allow user namespaces: sysctl user.max_user_namespaces, kernel.unprivileged_userns_clone, or AppArmor's restriction".into(),
-    })?;
-    let _ = ready.write_all(b"r");
-    let mut answer = [0];
-    go.read_exact(&mut answer).map_err(SandboxError::setup("waiting for the user ids"))?;
-    let _ = sys::set_groups(&[]);
-    sys::set_ids(0, 0).map_err(SandboxError::setup("becoming root of the user namespace"))?;
-    own_mounts(UnshareFlags::NEWNS)?;
-    Ok(Privilege::UserNamespace { sub_ids: answer == *b"s" })
-}
-
-/// The first execution: starts the second, maps its ids, and exits as it does. Returns only when that fails.
-fn execute_again() -> SandboxError {
-    match second() {
-        Ok(code) => exit(code),
-        Err(error) => error,
+    match mapped("/proc/self/uid_map") {
+        // All ids but −1: the first namespace. Without /proc, nobody knows.
+        0 | 0xffff_ffff => Privilege::Root,
+        count => Privilege::UserNamespace { sub_ids: count > 1 && mapped("/proc/self/gid_map") > 1 },
     }
 }
 
-fn second() -> Result<i32, SandboxError> {
-    let failed = |what: &str| SandboxError::setup::<std::io::Error>(what.to_owned());
-    let pipe = || {
-        rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)
-            .map_err(SandboxError::setup("creating a pipe"))
-    };
-    let (ready, ready_writer) = pipe()?;
-    let (go_reader, go) = pipe()?;
-    let mut command = Command::new("/proc/self/exe");
-    command.args(std::env::args_os().skip(1));
-    command.env(FDS, format!("{} {}", ready_writer.as_raw_fd(), go_reader.as_raw_fd()));
-    sys::inherit(&mut command, [ready_writer.as_fd(), go_reader.as_fd()]);
-    let signals = sys::block_signals();
-    let child = command.spawn().map_err(failed("starting in a user namespace"))?;
-    drop((ready_writer, go_reader));
-    let mut letter = [0];
-    if fs::File::from(ready).read_exact(&mut letter).is_ok() {
-        let answer = if map_ids(child.id())? { b"s" } else { b"1" };
-        fs::File::from(go).write_all(answer).map_err(failed("mapping user ids"))?;
+/// Makes a user namespace and becomes its root.
+fn enter_user_namespace() -> Result<(), SandboxError> {
+    let failed = |action: &str| SandboxError::setup::<std::io::Error>(action.to_owned());
+    let threads = fs::read_dir("/proc/self/task").map_err(failed("counting threads"))?.count();
+    if threads != 1 {
+        return Err(SandboxError::invalid("making a user namespace", "this process has several threads"));
     }
-    let pid = i32::try_from(child.id()).unwrap_or_default();
-    let status = sys::forward_signals(pid, &signals).map_err(failed("waiting"))?;
-    let (code, signal) = sys::decode(status);
-    Ok(code.unwrap_or_else(|| 128 + signal.unwrap_or_default()))
-}
-
-/// Maps the user's ids into the child's namespace; tells whether further ids were mapped.
-fn map_ids(child: u32) -> Result<bool, SandboxError> {
     let (uid, gid) = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
-    let name = user_name(uid);
-    let users = sub_ids("/etc/subuid", uid, &name);
-    let groups = sub_ids("/etc/subgid", uid, &name);
-    if let (Some(users), Some(groups)) = (users, groups) {
-        let map = |program: &str, own: u32, (start, count): (u32, u32)| {
-            let numbers = [child, 0, own, 1, 1, start, count].map(|number| number.to_string());
-            Command::new(program).args(numbers).output().is_ok_and(|output| output.status.success())
-        };
-        if map("newuidmap", uid, users) && map("newgidmap", gid, groups) {
-            return Ok(true);
+    let ranges = SubIds::of(uid);
+    let (ours, theirs) = Channel::pair().map_err(failed("making a channel"))?;
+    // Ids are mapped from outside; so a helper stays there.
+    let helper = match sys::fork().map_err(failed("forking"))? {
+        sys::Fork::Child => {
+            drop(ours);
+            let mapped = matches!(theirs.receive::<()>(), Ok(Some(_)))
+                && ranges.is_some_and(|ranges| ranges.map(uid, gid));
+            let _ = theirs.send(&mapped, &[]);
+            std::process::exit(0);
         }
+        sys::Fork::Parent(helper) => helper,
+    };
+    drop(theirs);
+    let entered = sys::unshare(UnshareFlags::NEWUSER)
+        .map_err(SandboxError::not_supported("making a user namespace", HINT));
+    let mapped = entered.is_ok()
+        && ours.send(&(), &[]).is_ok()
+        && matches!(ours.receive::<bool>(), Ok(Some((true, _))));
+    drop(ours);
+    let _ = waitpid(Some(helper), WaitOptions::empty());
+    entered?;
+    if !mapped {
+        map_own(uid, gid).map_err(SandboxError::not_supported("mapping the user's own id", HINT))?;
     }
-    let failed = || SandboxError::setup::<std::io::Error>("mapping the user's own id");
-    fs::write(format!("/proc/{child}/setgroups"), "deny").map_err(failed())?;
-    fs::write(format!("/proc/{child}/uid_map"), format!("0 {uid} 1")).map_err(failed())?;
-    fs::write(format!("/proc/{child}/gid_map"), format!("0 {gid} 1")).map_err(failed())?;
-    Ok(false)
+    // With the single id this is not allowed; the groups stay, as nobody's.
+    let _ = set_thread_groups(&[]);
+    let (uid, gid) = (Uid::ROOT, Gid::ROOT);
+    set_thread_res_gid(gid, gid, gid)
+        .and_then(|()| set_thread_res_uid(uid, uid, uid))
+        .map_err(SandboxError::setup("becoming root of the user namespace"))
 }
 
-fn user_name(uid: u32) -> String {
-    let passwd = fs::read_to_string("/etc/passwd").unwrap_or_default();
-    let line = passwd.lines().find(|line| line.split(':').nth(2).is_some_and(|id| id == uid.to_string()));
-    line.and_then(|line| line.split(':').next()).unwrap_or_default().to_owned()
+/// Maps root to the user's own ids, and nothing else.
+fn map_own(uid: u32, gid: u32) -> std::io::Result<()> {
+    fs::write("/proc/self/setgroups", "deny")?;
+    fs::write("/proc/self/uid_map", format!("0 {uid} 1"))?;
+    fs::write("/proc/self/gid_map", format!("0 {gid} 1"))
 }
 
-/// The first range of further ids that the file gives to this user.
-fn sub_ids(file: &str, uid: u32, name: &str) -> Option<(u32, u32)> {
-    let text = fs::read_to_string(file).ok()?;
-    text.lines().find_map(|line| {
-        let mut fields = line.split(':');
+/// The ranges of further ids that a user has.
+#[derive(Debug, PartialEq, Eq)]
+struct SubIds {
+    users: Vec<(u32, u32)>,
+    groups: Vec<(u32, u32)>,
+}
+
+impl SubIds {
+    fn of(uid: u32) -> Option<Self> {
+        let read = |file: &str| fs::read_to_string(file).unwrap_or_default();
+        let name = user_name(&read("/etc/passwd"), uid);
+        let users = ranges(&read("/etc/subuid"), uid, name.as_deref());
+        let groups = ranges(&read("/etc/subgid"), uid, name.as_deref());
+        (!users.is_empty() && !groups.is_empty()).then_some(Self { users, groups })
+    }
+
+    /// Maps the ids of the parent process; tells whether that worked.
+    fn map(&self, uid: u32, gid: u32) -> bool {
+        let Some(parent) = rustix::process::getppid() else { return false };
+        let call = |program: &str, own: u32, ranges: &[(u32, u32)]| {
+            let mut numbers = vec![parent.as_raw_nonzero().get().cast_unsigned(), 0, own, 1];
+            let mut next = 1;
+            for (start, count) in ranges {
+                numbers.extend([next, *start, *count]);
+                next += count;
+            }
+            let called = Command::new(program).args(numbers.iter().map(u32::to_string)).output();
+            match called {
+                Ok(output) if output.status.success() => true,
+                Ok(output) => {
+                    let said = String::from_utf8_lossy(&output.stderr);
+                    tracing::warn!(program, said = %said.trim(), "could not map further user ids");
+                    false
+                }
+                Err(error) => {
+                    tracing::warn!(program, %error, "could not map further user ids");
+                    false
+                }
+            }
+        };
+        call("newuidmap", uid, &self.users) && call("newgidmap", gid, &self.groups)
+    }
+}
+
+/// The user's name. Format: `passwd(5)`.
+fn user_name(passwd: &str, uid: u32) -> Option<String> {
+    let line = passwd.lines().find(|line| line.split(':').nth(2) == Some(&uid.to_string()))?;
+    line.split(':').next().map(str::to_owned)
+}
+
+/// The ranges of a user: start and count. Format: `subuid(5)`.
+fn ranges(text: &str, uid: u32, name: Option<&str>) -> Vec<(u32, u32)> {
+    let range = |line: &str| {
+        let mut fields = line.trim().split(':');
         let owner = fields.next()?;
-        let ours = (!name.is_empty() && owner == name) || owner == uid.to_string();
-        ours.then_some((fields.next()?.parse().ok()?, fields.next()?.trim().parse().ok()?))
-    })
+        let ours = name == Some(owner) || owner == uid.to_string();
+        ours.then_some((fields.next()?.parse().ok()?, fields.next()?.parse().ok()?))
+    };
+    text.lines().filter_map(range).filter(|(_, count)| *count > 0).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ranges_belong_to_a_user_by_name_or_number() {
+        let text = "ann:100000:65536\nbob:165536:65536\n1000:300000:10\nann:broken:1\nann:400000:0\n";
+        assert_eq!(ranges(text, 1000, Some("ann")), [(100_000, 65536), (300_000, 10)]);
+        assert_eq!(ranges(text, 7, Some("carl")), []);
+    }
+
+    #[test]
+    fn users_are_named_in_passwd() {
+        let passwd = "root:x:0:0:root:/root:/bin/sh\nann:x:1000:1000::/home/ann:/bin/sh\n";
+        assert_eq!(user_name(passwd, 1000).as_deref(), Some("ann"));
+        assert_eq!(user_name(passwd, 100), None);
+    }
 }

@@ -1,19 +1,29 @@
 //! The parent's side: starting a sandbox and waiting for it.
 
 use std::{
-    fs::File,
-    io::{Read, Seek, SeekFrom, Write},
+    collections::HashMap,
+    io,
     os::fd::{AsFd, AsRawFd, OwnedFd},
     os::unix::process::{CommandExt, ExitStatusExt},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
+    sync::{Arc, Mutex, PoisonError},
+    thread,
 };
 
-use rustix::fs::MemfdFlags;
+use rustix::{
+    fs::{CWD, Mode, OFlags},
+    mount::{MountAttrFlags, OpenTreeFlags, open_tree},
+    process::{Pid, PidfdFlags, pidfd_open},
+    thread::UnshareFlags,
+};
+use serde::{Deserialize, Serialize};
 
 use crate::{
-    Mount, Privilege, Root, SandboxError, Spec,
-    init::{ARGV0, FDS, Report},
+    SandboxError, Spec,
+    channel::Channel,
+    init::{ARGV0, Report},
+    placeholder::{self, Placeholder},
     privilege, sys,
 };
 
@@ -38,7 +48,7 @@ impl From<Stream> for Stdio {
     }
 }
 
-/// The command's standard streams.
+/// The command's standard streams; a terminal of its own takes their place when the spec asks for one.
 #[derive(Debug)]
 pub struct StdioSpec {
     /// Standard input.
@@ -50,7 +60,7 @@ pub struct StdioSpec {
 }
 
 /// How a command ended: with a code, or by a signal.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ExitStatus {
     /// The exit code.
     pub code: Option<i32>,
@@ -63,107 +73,241 @@ pub struct ExitStatus {
 pub struct Sandbox;
 
 /// A sandbox whose command runs.
+///
+/// Dropped without [`Running::wait`], it is ended, with everything in it.
 #[derive(Debug)]
 pub struct Running {
     child: Child,
-    reports: File,
+    handle: Handle,
+    channel: Channel,
+    /// For what is left to do when it has ended.
+    spec: Spec,
+    placeholders: Vec<Placeholder>,
+    terminal: Option<OwnedFd>,
+    /// What was reported before the caller asked.
+    ended: Option<ExitStatus>,
+    waited: bool,
+}
+
+/// Ends or signals a sandbox from another thread; harmless when the sandbox is gone.
+#[derive(Debug, Clone)]
+pub struct Handle(Arc<OwnedFd>);
+
+impl Handle {
+    /// Ends the command and everything it started.
+    pub fn kill(&self) {
+        self.signal(libc::SIGKILL);
+    }
+
+    /// Sends a signal to the command; SIGKILL ends the whole sandbox.
+    ///
+    /// As with every container, a command that has no handler for a signal ignores it: it is the first process of its
+    /// pid namespace.
+    pub fn signal(&self, signal: i32) {
+        let _ = sys::pidfd_send_signal(self.0.as_fd(), signal);
+    }
 }
 
 impl Sandbox {
-    /// Starts a sandbox and returns once its command runs.
+    /// Starts a sandbox and returns once it is set up and its command starts.
     ///
-    /// The sandbox's life is bound to the calling thread, which should wait for it. `init_exe` is the executable that calls
-    /// [`crate::init_if_requested`]; this process's own when `None`. A program that cannot be started is an exit code of
-    /// 126 or 127, as with a shell.
+    /// `init_exe` is the executable that calls [`crate::init_if_requested`]; this process's own when `None`. A program that
+    /// cannot be started is an exit code of 126 or 127, as with a shell, and a message on its standard error.
     pub fn spawn(spec: &Spec, stdio: StdioSpec, init_exe: Option<PathBuf>) -> Result<Running, SandboxError> {
-        let failed = |action: &str| SandboxError::setup::<std::io::Error>(action.to_owned());
-        let mut spec = spec.clone();
-        add_skeleton(&mut spec)?;
-        let json =
-            serde_json::to_vec(&spec).map_err(|error| failed("encoding the specification")(error.into()))?;
-        // In memory only: it may hold secrets.
-        let memory = rustix::fs::memfd_create("otoshi-sandbox", MemfdFlags::CLOEXEC)
-            .map_err(|error| failed("creating a memory file")(error.into()))?;
-        let mut memory = File::from(memory);
-        memory
-            .write_all(&json)
-            .and_then(|()| memory.seek(SeekFrom::Start(0)))
-            .map_err(failed("writing the specification"))?;
-        let (reports, reports_writer) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)
-            .map_err(|error| failed("creating a pipe")(error.into()))?;
-
-        let mut command = Command::new(init_exe.unwrap_or_else(|| PathBuf::from("/proc/self/exe")));
+        let failed = |action: &str| SandboxError::setup::<io::Error>(action.to_owned());
+        let (channel, theirs) = Channel::pair().map_err(failed("making a channel"))?;
+        let StdioSpec { stdin, stdout, stderr } = stdio;
+        let stdin = match stdin {
+            Stream::Fd(fd) => fd,
+            Stream::Inherit => rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdin(), 3)
+                .map_err(SandboxError::setup("opening the standard input"))?,
+            Stream::Null => rustix::fs::open("/dev/null", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
+                .map_err(SandboxError::setup("opening /dev/null"))?,
+        };
+        let executable = Executable::of(init_exe.as_deref().unwrap_or(Path::new("/proc/self/exe")));
+        let mut command = Command::new(executable.path());
         command.arg0(ARGV0).env_clear();
-        command.env(
-            FDS,
-            format!("{} {} {}", memory.as_raw_fd(), reports_writer.as_raw_fd(), std::process::id()),
-        );
-        if matches!(privilege(), Privilege::UserNamespace { .. }) {
-            command.env(crate::privilege::FDS, "inside");
+        // No more than this: with anything that takes code between fork and exec, all memory would be copied first.
+        command.stdin(theirs.into_fd()).stdout(stdout).stderr(stderr);
+        let mut child = start(command)?;
+        let pid = Pid::from_child(&child);
+        let pidfd = match pidfd_open(pid, PidfdFlags::empty()) {
+            Ok(pidfd) => pidfd,
+            Err(error) => {
+                let _ = child.kill();
+                let _ = child.wait();
+                return Err(SandboxError::setup("watching the sandbox's init")(error));
+            }
+        };
+        let mut running = Running {
+            child,
+            handle: Handle(Arc::new(pidfd)),
+            channel,
+            spec: spec.clone(),
+            placeholders: Vec::new(),
+            terminal: None,
+            ended: None,
+            waited: false,
+        };
+        running
+            .channel
+            .send(&(spec, privilege()), &[stdin.as_fd()])
+            .map_err(failed("telling the sandbox's init what to do"))?;
+        drop(stdin);
+        running.until_ready()?;
+        Ok(running)
+    }
+}
+
+/// Starts the init as the first process of a new pid namespace.
+///
+/// A thread asks the kernel that its next child be in a new one, and is gone afterwards; so no other child of this process
+/// ends up there.
+fn start(mut command: Command) -> Result<Child, SandboxError> {
+    let start = move || {
+        sys::unshare(UnshareFlags::NEWPID).map_err(SandboxError::not_supported(
+            "making a pid namespace",
+            "run as root, or allow user namespaces (sysctl user.max_user_namespaces)",
+        ))?;
+        command.spawn().map_err(SandboxError::setup("starting the sandbox's init"))
+    };
+    let started = thread::Builder::new().name("sandbox-start".into()).stack_size(128 << 10).spawn(start);
+    let started = started.map_err(SandboxError::setup("starting a thread"))?;
+    started.join().unwrap_or_else(|_| {
+        Err(SandboxError::invalid("starting the sandbox's init", "the thread that starts it panicked"))
+    })
+}
+
+/// The init's executable.
+enum Executable {
+    /// Through a mount of its own that cannot be written.
+    ///
+    /// Until the command starts, `/proc/self/exe` in the sandbox is this executable. An image whose program leads there
+    /// would run it with the image's libraries, and could write to it afterwards; through this mount it cannot.
+    Protected(Arc<OwnedFd>),
+    Plain(PathBuf),
+}
+
+impl Executable {
+    fn of(path: &Path) -> Self {
+        static KNOWN: Mutex<Option<HashMap<PathBuf, Arc<OwnedFd>>>> = Mutex::new(None);
+        let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = known.get_or_insert_default();
+        if let Some(mounted) = known.get(path) {
+            return Self::Protected(Arc::clone(mounted));
         }
-        command.stdin(stdio.stdin).stdout(stdio.stdout).stderr(stdio.stderr);
-        sys::inherit(&mut command, [memory.as_fd(), reports_writer.as_fd()]);
-        let child = command.spawn().map_err(failed("starting the sandbox's init"))?;
-        // The command keeps the streams in `command`; a reader would never see their end.
-        drop((command, reports_writer));
-        Ok(Running { child, reports: File::from(reports) })
+        let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+        let mounted = open_tree(CWD, path, flags).map_err(io::Error::from).and_then(|mounted| {
+            sys::mount_setattr(mounted.as_fd(), MountAttrFlags::MOUNT_ATTR_RDONLY.bits().into(), false)?;
+            Ok(Arc::new(mounted))
+        });
+        match mounted {
+            Ok(mounted) => {
+                known.insert(path.to_owned(), Arc::clone(&mounted));
+                Self::Protected(mounted)
+            }
+            // Without the right to mount, nothing after this works either, and says better why.
+            Err(_) => Self::Plain(path.to_owned()),
+        }
+    }
+
+    fn path(&self) -> PathBuf {
+        match self {
+            Self::Protected(mounted) => PathBuf::from(format!("/proc/self/fd/{}", mounted.as_raw_fd())),
+            Self::Plain(path) => path.clone(),
+        }
     }
 }
 
 impl Running {
-    /// The process id of the sandbox's init; a signal sent to it reaches the command.
+    /// The process id of the sandbox's init, as this process sees it: a signal sent to it reaches the command, and SIGKILL
+    /// ends the whole sandbox. See [`Running::handle`] for a way without a race.
     pub fn pid(&self) -> u32 {
         self.child.id()
     }
 
-    /// Waits for the command, and for everything it started, to end.
-    pub fn wait(mut self) -> Result<ExitStatus, SandboxError> {
-        let mut text = String::new();
-        let _ = self.reports.read_to_string(&mut text);
-        let ended = self.child.wait().map_err(SandboxError::setup("waiting for the sandbox"))?;
-        for line in text.lines() {
-            match serde_json::from_str(line) {
-                Ok(Report::Failed(SandboxError::Exec { program, reason, code })) => {
-                    tracing::warn!(%program, %reason, "could not start the command");
-                    return Ok(ExitStatus { code: Some(code), signal: None });
-                }
-                Ok(Report::Failed(error)) => return Err(error),
-                Ok(Report::Ended { code, signal }) => return Ok(ExitStatus { code, signal }),
-                Err(_) => {}
-            }
-        }
-        // The init itself was killed, by us or by somebody else.
-        Ok(ExitStatus { code: None, signal: ended.signal().or(Some(9)) })
+    /// A way to end or signal the sandbox from elsewhere.
+    pub fn handle(&self) -> Handle {
+        self.handle.clone()
     }
 
     /// Ends the command and everything it started.
-    pub fn kill(&mut self) {
-        let _ = self.child.kill();
+    pub fn kill(&self) {
+        self.handle.kill();
+    }
+
+    /// Sends a signal to the command; see [`Handle::signal`].
+    pub fn signal(&self, signal: i32) {
+        self.handle.signal(signal);
+    }
+
+    /// The other end of the command's terminal, if the spec asked for one: what is written to it is typed, what is read
+    /// from it is shown. Reading fails with EIO once the command has ended.
+    pub fn terminal(&self) -> Option<&OwnedFd> {
+        self.terminal.as_ref()
+    }
+
+    /// Waits for the command, and for everything it started, to end.
+    pub fn wait(mut self) -> Result<ExitStatus, SandboxError> {
+        let failed = SandboxError::setup("hearing from the sandbox");
+        let heard = match self.ended {
+            Some(status) => Ok(Some(status)),
+            None => self.channel.receive::<Report>().map_err(failed).and_then(|report| match report {
+                Some((Report::Ended(status), _)) => Ok(Some(status)),
+                Some((Report::Failed(error), _)) => not_started(error).map(Some),
+                // The init was killed, by us or by somebody else.
+                Some((Report::Ready { .. }, _)) | None => Ok(None),
+            }),
+        };
+        let ended = self.finish().map_err(SandboxError::setup("waiting for the sandbox"))?;
+        Ok(heard?.unwrap_or(ExitStatus { code: None, signal: Some(ended.unwrap_or(libc::SIGKILL)) }))
+    }
+
+    fn until_ready(&mut self) -> Result<(), SandboxError> {
+        let report = self.channel.receive().map_err(SandboxError::setup("hearing from the sandbox"))?;
+        match report {
+            Some((Report::Ready { placeholders }, fds)) => {
+                self.placeholders = placeholders;
+                self.terminal = fds.into_iter().next();
+                Ok(())
+            }
+            Some((Report::Failed(error), _)) => not_started(error).map(|status| self.ended = Some(status)),
+            Some((Report::Ended(status), _)) => {
+                let how = match status.signal {
+                    Some(signal) => format!("it was ended by signal {signal}"),
+                    None => "it ended by itself".to_owned(),
+                };
+                Err(SandboxError::invalid("preparing the sandbox", how))
+            }
+            None => Err(SandboxError::invalid("preparing the sandbox", "its init ended unexpectedly")),
+        }
+    }
+
+    /// Waits for the init, and takes away what the sandbox made; gives the signal that ended it, if one did.
+    fn finish(&mut self) -> io::Result<Option<i32>> {
+        self.waited = true;
+        let ended = self.child.wait()?;
+        placeholder::remove(&self.spec, &self.placeholders);
+        Ok(ended.signal())
     }
 }
 
-/// Puts the mount points that the image may lack into a layer below all others, so that none is left in what is written.
-fn add_skeleton(spec: &mut Spec) -> Result<(), SandboxError> {
-    let Root::Overlay { lowers, work, .. } = &mut spec.root else { return Ok(()) };
-    let skeleton = work.parent().unwrap_or(Path::new("/")).join("skeleton");
-    let failed = |path: &Path| {
-        SandboxError::setup::<std::io::Error>(format!("creating the mount point {}", path.display()))
-    };
-    let directories = ["proc", "sys", "dev", "etc"].map(|name| (name.to_owned(), false));
-    let files = ["etc/hosts", "etc/hostname", "etc/resolv.conf"].map(|name| (name.to_owned(), true));
-    let own = spec.mounts.iter().map(|mount: &Mount| (mount.target().to_owned(), mount.is_file()));
-    for (target, is_file) in directories.into_iter().chain(files).chain(own) {
-        let parts = Path::new(&target).components().filter_map(|part| match part {
-            std::path::Component::Normal(name) => Some(name),
-            _ => None,
-        });
-        let path = skeleton.join(parts.collect::<PathBuf>());
-        let directory = if is_file { path.parent().unwrap_or(&skeleton) } else { &path };
-        std::fs::create_dir_all(directory).map_err(failed(directory))?;
-        if is_file && !path.exists() {
-            File::create(&path).map_err(failed(&path))?;
+/// A command that could not be started has an exit code all the same.
+fn not_started(error: SandboxError) -> Result<ExitStatus, SandboxError> {
+    match error {
+        SandboxError::Exec { code, program, reason } => {
+            tracing::debug!(%program, %reason, "could not start the command");
+            Ok(ExitStatus { code: Some(code), signal: None })
+        }
+        error => Err(error),
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if !self.waited {
+            self.kill();
+            let _ = self.finish();
         }
     }
-    lowers.push(skeleton);
-    Ok(())
 }

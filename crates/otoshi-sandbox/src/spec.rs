@@ -1,17 +1,17 @@
 //! What a sandbox is told.
 
-use std::path::PathBuf;
+use std::{net::IpAddr, path::PathBuf};
 
 use serde::{Deserialize, Serialize};
 
 /// Everything about one sandbox.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Spec {
     /// The root file system.
     pub root: Root,
     /// The program and its arguments; a program without a slash is looked up in `PATH`.
     pub argv: Vec<String>,
-    /// The whole environment.
+    /// The whole environment, in order.
     pub env: Vec<(String, String)>,
     /// The working directory.
     pub cwd: String,
@@ -21,12 +21,27 @@ pub struct Spec {
     pub mounts: Vec<Mount>,
     /// The host name that the command sees.
     pub hostname: String,
+    /// Further lines of `/etc/hosts`: a name and its address.
+    pub extra_hosts: Vec<(String, IpAddr)>,
     /// The network that the command sees.
     pub network: Network,
+    /// What root may do in the sandbox.
+    pub capabilities: Capabilities,
     /// Whether the seccomp profile is loaded.
     pub seccomp: bool,
+    /// Whether set-user-id programs and file capabilities give no privileges.
+    pub no_new_privs: bool,
+    /// Whether the root cannot be written; mounts over it can.
+    pub readonly_rootfs: bool,
+    /// Whether overlays forget about `fsync` and never flush when they are unmounted: much faster, and right for a result that
+    /// is thrown away or synced as a whole by the caller.
+    pub volatile: bool,
+    /// Whether the command gets a terminal of its own as standard streams; its other end is `Running::terminal`.
+    pub terminal: bool,
     /// The size of `/dev/shm` in bytes.
     pub shm_size: u64,
+    /// Mounts overlays in the way that kernels before 6.8 know, even where the newer way is there.
+    pub classic_overlay: bool,
 }
 
 impl Spec {
@@ -40,15 +55,22 @@ impl Spec {
             user: UserSpec::default(),
             mounts: Vec::new(),
             hostname: "otoshi".into(),
+            extra_hosts: Vec::new(),
             network: Network::Host,
+            capabilities: Capabilities::DockerDefault,
             seccomp: true,
+            no_new_privs: false,
+            readonly_rootfs: false,
+            volatile: true,
+            terminal: false,
             shm_size: 64 << 20,
+            classic_overlay: false,
         }
     }
 }
 
 /// Where the root file system comes from.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Root {
     /// Merged directories, with what the command writes going to `upper`.
     Overlay {
@@ -56,7 +78,7 @@ pub enum Root {
         lowers: Vec<PathBuf>,
         /// Takes what is written.
         upper: PathBuf,
-        /// An empty directory on the same file system; its parent must be ours as well.
+        /// An empty directory on the same file system, used once.
         work: PathBuf,
         /// Whether overlayfs keeps its marks in `user.*` attributes, as it must in a user namespace.
         userxattr: bool,
@@ -84,7 +106,9 @@ pub struct UserSpec {
 }
 
 /// Something mounted over the root; targets are resolved inside it, whatever links it holds.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+///
+/// A target that is not there is made for the time of the run; nothing of it is left in a layer or directory afterwards.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Mount {
     /// A file or directory of the host.
     Bind {
@@ -110,12 +134,12 @@ pub enum Mount {
         lowers: Vec<PathBuf>,
         /// Takes what is written.
         upper: PathBuf,
-        /// An empty directory on the same file system as `upper`.
+        /// An empty directory on the same file system as `upper`, used once.
         work: PathBuf,
         /// Where the command sees it.
         target: String,
     },
-    /// A file that is only in memory, such as a secret.
+    /// A file that is only in memory and cannot be written, such as a secret.
     File {
         /// Its content.
         content: Vec<u8>,
@@ -131,20 +155,13 @@ pub enum Mount {
 }
 
 impl Mount {
-    pub(crate) fn target(&self) -> &str {
+    /// Where the command sees it.
+    pub fn target(&self) -> &str {
         match self {
             Self::Bind { target, .. }
             | Self::Tmpfs { target, .. }
             | Self::OverlayView { target, .. }
             | Self::File { target, .. } => target,
-        }
-    }
-
-    pub(crate) fn is_file(&self) -> bool {
-        match self {
-            Self::Bind { source, .. } => !source.is_dir(),
-            Self::File { .. } => true,
-            Self::Tmpfs { .. } | Self::OverlayView { .. } => false,
         }
     }
 }
@@ -155,5 +172,14 @@ pub enum Network {
     /// The host's.
     Host,
     /// A loopback device only.
+    None,
+}
+
+/// What root may do in a sandbox; another user may do nothing special, but for what set-user-id programs give.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Capabilities {
+    /// Docker's default set, as far as this process has it.
+    DockerDefault,
+    /// Nothing.
     None,
 }

@@ -1,157 +1,193 @@
-//! The calls that the standard library and `rustix` do not offer as safe ones.
+//! The calls that neither the standard library nor `rustix` offers as safe ones. The only module with unsafe code.
 #![allow(unsafe_code, reason = "each use says why it is sound")]
 
 use std::{
+    ffi::{CStr, CString, c_char, c_int, c_void},
     io,
-    os::fd::{AsRawFd, BorrowedFd, RawFd},
-    os::unix::process::CommandExt,
-    process::Command,
+    os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd},
 };
+
+use rustix::{process::Pid, thread::UnshareFlags};
 
 /// Which side of a fork this is.
 pub(crate) enum Fork {
     Child,
-    /// With the child's process id.
-    Parent(i32),
+    Parent(Pid),
 }
 
 /// Forks this process, which must have one thread only.
 pub(crate) fn fork() -> io::Result<Fork> {
-    // SAFETY: the caller is the sandbox's init, which never starts a thread, so the child may do anything the parent may.
-    match unsafe { libc::fork() } {
-        -1 => Err(io::Error::last_os_error()),
-        0 => Ok(Fork::Child),
-        pid => Ok(Fork::Parent(pid)),
+    // SAFETY: callers are the sandbox's init, which never starts a thread, and `enter_namespace`, which has checked that
+    // there is one; so the child may do anything that the parent may.
+    let result = unsafe { libc::fork() };
+    match Pid::from_raw(check(result)?) {
+        None => Ok(Fork::Child),
+        Some(pid) => Ok(Fork::Parent(pid)),
     }
 }
 
-/// Lets a command inherit two file descriptors under their own numbers.
-pub(crate) fn inherit(command: &mut Command, fds: [BorrowedFd<'_>; 2]) {
-    let numbers: [RawFd; 2] = fds.map(|fd| fd.as_raw_fd());
-    // SAFETY: between fork and exec only fcntl is called, which is async-signal-safe, on numbers that the parent keeps open
-    // until the spawn call returns.
-    unsafe {
-        command.pre_exec(move || {
-            for number in numbers {
-                if libc::fcntl(number, libc::F_SETFD, 0) == -1 {
-                    return Err(io::Error::last_os_error());
-                }
-            }
-            Ok(())
-        });
-    }
+/// Leaves the namespaces of the parent; `flags` must hold namespaces only.
+pub(crate) fn unshare(flags: UnshareFlags) -> rustix::io::Result<()> {
+    let namespaces = UnshareFlags::NEWNS
+        | UnshareFlags::NEWPID
+        | UnshareFlags::NEWIPC
+        | UnshareFlags::NEWUTS
+        | UnshareFlags::NEWNET
+        | UnshareFlags::NEWCGROUP
+        | UnshareFlags::NEWUSER;
+    // SAFETY: the call is unsafe because of CLONE_FILES, which would split the table of descriptors between threads; only
+    // namespaces pass.
+    unsafe { rustix::thread::unshare_unsafe(flags & namespaces) }
 }
 
 /// Makes every file descriptor from 3 on close at exec.
 pub(crate) fn close_on_exec_from_3() -> io::Result<()> {
-    // SAFETY: close_range with CLOEXEC changes flags only; no owned descriptor is closed under anybody's feet.
-    match unsafe { libc::syscall(libc::SYS_close_range, 3u32, u32::MAX, libc::CLOSE_RANGE_CLOEXEC) } {
-        -1 => Err(io::Error::last_os_error()),
-        _ => Ok(()),
+    // SAFETY: with CLOEXEC the call changes flags only; no owned descriptor is closed under anybody's feet.
+    let result = unsafe { libc::syscall(libc::SYS_close_range, 3u32, u32::MAX, libc::CLOSE_RANGE_CLOEXEC) };
+    check(result).map(drop)
+}
+
+/// Sets attributes (`MOUNT_ATTR_*`) of a mount, and of those below it when `recursive`.
+pub(crate) fn mount_setattr(mount: BorrowedFd<'_>, set: u64, recursive: bool) -> io::Result<()> {
+    let attributes = libc::mount_attr { attr_set: set, attr_clr: 0, propagation: 0, userns_fd: 0 };
+    let flags = libc::AT_EMPTY_PATH | if recursive { libc::AT_RECURSIVE } else { 0 };
+    // SAFETY: the path is a terminated string, and pointer and size describe one structure that lives through the call.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_mount_setattr,
+            mount.as_raw_fd(),
+            c"".as_ptr(),
+            flags,
+            &raw const attributes,
+            size_of_val(&attributes),
+        )
+    };
+    check(result).map(drop)
+}
+
+/// Blocks every signal that can be handed on, and gives a descriptor from which they are read.
+pub(crate) fn take_signals() -> io::Result<OwnedFd> {
+    // SAFETY: sigfillset initialises the set before anything reads it; blocking signals has no effect on memory; the
+    // descriptor is new and nobody else's.
+    unsafe {
+        let mut set = std::mem::zeroed();
+        libc::sigfillset(&raw mut set);
+        // Raised by a fault of this very process: blocking them would hide a bug.
+        for signal in [libc::SIGSEGV, libc::SIGBUS, libc::SIGILL, libc::SIGFPE, libc::SIGCHLD] {
+            libc::sigdelset(&raw mut set, signal);
+        }
+        check(libc::sigprocmask(libc::SIG_BLOCK, &raw const set, std::ptr::null_mut()))?;
+        let fd = check(libc::signalfd(-1, &raw const set, libc::SFD_CLOEXEC | libc::SFD_NONBLOCK))?;
+        Ok(OwnedFd::from_raw_fd(fd))
     }
 }
 
-/// The signals that are handed on to the command.
-const FORWARDED: [i32; 7] =
-    [libc::SIGTERM, libc::SIGINT, libc::SIGHUP, libc::SIGQUIT, libc::SIGUSR1, libc::SIGUSR2, libc::SIGWINCH];
-
-/// Blocks the signals that [`forward_signals`] will take, and gives the set back.
-pub(crate) fn block_signals() -> libc::sigset_t {
-    // SAFETY: the set is initialised by sigemptyset before use; blocking signals has no memory effects.
+/// Unblocks all signals and lets each do what it does by default, as a new program expects it.
+pub(crate) fn reset_signals() {
+    // `struct sigaction` of the kernel, all zero: SIG_DFL, no flags, an empty mask.
+    let default = [0usize; 4];
+    let set_size = size_of::<u64>();
+    for signal in 1..=libc::SIGRTMAX() {
+        // SAFETY: the pointer is to a structure of the kernel's size that lives through the call; no handler is installed,
+        // only taken away. Not through the C library, which keeps two signals to itself; numbers that cannot be changed
+        // are refused, which is what we want for them.
+        unsafe {
+            libc::syscall(
+                libc::SYS_rt_sigaction,
+                signal,
+                default.as_ptr(),
+                std::ptr::null_mut::<c_void>(),
+                set_size,
+            )
+        };
+    }
+    // SAFETY: sigemptyset initialises the set before it is read.
     unsafe {
         let mut set = std::mem::zeroed();
         libc::sigemptyset(&raw mut set);
-        for signal in FORWARDED.into_iter().chain([libc::SIGCHLD]) {
-            libc::sigaddset(&raw mut set, signal);
-        }
-        libc::sigprocmask(libc::SIG_BLOCK, &raw const set, std::ptr::null_mut());
-        set
+        libc::sigprocmask(libc::SIG_SETMASK, &raw const set, std::ptr::null_mut());
     }
 }
 
-/// Unblocks the signals again.
-pub(crate) fn unblock_signals(set: &libc::sigset_t) {
-    // SAFETY: the set was initialised by `block_signals`.
-    unsafe {
-        libc::sigprocmask(libc::SIG_UNBLOCK, std::ptr::from_ref(set), std::ptr::null_mut());
-    }
+/// Sends a signal by its number to a child that was not waited for.
+pub(crate) fn kill(pid: Pid, signal: c_int) -> io::Result<()> {
+    // SAFETY: a system call without memory arguments.
+    check(unsafe { libc::kill(pid.as_raw_nonzero().get(), signal) }).map(drop)
 }
 
-/// Waits for a child, handing on signals meanwhile; gives its wait status.
-pub(crate) fn forward_signals(child: i32, set: &libc::sigset_t) -> io::Result<i32> {
-    loop {
-        let mut status = 0;
-        // SAFETY: `status` is a valid place to write to; the child is ours.
-        match unsafe { libc::waitpid(child, &raw mut status, libc::WNOHANG) } {
-            -1 => return Err(io::Error::last_os_error()),
-            0 => {}
-            _ => return Ok(status),
-        }
-        let mut signal = 0;
-        // SAFETY: both point to valid memory; the signals of the set are blocked, as sigwait wants it.
-        unsafe { libc::sigwait(std::ptr::from_ref(set), &raw mut signal) };
-        if signal != libc::SIGCHLD {
-            // SAFETY: sends a signal to our own child, which was not waited for yet.
-            unsafe { libc::kill(child, signal) };
-        }
-    }
+/// Sends a signal by its number to the process that the descriptor stands for.
+pub(crate) fn pidfd_send_signal(process: BorrowedFd<'_>, signal: c_int) -> io::Result<()> {
+    // SAFETY: the pointer to further information may be null.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_pidfd_send_signal,
+            process.as_raw_fd(),
+            signal,
+            std::ptr::null::<c_void>(),
+            0u32,
+        )
+    };
+    check(result).map(drop)
 }
 
-/// Splits a wait status into an exit code or a signal.
-pub(crate) fn decode(status: i32) -> (Option<i32>, Option<i32>) {
-    if libc::WIFEXITED(status) {
-        (Some(libc::WEXITSTATUS(status)), None)
-    } else {
-        (None, Some(libc::WTERMSIG(status)))
+/// Replaces this program by another one; returns only when that fails.
+pub(crate) fn execve(program: &CStr, arguments: &[CString], environment: &[CString]) -> io::Error {
+    fn pointers(strings: &[CString]) -> Vec<*const c_char> {
+        strings.iter().map(|string| string.as_ptr()).chain([std::ptr::null()]).collect()
     }
+    let (arguments, environment) = (pointers(arguments), pointers(environment));
+    // SAFETY: both arrays end with a null pointer and hold pointers to terminated strings that outlive the call.
+    unsafe { libc::execve(program.as_ptr(), arguments.as_ptr(), environment.as_ptr()) };
+    io::Error::last_os_error()
 }
 
-/// Sets the further groups of this process.
-pub(crate) fn set_groups(groups: &[u32]) -> io::Result<()> {
-    // SAFETY: the pointer and the length describe one slice.
-    match unsafe { libc::setgroups(groups.len(), groups.as_ptr()) } {
-        -1 => Err(io::Error::last_os_error()),
-        _ => Ok(()),
-    }
+/// One instruction of a seccomp filter. Layout: `struct sock_filter`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(C)]
+pub(crate) struct Instruction {
+    pub(crate) code: u16,
+    pub(crate) jump_true: u8,
+    pub(crate) jump_false: u8,
+    pub(crate) value: u32,
 }
 
-/// Sets all group ids, then all user ids, of this process, which has one thread only.
-pub(crate) fn set_ids(uid: u32, gid: u32) -> io::Result<()> {
-    // SAFETY: plain system calls without memory arguments.
-    if unsafe { libc::setresgid(gid, gid, gid) } == -1 || unsafe { libc::setresuid(uid, uid, uid) } == -1 {
-        return Err(io::Error::last_os_error());
-    }
-    Ok(())
+/// Loads a filter into this process, for good; it needs `CAP_SYS_ADMIN` or `no_new_privs`.
+pub(crate) fn load_filter(program: &[Instruction]) -> io::Result<()> {
+    let length = u16::try_from(program.len()).map_err(|_| io::ErrorKind::InvalidInput)?;
+    let filter = libc::sock_fprog { len: length, filter: program.as_ptr().cast_mut().cast() };
+    // SAFETY: `Instruction` has the layout of `sock_filter`; length and pointer describe one slice, which the kernel only
+    // reads, and which outlives the call.
+    let result =
+        unsafe { libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, 0u32, &raw const filter) };
+    check(result).map(drop)
+}
+
+/// Leaves the session's keyring for a new, empty one.
+pub(crate) fn new_session_keyring() -> io::Result<()> {
+    const KEYCTL_JOIN_SESSION_KEYRING: c_int = 1;
+    // SAFETY: a null name asks for a keyring without one.
+    let result =
+        unsafe { libc::syscall(libc::SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, std::ptr::null::<c_char>()) };
+    check(result).map(drop)
 }
 
 /// Brings the loopback device up.
 pub(crate) fn loopback_up() -> io::Result<()> {
-    // SAFETY: the request structure is zeroed and holds a terminated name; the socket is closed on every path.
-    unsafe {
-        let socket = libc::socket(libc::AF_INET, libc::SOCK_DGRAM | libc::SOCK_CLOEXEC, 0);
-        if socket == -1 {
-            return Err(io::Error::last_os_error());
-        }
+    use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
+    let socket = socket_with(AddressFamily::INET, SocketType::DGRAM, SocketFlags::CLOEXEC, None)?;
+    // SAFETY: all-zero is a valid request; the name stays terminated; the flags are the member of the union that
+    // SIOCSIFFLAGS reads.
+    let result = unsafe {
         let mut request: libc::ifreq = std::mem::zeroed();
-        request.ifr_name[0] = b'l' as libc::c_char;
-        request.ifr_name[1] = b'o' as libc::c_char;
+        request.ifr_name[0] = b'l' as c_char;
+        request.ifr_name[1] = b'o' as c_char;
         request.ifr_ifru.ifru_flags = (libc::IFF_UP | libc::IFF_RUNNING) as libc::c_short;
-        let result = libc::ioctl(socket, libc::SIOCSIFFLAGS as _, &raw mut request);
-        let error = io::Error::last_os_error();
-        libc::close(socket);
-        if result == -1 { Err(error) } else { Ok(()) }
-    }
+        libc::ioctl(socket.as_fd().as_raw_fd(), libc::SIOCSIFFLAGS as _, &raw mut request)
+    };
+    check(result).map(drop)
 }
 
-/// Takes over a file descriptor that this process inherited.
-pub(crate) fn take_fd(number: RawFd) -> std::os::fd::OwnedFd {
-    use std::os::fd::FromRawFd;
-    // SAFETY: the number was handed to this process by its parent for this purpose, and is taken once.
-    unsafe { std::os::fd::OwnedFd::from_raw_fd(number) }
-}
-
-/// Leaves the namespaces of the parent.
-pub(crate) fn unshare(flags: rustix::thread::UnshareFlags) -> rustix::io::Result<()> {
-    // SAFETY: no flag that splits memory or descriptors between threads is used, and there is one thread only.
-    unsafe { rustix::thread::unshare_unsafe(flags) }
+/// Turns the kernel's −1 into the error that it stands for.
+fn check<T: PartialEq + From<i8>>(result: T) -> io::Result<T> {
+    if result == T::from(-1) { Err(io::Error::last_os_error()) } else { Ok(result) }
 }

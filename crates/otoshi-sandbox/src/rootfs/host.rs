@@ -1,0 +1,129 @@
+//! What a sandbox takes from the host, opened before the host's tree is changed.
+
+use std::{
+    fmt::Write,
+    fs,
+    os::fd::{AsFd, OwnedFd},
+    path::{Path, PathBuf},
+};
+
+use rustix::{io::Errno, mount::MountAttrFlags};
+
+use super::{
+    clone_path, kernel,
+    overlay::{Layers, open_directories, open_directory},
+    set_attributes,
+};
+use crate::{Mount, Network, Privilege, Root, SandboxError, Spec};
+
+type Result<T> = std::result::Result<T, SandboxError>;
+
+pub(super) struct Host {
+    pub(super) root: RootSource,
+    /// Whether the root is to be read-only once all is mounted.
+    pub(super) read_only: bool,
+    /// One for each of the spec's mounts.
+    pub(super) mounts: Vec<Source>,
+    /// The host's own device files, by name; made anew when `None`.
+    pub(super) devices: Option<Vec<(&'static str, OwnedFd)>>,
+    /// `/etc/hosts` and its like: path and content.
+    pub(super) identity: [(&'static str, Vec<u8>); 3],
+}
+
+pub(super) enum RootSource {
+    Overlay(Layers),
+    /// Merged directories under a writable one in memory.
+    Temporary(Layers),
+    Tree(OwnedFd),
+}
+
+/// What is mounted at a target.
+pub(super) enum Source {
+    Tree(OwnedFd),
+    Layers(Layers),
+    /// Made when it is mounted.
+    None,
+}
+
+impl Host {
+    pub(super) fn open(spec: &Spec, privilege: Privilege) -> Result<Self> {
+        let root = match &spec.root {
+            Root::Overlay { lowers, upper, work, userxattr } => {
+                RootSource::Overlay(layers(spec, lowers, Some((upper, work)), *userxattr)?)
+            }
+            Root::ReadOnlyOverlay { lowers, userxattr } => {
+                RootSource::Temporary(layers(spec, lowers, None, *userxattr)?)
+            }
+            Root::Dir(path) => RootSource::Tree(tree(path, MountAttrFlags::MOUNT_ATTR_NODEV)?),
+        };
+        let read_only = spec.readonly_rootfs || matches!(spec.root, Root::ReadOnlyOverlay { .. });
+        let mounts = spec.mounts.iter().map(|mount| source(spec, mount, privilege)).collect::<Result<_>>()?;
+        let devices = match privilege {
+            Privilege::Root => None,
+            Privilege::UserNamespace { .. } => Some(kernel::host_devices()?),
+        };
+        let resolver = fs::read("/etc/resolv.conf").unwrap_or_default();
+        let identity = [
+            ("etc/hosts", hosts(spec).into_bytes()),
+            ("etc/hostname", format!("{}\n", spec.hostname).into_bytes()),
+            ("etc/resolv.conf", resolver),
+        ];
+        Ok(Self { root, read_only, mounts, devices, identity })
+    }
+}
+
+fn layers(
+    spec: &Spec,
+    lowers: &[PathBuf],
+    writable: Option<(&PathBuf, &PathBuf)>,
+    userxattr: bool,
+) -> Result<Layers> {
+    let writable =
+        writable.map(|(upper, work)| Ok((open_directory(upper)?, open_directory(work)?))).transpose()?;
+    Ok(Layers {
+        lowers: open_directories(lowers)?,
+        writable,
+        userxattr,
+        volatile: spec.volatile,
+        classic: spec.classic_overlay,
+    })
+}
+
+fn source(spec: &Spec, mount: &Mount, privilege: Privilege) -> Result<Source> {
+    match mount {
+        Mount::Bind { source, read_only, .. } => {
+            let mut attributes = MountAttrFlags::MOUNT_ATTR_NODEV;
+            attributes.set(MountAttrFlags::MOUNT_ATTR_RDONLY, *read_only);
+            tree(source, attributes).map(Source::Tree)
+        }
+        Mount::OverlayView { lowers, upper, work, .. } => {
+            let userxattr = matches!(privilege, Privilege::UserNamespace { .. });
+            layers(spec, lowers, Some((upper, work)), userxattr).map(Source::Layers)
+        }
+        Mount::Tmpfs { .. } | Mount::File { .. } => Ok(Source::None),
+    }
+}
+
+fn tree(path: &Path, attributes: MountAttrFlags) -> Result<OwnedFd> {
+    let open = || -> std::result::Result<OwnedFd, Errno> {
+        let tree = clone_path(path)?;
+        set_attributes(tree.as_fd(), attributes, true)?;
+        Ok(tree)
+    };
+    open().map_err(SandboxError::setup(format!("opening {}", path.display())))
+}
+
+/// This sandbox's names, and on the host's network those that the host knows.
+fn hosts(spec: &Spec) -> String {
+    let mut text = format!(
+        "127.0.0.1\tlocalhost {name}\n::1\tlocalhost ip6-localhost ip6-loopback\n",
+        name = spec.hostname
+    );
+    for (name, address) in &spec.extra_hosts {
+        let _ = writeln!(text, "{address}\t{name}");
+    }
+    if spec.network == Network::Host {
+        text += &fs::read_to_string("/etc/hosts").unwrap_or_default();
+    }
+    text
+}

@@ -1,0 +1,293 @@
+//! The root file system of a sandbox: mounted, filled, and made the root of this process.
+//!
+//! ```text
+//! /tmp                    covered by the stage, a file system in memory that nobody else sees
+//! ├── root/               the new root: merged layers, then /proc, /sys, /dev and all other mounts
+//! ├── files/              what File mounts, /etc/hosts, /etc/hostname and /etc/resolv.conf show
+//! ├── devices/            device files; only these can be used, as all else is mounted without devices
+//! ├── empty/              covers directories
+//! └── upper/, work/       take the mount points made in a read-only root
+//! ```
+//!
+//! All of the host that is needed is opened before anything is covered; after `pivot_root` the rest of the host is gone.
+
+mod host;
+mod kernel;
+mod overlay;
+mod place;
+
+use std::os::{
+    fd::{AsFd, BorrowedFd, OwnedFd},
+    unix::ffi::OsStrExt,
+};
+
+use host::{Host, RootSource, Source};
+use place::{Kept, Kind, Place, failed, fd_path};
+use rustix::{
+    fs::{CWD, FileType, Gid, Mode, OFlags, Uid},
+    mount::{
+        FsMountFlags, FsOpenFlags, MountAttrFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags,
+        UnmountFlags, fsconfig_create, fsconfig_set_flag, fsconfig_set_string, fsmount, fsopen, mount_change,
+        move_mount, open_tree, unmount,
+    },
+};
+
+use crate::{
+    Mount, Privilege, SandboxError, Spec,
+    placeholder::{Area, Placeholder},
+    sys,
+};
+
+type Result<T> = std::result::Result<T, SandboxError>;
+
+/// A pseudoterminal: the caller's end and the command's.
+#[derive(Debug)]
+pub(crate) struct Terminal {
+    pub(crate) caller: OwnedFd,
+    pub(crate) command: OwnedFd,
+}
+
+/// Mounts everything and makes it the root directory of this process, whose mount namespace is its own and whose umask is 0.
+///
+/// Returns what was made in directories that stay, and the terminal if one was asked for.
+pub(crate) fn enter(spec: &Spec, privilege: Privilege) -> Result<(Vec<Placeholder>, Option<Terminal>)> {
+    mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)
+        .map_err(SandboxError::setup("making mounts private"))?;
+    let host = Host::open(spec, privilege)?;
+    let stage = Stage::mount()?;
+    let mut place = mount_root(host.root, &stage)?;
+    kernel::proc_and_sys(&mut place)?;
+    let terminal = kernel::devices(&mut place, &stage, host.devices, spec)?;
+    for (index, (mount, source)) in spec.mounts.iter().zip(host.mounts).enumerate() {
+        apply(&mut place, &stage, index, mount, source)?;
+    }
+    for (target, content) in &host.identity {
+        identity(&mut place, &stage, spec, target, content)?;
+    }
+    kernel::protect(&place, &stage)?;
+    if host.read_only {
+        set_attributes(place.fd(), MountAttrFlags::MOUNT_ATTR_RDONLY, false)
+            .map_err(SandboxError::setup("making the root read-only"))?;
+    }
+    let (root, made) = place.into_made();
+    pivot(&root)?;
+    Ok((made, terminal))
+}
+
+/// A file system in memory for what the sandbox itself needs.
+struct Stage(OwnedFd);
+
+impl Stage {
+    fn mount() -> Result<Self> {
+        let failed = || SandboxError::setup::<rustix::io::Errno>("making the stage");
+        let attributes = MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NOEXEC;
+        let stage = new_mount("tmpfs", &[("mode", "0755")], attributes)?;
+        // What is below is opened already, or not needed.
+        let below = ["/tmp", "/run", "/var", "/usr"].into_iter().find_map(|path| {
+            rustix::fs::open(path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty()).ok()
+        });
+        let below =
+            below.ok_or_else(|| SandboxError::invalid("making the stage", "this system has no /tmp"))?;
+        attach(&stage, below.as_fd(), "the stage")?;
+        for name in ["root", "files", "devices", "empty"] {
+            rustix::fs::mkdirat(&stage, name, Mode::from_raw_mode(0o755)).map_err(failed())?;
+        }
+        Ok(Self(stage))
+    }
+
+    fn directory(&self, name: &str) -> Result<OwnedFd> {
+        rustix::fs::openat(&self.0, name, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+            .map_err(SandboxError::setup("opening the stage"))
+    }
+
+    fn make_directory(&self, name: &str) -> Result<OwnedFd> {
+        rustix::fs::mkdirat(&self.0, name, Mode::from_raw_mode(0o755))
+            .map_err(SandboxError::setup("making the stage"))?;
+        self.directory(name)
+    }
+
+    /// A file with this content, as a mount of its own.
+    fn file(&self, name: &str, content: &[u8], mode: u32, owner: (u32, u32)) -> rustix::io::Result<OwnedFd> {
+        let flags = OFlags::CREATE | OFlags::EXCL | OFlags::RDWR | OFlags::CLOEXEC;
+        let path = format!("files/{name}");
+        let file = rustix::fs::openat(&self.0, path, flags, Mode::from_raw_mode(0o600))?;
+        let mut left = content;
+        while !left.is_empty() {
+            left = &left[rustix::io::write(&file, left)?..];
+        }
+        rustix::fs::fchown(&file, Some(Uid::from_raw(owner.0)), Some(Gid::from_raw(owner.1)))?;
+        rustix::fs::fchmod(&file, Mode::from_raw_mode(mode))?;
+        clone_tree(file.as_fd())
+    }
+}
+
+fn mount_root(source: RootSource, stage: &Stage) -> Result<Place> {
+    let below = stage.directory("root")?;
+    let (area, upper) = match source {
+        RootSource::Overlay(mut layers) => {
+            if layers.lowers.is_empty() {
+                layers.lowers.push(stage.directory("empty")?);
+            }
+            layers.mount(below.as_fd(), "the root")?;
+            (Some(Area::Root), layers.writable.map(|(upper, _)| upper))
+        }
+        RootSource::Temporary(mut layers) => {
+            let (upper, work) = (stage.make_directory("upper")?, stage.make_directory("work")?);
+            if let Some(top) = layers.lowers.first() {
+                copy_attributes(top, &upper)
+                    .map_err(SandboxError::setup("copying the attributes of the root directory"))?;
+            }
+            layers.writable = Some((upper, work));
+            layers.mount(below.as_fd(), "the root")?;
+            (None, None)
+        }
+        RootSource::Tree(tree) => {
+            attach(&tree, below.as_fd(), "the root")?;
+            (Some(Area::Root), None)
+        }
+    };
+    Place::new(stage.directory("root")?, area, upper)
+}
+
+fn copy_attributes(from: &OwnedFd, to: &OwnedFd) -> rustix::io::Result<()> {
+    let stat = rustix::fs::fstat(from)?;
+    let to = fd_path(to);
+    rustix::fs::chown(&to, Some(Uid::from_raw(stat.st_uid)), Some(Gid::from_raw(stat.st_gid)))?;
+    rustix::fs::chmod(&to, Mode::from_raw_mode(stat.st_mode))
+}
+
+/// Mounts one of the mounts that were asked for.
+fn apply(place: &mut Place, stage: &Stage, index: usize, mount: &Mount, source: Source) -> Result<()> {
+    let target = mount.target();
+    let kind = match &source {
+        Source::Tree(tree) if !is_directory(tree) => Kind::File,
+        Source::Tree(_) | Source::Layers(_) => Kind::Directory,
+        Source::None => match mount {
+            Mount::File { .. } => Kind::File,
+            _ => Kind::Directory,
+        },
+    };
+    let point = place.mount_point(target, kind).map_err(failed(target))?;
+    let at = place.path_of(&point)?;
+    // What is there is the kernel's, and hidden or protected below.
+    let first = at.iter().next().map(OsStrExt::as_bytes);
+    if matches!(first, None | Some(b"proc" | b"sys")) {
+        return Err(SandboxError::invalid(
+            format!("mounting at {target}"),
+            "nothing can be mounted over the root, in /proc or in /sys",
+        ));
+    }
+    let (mut area, mut upper) = (None, None);
+    match (source, mount) {
+        (Source::Tree(tree), mount) => {
+            attach(&tree, point.as_fd(), target)?;
+            let writable = !matches!(mount, Mount::Bind { read_only: true, .. });
+            area = writable.then_some(Area::Mount(index));
+        }
+        (Source::Layers(layers), _) => {
+            layers.mount(point.as_fd(), target)?;
+            upper = layers.writable.map(|(upper, _)| upper);
+            area = Some(Area::Mount(index));
+        }
+        (Source::None, Mount::Tmpfs { size, mode, .. }) => {
+            let (mode, size) = (format!("{mode:o}"), size.map(|size| size.to_string()));
+            let size = size.as_deref().map(|size| ("size", size));
+            let options: Vec<_> = [("mode", mode.as_str())].into_iter().chain(size).collect();
+            let attributes = MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV;
+            attach(&new_mount("tmpfs", &options, attributes)?, point.as_fd(), target)?;
+        }
+        (Source::None, Mount::File { content, mode, uid, gid, .. }) => {
+            let name = index.to_string();
+            let file = stage
+                .file(&name, content, *mode, (*uid, *gid))
+                .and_then(|file| {
+                    let attributes = MountAttrFlags::MOUNT_ATTR_RDONLY | MountAttrFlags::MOUNT_ATTR_NODEV;
+                    set_attributes(file.as_fd(), attributes, false)?;
+                    Ok(file)
+                })
+                .map_err(SandboxError::setup(format!("making the file {target}")))?;
+            attach(&file, point.as_fd(), target)?;
+        }
+        (Source::None, Mount::Bind { .. } | Mount::OverlayView { .. }) => {}
+    }
+    place.covered(Kept { at, area, upper });
+    Ok(())
+}
+
+/// Mounts a file over what the image has at one of the places that tell a command who and where it is.
+fn identity(place: &mut Place, stage: &Stage, spec: &Spec, target: &str, content: &[u8]) -> Result<()> {
+    if spec.mounts.iter().any(|mount| mount.target().trim_matches('/') == target) {
+        return Ok(());
+    }
+    let point = match place.mount_point(target, Kind::File) {
+        // A caller's mount covers /etc, and nothing can be made there.
+        Err(rustix::io::Errno::ROFS) => return Ok(()),
+        other => other.map_err(failed(target))?,
+    };
+    let name = target.replace('/', "-");
+    let file = stage
+        .file(&name, content, 0o644, (0, 0))
+        .map_err(SandboxError::setup(format!("making /{target}")))?;
+    attach(&file, point.as_fd(), target)
+}
+
+fn pivot(root: &OwnedFd) -> Result<()> {
+    let failed = || SandboxError::setup::<rustix::io::Errno>("changing the root directory");
+    rustix::process::fchdir(root).map_err(failed())?;
+    // The old root ends up on top of the new one, where it is taken off.
+    rustix::process::pivot_root(".", ".").map_err(failed())?;
+    unmount(".", UnmountFlags::DETACH).map_err(failed())?;
+    rustix::process::chdir("/").map_err(failed())
+}
+
+fn is_directory(fd: &OwnedFd) -> bool {
+    rustix::fs::fstat(fd).is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Directory)
+}
+
+/// Makes a mount that is attached nowhere yet.
+fn new_mount(kind: &str, options: &[(&str, &str)], attributes: MountAttrFlags) -> Result<OwnedFd> {
+    try_new_mount(kind, options, attributes).map_err(SandboxError::setup(format!("mounting {kind}")))
+}
+
+fn try_new_mount(
+    kind: &str,
+    options: &[(&str, &str)],
+    attributes: MountAttrFlags,
+) -> rustix::io::Result<OwnedFd> {
+    let context = fsopen(kind, FsOpenFlags::FSOPEN_CLOEXEC)?;
+    for (name, value) in options.iter().copied().chain([("source", kind)]) {
+        if value.is_empty() {
+            fsconfig_set_flag(&context, name)?;
+        } else {
+            fsconfig_set_string(&context, name, value)?;
+        }
+    }
+    fsconfig_create(&context)?;
+    fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, attributes)
+}
+
+/// What is at an open place, with all that is mounted below it, as a mount that is attached nowhere yet.
+fn clone_tree(place: BorrowedFd<'_>) -> rustix::io::Result<OwnedFd> {
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+    open_tree(place, "", flags | OpenTreeFlags::AT_EMPTY_PATH | OpenTreeFlags::AT_RECURSIVE)
+}
+
+/// The same for a path of the host.
+fn clone_path(path: &std::path::Path) -> rustix::io::Result<OwnedFd> {
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+    open_tree(CWD, path, flags | OpenTreeFlags::AT_RECURSIVE)
+}
+
+fn set_attributes(
+    mounted: BorrowedFd<'_>,
+    attributes: MountAttrFlags,
+    recursive: bool,
+) -> rustix::io::Result<()> {
+    sys::mount_setattr(mounted, attributes.bits().into(), recursive)
+        .map_err(|error| rustix::io::Errno::from_io_error(&error).unwrap_or(rustix::io::Errno::INVAL))
+}
+
+fn attach(mounted: &OwnedFd, place: BorrowedFd<'_>, name: &str) -> Result<()> {
+    let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
+    move_mount(mounted, "", place, "", flags).map_err(SandboxError::setup(format!("mounting at {name}")))
+}

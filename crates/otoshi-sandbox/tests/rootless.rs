@@ -1,0 +1,124 @@
+//! The same without root: in a user namespace, with and without further ids.
+//!
+//! The user exists only for the test: its lines of `/etc/passwd`, `/etc/subuid` and `/etc/subgid` are mounted over the
+//! machine's own in a mount namespace that ends with the test.
+
+mod support;
+
+use std::{
+    fs,
+    os::unix::fs::PermissionsExt,
+    path::Path,
+    process::{Command, Output},
+};
+
+use otoshi_sandbox::{Mount, Network, Root, Spec, UserSpec};
+use support::{INIT, Image, bind, file};
+
+const UID: u32 = 54321;
+
+fn run(image: &Image, mut spec: Spec, sub_ids: bool) -> Output {
+    if let Root::Overlay { userxattr, .. } = &mut spec.root {
+        *userxattr = true;
+    }
+    let program = image.path("runner");
+    fs::copy(INIT, &program).unwrap();
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+    fs::write(image.path("spec.json"), serde_json::to_string(&spec).unwrap()).unwrap();
+    // As the user would have unpacked it.
+    let everything = ["layer", "upper", "work"].map(|name| image.path(name));
+    let own = Command::new("chown").args(["-hR", &format!("{UID}:{UID}")]).args(everything).status().unwrap();
+    assert!(own.success());
+    let passwd = fs::read_to_string("/etc/passwd").unwrap();
+    fs::write(image.path("passwd"), format!("{passwd}otoshi-test:x:{UID}:{UID}::/:/bin/sh\n")).unwrap();
+    let range = if sub_ids { "otoshi-test:400000:65536\n" } else { "" };
+    fs::write(image.path("subuid"), range).unwrap();
+    let script = format!(
+        "set -e; cd {}; touch /etc/subuid /etc/subgid; mount --bind passwd /etc/passwd; \
+         mount --bind subuid /etc/subuid; mount --bind subuid /etc/subgid; \
+         exec setpriv --reuid {UID} --regid {UID} --clear-groups ./runner run spec.json",
+        image.path("").display()
+    );
+    Command::new("unshare").args(["--mount", "sh", "-c", &script]).output().unwrap()
+}
+
+fn can_run() -> bool {
+    let limit = fs::read_to_string("/proc/sys/user/max_user_namespaces").unwrap_or_default();
+    if limit.trim() == "0" {
+        eprintln!("skipped: this machine allows no user namespaces");
+        return false;
+    }
+    true
+}
+
+fn has_newuidmap() -> bool {
+    let found = Path::new("/usr/bin/newuidmap").exists();
+    if !found {
+        eprintln!("skipped: newuidmap (package uidmap) is missing");
+    }
+    found && can_run()
+}
+
+fn text(output: &Output) -> String {
+    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+}
+
+#[test]
+fn an_ordinary_user_is_root_with_further_ids() {
+    if !has_newuidmap() {
+        return;
+    }
+    let image = Image::new();
+    let mut spec = image.script(
+        "id -u; cat /key; echo x >/dev/null; mkdir /srv && chown 1000:1001 /srv && stat -c %u:%g /srv; \
+         grep -E 'CapBnd|Seccomp:' /proc/self/status; test -d /sys/class && echo 1 2>/dev/null >/proc/sys/vm/drop_caches \
+         || echo protected; rm /bin/true; echo $$",
+    );
+    spec.mounts = vec![file("secret", "/key"), bind(image.layer(), "/layer", true)];
+    let output = run(&image, spec, true);
+    assert_eq!(text(&output), "0\nsecret1000:1001\nCapBnd:\t00000000a80425fb\nSeccomp:\t2\nprotected\n1\n");
+    assert!(output.status.success());
+    assert_eq!(image.written(), ["bin/", "bin/true", "srv/"]);
+}
+
+#[test]
+fn other_users_and_no_network_work_with_further_ids() {
+    if !has_newuidmap() {
+        return;
+    }
+    let image = Image::new();
+    let mut spec = image.script("id -u; id -g; ls /sys/class/net");
+    spec.user = UserSpec { uid: 1000, gid: 1000, additional_gids: vec![50] };
+    spec.network = Network::None;
+    assert_eq!(text(&run(&image, spec, true)), "1000\n1000\nlo\n");
+}
+
+#[test]
+fn a_single_id_is_enough_for_root() {
+    if !can_run() {
+        return;
+    }
+    let image = Image::new();
+    let mut spec = image.script("id -u; echo x >/file; cat /tmp/key");
+    spec.mounts =
+        vec![Mount::Tmpfs { target: "/tmp".into(), size: None, mode: 0o755 }, file("secret", "/tmp/key")];
+    assert_eq!(text(&run(&image, spec, false)), "0\nsecret");
+    assert_eq!(image.written(), ["file"]);
+}
+
+#[test]
+fn another_user_with_a_single_id_is_refused_with_a_hint() {
+    if !can_run() {
+        return;
+    }
+    let image = Image::new();
+    let mut spec = image.script("true");
+    spec.user.uid = 1000;
+    let output = run(&image, spec, false);
+    assert_eq!(output.status.code(), Some(125));
+    assert!(
+        text(&output).contains("hint: without root, other users need ranges of ids"),
+        "{}",
+        text(&output)
+    );
+}
