@@ -252,3 +252,18 @@ fn a_heredocs_name_never_leads_out() {
     let image = world.build("FROM busybox\nCOPY <<plain /y\nx\nplain\n");
     assert_eq!(world.output(&image, "cat /y"), "x\n");
 }
+
+#[test]
+fn scratch_takes_copies() {
+    let Some(world) = world() else { return };
+    world.write("a", "1");
+    let image = world.build(
+        "FROM busybox AS tools\nFROM scratch\nCOPY a /data/\nCOPY --from=tools /bin/busybox /bin/busybox\n",
+    );
+    let loaded = Image::load(world.home.layout(), &image.digest, &Platform::host()).unwrap();
+    assert_eq!(loaded.layers().len(), 2);
+    let mut request = world.request(&image.digest, "");
+    request.command = Some(CommandForm::Exec(["/bin/busybox", "cat", "/data/a"].map(String::from).to_vec()));
+    let outcome = world.engine.run(&request, &Silent).unwrap();
+    assert_eq!((outcome.code, outcome.stdout.as_slice()), (0, b"1".as_slice()));
+}

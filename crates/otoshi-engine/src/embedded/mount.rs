@@ -27,12 +27,15 @@ impl OverlayMount {
         let draft = home.snapshots().draft()?;
         let target = draft.tree();
         // Overlayfs wants two lower directories at least when nothing is writable.
-        let empty = draft.work().join("empty");
-        fs::create_dir(&empty).map_err(EngineError::io("creating", &empty))?;
+        // Two empty ones, since `FROM scratch` has none of its own.
+        let empty = ["empty", "empty-too"].map(|name| draft.work().join(name));
+        for directory in &empty {
+            fs::create_dir(directory).map_err(EngineError::io("creating", directory))?;
+        }
         let failed = || EngineError::io("mounting the merged layers at", &target);
 
         let context = fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC).map_err(failed())?;
-        for lower in lowers.iter().map(PathBuf::as_path).chain([empty.as_path()]) {
+        for lower in lowers.iter().map(PathBuf::as_path).chain(empty.iter().map(PathBuf::as_path)) {
             fsconfig_set_string(&context, "lowerdir+", lower).map_err(EngineError::io("merging", lower))?;
         }
         if crate::embedded::in_user_namespace() {
