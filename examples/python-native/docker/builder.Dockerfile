@@ -1,0 +1,29 @@
+ARG DEBIAN_BASE
+FROM ${DEBIAN_BASE}
+ENV LANG=C.UTF-8
+
+RUN --mount=type=cache,target=/var/cache/apt,sharing=locked \
+    --mount=type=cache,target=/var/lib/apt/lists,sharing=locked \
+    apt-get update && \
+    apt-get install --yes --no-install-recommends \
+      gcc libc6-dev libpq-dev python3-dev python3-venv
+
+# Node comes from a Python package, into an environment of its own, which no runner gets.
+WORKDIR /srv
+COPY requirements-node.txt ./
+RUN --mount=type=cache,target=/root/.cache/pip \
+    python3 -m venv /opt/node && \
+    /opt/node/bin/pip install --require-hashes --requirement requirements-node.txt
+ENV PATH=/opt/node/bin:${PATH}
+
+# psycopg2 is compiled here, against the headers of libpq.
+COPY requirements-build.txt requirements.txt ./
+RUN --mount=type=cache,target=/root/.cache/pip \
+    python3 -m venv /opt/venv && \
+    /opt/venv/bin/pip install --require-hashes --requirement requirements-build.txt && \
+    /opt/venv/bin/pip install --require-hashes --no-build-isolation --no-binary psycopg2 \
+      --requirement requirements.txt
+
+# Above the application's directory: Node looks for packages in parent directories, too.
+COPY package.json package-lock.json ./
+RUN --mount=type=cache,target=/root/.npm npm ci --no-audit --no-fund

@@ -1,0 +1,10 @@
+ARG DEBIAN_BASE
+FROM ${DEBIAN_BASE}
+ENV LANG=C.UTF-8
+
+RUN --mount=type=cache,target=/var/cache/apt,sharing=locked \
+    --mount=type=cache,target=/var/lib/apt/lists,sharing=locked \
+    apt-get update && \
+    apt-get install --yes --no-install-recommends libpq5 python3
+
+RUN useradd --system --uid 10001 --home-dir /srv/app --shell /usr/sbin/nologin guestbook
