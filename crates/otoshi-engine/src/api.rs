@@ -227,8 +227,8 @@ pub struct RunRequest {
     pub network: bool,
     /// Input and output.
     pub stdio: Stdio,
-    /// Called with the process id once the command runs, so that signals can be forwarded.
-    pub started: Option<fn(u32)>,
+    /// Called once a command with this process's own input and output runs, with the way to hand signals to it.
+    pub started: Option<fn(otoshi_sandbox::Handle)>,
 }
 
 /// How a command ended.

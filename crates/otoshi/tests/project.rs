@@ -186,3 +186,23 @@ fn garbage_is_collected_and_what_is_needed_stays() {
     assert!(shop.ok(&["images"]).contains("shop/web"));
     assert!(shop.ok(&["inspect", "shop/web"]).contains("diff_id"));
 }
+
+#[test]
+fn signals_reach_the_command_and_its_code_comes_back() {
+    let Some(shop) = Shop::new() else { return };
+    shop.ok(&["build"]);
+    let script = "trap 'exit 7' TERM; echo ready; while true; do /bin/busybox sleep 0.1; done";
+    let mut run = Command::new(env!("CARGO_BIN_EXE_otoshi"))
+        .args(["run", "web", "--", "/bin/sh", "-c", script])
+        .current_dir(shop.path(""))
+        .env("OTOSHI_HOME", shop.dir.path().join("home"))
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut line = String::new();
+    std::io::BufRead::read_line(&mut std::io::BufReader::new(run.stdout.take().unwrap()), &mut line).unwrap();
+    assert_eq!(line, "ready\n");
+    let pid = rustix::process::Pid::from_child(&run);
+    rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+    assert_eq!(run.wait().unwrap().code(), Some(7));
+}

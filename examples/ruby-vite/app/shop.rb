@@ -1,3 +1,4 @@
+require "cgi/util"
 require "json"
 require "sinatra/base"
 require_relative "catalog"
@@ -12,7 +13,7 @@ class Shop < Sinatra::Base
 
   get "/" do
     lines = Platform.versions.map { |name, version| "#{name.ljust(13)}#{version}\n" }
-    PAGE.sub("<!--platform-->") { Rack::Utils.escape_html(lines.join) }
+    PAGE.sub("<!--platform-->") { CGI.escapeHTML(lines.join) }
   end
 
   get "/api/platform" do

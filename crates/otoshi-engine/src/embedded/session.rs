@@ -287,7 +287,7 @@ fn execute(
                 StdioSpec { stdin: Stream::Inherit, stdout: Stream::Inherit, stderr: Stream::Inherit };
             let running = Sandbox::spawn(spec, stdio, engine.init())?;
             if let Some(started) = request.started {
-                started(running.pid());
+                started(running.handle());
             }
             Ok((exit_code(&running.wait()?), Vec::new()))
         }

@@ -57,9 +57,21 @@ impl Run {
             ca_certificates: None,
             network: true,
             stdio: Stdio::Inherit,
-            started: None,
+            started: Some(forward_signals),
         };
         let outcome = EmbeddedEngine::new(Arc::clone(home)).run(&request, &Lines::new(true))?;
         Ok(ExitCode::from(u8::try_from(outcome.code).unwrap_or(1)))
+    }
+}
+
+/// Hands the signals that ask a program to do something on to the command, from a thread that ends with this process.
+fn forward_signals(command: otoshi_sandbox::Handle) {
+    use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2, SIGWINCH};
+    let wanted = [SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2, SIGWINCH];
+    match signal_hook::iterator::Signals::new(wanted) {
+        Ok(mut signals) => {
+            std::thread::spawn(move || signals.forever().for_each(|signal| command.signal(signal)));
+        }
+        Err(error) => eprintln!("warning: signals do not reach the command: {error}"),
     }
 }

@@ -1,0 +1,83 @@
+//! The three examples: each goes through all four phases on a base made of Debian's packages, runs, and answers.
+//!
+//! `cargo xtask test` makes the bases and says where the program is; without that, these tests say so and pass over.
+
+use std::path::PathBuf;
+
+use crate::{
+    bases, http,
+    process::{self, Running},
+    project::{OTOSHI, Project, platform, version},
+    root,
+};
+
+/// An example on the old base, built; `None` where `cargo xtask test` did not prepare it.
+fn built(name: &str) -> Option<Project> {
+    let Some(otoshi) = std::env::var_os(OTOSHI).map(PathBuf::from) else {
+        eprintln!("passed over: run cargo xtask test");
+        return None;
+    };
+    let project = Project::of_example(&otoshi, name).unwrap();
+    project.import(&root().join("target/bases/debian-old.tar"), bases::BASE).unwrap();
+    process::read(&mut project.otoshi(&["build"])).unwrap();
+    Some(project)
+}
+
+fn page(project: &Project, path: &str) -> String {
+    let port = http::free_port().unwrap();
+    let setting = format!("PORT={port}");
+    let mut web = Running::start(&mut project.otoshi(&["run", "web", "-e", &setting])).unwrap();
+    let page = http::get_from(&mut web, port, path).unwrap();
+    web.stop().unwrap();
+    page
+}
+
+/// The words that say what each phase of a build did.
+fn build(project: &Project, arguments: &[&str]) -> Vec<String> {
+    let report = process::read(&mut project.otoshi(&[&["build"], arguments].concat())).unwrap();
+    let rows = report.lines().filter(|line| line.starts_with(['1', '2', '3', '4']));
+    rows.filter_map(|line| line.split_whitespace().nth(2)).map(str::to_owned).collect()
+}
+
+#[test]
+fn ruby_with_a_vite_front_end() {
+    let Some(shop) = built("ruby-vite") else { return };
+    let before = page(&shop, "/");
+    assert!(version(platform(&before).unwrap(), "ruby").unwrap().starts_with("ruby 3.1"));
+    assert!(page(&shop, "/api/search?q=daruna").contains("daruma"));
+    assert!(process::read(&mut shop.otoshi(&["run", "cli"])).unwrap().contains("daruma"));
+    assert!(!shop.path().join("public").exists(), "the working tree is never written");
+
+    assert_eq!(build(&shop, &[]), ["kept", "kept", "kept", "kept"]);
+    shop.replace("app/catalog.rb", "daruma", "dharma doll").unwrap();
+    assert_eq!(build(&shop, &[]), ["kept", "ran", "kept", "ran"]);
+
+    shop.import(&root().join("target/bases/debian-patched.tar"), bases::BASE).unwrap();
+    assert_eq!(build(&shop, &[]), ["kept", "kept", "kept", "kept"], "a build never moves the lock");
+    assert_eq!(build(&shop, &["--refresh"]), ["kept", "kept", "ran", "ran"]);
+    let after = page(&shop, "/");
+    assert!(page(&shop, "/api/search?q=daruna").contains("dharma"));
+    assert_eq!(version(platform(&after).unwrap(), "ruby").unwrap().split(' ').next(), Some("ruby"));
+}
+
+#[test]
+fn python_with_a_native_extension() {
+    let Some(book) = built("python-native") else { return };
+    let text = page(&book, "/");
+    assert!(platform(&text).unwrap().contains("libpq"), "{text}");
+    process::read(&mut book.otoshi(&["run", "worker"])).unwrap();
+    let compilers = "command -v gcc || command -v node || true";
+    let found = process::read(&mut book.otoshi(&["run", "web", "--", "/bin/sh", "-c", compilers])).unwrap();
+    assert_eq!(found, "", "the runner has no compiler and no Node");
+    assert_eq!(build(&book, &[]), ["kept", "kept", "kept", "kept"]);
+}
+
+#[test]
+fn rust_on_a_runner_without_a_shell() {
+    let Some(clock) = built("rust-static") else { return };
+    platform(&page(&clock, "/")).unwrap();
+    process::read(&mut clock.otoshi(&["run", "cli"])).unwrap();
+    let shell = clock.otoshi(&["run", "cli", "--", "/bin/sh", "-c", "true"]).output().unwrap();
+    assert_eq!(shell.status.code(), Some(127), "there is no shell");
+    assert_eq!(build(&clock, &[]), ["kept", "kept", "kept", "kept"]);
+}

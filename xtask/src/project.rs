@@ -1,0 +1,125 @@
+//! A copy of an example with a store of its own, and the otoshi program to work on it.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use tempfile::TempDir;
+
+use crate::{
+    failure::{Failure, Result},
+    process, root,
+};
+
+/// The environment variable that tells the tests of the examples where the program is.
+pub(crate) const OTOSHI: &str = "OTOSHI_TEST_PROGRAM";
+
+/// Builds the program as it is released.
+pub(crate) fn build_otoshi() -> Result<PathBuf> {
+    let mut build = Command::new("cargo");
+    build.args(["build", "--release", "--quiet", "--package", "otoshi"]).current_dir(root());
+    process::run(&mut build)?;
+    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from);
+    Ok(target.join("release/otoshi"))
+}
+
+/// A project on a store; both are removed when this is dropped.
+pub(crate) struct Project {
+    otoshi: PathBuf,
+    directory: TempDir,
+}
+
+impl Project {
+    /// Copies an example.
+    pub(crate) fn of_example(otoshi: &Path, example: &str) -> Result<Self> {
+        let project = Self::empty(otoshi)?;
+        copy(&root().join("examples").join(example), &project.path())?;
+        Ok(project)
+    }
+
+    /// Makes a project with no file in it.
+    pub(crate) fn empty(otoshi: &Path) -> Result<Self> {
+        let directory = tempfile::Builder::new()
+            .prefix("otoshi-")
+            .tempdir()
+            .map_err(Failure::file("making", "a directory"))?;
+        let project = Self { otoshi: otoshi.to_owned(), directory };
+        fs::create_dir(project.path()).map_err(Failure::file("making", project.path()))?;
+        Ok(project)
+    }
+
+    /// The project's directory.
+    pub(crate) fn path(&self) -> PathBuf {
+        self.directory.path().join("project")
+    }
+
+    /// The store.
+    pub(crate) fn home(&self) -> PathBuf {
+        self.directory.path().join("home")
+    }
+
+    /// Changes a file's text.
+    pub(crate) fn replace(&self, file: &str, old: &str, new: &str) -> Result {
+        let path = self.path().join(file);
+        let text = fs::read_to_string(&path).map_err(Failure::file("reading", &path))?;
+        if !text.contains(old) {
+            return Err(Failure::Wrong(format!("{file} has no {old:?}")));
+        }
+        fs::write(&path, text.replace(old, new)).map_err(Failure::file("writing", path))
+    }
+
+    /// The program, in the project's directory and on its store.
+    pub(crate) fn otoshi(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(&self.otoshi);
+        command.args(arguments).current_dir(self.path()).env("OTOSHI_HOME", self.home());
+        command
+    }
+
+    /// A line of shell there, for which `otoshi` is the program.
+    pub(crate) fn shell(&self, line: &str) -> Command {
+        let programs = self.otoshi.parent().unwrap_or(Path::new("."));
+        let path = std::env::var("PATH").unwrap_or_default();
+        let mut command = Command::new("sh");
+        command.args(["-c", line]).current_dir(self.path()).env("OTOSHI_HOME", self.home());
+        command.env("PATH", format!("{}:{path}", programs.display()));
+        command
+    }
+
+    /// Names an archive's image.
+    #[cfg(test)]
+    pub(crate) fn import(&self, archive: &Path, name: &str) -> Result {
+        process::read(self.otoshi(&["import"]).arg(archive).args(["--name", name])).map(drop)
+    }
+}
+
+/// Copies a directory as a fresh checkout has it: without what its .gitignore names at the top.
+fn copy(from: &Path, to: &Path) -> Result {
+    let ignored = fs::read_to_string(from.join(".gitignore")).unwrap_or_default();
+    let mut cp = Command::new("cp");
+    cp.args(["--recursive", "--preserve=mode,timestamps"]).arg(from.join(".")).arg(to);
+    process::read(&mut cp)?;
+    for line in ignored.lines().filter_map(|line| line.strip_prefix('/')) {
+        let made = to.join(line);
+        if made.is_dir() {
+            fs::remove_dir_all(&made).map_err(Failure::file("removing", &made))?;
+        }
+    }
+    Ok(())
+}
+
+/// What an example's page says it stands on: the lines of its `<pre id="platform">`.
+pub(crate) fn platform(page: &str) -> Result<&str> {
+    page.split_once("<pre id=\"platform\">")
+        .and_then(|(_, rest)| rest.split_once("</pre>"))
+        .map(|(lines, _)| lines.trim_end())
+        .ok_or_else(|| Failure::Wrong(format!("the page names nothing that it stands on:\n{page}")))
+}
+
+/// The version that a line of [`platform`] gives.
+pub(crate) fn version<'a>(platform: &'a str, name: &str) -> Result<&'a str> {
+    let line = platform.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+    line.map(str::trim)
+        .ok_or_else(|| Failure::Wrong(format!("the page names no version of {name}:\n{platform}")))
+}
