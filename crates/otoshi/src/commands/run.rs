@@ -1,4 +1,9 @@
-use std::{collections::BTreeMap, path::PathBuf, process::ExitCode, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    path::PathBuf,
+    process::ExitCode,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use clap::Args;
 use otoshi_dockerfile::CommandForm;
@@ -6,6 +11,10 @@ use otoshi_engine::{EmbeddedEngine, Engine, RunRequest, Stdio};
 use otoshi_oci::Platform;
 use otoshi_project::Project;
 use otoshi_store::Home;
+use signal_hook::{
+    consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2, SIGWINCH},
+    iterator::Signals,
+};
 
 use crate::{failure::Failure, progress::Lines};
 
@@ -59,19 +68,26 @@ impl Run {
             stdio: Stdio::Inherit,
             started: Some(forward_signals),
         };
+        collect_signals();
         let outcome = EmbeddedEngine::new(Arc::clone(home)).run(&request, &Lines::new(true))?;
         Ok(ExitCode::from(u8::try_from(outcome.code).unwrap_or(1)))
     }
 }
 
-/// Hands the signals that ask a program to do something on to the command, from a thread that ends with this process.
-fn forward_signals(command: otoshi_sandbox::Handle) {
-    use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2, SIGWINCH};
-    let wanted = [SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2, SIGWINCH];
-    match signal_hook::iterator::Signals::new(wanted) {
-        Ok(mut signals) => {
-            std::thread::spawn(move || signals.forever().for_each(|signal| command.signal(signal)));
-        }
+/// The signals that arrive from now on, until the command takes them.
+static SIGNALS: Mutex<Option<Signals>> = Mutex::new(None);
+
+/// Begins to collect the signals that a command may want; before it starts, so that none is lost.
+fn collect_signals() {
+    match Signals::new([SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2, SIGWINCH]) {
+        Ok(signals) => *SIGNALS.lock().unwrap_or_else(PoisonError::into_inner) = Some(signals),
         Err(error) => eprintln!("warning: signals do not reach the command: {error}"),
+    }
+}
+
+/// Hands the collected signals on to the command, from a thread that ends with this process.
+fn forward_signals(command: otoshi_sandbox::Handle) {
+    if let Some(mut signals) = SIGNALS.lock().unwrap_or_else(PoisonError::into_inner).take() {
+        std::thread::spawn(move || signals.forever().for_each(|signal| command.signal(signal)));
     }
 }
