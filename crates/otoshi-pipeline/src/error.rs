@@ -42,6 +42,17 @@ pub enum PipelineError {
     },
 }
 
+/// Who can do something about an error.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ErrorKind {
+    /// The project's files or the call are wrong.
+    User,
+    /// A command of a build ended with another exit code than 0, or was stopped.
+    Build,
+    /// The machine, the store or Otoshi failed.
+    Internal,
+}
+
 impl PipelineError {
     pub(crate) fn engine_in(phase: &'static str) -> impl FnOnce(EngineError) -> Self {
         move |source| Self::Engine { phase, source }
@@ -55,11 +66,28 @@ impl PipelineError {
         Self::Invalid { message: message.into(), hint: Some(hint.into()) }
     }
 
+    pub(crate) fn plain(message: impl ToString) -> Self {
+        Self::Invalid { message: message.to_string(), hint: None }
+    }
+
     /// The engine's error, when that is what it is.
     pub fn engine(&self) -> Option<&EngineError> {
         match self {
             Self::Engine { source, .. } => Some(source),
             _ => None,
+        }
+    }
+
+    /// Says who can do something about it.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Project(_) | Self::Invalid { .. } | Self::Read { .. } => ErrorKind::User,
+            Self::Engine { source, .. } => match source {
+                EngineError::Command { .. } | EngineError::Stopped => ErrorKind::Build,
+                EngineError::Dockerfile(_) | EngineError::Invalid { .. } => ErrorKind::User,
+                _ => ErrorKind::Internal,
+            },
+            Self::Store(_) | Self::Layout(_) => ErrorKind::Internal,
         }
     }
 

@@ -3,12 +3,30 @@
 //! A phase's key is the digest of the [`Part`]s that it can observe. A phase is fresh when a record says what it made for
 //! that key and that is still in the store. The same parts explain why it is not: they are compared with those of last
 //! time. Planning and building are one walk over the phases; planning stops short of running.
+//!
+//! ```text
+//! files      the roles' Dockerfiles, the arguments each sees, the stages each reaches
+//! bases      otoshi.lock: which digest each role's bases have
+//! observe    what a Dockerfile can observe            ─▶ part    parts, and the key
+//! phases     one file per phase: its parts, and how it runs      reason  why it is stale
+//! record     what a phase made and last observed, kept in the store
+//! pipeline   the walk: observe, decide, run, record    ─▶ plan    what comes out, as data
+//! ```
 
+mod bases;
 mod error;
+mod files;
 mod observe;
 mod part;
+mod phases;
 mod pipeline;
+mod plan;
+mod reason;
+mod record;
 
-pub use error::PipelineError;
-pub use part::{Part, PartKind, Reason};
-pub use pipeline::{PhasePlan, Pipeline, Plan, Status};
+pub use bases::{BaseSource, LockedDigests, StoreBases};
+pub use error::{ErrorKind, PipelineError};
+pub use part::{Part, PartKind};
+pub use pipeline::Pipeline;
+pub use plan::{Moved, PhasePlan, Plan, Status};
+pub use reason::{Reason, ReasonKind};

@@ -1,168 +1,348 @@
 //! What a phase that is a Dockerfile can observe.
+//!
+//! Counted are the instructions of the reached stages, the arguments that they declare, the bases by their locked
+//! digest, the files of the context that COPY, ADD and mounts name, and of other roles' images the paths copied out of
+//! them; the whole image where a stage runs on it. Where a name's value is not known, everything that it could name counts.
+//! Files that `--exclude` leaves out do count.
 
-use std::collections::{BTreeMap, BTreeSet};
-
-use otoshi_dockerfile::{
-    Base, Dockerfile, GlobalScope, Graph, Instruction, Mount, Scope, Source, Word, glob,
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::{Path, PathBuf},
+    sync::Arc,
 };
+
+use otoshi_dockerfile::{Base, CommandForm, Graph, Instruction, Located, Mount, Scope, Source, Word, glob};
 use otoshi_engine::{Context, Engine};
-use otoshi_oci::{Digest, Platform};
+use otoshi_oci::{Digest, Image, Platform, layout::Layout};
 
-use crate::{Part, PartKind, PipelineError};
+use crate::{
+    Part, PartKind, PipelineError,
+    files::{RoleFile, is_role},
+};
 
-/// A Dockerfile with everything that gives it its meaning.
-pub(crate) struct Phase<'a> {
-    pub(crate) name: &'static str,
-    pub(crate) dockerfile: &'a Dockerfile,
-    pub(crate) target: Option<&'a str>,
-    pub(crate) args: &'a BTreeMap<String, String>,
-    /// Images of other roles: the text that FROM has → manifest.
-    pub(crate) roles: &'a BTreeMap<String, Digest>,
-    pub(crate) platform: &'a Platform,
+/// What a phase observes.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Observation {
+    /// The parts, in the order that the key has them.
+    pub(crate) parts: Vec<Part>,
+    /// The files behind the parts that are digests of files.
+    pub(crate) reads: Vec<Read>,
 }
 
-impl Phase<'_> {
-    /// The stages that are reached.
-    pub(crate) fn graph(&self) -> Result<(GlobalScope, Graph), PipelineError> {
-        let platform = self.platform.to_string();
-        let globals = GlobalScope::evaluate(self.dockerfile, self.args, &platform, &platform)
-            .map_err(PipelineError::dockerfile(self.name))?;
-        let graph = Graph::reach(self.dockerfile, &globals, self.target)
-            .map_err(PipelineError::dockerfile(self.name))?;
-        Ok((globals, graph))
+/// Files that a part stands for.
+#[derive(Debug, Clone)]
+pub(crate) struct Read {
+    /// The part's name.
+    pub(crate) part: String,
+    pub(crate) context: Arc<Context>,
+    pub(crate) patterns: Vec<String>,
+}
+
+impl Observation {
+    pub(crate) fn add(&mut self, kind: PartKind, name: impl Into<String>, value: impl ToString) {
+        self.parts.push(Part::new(kind, name, value));
     }
 
-    /// The external images that are reached, other roles' left out.
-    pub(crate) fn bases(&self) -> Result<BTreeSet<String>, PipelineError> {
-        let (_, graph) = self.graph()?;
-        Ok(graph.images(self.dockerfile).into_iter().filter(|name| !self.roles.contains_key(name)).collect())
+    /// Adds a part once; for those that say the same however often they are read.
+    fn add_once(&mut self, part: Part) {
+        if !self.parts.contains(&part) {
+            self.parts.push(part);
+        }
     }
 
-    /// Everything but the bases, which the lock knows. Without a context its files do not count.
-    pub(crate) fn parts(
+    /// Adds the whole source tree.
+    pub(crate) fn add_source(
+        &mut self,
+        phase: &'static str,
+        context: &Arc<Context>,
+    ) -> Result<(), PipelineError> {
+        let digest = context.tree_digest().map_err(PipelineError::engine_in(phase))?;
+        self.add(PartKind::Source, "tree", digest);
+        self.reads.push(Read {
+            part: "tree".into(),
+            context: Arc::clone(context),
+            patterns: vec!["/".into()],
+        });
+        Ok(())
+    }
+}
+
+/// Looks at one role's Dockerfile.
+pub(crate) struct Observer<'a> {
+    pub(crate) engine: &'a dyn Engine,
+    pub(crate) layout: &'a Layout,
+    pub(crate) platform: &'a Platform,
+    pub(crate) file: &'a RoleFile,
+    /// Bases and other roles' images: the text that FROM has → manifest.
+    pub(crate) images: &'a BTreeMap<String, Digest>,
+    pub(crate) context: &'a Arc<Context>,
+    /// Compiled output that lies over the context; counted by content elsewhere.
+    pub(crate) compiled: Option<PathBuf>,
+}
+
+/// A stage that was walked through: what names mean at its end, and whether all of them are known.
+#[derive(Clone)]
+struct Walked {
+    scope: Scope,
+    env_known: bool,
+}
+
+impl Observer<'_> {
+    /// Adds everything that the file's targets observe.
+    pub(crate) fn observe(&self, seen: &mut Observation) -> Result<(), PipelineError> {
+        if self.file.dockerfile.escape != '\\' {
+            seen.add(PartKind::Setting, "escape", self.file.dockerfile.escape);
+        }
+        let mut walked: BTreeMap<usize, Walked> = BTreeMap::new();
+        let mut arguments: BTreeSet<(String, String)> = BTreeSet::new();
+        for target in &self.file.targets {
+            for index in &target.graph.order {
+                let base = &target.graph.stages[index].base;
+                if let Base::Image(name) = base
+                    && is_role(name)
+                    && self.sees_whole(&target.graph, *index)
+                {
+                    seen.add_once(Part::new(PartKind::Role, self.role_name(name), self.image(name)?));
+                }
+                // A stage of several targets is one stage; how often it is reached makes no difference.
+                if !walked.contains_key(index) {
+                    let stage = self.stage(seen, &target.graph, *index, &walked)?;
+                    let visible = stage.scope.visible_args();
+                    arguments.extend(visible.iter().map(|(name, value)| (name.clone(), value.clone())));
+                    walked.insert(*index, stage);
+                }
+            }
+        }
+        for (name, value) in arguments {
+            if !is_role(&value) {
+                // Two stages may see two values under one name.
+                let known = seen.parts.iter().any(|p| p.kind == PartKind::Argument && p.name == name);
+                let name = if known { format!("{name} ({value})") } else { name };
+                seen.add(PartKind::Argument, name, value);
+            }
+        }
+        for base in self.file.bases() {
+            let alias = self.file.argument_of(&base);
+            let digest = self.image(&base)?;
+            seen.parts.push(Part::new(PartKind::Base, &base, digest).called(alias));
+        }
+        Ok(())
+    }
+
+    fn stage(
         &self,
-        engine: &dyn Engine,
-        context: Option<&Context>,
-    ) -> Result<Vec<Part>, PipelineError> {
-        let (globals, graph) = self.graph()?;
-        let mut parts = vec![Part::new(PartKind::Setting, "platform", self.platform)];
-        let mut arguments: BTreeSet<&str> =
-            self.dockerfile.globals.iter().map(|arg| arg.value.name.as_str()).collect();
-        let mut scopes: BTreeMap<usize, Scope> = BTreeMap::new();
-        for index in &graph.order {
-            let stage = &self.dockerfile.stages[*index];
-            let label = stage.name.clone().unwrap_or_else(|| format!("stage {index}"));
-            parts.push(Part::new(PartKind::Instruction, format!("{label} 0"), &stage.from.source));
-            let mut scope = match &graph.stages[index].base {
-                Base::Stage(parent) => scopes[parent].clone(),
-                _ => Scope::for_base(&globals, self.args, Vec::new()),
-            };
-            if let Base::Image(name) = &graph.stages[index].base
-                && let Some(image) = self.roles.get(name)
-                && self.sees_whole(&graph, *index)
-            {
-                parts.push(Part::new(PartKind::Role, name, image));
+        seen: &mut Observation,
+        graph: &Graph,
+        index: usize,
+        walked: &BTreeMap<usize, Walked>,
+    ) -> Result<Walked, PipelineError> {
+        let (stage, reached) = (&self.file.dockerfile.stages[index], &graph.stages[&index]);
+        let label = stage.name.clone().unwrap_or_else(|| format!("stage {index}"));
+        seen.add(PartKind::Instruction, &label, &stage.from.source);
+        if let Some(platform) = &reached.platform {
+            seen.add(PartKind::Setting, format!("platform of {label}"), platform);
+        }
+        let mut here = self.start(&reached.base, walked);
+        // The triggers of the stage below count where they run; their text stands there.
+        let own = stage.instructions.iter().map(|located| (located, true));
+        for (located, is_own) in reached.triggers.iter().map(|located| (located, false)).chain(own) {
+            if is_own {
+                seen.add(PartKind::Instruction, &label, &located.source);
             }
-            for (place, located) in stage.instructions.iter().enumerate() {
-                parts.push(Part::new(
-                    PartKind::Instruction,
-                    format!("{label} {}", place + 1),
-                    &located.source,
-                ));
-                let mut reads: Vec<(Option<&Word>, Vec<&Word>)> = Vec::new();
-                match &located.value {
-                    Instruction::Arg(args) => {
-                        for arg in args {
-                            arguments.insert(&arg.name);
-                            let _ = scope.declare(arg);
-                        }
+            self.instruction(seen, graph, index, &mut here, located)?;
+        }
+        Ok(here)
+    }
+
+    /// What names mean at the start of a stage.
+    fn start(&self, base: &Base, walked: &BTreeMap<usize, Walked>) -> Walked {
+        let on = |env, env_known| Walked {
+            scope: Scope::for_base(&self.file.globals, &self.file.args, env),
+            env_known,
+        };
+        match base {
+            // Stages stand on earlier ones, which come first in the graph's order.
+            Base::Stage(parent) => walked.get(parent).cloned().unwrap_or_else(|| on(Vec::new(), false)),
+            Base::Scratch => on(Vec::new(), true),
+            Base::Image(name) => {
+                let config = self
+                    .images
+                    .get(name)
+                    .and_then(|digest| Image::load(self.layout, digest, self.platform).ok());
+                match config {
+                    None => on(Vec::new(), false),
+                    Some(image) => {
+                        let pairs = image.config.config.env.iter().filter_map(|pair| pair.split_once('='));
+                        on(pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).collect(), true)
                     }
-                    Instruction::Env(pairs) => {
-                        let _ = scope.set_env(pairs);
-                    }
-                    Instruction::Copy(copy) => {
-                        reads.push((copy.from.as_ref(), copy.sources.iter().collect()));
-                    }
-                    Instruction::Add(add) => reads.push((None, add.copy.sources.iter().collect())),
-                    Instruction::Run(run) => {
-                        for mount in &run.mounts {
-                            if let Mount::Bind { from, source, .. } = mount {
-                                reads.push((from.as_ref(), source.iter().collect()));
-                            }
-                        }
-                    }
-                    _ => {}
-                }
-                for (from, sources) in reads {
-                    let source = graph.source(self.dockerfile, *index, from.map(|word| word.0.as_str()));
-                    // A name that only the base's environment knows: count everything.
-                    let paths = sources.iter().map(|word| {
-                        scope.expand(word).ok().filter(|path| !path.is_empty()).unwrap_or_else(|| "/".into())
-                    });
-                    let paths: Vec<String> =
-                        if sources.is_empty() { vec!["/".into()] } else { paths.collect() };
-                    self.read(&mut parts, engine, context, &graph, &source, &paths)?;
                 }
             }
-            scopes.insert(*index, scope);
         }
-        for name in arguments {
-            if let Some(value) = self.args.get(name)
-                && !self.roles.contains_key(value)
-            {
-                parts.push(Part::new(PartKind::Argument, name, value));
+    }
+
+    fn instruction(
+        &self,
+        seen: &mut Observation,
+        graph: &Graph,
+        index: usize,
+        here: &mut Walked,
+        located: &Located<Instruction>,
+    ) -> Result<(), PipelineError> {
+        // An expansion that fails here fails in the build as well, which says where.
+        match &located.value {
+            Instruction::Arg(args) => {
+                for arg in args {
+                    here.env_known &= here.scope.declare(arg).is_ok();
+                }
             }
+            Instruction::Env(pairs) => here.env_known &= here.scope.set_env(pairs).is_ok(),
+            Instruction::Copy(copy) => {
+                self.read(seen, graph, index, copy.from.as_ref(), &here.paths(&copy.sources))?;
+            }
+            Instruction::Add(add) => {
+                self.read(seen, graph, index, None, &here.paths(&add.copy.sources))?;
+            }
+            Instruction::Run(run) => {
+                for mount in &run.mounts {
+                    let (from, source) = match mount {
+                        Mount::Bind { from, source, .. } => (from.as_ref(), source),
+                        // Without `from` a cache starts empty.
+                        Mount::Cache { from: Some(from), source, .. } => (Some(from), source),
+                        _ => continue,
+                    };
+                    let paths = match source {
+                        Some(word) => here.paths(std::slice::from_ref(word)),
+                        None => vec!["/".to_owned()],
+                    };
+                    self.read(seen, graph, index, from, &paths)?;
+                }
+            }
+            _ => {}
         }
-        Ok(parts)
+        Ok(())
     }
 
     /// Whether a stage on another role's image observes all of it, as opposed to being copied from only.
     fn sees_whole(&self, graph: &Graph, index: usize) -> bool {
-        let runs = self.dockerfile.stages[index].instructions.iter().any(|located| {
+        let instructions = &self.file.dockerfile.stages[index].instructions;
+        let works = instructions.iter().any(|located| {
             !matches!(located.value, Instruction::Arg(_) | Instruction::Env(_) | Instruction::Label(_))
         });
         let is_base = graph.stages.values().any(|stage| stage.base == Base::Stage(index));
-        index == graph.target || runs || is_base
+        index == graph.target || works || is_base
     }
 
     fn read(
         &self,
-        parts: &mut Vec<Part>,
-        engine: &dyn Engine,
-        context: Option<&Context>,
+        seen: &mut Observation,
         graph: &Graph,
-        source: &Source,
+        index: usize,
+        from: Option<&Word>,
         paths: &[String],
     ) -> Result<(), PipelineError> {
-        let failed = || PipelineError::engine_in(self.name);
-        let image = match source {
-            Source::Context => {
-                if let Some(context) = context {
-                    let digest = context.select_digest(paths).map_err(failed())?;
-                    parts.push(Part::new(PartKind::Context, paths.join(" "), digest));
-                }
-                return Ok(());
-            }
-            Source::Stage(index) => match &graph.stages[index].base {
-                Base::Image(name) if !self.sees_whole(graph, *index) => {
-                    self.roles.get(name).map(|image| (name, image))
-                }
-                _ => None,
+        if paths.is_empty() {
+            return Ok(());
+        }
+        let image = match graph.source(&self.file.dockerfile, index, from.map(|word| word.0.as_str())) {
+            Source::Context => return self.read_context(seen, paths),
+            Source::Stage(other) => match graph.stages.get(&other).map(|stage| &stage.base) {
+                Some(Base::Image(name)) if is_role(name) && !self.sees_whole(graph, other) => name.clone(),
+                _ => return Ok(()),
             },
-            Source::Image(name) | Source::Named(name) => self.roles.get(name).map(|image| (name, image)),
+            Source::Image(name) | Source::Named(name) if is_role(&name) => name,
+            Source::Image(_) | Source::Named(_) => return Ok(()),
         };
-        let Some((name, image)) = image else { return Ok(()) };
+        let manifest = self.image(&image)?;
         for path in paths {
+            // Which paths a pattern matches is known to the engine only.
             let value = if glob::has_meta(path) {
-                image.to_string()
+                manifest.to_string()
             } else {
-                engine
-                    .content(image, path)
-                    .map_err(failed())?
-                    .map_or_else(|| "nothing".into(), |digest| digest.to_string())
+                let content = self.engine.content(manifest, path);
+                let content = content.map_err(PipelineError::engine_in(self.file.role))?;
+                content.map_or_else(|| "nothing".to_owned(), |digest| digest.to_string())
             };
-            parts.push(Part::new(PartKind::Role, format!("{name} {path}"), value));
+            seen.add_once(Part::new(PartKind::Role, format!("{} {path}", self.role_name(&image)), value));
         }
         Ok(())
+    }
+
+    fn read_context(&self, seen: &mut Observation, paths: &[String]) -> Result<(), PipelineError> {
+        let mut patterns = paths.to_vec();
+        if let Some(tree) = &self.compiled
+            && patterns.iter().any(|path| self.leads_elsewhere(tree, path))
+        {
+            patterns = vec!["/".to_owned()];
+        }
+        let digest =
+            self.context.select_digest(&patterns).map_err(PipelineError::engine_in(self.file.role))?;
+        let name = if patterns == ["/"] { "everything".to_owned() } else { patterns.join(" ") };
+        if !seen.reads.iter().any(|read| read.part == name) {
+            seen.reads.push(Read { part: name.clone(), context: Arc::clone(self.context), patterns });
+        }
+        seen.add_once(Part::new(PartKind::Context, name, digest));
+        Ok(())
+    }
+
+    /// Whether a path of source and compiled output merged may lead to source files under another path, by a link.
+    fn leads_elsewhere(&self, compiled: &Path, path: &str) -> bool {
+        let clean = clean(path);
+        if clean.is_empty() || glob::has_meta(&clean) {
+            return false;
+        }
+        let by_source = self.context.resolve(&clean).is_some_and(|found| found != clean);
+        let parts: Vec<&str> = clean.split('/').collect();
+        let prefixes = (1..=parts.len()).map(|count| parts[..count].join("/"));
+        let mut is_link = prefixes.map(|prefix| {
+            let here = self.context.entry(&prefix).map(|entry| &entry.kind);
+            matches!(here, Some(otoshi_engine::EntryKind::Symlink(_))) || compiled.join(&prefix).is_symlink()
+        });
+        by_source || is_link.any(|is_link| is_link)
+    }
+
+    fn image(&self, name: &str) -> Result<&Digest, PipelineError> {
+        let missing =
+            || PipelineError::plain(format!("{}: nothing is known about the image {name}", self.file.role));
+        self.images.get(name).ok_or_else(missing)
+    }
+
+    /// A role's image as people call it: `builder`.
+    fn role_name<'n>(&self, reference: &'n str) -> &'n str {
+        reference.rsplit('/').next().unwrap_or(reference)
+    }
+}
+
+impl Walked {
+    /// The paths that these words name; the whole where that is not known.
+    fn paths(&self, words: &[Word]) -> Vec<String> {
+        let path = |word: &Word| {
+            let known = self.env_known || !word.0.contains('$');
+            let expanded = self.scope.expand(word).ok().filter(|path| known && !path.is_empty());
+            expanded.unwrap_or_else(|| "/".to_owned())
+        };
+        words.iter().map(path).collect()
+    }
+}
+
+/// A path without leading slash, `.` and `..`.
+fn clean(path: &str) -> String {
+    let mut parts: Vec<&str> = Vec::new();
+    for part in path.split('/') {
+        match part {
+            "" | "." => {}
+            ".." => {
+                parts.pop();
+            }
+            part => parts.push(part),
+        }
+    }
+    parts.join("/")
+}
+
+/// A command as a text that is different for different commands.
+pub(crate) fn command_text(command: &CommandForm) -> String {
+    match command {
+        CommandForm::Shell(text) => format!("{text:?}"),
+        CommandForm::Exec(argv) => format!("{argv:?}"),
     }
 }

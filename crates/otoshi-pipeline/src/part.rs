@@ -1,34 +1,34 @@
-//! What a phase observes, piece by piece.
-
-use std::collections::BTreeMap;
+//! What a phase observes, piece by piece, and the key made of it.
 
 use otoshi_oci::Digest;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// What kind of thing a part is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum PartKind {
-    /// An instruction of a Dockerfile, in a stage that is reached.
+    /// An instruction of a Dockerfile, in a stage that is reached; named by its stage.
     Instruction,
-    /// A build argument that is declared.
+    /// A build argument that a reached stage declares.
     Argument,
     /// A base image, by its locked digest.
     Base,
-    /// Files of the context, by what COPY reaches.
+    /// Files of the context, by what COPY, ADD or a mount reaches.
     Context,
     /// The source tree.
     Source,
-    /// Content of another role's image.
+    /// Content of another role's image, or of the compiled application.
     Role,
-    /// A setting of `otoshi.toml`.
+    /// A setting.
     Setting,
     /// A process.
     Process,
 }
 
 impl PartKind {
-    fn text(self) -> &'static str {
+    /// The word that people read.
+    pub(crate) fn text(self) -> &'static str {
         match self {
             Self::Instruction => "instruction",
             Self::Argument => "argument",
@@ -47,74 +47,40 @@ impl PartKind {
 pub struct Part {
     /// Its kind.
     pub kind: PartKind,
-    /// Its name, unique within the kind.
+    /// Its name. Instructions of one stage share one; other names are unique within the kind.
     pub name: String,
     /// Its value: a text or a digest.
     pub value: String,
+    /// What it is called in an explanation, where that is not its name. No part of the key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub alias: Option<String>,
 }
 
 impl Part {
     pub(crate) fn new(kind: PartKind, name: impl Into<String>, value: impl ToString) -> Self {
-        Self { kind, name: name.into(), value: value.to_string() }
+        Self { kind, name: name.into(), value: value.to_string(), alias: None }
+    }
+
+    pub(crate) fn called(mut self, alias: Option<String>) -> Self {
+        self.alias = alias;
+        self
     }
 }
 
-/// Why a phase is stale.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Reason {
-    /// In words.
-    pub text: String,
-    /// The value last time.
-    pub old: Option<String>,
-    /// The value now.
-    pub new: Option<String>,
-}
-
-/// The digest of all parts.
+/// Computes a phase's key: the digest of its name and of all parts in order.
 pub(crate) fn key(phase: &str, parts: &[Part]) -> Digest {
     let mut bytes = Vec::new();
+    let mut field = |text: &str| {
+        bytes.extend_from_slice(&(text.len() as u64).to_le_bytes());
+        bytes.extend_from_slice(text.as_bytes());
+    };
+    field(phase);
     for part in parts {
-        for text in [phase, part.kind.text(), &part.name, &part.value] {
-            bytes.extend_from_slice(&(text.len() as u64).to_le_bytes());
-            bytes.extend_from_slice(text.as_bytes());
-        }
+        field(part.kind.text());
+        field(&part.name);
+        field(&part.value);
     }
     Digest::sha256_of(&bytes)
-}
-
-/// What differs between two observations.
-pub(crate) fn difference(old: &[Part], new: &[Part]) -> Vec<Reason> {
-    let by_name = |parts: &[Part]| -> BTreeMap<(PartKind, String), String> {
-        parts.iter().map(|part| ((part.kind, part.name.clone()), part.value.clone())).collect()
-    };
-    let (before, after) = (by_name(old), by_name(new));
-    let mut names: Vec<&(PartKind, String)> = before.keys().chain(after.keys()).collect();
-    names.sort();
-    names.dedup();
-    let mut found = Vec::new();
-    for name in names {
-        let (old, new) = (before.get(name), after.get(name));
-        if old == new {
-            continue;
-        }
-        let subject = format!("{} {}", name.0.text(), name.1);
-        let text = match (old, new) {
-            (Some(old), Some(new)) => format!("{subject} changed: {} → {}", short(old), short(new)),
-            (None, Some(new)) => format!("{subject} is new: {}", short(new)),
-            (Some(_) | None, None) => format!("{subject} is gone"),
-        };
-        found.push(Reason { text, old: old.cloned(), new: new.cloned() });
-    }
-    found
-}
-
-fn short(value: &str) -> String {
-    let first = value.lines().next().unwrap_or_default();
-    match first.strip_prefix("sha256:") {
-        Some(hex) if hex.len() >= 12 => hex[..12].to_owned(),
-        _ if first.chars().count() > 60 => format!("{}…", first.chars().take(59).collect::<String>()),
-        _ => first.to_owned(),
-    }
 }
 
 #[cfg(test)]
@@ -122,16 +88,29 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_difference_is_told_in_words() {
-        let old = [Part::new(PartKind::Argument, "RUBY", "3.1"), Part::new(PartKind::Source, "tree", "a")];
-        let new = [Part::new(PartKind::Argument, "RUBY", "3.2"), Part::new(PartKind::Base, "debian", "d")];
-        let texts: Vec<String> = difference(&old, &new).into_iter().map(|reason| reason.text).collect();
-        assert_eq!(
-            texts,
-            ["argument RUBY changed: 3.1 → 3.2", "base debian is new: d", "source tree is gone"]
-        );
-        assert!(difference(&old, &old).is_empty());
-        assert_ne!(key("runner", &old), key("runner", &new));
-        assert_ne!(key("runner", &old), key("builder", &old));
+    fn a_key_depends_on_phase_kind_name_value_and_order_and_on_nothing_else() {
+        let parts = [Part::new(PartKind::Argument, "A", "1"), Part::new(PartKind::Setting, "B", "2")];
+        let first = key("builder", &parts);
+        assert_eq!(first, key("builder", &parts));
+        let aliased = [parts[0].clone().called(Some("x".into())), parts[1].clone()];
+        assert_eq!(first, key("builder", &aliased), "an alias is for people");
+        let other = |index: usize, change: &dyn Fn(&mut Part)| {
+            let mut parts = parts.clone();
+            change(&mut parts[index]);
+            key("builder", &parts)
+        };
+        let keys = [
+            first,
+            key("runner", &parts),
+            key("builder", &[parts[1].clone(), parts[0].clone()]),
+            key("builder", &parts[..1]),
+            other(0, &|part| part.kind = PartKind::Base),
+            other(0, &|part| part.name = "A1".into()),
+            other(0, &|part| part.value = "11".into()),
+            // The same bytes, cut at another place.
+            other(0, &|part| (part.name, part.value) = ("A1".into(), String::new())),
+        ];
+        let distinct: std::collections::BTreeSet<_> = keys.iter().collect();
+        assert_eq!(distinct.len(), keys.len());
     }
 }

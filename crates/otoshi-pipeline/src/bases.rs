@@ -1,0 +1,241 @@
+//! Bases and `otoshi.lock`: which digest each role's bases have.
+//!
+//! A role's bases are all images from outside that its Dockerfile's targets reach: by FROM, by COPY `--from` or by a
+//! mount's `from=`. The lock has an entry for each; an entry moves only when a refresh says so.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use otoshi_oci::{Digest, Image, Platform, Reference, find_manifest, layout::Layout};
+use otoshi_project::Lock;
+
+use crate::{Moved, PipelineError, files::RoleFile};
+
+/// The digests that a reference has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LockedDigests {
+    /// What the reference names: an index, or a manifest.
+    pub index: Digest,
+    /// The manifest for the platform.
+    pub platform: Digest,
+}
+
+/// Where bases come from.
+pub trait BaseSource: Sync {
+    /// Finds out what a reference names now; `None` when it names nothing.
+    fn resolve(
+        &self,
+        reference: &Reference,
+        platform: &Platform,
+    ) -> Result<Option<LockedDigests>, PipelineError>;
+
+    /// Finds the manifest for a platform in an index that is locked already; `None` when the index is not there.
+    fn variant(&self, index: &Digest, platform: &Platform) -> Result<Option<Digest>, PipelineError>;
+
+    /// Makes sure that an image is whole in the store; tells whether it is.
+    fn ensure(&self, manifest: &Digest, platform: &Platform) -> Result<bool, PipelineError>;
+}
+
+/// Bases that were imported into the store.
+#[derive(Debug, Clone, Copy)]
+pub struct StoreBases<'a> {
+    layout: &'a Layout,
+}
+
+impl<'a> StoreBases<'a> {
+    /// Takes bases from a layout.
+    pub fn new(layout: &'a Layout) -> Self {
+        Self { layout }
+    }
+}
+
+impl BaseSource for StoreBases<'_> {
+    fn resolve(
+        &self,
+        reference: &Reference,
+        platform: &Platform,
+    ) -> Result<Option<LockedDigests>, PipelineError> {
+        let Some(found) = self.layout.resolve(reference)? else { return Ok(None) };
+        let index = Digest::of(&found).map_err(PipelineError::plain)?;
+        let platform = find_manifest(self.layout, &index, platform).map_err(PipelineError::plain)?;
+        Ok(Some(LockedDigests { index, platform }))
+    }
+
+    fn variant(&self, index: &Digest, platform: &Platform) -> Result<Option<Digest>, PipelineError> {
+        if !self.layout.has(index) {
+            return Ok(None);
+        }
+        find_manifest(self.layout, index, platform).map(Some).map_err(PipelineError::plain)
+    }
+
+    fn ensure(&self, manifest: &Digest, platform: &Platform) -> Result<bool, PipelineError> {
+        Ok(is_whole(self.layout, manifest, platform))
+    }
+}
+
+/// Tells whether an image's manifest, config and layers are all in the layout.
+pub(crate) fn is_whole(layout: &Layout, manifest: &Digest, platform: &Platform) -> bool {
+    Image::load(layout, manifest, platform)
+        .is_ok_and(|image| image.layers().iter().all(|layer| layout.has(&layer.digest)))
+}
+
+/// What may happen to the lock.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Rules<'a> {
+    /// A base that the lock lacks is an error.
+    pub(crate) locked: bool,
+    /// The roles whose bases move to what their references name now.
+    pub(crate) move_roles: &'a [&'static str],
+}
+
+/// The digest of every base of every role.
+#[derive(Debug, Default)]
+pub(crate) struct Bases {
+    digests: BTreeMap<(&'static str, String), Digest>,
+    pub(crate) moved: Vec<Moved>,
+}
+
+impl Bases {
+    /// Settles every base by the lock, and adds to the lock what it lacks.
+    ///
+    /// When the lock changed, entries that no Dockerfile uses any more are dropped.
+    pub(crate) fn settle(
+        files: &[&RoleFile],
+        lock: &mut Lock,
+        source: &dyn BaseSource,
+        platform: &Platform,
+        rules: Rules<'_>,
+    ) -> Result<Self, PipelineError> {
+        let (before, mut bases) = (lock.clone(), Self::default());
+        let mut used: BTreeSet<(&str, String)> = BTreeSet::new();
+        let mut missing: Vec<String> = Vec::new();
+        let name = platform.to_string();
+        for file in files {
+            for base in file.bases() {
+                used.insert((file.role, base.clone()));
+                let old = locked(lock, file.role, &base, &name)?;
+                let digest = match old.clone() {
+                    Some(digest) if !rules.move_roles.contains(&file.role) => digest,
+                    None if rules.locked => {
+                        missing.push(format!("{base} for the {}", file.role));
+                        continue;
+                    }
+                    _ => {
+                        let moves = rules.move_roles.contains(&file.role);
+                        let found = Self::find(lock, source, file.role, &base, platform, moves)?;
+                        let (index, manifest) = (found.index.as_str(), found.platform.as_str());
+                        lock.set(file.role, &base, &name, index, manifest);
+                        found.platform
+                    }
+                };
+                if rules.move_roles.contains(&file.role) && old.as_ref() != Some(&digest) {
+                    bases.moved.push(Moved {
+                        role: file.role,
+                        reference: base.clone(),
+                        old: old.map(|digest| digest.to_string()),
+                        new: digest.to_string(),
+                    });
+                }
+                bases.digests.insert((file.role, base), digest);
+            }
+        }
+        if !missing.is_empty() {
+            return Err(PipelineError::invalid(
+                format!("otoshi.lock has no {}", missing.join(", and no ")),
+                "run otoshi build without --locked",
+            ));
+        }
+        if *lock != before {
+            lock.roles.retain(|role, bases| {
+                bases.retain(|base, _| used.contains(&(role.as_str(), base.clone())));
+                !bases.is_empty()
+            });
+        }
+        Ok(bases)
+    }
+
+    /// What a base is to be locked at: the index that the lock has for other platforms, else what the reference names.
+    fn find(
+        lock: &Lock,
+        source: &dyn BaseSource,
+        role: &str,
+        base: &str,
+        platform: &Platform,
+        moves: bool,
+    ) -> Result<LockedDigests, PipelineError> {
+        let known = lock.roles.get(role).and_then(|bases| bases.get(base)).filter(|_| !moves);
+        if let Some(known) = known {
+            let index = digest(role, base, &known.index)?;
+            return match source.variant(&index, platform)? {
+                Some(platform) => Ok(LockedDigests { index, platform }),
+                None => Err(PipelineError::invalid(
+                    format!(
+                        "otoshi.lock has {base} for the {role} at {index}, which is not in the store, and not for {platform}"
+                    ),
+                    refresh_hint(role),
+                )),
+            };
+        }
+        let reference = Reference::parse(base).map_err(|error| PipelineError::Invalid {
+            message: format!("the {role} starts from {base:?}: {error}"),
+            hint: error.hint(),
+        })?;
+        source.resolve(&reference, platform)?.ok_or_else(|| {
+            PipelineError::invalid(
+                format!("the {role} starts from {base}, which is not in the store"),
+                format!("otoshi import ROOTFS.tar --name {base}"),
+            )
+        })
+    }
+
+    /// The digest of a base of a role.
+    pub(crate) fn get(&self, role: &'static str, base: &str) -> Option<&Digest> {
+        self.digests.get(&(role, base.to_owned()))
+    }
+
+    /// Every base of a role.
+    pub(crate) fn of(&self, role: &str) -> impl Iterator<Item = (&str, &Digest)> {
+        self.digests
+            .iter()
+            .filter(move |((of, _), _)| *of == role)
+            .map(|((_, base), digest)| (base.as_str(), digest))
+    }
+}
+
+/// Makes sure that a phase finds its bases in the store.
+pub(crate) fn ensure(
+    source: &dyn BaseSource,
+    role: &str,
+    base: &str,
+    manifest: &Digest,
+    platform: &Platform,
+) -> Result<(), PipelineError> {
+    if source.ensure(manifest, platform)? {
+        return Ok(());
+    }
+    let message = format!(
+        "the {role} starts from {base} at {manifest}, as otoshi.lock says, which is not in the store"
+    );
+    let there = Reference::parse(base).ok().and_then(|name| source.resolve(&name, platform).ok().flatten());
+    Err(PipelineError::invalid(
+        message,
+        if there.is_some() { refresh_hint(role) } else { format!("otoshi import ROOTFS.tar --name {base}") },
+    ))
+}
+
+fn refresh_hint(role: &str) -> String {
+    let side = if role == "builder" { " --builder" } else { "" };
+    format!("otoshi build --refresh{side} takes what the name stands for now")
+}
+
+fn locked(lock: &Lock, role: &str, base: &str, platform: &str) -> Result<Option<Digest>, PipelineError> {
+    lock.get(role, base, platform).map(|text| digest(role, base, text)).transpose()
+}
+
+fn digest(role: &str, base: &str, text: &str) -> Result<Digest, PipelineError> {
+    text.parse().map_err(|error| {
+        PipelineError::invalid(
+            format!("otoshi.lock has {text:?} as the digest of {base} for the {role}: {error}"),
+            "restore the file, or remove that entry",
+        )
+    })
+}

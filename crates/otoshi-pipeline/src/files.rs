@@ -1,0 +1,146 @@
+//! The roles' Dockerfiles: the build arguments that each sees, and the stages that its targets reach.
+//!
+//! A Dockerfile sees the versions, bases and arguments of `otoshi.toml`, and the images of earlier roles under
+//! `BUILDER` and `RUNNER`, as references in a registry that does not exist: [`role_reference`].
+
+use std::{collections::BTreeSet, fs, sync::Arc};
+
+use otoshi_dockerfile::{Base, BuildArgs, Dockerfile, GlobalScope, Graph};
+use otoshi_oci::Platform;
+use otoshi_project::Project;
+
+use crate::PipelineError;
+
+/// One role's Dockerfile, with everything that gives it its meaning.
+#[derive(Debug)]
+pub(crate) struct RoleFile {
+    /// `builder`, `runner` or `app`.
+    pub(crate) role: &'static str,
+    /// The Dockerfile, relative to the project.
+    pub(crate) path: String,
+    pub(crate) dockerfile: Arc<Dockerfile>,
+    /// What is built: a stage's name, or the last stage.
+    pub(crate) targets: Vec<Target>,
+    pub(crate) args: BuildArgs,
+    pub(crate) globals: GlobalScope,
+}
+
+/// One target of a Dockerfile and the stages that it reaches.
+#[derive(Debug)]
+pub(crate) struct Target {
+    pub(crate) name: Option<String>,
+    pub(crate) graph: Graph,
+}
+
+impl Target {
+    /// The image at the bottom of the target's own stages; none on `scratch`.
+    pub(crate) fn base(&self) -> Option<&str> {
+        let mut stage = self.graph.target;
+        loop {
+            match &self.graph.stages.get(&stage)?.base {
+                // Stages stand on earlier ones only.
+                Base::Stage(parent) => stage = *parent,
+                Base::Image(name) => return Some(name),
+                Base::Scratch => return None,
+            }
+        }
+    }
+}
+
+/// The Dockerfiles that a project has.
+#[derive(Debug)]
+pub(crate) struct Files {
+    pub(crate) builder: Option<RoleFile>,
+    pub(crate) runner: RoleFile,
+    pub(crate) app: Option<RoleFile>,
+}
+
+impl Files {
+    pub(crate) fn load(project: &Project, platform: &Platform) -> Result<Self, PipelineError> {
+        let manifest = &project.manifest;
+        let name = &manifest.project.name;
+        let mut args = project.build_args()?;
+        let load = |role, path: &str, targets: Vec<Option<String>>, args: &BuildArgs| {
+            RoleFile::load(project, role, path, targets, args.clone(), platform)
+        };
+        let builder = match &manifest.builder {
+            None => None,
+            Some(image) => Some(load("builder", &image.dockerfile, vec![image.target.clone()], &args)?),
+        };
+        if builder.is_some() {
+            args.insert(manifest.build.builder_arg.clone(), role_reference(name, "builder"));
+        }
+        let image = &manifest.runner;
+        let runner = load("runner", &image.dockerfile, vec![image.target.clone()], &args)?;
+        args.insert(manifest.build.runner_arg.clone(), role_reference(name, "runner"));
+        let app = match &manifest.app.dockerfile {
+            None => None,
+            Some(path) => {
+                let targets = project.processes.iter().map(|process| Some(process.target.clone()));
+                Some(load("app", path, targets.collect(), &args)?)
+            }
+        };
+        Ok(Self { builder, runner, app })
+    }
+
+    /// All of them, in the order of their phases.
+    pub(crate) fn all(&self) -> impl Iterator<Item = &RoleFile> {
+        self.builder.iter().chain([&self.runner]).chain(&self.app)
+    }
+}
+
+impl RoleFile {
+    fn load(
+        project: &Project,
+        role: &'static str,
+        path: &str,
+        targets: Vec<Option<String>>,
+        args: BuildArgs,
+        platform: &Platform,
+    ) -> Result<Self, PipelineError> {
+        let full = project.root.join(path);
+        let text = fs::read_to_string(&full).map_err(|source| PipelineError::Read { path: full, source })?;
+        let wrong = || PipelineError::dockerfile(role);
+        let dockerfile = Dockerfile::parse(path, &text).map_err(wrong())?;
+        let host = Platform::host().to_string();
+        let globals =
+            GlobalScope::evaluate(&dockerfile, &args, &platform.to_string(), &host).map_err(wrong())?;
+        let reach = |name: Option<String>| {
+            let graph = Graph::reach(&dockerfile, &globals, name.as_deref()).map_err(wrong())?;
+            Ok::<_, PipelineError>(Target { name, graph })
+        };
+        let targets = targets.into_iter().map(reach).collect::<Result<_, _>>()?;
+        Ok(Self { role, path: path.to_owned(), dockerfile: Arc::new(dockerfile), targets, args, globals })
+    }
+
+    /// Every image that is reached, other roles' included, as FROM or `--from` has it after expansion.
+    pub(crate) fn images(&self) -> BTreeSet<String> {
+        self.targets.iter().flat_map(|target| target.graph.images(&self.dockerfile)).collect()
+    }
+
+    /// The images that are reached and come from outside the project.
+    pub(crate) fn bases(&self) -> BTreeSet<String> {
+        self.images().into_iter().filter(|name| !is_role(name)).collect()
+    }
+
+    /// The build argument whose value this is, to call a base by in explanations.
+    pub(crate) fn argument_of(&self, value: &str) -> Option<String> {
+        let declared = |name: &str| self.dockerfile.globals.iter().any(|arg| arg.value.name == name);
+        self.args
+            .iter()
+            .find(|(name, known)| known.as_str() == value && declared(name))
+            .map(|(name, _)| name.clone())
+    }
+}
+
+const ROLE_REGISTRY: &str = "otoshi.local/";
+
+/// The reference under which later Dockerfiles see a role's image.
+pub(crate) fn role_reference(project: &str, role: &str) -> String {
+    format!("{ROLE_REGISTRY}{project}/{role}")
+}
+
+/// Tells whether a reference means a role's image.
+pub(crate) fn is_role(reference: &str) -> bool {
+    reference.starts_with(ROLE_REGISTRY)
+}

@@ -1,0 +1,254 @@
+//! Phase 4: one image per process, from a Dockerfile whose stages are the processes, or put together without one.
+//!
+//! Put together: paths copied out of the builder, the source and the compiled output, each a layer on the runner; a
+//! process is another config over the same layers. A process's command is metadata in both ways.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use otoshi_engine::{AppLayer, AssembleRequest, BuildRequest, BuiltImage, Context, Events, ImageChanges};
+use otoshi_oci::Digest;
+use otoshi_project::{Command, NamedProcess};
+
+use super::{argv, form, role_annotations};
+use crate::{
+    PartKind, Pipeline, PipelineError,
+    files::RoleFile,
+    observe::{Observation, Observer, command_text},
+    pipeline::{Given, Job, Next, Ran, Walk},
+    record::Made,
+};
+
+const PHASE: &str = "app";
+
+impl Pipeline<'_> {
+    /// Phase 4.
+    pub(crate) fn app<'w>(
+        &'w self,
+        walk: &mut Walk<'w>,
+        builder: &Given,
+        compiled: &Given,
+        runner: &Given,
+    ) -> Result<Next<'w>, PipelineError> {
+        let pending = |on| Ok(Next::Pending { phase: PHASE, number: 4, on });
+        if compiled.is_unknown() {
+            return pending(if builder.is_unknown() { "builder" } else { "compile" });
+        }
+        let compiled = match compiled {
+            Given::Made(made) => made.clone(),
+            _ => Made::default(),
+        };
+        let mut seen = Observation::default();
+        self.add_settings(&mut seen);
+        if let Some((_, content)) = &compiled.output {
+            seen.add(PartKind::Role, "compile", content);
+        }
+        for process in &self.project.processes {
+            // The name is the image's; without a command a stage says it.
+            let command = process.command.as_ref().map(|command| command_text(&form(command)));
+            seen.add(PartKind::Process, &process.name, command.unwrap_or_default());
+        }
+        if let Some(file) = &walk.files.app {
+            return match self.waits_for(walk, file) {
+                Some(on) => pending(on),
+                None => self.app_stages(walk, file, compiled, seen),
+            };
+        }
+        let Some(runner) = runner.image("runner") else { return pending("runner") };
+        let needs_builder = !self.project.manifest.app.dependencies.is_empty();
+        let builder = match builder {
+            Given::Unknown if needs_builder => return pending("builder"),
+            given => given.image("builder"),
+        };
+        self.app_layers(walk, builder, runner.clone(), compiled, seen)
+    }
+
+    /// From a Dockerfile; its context is the source with the compiled output over it.
+    fn app_stages<'w>(
+        &'w self,
+        walk: &mut Walk<'w>,
+        file: &'w RoleFile,
+        compiled: Made,
+        mut seen: Observation,
+    ) -> Result<Next<'w>, PipelineError> {
+        let context = self.context(walk, PHASE, Some(&file.path))?;
+        let images = self.images(walk, file);
+        for process in &self.project.processes {
+            seen.add(PartKind::Setting, format!("target of {}", process.name), &process.target);
+        }
+        let observer = Observer {
+            engine: self.engine,
+            layout: self.home.layout(),
+            platform: &self.platform,
+            file,
+            images: &images,
+            context: &context,
+            compiled: compiled.output.as_ref().map(|(id, _)| self.home.snapshots().path(id)),
+        };
+        observer.observe(&mut seen)?;
+        let bases: Vec<_> =
+            walk.bases.of(PHASE).map(|(base, digest)| (base.to_owned(), digest.clone())).collect();
+        let annotations: Vec<_> =
+            file.targets.iter().map(|target| self.annotations(walk, file, target)).collect();
+        let run = move |events: &dyn Events| {
+            self.ensure_bases(PHASE, &bases)?;
+            let merged = self.merged(&context, &compiled)?;
+            let ca_certificates = self.ca_certificates()?;
+            // Targets are in the order of the processes.
+            let mut targets = file.targets.iter().zip(annotations);
+            self.app_images(|process| {
+                let Some((target, annotations)) = targets.next() else {
+                    return Err(PipelineError::plain(format!("the process {} has no target", process.name)));
+                };
+                let request = self.build_request(file, target, &merged, &images, annotations);
+                let request = BuildRequest { ca_certificates: ca_certificates.clone(), ..request };
+                self.app_stage(&request, process, events)
+            })
+        };
+        Ok(Next::Job(Job { phase: PHASE, number: 4, seen, run: Box::new(run) }))
+    }
+
+    /// A process that is a stage; a command in the project wins over the stage's.
+    fn app_stage(
+        &self,
+        request: &BuildRequest,
+        process: &NamedProcess,
+        events: &dyn Events,
+    ) -> Result<BuiltImage, PipelineError> {
+        let failed = || PipelineError::engine_in(PHASE);
+        let built = self.engine.build(request, events).map_err(failed())?;
+        let Some(command) = &process.command else { return Ok(built) };
+        let assemble = AssembleRequest {
+            base: built.digest.clone(),
+            layers: Vec::new(),
+            changes: ImageChanges { cmd: Some(argv(command)), ..ImageChanges::default() },
+            annotations: request.annotations.clone(),
+            platform: self.platform.clone(),
+            output: self.output,
+        };
+        let changed = self.engine.assemble(&assemble, events).map_err(failed())?;
+        Ok(BuiltImage {
+            steps_run: built.steps_run,
+            layers_written: built.layers_written + changed.layers_written,
+            ..changed
+        })
+    }
+
+    /// Source and compiled output as one context.
+    fn merged(&self, context: &Arc<Context>, compiled: &Made) -> Result<Arc<Context>, PipelineError> {
+        let failed = || PipelineError::engine_in(PHASE);
+        let Some((output, _)) = &compiled.output else { return Ok(Arc::clone(context)) };
+        let source = context.snapshot(self.home, (0, 0)).map_err(failed())?;
+        Context::overlay(self.home, &source, output).map(Arc::new).map_err(failed())
+    }
+
+    /// Without a Dockerfile.
+    fn app_layers<'w>(
+        &'w self,
+        walk: &mut Walk<'w>,
+        builder: Option<&Digest>,
+        runner: Digest,
+        compiled: Made,
+        mut seen: Observation,
+    ) -> Result<Next<'w>, PipelineError> {
+        let app = &self.project.manifest.app;
+        let context = self.context(walk, PHASE, None)?;
+        let directory = self.app_directory();
+        // Its layers and its config become the app's: the manifest counts.
+        seen.add(PartKind::Role, "runner", &runner);
+        seen.add_source(PHASE, &context)?;
+        seen.add(PartKind::Setting, "app.dir", &directory);
+        for (name, value) in &app.env {
+            seen.add(PartKind::Setting, format!("app.env.{name}"), value);
+        }
+        if let Some(user) = &app.user {
+            seen.add(PartKind::Setting, "app.user", user);
+        }
+        if !app.expose.is_empty() {
+            seen.add(PartKind::Setting, "app.expose", format!("{:?}", app.expose));
+        }
+        // Which layers there are, and in which order.
+        seen.add(PartKind::Setting, "app.dependencies", format!("{:?}", app.dependencies));
+        let mut layers = Vec::new();
+        for path in &app.dependencies {
+            let image = builder.ok_or_else(|| {
+                PipelineError::invalid(
+                    "[app] dependencies are copied out of the builder, and there is none",
+                    "add [builder], or leave dependencies out",
+                )
+            })?;
+            let content = self.engine.content(image, path).map_err(PipelineError::engine_in(PHASE))?;
+            let content = content.ok_or_else(|| {
+                PipelineError::invalid(
+                    format!("[app] dependencies: the builder image has no {path}"),
+                    "name paths that the builder's Dockerfile makes",
+                )
+            })?;
+            seen.add(PartKind::Role, format!("builder {path}"), content);
+            layers.push(AppLayer::CopyFrom { image: image.clone(), path: path.clone() });
+        }
+        let run = move |events: &dyn Events| {
+            let request = self.assembly(&context, &compiled, runner, layers, directory)?;
+            self.app_images(|process| {
+                let cmd = process.command.as_ref().map(|command: &Command| argv(command));
+                let changes = ImageChanges { cmd, ..request.changes.clone() };
+                let request = AssembleRequest { changes, ..request.clone() };
+                self.engine.assemble(&request, events).map_err(PipelineError::engine_in(PHASE))
+            })
+        };
+        Ok(Next::Job(Job { phase: PHASE, number: 4, seen, run: Box::new(run) }))
+    }
+
+    /// Where source and compiled output go.
+    fn app_directory(&self) -> String {
+        let manifest = &self.project.manifest;
+        let compile = manifest.compile.as_ref().map(|compile| compile.workdir.clone());
+        manifest.app.dir.clone().or(compile).unwrap_or_else(|| "/app".to_owned())
+    }
+
+    fn assembly(
+        &self,
+        context: &Context,
+        compiled: &Made,
+        runner: Digest,
+        mut layers: Vec<AppLayer>,
+        directory: String,
+    ) -> Result<AssembleRequest, PipelineError> {
+        let app = &self.project.manifest.app;
+        let source = context.snapshot(self.home, (0, 0)).map_err(PipelineError::engine_in(PHASE))?;
+        layers.push(AppLayer::Tree { snapshot: source, at: directory.clone(), owner: Some((0, 0)) });
+        if let Some((output, _)) = &compiled.output {
+            layers.push(AppLayer::Tree { snapshot: output.clone(), at: directory.clone(), owner: None });
+        }
+        let mut annotations = role_annotations(PHASE);
+        annotations.insert("org.opencontainers.image.base.digest".into(), runner.to_string());
+        annotations.extend(self.seam(&runner));
+        let port = |port: &String| if port.contains('/') { port.clone() } else { format!("{port}/tcp") };
+        Ok(AssembleRequest {
+            base: runner,
+            layers,
+            changes: ImageChanges {
+                env: app.env.clone(),
+                exposed_ports: app.expose.iter().map(port).collect(),
+                working_dir: Some(directory),
+                user: app.user.clone(),
+                ..ImageChanges::default()
+            },
+            annotations,
+            platform: self.platform.clone(),
+            output: self.output,
+        })
+    }
+
+    fn app_images(
+        &self,
+        mut make: impl FnMut(&NamedProcess) -> Result<BuiltImage, PipelineError>,
+    ) -> Result<Ran, PipelineError> {
+        let (mut images, mut layers_written) = (BTreeMap::new(), 0);
+        for process in &self.project.processes {
+            let built = make(process)?;
+            layers_written += built.layers_written;
+            images.insert(process.name.clone(), built.digest);
+        }
+        Ok(Ran { made: Made { images, ..Made::default() }, layers_written })
+    }
+}

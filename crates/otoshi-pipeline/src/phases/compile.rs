@@ -1,0 +1,83 @@
+//! Phase 2: the compile command on a copy-on-write view of the source, in the builder; in the runner without one.
+
+use std::collections::BTreeMap;
+
+use otoshi_engine::{CacheMount, EngineError, RunRequest, Stdio, View};
+use otoshi_oci::Image;
+
+use super::form;
+use crate::{
+    PartKind, Pipeline, PipelineError,
+    observe::{Observation, command_text},
+    pipeline::{Given, Job, Next, Ran, Walk},
+    record::Made,
+};
+
+const PHASE: &str = "compile";
+
+impl Pipeline<'_> {
+    /// Phase 2, in the image that `role` gave.
+    pub(crate) fn compile<'w>(
+        &'w self,
+        walk: &mut Walk<'w>,
+        role: &'static str,
+        given: &Given,
+    ) -> Result<Next<'w>, PipelineError> {
+        let Some(compile) = &self.project.manifest.compile else { return Ok(Next::Absent) };
+        let Some(image) = given.image(role).cloned() else {
+            return Ok(Next::Pending { phase: PHASE, number: 2, on: role });
+        };
+        let failed = || PipelineError::engine_in(PHASE);
+        let context = self.context(walk, PHASE, None)?;
+        let mut seen = Observation::default();
+        self.add_settings(&mut seen);
+        // A command sees files and settings, not how they are compressed: the config has the digests of both.
+        let config = Image::load(self.home.layout(), &image, &self.platform).map_err(EngineError::from);
+        seen.add(PartKind::Role, role, config.map_err(failed())?.id());
+        seen.add_source(PHASE, &context)?;
+        seen.add(PartKind::Setting, "compile.run", command_text(&form(&compile.run)));
+        seen.add(PartKind::Setting, "compile.workdir", &compile.workdir);
+        seen.add(PartKind::Setting, "compile.entrypoint", compile.entrypoint);
+        for (name, value) in &compile.env {
+            seen.add(PartKind::Setting, format!("compile.env.{name}"), value);
+        }
+        for (name, list) in
+            [("caches", &compile.caches), ("outputs", &compile.outputs), ("exclude", &compile.exclude)]
+        {
+            if !list.is_empty() {
+                seen.add(PartKind::Setting, format!("compile.{name}"), format!("{list:?}"));
+            }
+        }
+        let run = move |events: &dyn otoshi_engine::Events| {
+            let source = context.snapshot(self.home, (0, 0)).map_err(failed())?;
+            let cache = |path: &String| CacheMount { id: path.clone(), target: path.clone(), locked: true };
+            let request = RunRequest {
+                image,
+                platform: self.platform.clone(),
+                name: PHASE.into(),
+                command: Some(form(&compile.run)),
+                entrypoint: compile.entrypoint,
+                env: compile.env.clone().into_iter().collect(),
+                cwd: Some(compile.workdir.clone()),
+                user: None,
+                view: Some(View { tree: self.home.snapshots().path(&source), at: compile.workdir.clone() }),
+                keep: true,
+                outputs: compile.outputs.clone(),
+                exclude: compile.exclude.clone(),
+                caches: compile.caches.iter().map(cache).collect(),
+                secrets: BTreeMap::new(),
+                ca_certificates: self.ca_certificates()?,
+                network: true,
+                stdio: Stdio::Events,
+                started: None,
+            };
+            let outcome = self.engine.run(&request, events).map_err(failed())?;
+            if outcome.code != 0 {
+                let what = command_text(&form(&compile.run));
+                return Err(failed()(EngineError::Command { what, code: outcome.code, at: None }));
+            }
+            Ok(Ran { made: Made { output: outcome.output, ..Made::default() }, layers_written: 0 })
+        };
+        Ok(Next::Job(Job { phase: PHASE, number: 2, seen, run: Box::new(run) }))
+    }
+}

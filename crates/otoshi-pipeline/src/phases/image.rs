@@ -1,0 +1,104 @@
+//! Phases 1 and 3: the builder and the runner, each a Dockerfile.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use otoshi_dockerfile::Dockerfile;
+use otoshi_engine::{BuildRequest, Context};
+use otoshi_oci::Digest;
+
+use crate::{
+    PartKind, Pipeline, PipelineError,
+    files::{RoleFile, Target},
+    observe::{Observation, Observer},
+    pipeline::{Job, Next, Ran, Walk},
+    record::Made,
+};
+
+impl Pipeline<'_> {
+    /// Phase 1.
+    pub(crate) fn builder<'w>(&'w self, walk: &mut Walk<'w>) -> Result<Next<'w>, PipelineError> {
+        let Some(file) = &walk.files.builder else { return Ok(Next::Absent) };
+        self.image_phase(walk, file, 1)
+    }
+
+    /// Phase 3.
+    pub(crate) fn runner<'w>(&'w self, walk: &mut Walk<'w>) -> Result<Next<'w>, PipelineError> {
+        let file = &walk.files.runner;
+        self.image_phase(walk, file, 3)
+    }
+
+    fn image_phase<'w>(
+        &'w self,
+        walk: &mut Walk<'w>,
+        file: &'w RoleFile,
+        number: u8,
+    ) -> Result<Next<'w>, PipelineError> {
+        let phase = file.role;
+        if let Some(on) = self.waits_for(walk, file) {
+            return Ok(Next::Pending { phase, number, on });
+        }
+        let context = self.context(walk, phase, Some(&file.path))?;
+        let images = self.images(walk, file);
+        let mut seen = Observation::default();
+        self.add_settings(&mut seen);
+        for target in file.targets.iter().filter_map(|target| target.name.as_ref()) {
+            seen.add(PartKind::Setting, "target", target);
+        }
+        let observer = Observer {
+            engine: self.engine,
+            layout: self.home.layout(),
+            platform: &self.platform,
+            file,
+            images: &images,
+            context: &context,
+            compiled: None,
+        };
+        observer.observe(&mut seen)?;
+        let bases: Vec<_> =
+            walk.bases.of(phase).map(|(base, digest)| (base.to_owned(), digest.clone())).collect();
+        let targets = file.targets.iter();
+        let requests: Vec<_> = targets
+            .map(|target| {
+                let annotations = self.annotations(walk, file, target);
+                self.build_request(file, target, &context, &images, annotations)
+            })
+            .collect();
+        let run = move |events: &dyn otoshi_engine::Events| {
+            self.ensure_bases(phase, &bases)?;
+            let (mut made, mut layers_written) = (Made::default(), 0);
+            for request in requests {
+                let request = BuildRequest { ca_certificates: self.ca_certificates()?, ..request };
+                let built = self.engine.build(&request, events).map_err(PipelineError::engine_in(phase))?;
+                made.images.insert(phase.to_owned(), built.digest);
+                layers_written += built.layers_written;
+            }
+            Ok(Ran { made, layers_written })
+        };
+        Ok(Next::Job(Job { phase, number, seen, run: Box::new(run) }))
+    }
+
+    /// The request for one target; certificates are offered when it runs.
+    pub(super) fn build_request(
+        &self,
+        file: &RoleFile,
+        target: &Target,
+        context: &Arc<Context>,
+        images: &BTreeMap<String, Digest>,
+        annotations: BTreeMap<String, String>,
+    ) -> BuildRequest {
+        BuildRequest {
+            dockerfile: Arc::<Dockerfile>::clone(&file.dockerfile),
+            context: Arc::clone(context),
+            target: target.name.clone(),
+            args: file.args.clone(),
+            images: images.clone(),
+            platform: self.platform.clone(),
+            labels: BTreeMap::new(),
+            annotations,
+            secrets: BTreeMap::new(),
+            ca_certificates: None,
+            no_cache: self.no_cache,
+            output: self.output,
+        }
+    }
+}

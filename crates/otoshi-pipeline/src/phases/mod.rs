@@ -1,0 +1,122 @@
+//! The phases: what each observes, and how it runs.
+//!
+//! Annotations of the images say the role, the base and its digest, and in app images the seam. They leave out the
+//! project's name, the phase's key and every time, so that equal content stays an equal image, also across projects.
+
+mod app;
+mod compile;
+mod image;
+
+use std::{collections::BTreeMap, path::PathBuf};
+
+use otoshi_dockerfile::CommandForm;
+use otoshi_oci::{Digest, layer::Compression};
+use otoshi_project::Command;
+
+use crate::{
+    PartKind, Pipeline, PipelineError, bases,
+    files::{RoleFile, Target},
+    observe::Observation,
+    pipeline::Walk,
+};
+
+impl Pipeline<'_> {
+    /// Adds the settings that reach every phase.
+    fn add_settings(&self, seen: &mut Observation) {
+        seen.add(PartKind::Setting, "platform", &self.platform);
+        let compression = match self.output.compression {
+            Compression::None => "none",
+            Compression::Gzip => "gzip",
+            Compression::Zstd => "zstd",
+        };
+        seen.add(PartKind::Setting, "compression", compression);
+        seen.add(PartKind::Setting, "epoch", self.output.epoch);
+        // Which authorities there are is a matter of the machine, and ends up in no image.
+        if self.project.manifest.build.ca_certificates.is_some() {
+            seen.add(PartKind::Setting, "ca-certificates", "offered");
+        }
+    }
+
+    /// The bundle of certificate authorities that commands are offered.
+    fn ca_certificates(&self) -> Result<Option<PathBuf>, PipelineError> {
+        let Some(setting) = self.project.manifest.build.ca_certificates.as_deref() else { return Ok(None) };
+        let path = if setting == "host" {
+            PathBuf::from("/etc/ssl/certs/ca-certificates.crt")
+        } else {
+            self.project.root.join(setting)
+        };
+        if !path.is_file() {
+            return Err(PipelineError::invalid(
+                format!("[build] ca-certificates: there is no file {}", path.display()),
+                "name a bundle in PEM form, or leave the setting out",
+            ));
+        }
+        Ok(Some(path))
+    }
+
+    /// The images that a Dockerfile reaches and that are known: bases, and other roles'.
+    fn images(&self, walk: &Walk<'_>, file: &RoleFile) -> BTreeMap<String, Digest> {
+        let bases = walk.bases.of(file.role).map(|(base, digest)| (base.to_owned(), digest.clone()));
+        bases.chain(walk.roles.clone()).collect()
+    }
+
+    /// The role whose image a Dockerfile reaches and that is not known yet.
+    fn waits_for(&self, walk: &Walk<'_>, file: &RoleFile) -> Option<&'static str> {
+        let images = file.images();
+        ["builder", "runner"].into_iter().find(|role| {
+            let reference = self.role_reference(role);
+            images.contains(&reference) && !walk.roles.contains_key(&reference)
+        })
+    }
+
+    /// Makes sure that all bases of a Dockerfile are in the store.
+    fn ensure_bases(&self, role: &str, bases: &[(String, Digest)]) -> Result<(), PipelineError> {
+        self.with_base_source(|source| {
+            bases
+                .iter()
+                .try_for_each(|(base, digest)| bases::ensure(source, role, base, digest, &self.platform))
+        })
+    }
+
+    /// The annotations of an image that a Dockerfile's target gives.
+    fn annotations(&self, walk: &Walk<'_>, file: &RoleFile, target: &Target) -> BTreeMap<String, String> {
+        let mut found = role_annotations(file.role);
+        if let Some(base) = target.base() {
+            if let Some(digest) = walk.bases.get(file.role, base) {
+                found.insert("org.opencontainers.image.base.name".into(), base.to_owned());
+                found.insert("org.opencontainers.image.base.digest".into(), digest.to_string());
+            } else if let Some(digest) = walk.roles.get(base) {
+                found.insert("org.opencontainers.image.base.digest".into(), digest.to_string());
+                if file.role == "app" && base == self.role_reference("runner") {
+                    found.extend(self.seam(digest));
+                }
+            }
+        }
+        found
+    }
+
+    /// Where an app image parts from the runner below: the topmost layer of the runner.
+    fn seam(&self, runner: &Digest) -> Option<(String, String)> {
+        let image = otoshi_oci::Image::load(self.home.layout(), runner, &self.platform).ok()?;
+        let top = image.layers().last()?.diff_id.to_string();
+        Some(("dev.otoshi.seam".to_owned(), top))
+    }
+}
+
+fn role_annotations(role: &str) -> BTreeMap<String, String> {
+    BTreeMap::from([("dev.otoshi.role".to_owned(), role.to_owned())])
+}
+
+fn form(command: &Command) -> CommandForm {
+    match command {
+        Command::Shell(text) => CommandForm::Shell(text.clone()),
+        Command::Exec(argv) => CommandForm::Exec(argv.clone()),
+    }
+}
+
+fn argv(command: &Command) -> Vec<String> {
+    match command {
+        Command::Shell(text) => vec!["/bin/sh".into(), "-c".into(), text.clone()],
+        Command::Exec(argv) => argv.clone(),
+    }
+}

@@ -1,0 +1,183 @@
+//! What phases made and what they last observed, kept as records of the store.
+//!
+//! ```text
+//! Phase  KEY                      → Made: image manifests, compiled output
+//! Last   PROJECT PHASE       → Last: the key and the parts of the last build
+//! Last   PROJECT PHASE PART  → Listing: the files beneath that part, to name those that changed
+//! ```
+//!
+//! A project is its directory. The last observation only explains; what is fresh depends on the key alone.
+
+use std::collections::BTreeMap;
+
+use otoshi_engine::{ContextEntry, EntryKind};
+use otoshi_oci::{Digest, Platform};
+use otoshi_project::Project;
+use otoshi_store::{Home, Kind, SnapshotId};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    Part, PartKind, PipelineError, Reason, ReasonKind,
+    bases::is_whole,
+    observe::{Observation, Read},
+    reason::{FileList, changed_files, difference},
+};
+
+/// What a phase made.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Made {
+    /// Image manifests, by role or process.
+    pub(crate) images: BTreeMap<String, Digest>,
+    /// The compiled output: its snapshot and the digest of its content.
+    pub(crate) output: Option<(SnapshotId, Digest)>,
+    /// How long it took, in milliseconds.
+    #[serde(default)]
+    pub(crate) took_ms: u64,
+    /// When it was done, in seconds since 1970.
+    #[serde(default)]
+    pub(crate) at: u64,
+}
+
+impl Made {
+    /// What it made, where that is one thing.
+    pub(crate) fn one(&self) -> Option<String> {
+        let output = self.output.as_ref().map(|(_, content)| content.to_string());
+        output.or_else(|| match self.images.len() {
+            1 => self.images.values().next().map(ToString::to_string),
+            _ => None,
+        })
+    }
+
+    /// What of it is no longer in the store.
+    pub(crate) fn lost(&self, home: &Home, platform: &Platform) -> Option<String> {
+        let whole = |digest: &Digest| is_whole(home.layout(), digest, platform);
+        if let Some((name, digest)) = self.images.iter().find(|(_, digest)| !whole(digest)) {
+            return Some(format!("image {name} {digest} is not whole in the store"));
+        }
+        let (id, _) = self.output.as_ref()?;
+        home.snapshots().get(id).is_none().then(|| format!("snapshot {id} is not in the store"))
+    }
+}
+
+/// What a phase observed last.
+#[derive(Debug, Serialize, Deserialize, PartialEq, Eq)]
+struct Last {
+    key: Digest,
+    parts: Vec<Part>,
+}
+
+/// The files beneath one part, when it had this value.
+#[derive(Debug, Serialize, Deserialize)]
+struct Listing {
+    value: String,
+    files: FileList,
+}
+
+/// The records of one project.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Ledger<'a> {
+    pub(crate) home: &'a Home,
+    pub(crate) project: &'a Project,
+}
+
+impl Ledger<'_> {
+    pub(crate) fn made(&self, key: &Digest) -> Option<Made> {
+        self.home.records().get(Kind::Phase, key.hex())
+    }
+
+    /// Marks a phase's records as used.
+    pub(crate) fn touch(&self, phase: &str, key: &Digest) {
+        self.home.records().touch(Kind::Phase, key.hex());
+        self.home.records().touch(Kind::Last, self.place(phase, "").hex());
+    }
+
+    pub(crate) fn record(&self, key: &Digest, made: &Made) -> Result<(), PipelineError> {
+        Ok(self.home.records().put(Kind::Phase, key.hex(), made)?)
+    }
+
+    /// Keeps what a phase observed, unless that is known already.
+    pub(crate) fn remember(
+        &self,
+        phase: &str,
+        key: &Digest,
+        seen: &Observation,
+    ) -> Result<(), PipelineError> {
+        let last = self.last(phase);
+        if last.as_ref().is_some_and(|last| last.key == *key) {
+            return Ok(());
+        }
+        for read in &seen.reads {
+            let Some(part) = seen.parts.iter().find(|part| part.is_of(read)) else { continue };
+            let known = last.iter().flat_map(|last| &last.parts).any(|old| old == part);
+            if !known {
+                let listing = Listing { value: part.value.clone(), files: read.files()? };
+                self.home.records().put(Kind::Last, self.place(phase, &read.part).hex(), &listing)?;
+            }
+        }
+        let last = Last { key: key.clone(), parts: seen.parts.clone() };
+        Ok(self.home.records().put(Kind::Last, self.place(phase, "").hex(), &last)?)
+    }
+
+    /// Says why a phase has no result for these parts.
+    pub(crate) fn reasons(&self, phase: &str, key: &Digest, seen: &Observation) -> Vec<Reason> {
+        let Some(last) = self.last(phase) else {
+            return vec![Reason::plain(ReasonKind::NeverBuilt, phase, "it was never built here")];
+        };
+        if last.key == *key {
+            let text = "the record of what it made is gone";
+            return vec![Reason::plain(ReasonKind::Forgotten, phase, text)];
+        }
+        let changed = |part: &Part| self.changed_files(phase, &last, seen, part).unwrap_or_default();
+        difference(&last.parts, &seen.parts, &changed)
+    }
+
+    /// The files that changed beneath a part, where it is known what they were.
+    fn changed_files(
+        &self,
+        phase: &str,
+        last: &Last,
+        seen: &Observation,
+        part: &Part,
+    ) -> Option<Vec<String>> {
+        let read = seen.reads.iter().find(|read| part.is_of(read))?;
+        let before = last.parts.iter().find(|old| old.kind == part.kind && old.name == part.name)?;
+        let listing: Listing = self.home.records().get(Kind::Last, self.place(phase, &read.part).hex())?;
+        (listing.value == before.value)
+            .then(|| read.files().ok().map(|files| changed_files(&listing.files, &files)))
+            .flatten()
+    }
+
+    fn last(&self, phase: &str) -> Option<Last> {
+        self.home.records().get(Kind::Last, self.place(phase, "").hex())
+    }
+
+    fn place(&self, phase: &str, part: &str) -> Digest {
+        let project = self.project.root.display();
+        Digest::sha256_of(format!("{project}\0{phase}\0{part}").as_bytes())
+    }
+}
+
+impl Part {
+    fn is_of(&self, read: &Read) -> bool {
+        matches!(self.kind, PartKind::Context | PartKind::Source) && self.name == read.part
+    }
+}
+
+impl Read {
+    /// Every file that is read, with the beginning of a digest of all that counts about it.
+    fn files(&self) -> Result<FileList, PipelineError> {
+        let failed = PipelineError::engine_in("context");
+        let entries = self.context.select(&self.patterns).map_err(failed)?;
+        let entries = entries.into_iter().filter(|entry| entry.kind != EntryKind::Directory);
+        entries.map(|entry| Ok((entry.path.clone(), self.fingerprint(entry)?))).collect()
+    }
+
+    fn fingerprint(&self, entry: &ContextEntry) -> Result<String, PipelineError> {
+        let content = match &entry.kind {
+            EntryKind::Symlink(target) => format!("link {target}"),
+            _ => self.context.entry_digest(entry).map_err(PipelineError::engine_in("context"))?.to_string(),
+        };
+        let all = Digest::sha256_of(format!("{:o} {content}", entry.mode).as_bytes());
+        Ok(all.hex().chars().take(16).collect())
+    }
+}
