@@ -26,6 +26,8 @@ pub(crate) enum Failure {
     #[error(transparent)]
     Layer(#[from] otoshi_oci::layer::LayerError),
     #[error(transparent)]
+    Transfer(#[from] otoshi_oci::transfer::TransferError),
+    #[error(transparent)]
     Reference(#[from] otoshi_oci::ReferenceError),
     #[error("{action} {path}: {source}")]
     Io { action: &'static str, path: String, source: std::io::Error },
@@ -74,6 +76,8 @@ impl Failure {
             (Self::Pipeline(error), _) => error.hint(),
             (Self::Image(error), _) => error.hint(),
             (Self::Layout(error), _) => error.hint(),
+            (Self::Transfer(error), _) => error.hint(),
+            (Self::Layer(error), _) => error.hint(),
             (Self::Reference(error), _) => error.hint(),
             _ => None,
         }
@@ -82,6 +86,17 @@ impl Failure {
     /// Says what went wrong on standard error, with the place in the Dockerfile where there is one.
     pub(crate) fn report(&self) -> ExitCode {
         eprintln!("error: {self}");
+        let mut shown = self.to_string();
+        let mut cause = std::error::Error::source(self);
+        while let Some(error) = cause {
+            let text = error.to_string();
+            // Many messages hold those of their causes.
+            if !shown.contains(&text) {
+                eprintln!("caused by: {text}");
+                shown = text;
+            }
+            cause = error.source();
+        }
         let place: Option<&dyn Diagnostic> = match self.engine() {
             Some(EngineError::Dockerfile(error)) => Some(error.as_ref()),
             Some(EngineError::Command { at, .. }) => at.as_deref().map(|error| error as &dyn Diagnostic),

@@ -206,3 +206,30 @@ fn signals_reach_the_command_and_its_code_comes_back() {
     rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
     assert_eq!(run.wait().unwrap().code(), Some(7));
 }
+
+#[test]
+fn an_image_goes_out_and_comes_back_in_every_form() {
+    let Some(shop) = Shop::new() else { return };
+    shop.ok(&["build"]);
+    let answer = shop.ok(&["run", "web"]);
+    for (form, keeps_layers) in
+        [("oci", true), ("oci-archive", true), ("docker-archive", true), ("rootfs", false)]
+    {
+        let dest = shop.dir.path().join(form);
+        let dest = dest.to_str().unwrap();
+        shop.ok(&["export", "shop/web", dest, "--format", form]);
+        let name = format!("copy/{form}");
+        shop.ok(&["import", dest, "--name", &name]);
+        let command = "cat /app/compiled /etc/runner /etc/base";
+        assert_eq!(shop.ok(&["run", &name, "--", "/bin/sh", "-c", command]), answer, "{form}");
+        if keeps_layers {
+            let layers = |name: &str| {
+                let shown: serde_json::Value = serde_json::from_str(&shop.ok(&["inspect", name])).unwrap();
+                shown["config"]["rootfs"]["diff_ids"].clone()
+            };
+            assert_eq!(layers(&name), layers("shop/web"), "{form}");
+        }
+    }
+    let missing = shop.otoshi(&["export", "nobody/here", "-"]);
+    assert_eq!(missing.status.code(), Some(2));
+}

@@ -103,6 +103,12 @@ impl EmbeddedEngine {
         Ok(Image::load(self.home.layout(), digest, platform)?)
     }
 
+    /// Calls with a directory that shows an image's root file system, read-only, for as long as the call lasts.
+    pub fn with_root_of<T>(&self, image: &Image, call: impl FnOnce(&Path) -> T) -> Result<T, EngineError> {
+        let mount = Chain::of_image(image).mount(self)?;
+        Ok(call(mount.path()))
+    }
+
     /// Finds an image of a Dockerfile: among those of the request, else by its tag or digest in the store.
     pub(crate) fn find_image(&self, request: &BuildRequest, text: &str) -> Result<Image, EngineError> {
         if let Some(digest) = request.images.get(text) {

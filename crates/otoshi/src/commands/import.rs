@@ -1,37 +1,47 @@
-use std::{collections::BTreeMap, fs::File, io::Read, process::ExitCode};
+use std::{path::Path, process::ExitCode};
 
 use clap::Args;
-use otoshi_oci::{ImageConfig, Platform, Reference, layer, write_image};
+use otoshi_oci::{
+    Platform, Reference,
+    transfer::{ImportOptions, import_any, import_any_from},
+};
 use otoshi_store::Home;
 
 use crate::failure::Failure;
 
-/// Makes an image of a root file system's tar archive.
+/// Takes images into the store: a root file system's tar, an OCI archive or directory, or what `docker save` writes.
 #[derive(Debug, Args)]
 pub(crate) struct Import {
-    /// The archive (plain, gzip or zstd); `-` is standard input
+    /// The archive (plain, gzip or zstd) or directory; `-` is standard input
     path: String,
-    /// The image's name
+    /// The image's name, in place of the one it has there
     #[arg(long, value_name = "REF")]
-    name: String,
+    name: Option<String>,
+    /// The platform, where it is not said or there are several [default: this machine's]
+    #[arg(long)]
+    platform: Option<String>,
 }
 
 impl Import {
     pub(crate) fn run(self, home: &Home) -> Result<ExitCode, Failure> {
         let _usage = super::claim(home)?;
-        let reference = Reference::parse(&self.name)?;
-        let reader: Box<dyn Read + Send> = if self.path == "-" {
-            Box::new(std::io::stdin())
-        } else {
-            Box::new(File::open(&self.path).map_err(Failure::io("opening", &self.path))?)
+        let parsed =
+            |text: &String| text.parse::<Platform>().map_err(|error| Failure::usage(error.to_string(), None));
+        let options = ImportOptions {
+            name: self.name.as_ref().map(|name| Reference::parse(name)).transpose()?,
+            platform: self.platform.as_ref().map(parsed).transpose()?.unwrap_or_else(Platform::host),
+            ..ImportOptions::default()
         };
-        let stored = layer::store_tar(home.layout(), reader, layer::Compression::Gzip, 0, &self.path)?;
-        let mut config = ImageConfig::new(&Platform::host());
-        config.config.env.push("PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin".into());
-        config.rootfs.diff_ids.push(stored.diff_id);
-        let image = write_image(home.layout(), &config, &[stored.descriptor], &BTreeMap::new())?;
-        println!("{} {}", reference.familiar(), image.digest());
-        home.layout().tag(&reference, image)?;
+        let (_, images) = if self.path == "-" {
+            import_any_from(home.layout(), std::io::stdin(), Path::new("standard input"), &options)?
+        } else {
+            import_any(home.layout(), Path::new(&self.path), &options)?
+        };
+        for image in images {
+            let name =
+                image.reference.map_or_else(|| "(no name)".to_owned(), |reference| reference.familiar());
+            println!("{name} {}", image.digest);
+        }
         Ok(ExitCode::SUCCESS)
     }
 }

@@ -1,6 +1,7 @@
 //! The commands, one file each.
 
 mod build;
+mod export;
 mod gc;
 mod image;
 mod images;
@@ -23,6 +24,7 @@ pub(crate) enum Command {
     Plan(plan::Plan),
     Run(run::Run),
     Import(import::Import),
+    Export(export::Export),
     Images(images::Images),
     Inspect(inspect::Inspect),
     Gc(gc::Gc),
@@ -43,6 +45,7 @@ impl Command {
             Self::Plan(command) => command.run(&home),
             Self::Run(command) => command.run(&home),
             Self::Import(command) => command.run(&home),
+            Self::Export(command) => command.run(&home),
             Self::Images(command) => command.run(&home),
             Self::Inspect(command) => command.run(&home),
             Self::Gc(command) => command.run(&home),
