@@ -78,6 +78,9 @@ pub(crate) fn is_whole(layout: &Layout, manifest: &Digest, platform: &Platform) 
         .is_ok_and(|image| image.layers().iter().all(|layer| layout.has(&layer.digest)))
 }
 
+/// The role in `otoshi.lock` of the bases in which arguments are computed.
+pub(crate) const ARGUMENTS: &str = "args";
+
 /// What may happen to the lock.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Rules<'a> {
@@ -146,7 +149,8 @@ impl Bases {
         }
         if *lock != before {
             lock.roles.retain(|role, bases| {
-                bases.retain(|base, _| used.contains(&(role.as_str(), base.clone())));
+                // The bases of computed arguments are in no Dockerfile.
+                bases.retain(|base, _| role == ARGUMENTS || used.contains(&(role.as_str(), base.clone())));
                 !bases.is_empty()
             });
         }

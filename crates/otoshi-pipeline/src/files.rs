@@ -56,10 +56,14 @@ pub(crate) struct Files {
 }
 
 impl Files {
-    pub(crate) fn load(project: &Project, platform: &Platform) -> Result<Self, PipelineError> {
+    pub(crate) fn load(
+        project: &Project,
+        platform: &Platform,
+        computed: &BuildArgs,
+    ) -> Result<Self, PipelineError> {
         let manifest = &project.manifest;
         let name = &manifest.project.name;
-        let mut args = project.build_args()?;
+        let mut args = project.build_args(computed)?;
         let load = |role, path: &str, targets: Vec<Option<String>>, args: &BuildArgs| {
             RoleFile::load(project, role, path, targets, args.clone(), platform)
         };

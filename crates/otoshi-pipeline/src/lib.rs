@@ -13,6 +13,7 @@
 //! pipeline   the walk: observe, decide, run, record    ─▶ plan    what comes out, as data
 //! ```
 
+mod arguments;
 mod bases;
 mod error;
 mod files;

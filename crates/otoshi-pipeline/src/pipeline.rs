@@ -151,7 +151,8 @@ impl<'a> Pipeline<'a> {
     }
 
     fn walk(&self, events: Option<&dyn Events>, rules: Rules<'_>) -> Result<Plan, PipelineError> {
-        let files = Files::load(self.project, &self.platform)?;
+        let computed = self.computed_arguments(events, rules)?;
+        let files = Files::load(self.project, &self.platform, &computed)?;
         let bases = self.settle_bases(&files, rules, events.is_some())?;
         let mut walk = Walk {
             events,

@@ -20,6 +20,16 @@ impl ProjectError {
         self
     }
 
+    /// Suggests the known name that is most like `name`.
+    pub(crate) fn with_suggestion<'a>(self, name: &str, known: impl Iterator<Item = &'a String>) -> Self {
+        let scored =
+            known.map(|known| (strsim::jaro_winkler(name, known), known)).filter(|(score, _)| *score > 0.75);
+        match scored.max_by(|a, b| a.0.total_cmp(&b.0)) {
+            Some((_, known)) => self.with_hint(format!("did you mean {known}?")),
+            None => self,
+        }
+    }
+
     /// What to try.
     pub fn hint(&self) -> Option<&str> {
         self.hint.as_deref()

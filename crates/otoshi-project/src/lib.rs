@@ -10,5 +10,7 @@ mod project;
 
 pub use error::ProjectError;
 pub use lock::{Lock, LockedBase};
-pub use manifest::{App, Build, Command, Compile, Image, Manifest, Process, ProjectTable};
+pub use manifest::{
+    App, Argument, Build, Command, Compile, Computed, Image, Manifest, Process, ProjectTable, Secret, schema,
+};
 pub use project::{NamedProcess, Project};

@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::ProjectError;
 
 /// All of `otoshi.toml`.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Manifest {
     /// What the project is called.
@@ -18,9 +19,12 @@ pub struct Manifest {
     /// Base images, each a build argument of the same name; may use `{VERSION}`.
     #[serde(default)]
     pub bases: BTreeMap<String, String>,
-    /// Further build arguments; may use `{VERSION}`.
+    /// Further build arguments; plain ones may use `{VERSION}` and `{OTHER}`.
     #[serde(default)]
-    pub args: BTreeMap<String, String>,
+    pub args: BTreeMap<String, Argument>,
+    /// Secrets: seen by `RUN --mount=type=secret,id=NAME`, and by the compile command where it asks for them.
+    #[serde(default)]
+    pub secrets: BTreeMap<String, Secret>,
     /// How images are built.
     #[serde(default)]
     pub build: Build,
@@ -39,7 +43,7 @@ pub struct Manifest {
 }
 
 /// `[project]`.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ProjectTable {
     /// The name, part of the images' names.
@@ -47,7 +51,7 @@ pub struct ProjectTable {
 }
 
 /// `[build]`.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
 pub struct Build {
     /// `host`, or a file: certificate authorities that commands trust, and that no layer holds.
@@ -64,8 +68,39 @@ impl Default for Build {
     }
 }
 
+/// A build argument: a text, or what a command prints.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum Argument {
+    /// A text.
+    Plain(String),
+    /// What a command prints in a base image, without the last line break; remembered for that image.
+    Computed(Computed),
+}
+
+/// A build argument that a command computes.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Computed {
+    /// The name of the base, as in `[bases]`.
+    #[serde(rename = "in")]
+    pub base: String,
+    /// The command, for a shell.
+    pub run: String,
+}
+
+/// Where a secret comes from; its value is in no layer, key, log or error.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Secret {
+    /// A file, relative to the project.
+    File(String),
+    /// An environment variable.
+    Env(String),
+}
+
 /// `[builder]` and `[runner]`.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Image {
     /// The Dockerfile, relative to the project.
@@ -75,7 +110,7 @@ pub struct Image {
 }
 
 /// `[compile]`.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Compile {
     /// The command.
@@ -95,6 +130,9 @@ pub struct Compile {
     /// Patterns of what is not kept.
     #[serde(default)]
     pub exclude: Vec<String>,
+    /// Secrets that the command reads at `/run/secrets/NAME`.
+    #[serde(default)]
+    pub secrets: Vec<String>,
     /// Whether the builder's ENTRYPOINT comes before the command.
     #[serde(default)]
     pub entrypoint: bool,
@@ -105,7 +143,7 @@ fn app_directory() -> String {
 }
 
 /// `[app]`.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct App {
     /// The Dockerfile whose stages are the processes; without one the images are assembled.
@@ -126,7 +164,7 @@ pub struct App {
 }
 
 /// A command: text for a shell, or a list.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(untagged)]
 pub enum Command {
     /// Text for a shell.
@@ -136,7 +174,7 @@ pub enum Command {
 }
 
 /// A process: its command, or a table.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(untagged)]
 pub enum Process {
     /// The command alone.
@@ -166,6 +204,19 @@ impl Manifest {
             )
             .with_hint("lower-case letters, digits, -, _ and ., starting with a letter or digit"));
         }
+        let mut wanted = manifest.compile.iter().flat_map(|compile| &compile.secrets);
+        if let Some(name) = wanted.find(|name| !manifest.secrets.contains_key(*name)) {
+            return Err(ProjectError::new(
+                file,
+                format!("[compile] asks for the secret {name:?}, and [secrets] has none"),
+            )
+            .with_suggestion(name, manifest.secrets.keys()));
+        }
         Ok(manifest)
     }
+}
+
+/// The JSON schema of `otoshi.toml`, for editors.
+pub fn schema() -> serde_json::Value {
+    schemars::schema_for!(Manifest).to_value()
 }

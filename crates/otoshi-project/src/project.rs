@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::{Command, Manifest, Process, ProjectError};
+use crate::{Argument, Command, Computed, Manifest, Process, ProjectError};
 
 /// A loaded project.
 #[derive(Debug, Clone)]
@@ -48,42 +48,104 @@ impl Project {
         Ok(Self { root: root.to_path_buf(), manifest, processes })
     }
 
-    /// Every build argument that comes from the manifest, with `{NAME}` replaced.
-    pub fn build_args(&self) -> Result<BTreeMap<String, String>, ProjectError> {
+    /// Every base by name, with `{VERSION}` replaced.
+    pub fn bases(&self) -> Result<BTreeMap<String, String>, ProjectError> {
         let versions = &self.manifest.versions;
-        let mut args = versions.clone();
-        for (name, template) in self.manifest.bases.iter().chain(&self.manifest.args) {
-            if args.insert(name.clone(), fill(name, template, versions)?).is_some() {
-                return Err(ProjectError::new("otoshi.toml", format!("{name} is set twice, in two tables")));
+        let fill_base = |(name, template): (&String, &String)| {
+            let lookup = |key: &str| Ok(versions.get(key).cloned());
+            Ok((name.clone(), fill(name, template, versions.keys(), lookup)?))
+        };
+        self.manifest.bases.iter().map(fill_base).collect()
+    }
+
+    /// The arguments that commands compute, each with its name and the base's reference.
+    pub fn computed(&self) -> Result<Vec<(String, String, Computed)>, ProjectError> {
+        let bases = self.bases()?;
+        let mut found = Vec::new();
+        for (name, argument) in &self.manifest.args {
+            let Argument::Computed(computed) = argument else { continue };
+            let base = bases.get(&computed.base).ok_or_else(|| {
+                let message =
+                    format!("{name} is computed in {}, and [bases] has none of that name", computed.base);
+                ProjectError::new("otoshi.toml", message).with_suggestion(&computed.base, bases.keys())
+            })?;
+            found.push((name.clone(), base.clone(), computed.clone()));
+        }
+        Ok(found)
+    }
+
+    /// Every build argument that comes from the manifest, with the values that were computed.
+    pub fn build_args(
+        &self,
+        computed: &BTreeMap<String, String>,
+    ) -> Result<BTreeMap<String, String>, ProjectError> {
+        let manifest = &self.manifest;
+        let mut args = manifest.versions.clone();
+        let twice =
+            |name: &String| ProjectError::new("otoshi.toml", format!("{name} is set twice, in two tables"));
+        for (name, value) in self.bases()? {
+            if args.insert(name.clone(), value).is_some() {
+                return Err(twice(&name));
             }
+        }
+        if let Some(name) = manifest.args.keys().find(|name| args.contains_key(*name)) {
+            return Err(twice(name));
+        }
+        for name in manifest.args.keys() {
+            args.insert(name.clone(), self.argument(name, computed, &mut Vec::new())?);
         }
         Ok(args)
     }
+
+    /// The value of an argument; `above` are those whose values need it.
+    fn argument(
+        &self,
+        name: &str,
+        computed: &BTreeMap<String, String>,
+        above: &mut Vec<String>,
+    ) -> Result<String, ProjectError> {
+        let manifest = &self.manifest;
+        let template = match manifest.args.get(name) {
+            None => return Ok(manifest.versions.get(name).cloned().unwrap_or_default()),
+            Some(Argument::Computed(_)) => return Ok(computed.get(name).cloned().unwrap_or_default()),
+            Some(Argument::Plain(template)) => template,
+        };
+        if let Some(start) = above.iter().position(|other| other == name) {
+            let circle = above[start..].iter().chain([&above[start]]).map(String::as_str).collect::<Vec<_>>();
+            return Err(ProjectError::new(
+                "otoshi.toml",
+                format!("[args] go in a circle: {}", circle.join(" → ")),
+            ));
+        }
+        above.push(name.to_owned());
+        let known = manifest.versions.keys().chain(manifest.args.keys());
+        let value = fill(name, template, known, |key| {
+            let there = manifest.versions.contains_key(key) || manifest.args.contains_key(key);
+            if there { self.argument(key, computed, above).map(Some) } else { Ok(None) }
+        });
+        above.pop();
+        value
+    }
 }
 
-/// Replaces `{NAME}` by the version of that name.
-fn fill(name: &str, template: &str, versions: &BTreeMap<String, String>) -> Result<String, ProjectError> {
+/// Replaces `{NAME}` by the value of that name.
+fn fill<'a>(
+    name: &str,
+    template: &str,
+    known: impl Iterator<Item = &'a String>,
+    mut lookup: impl FnMut(&str) -> Result<Option<String>, ProjectError>,
+) -> Result<String, ProjectError> {
     let mut out = String::new();
     let mut rest = template;
     while let Some(start) = rest.find('{') {
         let Some(length) = rest[start..].find('}') else { break };
         let key = &rest[start + 1..start + length];
-        let value = versions.get(key).ok_or_else(|| {
-            let error = ProjectError::new(
-                "otoshi.toml",
-                format!("{name} uses {{{key}}}, and [versions] has no {key}"),
-            );
-            let near = versions
-                .keys()
-                .map(|known| (strsim::jaro_winkler(key, known), known))
-                .filter(|(score, _)| *score > 0.75);
-            match near.max_by(|a, b| a.0.total_cmp(&b.0)) {
-                Some((_, known)) => error.with_hint(format!("did you mean {{{known}}}?")),
-                None => error,
-            }
-        })?;
+        let Some(value) = lookup(key)? else {
+            let message = format!("{name} uses {{{key}}}, and there is nothing of that name");
+            return Err(ProjectError::new("otoshi.toml", message).with_suggestion(key, known));
+        };
         out.push_str(&rest[..start]);
-        out.push_str(value);
+        out.push_str(&value);
         rest = &rest[start + length + 1..];
     }
     Ok(out + rest)
@@ -156,10 +218,60 @@ mod tests {
             processes: processes(&manifest, Some("web: run it\n")).unwrap(),
             manifest,
         };
-        assert_eq!(project.build_args().unwrap()["BASE"], "ruby:3.1-slim");
+        let none = BTreeMap::new();
+        assert_eq!(project.build_args(&none).unwrap()["BASE"], "ruby:3.1-slim");
         assert_eq!(project.processes[0].command, Some(Command::Shell("run it".into())));
-        let error = fill("BASE", "ruby:{RUBI}", &project.manifest.versions).unwrap_err();
-        assert_eq!(error.hint(), Some("did you mean {RUBY}?"));
+    }
+
+    fn project(more: &str) -> Project {
+        let manifest = Manifest::parse("otoshi.toml", &format!("{MINIMAL}{more}")).unwrap();
+        Project { root: "/".into(), processes: Vec::new(), manifest }
+    }
+
+    #[test]
+    fn arguments_use_each_other_but_never_in_a_circle() {
+        let none = BTreeMap::new();
+        let good = project("[versions]\nV = \"1\"\n[args]\nA = \"{B}/{V}\"\nB = \"b{V}\"\n");
+        assert_eq!(good.build_args(&none).unwrap()["A"], "b1/1");
+        let circle = project("[args]\nA = \"{B}\"\nB = \"{C}\"\nC = \"{B}\"\n");
+        assert!(
+            circle.build_args(&none).unwrap_err().to_string().ends_with("[args] go in a circle: B → C → B")
+        );
+        let unknown = project("[versions]\nRUBY = \"1\"\n[bases]\nBASE = \"ruby:{RUBI}\"\n");
+        assert_eq!(unknown.build_args(&none).unwrap_err().hint(), Some("did you mean RUBY?"));
+        let twice = project("[versions]\nV = \"1\"\n[args]\nV = \"2\"\n");
+        assert!(twice.build_args(&none).unwrap_err().to_string().contains("set twice"));
+        let computed = project(
+            "[bases]\nNODE_BASE = \"n\"\n[args]\nA = { in = \"NODE_BASE\", run = \"x\" }\nB = \"{A}/bin\"\n",
+        );
+        assert_eq!(computed.computed().unwrap()[0].1, "n");
+        assert_eq!(
+            computed.build_args(&BTreeMap::from([("A".into(), "/opt".into())])).unwrap()["B"],
+            "/opt/bin"
+        );
+        let lost = project("[bases]\nNODE_BASE = \"n\"\n[args]\nA = { in = \"NODE_BASES\", run = \"x\" }\n");
+        assert_eq!(lost.computed().unwrap_err().hint(), Some("did you mean NODE_BASE?"));
+    }
+
+    #[test]
+    fn the_schema_knows_every_table() {
+        let schema = crate::schema();
+        for table in [
+            "project",
+            "versions",
+            "bases",
+            "args",
+            "secrets",
+            "build",
+            "builder",
+            "compile",
+            "runner",
+            "app",
+            "processes",
+        ] {
+            assert!(schema["properties"][table].is_object(), "{table}");
+        }
+        assert_eq!(schema["additionalProperties"], false);
     }
 
     #[test]

@@ -233,3 +233,46 @@ fn an_image_goes_out_and_comes_back_in_every_form() {
     let missing = shop.otoshi(&["export", "nobody/here", "-"]);
     assert_eq!(missing.status.code(), Some(2));
 }
+
+#[test]
+fn arguments_are_computed_once_for_each_image() {
+    let Some(shop) = Shop::new() else { return };
+    let compute = "[args]\nANSWER = { in = \"BASE\", run = \"cat /etc/base; echo computed >&2\" }\nLONGER = \"<{ANSWER}>\"\n";
+    shop.write("otoshi.toml", &MANIFEST.replace("[builder]", &format!("{compute}[builder]")));
+    shop.write(
+        "runner.Dockerfile",
+        "ARG BASE\nFROM ${BASE}\nARG LONGER\nRUN echo \"$LONGER\" > /etc/runner\n",
+    );
+    let plan: serde_json::Value = serde_json::from_str(&shop.ok(&["plan", "--json"])).unwrap();
+    assert_eq!(plan["phases"][0]["status"], "stale");
+    assert_eq!(shop.ran(&[]), [1, 2, 3, 4]);
+    assert!(shop.ok(&["run", "web"]).contains("<base 1>\n"));
+    assert_eq!(shop.ran(&[]), [0u8; 0]);
+    shop.import("base 2\n");
+    assert_eq!(shop.ran(&["--refresh", "--builder"]), [1, 2, 3, 4]);
+    assert!(shop.ok(&["run", "web"]).contains("<base 2>\n"));
+}
+
+#[test]
+fn a_secret_reaches_the_compile_command_and_nothing_else() {
+    let Some(shop) = Shop::new() else { return };
+    let manifest = MANIFEST
+        .replace("[compile]", "[secrets]\ntoken = { file = \"token\" }\n[compile]\nsecrets = [\"token\"]")
+        .replace("cat src/main >", "cat src/main /run/secrets/token | /bin/busybox tr h H >");
+    shop.write("otoshi.toml", &manifest);
+    shop.write("token", "hush-hush\n");
+    shop.write(".dockerignore", "token\n");
+    shop.ran(&[]);
+    assert!(shop.ok(&["run", "web"]).contains("HusH-HusH"));
+    // Neither the value nor a digest of it is anywhere in the store.
+    let found =
+        Command::new("grep").args(["-rl", "hush-hush"]).arg(shop.dir.path().join("home")).output().unwrap();
+    assert_eq!(String::from_utf8(found.stdout).unwrap(), "");
+    shop.write("token", "other\n");
+    assert_eq!(shop.ran(&[]), [0u8; 0], "a secret's value does not count");
+    fs::remove_file(shop.path("token")).unwrap();
+    shop.write("src/main", "source 2\n");
+    let output = shop.otoshi(&["build"]);
+    assert!(!output.status.success());
+    assert!(String::from_utf8(output.stderr).unwrap().contains("reading the secret"));
+}

@@ -41,9 +41,13 @@ impl Pipeline<'_> {
         for (name, value) in &compile.env {
             seen.add(PartKind::Setting, format!("compile.env.{name}"), value);
         }
-        for (name, list) in
-            [("caches", &compile.caches), ("outputs", &compile.outputs), ("exclude", &compile.exclude)]
-        {
+        for (name, list) in [
+            ("caches", &compile.caches),
+            ("outputs", &compile.outputs),
+            ("exclude", &compile.exclude),
+            // Their names: a secret's value never counts.
+            ("secrets", &compile.secrets),
+        ] {
             if !list.is_empty() {
                 seen.add(PartKind::Setting, format!("compile.{name}"), format!("{list:?}"));
             }
@@ -65,7 +69,11 @@ impl Pipeline<'_> {
                 outputs: compile.outputs.clone(),
                 exclude: compile.exclude.clone(),
                 caches: compile.caches.iter().map(cache).collect(),
-                secrets: BTreeMap::new(),
+                secrets: self
+                    .secrets()
+                    .into_iter()
+                    .filter(|(name, _)| compile.secrets.contains(name))
+                    .collect(),
                 ca_certificates: self.ca_certificates()?,
                 network: true,
                 stdio: Stdio::Events,

@@ -95,7 +95,7 @@ impl Pipeline<'_> {
             platform: self.platform.clone(),
             labels: BTreeMap::new(),
             annotations,
-            secrets: BTreeMap::new(),
+            secrets: self.secrets(),
             ca_certificates: None,
             no_cache: self.no_cache,
             output: self.output,

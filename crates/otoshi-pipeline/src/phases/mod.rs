@@ -10,6 +10,7 @@ mod image;
 use std::{collections::BTreeMap, path::PathBuf};
 
 use otoshi_dockerfile::CommandForm;
+use otoshi_engine::Secret;
 use otoshi_oci::{Digest, layer::Compression};
 use otoshi_project::Command;
 
@@ -35,6 +36,15 @@ impl Pipeline<'_> {
         if self.project.manifest.build.ca_certificates.is_some() {
             seen.add(PartKind::Setting, "ca-certificates", "offered");
         }
+    }
+
+    /// The project's secrets; their values are read when a command needs them.
+    fn secrets(&self) -> BTreeMap<String, Secret> {
+        let place = |secret: &otoshi_project::Secret| match secret {
+            otoshi_project::Secret::File(path) => Secret::File(self.project.root.join(path)),
+            otoshi_project::Secret::Env(name) => Secret::Env(name.clone()),
+        };
+        self.project.manifest.secrets.iter().map(|(name, secret)| (name.clone(), place(secret))).collect()
     }
 
     /// The bundle of certificate authorities that commands are offered.

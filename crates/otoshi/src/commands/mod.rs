@@ -9,6 +9,7 @@ mod import;
 mod inspect;
 mod plan;
 mod run;
+mod schema;
 
 use std::{path::PathBuf, process::ExitCode, sync::Arc};
 
@@ -28,12 +29,16 @@ pub(crate) enum Command {
     Images(images::Images),
     Inspect(inspect::Inspect),
     Gc(gc::Gc),
+    Schema(schema::Schema),
     #[command(subcommand)]
     Image(image::ImageCommand),
 }
 
 impl Command {
     pub(crate) fn run(self, home: Option<PathBuf>) -> Result<ExitCode, Failure> {
+        if let Self::Schema(command) = self {
+            return command.run();
+        }
         // Before any thread: what follows unpacks, mounts or changes owners.
         if !matches!(self, Self::Images(_) | Self::Inspect(_)) {
             otoshi_sandbox::enter_namespace()?;
@@ -49,6 +54,7 @@ impl Command {
             Self::Images(command) => command.run(&home),
             Self::Inspect(command) => command.run(&home),
             Self::Gc(command) => command.run(&home),
+            Self::Schema(command) => command.run(),
             Self::Image(command) => command.run(&home),
         }
     }

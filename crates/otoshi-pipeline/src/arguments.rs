@@ -1,0 +1,126 @@
+//! Build arguments that a command computes in a base image: run once for each image and command, then remembered.
+
+use std::collections::BTreeMap;
+
+use otoshi_dockerfile::CommandForm;
+use otoshi_engine::{EngineError, Events, RunRequest, Stdio};
+use otoshi_oci::{Digest, Reference};
+use otoshi_project::Lock;
+use otoshi_store::Kind;
+
+use crate::{
+    Pipeline, PipelineError,
+    bases::{ARGUMENTS, Rules, ensure},
+};
+
+/// The value of an argument that planning cannot know: no phase was ever made with it.
+const UNKNOWN: &str = "(not computed yet)";
+
+impl Pipeline<'_> {
+    /// The value of every computed argument; while planning, those that were computed before.
+    ///
+    /// Their bases have a role of their own in `otoshi.lock`, `args`, that moves with the builder's.
+    pub(crate) fn computed_arguments(
+        &self,
+        events: Option<&dyn Events>,
+        rules: Rules<'_>,
+    ) -> Result<BTreeMap<String, String>, PipelineError> {
+        let wanted = self.project.computed()?;
+        if wanted.is_empty() {
+            return Ok(BTreeMap::new());
+        }
+        let path = self.project.root.join("otoshi.lock");
+        let mut lock = Lock::load(&path)?;
+        let before = lock.clone();
+        let mut values = BTreeMap::new();
+        for (name, base, computed) in wanted {
+            let image = self.argument_base(&mut lock, &name, &base, rules)?;
+            let key = Digest::sha256_of(format!("{image}\n{}", computed.run).as_bytes());
+            let value = match (self.home.records().get::<String>(Kind::Argument, key.hex()), events) {
+                (Some(value), _) => value,
+                (None, None) => UNKNOWN.to_owned(),
+                (None, Some(events)) => {
+                    let value = self.compute(&name, &base, image, &computed.run, events)?;
+                    self.home.records().put(Kind::Argument, key.hex(), &value)?;
+                    value
+                }
+            };
+            values.insert(name, value);
+        }
+        if events.is_some() && lock != before {
+            lock.save(&path)?;
+        }
+        Ok(values)
+    }
+
+    fn argument_base(
+        &self,
+        lock: &mut Lock,
+        name: &str,
+        base: &str,
+        rules: Rules<'_>,
+    ) -> Result<Digest, PipelineError> {
+        let platform = self.platform.to_string();
+        let moves = rules.move_roles.contains(&"builder");
+        if let Some(digest) = lock.get(ARGUMENTS, base, &platform).filter(|_| !moves) {
+            return digest.parse().map_err(PipelineError::plain);
+        }
+        if rules.locked {
+            let message = format!("otoshi.lock has no {base} for the argument {name}");
+            return Err(PipelineError::invalid(message, "run otoshi build without --locked"));
+        }
+        let reference = Reference::parse(base).map_err(PipelineError::plain)?;
+        let found =
+            self.with_base_source(|source| source.resolve(&reference, &self.platform))?.ok_or_else(|| {
+                PipelineError::invalid(
+                    format!("the argument {name} is computed in {base}, which is not in the store"),
+                    format!("otoshi import ROOTFS.tar --name {base}"),
+                )
+            })?;
+        lock.set(ARGUMENTS, base, &platform, found.index.as_str(), found.platform.as_str());
+        Ok(found.platform)
+    }
+
+    fn compute(
+        &self,
+        name: &str,
+        base: &str,
+        image: Digest,
+        run: &str,
+        events: &dyn Events,
+    ) -> Result<String, PipelineError> {
+        self.with_base_source(|source| ensure(source, ARGUMENTS, base, &image, &self.platform))?;
+        let request = RunRequest {
+            image,
+            platform: self.platform.clone(),
+            name: format!("argument {name}"),
+            command: Some(CommandForm::Shell(run.to_owned())),
+            entrypoint: false,
+            env: Vec::new(),
+            cwd: None,
+            user: None,
+            view: None,
+            keep: false,
+            outputs: Vec::new(),
+            exclude: Vec::new(),
+            caches: Vec::new(),
+            secrets: BTreeMap::new(),
+            ca_certificates: None,
+            network: false,
+            stdio: Stdio::Capture,
+            started: None,
+        };
+        let failed = PipelineError::engine_in("args");
+        let outcome = match self.engine.run(&request, events) {
+            Ok(outcome) if outcome.code == 0 => outcome,
+            Ok(outcome) => {
+                let what = format!("{run}, for {name},");
+                return Err(failed(EngineError::Command { what, code: outcome.code, at: None }));
+            }
+            Err(error) => return Err(failed(error)),
+        };
+        let text = String::from_utf8(outcome.stdout)
+            .map_err(|_| PipelineError::plain(format!("what {name} prints is not UTF-8")))?;
+        Ok(text.strip_suffix('\n').unwrap_or(&text).to_owned())
+    }
+}
