@@ -1,7 +1,5 @@
 //! Phase 2: the compile command on a copy-on-write view of the source, in the builder; in the runner without one.
 
-use std::collections::BTreeMap;
-
 use otoshi_engine::{CacheMount, EngineError, RunRequest, Stdio, View};
 use otoshi_oci::Image;
 
