@@ -37,7 +37,7 @@ pub(crate) enum Command {
 impl Command {
     pub(crate) fn run(self, home: Option<PathBuf>) -> Result<ExitCode, Failure> {
         if let Self::Schema(command) = self {
-            return command.run();
+            return Ok(command.run());
         }
         // Before any thread: what follows unpacks, mounts or changes owners.
         if !matches!(self, Self::Images(_) | Self::Inspect(_)) {
@@ -54,7 +54,7 @@ impl Command {
             Self::Images(command) => command.run(&home),
             Self::Inspect(command) => command.run(&home),
             Self::Gc(command) => command.run(&home),
-            Self::Schema(command) => command.run(),
+            Self::Schema(command) => Ok(command.run()),
             Self::Image(command) => command.run(&home),
         }
     }
