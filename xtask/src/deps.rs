@@ -26,6 +26,9 @@ pub(crate) const TESTS: &[Needed] = &[
     ("/usr/sbin/dockerd", "docker.io"),
 ];
 
+/// What the benchmarks take, besides bases.
+pub(crate) const BENCH: &[Needed] = &[("/usr/sbin/dockerd", "docker.io")];
+
 /// Installs what is missing.
 pub(crate) fn install(groups: &[&[Needed]]) -> Result {
     let needed = groups.iter().flat_map(|group| group.iter());

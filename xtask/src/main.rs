@@ -1,6 +1,7 @@
 //! The repository's own tasks, one file each.
 
 mod bases;
+mod bench;
 mod ci_check;
 mod demo;
 mod deps;
@@ -28,6 +29,7 @@ struct Arguments {
 enum Task {
     Demo(demo::Demo),
     Test(test::Test),
+    Bench(bench::Bench),
     Bases(bases::Bases),
     CiCheck(ci_check::CiCheck),
 }
@@ -36,6 +38,7 @@ fn main() -> ExitCode {
     let done = match Arguments::parse().task {
         Task::Demo(task) => task.run(),
         Task::Test(task) => task.run(),
+        Task::Bench(task) => task.run(),
         Task::Bases(task) => task.run(),
         Task::CiCheck(task) => task.run(),
     };

@@ -68,6 +68,19 @@ impl Running {
         }
     }
 
+    /// Waits for the end, looking at the process every few milliseconds.
+    pub(crate) fn watch(mut self, mut look: impl FnMut(u32)) -> Result {
+        loop {
+            look(self.id());
+            if let Some(status) = self.child.try_wait().map_err(|source| self.waiting(source))? {
+                let command = self.command.clone();
+                let ended = Failure::Command { command, status, output: String::new() };
+                return if status.success() { Ok(()) } else { Err(ended) };
+            }
+            thread::sleep(Duration::from_millis(5));
+        }
+    }
+
     /// Asks the process to end and waits; after a while it is ended.
     pub(crate) fn stop(&mut self) -> Result {
         if self.ended()? {

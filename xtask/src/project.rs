@@ -60,6 +60,24 @@ impl Project {
         self.directory.path().join("home")
     }
 
+    /// Removes all that the store holds.
+    pub(crate) fn forget(&self) -> Result {
+        match fs::remove_dir_all(self.home()) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                Err(Failure::file("removing", self.home())(error))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Writes a file, and the directories that lead to it.
+    pub(crate) fn write(&self, file: &str, text: &str) -> Result {
+        let path = self.path().join(file);
+        let parent = path.parent().unwrap_or(Path::new("/"));
+        fs::create_dir_all(parent).map_err(Failure::file("making", parent))?;
+        fs::write(&path, text).map_err(Failure::file("writing", path))
+    }
+
     /// Changes a file's text.
     pub(crate) fn replace(&self, file: &str, old: &str, new: &str) -> Result {
         let path = self.path().join(file);
@@ -88,7 +106,6 @@ impl Project {
     }
 
     /// Names an archive's image.
-    #[cfg(test)]
     pub(crate) fn import(&self, archive: &Path, name: &str) -> Result {
         process::read(self.otoshi(&["import"]).arg(archive).args(["--name", name])).map(drop)
     }

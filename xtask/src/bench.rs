@@ -1,0 +1,223 @@
+//! What Otoshi's speed and memory are, beside Docker's engine with BuildKit on the same files and bases.
+//!
+//! Every comparison is made in turns, Otoshi then Docker, again and again; medians, and the least and the most.
+
+mod docker;
+
+use std::{
+    fmt,
+    path::Path,
+    process::Command,
+    time::{Duration, Instant},
+};
+
+use clap::Args;
+
+use self::docker::Docker;
+use crate::{
+    bases, deps,
+    failure::{Failure, Result},
+    process::{self, Running},
+    project::{self, Project},
+};
+
+/// Measures speed and memory beside Docker's engine, and prints a table.
+#[derive(Debug, Args)]
+pub(crate) struct Bench {
+    /// How often each side of a quick comparison is measured
+    #[arg(long, default_value_t = 15)]
+    rounds: usize,
+    /// How often each side of the cold build is measured
+    #[arg(long, default_value_t = 3)]
+    cold_rounds: usize,
+}
+
+const BUILDER: &str = "ARG BASE\nFROM ${BASE}\nRUN echo builder > /etc/role\n";
+const RUNNER: &str = "ARG BASE\nFROM ${BASE}\nRUN echo runner > /etc/role\n";
+const APP: &str = "ARG RUNNER\nFROM ${RUNNER} AS web\nCOPY . /app\nCMD [\"cat\", \"/app/sum\"]\n";
+const BIG: &str = "[project]\nname = \"big\"\n[bases]\nBASE = \"otoshi.test/debian:bookworm-slim\"\n\
+    [builder]\ndockerfile = \"builder.Dockerfile\"\n[compile]\nrun = \"cat src/*/* | sha256sum > sum\"\n\
+    [runner]\ndockerfile = \"runner.Dockerfile\"\n[app]\ndockerfile = \"app.Dockerfile\"\n[processes.web]\n";
+
+impl Bench {
+    pub(crate) fn run(self) -> Result {
+        deps::install(&[deps::BASES, deps::BENCH])?;
+        let bases = bases::make(false)?;
+        let otoshi = project::build_otoshi()?;
+        let project = Project::empty(&otoshi)?;
+        project.import(&bases.old, bases::BASE)?;
+        let docker = Docker::start()?;
+        // The same image on both sides; Docker's commands need the machine's certificates inside.
+        docker.import(&bases.old, bases::BASE)?;
+
+        println!("| what | Otoshi | Docker with BuildKit | ratio of medians |");
+        println!("| --- | ---: | ---: | ---: |");
+        self.nothing_changed(&project, &docker)?;
+        self.run_step(&project, &docker)?;
+        self.cold_build(&otoshi, &bases.old, &docker)?;
+        memory(&project)
+    }
+
+    /// All four phases of a project of 10,000 files in which nothing changed.
+    fn nothing_changed(&self, project: &Project, docker: &Docker) -> Result {
+        for number in 0..10_000 {
+            let directory = number / 100;
+            project
+                .write(&format!("src/{directory:02}/{number:05}"), &format!("file {number}\n").repeat(20))?;
+        }
+        for (file, text) in [
+            ("otoshi.toml", BIG),
+            ("builder.Dockerfile", BUILDER),
+            ("runner.Dockerfile", RUNNER),
+            ("app.Dockerfile", APP),
+        ] {
+            project.write(file, text)?;
+        }
+        let ours = || process::read(&mut project.otoshi(&["build"])).map(drop);
+        let root = project.path();
+        let compiled = format!("{}:/src:ro", root.join("src").display());
+        let theirs = || {
+            let base = format!("BASE={}", bases::BASE);
+            docker.build(&root, &["-f", "builder.Dockerfile", "--build-arg", &base, "-t", "big/builder"])?;
+            docker.run(&[
+                "run",
+                "--rm",
+                "-v",
+                &compiled,
+                "big/builder",
+                "sh",
+                "-c",
+                "cat /src/*/* | sha256sum",
+            ])?;
+            docker.build(&root, &["-f", "runner.Dockerfile", "--build-arg", &base, "-t", "big/runner"])?;
+            docker
+                .build(&root, &["-f", "app.Dockerfile", "--build-arg", "RUNNER=big/runner", "-t", "big/web"])
+        };
+        let (ours, theirs) = in_turns(self.rounds, 2, ours, theirs)?;
+        row("nothing changed, four phases, 10,000 files", &ours, &theirs);
+        Ok(())
+    }
+
+    /// What one RUN costs over its command: 21 steps less 1, by 20.
+    fn run_step(&self, project: &Project, docker: &Docker) -> Result {
+        let root = project.path().join("steps");
+        for count in [1, 21] {
+            let steps = "RUN true\n".repeat(count);
+            let from = format!("FROM {}\n{steps}", bases::BASE);
+            project.write(&format!("steps/{count}.Dockerfile"), &from)?;
+        }
+        let ours = |count: &str| {
+            let file = format!("steps/{count}.Dockerfile");
+            process::read(&mut project.otoshi(&["image", "build", "steps", "-f", &file, "--no-cache"]))
+                .map(drop)
+        };
+        let theirs = |count: &str| docker.build(&root, &["-f", &format!("{count}.Dockerfile"), "--no-cache"]);
+        let (many, their_many) = in_turns(self.rounds.min(7), 1, || ours("21"), || theirs("21"))?;
+        let (one, their_one) = in_turns(self.rounds.min(7), 1, || ours("1"), || theirs("1"))?;
+        row("a RUN step, over `true` itself", &many.less(&one, 20), &their_many.less(&their_one, 20));
+        Ok(())
+    }
+
+    /// The Ruby example from nothing but its base.
+    fn cold_build(&self, otoshi: &Path, base: &Path, docker: &Docker) -> Result {
+        let shop = Project::of_example(otoshi, "ruby-vite")?;
+        let ours = || {
+            shop.forget()?;
+            shop.import(base, bases::BASE)?;
+            let started = Instant::now();
+            process::read(&mut shop.otoshi(&["build"]))?;
+            Ok(started.elapsed())
+        };
+        let theirs = || docker.build_shop(&shop.path());
+        let (ours, theirs) = timed_in_turns(self.cold_rounds, 0, ours, theirs)?;
+        row("cold build of the Ruby example", &ours, &theirs);
+        Ok(())
+    }
+}
+
+/// The most memory that writing a layer of 2 GB takes.
+fn memory(project: &Project) -> Result {
+    let make = "RUN head -c 2000000000 /dev/urandom > /big";
+    project.write("large/Dockerfile", &format!("FROM {}\n{make}\n", bases::BASE))?;
+    let build = Running::start(
+        project.otoshi(&["image", "build", "large", "--no-cache"]).stdout(std::process::Stdio::null()),
+    )?;
+    let mut most = 0;
+    build.watch(|pid| {
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let kilobytes = line.and_then(|line| line.trim().trim_end_matches(" kB").parse::<u64>().ok());
+        most = most.max(kilobytes.unwrap_or_default());
+    })?;
+    println!("| peak memory while writing a layer of 2 GB | {} MB | | |", most * 1024 / 1_000_000);
+    Ok(())
+}
+
+/// Several measurements of one thing.
+struct Times(Vec<Duration>);
+
+impl Times {
+    fn median(&self) -> f64 {
+        let mut sorted = self.0.clone();
+        sorted.sort();
+        sorted.get(sorted.len() / 2).map_or(f64::NAN, Duration::as_secs_f64)
+    }
+
+    /// Round by round, the difference to another series, divided.
+    fn less(&self, other: &Self, by: u32) -> Self {
+        Self(self.0.iter().zip(&other.0).map(|(more, less)| more.saturating_sub(*less) / by).collect())
+    }
+}
+
+impl fmt::Display for Times {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let seconds: Vec<f64> = self.0.iter().map(Duration::as_secs_f64).collect();
+        let least = seconds.iter().copied().fold(f64::INFINITY, f64::min);
+        let most = seconds.iter().copied().fold(0.0, f64::max);
+        let (unit, factor) = if self.median() < 1.0 { ("ms", 1000.0) } else { ("s", 1.0) };
+        write!(f, "{:.1} {unit} ({:.1} to {:.1})", self.median() * factor, least * factor, most * factor)
+    }
+}
+
+fn row(what: &str, ours: &Times, theirs: &Times) {
+    println!("| {what} | {ours} | {theirs} | {:.3} |", ours.median() / theirs.median());
+}
+
+fn in_turns(
+    rounds: usize,
+    warm_up: usize,
+    mut ours: impl FnMut() -> Result,
+    mut theirs: impl FnMut() -> Result,
+) -> Result<(Times, Times)> {
+    let timed = |call: &mut dyn FnMut() -> Result| {
+        let started = Instant::now();
+        call().map(|()| started.elapsed())
+    };
+    timed_in_turns(rounds, warm_up, || timed(&mut ours), || timed(&mut theirs))
+}
+
+fn timed_in_turns(
+    rounds: usize,
+    warm_up: usize,
+    mut ours: impl FnMut() -> Result<Duration>,
+    mut theirs: impl FnMut() -> Result<Duration>,
+) -> Result<(Times, Times)> {
+    let (mut first, mut second) = (Times(Vec::new()), Times(Vec::new()));
+    for round in 0..rounds + warm_up {
+        let (one, two) = (ours()?, theirs()?);
+        if round >= warm_up {
+            first.0.push(one);
+            second.0.push(two);
+        }
+    }
+    if first.0.is_empty() {
+        Err(Failure::Wrong("nothing was measured: ask for one round at least".into()))
+    } else {
+        Ok((first, second))
+    }
+}
+
+/// Runs a command and throws its output away, unless it fails.
+fn quiet(command: &mut Command) -> Result {
+    process::read(command).map(drop)
+}

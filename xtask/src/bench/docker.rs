@@ -1,0 +1,125 @@
+//! A Docker daemon of the benchmark's own, and the commands that do there what Otoshi does.
+
+use std::{
+    fs,
+    path::Path,
+    process::{Command, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+
+use tempfile::TempDir;
+
+use super::quiet;
+use crate::{
+    bases,
+    failure::{Failure, Result},
+    process::{self, Running},
+};
+
+/// Where commands find this machine's certificate authorities; the same place as in Otoshi's sandbox.
+const AUTHORITIES: &str = "run/otoshi/ca-certificates.crt";
+
+/// A running daemon with a store of its own; it ends when this is dropped.
+pub(super) struct Docker {
+    // Before the directory, so that the daemon has ended when that is removed.
+    _daemon: Running,
+    directory: TempDir,
+}
+
+impl Docker {
+    pub(super) fn start() -> Result<Self> {
+        let directory = tempfile::Builder::new()
+            .prefix("otoshi-docker-")
+            .tempdir()
+            .map_err(Failure::file("making", "a directory"))?;
+        let path = |name: &str| directory.path().join(name).display().to_string();
+        let log =
+            fs::File::create(directory.path().join("log")).map_err(Failure::file("making", path("log")))?;
+        let mut command = Command::new("/usr/sbin/dockerd");
+        command.args(["--data-root", &path("data"), "--exec-root", &path("exec"), "--pidfile", &path("pid")]);
+        command.args(["--host", &format!("unix://{}", path("sock")), "--storage-driver", "overlay2"]);
+        command.args(["--bridge", "none", "--iptables=false", "--ip6tables=false"]);
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
+        let docker = Self { _daemon: Running::start(&mut command)?, directory };
+        let started = Instant::now();
+        while let Err(failure) = quiet(docker.command().arg("version")) {
+            if started.elapsed() > Duration::from_secs(60) {
+                let log = fs::read_to_string(docker.directory.path().join("log")).unwrap_or_default();
+                return Err(Failure::Wrong(format!("{failure}\n{log}")));
+            }
+            thread::sleep(Duration::from_millis(100));
+        }
+        Ok(docker)
+    }
+
+    fn command(&self) -> Command {
+        let mut command = Command::new("/usr/bin/docker");
+        let socket = self.directory.path().join("sock");
+        command.env("DOCKER_HOST", format!("unix://{}", socket.display())).env("DOCKER_BUILDKIT", "1");
+        command
+    }
+
+    /// Runs any command of the client.
+    pub(super) fn run(&self, arguments: &[&str]) -> Result {
+        let network = if arguments.first() == Some(&"run") { &["--network=host"][..] } else { &[] };
+        let (verb, rest) = arguments.split_at(1.min(arguments.len()));
+        quiet(self.command().args(verb).args(network).args(rest))
+    }
+
+    /// Builds in a directory.
+    pub(super) fn build(&self, directory: &Path, arguments: &[&str]) -> Result {
+        let mut command = self.command();
+        command.args(["build", "--network=host", "--quiet"]).args(arguments).arg(".").current_dir(directory);
+        quiet(&mut command)
+    }
+
+    /// Makes an image of a root file system, with this machine's authorities for the commands that run in it.
+    pub(super) fn import(&self, archive: &Path, name: &str) -> Result {
+        let with = self.directory.path().join("base.tar");
+        fs::copy(archive, &with).map_err(Failure::file("copying", archive))?;
+        let extra = self.directory.path().join("extra");
+        let file = extra.join(AUTHORITIES);
+        fs::create_dir_all(file.parent().unwrap_or(&extra)).map_err(Failure::file("making", &extra))?;
+        let own = "/etc/ssl/certs/ca-certificates.crt";
+        fs::copy(own, &file).map_err(Failure::file("copying", own))?;
+        let mut tar = Command::new("tar");
+        quiet(tar.arg("-C").arg(&extra).arg("-rf").arg(&with).arg(format!("./{AUTHORITIES}")))?;
+        let path = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+        let mut import = self.command();
+        import.args(["import", "-c", &format!("ENV PATH={path}")]);
+        for variable in ["NODE_EXTRA_CA_CERTS", "SSL_CERT_FILE"] {
+            import.args(["-c", &format!("ENV {variable}=/{AUTHORITIES}")]);
+        }
+        quiet(import.arg(&with).arg(name))
+    }
+
+    /// Builds the Ruby example from nothing but its base, as its team would without Otoshi; gives the time it took.
+    pub(super) fn build_shop(&self, source: &Path) -> Result<Duration> {
+        quiet(self.command().args(["builder", "prune", "--all", "--force"]))?;
+        let compiled = tempfile::tempdir().map_err(Failure::file("making", "a directory"))?;
+        let base = format!("DEBIAN_BASE={}", bases::BASE);
+        let common = ["--build-arg", &base, "--build-arg", "RUBY=3.1"];
+        let build = |directory: &Path, more: &[&str]| self.build(directory, &[&common[..], more].concat());
+
+        let started = Instant::now();
+        build(source, &["-f", "docker/builder.Dockerfile", "-t", "shop/builder"])?;
+        process::read(Command::new("cp").arg("-r").arg(source.join(".")).arg(compiled.path()))?;
+        let mount = format!("{}:/srv/app", compiled.path().display());
+        let run =
+            "npm run build && cd ext/closeness && ruby extconf.rb && make install sitearchdir=/srv/app/lib";
+        let shell = ["shop/builder", "sh", "-c", run];
+        let options = ["run", "--rm", "-e", "NODE_ENV=production", "-v", &mount, "-w", "/srv/app"];
+        self.run(&[&options[..], &shell].concat())?;
+        build(source, &["-f", "docker/runner.Dockerfile", "-t", "shop/runner"])?;
+        // What was compiled is left out of the builder's context, and wanted here.
+        let ignore = compiled.path().join(".dockerignore");
+        fs::remove_file(&ignore).map_err(Failure::file("removing", &ignore))?;
+        for target in ["web", "cli"] {
+            let tag = format!("shop/{target}");
+            let options = ["-f", "docker/app.Dockerfile", "--target", target, "-t", &tag];
+            build(compiled.path(), &[&options[..], &["--build-arg", "RUNNER=shop/runner"]].concat())?;
+        }
+        Ok(started.elapsed())
+    }
+}
