@@ -1,10 +1,21 @@
 //! What happens while the engine works, told to whoever shows it.
 
-use std::time::Duration;
+use std::{
+    sync::atomic::{AtomicUsize, Ordering},
+    time::Duration,
+};
 
-/// A number that tells the steps of one build apart.
+/// A number that tells the steps of one process apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct StepId(pub usize);
+
+impl StepId {
+    /// A number that no step of this process has.
+    pub fn next() -> Self {
+        static NEXT: AtomicUsize = AtomicUsize::new(1);
+        Self(NEXT.fetch_add(1, Ordering::Relaxed))
+    }
+}
 
 /// Something that happened.
 #[derive(Debug, Clone)]

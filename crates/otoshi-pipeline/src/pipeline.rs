@@ -1,8 +1,8 @@
 //! The walk over the four phases: observe, decide, run, record.
 //!
 //! Planning and building take the same steps up to the point where a stale phase would run. A build goes on with what
-//! the phase really gave: a phase that depends on it is decided on then, so an identical result stops there. Compile
-//! and runner run at the same time when both must and neither waits for the other.
+//! the phase really gave: a phase that depends on it is decided on then, so an identical result stops there. The runner
+//! runs beside the builder when it copies nothing out of it, else beside the compile command.
 
 use std::{
     collections::BTreeMap,
@@ -162,18 +162,26 @@ impl<'a> Pipeline<'a> {
             phases: Vec::new(),
             contexts: BTreeMap::new(),
         };
-        let next = self.builder(&mut walk)?;
-        let builder = self.settle_one(&mut walk, next)?;
-        self.know(&mut walk, "builder", &builder);
-        // Without a builder the source is compiled in the runner, which then comes first.
-        let (compiled, runner) = if files.builder.is_some() {
+        let apart = self.waits_for(&walk, &files.runner).is_none();
+        let (builder, compiled, runner) = if files.builder.is_some() && apart {
+            let (next, other) = (self.builder(&mut walk)?, self.runner(&mut walk)?);
+            let (builder, runner) = self.settle_two(&mut walk, next, other)?;
+            self.know(&mut walk, "builder", &builder);
+            let next = self.compile(&mut walk, "builder", &builder)?;
+            (builder, self.settle_one(&mut walk, next)?, runner)
+        } else if files.builder.is_some() {
+            let next = self.builder(&mut walk)?;
+            let builder = self.settle_one(&mut walk, next)?;
+            self.know(&mut walk, "builder", &builder);
             let (compile, runner) = (self.compile(&mut walk, "builder", &builder)?, self.runner(&mut walk)?);
-            self.settle_two(&mut walk, compile, runner)?
+            let (compiled, runner) = self.settle_two(&mut walk, compile, runner)?;
+            (builder, compiled, runner)
         } else {
+            // Without a builder the source is compiled in the runner, which then comes first.
             let next = self.runner(&mut walk)?;
             let runner = self.settle_one(&mut walk, next)?;
             let next = self.compile(&mut walk, "runner", &runner)?;
-            (self.settle_one(&mut walk, next)?, runner)
+            (Given::Absent, self.settle_one(&mut walk, next)?, runner)
         };
         self.know(&mut walk, "runner", &runner);
         let next = self.app(&mut walk, &builder, &compiled, &runner)?;

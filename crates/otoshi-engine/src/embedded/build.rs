@@ -42,7 +42,6 @@ pub(crate) struct Build<'a> {
     done: Mutex<BTreeMap<usize, Option<Stage>>>,
     changed: Condvar,
     stopped: AtomicBool,
-    next_step: AtomicUsize,
     steps_run: AtomicUsize,
 }
 
@@ -71,7 +70,6 @@ pub(crate) fn build(
         done: Mutex::new(BTreeMap::new()),
         changed: Condvar::new(),
         stopped: AtomicBool::new(false),
-        next_step: AtomicUsize::new(1),
         steps_run: AtomicUsize::new(0),
         graph,
     };
@@ -171,13 +169,17 @@ impl Build<'_> {
                 stage_on(&image, Scope::for_base(&self.globals, &self.args, env), epoch)
             }
         };
-        let name = source.name.clone().unwrap_or_else(|| format!("stage {index}"));
+        let unnamed = || match index {
+            0 => self.request.dockerfile.name.clone(),
+            _ => format!("{} {index}", self.request.dockerfile.name),
+        };
+        let name = source.name.clone().unwrap_or_else(unnamed);
         let total = source.instructions.len();
         for (place, instruction) in source.instructions.iter().enumerate() {
             if self.is_stopped() {
                 return Err(EngineError::Stopped);
             }
-            let step = StepId(self.next_step.fetch_add(1, Ordering::Relaxed));
+            let step = StepId::next();
             let started = Instant::now();
             let shown = leaves_files(&instruction.value);
             if shown {

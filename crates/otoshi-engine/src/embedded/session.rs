@@ -280,7 +280,7 @@ fn execute(
     spec: &Spec,
     events: &dyn Events,
 ) -> Result<(i32, Vec<u8>), EngineError> {
-    let step = StepId(0);
+    let step = StepId::next();
     match request.stdio {
         Stdio::Inherit => {
             let stdio =

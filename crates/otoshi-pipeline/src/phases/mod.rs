@@ -71,7 +71,7 @@ impl Pipeline<'_> {
     }
 
     /// The role whose image a Dockerfile reaches and that is not known yet.
-    fn waits_for(&self, walk: &Walk<'_>, file: &RoleFile) -> Option<&'static str> {
+    pub(crate) fn waits_for(&self, walk: &Walk<'_>, file: &RoleFile) -> Option<&'static str> {
         let images = file.images();
         ["builder", "runner"].into_iter().find(|role| {
             let reference = self.role_reference(role);
