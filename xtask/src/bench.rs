@@ -124,6 +124,7 @@ impl Bench {
         let ours = || {
             shop.forget()?;
             shop.import(base, bases::BASE)?;
+            quiet(&mut Command::new("sync"))?;
             let started = Instant::now();
             process::read(&mut shop.otoshi(&["build"]))?;
             Ok(started.elapsed())

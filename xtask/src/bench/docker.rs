@@ -102,6 +102,8 @@ impl Docker {
         let common = ["--build-arg", &base, "--build-arg", "RUBY=3.1"];
         let build = |directory: &Path, more: &[&str]| self.build(directory, &[&common[..], more].concat());
 
+        // Neither side waits for what the other left to write.
+        quiet(&mut Command::new("sync"))?;
         let started = Instant::now();
         build(source, &["-f", "docker/builder.Dockerfile", "-t", "shop/builder"])?;
         process::read(Command::new("cp").arg("-r").arg(source.join(".")).arg(compiled.path()))?;

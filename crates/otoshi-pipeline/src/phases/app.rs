@@ -38,7 +38,7 @@ impl Pipeline<'_> {
             _ => Made::default(),
         };
         let mut seen = Observation::default();
-        self.add_settings(&mut seen);
+        self.add_settings("app", &mut seen);
         if let Some((_, content)) = &compiled.output {
             seen.add(PartKind::Role, "compile", content);
         }

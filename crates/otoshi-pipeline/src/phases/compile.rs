@@ -28,7 +28,7 @@ impl Pipeline<'_> {
         let failed = || PipelineError::engine_in(PHASE);
         let context = self.context(walk, PHASE, None)?;
         let mut seen = Observation::default();
-        self.add_settings(&mut seen);
+        self.add_settings(PHASE, &mut seen);
         // A command sees files and settings, not how they are compressed: the config has the digests of both.
         let config = Image::load(self.home.layout(), &image, &self.platform).map_err(EngineError::from);
         seen.add(PartKind::Role, role, config.map_err(failed())?.id());

@@ -40,7 +40,7 @@ impl Pipeline<'_> {
         let context = self.context(walk, phase, Some(&file.path))?;
         let images = self.images(walk, file);
         let mut seen = Observation::default();
-        self.add_settings(&mut seen);
+        self.add_settings(phase, &mut seen);
         for target in file.targets.iter().filter_map(|target| target.name.as_ref()) {
             seen.add(PartKind::Setting, "target", target);
         }
@@ -98,7 +98,7 @@ impl Pipeline<'_> {
             secrets: self.secrets(),
             ca_certificates: None,
             no_cache: self.no_cache,
-            output: self.output,
+            output: self.output_of(file.role),
         }
     }
 }

@@ -10,7 +10,7 @@ mod image;
 use std::{collections::BTreeMap, path::PathBuf};
 
 use otoshi_dockerfile::CommandForm;
-use otoshi_engine::Secret;
+use otoshi_engine::{Output, Secret};
 use otoshi_oci::{Digest, layer::Compression};
 use otoshi_project::Command;
 
@@ -22,10 +22,19 @@ use crate::{
 };
 
 impl Pipeline<'_> {
+    /// How a role's images are written. The builder is large and is read by Otoshi only: zstd, where gzip was not asked for.
+    fn output_of(&self, role: &str) -> Output {
+        let unsaid = self.output == Output::default();
+        match role {
+            "builder" if unsaid => Output { compression: Compression::Zstd, ..self.output },
+            _ => self.output,
+        }
+    }
+
     /// Adds the settings that reach every phase.
-    fn add_settings(&self, seen: &mut Observation) {
+    fn add_settings(&self, role: &str, seen: &mut Observation) {
         seen.add(PartKind::Setting, "platform", &self.platform);
-        let compression = match self.output.compression {
+        let compression = match self.output_of(role).compression {
             Compression::None => "none",
             Compression::Gzip => "gzip",
             Compression::Zstd => "zstd",
