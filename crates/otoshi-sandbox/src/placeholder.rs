@@ -16,7 +16,7 @@ use rustix::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::{Mount, Root, Spec};
+use crate::{Mount, Root, Spec, rootfs::patient};
 
 /// Something that stays after a run and that a placeholder was made in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -133,7 +133,7 @@ fn remove_one(area: &OwnedFd, placeholder: &Placeholder) -> rustix::io::Result<(
     let parent = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
     let beneath = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
     let directory = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let parent = rustix::fs::openat2(area, parent, directory, Mode::empty(), beneath)?;
+    let parent = patient(|| rustix::fs::openat2(area, parent, directory, Mode::empty(), beneath))?;
     let before = rustix::fs::fstat(&parent)?;
     let flags = match &placeholder.made {
         Made::File => {
@@ -146,7 +146,7 @@ fn remove_one(area: &OwnedFd, placeholder: &Placeholder) -> rustix::io::Result<(
         }
         Made::Directory => AtFlags::REMOVEDIR,
         Made::CopiedUp(was) => {
-            let copy = rustix::fs::openat2(&parent, name, directory, Mode::empty(), beneath)?;
+            let copy = patient(|| rustix::fs::openat2(&parent, name, directory, Mode::empty(), beneath))?;
             if attributes(&copy)? != *was {
                 return Ok(());
             }

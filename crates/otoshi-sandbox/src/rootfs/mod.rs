@@ -22,6 +22,7 @@ use std::os::{
 };
 
 use host::{Host, RootSource, Source};
+pub(crate) use place::patient;
 use place::{Kept, Kind, Place, failed, fd_path};
 use rustix::{
     fs::{CWD, FileType, Gid, Mode, OFlags, Uid},

@@ -91,7 +91,8 @@ impl Place {
     fn open(&self, target: &str, resolve: ResolveFlags) -> std::result::Result<OwnedFd, Errno> {
         let path = target.trim_start_matches('/');
         let path = if path.is_empty() { "." } else { path };
-        rustix::fs::openat2(&self.fd, path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty(), resolve)
+        let flags = OFlags::PATH | OFlags::CLOEXEC;
+        patient(|| rustix::fs::openat2(&self.fd, path, flags, Mode::empty(), resolve))
     }
 
     /// Opens a mount point, and makes it when it is missing.
@@ -228,25 +229,34 @@ impl Place {
         let beneath = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
         let mut found = Vec::new();
         for path in inside.ancestors().filter(|path| !path.as_os_str().is_empty()) {
-            match rustix::fs::openat2(upper, path, flags, Mode::empty(), beneath) {
+            match patient(|| rustix::fs::openat2(upper, path, flags, Mode::empty(), beneath)) {
                 // It and all above it are there.
                 Ok(_) => break,
                 Err(Errno::NOENT) => {}
                 Err(error) => return Err(error),
             }
-            let merged = rustix::fs::openat2(
-                &self.fd,
-                at.join(path),
-                OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC,
-                Mode::empty(),
-                ResolveFlags::IN_ROOT | ResolveFlags::NO_SYMLINKS,
-            )?;
+            let directory = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+            let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_SYMLINKS;
+            let merged =
+                patient(|| rustix::fs::openat2(&self.fd, at.join(path), directory, Mode::empty(), resolve))?;
             let made = Made::CopiedUp(attributes(&merged)?);
             found.push(Placeholder { area, path: path.into(), made });
         }
         found.reverse();
         Ok(found)
     }
+}
+
+/// Looks a path up again when something was renamed anywhere on the machine while `..` was resolved, as `openat2` asks to.
+pub(crate) fn patient<T>(mut look: impl FnMut() -> std::result::Result<T, Errno>) -> std::result::Result<T, Errno> {
+    for _ in 0..1024 {
+        match look() {
+            Err(Errno::AGAIN) => std::thread::yield_now(),
+            Err(Errno::INTR) => {}
+            other => return other,
+        }
+    }
+    look()
 }
 
 fn parts(path: &OsStr) -> impl Iterator<Item = OsString> {
