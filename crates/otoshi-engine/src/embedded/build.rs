@@ -165,7 +165,10 @@ impl Build<'_> {
                         format!("{name} has an ONBUILD trigger ({trigger}), which this engine cannot run");
                     return Err(at(EngineError::invalid(message), source.from.span.clone()));
                 }
-                let env = Stage::env_pairs(&image.config);
+                let mut env = Stage::env_pairs(&image.config);
+                if env.iter().all(|(name, _)| name != "PATH") {
+                    env.push(("PATH".into(), super::stage::DEFAULT_PATH.into()));
+                }
                 stage_on(&image, Scope::for_base(&self.globals, &self.args, env), epoch)
             }
         };
