@@ -267,3 +267,17 @@ fn scratch_takes_copies() {
     let outcome = world.engine.run(&request, &Silent).unwrap();
     assert_eq!((outcome.code, outcome.stdout.as_slice()), (0, b"1".as_slice()));
 }
+
+#[test]
+fn a_base_without_a_path_has_the_default_one() {
+    let Some(world) = world() else { return };
+    let built = world.build("FROM busybox\n");
+    let mut image = otoshi_oci::Image::load(world.home.layout(), &built.digest, &Platform::host()).unwrap();
+    image.config.config.env.clear();
+    let layers: Vec<_> = image.manifest.layers().clone();
+    let bare = write_image(world.home.layout(), &image.config, &layers, &BTreeMap::new()).unwrap();
+    world.home.layout().tag(&Reference::parse("bare").unwrap(), bare).unwrap();
+    let image = world.build("FROM bare\nENV PATH=/opt/bin:${PATH}\nRUN echo $PATH > /path\n");
+    let path = "/opt/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin\n";
+    assert_eq!(world.output(&image, "cat /path"), path);
+}
