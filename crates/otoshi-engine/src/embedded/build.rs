@@ -145,15 +145,9 @@ impl Build<'_> {
         let source = &request.dockerfile.stages[index];
         let epoch = request.output.epoch;
         let at = |error: EngineError, located: std::ops::Range<usize>| self.locate(error, &located);
+        let scope = |env| Scope::for_base(&self.globals, &self.args, env);
         let mut stage = match &self.graph.stages[&index].base {
-            Base::Scratch => {
-                let scope = Scope::for_base(
-                    &self.globals,
-                    &self.args,
-                    vec![("PATH".into(), super::stage::DEFAULT_PATH.into())],
-                );
-                Stage::on_scratch(&request.platform, scope, epoch)
-            }
+            Base::Scratch => Stage::on_scratch(&request.platform, scope, epoch),
             Base::Stage(parent) => Stage::on_stage(&self.wait(*parent)?),
             Base::Image(name) => {
                 let image = self
@@ -165,11 +159,7 @@ impl Build<'_> {
                         format!("{name} has an ONBUILD trigger ({trigger}), which this engine cannot run");
                     return Err(at(EngineError::invalid(message), source.from.span.clone()));
                 }
-                let mut env = Stage::env_pairs(&image.config);
-                if env.iter().all(|(name, _)| name != "PATH") {
-                    env.push(("PATH".into(), super::stage::DEFAULT_PATH.into()));
-                }
-                stage_on(&image, Scope::for_base(&self.globals, &self.args, env), epoch)
+                stage_on(&image, scope, epoch)
             }
         };
         let unnamed = || match index {

@@ -240,6 +240,10 @@ fn change(config: &mut otoshi_oci::ImageConfig, changes: &ImageChanges) {
 }
 
 /// A stage's base for a build, made from an image.
-pub(crate) fn stage_on(image: &Image, scope: otoshi_dockerfile::Scope, epoch: i64) -> Stage {
+pub(crate) fn stage_on(
+    image: &Image,
+    scope: impl FnOnce(Vec<(String, String)>) -> otoshi_dockerfile::Scope,
+    epoch: i64,
+) -> Stage {
     Stage::on_image(image.config.clone(), Chain::of_image(image), scope, epoch)
 }

@@ -23,12 +23,18 @@ pub(crate) struct Stage {
 }
 
 impl Stage {
-    /// A stage on an image's config and layers.
-    pub(crate) fn on_image(config: ImageConfig, chain: Chain, scope: Scope, epoch: i64) -> Self {
+    /// A stage on an image's config and layers; an image that sets no `PATH` gets the default one, in the scope as well.
+    pub(crate) fn on_image(
+        config: ImageConfig,
+        chain: Chain,
+        scope: impl FnOnce(Vec<(String, String)>) -> Scope,
+        epoch: i64,
+    ) -> Self {
         let mut config = config;
         if config.config.env_var("PATH").is_none() {
             config.config.set_env("PATH", DEFAULT_PATH);
         }
+        let scope = scope(Self::env_pairs(&config));
         let with_layers =
             config.history.iter().enumerate().filter(|(_, entry)| !entry.empty_layer).map(|(index, _)| index);
         let mut layer_history: Vec<usize> = with_layers.collect();
@@ -41,7 +47,11 @@ impl Stage {
     }
 
     /// A stage on `scratch`.
-    pub(crate) fn on_scratch(platform: &Platform, scope: Scope, epoch: i64) -> Self {
+    pub(crate) fn on_scratch(
+        platform: &Platform,
+        scope: impl FnOnce(Vec<(String, String)>) -> Scope,
+        epoch: i64,
+    ) -> Self {
         Self::on_image(ImageConfig::new(platform), Chain::scratch(), scope, epoch)
     }
 

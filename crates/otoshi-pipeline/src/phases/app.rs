@@ -9,7 +9,7 @@ use otoshi_engine::{AppLayer, AssembleRequest, BuildRequest, BuiltImage, Context
 use otoshi_oci::Digest;
 use otoshi_project::{Command, NamedProcess};
 
-use super::{argv, form, role_annotations};
+use super::{argv, bases_of, form, role_annotations};
 use crate::{
     PartKind, Pipeline, PipelineError,
     files::RoleFile,
@@ -85,8 +85,7 @@ impl Pipeline<'_> {
             compiled: compiled.output.as_ref().map(|(id, _)| self.home.snapshots().path(id)),
         };
         observer.observe(&mut seen)?;
-        let bases: Vec<_> =
-            walk.bases.of(PHASE).map(|(base, digest)| (base.to_owned(), digest.clone())).collect();
+        let bases = bases_of(walk, PHASE);
         let annotations: Vec<_> =
             file.targets.iter().map(|target| self.annotations(walk, file, target)).collect();
         let run = move |events: &dyn Events| {

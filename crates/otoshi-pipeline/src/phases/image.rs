@@ -6,6 +6,7 @@ use otoshi_dockerfile::Dockerfile;
 use otoshi_engine::{BuildRequest, Context};
 use otoshi_oci::Digest;
 
+use super::bases_of;
 use crate::{
     PartKind, Pipeline, PipelineError,
     files::{RoleFile, Target},
@@ -54,8 +55,7 @@ impl Pipeline<'_> {
             compiled: None,
         };
         observer.observe(&mut seen)?;
-        let bases: Vec<_> =
-            walk.bases.of(phase).map(|(base, digest)| (base.to_owned(), digest.clone())).collect();
+        let bases = bases_of(walk, phase);
         let targets = file.targets.iter();
         let requests: Vec<_> = targets
             .map(|target| {

@@ -75,8 +75,7 @@ impl Pipeline<'_> {
 
     /// The images that a Dockerfile reaches and that are known: bases, and other roles'.
     fn images(&self, walk: &Walk<'_>, file: &RoleFile) -> BTreeMap<String, Digest> {
-        let bases = walk.bases.of(file.role).map(|(base, digest)| (base.to_owned(), digest.clone()));
-        bases.chain(walk.roles.clone()).collect()
+        bases_of(walk, file.role).into_iter().chain(walk.roles.clone()).collect()
     }
 
     /// The role whose image a Dockerfile reaches and that is not known yet.
@@ -120,6 +119,11 @@ impl Pipeline<'_> {
         let top = image.layers().last()?.diff_id.to_string();
         Some(("dev.otoshi.seam".to_owned(), top))
     }
+}
+
+/// The bases of a role, with their locked digests.
+fn bases_of(walk: &Walk<'_>, role: &str) -> Vec<(String, Digest)> {
+    walk.bases.of(role).map(|(base, digest)| (base.to_owned(), digest.clone())).collect()
 }
 
 fn role_annotations(role: &str) -> BTreeMap<String, String> {
