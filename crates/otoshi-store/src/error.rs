@@ -34,7 +34,7 @@ pub enum StoreError {
     )]
     NoHome,
     /// The garbage collector found the store in use.
-    #[error("the store {} is in use by another otoshi\nhint: try again when it has finished", path.display())]
+    #[error("the store {} is in use by another otoshi\nhint: try again when it has finished, or give it time with --wait", path.display())]
     Busy {
         /// The store's directory.
         path: PathBuf,

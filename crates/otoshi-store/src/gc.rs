@@ -17,6 +17,8 @@ pub struct GcPolicy {
     pub unused_for: Duration,
     /// Whether the directories of cache mounts are emptied as well.
     pub caches: bool,
+    /// How long to wait for others to finish with the store; new ones wait meanwhile.
+    pub wait: Duration,
 }
 
 /// What the collector removed.
@@ -35,9 +37,9 @@ pub struct Collected {
 impl Home {
     /// Removes what no tagged image and no recently used record needs.
     ///
-    /// Fails with [`StoreError::Busy`] while another process uses the store.
+    /// Fails with [`StoreError::Busy`] when another process still uses the store after `policy.wait`.
     pub fn gc(&self, policy: GcPolicy) -> Result<Collected, StoreError> {
-        let _alone = self.claim_alone()?;
+        let _alone = self.claim_alone(policy.wait)?;
         let mut collected = Collected::default();
         let mut digests: HashSet<Digest> =
             self.layout().tagged()?.into_iter().map(|(_, d)| Digest::of(&d)).collect::<Result<_, _>>()?;

@@ -3,6 +3,7 @@
 use std::{
     fs::{self, File},
     path::{Path, PathBuf},
+    time::{Duration, Instant},
 };
 
 use otoshi_oci::layout::Layout;
@@ -104,31 +105,49 @@ impl Home {
     }
 
     /// Claims the store for use until the result is dropped, so that no garbage collector runs meanwhile.
+    ///
+    /// Waits while a collector runs, or waits for its turn.
     pub fn claim(&self) -> Result<Usage, StoreError> {
-        let lock = self.lock_file()?;
-        flock(&lock, FlockOperation::LockShared)
-            .map_err(StoreError::io("locking", &self.root.join("lock")))?;
+        let gate = self.locked("gate", FlockOperation::LockShared)?;
+        let lock = self.locked("lock", FlockOperation::LockShared)?;
+        drop(gate);
         Ok(Usage { _lock: lock })
     }
 
-    /// Claims the store alone, for the garbage collector; fails at once when somebody uses it.
-    pub(crate) fn claim_alone(&self) -> Result<Usage, StoreError> {
-        let lock = self.lock_file()?;
-        match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => Ok(Usage { _lock: lock }),
-            Err(rustix::io::Errno::WOULDBLOCK) => Err(StoreError::Busy { path: self.root.clone() }),
-            Err(error) => Err(StoreError::io("locking", &self.root.join("lock"))(error)),
-        }
+    /// Claims the store alone, for the garbage collector; fails when somebody still uses it after `wait`.
+    ///
+    /// Meanwhile nobody new gets in, so that a store that is always in use has its turn.
+    pub(crate) fn claim_alone(&self, wait: Duration) -> Result<Usage, StoreError> {
+        let busy = |error| match error {
+            StoreError::Io { source, .. } if source.kind() == std::io::ErrorKind::WouldBlock => {
+                StoreError::Busy { path: self.root.clone() }
+            }
+            error => error,
+        };
+        let asked = Instant::now();
+        let again = Duration::from_millis(10);
+        let patient = |name: &str| loop {
+            match self.locked(name, FlockOperation::NonBlockingLockExclusive).map_err(busy) {
+                Err(StoreError::Busy { .. }) if asked.elapsed() < wait => std::thread::sleep(again),
+                other => return other,
+            }
+        };
+        let gate = patient("gate")?;
+        let lock = patient("lock")?;
+        drop(gate);
+        Ok(Usage { _lock: lock })
     }
 
-    fn lock_file(&self) -> Result<File, StoreError> {
-        let path = self.root.join("lock");
-        File::options()
+    fn locked(&self, name: &str, operation: FlockOperation) -> Result<File, StoreError> {
+        let path = self.root.join(name);
+        let file = File::options()
             .create(true)
             .truncate(false)
             .write(true)
             .open(&path)
-            .map_err(StoreError::io("opening", &path))
+            .map_err(StoreError::io("opening", &path))?;
+        flock(&file, operation).map_err(StoreError::io("locking", &path))?;
+        Ok(file)
     }
 }
 
@@ -147,12 +166,19 @@ mod tests {
     }
 
     #[test]
-    fn the_collector_waits_for_users() {
+    fn the_collector_waits_for_users_and_new_users_wait_for_it() {
         let dir = tempfile::tempdir().unwrap();
         let home = Home::open(dir.path()).unwrap();
         let usage = home.claim().unwrap();
-        assert!(matches!(home.claim_alone(), Err(StoreError::Busy { .. })));
-        drop(usage);
-        home.claim_alone().unwrap();
+        assert!(matches!(home.claim_alone(Duration::ZERO), Err(StoreError::Busy { .. })));
+        std::thread::scope(|scope| {
+            let alone = scope.spawn(|| home.claim_alone(Duration::from_secs(10)).map(|_| Instant::now()));
+            std::thread::sleep(Duration::from_millis(50));
+            let late = scope.spawn(|| home.claim().map(|_| Instant::now()));
+            std::thread::sleep(Duration::from_millis(50));
+            assert!(!late.is_finished(), "it came after the collector");
+            drop(usage);
+            assert!(alone.join().unwrap().unwrap() <= late.join().unwrap().unwrap());
+        });
     }
 }

@@ -8,6 +8,7 @@
 //! ├── records/KIND/..   small checksummed files: step results, phase records, memoized digests
 //! ├── caches/ID/        directories of `RUN --mount=type=cache`
 //! ├── work/NAME/        what a running process is making; garbage once that process is gone
+//! ├── gate              passed by whoever begins to use the store; held by a garbage collector that waits for its turn
 //! └── lock              shared by whoever uses the store, exclusive for the garbage collector
 //! ```
 //!

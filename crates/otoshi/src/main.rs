@@ -3,6 +3,7 @@
 mod commands;
 mod failure;
 mod progress;
+mod publish;
 
 use std::process::ExitCode;
 

@@ -2,116 +2,11 @@
 //!
 //! Needs root and /bin/busybox; elsewhere the tests say so and pass over.
 
-use std::{
-    fs,
-    os::unix::fs::symlink,
-    path::{Path, PathBuf},
-    process::{Command, Output},
-};
+mod support;
 
-struct Shop {
-    dir: tempfile::TempDir,
-}
+use std::{fs, process::Command};
 
-const MANIFEST: &str = r#"
-[project]
-name = "shop"
-[versions]
-SERIES = "1"
-[bases]
-BASE = "otoshi.test/busybox:{SERIES}"
-[builder]
-dockerfile = "builder.Dockerfile"
-[compile]
-run = "cat src/main > compiled && cat /opt/deps/lib >> compiled"
-[runner]
-dockerfile = "runner.Dockerfile"
-[app]
-dependencies = ["/opt/deps"]
-[processes]
-web = "cat compiled /etc/runner /etc/base"
-cli = ["/bin/echo", "cli"]
-"#;
-
-impl Shop {
-    fn new() -> Option<Self> {
-        let root =
-            fs::metadata("/proc/self").is_ok_and(|meta| std::os::unix::fs::MetadataExt::uid(&meta) == 0);
-        if !root || !Path::new("/bin/busybox").exists() {
-            eprintln!("passed over: needs root and /bin/busybox");
-            return None;
-        }
-        let shop = Self { dir: tempfile::tempdir().unwrap() };
-        shop.write("otoshi.toml", MANIFEST);
-        shop.write("builder.Dockerfile", "ARG BASE\nFROM ${BASE}\nCOPY deps.lock /opt/deps/lib\n");
-        shop.write("runner.Dockerfile", "ARG BASE\nFROM ${BASE}\nRUN echo runner > /etc/runner\n");
-        shop.write("deps.lock", "deps 1\n");
-        shop.write("src/main", "source 1\n");
-        shop.import("base 1\n");
-        Some(shop)
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.dir.path().join("shop").join(name)
-    }
-
-    fn write(&self, name: &str, text: &str) {
-        fs::create_dir_all(self.path(name).parent().unwrap()).unwrap();
-        fs::write(self.path(name), text).unwrap();
-    }
-
-    /// Imports a base whose /etc/base says `text`.
-    fn import(&self, text: &str) {
-        let root = self.dir.path().join("root");
-        let _ = fs::remove_dir_all(&root);
-        for directory in ["bin", "etc"] {
-            fs::create_dir_all(root.join(directory)).unwrap();
-        }
-        fs::copy("/bin/busybox", root.join("bin/busybox")).unwrap();
-        for name in ["sh", "cat", "echo", "ls"] {
-            symlink("busybox", root.join("bin").join(name)).unwrap();
-        }
-        fs::write(root.join("etc/base"), text).unwrap();
-        let tar = self.dir.path().join("root.tar");
-        let made = Command::new("tar").arg("-C").arg(&root).arg("-cf").arg(&tar).arg(".").status().unwrap();
-        assert!(made.success());
-        self.ok(&["import", tar.to_str().unwrap(), "--name", "otoshi.test/busybox:1"]);
-    }
-
-    fn otoshi(&self, arguments: &[&str]) -> Output {
-        Command::new(env!("CARGO_BIN_EXE_otoshi"))
-            .args(arguments)
-            .current_dir(self.path(""))
-            .env("OTOSHI_HOME", self.dir.path().join("home"))
-            .output()
-            .unwrap()
-    }
-
-    fn ok(&self, arguments: &[&str]) -> String {
-        let output = self.otoshi(arguments);
-        assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
-        String::from_utf8(output.stdout).unwrap()
-    }
-
-    /// The numbers of the phases that a build runs, after checking that the plan said the same of what it could know.
-    fn ran(&self, arguments: &[&str]) -> Vec<u8> {
-        let plan: serde_json::Value = serde_json::from_str(&self.ok(&["plan", "--json"])).unwrap();
-        let report: serde_json::Value =
-            serde_json::from_str(&self.ok(&[&["build", "--json"], arguments].concat())).unwrap();
-        let mut ran = Vec::new();
-        for (planned, done) in
-            plan["phases"].as_array().unwrap().iter().zip(report["phases"].as_array().unwrap())
-        {
-            if planned["status"] != "pending" && arguments.is_empty() {
-                assert_eq!(planned["status"], done["status"], "{planned} {done}");
-            }
-            if done["status"] == "stale" {
-                ran.push(u8::try_from(done["number"].as_u64().unwrap()).unwrap());
-            }
-        }
-        ran
-    }
-}
+use support::{MANIFEST, Shop};
 
 #[test]
 fn what_changed_decides_what_runs() {
@@ -122,6 +17,9 @@ fn what_changed_decides_what_runs() {
     assert!(!shop.path("compiled").exists(), "the working tree is never written");
 
     assert_eq!(shop.ran(&[]), [0u8; 0], "nothing changed");
+    let again: serde_json::Value =
+        serde_json::from_str(&shop.ok(&["build", "--no-cache", "--json"])).unwrap();
+    assert!(again["phases"].as_array().unwrap().iter().all(|phase| phase["status"] == "stale"));
 
     shop.write("src/main", "source 2\n");
     assert_eq!(shop.ran(&[]), [2, 4], "the source");
@@ -192,10 +90,8 @@ fn signals_reach_the_command_and_its_code_comes_back() {
     let Some(shop) = Shop::new() else { return };
     shop.ok(&["build"]);
     let script = "trap 'exit 7' TERM; echo ready; while true; do /bin/busybox sleep 0.1; done";
-    let mut run = Command::new(env!("CARGO_BIN_EXE_otoshi"))
-        .args(["run", "web", "--", "/bin/sh", "-c", script])
-        .current_dir(shop.path(""))
-        .env("OTOSHI_HOME", shop.dir.path().join("home"))
+    let mut run = shop
+        .command(&["run", "web", "--", "/bin/sh", "-c", script])
         .stdout(std::process::Stdio::piped())
         .spawn()
         .unwrap();
@@ -205,6 +101,33 @@ fn signals_reach_the_command_and_its_code_comes_back() {
     let pid = rustix::process::Pid::from_child(&run);
     rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
     assert_eq!(run.wait().unwrap().code(), Some(7));
+}
+
+#[test]
+fn a_port_is_offered_at_another_one() {
+    let Some(shop) = Shop::new() else { return };
+    shop.ok(&["build"]);
+    let free = || std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let (inner, outer) = (free(), free());
+    let listen = format!("echo ready; exec /bin/busybox nc -l -p {inner} -e /bin/echo answered");
+    let ports = format!("{outer}:{inner}");
+    // No process is named: there are several, and one is called web.
+    let mut run = shop.command(&["run", "--publish", &ports, "--", "/bin/sh", "-c", &listen]);
+    let mut run = run.stdout(std::process::Stdio::piped()).spawn().unwrap();
+    let mut line = String::new();
+    std::io::BufRead::read_line(&mut std::io::BufReader::new(run.stdout.take().unwrap()), &mut line).unwrap();
+    let mut answer = String::new();
+    for _ in 0..100 {
+        let mut connection = std::net::TcpStream::connect(("127.0.0.1", outer)).unwrap();
+        std::io::Read::read_to_string(&mut connection, &mut answer).unwrap();
+        if !answer.is_empty() {
+            break;
+        }
+        // It said ready a moment before it listens.
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    assert_eq!(answer, "answered\n");
+    assert_eq!(run.wait().unwrap().code(), Some(0));
 }
 
 #[test]
@@ -265,8 +188,7 @@ fn a_secret_reaches_the_compile_command_and_nothing_else() {
     shop.ran(&[]);
     assert!(shop.ok(&["run", "web"]).contains("HusH-HusH"));
     // Neither the value nor a digest of it is anywhere in the store.
-    let found =
-        Command::new("grep").args(["-rl", "hush-hush"]).arg(shop.dir.path().join("home")).output().unwrap();
+    let found = Command::new("grep").args(["-rl", "hush-hush"]).arg(shop.home()).output().unwrap();
     assert_eq!(String::from_utf8(found.stdout).unwrap(), "");
     shop.write("token", "other\n");
     assert_eq!(shop.ran(&[]), [0u8; 0], "a secret's value does not count");

@@ -6,7 +6,7 @@ use otoshi_pipeline::Pipeline;
 use otoshi_project::Project;
 use otoshi_store::Home;
 
-use crate::{failure::Failure, progress::Lines};
+use crate::{failure::Failure, progress};
 
 /// Builds a project's images, running only the phases that must run.
 #[derive(Debug, Args)]
@@ -23,6 +23,9 @@ pub(crate) struct Build {
     /// With --refresh: move the builder's side as well
     #[arg(long, requires = "refresh")]
     builder: bool,
+    /// Run every phase, and every step in it, again
+    #[arg(long)]
+    no_cache: bool,
     /// Show the output of every command
     #[arg(short, long)]
     verbose: bool,
@@ -37,12 +40,12 @@ impl Build {
         let started = Instant::now();
         let project = Project::find(&self.project).map_err(Box::new)?;
         let engine = EmbeddedEngine::new(Arc::clone(home));
-        let pipeline = Pipeline::new(home, &engine, &project);
-        let events = Lines::new(self.verbose);
+        let pipeline = Pipeline::new(home, &engine, &project).with_no_cache(self.no_cache);
+        let events = progress::to_standard_error(self.verbose);
         let built = if self.refresh {
-            pipeline.refresh(self.builder, &events)
+            pipeline.refresh(self.builder, events.as_ref())
         } else {
-            pipeline.build(self.locked, &events)
+            pipeline.build(self.locked, events.as_ref())
         };
         let plan = built.map_err(Box::new)?;
         super::plan::print(&plan, self.json, ["kept", "ran", "skipped"]);

@@ -14,12 +14,16 @@ pub(crate) struct Gc {
     /// Empty the directories of cache mounts as well
     #[arg(long)]
     caches: bool,
+    /// Wait for others to finish with the store, at most so long; those that come later wait meanwhile
+    #[arg(long, default_value_t = 0, value_name = "SECONDS")]
+    wait: u64,
 }
 
 impl Gc {
     pub(crate) fn run(self, home: &Home) -> Result<ExitCode, Failure> {
         let unused_for = Duration::from_secs(self.unused_for.saturating_mul(24 * 3600));
-        let collected = home.gc(GcPolicy { unused_for, caches: self.caches })?;
+        let collected =
+            home.gc(GcPolicy { unused_for, caches: self.caches, wait: Duration::from_secs(self.wait) })?;
         println!(
             "removed {} records, {} snapshots, {} blobs: {:.1} MB",
             collected.records,

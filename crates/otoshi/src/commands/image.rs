@@ -2,13 +2,11 @@ use std::{collections::BTreeMap, fs, path::PathBuf, process::ExitCode, sync::Arc
 
 use clap::{Args, Subcommand};
 use otoshi_dockerfile::{Dockerfile, undeclared_args};
-use otoshi_engine::{
-    BuildRequest, Context, EmbeddedEngine, Engine, EngineError, Event, Events, Output, Secret,
-};
+use otoshi_engine::{BuildRequest, Context, EmbeddedEngine, Engine, EngineError, Event, Output, Secret};
 use otoshi_oci::{Platform, Reference};
 use otoshi_store::Home;
 
-use crate::{failure::Failure, progress::Lines};
+use crate::{failure::Failure, progress};
 
 /// Works on single images, without a project.
 #[derive(Debug, Subcommand)]
@@ -63,7 +61,7 @@ impl Build {
         let shown = file.display().to_string();
         let text = fs::read_to_string(&file).map_err(Failure::io("reading", &shown))?;
         let dockerfile = Dockerfile::parse(&shown, &text).map_err(EngineError::from)?;
-        let events = Lines::new(self.verbose);
+        let events = progress::to_standard_error(self.verbose);
         let args: BTreeMap<String, String> = self.build_arg.iter().filter_map(|text| pair(text)).collect();
         for name in undeclared_args(&dockerfile, &args) {
             events.event(Event::Warning(format!("no ARG declares the build argument {name}")));
@@ -86,7 +84,7 @@ impl Build {
             no_cache: self.no_cache,
             output: Output::default(),
         };
-        let built = EmbeddedEngine::new(Arc::clone(home)).build(&request, &events)?;
+        let built = EmbeddedEngine::new(Arc::clone(home)).build(&request, events.as_ref())?;
         for tag in &tags {
             home.layout().tag(tag, built.descriptor.clone())?;
         }

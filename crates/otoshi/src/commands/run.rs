@@ -1,6 +1,6 @@
 use std::{
     collections::BTreeMap,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::ExitCode,
     sync::{Arc, Mutex, PoisonError},
 };
@@ -16,19 +16,26 @@ use signal_hook::{
     iterator::Signals,
 };
 
-use crate::{failure::Failure, progress::Lines};
+use crate::{failure::Failure, progress, publish::Published};
 
 /// Runs an app image of the project, or any image, in the sandbox, on the host's network; ends with its exit code.
+///
+/// Signals are handed to the command. Its ports are this machine's; --publish offers one at another address.
 #[derive(Debug, Args)]
 pub(crate) struct Run {
-    /// A process of the project, or an image's name
-    process: String,
+    /// A process of the project, or an image's name [default: the only process, or `web`]
+    process: Option<String>,
     /// The project's directory [default: the nearest one with an otoshi.toml]
     #[arg(long, value_name = "DIR", default_value = ".")]
     project: PathBuf,
     /// Set an environment variable
     #[arg(short, long, value_name = "NAME=VALUE")]
     env: Vec<String>,
+    /// Offer a port of the command at another one: [[ADDRESS:]PORT:]PORT
+    ///
+    /// The address is 127.0.0.1 when there is none.
+    #[arg(short, long, value_name = "PORTS")]
+    publish: Vec<Published>,
     /// Another command, in place of the image's
     #[arg(last = true)]
     command: Vec<String>,
@@ -37,12 +44,7 @@ pub(crate) struct Run {
 impl Run {
     pub(crate) fn run(self, home: &Arc<Home>) -> Result<ExitCode, Failure> {
         let _usage = super::claim(home)?;
-        let project = Project::find(&self.project).ok();
-        let process = project.and_then(|project| {
-            let known = project.processes.iter().any(|process| process.name == self.process);
-            known.then(|| format!("{}/{}", project.manifest.project.name, self.process))
-        });
-        let name = process.unwrap_or(self.process);
+        let name = image_name(&self.project, self.process)?;
         let image = super::find(home, &name)?;
         let pair = |text: &String| {
             let wrong = || Failure::usage(format!("--env {text}: not of the form NAME=VALUE"), None);
@@ -68,9 +70,38 @@ impl Run {
             stdio: Stdio::Inherit,
             started: Some(forward_signals),
         };
+        for published in &self.publish {
+            let offered = published.offer();
+            offered.map_err(Failure::io("publishing", published.to_string()))?;
+        }
         collect_signals();
-        let outcome = EmbeddedEngine::new(Arc::clone(home)).run(&request, &Lines::new(true))?;
+        let outcome = EmbeddedEngine::new(Arc::clone(home))
+            .run(&request, progress::to_standard_error(true).as_ref())?;
         Ok(ExitCode::from(u8::try_from(outcome.code).unwrap_or(1)))
+    }
+}
+
+/// The image that is asked for: a process's of the project, else one of that name.
+fn image_name(directory: &Path, asked: Option<String>) -> Result<String, Failure> {
+    let project = Project::find(directory);
+    let of = |project: &Project, process: &str| format!("{}/{process}", project.manifest.project.name);
+    match (asked, project) {
+        (Some(name), Ok(project)) if project.processes.iter().any(|process| process.name == name) => {
+            Ok(of(&project, &name))
+        }
+        (Some(name), _) => Ok(name),
+        (None, project) => {
+            let project = project.map_err(Box::new)?;
+            let names: Vec<&str> = project.processes.iter().map(|process| process.name.as_str()).collect();
+            match names[..] {
+                [only] => Ok(of(&project, only)),
+                _ if names.contains(&"web") => Ok(of(&project, "web")),
+                _ => Err(Failure::usage(
+                    "there are several processes",
+                    Some(format!("name one of {}", names.join(", "))),
+                )),
+            }
+        }
     }
 }
 

@@ -1,0 +1,107 @@
+//! A whole project built and run by an ordinary user, with ranges of further ids and with the user's own id alone.
+//!
+//! The user exists only for the test: the lines of `/etc/passwd`, `/etc/subuid` and `/etc/subgid` are mounted over the
+//! machine's own in a mount namespace that ends with the test.
+
+mod support;
+
+use std::{
+    fs,
+    os::unix::fs::{MetadataExt, PermissionsExt},
+    path::Path,
+    process::{Command, Output},
+};
+
+use support::{MANIFEST, Shop};
+
+const UID: u32 = 54322;
+
+/// Runs a shell line as the user, in the project's directory; `otoshi` is the program.
+fn as_user(shop: &Shop, line: &str, sub_ids: bool) -> Output {
+    let dir = shop.dir.path();
+    let program = dir.join("otoshi");
+    if !program.exists() {
+        fs::copy(env!("CARGO_BIN_EXE_otoshi"), &program).unwrap();
+        fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+        let own = Command::new("chown").arg("-hR").arg(format!("{UID}:{UID}")).arg(dir).status().unwrap();
+        assert!(own.success());
+        let passwd = fs::read_to_string("/etc/passwd").unwrap();
+        fs::write(dir.join("passwd"), format!("{passwd}otoshi-test:x:{UID}:{UID}::/:/bin/sh\n")).unwrap();
+    }
+    let range = if sub_ids { "otoshi-test:400000:65536\n" } else { "" };
+    fs::write(dir.join("subuid"), range).unwrap();
+    let script = format!(
+        "set -e; cd {}; touch /etc/subuid /etc/subgid; mount --bind passwd /etc/passwd; \
+         mount --bind subuid /etc/subuid; mount --bind subuid /etc/subgid; cd shop; \
+         exec setpriv --reuid {UID} --regid {UID} --clear-groups sh -c \"$0\"",
+        dir.display()
+    );
+    let path = format!("{}:{}", dir.display(), std::env::var("PATH").unwrap());
+    let mut command = Command::new("unshare");
+    command.args(["--mount", "sh", "-c", &script, line]);
+    command.env("OTOSHI_HOME", dir.join("user-home")).env("PATH", path).output().unwrap()
+}
+
+fn ok(shop: &Shop, line: &str, sub_ids: bool) -> String {
+    let output = as_user(shop, line, sub_ids);
+    assert!(output.status.success(), "{line}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+const IMPORT: &str = "otoshi import ../root.tar --name otoshi.test/busybox:1";
+
+#[test]
+fn an_ordinary_user_with_further_ids_builds_and_runs_all() {
+    if !Path::new("/usr/bin/newuidmap").exists() {
+        eprintln!("passed over: needs newuidmap (package uidmap)");
+        return;
+    }
+    let Some(shop) = Shop::new() else { return };
+    shop.write(
+        "runner.Dockerfile",
+        "ARG BASE\nFROM ${BASE}\nRUN echo runner > /etc/runner && /bin/busybox chown 1000:1001 /etc/runner\nUSER 1000:1001\n",
+    );
+    ok(&shop, IMPORT, true);
+    ok(&shop, "otoshi build", true);
+    assert_eq!(ok(&shop, "otoshi run web", true), "source 1\ndeps 1\nrunner\nbase 1\n");
+    let owners =
+        "otoshi run web -- /bin/busybox stat -c %u:%g /etc/runner; otoshi run web -- /bin/busybox id -u";
+    assert_eq!(ok(&shop, owners, true), "1000:1001\n1000\n");
+    assert!(ok(&shop, "otoshi plan", true).lines().all(|line| line.contains("fresh")));
+    // Root builds the same images, to the byte.
+    let ours = ok(&shop, "otoshi build", true);
+    shop.ok(&[
+        "import",
+        shop.dir.path().join("root.tar").to_str().unwrap(),
+        "--name",
+        "otoshi.test/busybox:1",
+    ]);
+    let of_root = shop.ok(&["build"]);
+    let images = |text: &str| {
+        text.lines().filter(|line| line.contains("sha256:")).map(str::to_owned).collect::<Vec<_>>()
+    };
+    assert_eq!(images(&ours), images(&of_root));
+    assert_eq!(images(&ours).len(), 4);
+    // Nothing in the store belongs to anybody but the user and the user's ranges.
+    let home = fs::metadata(shop.dir.path().join("user-home")).unwrap();
+    assert_eq!(home.uid(), UID);
+    ok(&shop, "otoshi gc --unused-for 0", true);
+}
+
+#[test]
+fn an_ordinary_user_with_one_id_builds_what_is_roots_alone() {
+    let Some(shop) = Shop::new() else { return };
+    ok(&shop, IMPORT, false);
+    ok(&shop, "otoshi build", false);
+    assert_eq!(ok(&shop, "otoshi run web", false), "source 1\ndeps 1\nrunner\nbase 1\n");
+
+    shop.write("otoshi.toml", MANIFEST);
+    shop.write(
+        "runner.Dockerfile",
+        "ARG BASE\nFROM ${BASE}\nRUN echo runner > /etc/runner\nUSER 1000\nRUN true\n",
+    );
+    let refused = as_user(&shop, "otoshi build", false);
+    let text = String::from_utf8(refused.stderr).unwrap();
+    assert!(!refused.status.success());
+    assert!(text.contains("/etc/subuid"), "{text}");
+}
