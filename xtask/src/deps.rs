@@ -26,6 +26,15 @@ pub(crate) const TESTS: &[Needed] = &[
     ("/usr/sbin/dockerd", "docker.io"),
 ];
 
+/// What the conformance suite takes.
+pub(crate) const CONFORMANCE: &[Needed] = &[
+    ("/bin/busybox", "busybox-static"),
+    ("/usr/sbin/dockerd", "docker.io"),
+    ("/usr/bin/buildah", "buildah"),
+    ("/usr/bin/bzip2", "bzip2"),
+    ("/usr/bin/xz", "xz-utils"),
+];
+
 /// What the benchmarks take, besides bases.
 pub(crate) const BENCH: &[Needed] = &[("/usr/sbin/dockerd", "docker.io")];
 

@@ -3,8 +3,10 @@
 mod bases;
 mod bench;
 mod ci_check;
+mod conformance;
 mod demo;
 mod deps;
+mod docker;
 #[cfg(test)]
 mod examples;
 mod failure;
@@ -30,6 +32,7 @@ enum Task {
     Demo(demo::Demo),
     Test(test::Test),
     Bench(bench::Bench),
+    Conformance(conformance::Conformance),
     Bases(bases::Bases),
     CiCheck(ci_check::CiCheck),
 }
@@ -39,6 +42,7 @@ fn main() -> ExitCode {
         Task::Demo(task) => task.run(),
         Task::Test(task) => task.run(),
         Task::Bench(task) => task.run(),
+        Task::Conformance(task) => task.run(),
         Task::Bases(task) => task.run(),
         Task::CiCheck(task) => task.run(),
     };

@@ -4,7 +4,7 @@ use std::process::Command;
 
 use clap::Args;
 
-use crate::{bases, deps, failure::Result, process, project, root};
+use crate::{bases, conformance::Conformance, deps, failure::Result, process, project, root};
 
 /// Installs what is missing and runs every test.
 #[derive(Debug, Args)]
@@ -20,7 +20,15 @@ impl Test {
         bases::make(false)?;
         let otoshi = project::build_otoshi()?;
         let mut tests = Command::new("cargo");
-        tests.args(["test", "--workspace"]).args(self.arguments).current_dir(root());
-        process::run(tests.env(project::OTOSHI, otoshi))
+        tests.args(["test", "--workspace"]).args(&self.arguments).current_dir(root());
+        process::run(tests.env(project::OTOSHI, otoshi))?;
+        if !self.arguments.is_empty() {
+            return Ok(());
+        }
+        if !process::is_root() {
+            eprintln!("passed over: the conformance suite needs root for its references");
+            return Ok(());
+        }
+        Conformance::all()
     }
 }

@@ -1,63 +1,35 @@
-//! A Docker daemon of the benchmark's own, and the commands that do there what Otoshi does.
+//! The commands that do in Docker what Otoshi does.
 
 use std::{
     fs,
     path::Path,
-    process::{Command, Stdio},
-    thread,
+    process::Command,
     time::{Duration, Instant},
 };
-
-use tempfile::TempDir;
 
 use super::quiet;
 use crate::{
     bases,
+    docker::Daemon,
     failure::{Failure, Result},
-    process::{self, Running},
+    process,
 };
 
 /// Where commands find this machine's certificate authorities; the same place as in Otoshi's sandbox.
 const AUTHORITIES: &str = "run/otoshi/ca-certificates.crt";
 
-/// A running daemon with a store of its own; it ends when this is dropped.
+/// A running daemon, and what is kept beside it.
 pub(super) struct Docker {
-    // Before the directory, so that the daemon has ended when that is removed.
-    _daemon: Running,
-    directory: TempDir,
+    daemon: Daemon,
 }
 
 impl Docker {
     pub(super) fn start() -> Result<Self> {
-        let directory = tempfile::Builder::new()
-            .prefix("otoshi-docker-")
-            .tempdir()
-            .map_err(Failure::file("making", "a directory"))?;
-        let path = |name: &str| directory.path().join(name).display().to_string();
-        let log =
-            fs::File::create(directory.path().join("log")).map_err(Failure::file("making", path("log")))?;
-        let mut command = Command::new("/usr/sbin/dockerd");
-        command.args(["--data-root", &path("data"), "--exec-root", &path("exec"), "--pidfile", &path("pid")]);
-        command.args(["--host", &format!("unix://{}", path("sock")), "--storage-driver", "overlay2"]);
-        command.args(["--bridge", "none", "--iptables=false", "--ip6tables=false"]);
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
-        let docker = Self { _daemon: Running::start(&mut command)?, directory };
-        let started = Instant::now();
-        while let Err(failure) = quiet(docker.command().arg("version")) {
-            if started.elapsed() > Duration::from_secs(60) {
-                let log = fs::read_to_string(docker.directory.path().join("log")).unwrap_or_default();
-                return Err(Failure::Wrong(format!("{failure}\n{log}")));
-            }
-            thread::sleep(Duration::from_millis(100));
-        }
-        Ok(docker)
+        Ok(Self { daemon: Daemon::start()? })
     }
 
     fn command(&self) -> Command {
-        let mut command = Command::new("/usr/bin/docker");
-        let socket = self.directory.path().join("sock");
-        command.env("DOCKER_HOST", format!("unix://{}", socket.display())).env("DOCKER_BUILDKIT", "1");
-        command
+        self.daemon.command()
     }
 
     /// Runs any command of the client.
@@ -76,9 +48,9 @@ impl Docker {
 
     /// Makes an image of a root file system, with this machine's authorities for the commands that run in it.
     pub(super) fn import(&self, archive: &Path, name: &str) -> Result {
-        let with = self.directory.path().join("base.tar");
+        let with = self.daemon.path().join("base.tar");
         fs::copy(archive, &with).map_err(Failure::file("copying", archive))?;
-        let extra = self.directory.path().join("extra");
+        let extra = self.daemon.path().join("extra");
         let file = extra.join(AUTHORITIES);
         fs::create_dir_all(file.parent().unwrap_or(&extra)).map_err(Failure::file("making", &extra))?;
         let own = "/etc/ssl/certs/ca-certificates.crt";
