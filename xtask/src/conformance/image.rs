@@ -230,6 +230,9 @@ mod tests {
             let mut header = tar::Header::new_gnu();
             header.set_entry_type(*kind);
             header.set_mode(0o644);
+            header.set_uid(0);
+            header.set_gid(0);
+            header.set_size(0);
             if *kind == tar::EntryType::Link {
                 builder.append_link(&mut header, path, text).unwrap();
             } else {
