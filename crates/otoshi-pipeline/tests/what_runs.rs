@@ -138,6 +138,23 @@ fn a_start_command_runs_4_and_writes_no_layer() {
 }
 
 #[test]
+fn settings_of_one_process_run_4_and_write_no_layer() {
+    let shop = Shop::new();
+    let engine = shop.recorder();
+    shop.build(&engine);
+    shop.edit(
+        "otoshi.toml",
+        "web = \"serve\"",
+        "web = { command = \"serve\", env = { A = \"1\" }, expose = [\"80\"] }",
+    );
+    let report = shop.build(&engine);
+    assert_eq!((ran(&report), report.phases[3].layers_written), (vec![4], 0));
+    assert_eq!(reasons(&report, 4), ["setting web.env.A is new: 1", "setting web.expose is new: 80"]);
+    shop.edit("otoshi.toml", "A = \"1\"", "A = \"2\"");
+    assert_eq!(reasons(&shop.build(&engine), 4), ["setting web.env.A changed: 1 → 2"]);
+}
+
+#[test]
 fn a_runtime_version_runs_what_it_reaches_and_the_plan_says_which() {
     let shop = Shop::new();
     let mut engine = shop.recorder();

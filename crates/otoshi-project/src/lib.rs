@@ -4,6 +4,7 @@
 //! adds what is missing, and never moves an entry.
 
 mod error;
+mod form;
 mod lock;
 mod manifest;
 mod project;
@@ -11,6 +12,7 @@ mod project;
 pub use error::ProjectError;
 pub use lock::{Lock, LockedBase};
 pub use manifest::{
-    App, Argument, Build, Command, Compile, Computed, Image, Manifest, Process, ProjectTable, Secret, schema,
+    App, Argument, Build, Command, Compile, Computed, Image, Manifest, Process, ProcessTable, ProjectTable,
+    Secret, schema,
 };
 pub use project::{NamedProcess, Project};

@@ -3,9 +3,12 @@
 use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer, de::Error};
 
-use crate::ProjectError;
+use crate::{
+    ProjectError,
+    form::{Form, NoTable},
+};
 
 /// All of `otoshi.toml`.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
@@ -69,13 +72,23 @@ impl Default for Build {
 }
 
 /// A build argument: a text, or what a command prints.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(untagged)]
+#[derive(Debug, Clone, PartialEq, Eq, JsonSchema)]
+#[schemars(untagged)]
 pub enum Argument {
     /// A text.
     Plain(String),
     /// What a command prints in a base image, without the last line break; remembered for that image.
     Computed(Computed),
+}
+
+impl<'de> Deserialize<'de> for Argument {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        match Form::deserialize(deserializer)? {
+            Form::Text(text) => Ok(Self::Plain(text)),
+            Form::Table(computed) => Ok(Self::Computed(computed)),
+            Form::List(_) => Err(D::Error::custom("an argument is a text, or a table of `in` and `run`")),
+        }
+    }
 }
 
 /// A build argument that a command computes.
@@ -164,8 +177,8 @@ pub struct App {
 }
 
 /// A command: text for a shell, or a list.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(untagged)]
+#[derive(Debug, Clone, PartialEq, Eq, JsonSchema)]
+#[schemars(untagged)]
 pub enum Command {
     /// Text for a shell.
     Shell(String),
@@ -173,19 +186,50 @@ pub enum Command {
     Exec(Vec<String>),
 }
 
+impl<'de> Deserialize<'de> for Command {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        match Form::<NoTable>::deserialize(deserializer)? {
+            Form::Text(text) => Ok(Self::Shell(text)),
+            Form::List(argv) => Ok(Self::Exec(argv)),
+            Form::Table(_) => Err(D::Error::custom("a command is a text for a shell, or a list")),
+        }
+    }
+}
+
 /// A process: its command, or a table.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(untagged)]
+#[derive(Debug, Clone, PartialEq, Eq, JsonSchema)]
+#[schemars(untagged)]
 pub enum Process {
     /// The command alone.
     Command(Command),
-    /// With a stage of its own.
-    Table {
-        /// The command; the stage's own CMD when there is none.
-        command: Option<Command>,
-        /// The stage of the app's Dockerfile; the process's name when there is none.
-        target: Option<String>,
-    },
+    /// With settings of its own.
+    Table(ProcessTable),
+}
+
+impl<'de> Deserialize<'de> for Process {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Ok(match Form::deserialize(deserializer)? {
+            Form::Text(text) => Self::Command(Command::Shell(text)),
+            Form::List(argv) => Self::Command(Command::Exec(argv)),
+            Form::Table(table) => Self::Table(table),
+        })
+    }
+}
+
+/// A process with settings of its own.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ProcessTable {
+    /// The command; the stage's own CMD when there is none.
+    pub command: Option<Command>,
+    /// The stage of the app's Dockerfile; the process's name when there is none.
+    pub target: Option<String>,
+    /// Environment of this process's image, on top of what it has.
+    #[serde(default)]
+    pub env: BTreeMap<String, String>,
+    /// Ports of this process's image, as in EXPOSE.
+    #[serde(default)]
+    pub expose: Vec<String>,
 }
 
 impl Manifest {
@@ -212,8 +256,24 @@ impl Manifest {
             )
             .with_suggestion(name, manifest.secrets.keys()));
         }
+        let of_processes = manifest.processes.iter().filter_map(|(name, process)| match process {
+            Process::Table(table) => Some((format!("[processes] {name}: expose"), &table.expose)),
+            Process::Command(_) => None,
+        });
+        for (place, ports) in of_processes.chain([("[app] expose".to_owned(), &manifest.app.expose)]) {
+            if let Some(port) = ports.iter().find(|port| !is_port(port)) {
+                return Err(ProjectError::new(file, format!("{place}: {port:?} is no port"))
+                    .with_hint("a port, as in \"8080\" or \"53/udp\""));
+            }
+        }
         Ok(manifest)
     }
+}
+
+/// Whether this is a port with or without a protocol.
+fn is_port(text: &str) -> bool {
+    let (port, protocol) = text.split_once('/').unwrap_or((text, "tcp"));
+    port.parse::<u16>().is_ok() && ["tcp", "udp", "sctp"].contains(&protocol)
 }
 
 /// The JSON schema of `otoshi.toml`, for editors.

@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::{Argument, Command, Computed, Manifest, Process, ProjectError};
+use crate::{Argument, Command, Computed, Manifest, Process, ProcessTable, ProjectError};
 
 /// A loaded project.
 #[derive(Debug, Clone)]
@@ -28,6 +28,10 @@ pub struct NamedProcess {
     pub command: Option<Command>,
     /// The stage of the app's Dockerfile.
     pub target: String,
+    /// Environment of its image, on top of what that has.
+    pub env: BTreeMap<String, String>,
+    /// Ports of its image, as in EXPOSE.
+    pub expose: Vec<String>,
 }
 
 impl Project {
@@ -154,11 +158,13 @@ fn fill<'a>(
 fn processes(manifest: &Manifest, procfile: Option<&str>) -> Result<Vec<NamedProcess>, ProjectError> {
     let mut found = BTreeMap::new();
     for (name, process) in &manifest.processes {
-        let (command, target) = match process {
-            Process::Command(command) => (Some(command.clone()), None),
-            Process::Table { command, target } => (command.clone(), target.clone()),
+        let table = match process {
+            Process::Command(command) => {
+                ProcessTable { command: Some(command.clone()), ..ProcessTable::default() }
+            }
+            Process::Table(table) => table.clone(),
         };
-        found.insert(name.clone(), (command, target));
+        found.insert(name.clone(), table);
     }
     if found.is_empty() {
         for (index, line) in procfile.unwrap_or_default().lines().enumerate() {
@@ -173,7 +179,8 @@ fn processes(manifest: &Manifest, procfile: Option<&str>) -> Result<Vec<NamedPro
             let (name, command) =
                 line.split_once(':').ok_or_else(|| wrong("not of the form `name: command`".into()))?;
             let (name, command) = (name.trim().to_owned(), command.trim().to_owned());
-            if found.insert(name.clone(), (Some(Command::Shell(command)), None)).is_some() {
+            let table = ProcessTable { command: Some(Command::Shell(command)), ..ProcessTable::default() };
+            if found.insert(name.clone(), table).is_some() {
                 return Err(wrong(format!("there are two processes named {name:?}")));
             }
         }
@@ -185,10 +192,12 @@ fn processes(manifest: &Manifest, procfile: Option<&str>) -> Result<Vec<NamedPro
                 .with_hint("lower-case letters, digits, - and _; builder and runner are taken"));
         }
     }
-    let named = |(name, (command, target)): (String, (Option<Command>, Option<String>))| NamedProcess {
-        target: target.unwrap_or_else(|| name.clone()),
+    let named = |(name, table): (String, ProcessTable)| NamedProcess {
+        target: table.target.unwrap_or_else(|| name.clone()),
         name,
-        command,
+        command: table.command,
+        env: table.env,
+        expose: table.expose,
     };
     Ok(found.into_iter().map(named).collect())
 }
@@ -207,6 +216,28 @@ mod tests {
         assert_eq!(error.hint(), Some("did you mean `compile`?"));
         let error = Manifest::parse("otoshi.toml", "[project]\nname = 3\n").unwrap_err();
         assert!(error.to_string().starts_with("otoshi.toml:2: invalid type"), "{error}");
+    }
+
+    #[test]
+    fn a_mistake_inside_a_value_of_several_forms_is_told_as_such() {
+        let error = |more: &str| {
+            let error = Manifest::parse("otoshi.toml", &format!("{MINIMAL}{more}")).unwrap_err();
+            format!("{error} | {}", error.hint().unwrap_or_default())
+        };
+        assert_eq!(
+            error("[processes]\nweb = \"run\"\ncli = { comand = \"x\" }\n"),
+            "otoshi.toml:7: unknown key `comand` | did you mean `command`?"
+        );
+        assert_eq!(
+            error("[args]\nA = { in = \"BASE\", ran = \"x\" }\n"),
+            "otoshi.toml:6: unknown key `ran` | did you mean `run`?"
+        );
+        assert!(error("[compile]\nrun = 3\n").contains("expected a text, a list of texts, or a table"));
+        assert!(error("[compile]\nrun = {}\n").contains("a command is a text for a shell, or a list"));
+        assert_eq!(
+            error("[app]\nexpose = [\"80\", \"http\"]\n"),
+            "otoshi.toml: [app] expose: \"http\" is no port | a port, as in \"8080\" or \"53/udp\""
+        );
     }
 
     #[test]

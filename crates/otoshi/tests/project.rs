@@ -86,6 +86,21 @@ fn garbage_is_collected_and_what_is_needed_stays() {
 }
 
 #[test]
+fn processes_have_settings_of_their_own() {
+    let Some(shop) = Shop::new() else { return };
+    let web = "web = { command = [\"/bin/sh\", \"-c\", \"echo $MODE $LEVEL\"], env = { MODE = \"web\" }, expose = [\"80\", \"53/udp\"] }";
+    let manifest = MANIFEST.replace("web = \"cat compiled /etc/runner /etc/base\"", web);
+    let all = "[app]\nenv = { MODE = \"all\", LEVEL = \"3\" }";
+    shop.write("otoshi.toml", &manifest.replace("[app]", all));
+    shop.ok(&["build"]);
+    assert_eq!(shop.ok(&["run", "web"]), "web 3\n");
+    assert_eq!(shop.ok(&["run", "cli", "--", "/bin/sh", "-c", "echo $MODE"]), "all\n");
+    let shown: serde_json::Value = serde_json::from_str(&shop.ok(&["inspect", "shop/web"])).unwrap();
+    let ports = shown["config"]["config"]["ExposedPorts"].as_object().unwrap();
+    assert_eq!(ports.keys().collect::<Vec<_>>(), ["53/udp", "80/tcp"]);
+}
+
+#[test]
 fn signals_reach_the_command_and_its_code_comes_back() {
     let Some(shop) = Shop::new() else { return };
     shop.ok(&["build"]);

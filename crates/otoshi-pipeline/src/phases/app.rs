@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use otoshi_engine::{AppLayer, AssembleRequest, BuildRequest, BuiltImage, Context, Events, ImageChanges};
 use otoshi_oci::Digest;
-use otoshi_project::{Command, NamedProcess};
+use otoshi_project::NamedProcess;
 
 use super::{argv, bases_of, form, role_annotations};
 use crate::{
@@ -46,6 +46,12 @@ impl Pipeline<'_> {
             // The name is the image's; without a command a stage says it.
             let command = process.command.as_ref().map(|command| command_text(&form(command)));
             seen.add(PartKind::Process, &process.name, command.unwrap_or_default());
+            for (name, value) in &process.env {
+                seen.add(PartKind::Setting, format!("{}.env.{name}", process.name), value);
+            }
+            if !process.expose.is_empty() {
+                seen.add(PartKind::Setting, format!("{}.expose", process.name), process.expose.join(" "));
+            }
         }
         if let Some(file) = &walk.files.app {
             return match self.waits_for(walk, file) {
@@ -106,7 +112,7 @@ impl Pipeline<'_> {
         Ok(Next::Job(Job { phase: PHASE, number: 4, seen, run: Box::new(run) }))
     }
 
-    /// A process that is a stage; a command in the project wins over the stage's.
+    /// A process that is a stage; what the project says of it wins over the stage.
     fn app_stage(
         &self,
         request: &BuildRequest,
@@ -115,11 +121,13 @@ impl Pipeline<'_> {
     ) -> Result<BuiltImage, PipelineError> {
         let failed = || PipelineError::engine_in(PHASE);
         let built = self.engine.build(request, events).map_err(failed())?;
-        let Some(command) = &process.command else { return Ok(built) };
+        if process.command.is_none() && process.env.is_empty() && process.expose.is_empty() {
+            return Ok(built);
+        }
         let assemble = AssembleRequest {
             base: built.digest.clone(),
             layers: Vec::new(),
-            changes: ImageChanges { cmd: Some(argv(command)), ..ImageChanges::default() },
+            changes: changes(process, ImageChanges::default()),
             annotations: request.annotations.clone(),
             platform: self.platform.clone(),
             output: self.output,
@@ -188,8 +196,7 @@ impl Pipeline<'_> {
         let run = move |events: &dyn Events| {
             let request = self.assembly(&context, &compiled, runner, layers, directory)?;
             self.app_images(|process| {
-                let cmd = process.command.as_ref().map(|command: &Command| argv(command));
-                let changes = ImageChanges { cmd, ..request.changes.clone() };
+                let changes = changes(process, request.changes.clone());
                 let request = AssembleRequest { changes, ..request.clone() };
                 self.engine.assemble(&request, events).map_err(PipelineError::engine_in(PHASE))
             })
@@ -221,7 +228,6 @@ impl Pipeline<'_> {
         let mut annotations = role_annotations(PHASE);
         annotations.insert("org.opencontainers.image.base.digest".into(), runner.to_string());
         annotations.extend(self.seam(&runner));
-        let port = |port: &String| if port.contains('/') { port.clone() } else { format!("{port}/tcp") };
         Ok(AssembleRequest {
             base: runner,
             layers,
@@ -250,4 +256,18 @@ impl Pipeline<'_> {
         }
         Ok(Ran { made: Made { images, ..Made::default() }, layers_written })
     }
+}
+
+/// The settings of a process's image, on top of those that all have.
+fn changes(process: &NamedProcess, of_all: ImageChanges) -> ImageChanges {
+    let mut changes = of_all;
+    changes.cmd = process.command.as_ref().map(argv);
+    changes.env.extend(process.env.clone());
+    changes.exposed_ports.extend(process.expose.iter().map(port));
+    changes
+}
+
+/// A port as a config has it: TCP, where nothing else is said.
+fn port(port: &String) -> String {
+    if port.contains('/') { port.clone() } else { format!("{port}/tcp") }
 }
