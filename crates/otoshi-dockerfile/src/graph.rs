@@ -1,11 +1,28 @@
 //! The stages that a target reaches, and what each reads.
 //!
 //! FROM names earlier stages; `--from` of COPY and `from=` of a mount name a stage (by name or number), which must be an
-//! earlier one, or an image. The ONBUILD triggers of a stage run in the stages on it, and read from where those stand.
+//! earlier one, or an image. A named context takes the place of an image, and of a whole stage that has its name. The
+//! ONBUILD triggers of a stage or an image run in the stages on it, and read from where those stand.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{Dockerfile, DockerfileError, GlobalScope, Instruction, Located, Mount, Word, suggest};
+
+/// What is known outside the Dockerfile and decides which stages are reached.
+pub trait Surroundings {
+    /// Whether a named context has this name.
+    fn is_named_context(&self, _name: &str) -> bool {
+        false
+    }
+
+    /// The ONBUILD triggers in the config of an image, by the text that FROM has after expansion.
+    fn triggers(&self, _image: &str) -> Vec<String> {
+        Vec::new()
+    }
+}
+
+/// Nothing is known.
+impl Surroundings for () {}
 
 /// The reachable stages of one target.
 #[derive(Debug, Clone)]
@@ -16,6 +33,8 @@ pub struct Graph {
     pub order: Vec<usize>,
     /// The reachable stages by number.
     pub stages: BTreeMap<usize, ReachedStage>,
+    /// The names that `--from` has and that mean a named context.
+    named: BTreeSet<String>,
 }
 
 /// A reachable stage.
@@ -29,8 +48,22 @@ pub struct ReachedStage {
     pub platform: Option<String>,
     /// The stages that it needs.
     pub depends_on: BTreeSet<usize>,
-    /// What the ONBUILD instructions of the stage below ask for, before this stage's own instructions.
+    /// What the ONBUILD instructions of the stage or image below ask for, before this stage's own instructions.
     pub triggers: Vec<Located<Instruction>>,
+}
+
+impl ReachedStage {
+    /// Everything that runs in the stage: the triggers, then its own instructions, unless a named context stands for it.
+    pub fn instructions<'a>(
+        &'a self,
+        dockerfile: &'a Dockerfile,
+    ) -> impl Iterator<Item = &'a Located<Instruction>> {
+        let stage = &dockerfile.stages[self.index];
+        let is_replaced =
+            matches!((&self.base, &stage.name), (Base::Named(context), Some(name)) if context == name);
+        let own: &[Located<Instruction>] = if is_replaced { &[] } else { &stage.instructions };
+        self.triggers.iter().chain(own)
+    }
 }
 
 /// What a stage starts from.
@@ -42,6 +75,8 @@ pub enum Base {
     Stage(usize),
     /// An image, as it stands after expansion.
     Image(String),
+    /// A named context, by its name.
+    Named(String),
 }
 
 /// What a `--from` names.
@@ -98,11 +133,21 @@ impl Dockerfile {
 }
 
 impl Graph {
-    /// Finds what the target needs: the last stage when `None`.
+    /// Finds what the target needs: the last stage when `None`. Triggers of images and named contexts are not known.
     pub fn reach(
         dockerfile: &Dockerfile,
         globals: &GlobalScope,
         target: Option<&str>,
+    ) -> Result<Self, DockerfileError> {
+        Self::reach_in(dockerfile, globals, target, &())
+    }
+
+    /// As [`Graph::reach`], with what is known outside the Dockerfile.
+    pub fn reach_in(
+        dockerfile: &Dockerfile,
+        globals: &GlobalScope,
+        target: Option<&str>,
+        outside: &dyn Surroundings,
     ) -> Result<Self, DockerfileError> {
         let last =
             dockerfile.stages.len().checked_sub(1).ok_or_else(|| DockerfileError::new("there is no FROM"))?;
@@ -118,19 +163,25 @@ impl Graph {
             })?,
         };
         let mut stages = BTreeMap::new();
+        let mut named = BTreeSet::new();
         let mut needed = BTreeSet::from([target]);
         // Stages need earlier stages only: going down, each is known to be needed before it is looked at.
         while let Some(index) = needed.pop_last() {
-            let stage = reached(dockerfile, globals, index)?;
+            let stage = reached(dockerfile, globals, index, outside)?;
             needed.extend(&stage.depends_on);
+            let froms = stage.instructions(dockerfile).flat_map(froms).map(|(from, _)| from);
+            named.extend(froms.filter(|from| outside.is_named_context(from)).map(str::to_owned));
             stages.insert(index, stage);
         }
-        Ok(Self { target, order: stages.keys().copied().collect(), stages })
+        Ok(Self { target, order: stages.keys().copied().collect(), stages, named })
     }
 
     /// What `--from` means in a stage; the context when there is none.
     pub fn source(&self, dockerfile: &Dockerfile, stage: usize, from: Option<&str>) -> Source {
         let Some(from) = from else { return Source::Context };
+        if self.named.contains(from) && dockerfile.last_named(from, stage).is_none() {
+            return Source::Named(from.to_owned());
+        }
         // Of a reached stage every source was looked at.
         dockerfile.source_before(stage, from).unwrap_or_else(|_| Source::Image(from.to_owned()))
     }
@@ -142,8 +193,7 @@ impl Graph {
             if let Base::Image(name) = &stage.base {
                 found.insert(name.clone());
             }
-            let own = &dockerfile.stages[*index].instructions;
-            for (from, _) in stage.triggers.iter().chain(own).flat_map(froms) {
+            for (from, _) in stage.instructions(dockerfile).flat_map(froms) {
                 if let Source::Image(name) = self.source(dockerfile, *index, Some(from))
                     && name != "scratch"
                 {
@@ -159,6 +209,7 @@ fn reached(
     dockerfile: &Dockerfile,
     globals: &GlobalScope,
     index: usize,
+    outside: &dyn Surroundings,
 ) -> Result<ReachedStage, DockerfileError> {
     let stage = &dockerfile.stages[index];
     let from = &stage.from.value;
@@ -174,19 +225,31 @@ fn reached(
         let error = DockerfileError::new(format!("FROM --platform={}: the platform is empty", word.0));
         return Err(at(error.with_hint(Some(empty_hint(globals, word)))));
     }
+    let own_context = stage.name.as_deref().filter(|name| outside.is_named_context(name));
     let (base, triggers) = match dockerfile.last_named(&image, index) {
+        _ if own_context.is_some() => (Base::Named(own_context.unwrap_or_default().to_owned()), Vec::new()),
         Some(parent) => (Base::Stage(parent), triggers(dockerfile, parent).map_err(at)?),
         None if image == "scratch" => (Base::Scratch, Vec::new()),
-        None => (Base::Image(image), Vec::new()),
+        None if outside.is_named_context(&image) => {
+            let found = image_triggers(&outside.triggers(&image), stage).map_err(at)?;
+            (Base::Named(image), found)
+        }
+        None => {
+            let found = image_triggers(&outside.triggers(&image), stage).map_err(at)?;
+            (Base::Image(image), found)
+        }
     };
     let mut depends_on: BTreeSet<usize> = match base {
         Base::Stage(parent) => BTreeSet::from([parent]),
         _ => BTreeSet::new(),
     };
-    let own = stage.instructions.iter().map(|instruction| (instruction, &instruction.span));
-    let inherited = triggers.iter().map(|trigger| (trigger, &stage.from.span));
-    for (instruction, span) in inherited.chain(own) {
+    let reached = ReachedStage { index, base, platform, depends_on: BTreeSet::new(), triggers };
+    for instruction in reached.instructions(dockerfile) {
+        let span = &instruction.span;
         for (from, reader) in froms(instruction) {
+            if outside.is_named_context(from) && dockerfile.last_named(from, index).is_none() {
+                continue;
+            }
             let source = dockerfile.source_before(index, from).map_err(|error| {
                 let message = format!("{reader}: {error}");
                 let hint = error.hint().map(str::to_owned);
@@ -197,7 +260,7 @@ fn reached(
             }
         }
     }
-    Ok(ReachedStage { index, base, platform, depends_on, triggers })
+    Ok(ReachedStage { depends_on, ..reached })
 }
 
 /// What to do about a word of FROM that has become empty: a name that nearly fits, or a default.
@@ -211,6 +274,19 @@ fn empty_hint(globals: &GlobalScope, word: &Word) -> String {
             )
         },
     )
+}
+
+/// The parsed ONBUILD triggers of an image, shown where the stage on it starts.
+fn image_triggers(
+    texts: &[String],
+    stage: &crate::Stage,
+) -> Result<Vec<Located<Instruction>>, DockerfileError> {
+    let from = &stage.from;
+    let parse = |text: &String| {
+        let trigger = Instruction::parse_trigger(text)?;
+        Ok(Located { span: from.span.clone(), line: from.line, end_line: from.end_line, ..trigger })
+    };
+    texts.iter().map(parse).collect()
 }
 
 /// The parsed ONBUILD triggers of a stage.

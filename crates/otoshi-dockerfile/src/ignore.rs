@@ -58,6 +58,32 @@ impl Ignore {
         Ok(Self { rules })
     }
 
+    /// Takes patterns as they are, as those of `--exclude` and `--parents` are: a leading `#` is a character, and a leading slash
+    /// matches nothing, since paths have none.
+    pub fn of_patterns<T: AsRef<str>>(
+        patterns: impl IntoIterator<Item = T>,
+    ) -> Result<Self, DockerfileError> {
+        let mut rules = Vec::new();
+        for pattern in patterns {
+            let text = pattern.as_ref().trim();
+            if !text.trim_start_matches('!').trim_start().starts_with('/') {
+                rules.extend(rule(text)?);
+            }
+        }
+        Ok(Self { rules })
+    }
+
+    /// Whether a pattern may match something beneath a directory that none of them matches.
+    pub fn may_match_beneath(&self, directory: &str) -> bool {
+        let beneath = format!("{}/", directory.trim_end_matches('/'));
+        self.rules.iter().any(|rule| !rule.negated && rule.pattern.may_match_beneath(&beneath))
+    }
+
+    /// Whether a pattern takes something back in.
+    pub fn has_exceptions(&self) -> bool {
+        self.rules.iter().any(|rule| rule.negated)
+    }
+
     /// Whether there is no pattern at all.
     pub fn is_empty(&self) -> bool {
         self.rules.is_empty()

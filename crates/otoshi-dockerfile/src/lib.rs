@@ -29,7 +29,7 @@ mod script;
 mod tokens;
 
 pub use error::{DockerfileError, suggest};
-pub use graph::{Base, Graph, ReachedStage, Source};
+pub use graph::{Base, Graph, ReachedStage, Source, Surroundings};
 pub use heredoc::Heredoc;
 pub use ignore::{Ignore, Level};
 pub use instruction::{

@@ -65,6 +65,26 @@ pub struct BuildRequest {
     pub output: Output,
 }
 
+impl BuildRequest {
+    /// A build of the last stage for this machine's platform, with nothing else asked for.
+    pub fn new(dockerfile: Arc<Dockerfile>, context: Arc<Context>) -> Self {
+        Self {
+            dockerfile,
+            context,
+            target: None,
+            args: BTreeMap::new(),
+            images: BTreeMap::new(),
+            platform: Platform::host(),
+            labels: BTreeMap::new(),
+            annotations: BTreeMap::new(),
+            secrets: BTreeMap::new(),
+            ca_certificates: None,
+            no_cache: false,
+            output: Output::default(),
+        }
+    }
+}
+
 /// How images are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Output {

@@ -129,14 +129,24 @@ pub(crate) fn hash_file(path: &Path) -> Result<Digest, EngineError> {
 
 /// Lists everything at and below `root`, sorted by path, the root first.
 pub(crate) fn walk(root: &Path) -> Result<Vec<Item>, EngineError> {
+    walk_where(root, &|_| true)
+}
+
+/// The same without what lies in directories that the test turns down, by their paths below the root.
+pub(crate) fn walk_where(root: &Path, goes_into: &dyn Fn(&Path) -> bool) -> Result<Vec<Item>, EngineError> {
     let mut items = vec![Item::at(root, Path::new(""))?];
     if items[0].kind == ItemKind::Directory {
-        walk_into(root, Path::new(""), &mut items)?;
+        walk_into(root, Path::new(""), goes_into, &mut items)?;
     }
     Ok(items)
 }
 
-fn walk_into(directory: &Path, below: &Path, items: &mut Vec<Item>) -> Result<(), EngineError> {
+fn walk_into(
+    directory: &Path,
+    below: &Path,
+    goes_into: &dyn Fn(&Path) -> bool,
+    items: &mut Vec<Item>,
+) -> Result<(), EngineError> {
     let mut names = Vec::new();
     for entry in fs::read_dir(directory).map_err(EngineError::io("reading", directory))? {
         names.push(entry.map_err(EngineError::io("reading", directory))?.file_name());
@@ -144,10 +154,11 @@ fn walk_into(directory: &Path, below: &Path, items: &mut Vec<Item>) -> Result<()
     names.sort();
     for name in names {
         let item = Item::at(&directory.join(&name), &below.join(&name))?;
-        let descend = (item.kind == ItemKind::Directory).then(|| (item.source.clone(), item.path.clone()));
+        let descend = item.kind == ItemKind::Directory && goes_into(&item.path);
+        let descend = descend.then(|| (item.source.clone(), item.path.clone()));
         items.push(item);
         if let Some((source, path)) = descend {
-            walk_into(&source, &path, items)?;
+            walk_into(&source, &path, goes_into, items)?;
         }
     }
     Ok(())

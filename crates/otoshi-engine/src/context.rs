@@ -58,7 +58,12 @@ pub struct ContextEntry {
 
 impl ContextEntry {
     fn key(&self) -> Vec<u8> {
-        let mut key = self.path.as_bytes().to_vec();
+        self.key_as(&self.path)
+    }
+
+    /// Everything that counts about the entry, under this path.
+    pub(crate) fn key_as(&self, path: &str) -> Vec<u8> {
+        let mut key = path.as_bytes().to_vec();
         key.push(0);
         match &self.kind {
             EntryKind::Directory => key.push(b'd'),
@@ -224,18 +229,28 @@ impl Context {
     ///
     /// The empty path is the whole context. A path that is not there gives nothing.
     pub fn sources(&self, pattern: &str) -> Result<Vec<String>, EngineError> {
-        let clean = clean(pattern);
-        if clean.is_empty() {
-            return Ok(vec![String::new()]);
+        Ok(self.named_sources(&clean(pattern))?.into_iter().map(|(_, path)| path).collect())
+    }
+
+    /// The same for a clean pattern, each path with the name it has in a destination directory: that before links are followed.
+    pub(crate) fn named_sources(&self, pattern: &str) -> Result<Vec<(String, String)>, EngineError> {
+        let last = |path: &str| path.rsplit('/').next().unwrap_or_default().to_owned();
+        if !glob::has_meta(pattern) {
+            return Ok(self.resolve(pattern).map(|path| (last(pattern), path)).into_iter().collect());
         }
-        if !glob::has_meta(&clean) {
-            return Ok(self.resolve(&clean).into_iter().collect());
-        }
-        let depth = clean.matches('/').count();
+        let (before, wildcards) = split_pattern(pattern);
+        let Some(start) = self.resolve(before) else { return Ok(Vec::new()) };
+        let cut = if start.is_empty() { 0 } else { start.len() + 1 };
+        let depth = wildcards.matches('/').count();
         let mut found = Vec::new();
-        for entry in self.entries.iter().filter(|entry| entry.path.matches('/').count() == depth) {
-            if glob::matches(&clean, &entry.path)? {
-                found.push(entry.path.clone());
+        for entry in self.beneath(&start) {
+            let path = &entry.path[cut..];
+            if path.matches('/').count() == depth && glob::matches(wildcards, path)? {
+                let place = self.resolve(&entry.path).ok_or_else(|| EngineError::Invalid {
+                    message: format!("{} is a link to something that is not there", entry.path),
+                    hint: Some("remove it, or list it in .dockerignore".into()),
+                })?;
+                found.push((last(&entry.path), place));
             }
         }
         Ok(found)
@@ -352,6 +367,19 @@ fn same_file(kept: &Path, entry: &ContextEntry, owner: (u32, u32)) -> bool {
             && i128::from(meta.mtime()) * 1_000_000_000 + i128::from(meta.mtime_nsec())
                 == i128::from(entry.stat.mtime)
     })
+}
+
+/// Splits a clean pattern before the first part that holds a wildcard.
+pub(crate) fn split_pattern(pattern: &str) -> (&str, &str) {
+    let mut start = 0;
+    for part in pattern.split('/') {
+        if glob::has_meta(part) {
+            break;
+        }
+        start += part.len() + 1;
+    }
+    let start = start.min(pattern.len());
+    (pattern[..start].trim_end_matches('/'), &pattern[start..])
 }
 
 /// Makes a source of COPY relative to the context: no leading slash, no `.`, and `..` stays inside.

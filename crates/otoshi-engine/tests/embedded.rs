@@ -1,123 +1,15 @@
 //! The embedded engine on a real root file system: busybox, built and run.
-//!
-//! The engine mounts, so these tests need root; elsewhere they say so and pass over.
 
-use std::{collections::BTreeMap, fs, os::unix::fs::symlink, path::Path, sync::Arc};
+mod support;
 
-use otoshi_dockerfile::{CommandForm, Dockerfile};
+use std::{collections::BTreeMap, fs};
+
+use otoshi_dockerfile::CommandForm;
 use otoshi_engine::{
-    AppLayer, AssembleRequest, BuildRequest, BuiltImage, CacheMount, Context, EmbeddedEngine, Engine,
-    EngineError, ImageChanges, Output, RunRequest, Silent, Stdio, View,
+    AppLayer, AssembleRequest, CacheMount, Context, Engine, EngineError, ImageChanges, Output, Silent, View,
 };
-use otoshi_oci::{Digest, Image, ImageConfig, Platform, Reference, layer, write_image};
-use otoshi_store::Home;
-
-struct World {
-    _dir: tempfile::TempDir,
-    home: Arc<Home>,
-    engine: EmbeddedEngine,
-    source: std::path::PathBuf,
-}
-
-/// A store with the image `busybox`, and an empty source directory.
-fn world() -> Option<World> {
-    if !rustix::process::geteuid().is_root() || !Path::new("/bin/busybox").exists() {
-        eprintln!("passed over: needs root and /bin/busybox");
-        return None;
-    }
-    let dir = tempfile::tempdir().unwrap();
-    let root = dir.path().join("rootfs");
-    for directory in ["bin", "etc", "tmp", "proc"] {
-        fs::create_dir_all(root.join(directory)).unwrap();
-    }
-    fs::copy("/bin/busybox", root.join("bin/busybox")).unwrap();
-    for name in [
-        "sh", "cat", "ls", "echo", "id", "mkdir", "touch", "rm", "env", "pwd", "sleep", "true", "false",
-        "grep", "stat", "hostname",
-    ] {
-        symlink("busybox", root.join("bin").join(name)).unwrap();
-    }
-    fs::write(root.join("etc/passwd"), "root:x:0:0:root:/root:/bin/sh\napp:x:1000:1000::/home/app:/bin/sh\n")
-        .unwrap();
-    fs::write(root.join("etc/group"), "root:x:0:\napp:x:1000:\n").unwrap();
-    let home = Arc::new(Home::open(&dir.path().join("home")).unwrap());
-    let base = layer::write_layer(home.layout(), &root, &layer::WriteOptions::default()).unwrap();
-    let mut config = ImageConfig::new(&Platform::host());
-    config.rootfs.diff_ids.push(base.diff_id);
-    config.config.env.push("PATH=/bin".into());
-    let image = write_image(home.layout(), &config, &[base.descriptor], &BTreeMap::new()).unwrap();
-    home.layout().tag(&Reference::parse("busybox").unwrap(), image).unwrap();
-    let init = std::path::PathBuf::from(env!("CARGO_BIN_EXE_otoshi-engine-test-init"));
-    let engine = EmbeddedEngine::with_init(Arc::clone(&home), init);
-    let source = dir.path().join("source");
-    fs::create_dir(&source).unwrap();
-    Some(World { _dir: dir, home, engine, source })
-}
-
-impl World {
-    fn write(&self, path: &str, text: &str) {
-        let path = self.source.join(path);
-        fs::create_dir_all(path.parent().unwrap()).unwrap();
-        fs::write(path, text).unwrap();
-    }
-
-    fn try_build(
-        &self,
-        dockerfile: &str,
-        change: impl FnOnce(&mut BuildRequest),
-    ) -> Result<BuiltImage, EngineError> {
-        let ignore = fs::read_to_string(self.source.join(".dockerignore")).ok();
-        let mut request = BuildRequest {
-            dockerfile: Arc::new(Dockerfile::parse("Dockerfile", dockerfile)?),
-            context: Arc::new(Context::scan(&self.home, &self.source, ignore.as_deref())?),
-            target: None,
-            args: BTreeMap::new(),
-            images: BTreeMap::new(),
-            platform: Platform::host(),
-            labels: BTreeMap::new(),
-            annotations: BTreeMap::new(),
-            secrets: BTreeMap::new(),
-            ca_certificates: None,
-            no_cache: false,
-            output: Output::default(),
-        };
-        change(&mut request);
-        self.engine.build(&request, &Silent)
-    }
-
-    fn build(&self, dockerfile: &str) -> BuiltImage {
-        self.try_build(dockerfile, |_| {}).unwrap()
-    }
-
-    fn request(&self, image: &Digest, command: &str) -> RunRequest {
-        RunRequest {
-            image: image.clone(),
-            platform: Platform::host(),
-            name: "test".into(),
-            command: Some(CommandForm::Shell(command.into())),
-            entrypoint: false,
-            env: Vec::new(),
-            cwd: None,
-            user: None,
-            view: None,
-            keep: false,
-            outputs: Vec::new(),
-            exclude: Vec::new(),
-            caches: Vec::new(),
-            secrets: BTreeMap::new(),
-            ca_certificates: None,
-            network: true,
-            stdio: Stdio::Capture,
-            started: None,
-        }
-    }
-
-    fn output(&self, image: &BuiltImage, command: &str) -> String {
-        let outcome = self.engine.run(&self.request(&image.digest, command), &Silent).unwrap();
-        assert_eq!(outcome.code, 0, "{command}: {}", String::from_utf8_lossy(&outcome.stdout));
-        String::from_utf8(outcome.stdout).unwrap()
-    }
-}
+use otoshi_oci::{Image, Platform, Reference, write_image};
+use support::world;
 
 #[test]
 fn a_dockerfile_is_built_and_its_image_runs() {

@@ -41,7 +41,7 @@ impl Target {
                 // Stages stand on earlier ones only.
                 Base::Stage(parent) => stage = *parent,
                 Base::Image(name) => return Some(name),
-                Base::Scratch => return None,
+                Base::Scratch | Base::Named(_) => return None,
             }
         }
     }

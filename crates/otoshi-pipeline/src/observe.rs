@@ -2,8 +2,9 @@
 //!
 //! Counted are the instructions of the reached stages, the arguments that they declare, the bases by their locked
 //! digest, the files of the context that COPY, ADD and mounts name, and of other roles' images the paths copied out of
-//! them; the whole image where a stage runs on it. Where a name's value is not known, everything that it could name counts.
-//! Files that `--exclude` leaves out do count.
+//! them; the whole image where a stage runs on it. The ONBUILD triggers of an image are part of the image, and what they
+//! read counts as well. Where a name's value is not known, everything that it could name counts. Files that `--exclude`
+//! leaves out do count.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -11,7 +12,9 @@ use std::{
     sync::Arc,
 };
 
-use otoshi_dockerfile::{Base, CommandForm, Graph, Instruction, Located, Mount, Scope, Source, Word, glob};
+use otoshi_dockerfile::{
+    Base, CommandForm, Graph, Instruction, Located, Mount, Scope, Source, Surroundings, Word, glob,
+};
 use otoshi_engine::{Context, Engine};
 use otoshi_oci::{Digest, Image, Platform, layout::Layout};
 
@@ -87,6 +90,13 @@ struct Walked {
     env_known: bool,
 }
 
+impl Surroundings for Observer<'_> {
+    fn triggers(&self, image: &str) -> Vec<String> {
+        let image = self.images.get(image).and_then(|id| Image::load(self.layout, id, self.platform).ok());
+        image.map(|image| image.config.config.on_build).unwrap_or_default()
+    }
+}
+
 impl Observer<'_> {
     /// Adds everything that the file's targets observe.
     pub(crate) fn observe(&self, seen: &mut Observation) -> Result<(), PipelineError> {
@@ -96,17 +106,21 @@ impl Observer<'_> {
         let mut walked: BTreeMap<usize, Walked> = BTreeMap::new();
         let mut arguments: BTreeSet<(String, String)> = BTreeSet::new();
         for target in &self.file.targets {
-            for index in &target.graph.order {
-                let base = &target.graph.stages[index].base;
+            // With the triggers of the images, which were not known when the file was loaded.
+            let graph =
+                Graph::reach_in(&self.file.dockerfile, &self.file.globals, target.name.as_deref(), self)
+                    .map_err(PipelineError::dockerfile(self.file.role))?;
+            for index in &graph.order {
+                let base = &graph.stages[index].base;
                 if let Base::Image(name) = base
                     && is_role(name)
-                    && self.sees_whole(&target.graph, *index)
+                    && self.sees_whole(&graph, *index)
                 {
                     seen.add_once(Part::new(PartKind::Role, self.role_name(name), self.image(name)?));
                 }
                 // A stage of several targets is one stage; how often it is reached makes no difference.
                 if !walked.contains_key(index) {
-                    let stage = self.stage(seen, &target.graph, *index, &walked)?;
+                    let stage = self.stage(seen, &graph, *index, &walked)?;
                     let visible = stage.scope.visible_args();
                     arguments.extend(visible.iter().map(|(name, value)| (name.clone(), value.clone())));
                     walked.insert(*index, stage);
@@ -164,6 +178,7 @@ impl Observer<'_> {
             // Stages stand on earlier ones, which come first in the graph's order.
             Base::Stage(parent) => walked.get(parent).cloned().unwrap_or_else(|| on(Vec::new(), false)),
             Base::Scratch => on(Vec::new(), true),
+            Base::Named(_) => on(Vec::new(), false),
             Base::Image(name) => {
                 let config = self
                     .images
@@ -224,8 +239,8 @@ impl Observer<'_> {
 
     /// Whether a stage on another role's image observes all of it, as opposed to being copied from only.
     fn sees_whole(&self, graph: &Graph, index: usize) -> bool {
-        let instructions = &self.file.dockerfile.stages[index].instructions;
-        let works = instructions.iter().any(|located| {
+        let mut instructions = graph.stages[&index].instructions(&self.file.dockerfile);
+        let works = instructions.any(|located| {
             !matches!(located.value, Instruction::Arg(_) | Instruction::Env(_) | Instruction::Label(_))
         });
         let is_base = graph.stages.values().any(|stage| stage.base == Base::Stage(index));
@@ -250,6 +265,8 @@ impl Observer<'_> {
                 _ => return Ok(()),
             },
             Source::Image(name) | Source::Named(name) if is_role(&name) => name,
+            // Counted as a base; one that only a trigger names is not known.
+            Source::Image(name) if name != "scratch" => return self.image(&name).map(|_| ()),
             Source::Image(_) | Source::Named(_) => return Ok(()),
         };
         let manifest = self.image(&image)?;
@@ -301,8 +318,12 @@ impl Observer<'_> {
     }
 
     fn image(&self, name: &str) -> Result<&Digest, PipelineError> {
-        let missing =
-            || PipelineError::plain(format!("{}: nothing is known about the image {name}", self.file.role));
+        let missing = || {
+            PipelineError::invalid(
+                format!("{}: nothing is known about the image {name}", self.file.role),
+                "an image that only an ONBUILD trigger names must have a stage of its own, with FROM",
+            )
+        };
         self.images.get(name).ok_or_else(missing)
     }
 

@@ -14,14 +14,15 @@ use std::{
 
 use otoshi_dockerfile::{
     Base, BuildArgs, CommandForm, DockerfileError, GlobalScope, Graph, Healthcheck, Instruction, Located,
-    Scope, Source as From_, Word,
+    Scope, Source as From_, Surroundings, Word,
 };
 
 use super::{
     EmbeddedEngine,
     chain::Chain,
-    rootfs, run_step,
-    run_step::{Stepped, Tree},
+    copy_step, rootfs,
+    run_step::{self, Stepped},
+    source::Tree,
     stage::Stage,
     stage_on,
 };
@@ -59,7 +60,8 @@ pub(crate) fn build(
         &platform,
         &otoshi_oci::Platform::host().to_string(),
     )?;
-    let graph = Graph::reach(dockerfile, &globals, request.target.as_deref())?;
+    let outside = Outside { engine, request };
+    let graph = Graph::reach_in(dockerfile, &globals, request.target.as_deref(), &outside)?;
     let build = Build {
         engine,
         request,
@@ -92,6 +94,22 @@ pub(crate) fn build(
     let mut image = engine.export(&stage, &request.labels, &request.annotations, request.output, events)?;
     image.steps_run = build.steps_run.into_inner();
     Ok(image)
+}
+
+/// The store's images, for the triggers in their configs.
+struct Outside<'a> {
+    engine: &'a EmbeddedEngine,
+    request: &'a BuildRequest,
+}
+
+impl Surroundings for Outside<'_> {
+    fn triggers(&self, image: &str) -> Vec<String> {
+        // An image that is not there is told of when its stage is built.
+        self.engine
+            .find_image(self.request, image)
+            .map(|image| image.config.config.on_build)
+            .unwrap_or_default()
+    }
 }
 
 impl Build<'_> {
@@ -134,6 +152,7 @@ impl Build<'_> {
         Ok(match self.graph.source(&self.request.dockerfile, index, from) {
             From_::Context => Tree::Context(&self.request.context),
             From_::Stage(other) => Tree::Chain(self.wait(other)?.chain),
+            From_::Image(name) if name == "scratch" => Tree::Chain(Chain::scratch()),
             From_::Image(name) | From_::Named(name) => {
                 Tree::Chain(Chain::of_image(&self.engine.find_image(self.request, &name)?))
             }
@@ -149,26 +168,25 @@ impl Build<'_> {
         let mut stage = match &self.graph.stages[&index].base {
             Base::Scratch => Stage::on_scratch(&request.platform, scope, epoch),
             Base::Stage(parent) => Stage::on_stage(&self.wait(*parent)?),
-            Base::Image(name) => {
+            Base::Image(name) | Base::Named(name) => {
                 let image = self
                     .engine
                     .find_image(request, name)
                     .map_err(|error| at(error, source.from.span.clone()))?;
-                if let Some(trigger) = image.config.config.on_build.first() {
-                    let message =
-                        format!("{name} has an ONBUILD trigger ({trigger}), which this engine cannot run");
-                    return Err(at(EngineError::invalid(message), source.from.span.clone()));
-                }
                 stage_on(&image, scope, epoch)
             }
         };
+        // The triggers below run now, and are none of this stage's own.
+        stage.config.config.on_build.clear();
+        let instructions: Vec<&Located<Instruction>> =
+            self.graph.stages[&index].instructions(&request.dockerfile).collect();
         let unnamed = || match index {
             0 => self.request.dockerfile.name.clone(),
             _ => format!("{} {index}", self.request.dockerfile.name),
         };
         let name = source.name.clone().unwrap_or_else(unnamed);
-        let total = source.instructions.len();
-        for (place, instruction) in source.instructions.iter().enumerate() {
+        let total = instructions.len();
+        for (place, instruction) in instructions.into_iter().enumerate() {
             if self.is_stopped() {
                 return Err(EngineError::Stopped);
             }
@@ -244,7 +262,7 @@ impl Build<'_> {
                 stepped(stage, result, &format!("RUN {command}"));
             }
             Instruction::Copy(copy) => {
-                let result = run_step::copy(self, stage, index, copy, text, false)?;
+                let result = copy_step::copy(self, stage, index, copy, text, None)?;
                 stepped(stage, result, text);
             }
             Instruction::Add(add) => {
@@ -257,7 +275,7 @@ impl Build<'_> {
                         hint: Some("fetch it in a RUN step".into()),
                     });
                 }
-                let result = run_step::copy(self, stage, index, &add.copy, text, add.unpack.unwrap_or(true))?;
+                let result = copy_step::copy(self, stage, index, &add.copy, text, Some(add))?;
                 stepped(stage, result, text);
             }
             Instruction::Workdir(word) => {
@@ -269,6 +287,8 @@ impl Build<'_> {
                     None => stage.note(text),
                 }
             }
+            // It is no part of this image's history: it happens later.
+            Instruction::Onbuild(trigger) => stage.config.config.on_build.push(trigger.clone()),
             setting => {
                 self.setting(stage, setting)?;
                 stage.note(text);
@@ -326,8 +346,11 @@ impl Build<'_> {
                 run.healthcheck = Some(healthcheck(run.shell.as_deref(), check));
             }
             Instruction::Maintainer(name) => stage.config.author = Some(name.clone()),
-            Instruction::Onbuild(trigger) => run.on_build.push(trigger.clone()),
-            Instruction::Run(_) | Instruction::Copy(_) | Instruction::Add(_) | Instruction::Workdir(_) => {}
+            Instruction::Run(_)
+            | Instruction::Copy(_)
+            | Instruction::Add(_)
+            | Instruction::Workdir(_)
+            | Instruction::Onbuild(_) => {}
         }
         Ok(())
     }

@@ -4,6 +4,11 @@
 //! depends on the layers below only through the few facts in [`Destination`]: where links in the destination lead, and
 //! the modes and owners of directories that are there. When the layers below move and those facts stay, the result
 //! of an earlier copying is used again.
+//!
+//! As with `docker build`, sources are copied one after the other; a directory's content goes into the destination, which
+//! keeps its mode and owner when it is there and else is new (mode 0755, the owner of `--chown`, or root); directories
+//! inside take those of the source; and a file goes into a destination that is a directory by then, else it becomes
+//! the destination.
 
 use std::{
     collections::{BTreeSet, HashSet},
@@ -15,10 +20,10 @@ use std::{
 use otoshi_oci::Digest;
 use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, XattrFlags};
 
-use super::rootfs;
+use super::{chmod::Chmod, rootfs};
 use crate::{
-    Context, ContextEntry, EngineError, EntryKind,
-    content::{Item, ItemKind, digest_of_fields, walk, xattrs},
+    EngineError,
+    content::{Item, ItemKind, digest_of_fields, xattrs},
 };
 
 /// One source of a COPY: its last name, and what it consists of, the root first (with an empty path).
@@ -29,85 +34,42 @@ pub(crate) struct Source {
 }
 
 impl Source {
-    /// Everything that a path of a context reaches; owned by root, as everything that comes from a context.
-    pub(crate) fn of_context(context: &Context, path: &str) -> Self {
-        let item = |entry: &ContextEntry| Item {
-            path: Path::new(&entry.path).strip_prefix(path).unwrap_or(Path::new(&entry.path)).to_path_buf(),
-            source: context.root().join(&entry.path),
-            kind: match &entry.kind {
-                EntryKind::Directory => ItemKind::Directory,
-                EntryKind::File => ItemKind::File { size: entry.size },
-                EntryKind::Symlink(target) => ItemKind::Symlink(target.into()),
-            },
-            mode: entry.mode,
-            uid: 0,
-            gid: 0,
-        };
-        let root = context.entry(path).map_or_else(
-            || Item {
-                path: PathBuf::new(),
-                source: context.root().to_path_buf(),
-                kind: ItemKind::Directory,
-                mode: 0o755,
-                uid: 0,
-                gid: 0,
-            },
-            item,
-        );
-        let beneath = context.beneath(path).map(item);
-        let items = if root.kind == ItemKind::Directory {
-            [root].into_iter().chain(beneath).collect()
-        } else {
-            vec![root]
-        };
-        Self { name: path.rsplit('/').next().unwrap_or_default().into(), items }
-    }
-
-    /// Everything at and below a path of a mounted tree; `path` is relative to `root` and its links are followed.
-    pub(crate) fn of_tree(root: &Path, path: &Path) -> Result<Self, EngineError> {
-        let found = rootfs::resolve(root, path)?;
-        Ok(Self { name: path.file_name().unwrap_or_default().into(), items: walk(&root.join(found))? })
-    }
-
     fn is_directory(&self) -> bool {
         self.items.first().is_some_and(|root| root.kind == ItemKind::Directory)
     }
 }
 
 /// How copied objects are owned and what may be done with them, where an instruction says so.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Overrides {
     pub(crate) owner: Option<(u32, u32)>,
-    pub(crate) mode: Option<u32>,
+    pub(crate) mode: Option<Chmod>,
 }
 
 /// What the layers below say about the place to copy to.
 #[derive(Debug)]
 pub(crate) struct Destination {
     /// Relative to the root directory, links followed.
-    path: PathBuf,
-    /// Whether sources go into `path`, as opposed to becoming `path`.
+    pub(crate) path: PathBuf,
+    /// Whether it is written as a directory, with a slash at its end.
+    slash: bool,
+    /// Whether there is a directory already.
     directory: bool,
-    /// The directories on the way that are there already, the outermost first.
+    /// The directories on the way that are there already, the outermost first, with the destination itself.
     parents: Vec<Item>,
 }
 
 impl Destination {
     /// Looks at the tree below, mounted at `root`; `text` is absolute and as written, with its trailing slash.
-    pub(crate) fn look(root: &Path, text: &str, sources: &[Source]) -> Result<Self, EngineError> {
+    pub(crate) fn look(root: &Path, text: &str) -> Result<Self, EngineError> {
         let path = rootfs::resolve(root, Path::new(text))?;
-        let there = fs::symlink_metadata(root.join(&path)).ok();
-        let asked = text.ends_with('/') || text.ends_with("/.") || sources.len() != 1;
-        let single_directory = sources.len() == 1 && sources[0].is_directory();
-        let directory = asked || single_directory || there.as_ref().is_some_and(fs::Metadata::is_dir);
-        if directory && there.is_some_and(|meta| !meta.is_dir()) {
-            return Err(EngineError::invalid(format!("cannot copy to {text}: it is not a directory")));
-        }
+        let directory = fs::symlink_metadata(root.join(&path)).is_ok_and(|meta| meta.is_dir());
         let mut parents = Vec::new();
         let ancestors: Vec<&Path> = path.ancestors().filter(|a| !a.as_os_str().is_empty()).collect();
-        for ancestor in ancestors.into_iter().rev().filter(|ancestor| directory || *ancestor != path) {
+        for ancestor in ancestors.into_iter().rev() {
             match Item::at(&root.join(ancestor), ancestor) {
                 Ok(item) if item.kind == ItemKind::Directory => parents.push(item),
+                Ok(_) if ancestor == path => break,
                 Ok(_) => {
                     return Err(EngineError::invalid(format!(
                         "cannot copy to {text}: /{} is not a directory",
@@ -117,8 +79,7 @@ impl Destination {
                 Err(_) => break,
             }
         }
-        // A directory that becomes a new one is created by copying it, with its own mode.
-        Ok(Self { path, directory, parents })
+        Ok(Self { path, slash: text.ends_with('/'), directory, parents })
     }
 
     /// Everything about the layers below that the result depends on.
@@ -159,59 +120,64 @@ impl<'a> Copier<'a> {
         Self { tree, below, overrides, locate, linked: HashSet::new(), made: BTreeSet::new() }
     }
 
-    /// Copies all sources to the destination.
-    pub(crate) fn copy(&mut self, sources: &[Source], destination: &Destination) -> Result<(), EngineError> {
-        for source in sources {
-            let into_new = sources.len() == 1 && source.is_directory();
-            let target = if source.is_directory() {
-                destination.path.clone()
-            } else if destination.directory {
-                destination.path.join(&source.name)
-            } else {
-                destination.path.clone()
-            };
-            let parent = target.parent().unwrap_or(Path::new("")).to_path_buf();
-            self.parent_directories(&parent)?;
-            let exists =
-                self.made.contains(&target) || fs::symlink_metadata(self.below.join(&target)).is_ok();
-            for item in &source.items {
-                // Joining an empty path would add a slash.
-                let place =
-                    if item.path.as_os_str().is_empty() { target.clone() } else { target.join(&item.path) };
-                // The destination itself keeps what it is, unless this copying makes it.
-                if item.path.as_os_str().is_empty()
-                    && item.kind == ItemKind::Directory
-                    && (exists || !into_new)
-                {
-                    self.parent_directories(&target)?;
-                } else {
-                    self.place(item, &place)?;
-                }
+    /// Copies one source to the destination.
+    pub(crate) fn copy(&mut self, source: &Source, destination: &Destination) -> Result<(), EngineError> {
+        let parent = |path: &Path| path.parent().unwrap_or(Path::new("")).to_path_buf();
+        let ensured = if destination.slash { destination.path.clone() } else { parent(&destination.path) };
+        self.parent_directories(&ensured)?;
+        if source.is_directory() {
+            // The root of what is copied only says that it is a directory.
+            self.parent_directories(&destination.path)?;
+            for item in source.items.iter().skip(1) {
+                self.place(item, &destination.path.join(&item.path))?;
             }
+            return Ok(());
         }
-        Ok(())
+        let target = if self.is_directory(&destination.path) {
+            destination.path.join(&source.name)
+        } else {
+            destination.path.clone()
+        };
+        self.parent_directories(&parent(&target))?;
+        source.items.first().map_or(Ok(()), |item| self.place(item, &target))
+    }
+
+    /// Whether there is a directory by now, made by this copying or below.
+    fn is_directory(&self, path: &Path) -> bool {
+        path.as_os_str().is_empty()
+            || match fs::symlink_metadata(self.tree.join(path)) {
+                Ok(meta) => meta.is_dir(),
+                Err(_) => fs::symlink_metadata(self.below.join(path)).is_ok_and(|meta| meta.is_dir()),
+            }
     }
 
     /// Makes a directory and those that lead to it, as they are below, or new ones with mode 0755.
     pub(crate) fn parent_directories(&mut self, path: &Path) -> Result<(), EngineError> {
         let ancestors: Vec<&Path> = path.ancestors().filter(|a| !a.as_os_str().is_empty()).collect();
         for ancestor in ancestors.into_iter().rev() {
-            if !self.made.insert(ancestor.to_path_buf()) {
+            if self.made.contains(ancestor) {
                 continue;
             }
             let target = self.tree.join(ancestor);
-            fs::create_dir(&target).map_err(EngineError::io("creating", &target))?;
+            let refused = || {
+                EngineError::invalid(format!("cannot copy to /{}: it is not a directory", ancestor.display()))
+            };
+            let there = fs::symlink_metadata(&target).ok();
+            if there.as_ref().is_some_and(|meta| !meta.is_dir()) {
+                return Err(refused());
+            }
+            self.made.insert(ancestor.to_path_buf());
+            if there.is_some() {
+                continue;
+            }
             match Item::at(&self.below.join(ancestor), ancestor) {
                 Ok(below) if below.kind == ItemKind::Directory => {
-                    finish(&below, &target, Overrides::default())?;
+                    fs::create_dir(&target).map_err(EngineError::io("creating", &target))?;
+                    finish(&below, &target, &Overrides::default())?;
                 }
-                Ok(_) => {
-                    return Err(EngineError::invalid(format!(
-                        "cannot copy to /{}: it is not a directory",
-                        ancestor.display()
-                    )));
-                }
+                Ok(_) => return Err(refused()),
                 Err(_) => {
+                    fs::create_dir(&target).map_err(EngineError::io("creating", &target))?;
                     let owner = self.overrides.owner.unwrap_or((0, 0));
                     lchown(&target, Some(owner.0), Some(owner.1))
                         .map_err(EngineError::io("owning", &target))?;
@@ -267,7 +233,7 @@ impl<'a> Copier<'a> {
                 fs::copy(&item.source, &target).map_err(EngineError::io("copying", &item.source))?;
             }
         }
-        finish(item, &target, self.overrides)
+        finish(item, &target, &self.overrides)
     }
 
     /// Links a file of a snapshot instead of copying it; each at most once, since two names are two files.
@@ -281,11 +247,13 @@ impl<'a> Copier<'a> {
 }
 
 /// Gives a copied object the owner, mode, attributes and time of its source, or those that the instruction says.
-fn finish(item: &Item, target: &Path, overrides: Overrides) -> Result<(), EngineError> {
+fn finish(item: &Item, target: &Path, overrides: &Overrides) -> Result<(), EngineError> {
     let (uid, gid) = overrides.owner.unwrap_or((item.uid, item.gid));
     lchown(target, Some(uid), Some(gid)).map_err(EngineError::io("owning", target))?;
     if !matches!(item.kind, ItemKind::Symlink(_)) {
-        set_mode(target, overrides.mode.unwrap_or(item.mode))?;
+        let is_directory = item.kind == ItemKind::Directory;
+        let change = overrides.mode.as_ref();
+        set_mode(target, change.map_or(item.mode, |change| change.apply(item.mode, is_directory)))?;
         for (name, value) in xattrs(&item.source)? {
             if name != "overlay.opaque" {
                 rustix::fs::lsetxattr(target, &name, &value, XattrFlags::empty())
@@ -303,12 +271,4 @@ fn finish(item: &Item, target: &Path, overrides: Overrides) -> Result<(), Engine
 fn set_mode(path: &Path, mode: u32) -> Result<(), EngineError> {
     fs::set_permissions(path, fs::Permissions::from_mode(mode))
         .map_err(EngineError::io("setting the mode of", path))
-}
-
-/// Reads `--chmod`: an octal number.
-pub(crate) fn parse_mode(text: &str) -> Result<u32, EngineError> {
-    u32::from_str_radix(text, 8).ok().filter(|mode| *mode <= 0o7777).ok_or_else(|| EngineError::Invalid {
-        message: format!("--chmod={text}: not an octal mode"),
-        hint: Some("as in --chmod=755".into()),
-    })
 }

@@ -1,13 +1,17 @@
 //! The engine of our own: overlayfs snapshots, a step cache, and a sandbox for commands.
 
+mod archive;
 mod build;
 pub(crate) mod chain;
+mod chmod;
 mod copy;
+mod copy_step;
 mod export;
 pub(crate) mod mount;
 mod rootfs;
 mod run_step;
 mod session;
+mod source;
 mod stage;
 
 use std::{
@@ -74,6 +78,7 @@ impl EmbeddedEngine {
             layer_name: layer_name.to_owned(),
             in_userns: in_user_namespace(),
             whiteouts: true,
+            owner: None,
             lower: Vec::new(),
         }
     }
@@ -154,7 +159,7 @@ impl Engine for EmbeddedEngine {
             let (snapshot, placement, what) = match layer {
                 AppLayer::CopyFrom { image, path } => {
                     let from = Chain::of_image(&self.image(image, &request.platform)?);
-                    let snapshot = run_step::copy_between(self, &from, &base, path)?;
+                    let snapshot = copy_step::copy_between(self, &from, &base, path)?;
                     (snapshot, Placement::default(), format!("COPY --from=builder {path} {path}"))
                 }
                 AppLayer::Tree { snapshot, at, owner } => {

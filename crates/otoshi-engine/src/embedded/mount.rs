@@ -1,4 +1,4 @@
-//! Read-only merged views of several directories, through overlayfs.
+//! Merged views of several directories, through overlayfs.
 
 use std::{
     fs,
@@ -22,8 +22,17 @@ pub(crate) struct OverlayMount {
 }
 
 impl OverlayMount {
-    /// Merges `lowers`, the topmost first.
+    /// Merges `lowers`, the topmost first; the view cannot be written.
     pub(crate) fn new(home: &Home, lowers: &[PathBuf]) -> Result<Self, EngineError> {
+        Self::merge(home, lowers, None)
+    }
+
+    /// Merges `lowers`, the topmost first, with `upper` on top, which takes what is written to the view.
+    pub(crate) fn writable(home: &Home, lowers: &[PathBuf], upper: &Path) -> Result<Self, EngineError> {
+        Self::merge(home, lowers, Some(upper))
+    }
+
+    fn merge(home: &Home, lowers: &[PathBuf], upper: Option<&Path>) -> Result<Self, EngineError> {
         let draft = home.snapshots().draft()?;
         let target = draft.tree();
         // Overlayfs wants two lower directories at least when nothing is writable.
@@ -38,12 +47,19 @@ impl OverlayMount {
         for lower in lowers.iter().map(PathBuf::as_path).chain(empty.iter().map(PathBuf::as_path)) {
             fsconfig_set_string(&context, "lowerdir+", lower).map_err(EngineError::io("merging", lower))?;
         }
+        if let Some(upper) = upper {
+            let work = draft.work().join("overlay");
+            fs::create_dir(&work).map_err(EngineError::io("creating", &work))?;
+            fsconfig_set_string(&context, "upperdir", upper).map_err(EngineError::io("merging", upper))?;
+            fsconfig_set_string(&context, "workdir", &work).map_err(failed())?;
+        }
         if crate::embedded::in_user_namespace() {
             fsconfig_set_flag(&context, "userxattr").map_err(failed())?;
         }
         fsconfig_create(&context).map_err(failed())?;
-        let mounted = fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::MOUNT_ATTR_RDONLY)
-            .map_err(failed())?;
+        let attributes =
+            if upper.is_some() { MountAttrFlags::empty() } else { MountAttrFlags::MOUNT_ATTR_RDONLY };
+        let mounted = fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, attributes).map_err(failed())?;
         move_mount(&mounted, "", rustix::fs::CWD, &target, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
             .map_err(failed())?;
         Ok(Self { target, _draft: draft })

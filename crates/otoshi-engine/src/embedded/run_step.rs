@@ -1,14 +1,10 @@
-//! RUN, COPY, ADD and WORKDIR: the instructions that leave something in the file system.
+//! RUN and WORKDIR: what a command leaves in the file system, and a working directory that is new.
 //!
 //! Each has a key made of all that it can observe. The result of an earlier step with the same key is used again.
 
-use std::{
-    fs,
-    io::Read,
-    path::{Path, PathBuf},
-};
+use std::{fs, path::Path};
 
-use otoshi_dockerfile::{Copy, Mount, Run, Sharing, Word};
+use otoshi_dockerfile::{Mount, Run, Sharing, Word};
 use otoshi_oci::Digest;
 use otoshi_sandbox as sandbox;
 use otoshi_store::{Draft, Kind, SnapshotId};
@@ -16,14 +12,13 @@ use otoshi_store::{Draft, Kind, SnapshotId};
 use super::{
     EmbeddedEngine,
     build::Build,
-    chain::Chain,
-    copy::{Copier, Destination, Overrides, Source, parse_mode},
+    copy::{Copier, Overrides},
     rootfs,
     session::{self, Command},
     stage::Stage,
 };
 use crate::{
-    Context, EngineError, EntryKind, Secret, StepId,
+    EngineError, Secret, StepId,
     content::{digest_of_fields, hash_items},
 };
 
@@ -241,241 +236,6 @@ fn own_cache(path: &Path, uid: Option<u32>, gid: Option<u32>, mode: Option<u32>)
     Ok(())
 }
 
-/// Where COPY and bind mounts read from.
-pub(crate) enum Tree<'a> {
-    Context(&'a Context),
-    Chain(Chain),
-}
-
-impl Tree<'_> {
-    /// The digest of what is at a path, links followed; `None` when there is nothing.
-    fn digest(&self, engine: &EmbeddedEngine, path: &str) -> Result<Option<Digest>, EngineError> {
-        match self {
-            Self::Context(context) => {
-                if context.sources(path)?.is_empty() {
-                    return Ok(None);
-                }
-                context.select_digest(&[path.to_owned()]).map(Some)
-            }
-            Self::Chain(chain) => engine.content_of(chain, path),
-        }
-    }
-
-    /// A directory or file on disk with what is at a path.
-    fn materialized(
-        &self,
-        engine: &EmbeddedEngine,
-        path: &str,
-        held: &mut session::Held,
-    ) -> Result<PathBuf, EngineError> {
-        match self {
-            // A copy, so that a step never sees what .dockerignore leaves out nor later changes.
-            Self::Context(context) => {
-                let id = context.snapshot(engine.home(), (0, 0))?;
-                let found = context.resolve(&crate::context::clean(path)).unwrap_or_default();
-                Ok(engine.home().snapshots().path(&id).join(found))
-            }
-            Self::Chain(chain) => {
-                let mount = chain.mount(engine)?;
-                let found = mount.path().join(rootfs::resolve(mount.path(), Path::new(path))?);
-                held.mounts.push(mount);
-                Ok(found)
-            }
-        }
-    }
-}
-
-/// Copies into a stage.
-pub(crate) fn copy(
-    build: &Build<'_>,
-    stage: &Stage,
-    index: usize,
-    copy: &Copy,
-    text: &str,
-    unpack: bool,
-) -> Result<Stepped, EngineError> {
-    let engine = build.engine;
-    if copy.parents || !copy.exclude.is_empty() {
-        return Err(EngineError::invalid("--parents and --exclude are not possible with this engine"));
-    }
-    let expand = |word: &Word| stage.scope.expand(word);
-    let from = copy.from.as_ref().map(expand).transpose()?;
-    let tree = build.tree(index, from.as_deref())?;
-    let sources: Vec<String> = copy.sources.iter().map(expand).collect::<Result<_, _>>()?;
-    let dest = expand(&copy.dest)?;
-    let slash = if dest.ends_with('/') || dest.ends_with("/.") || dest == "." { "/" } else { "" };
-    let dest = format!("{}{slash}", rootfs::absolute(stage.cwd(), &dest).trim_end_matches('/'));
-    let chown = copy.chown.as_ref().map(expand).transpose()?;
-    let chmod = copy.chmod.as_ref().map(expand).transpose()?;
-
-    let mut content = Vec::new();
-    for source in &sources {
-        let digest = tree.digest(engine, source)?;
-        if digest.is_none() && !otoshi_dockerfile::glob::has_meta(source) {
-            return Err(missing(&tree, source, text));
-        }
-        // The last name matters: it becomes the name in the destination.
-        content.push(format!(
-            "{} {digest:?}",
-            source.trim_end_matches('/').rsplit('/').next().unwrap_or_default()
-        ));
-    }
-    for heredoc in &copy.heredocs {
-        content.push(format!("{} {}", heredoc.name, digest_of_fields([&heredoc.content])));
-    }
-    let content = digest_of_fields(content);
-    let settings = format!("{dest} {chown:?} {chmod:?} {unpack} {}", sources.len() + copy.heredocs.len());
-    let key = digest_of_fields(["copy", stage.chain.key.as_str(), content.as_str(), &settings]);
-    let no_cache = build.request.no_cache;
-    if !no_cache && let Some(snapshot) = engine.recall(&key) {
-        return Ok(Stepped { snapshot, cached: true });
-    }
-
-    let below = stage.chain.mount(engine)?;
-    let overrides = Overrides {
-        owner: chown.map(|owner| rootfs::owner(below.path(), &owner)).transpose()?,
-        mode: chmod.map(|mode| parse_mode(&mode)).transpose()?,
-    };
-    let mut from_tree = FromTree::open(engine, &tree)?;
-    let mut found = Vec::new();
-    for source in &sources {
-        found.extend(from_tree.sources(source)?);
-    }
-    let heredocs = engine.home().snapshots().draft()?;
-    for heredoc in &copy.heredocs {
-        // The name comes from the Dockerfile and must not lead out of the draft.
-        let plain = !matches!(heredoc.name.as_str(), "" | "." | "..") && !heredoc.name.contains('/');
-        if !plain {
-            return Err(EngineError::invalid(format!(
-                "the heredoc's name {:?} cannot be a file's name",
-                heredoc.name
-            )));
-        }
-        let path = heredocs.tree().join(&heredoc.name);
-        let text =
-            if heredoc.expand { stage.scope.expand_text(&heredoc.content)? } else { heredoc.content.clone() };
-        fs::write(&path, text).map_err(EngineError::io("writing", &path))?;
-        found.push(Source::of_tree(&heredocs.tree(), Path::new(&heredoc.name))?);
-    }
-    let destination = Destination::look(below.path(), &dest, &found)?;
-    let facts = destination.facts()?;
-    let result =
-        digest_of_fields(["copied", content.as_str(), facts.as_str(), &settings, &format!("{overrides:?}")]);
-    if !no_cache && let Some(snapshot) = engine.recall(&result) {
-        engine.home().records().put(Kind::Step, key.hex(), &snapshot)?;
-        return Ok(Stepped { snapshot, cached: true });
-    }
-    let draft = engine.home().snapshots().draft()?;
-    let tree_path = draft.tree();
-    let locate = |path: &Path| from_tree.locate(path);
-    let (archives, plain): (Vec<Source>, Vec<Source>) = found
-        .into_iter()
-        .partition(|source| unpack && source.items.len() == 1 && is_archive(&source.items[0].source));
-    let mut copier = Copier::new(&tree_path, below.path(), overrides, &locate);
-    for archive in &archives {
-        let target = rootfs::resolve(below.path(), Path::new(&dest))?;
-        copier.parent_directories(&target)?;
-        unpack_archive(engine, &archive.items[0].source, &tree_path.join(&target))?;
-    }
-    if !plain.is_empty() {
-        copier.copy(&plain, &destination)?;
-    }
-    let snapshot = engine.keep(draft, &result, &[&key, &result])?;
-    Ok(Stepped { snapshot, cached: false })
-}
-
-fn missing(tree: &Tree<'_>, source: &str, text: &str) -> EngineError {
-    let hint = match tree {
-        Tree::Context(context) => {
-            let names = context
-                .entries()
-                .iter()
-                .filter(|entry| entry.kind == EntryKind::File)
-                .map(|entry| entry.path.as_str());
-            let near = otoshi_dockerfile::suggest(&crate::context::clean(source), names);
-            near.map(|near| format!("did you mean {near:?}?"))
-                .or_else(|| Some("it may be excluded by .dockerignore".into()))
-        }
-        Tree::Chain(_) => None,
-    };
-    EngineError::Invalid { message: format!("{text}: no {source} there"), hint }
-}
-
-/// An opened source of COPY.
-enum FromTree<'a> {
-    Context(&'a Context),
-    Chain { mount: super::mount::OverlayMount, lowers: Vec<PathBuf> },
-}
-
-impl<'a> FromTree<'a> {
-    fn open(engine: &EmbeddedEngine, tree: &Tree<'a>) -> Result<Self, EngineError> {
-        Ok(match tree {
-            Tree::Context(context) => Self::Context(context),
-            Tree::Chain(chain) => Self::Chain { mount: chain.mount(engine)?, lowers: chain.lowers(engine)? },
-        })
-    }
-
-    fn sources(&mut self, pattern: &str) -> Result<Vec<Source>, EngineError> {
-        match self {
-            Self::Context(context) => {
-                Ok(context.sources(pattern)?.iter().map(|path| Source::of_context(context, path)).collect())
-            }
-            Self::Chain { mount, .. } => {
-                let pattern = crate::context::clean(pattern);
-                let paths = if otoshi_dockerfile::glob::has_meta(&pattern) {
-                    glob_tree(mount.path(), &pattern)?
-                } else {
-                    vec![PathBuf::from(pattern)]
-                };
-                paths.iter().map(|path| Source::of_tree(mount.path(), path)).collect()
-            }
-        }
-    }
-
-    fn locate(&self, path: &Path) -> Option<PathBuf> {
-        let Self::Chain { mount, lowers } = self else { return None };
-        let relative = path.strip_prefix(mount.path()).ok()?;
-        lowers.iter().map(|lower| lower.join(relative)).find(|path| fs::symlink_metadata(path).is_ok())
-    }
-}
-
-/// Lists the paths of a mounted tree that match a pattern, level by level.
-fn glob_tree(root: &Path, pattern: &str) -> Result<Vec<PathBuf>, EngineError> {
-    let mut found = vec![PathBuf::new()];
-    for part in pattern.split('/') {
-        let mut next = Vec::new();
-        for directory in found {
-            let here = root.join(rootfs::resolve(root, &directory)?);
-            let Ok(entries) = fs::read_dir(&here) else { continue };
-            for name in entries.flatten().filter_map(|entry| entry.file_name().into_string().ok()) {
-                if otoshi_dockerfile::glob::matches(part, &name)? {
-                    next.push(directory.join(name));
-                }
-            }
-        }
-        next.sort();
-        found = next;
-    }
-    Ok(found)
-}
-
-/// Tells by its first bytes whether ADD unpacks this file.
-fn is_archive(path: &Path) -> bool {
-    let mut head = [0u8; 512];
-    let read = fs::File::open(path).and_then(|mut file| file.read(&mut head));
-    let head = &head[..read.unwrap_or_default()];
-    let magics: [&[u8]; 4] = [b"\x1f\x8b", b"BZh", b"\xfd7zXZ\0", b"\x28\xb5\x2f\xfd"];
-    magics.iter().any(|magic| head.starts_with(magic)) || head.get(257..262) == Some(b"ustar")
-}
-
-fn unpack_archive(engine: &EmbeddedEngine, archive: &Path, into: &Path) -> Result<(), EngineError> {
-    let file = fs::File::open(archive).map_err(EngineError::io("opening", archive))?;
-    let mut options = engine.unpack_options(&archive.display().to_string());
-    options.whiteouts = false;
-    otoshi_oci::layer::unpack_layer(file, into, &options)?;
-    Ok(())
-}
-
 /// Makes a stage's working directory; `None` when it is there already.
 pub(crate) fn workdir(
     engine: &EmbeddedEngine,
@@ -506,37 +266,6 @@ pub(crate) fn workdir(
     let items = hash_items(&crate::content::walk(&tree)?)?;
     let snapshot = engine.keep(draft, &digest_of_fields(["workdir", items.as_str()]), &[&key])?;
     Ok(Some(Stepped { snapshot, cached: false }))
-}
-
-/// Copies one path from an image to the same path on another.
-pub(crate) fn copy_between(
-    engine: &EmbeddedEngine,
-    from: &Chain,
-    onto: &Chain,
-    path: &str,
-) -> Result<SnapshotId, EngineError> {
-    let content = engine.content_of(from, path)?.ok_or_else(|| EngineError::Invalid {
-        message: format!("the builder image has no {path}"),
-        hint: Some("look at [app] dependencies in otoshi.toml".into()),
-    })?;
-    let key = digest_of_fields(["between", onto.key.as_str(), content.as_str(), path]);
-    if let Some(snapshot) = engine.recall(&key) {
-        return Ok(snapshot);
-    }
-    let below = onto.mount(engine)?;
-    let mut tree = FromTree::open(engine, &Tree::Chain(from.clone()))?;
-    let sources = tree.sources(path)?;
-    let destination = Destination::look(below.path(), path, &sources)?;
-    let result = digest_of_fields(["copied between", content.as_str(), destination.facts()?.as_str()]);
-    if let Some(snapshot) = engine.recall(&result) {
-        engine.home().records().put(Kind::Step, key.hex(), &snapshot)?;
-        return Ok(snapshot);
-    }
-    let draft = engine.home().snapshots().draft()?;
-    let tree_path = draft.tree();
-    let locate = |path: &Path| tree.locate(path);
-    Copier::new(&tree_path, below.path(), Overrides::default(), &locate).copy(&sources, &destination)?;
-    engine.keep(draft, &result, &[&key, &result])
 }
 
 /// The secret ids and where they come from, for messages.

@@ -4,7 +4,9 @@ use std::io::{self, BufRead, BufReader, Cursor, Read};
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::thread;
 
+use bzip2::bufread::MultiBzDecoder;
 use flate2::bufread::MultiGzDecoder;
+use lzma_rust2::XzReader;
 
 use crate::digest::{DiffId, Hasher};
 
@@ -14,6 +16,8 @@ const CHUNK: usize = 256 << 10;
 const WAITING: usize = 4;
 /// The largest window of a zstd frame, as a power of two: the most that zstd's own tool accepts by default.
 const ZSTD_WINDOW: u32 = 27;
+/// The memory that an xz stream may ask for, in KiB: its tool's highest level needs 65 MiB.
+const XZ_MEMORY: u32 = 128 << 10;
 
 /// Names how a stream is compressed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,11 +28,15 @@ pub enum Encoding {
     Gzip,
     /// zstd, of one or more frames.
     Zstd,
+    /// bzip2, of one or more streams.
+    Bzip2,
+    /// xz, of one or more streams.
+    Xz,
 }
 
-/// Says that a stream is compressed in a way that layers never are.
+/// Says that a stream is compressed in a way that is not supported.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("it is compressed with {0}, which is not supported (gzip and zstd are)")]
+#[error("it is compressed with {0}, which is not supported (gzip, zstd, bzip2 and xz are)")]
 pub struct UnsupportedEncoding(&'static str);
 
 impl UnsupportedEncoding {
@@ -44,8 +52,10 @@ impl Encoding {
         match start {
             [0x1f, 0x8b, ..] => Ok(Self::Gzip),
             [0x28, 0xb5, 0x2f, 0xfd, ..] | [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => Ok(Self::Zstd),
-            [0xfd, b'7', b'z', b'X', b'Z', 0, ..] => Err(UnsupportedEncoding("xz")),
-            [b'B', b'Z', b'h', b'1'..=b'9', 0x31 | 0x17, ..] => Err(UnsupportedEncoding("bzip2")),
+            [0xfd, b'7', b'z', b'X', b'Z', 0, ..] => Ok(Self::Xz),
+            [b'B', b'Z', b'h', b'1'..=b'9', 0x31 | 0x17, ..] => Ok(Self::Bzip2),
+            [0x1f, 0x9d, ..] => Err(UnsupportedEncoding("compress")),
+            [b'L', b'Z', b'I', b'P', 1, ..] => Err(UnsupportedEncoding("lzip")),
             _ => Ok(Self::Plain),
         }
     }
@@ -69,6 +79,12 @@ pub fn decoder<'a>(mut reader: impl Read + Send + 'a) -> io::Result<(Encoding, B
                 let mut decoder = zstd::Decoder::with_buffer(BufReader::with_capacity(CHUNK, whole))?;
                 decoder.window_log_max(ZSTD_WINDOW)?;
                 Box::new(decoder)
+            }
+            Encoding::Bzip2 => Box::new(MultiBzDecoder::new(BufReader::with_capacity(CHUNK, whole))),
+            Encoding::Xz => {
+                // The dictionary's size stands in the stream: what xz's own tool needs at its highest level is enough.
+                let reader = BufReader::with_capacity(CHUNK, whole);
+                Box::new(XzReader::new_mem_limit(reader, true, XZ_MEMORY))
             }
         },
     ))
@@ -213,6 +229,19 @@ mod tests {
         encoder.finish().unwrap()
     }
 
+    fn bzip2(bytes: &[u8]) -> Vec<u8> {
+        let mut encoder = bzip2::write::BzEncoder::new(Vec::new(), bzip2::Compression::fast());
+        encoder.write_all(bytes).unwrap();
+        encoder.finish().unwrap()
+    }
+
+    fn xz(bytes: &[u8]) -> Vec<u8> {
+        let options = lzma_rust2::XzOptions::with_preset(1);
+        let mut encoder = lzma_rust2::XzWriter::new(Vec::new(), options).unwrap();
+        encoder.write_all(bytes).unwrap();
+        encoder.finish().unwrap()
+    }
+
     fn read(bytes: &[u8]) -> io::Result<(Vec<u8>, Streamed)> {
         with_stream(bytes, |stream| {
             let mut all = Vec::new();
@@ -233,6 +262,10 @@ mod tests {
             (members, Encoding::Gzip),
             (zstd, Encoding::Zstd),
             (skippable, Encoding::Zstd),
+            (bzip2(&content), Encoding::Bzip2),
+            ([bzip2(&content[..1000]), bzip2(&content[1000..])].concat(), Encoding::Bzip2),
+            (xz(&content), Encoding::Xz),
+            ([xz(&content[..1000]), xz(&content[1000..])].concat(), Encoding::Xz),
         ] {
             let (read, streamed) = read(&bytes).unwrap();
             assert!(read == content);
@@ -257,9 +290,13 @@ mod tests {
         assert_eq!(read(&broken).unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
         let zstd = zstd::bulk::compress(&content, 1).unwrap();
         assert!(read(&zstd[..zstd.len() - 3]).is_err());
-        let error = read(b"\xfd7zXZ\0rest").unwrap_err();
+        let xz = xz(&content);
+        assert!(read(&xz[..xz.len() - 3]).is_err());
+        let bzip2 = bzip2(&content);
+        assert!(read(&bzip2[..bzip2.len() - 3]).is_err());
+        let error = read(b"\x1f\x9drest").unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::Unsupported);
-        assert!(error.to_string().contains("xz"));
+        assert!(error.to_string().contains("compress"));
     }
 
     #[test]

@@ -173,8 +173,11 @@ pub struct UnpackOptions {
     pub layer_name: String,
     /// Says that this runs in a user namespace, where some attributes cannot be set and are left out.
     pub in_userns: bool,
-    /// Gives `.wh.` names their meaning; off, they are names like others, as in an archive that is no layer.
+    /// Gives `.wh.` names their meaning; off, they are names like others, as in an archive that is no layer, and an entry for
+    /// the root changes nothing.
     pub whiteouts: bool,
+    /// Owner and group of all entries, instead of those that they say.
+    pub owner: Option<(u32, u32)>,
     /// The trees below this one, the topmost first: directories that the layer implies but does not list get mode, owner
     /// and time from there.
     pub lower: Vec<PathBuf>,
@@ -187,6 +190,7 @@ impl Default for UnpackOptions {
             layer_name: "layer".to_owned(),
             in_userns: false,
             whiteouts: true,
+            owner: None,
             lower: Vec::new(),
         }
     }

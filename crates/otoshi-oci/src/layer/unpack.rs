@@ -146,7 +146,8 @@ impl Unpacker<'_> {
         }
         let parent = self.parent(&name)?;
         let last = name.last();
-        let attributes = Attributes { mode: entry.mode, uid: entry.uid, gid: entry.gid };
+        let (uid, gid) = self.options.owner.unwrap_or((entry.uid, entry.gid));
+        let attributes = Attributes { mode: entry.mode, uid, gid };
         if entry.kind != Kind::Directory {
             self.times.remove(&name.path);
         }
@@ -190,6 +191,9 @@ impl Unpacker<'_> {
     fn root_entry(&mut self, entry: &Entry) -> Outcome<()> {
         if entry.kind != Kind::Directory {
             return Err(Problem::Refused("it would replace the root directory".to_owned()));
+        }
+        if !self.options.whiteouts {
+            return Ok(());
         }
         let directory = self.root.itself()?;
         root::set_owner_and_mode(

@@ -87,18 +87,15 @@ impl Pipeline<'_> {
         annotations: BTreeMap<String, String>,
     ) -> BuildRequest {
         BuildRequest {
-            dockerfile: Arc::<Dockerfile>::clone(&file.dockerfile),
-            context: Arc::clone(context),
             target: target.name.clone(),
             args: file.args.clone(),
             images: images.clone(),
             platform: self.platform.clone(),
-            labels: BTreeMap::new(),
             annotations,
             secrets: self.secrets(),
-            ca_certificates: None,
             no_cache: self.no_cache,
             output: self.output_of(file.role),
+            ..BuildRequest::new(Arc::<Dockerfile>::clone(&file.dockerfile), Arc::clone(context))
         }
     }
 }

@@ -1,0 +1,289 @@
+//! COPY and ADD as steps: what is picked, the key made of it, and the result.
+
+use std::{
+    fs,
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+};
+
+use otoshi_dockerfile::{Add, Copy, Heredoc, Word};
+use otoshi_oci::Digest;
+use otoshi_store::{Draft, Kind, SnapshotId};
+
+use super::{
+    EmbeddedEngine, archive,
+    build::Build,
+    chain::Chain,
+    chmod::Chmod,
+    copy::{Copier, Destination, Overrides, Source},
+    mount::OverlayMount,
+    rootfs,
+    run_step::Stepped,
+    source::{OpenTree, Pick, Tree},
+    stage::Stage,
+};
+use crate::{EngineError, EntryKind, content::digest_of_fields};
+
+/// An instruction with everything expanded.
+struct Expanded {
+    sources: Vec<String>,
+    /// Names and texts of the heredocs.
+    heredocs: Vec<(String, String)>,
+    /// Absolute, with a slash at its end where it is written as a directory.
+    dest: String,
+    chown: Option<String>,
+    chmod: Option<Chmod>,
+    exclude: Vec<String>,
+    parents: bool,
+    /// The layer does not look at what lies below.
+    link: bool,
+    unpack: bool,
+}
+
+impl Expanded {
+    fn new(stage: &Stage, copy: &Copy, add: Option<&Add>) -> Result<Self, EngineError> {
+        let expand = |word: &Word| stage.scope.expand(word);
+        let list = |words: &[Word]| words.iter().map(expand).collect::<Result<Vec<_>, _>>();
+        let optional = |word: &Option<Word>| word.as_ref().map(expand).transpose();
+        let dest = expand(&copy.dest)?;
+        let is_directory = dest.ends_with('/') || dest.ends_with("/.") || matches!(dest.as_str(), "." | "");
+        let slash = if is_directory { "/" } else { "" };
+        let chmod = optional(&copy.chmod)?;
+        let heredoc = |heredoc: &Heredoc| {
+            let text = if heredoc.expand {
+                stage.scope.expand_text(&heredoc.content)?
+            } else {
+                heredoc.content.clone()
+            };
+            Ok((heredoc.name.clone(), text))
+        };
+        Ok(Self {
+            sources: list(&copy.sources)?,
+            heredocs: copy.heredocs.iter().map(heredoc).collect::<Result<_, EngineError>>()?,
+            dest: format!("{}{slash}", rootfs::absolute(stage.cwd(), &dest).trim_end_matches('/')),
+            chown: optional(&copy.chown)?,
+            // As with BuildKit, a mode makes --link an ordinary copy.
+            link: copy.link && chmod.is_none(),
+            chmod: chmod.map(|mode| Chmod::parse(&mode)).transpose()?,
+            exclude: list(&copy.exclude)?,
+            parents: copy.parents,
+            unpack: add.is_some_and(|add| add.unpack.unwrap_or(true)),
+        })
+    }
+
+    /// Everything that decides about the result besides content and layers below, as one text.
+    fn settings(&self) -> String {
+        format!("{} {:?} {:?} {} {}", self.dest, self.chown, self.chmod, self.link, self.unpack)
+    }
+
+    fn pick<'a>(&'a self, source: &'a str) -> Pick<'a> {
+        Pick { source, parents: self.parents, exclude: &self.exclude }
+    }
+}
+
+/// Copies into a stage.
+pub(crate) fn copy(
+    build: &Build<'_>,
+    stage: &Stage,
+    index: usize,
+    copy: &Copy,
+    text: &str,
+    add: Option<&Add>,
+) -> Result<Stepped, EngineError> {
+    let engine = build.engine;
+    let no_cache = build.request.no_cache;
+    let expanded = Expanded::new(stage, copy, add)?;
+    let from = copy.from.as_ref().map(|word| word.0.as_str());
+    let tree = build.tree(index, from)?;
+
+    let mut content = Vec::new();
+    for source in &expanded.sources {
+        let pick = expanded.pick(source);
+        let digest = tree.pick_digest(engine, pick)?;
+        if digest.is_none() && !pick.is_pattern() {
+            return Err(missing(&tree, source, text));
+        }
+        content.push(format!("{digest:?}"));
+    }
+    for (name, text) in &expanded.heredocs {
+        content.push(format!("{name} {}", digest_of_fields([text])));
+    }
+    let content = digest_of_fields(content);
+    let settings = expanded.settings();
+    // The names of accounts are looked up in what lies below.
+    let below_key = if expanded.link && expanded.chown.as_deref().is_none_or(is_numeric) {
+        "link"
+    } else {
+        stage.chain.key.as_str()
+    };
+    let key = digest_of_fields(["copy 2", below_key, content.as_str(), &settings]);
+    if !no_cache && let Some(snapshot) = engine.recall(&key) {
+        return Ok(Stepped { snapshot, cached: true });
+    }
+
+    let below = Below::open(engine, stage, expanded.link)?;
+    let below_path = below.path();
+    let owner = match &expanded.chown {
+        None => None,
+        Some(owner) if expanded.link && !is_numeric(owner) => {
+            Some(rootfs::owner(stage.chain.mount(engine)?.path(), owner)?)
+        }
+        Some(owner) => Some(rootfs::owner(&below_path, owner)?),
+    };
+    let overrides = Overrides { owner, mode: expanded.chmod.clone() };
+    let mut open = OpenTree::open(engine, &tree)?;
+    let mut found = Vec::new();
+    for source in &expanded.sources {
+        found.extend(open.pick(expanded.pick(source))?);
+    }
+    let heredocs = engine.home().snapshots().draft()?;
+    for (name, text) in &expanded.heredocs {
+        found.push(write_heredoc(&heredocs, name, text)?);
+    }
+    let destination = Destination::look(&below_path, &expanded.dest)?;
+    let archives: Vec<bool> = found
+        .iter()
+        .map(|source| {
+            expanded.unpack && source.items.len() == 1 && archive::is_archive(&source.items[0].source)
+        })
+        .collect();
+    let facts = destination.facts()?;
+    let result = digest_of_fields([
+        "copied 2",
+        content.as_str(),
+        facts.as_str(),
+        &settings,
+        &format!("{overrides:?}"),
+    ]);
+    // What an archive leaves depends on more of what lies below than these facts.
+    let is_plain = !archives.contains(&true);
+    if !no_cache
+        && is_plain
+        && let Some(snapshot) = engine.recall(&result)
+    {
+        engine.home().records().put(Kind::Step, key.hex(), &snapshot)?;
+        return Ok(Stepped { snapshot, cached: true });
+    }
+    let draft = engine.home().snapshots().draft()?;
+    let tree_path = draft.tree();
+    let locate = |path: &Path| open.locate(path);
+    let mut copier = Copier::new(&tree_path, &below_path, overrides, &locate);
+    for (source, is_archive) in found.iter().zip(archives) {
+        if !is_archive {
+            copier.copy(source, &destination)?;
+            continue;
+        }
+        copier.parent_directories(&destination.path)?;
+        let view = below.writable(engine, stage, &draft)?;
+        let into = view.path().join(&destination.path);
+        archive::unpack(engine, &source.items[0].source, &into, owner)?;
+    }
+    let keys: &[&Digest] = if is_plain { &[&key, &result] } else { &[&key] };
+    let snapshot = engine.keep(draft, if is_plain { &result } else { &key }, keys)?;
+    Ok(Stepped { snapshot, cached: false })
+}
+
+/// What lies below, as a copying sees it.
+enum Below {
+    Layers(OverlayMount),
+    /// Nothing: an empty directory.
+    Nothing(Draft),
+}
+
+impl Below {
+    fn open(engine: &EmbeddedEngine, stage: &Stage, link: bool) -> Result<Self, EngineError> {
+        if link {
+            return Ok(Self::Nothing(engine.home().snapshots().draft()?));
+        }
+        Ok(Self::Layers(stage.chain.mount(engine)?))
+    }
+
+    fn path(&self) -> PathBuf {
+        match self {
+            Self::Layers(mount) => mount.path().to_path_buf(),
+            Self::Nothing(draft) => draft.tree(),
+        }
+    }
+
+    /// The layers with a draft on top that takes what is written.
+    fn writable(
+        &self,
+        engine: &EmbeddedEngine,
+        stage: &Stage,
+        draft: &Draft,
+    ) -> Result<OverlayMount, EngineError> {
+        let lowers = match self {
+            Self::Layers(_) => stage.chain.lowers(engine)?,
+            Self::Nothing(_) => Vec::new(),
+        };
+        OverlayMount::writable(engine.home(), &lowers, &draft.tree())
+    }
+}
+
+/// Whether `--chown` names numbers only.
+fn is_numeric(owner: &str) -> bool {
+    owner.split(':').all(|part| part.parse::<u32>().is_ok())
+}
+
+fn write_heredoc(draft: &Draft, name: &str, text: &str) -> Result<Source, EngineError> {
+    // The name comes from the Dockerfile and must not lead out of the draft.
+    if matches!(name, "" | "." | "..") || name.contains('/') {
+        return Err(EngineError::invalid(format!("the heredoc's name {name:?} cannot be a file's name")));
+    }
+    let path = draft.tree().join(name);
+    fs::write(&path, text).map_err(EngineError::io("writing", &path))?;
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o644))
+        .map_err(EngineError::io("setting the mode of", &path))?;
+    Ok(Source { name: name.into(), items: crate::content::walk(&path)? })
+}
+
+fn missing(tree: &Tree<'_>, source: &str, text: &str) -> EngineError {
+    let hint = match tree {
+        Tree::Context(context) => {
+            let names = context
+                .entries()
+                .iter()
+                .filter(|entry| entry.kind == EntryKind::File)
+                .map(|entry| entry.path.as_str());
+            let near = otoshi_dockerfile::suggest(&crate::context::clean(source), names);
+            near.map(|near| format!("did you mean {near:?}?"))
+                .or_else(|| Some("it may be excluded by .dockerignore".into()))
+        }
+        Tree::Chain(_) => None,
+    };
+    EngineError::Invalid { message: format!("{text}: no {source} there"), hint }
+}
+
+/// Copies one path from an image to the same path on another.
+pub(crate) fn copy_between(
+    engine: &EmbeddedEngine,
+    from: &Chain,
+    onto: &Chain,
+    path: &str,
+) -> Result<SnapshotId, EngineError> {
+    let content = engine.content_of(from, path)?.ok_or_else(|| EngineError::Invalid {
+        message: format!("the builder image has no {path}"),
+        hint: Some("look at [app] dependencies in otoshi.toml".into()),
+    })?;
+    let key = digest_of_fields(["between 2", onto.key.as_str(), content.as_str(), path]);
+    if let Some(snapshot) = engine.recall(&key) {
+        return Ok(snapshot);
+    }
+    let below = onto.mount(engine)?;
+    let mut tree = OpenTree::open(engine, &Tree::Chain(from.clone()))?;
+    let sources = tree.pick(Pick { source: path, parents: false, exclude: &[] })?;
+    let destination = Destination::look(below.path(), path)?;
+    let result = digest_of_fields(["copied between 2", content.as_str(), destination.facts()?.as_str()]);
+    if let Some(snapshot) = engine.recall(&result) {
+        engine.home().records().put(Kind::Step, key.hex(), &snapshot)?;
+        return Ok(snapshot);
+    }
+    let draft = engine.home().snapshots().draft()?;
+    let tree_path = draft.tree();
+    let locate = |path: &Path| tree.locate(path);
+    let mut copier = Copier::new(&tree_path, below.path(), Overrides::default(), &locate);
+    for source in &sources {
+        copier.copy(source, &destination)?;
+    }
+    engine.keep(draft, &result, &[&key, &result])
+}
