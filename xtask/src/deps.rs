@@ -24,6 +24,9 @@ pub(crate) const TESTS: &[Needed] = &[
     ("/usr/bin/skopeo", "skopeo"),
     ("/usr/bin/umoci", "umoci"),
     ("/usr/sbin/dockerd", "docker.io"),
+    ("/usr/bin/docker-registry", "docker-registry"),
+    ("/usr/bin/buildah", "buildah"),
+    ("/usr/bin/openssl", "openssl"),
 ];
 
 /// What the conformance suite takes.
@@ -36,7 +39,11 @@ pub(crate) const CONFORMANCE: &[Needed] = &[
 ];
 
 /// What the benchmarks take, besides bases.
-pub(crate) const BENCH: &[Needed] = &[("/usr/sbin/dockerd", "docker.io")];
+pub(crate) const BENCH: &[Needed] = &[
+    ("/usr/sbin/dockerd", "docker.io"),
+    ("/usr/bin/docker-registry", "docker-registry"),
+    ("/usr/bin/skopeo", "skopeo"),
+];
 
 /// Installs what is missing.
 pub(crate) fn install(groups: &[&[Needed]]) -> Result {

@@ -1,0 +1,151 @@
+//! A real registry.
+
+use std::fs;
+use std::net::{TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+
+const PROGRAM: &str = "/usr/bin/docker-registry";
+/// `geheim`, by bcrypt.
+const PASSWORD: &str = "$2y$05$abcdefghijklmnopqrstuuVWu8RjbNovPZWAMRdd7iqaaG0mI53Uu";
+
+/// A registry that runs until it is dropped.
+#[derive(Debug)]
+pub struct Registry {
+    child: Child,
+    port: u16,
+    directory: TempDir,
+}
+
+impl Registry {
+    /// The user that a registry with a login lets in; the password is `geheim`.
+    pub const USER: &'static str = "anna";
+    /// Its password.
+    pub const PASSWORD: &'static str = "geheim";
+
+    /// Starts one that anybody may use, by plain HTTP. `None`, with a word on standard error, where it is not installed.
+    pub fn start() -> Option<Self> {
+        Self::with(|_| String::new(), "")
+    }
+
+    /// Starts one with TLS, a certificate by an authority of its own, and a login.
+    pub fn start_private() -> Option<Self> {
+        let http = |directory: &Path| {
+            certificate(directory);
+            let place = |name: &str| directory.join(name).display().to_string();
+            format!("  tls: {{certificate: {}, key: {}}}\n", place("server.crt"), place("server.key"))
+        };
+        Self::with(http, "auth: {htpasswd: {realm: test, path: HERE/htpasswd}}\n")
+    }
+
+    fn with(http: impl Fn(&Path) -> String, more: &str) -> Option<Self> {
+        if !Path::new(PROGRAM).exists() {
+            eprintln!("passed over: needs {PROGRAM}");
+            return None;
+        }
+        let directory = tempfile::Builder::new().prefix("otoshi-registry-").tempdir().unwrap();
+        let here = directory.path().display().to_string();
+        fs::write(directory.path().join("htpasswd"), format!("{}:{PASSWORD}\n", Self::USER)).unwrap();
+        let http = http(directory.path());
+        for _ in 0..10 {
+            let port = free_port();
+            let config = format!(
+                "version: 0.1\nlog: {{level: error, accesslog: {{disabled: true}}}}\n\
+                 storage:\n  filesystem: {{rootdirectory: {here}/data}}\n  delete: {{enabled: true}}\n\
+                 http:\n  addr: 127.0.0.1:{port}\n  secret: test\n{http}{}",
+                more.replace("HERE", &here)
+            );
+            let file = directory.path().join("config.yml");
+            fs::write(&file, config).unwrap();
+            let log = fs::File::create(directory.path().join("log")).unwrap();
+            let mut command = Command::new(PROGRAM);
+            command.arg("serve").arg(&file).stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
+            let mut child = command.spawn().unwrap();
+            if answers(&mut child, port) {
+                return Some(Self { child, port, directory });
+            }
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+        panic!("{}", fs::read_to_string(directory.path().join("log")).unwrap_or_default());
+    }
+
+    /// Its host and port, as references have them.
+    pub fn host(&self) -> String {
+        format!("localhost:{}", self.port)
+    }
+
+    /// Its port on loopback.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// A directory as `/etc/containers/certs.d`, which has the authority of a private registry.
+    pub fn certificates(&self) -> PathBuf {
+        self.directory.path().join("certs.d")
+    }
+
+    /// Makes the authority known under the name of a host.
+    pub fn trust_as(&self, host: &str) -> PathBuf {
+        let directory = self.certificates().join(host);
+        fs::create_dir_all(&directory).unwrap();
+        fs::copy(self.directory.path().join("ca.crt"), directory.join("ca.crt")).unwrap();
+        self.certificates()
+    }
+
+    /// The path of a blob on its disk.
+    pub fn blob_path(&self, hex: &str) -> PathBuf {
+        let blobs = "data/docker/registry/v2/blobs/sha256";
+        self.directory.path().join(blobs).join(&hex[..2]).join(hex).join("data")
+    }
+
+    /// A file that a test may use for its own.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+}
+
+impl Drop for Registry {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+pub(crate) fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+/// Waits until something listens; false when the process ended instead.
+fn answers(child: &mut Child, port: u16) -> bool {
+    let started = Instant::now();
+    while started.elapsed() < Duration::from_secs(20) {
+        if child.try_wait().unwrap().is_some() {
+            return false;
+        }
+        if TcpStream::connect(("127.0.0.1", port)).is_ok() {
+            return true;
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    false
+}
+
+/// Makes `ca.crt`, and `server.crt` with `server.key` for localhost.
+fn certificate(directory: &Path) {
+    let run = |arguments: &[&str]| {
+        let output = Command::new("openssl").args(arguments).current_dir(directory).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    };
+    let key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"];
+    run(&[&["req", "-x509", "-subj", "/CN=test authority", "-keyout", "ca.key", "-out", "ca.crt"], &key[..]]
+        .concat());
+    let names = "subjectAltName=DNS:localhost,IP:127.0.0.1";
+    let signed =
+        ["-CA", "ca.crt", "-CAkey", "ca.key", "-addext", names, "-addext", "basicConstraints=CA:FALSE"];
+    let server = ["req", "-x509", "-subj", "/CN=localhost", "-keyout", "server.key", "-out", "server.crt"];
+    run(&[&server[..], &key[..], &signed[..]].concat());
+}

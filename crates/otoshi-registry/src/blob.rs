@@ -1,0 +1,139 @@
+//! Fetching blobs: streamed to where they go, resumed after a break, never more than was promised.
+
+use otoshi_oci::layout::BlobWriter;
+use otoshi_oci::{Digest, Layout};
+use reqwest::header::CONTENT_RANGE;
+use reqwest::{Method, Response};
+
+use crate::answer::{chain, refused};
+use crate::call::Call;
+use crate::error::{Asked, RegistryError};
+use crate::hosts::Endpoint;
+use crate::manifest::content_length;
+use crate::progress::{Event, Tally};
+use crate::repository::Repository;
+use crate::transport::Transport;
+
+/// A transfer that breaks this often, whatever it gained each time, is given up.
+const MAX_BREAKS: u32 = 50;
+
+/// Is told how far a blob has come.
+pub(crate) trait Follower: Send + Sync {
+    /// A blob begins, from its first byte.
+    fn begin(&self, writer: &BlobWriter) -> Result<(), RegistryError>;
+    /// So many bytes are there.
+    fn reached(&self, size: u64);
+}
+
+impl Transport {
+    /// Fetches a blob into a layout: from the first place that has it whole and right.
+    pub(crate) async fn fetch_blob(
+        &self,
+        layout: &Layout,
+        repository: &Repository,
+        digest: &Digest,
+        size: u64,
+        follower: Option<&dyn Follower>,
+        tally: &Tally,
+    ) -> Result<(), RegistryError> {
+        let asked = repository.asked(format!("for the blob {digest}"));
+        tally.tell(Event::Started { digest: digest.clone(), size });
+        let mut outcome = Ok(());
+        for endpoint in self.settings.hosts.to_read(repository)? {
+            let mut writer = layout.blob_writer_with(digest.algorithm())?;
+            if let Some(follower) = follower {
+                follower.begin(&writer)?;
+            }
+            outcome = self.stream_blob(&endpoint, digest, size, &asked, &mut writer, follower, tally).await;
+            if outcome.is_ok() {
+                let found = writer.digest_so_far();
+                if found == *digest {
+                    let expected = digest.clone();
+                    let committed =
+                        tokio::task::spawn_blocking(move || writer.commit_expecting(&expected)).await;
+                    committed.map_err(|_| RegistryError::Setup("a thread died".to_owned()))??;
+                    tally.tell(Event::Done { digest: digest.clone(), size });
+                    return Ok(());
+                }
+                let reason = format!("its content has the digest {found}");
+                outcome = Err(RegistryError::Wrong { asked: asked.clone(), reason });
+            }
+            if let Err(error) = &outcome {
+                tracing::debug!(host = endpoint.host, %error, "a place failed");
+            }
+        }
+        outcome
+    }
+
+    async fn stream_blob(
+        &self,
+        endpoint: &Endpoint,
+        digest: &Digest,
+        size: u64,
+        asked: &Asked,
+        writer: &mut BlobWriter,
+        follower: Option<&dyn Follower>,
+        tally: &Tally,
+    ) -> Result<(), RegistryError> {
+        let wrong = |reason: String| RegistryError::Wrong { asked: asked.clone(), reason };
+        let (mut idle, mut breaks) = (0, 0);
+        loop {
+            let start = writer.size();
+            let mut call = Call::read(Method::GET, format!("{}/blobs/{digest}", endpoint.name));
+            if start > 0 {
+                call = call.header("range", format!("bytes={start}-"));
+            }
+            let mut response = self.send(endpoint, &call, asked, tally).await?;
+            let mut skip = match response.status().as_u16() {
+                206 if start > 0 && range_start(&response) == Some(start) => 0,
+                206 => return Err(wrong("it is another part of the blob than the one asked for".to_owned())),
+                200 => {
+                    if let Some(length) = content_length(&response).filter(|length| *length != size) {
+                        return Err(wrong(format!("it has {length} bytes, not {size}")));
+                    }
+                    // It cannot resume: what is here already comes again.
+                    start
+                }
+                _ => return Err(refused(asked, response).await),
+            };
+            let reason = loop {
+                match response.chunk().await {
+                    Ok(Some(chunk)) => {
+                        tally.tell(Event::Moved { bytes: chunk.len() as u64 });
+                        let known = usize::try_from(skip).unwrap_or(usize::MAX).min(chunk.len());
+                        skip -= known as u64;
+                        let new = &chunk[known..];
+                        if writer.size() + new.len() as u64 > size {
+                            return Err(wrong(format!("it has more than {size} bytes")));
+                        }
+                        writer.put(new)?;
+                        if let Some(follower) = follower {
+                            follower.reached(writer.size());
+                        }
+                    }
+                    Ok(None) if writer.size() == size => return Ok(()),
+                    Ok(None) => break format!("it ended after {} of {size} bytes", writer.size()),
+                    Err(error) => break chain(&error.without_url()),
+                }
+            };
+            idle = if writer.size() > start { 1 } else { idle + 1 };
+            breaks += 1;
+            if idle >= self.settings.retries.attempts || breaks >= MAX_BREAKS {
+                return Err(RegistryError::Unreachable {
+                    asked: asked.clone(),
+                    reason,
+                    hint: Some("try again later".to_owned()),
+                });
+            }
+            let wait = self.settings.retries.wait(idle);
+            tally.tell(Event::Retrying { host: endpoint.host.clone(), reason, wait });
+            tokio::time::sleep(wait).await;
+        }
+    }
+}
+
+/// The first byte of `Content-Range: bytes FIRST-LAST/SIZE`.
+fn range_start(response: &Response) -> Option<u64> {
+    let text = response.headers().get(CONTENT_RANGE)?.to_str().ok()?;
+    text.strip_prefix("bytes ")?.split('-').next()?.trim().parse().ok()
+}

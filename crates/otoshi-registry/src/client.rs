@@ -1,0 +1,115 @@
+//! The client as the rest of the house sees it: calls that wait.
+
+use std::future::Future;
+use std::sync::Arc;
+
+use otoshi_oci::{Descriptor, Digest, Layout, Platform, Reference};
+use tokio::runtime::{Builder, Runtime};
+
+use crate::error::RegistryError;
+use crate::manifest::{Document, Name};
+use crate::progress::{Progress, Quiet, Summary, Tally};
+use crate::pull::{Depth, Pulled};
+use crate::push::{Item, Origins};
+use crate::repository::Repository;
+use crate::settings::Settings;
+use crate::transport::Transport;
+
+/// Talks to container registries; keeps connections and tokens between calls.
+#[derive(Debug)]
+pub struct Client {
+    pub(crate) transport: Arc<Transport>,
+    pub(crate) runtime: Runtime,
+}
+
+impl Client {
+    /// Makes a client; nothing is sent yet.
+    pub fn new(settings: Settings) -> Result<Self, RegistryError> {
+        let threads = std::thread::available_parallelism().map_or(2, usize::from).clamp(2, 8);
+        let runtime = Builder::new_multi_thread()
+            .worker_threads(threads)
+            .max_blocking_threads(16)
+            .thread_name("otoshi-registry")
+            .enable_all()
+            .build()
+            .map_err(|error| RegistryError::Setup(error.to_string()))?;
+        Ok(Self { transport: Arc::new(Transport::new(settings)), runtime })
+    }
+
+    /// How many requests were sent so far.
+    pub fn requests(&self) -> u64 {
+        self.transport.requests()
+    }
+
+    pub(crate) fn wait<T>(&self, future: impl Future<Output = T>) -> T {
+        self.runtime.block_on(future)
+    }
+
+    /// Asks what a reference stands for; `None` where it stands for nothing.
+    pub fn resolve(&self, reference: &Reference) -> Result<Option<Digest>, RegistryError> {
+        let (repository, name) = (Repository::of(reference), Name::of(reference));
+        self.wait(self.transport.head_manifest(&repository, &name, &Tally::new(Arc::new(Quiet))))
+    }
+
+    /// Fetches a manifest or index, and nothing that it names; `None` where there is none.
+    pub fn manifest(&self, reference: &Reference) -> Result<Option<Document>, RegistryError> {
+        let (repository, name) = (Repository::of(reference), Name::of(reference));
+        self.wait(self.transport.get_manifest(&repository, &name, &Tally::new(Arc::new(Quiet))))
+    }
+
+    /// Lists the tags of a repository.
+    pub fn tags(&self, repository: &Repository) -> Result<Vec<String>, RegistryError> {
+        self.wait(self.transport.tags(repository, &Tally::new(Arc::new(Quiet))))
+    }
+
+    /// Lists the artifacts that refer to a manifest; only those of one type where it is given.
+    pub fn referrers(
+        &self,
+        repository: &Repository,
+        subject: &Digest,
+        artifact_type: Option<&str>,
+    ) -> Result<Vec<Descriptor>, RegistryError> {
+        let tally = Tally::new(Arc::new(Quiet));
+        self.wait(self.transport.referrers(repository, subject, artifact_type, &tally))
+    }
+
+    /// Pulls an image for a platform into a layout, without naming it there; `None` where there is no such name.
+    pub fn pull(
+        &self,
+        layout: &Layout,
+        reference: &Reference,
+        platform: &Platform,
+        depth: Depth,
+        progress: Arc<dyn Progress>,
+    ) -> Result<(Option<Pulled>, Summary), RegistryError> {
+        let (before, tally) = (self.requests(), Arc::new(Tally::new(progress)));
+        let pulled = self.wait(self.transport.pull(layout, reference, platform, depth, &tally))?;
+        Ok((pulled, tally.summary(self.requests() - before)))
+    }
+
+    /// Fetches blobs into a layout; those that are there cost nothing.
+    pub fn fetch(
+        &self,
+        layout: &Layout,
+        repository: &Repository,
+        blobs: &[Descriptor],
+        progress: Arc<dyn Progress>,
+    ) -> Result<Summary, RegistryError> {
+        let (before, tally) = (self.requests(), Arc::new(Tally::new(progress)));
+        self.wait(self.transport.fetch_all(layout, repository, blobs, &tally))?;
+        Ok(tally.summary(self.requests() - before))
+    }
+
+    /// Pushes manifests of a layout with what they name; their tags move together at the end, or not at all.
+    pub fn push(
+        &self,
+        layout: &Layout,
+        items: &[Item],
+        origins: Arc<dyn Origins>,
+        progress: Arc<dyn Progress>,
+    ) -> Result<Summary, RegistryError> {
+        let (before, tally) = (self.requests(), Arc::new(Tally::new(progress)));
+        self.wait(self.transport.push(layout, items, &origins, &tally))?;
+        Ok(tally.summary(self.requests() - before))
+    }
+}

@@ -1,0 +1,151 @@
+//! What can go wrong with a registry: one line that says which registry and repository, what was asked, and what it
+//! answered; and what to try.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use otoshi_oci::{Digest, ImageError, LayoutError};
+
+/// Says what was asked of which repository.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Asked {
+    /// The repository, with its registry, such as `registry.example/team/shop`.
+    pub repository: String,
+    /// What was asked, as in "for the tag v1".
+    pub what: String,
+}
+
+impl fmt::Display for Asked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: asked {}", self.repository, self.what)
+    }
+}
+
+/// An error of a registry, or on the way to it.
+#[derive(Debug, thiserror::Error)]
+pub enum RegistryError {
+    /// The registry answered that it will not, or cannot.
+    #[error("{asked}, it answered {status}{}", detail(answer))]
+    Refused {
+        /// What was asked.
+        asked: Asked,
+        /// The status of the answer.
+        status: u16,
+        /// What the answer says, in one line; may be empty.
+        answer: String,
+    },
+    /// There was no answer.
+    #[error("{asked}, and got no answer: {reason}")]
+    Unreachable {
+        /// What was asked.
+        asked: Asked,
+        /// Why.
+        reason: String,
+        /// What to try.
+        hint: Option<String>,
+    },
+    /// The answer is not what it must be.
+    #[error("{asked}, and the answer is wrong: {reason}")]
+    Wrong {
+        /// What was asked.
+        asked: Asked,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The registry wants a login that failed, or that there is none of.
+    #[error("{asked}, it wants a login: {reason}")]
+    Login {
+        /// What was asked.
+        asked: Asked,
+        /// What happened.
+        reason: String,
+        /// The registry's host.
+        host: String,
+    },
+    /// A layer must be fetched from somewhere else than a registry.
+    #[error(
+        "{repository}: the layer {digest} is a foreign layer ({media_type}), which its registry does not hold"
+    )]
+    Foreign {
+        /// The repository.
+        repository: String,
+        /// The layer.
+        digest: Digest,
+        /// Its media type.
+        media_type: String,
+    },
+    /// Files with logins or settings cannot be used.
+    #[error("{}: {reason}", path.display())]
+    Settings {
+        /// The file, or the program.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// What is to be pushed lacks a blob here.
+    #[error(
+        "cannot push to {repository}: the blob {digest} is neither here nor in a registry that is known to hold it"
+    )]
+    Gone {
+        /// The repository.
+        repository: String,
+        /// The blob.
+        digest: Digest,
+    },
+    /// The image layout failed.
+    #[error(transparent)]
+    Layout(#[from] LayoutError),
+    /// A document is not an image.
+    #[error(transparent)]
+    Image(#[from] ImageError),
+    /// This program could not be set up to use a network.
+    #[error("cannot use the network: {0}")]
+    Setup(String),
+}
+
+fn detail(answer: &str) -> String {
+    if answer.is_empty() { String::new() } else { format!(": {answer}") }
+}
+
+impl RegistryError {
+    /// The status that the registry answered with, when it did.
+    pub fn status(&self) -> Option<u16> {
+        match self {
+            Self::Refused { status, .. } => Some(*status),
+            _ => None,
+        }
+    }
+
+    /// Whether the same may work for another repository, or later: the registry is not there, or does not let us in.
+    pub fn is_unavailable(&self) -> bool {
+        matches!(self, Self::Unreachable { .. } | Self::Login { .. } | Self::Refused { .. })
+    }
+
+    /// Returns what to try, where that is known.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Refused { status: 401 | 403, asked, .. } => Some(format!(
+                "the login for {} may not do this; see ~/.docker/config.json, or ask who owns the repository",
+                host_of(&asked.repository)
+            )),
+            Self::Refused { status: 404, .. } => {
+                Some("check the repository and the tag; a private one may need a login".to_owned())
+            }
+            Self::Refused { status: 429, .. } => {
+                Some("wait, log in for a larger budget, or set a mirror in registries.conf".to_owned())
+            }
+            Self::Refused { status: 500.., .. } => Some("try again later".to_owned()),
+            Self::Unreachable { hint, .. } => hint.clone(),
+            Self::Login { host, .. } => Some(format!("docker login {host}, or skopeo login {host}")),
+            Self::Foreign { .. } => Some("use an image whose layers are all in the registry".to_owned()),
+            Self::Gone { .. } => Some("build or pull the image again".to_owned()),
+            Self::Layout(error) => error.hint(),
+            Self::Image(error) => error.hint(),
+            _ => None,
+        }
+    }
+}
+
+fn host_of(repository: &str) -> &str {
+    repository.split('/').next().unwrap_or(repository)
+}

@@ -1,0 +1,150 @@
+//! What lets requests in: tokens and passwords, obtained once and kept for as long as they are good.
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use reqwest::Url;
+use serde::Deserialize;
+
+use crate::answer::{answer_text, bounded, host_of};
+use crate::challenge::Challenge;
+use crate::credentials::Login;
+use crate::error::{Asked, RegistryError};
+use crate::hosts::{Endpoint, is_loopback};
+use crate::transport::Transport;
+
+/// A token that says nothing about its life is good for this long.
+const DEFAULT_LIFE: u64 = 60;
+/// The largest answer of a token server.
+const MAX_ANSWER: usize = 1 << 20;
+
+/// The value of an `Authorization` header, and until when it is used.
+#[derive(Debug, Clone)]
+pub(crate) struct Grant {
+    pub(crate) header: String,
+    until: Option<Instant>,
+}
+
+impl Grant {
+    pub(crate) fn is_good(&self) -> bool {
+        self.until.is_none_or(|until| Instant::now() < until)
+    }
+}
+
+/// Grants by host and scope; the scope of a password is empty.
+pub(crate) type Grants = HashMap<(String, String), Grant>;
+
+#[derive(Deserialize)]
+struct Answer {
+    #[serde(default)]
+    token: String,
+    #[serde(default)]
+    access_token: String,
+    expires_in: Option<u64>,
+}
+
+impl Transport {
+    /// Obtains what a challenge asks for. Gives the scope under which it is kept.
+    pub(crate) async fn obtain(
+        &self,
+        endpoint: &Endpoint,
+        challenge: &Challenge,
+        scopes: &[String],
+        asked: &Asked,
+    ) -> Result<(String, Grant), RegistryError> {
+        let login = self.login(endpoint)?;
+        let refused = |reason: String| RegistryError::Login {
+            asked: asked.clone(),
+            reason,
+            host: endpoint.login.clone(),
+        };
+        match challenge {
+            Challenge::Basic => match login {
+                Some(Login::Basic { user, password }) => {
+                    Ok((String::new(), Grant { header: basic(&user, &password), until: None }))
+                }
+                _ => Err(refused(format!("none is known for {}", endpoint.login))),
+            },
+            Challenge::Bearer { realm, service, scope } => {
+                let realm =
+                    Url::parse(realm).map_err(|_| refused("it names no valid token server".to_owned()))?;
+                let is_private = realm.scheme() == "https"
+                    || (endpoint.plain
+                        && (is_loopback(&host_of(&realm)) || host_of(&realm) == endpoint.host));
+                if !is_private {
+                    return Err(refused(format!("its token server {realm} is not reached by https")));
+                }
+                let wanted =
+                    if scopes.is_empty() { scope.iter().cloned().collect() } else { scopes.to_vec() };
+                let answer =
+                    self.token(&realm, service.as_deref(), &wanted, login.as_ref(), asked, endpoint).await?;
+                let token = if answer.token.is_empty() { answer.access_token } else { answer.token };
+                if token.is_empty() || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
+                    return Err(refused("its token server gave no token".to_owned()));
+                }
+                // Given up a little early: what is sent now is looked at a moment later.
+                let life = answer.expires_in.unwrap_or(DEFAULT_LIFE).clamp(1, 24 * 3600);
+                let until = Instant::now() + Duration::from_secs(life).mul_f64(0.8);
+                Ok((scopes.join(" "), Grant { header: format!("Bearer {token}"), until: Some(until) }))
+            }
+        }
+    }
+
+    async fn token(
+        &self,
+        realm: &Url,
+        service: Option<&str>,
+        scopes: &[String],
+        login: Option<&Login>,
+        asked: &Asked,
+        endpoint: &Endpoint,
+    ) -> Result<Answer, RegistryError> {
+        let mut pairs: Vec<(&str, &str)> = service.map(|service| ("service", service)).into_iter().collect();
+        let joined = scopes.join(" ");
+        let (mut url, mut form) = (realm.clone(), None);
+        if let Some(Login::Refresh(token)) = login {
+            pairs.extend([
+                ("grant_type", "refresh_token"),
+                ("client_id", "otoshi"),
+                ("refresh_token", token.as_str()),
+                ("scope", joined.as_str()),
+            ]);
+            let mut encoded = realm.clone();
+            encoded.query_pairs_mut().clear().extend_pairs(&pairs);
+            form = Some(encoded.query().unwrap_or_default().to_owned());
+        } else {
+            pairs.extend(scopes.iter().map(|scope| ("scope", scope.as_str())));
+            url.query_pairs_mut().extend_pairs(&pairs);
+        }
+        let header = match login {
+            Some(Login::Basic { user, password }) => Some(basic(user, password)),
+            _ => None,
+        };
+        let response = self.send_to_token_server(&url, header, form, asked, endpoint).await?;
+        let status = response.status();
+        let bytes = bounded(response, MAX_ANSWER).await.map_err(|reason| RegistryError::Wrong {
+            asked: asked.clone(),
+            reason: format!("its token server {}: {reason}", realm.host_str().unwrap_or_default()),
+        })?;
+        if !status.is_success() {
+            let who = if login.is_some() { "the login that is known was refused" } else { "none is known" };
+            let said = answer_text(&bytes);
+            let said = if said.is_empty() { String::new() } else { format!(": {said}") };
+            return Err(RegistryError::Login {
+                asked: asked.clone(),
+                reason: format!("{who} (its token server answered {}{said})", status.as_u16()),
+                host: endpoint.login.clone(),
+            });
+        }
+        serde_json::from_slice(&bytes).map_err(|_| RegistryError::Wrong {
+            asked: asked.clone(),
+            reason: "its token server's answer is not the JSON that it should be".to_owned(),
+        })
+    }
+}
+
+fn basic(user: &str, password: &str) -> String {
+    format!("Basic {}", STANDARD.encode(format!("{user}:{password}")))
+}

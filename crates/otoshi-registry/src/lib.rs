@@ -1,0 +1,47 @@
+//! A client for container registries: the OCI distribution API, with what makes it hold in practice.
+//!
+//! ```text
+//! client                          the calls, which wait; everything below is asynchronous on a runtime of its own
+//!   pull, push                    images and artifacts ⇄ a layout
+//!     manifest, blob, upload, listing     the parts of the API
+//!       transport, call, answer   requests: addresses, redirects, trying again
+//!         grant, challenge, credentials   what lets requests in
+//!         hosts, settings         how registries are reached
+//! ```
+//!
+//! Promises:
+//! - Nothing gets into a layout whose digest is not the one asked for, and nothing of an unbounded size into memory.
+//! - A tag moves only when everything that it stands for is there, and the tags of one push move together.
+//! - What lets a request in goes to the host that asked for it and to no other, and into no error or log.
+//!
+//! Spec: <https://github.com/opencontainers/distribution-spec/blob/v1.1.0/spec.md>
+
+mod answer;
+mod blob;
+mod call;
+mod challenge;
+mod client;
+mod credentials;
+mod error;
+mod grant;
+mod hosts;
+mod listing;
+mod manifest;
+mod progress;
+mod pull;
+mod push;
+mod repository;
+mod settings;
+mod transport;
+mod upload;
+
+pub use crate::client::Client;
+pub use crate::credentials::{Credentials, Login};
+pub use crate::error::{Asked, RegistryError};
+pub use crate::hosts::Hosts;
+pub use crate::manifest::Document;
+pub use crate::progress::{Event, Progress, Quiet, Summary};
+pub use crate::pull::{Depth, Pulled};
+pub use crate::push::{Item, NoOrigins, Origins};
+pub use crate::repository::Repository;
+pub use crate::settings::{Retries, Settings};

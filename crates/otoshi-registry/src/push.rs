@@ -1,0 +1,317 @@
+//! Pushing: blobs first, then manifests, and all tags together at the end.
+//!
+//! Nobody ever sees a tag whose blobs are missing, and a push that fails moves no tag.
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures_util::{StreamExt, TryStreamExt, stream};
+use otoshi_oci::{Descriptor, Digest, Layout, LayoutError, MediaType};
+use serde_json::Value;
+
+use crate::error::RegistryError;
+use crate::hosts::Endpoint;
+use crate::manifest::Name;
+use crate::progress::{Event, Tally};
+use crate::pull::Abort;
+use crate::repository::Repository;
+use crate::transport::Transport;
+use crate::upload::Upload;
+
+/// Something to be pushed: a manifest or index of a layout, and the tag that it gets.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Item {
+    /// Where it goes.
+    pub repository: Repository,
+    /// The tag; without one it is found by its digest only.
+    pub tag: Option<String>,
+    /// The manifest.
+    pub digest: Digest,
+}
+
+/// Knows other repositories that hold a blob, which a layout may lack.
+pub trait Origins: Send + Sync {
+    /// The repositories that are known to hold a blob.
+    fn of(&self, blob: &Digest) -> Vec<Repository>;
+}
+
+/// Knows nothing.
+#[derive(Debug, Clone, Copy)]
+pub struct NoOrigins;
+
+impl Origins for NoOrigins {
+    fn of(&self, _: &Digest) -> Vec<Repository> {
+        Vec::new()
+    }
+}
+
+/// A manifest with its bytes.
+struct Manifest {
+    digest: Digest,
+    media_type: String,
+    bytes: Bytes,
+    subject: Option<Digest>,
+    /// As an index of referrers lists it.
+    entry: Descriptor,
+    blobs: Vec<Descriptor>,
+    children: Vec<Digest>,
+}
+
+impl Manifest {
+    fn read(layout: &Layout, digest: &Digest) -> Result<Self, RegistryError> {
+        let bytes = layout.read(digest)?;
+        let descriptor = layout.describe(digest)?;
+        let json = |source| LayoutError::Json { what: format!("blob {digest}"), source };
+        let value: Value = serde_json::from_slice(&bytes).map_err(json)?;
+        let list = |field: &str| -> Result<Vec<Descriptor>, RegistryError> {
+            value.get(field).map_or(Ok(Vec::new()), |list| {
+                serde_json::from_value(list.clone()).map_err(|source| json(source).into())
+            })
+        };
+        let mut blobs = list("layers")?;
+        if let Some(config) = value.get("config") {
+            blobs.push(serde_json::from_value(config.clone()).map_err(json)?);
+        }
+        let text = |pointer: &str| value.pointer(pointer).and_then(Value::as_str);
+        let mut entry = descriptor.clone();
+        // An artifact's type, as the specification has it: its own, else that of its config.
+        let kind = text("/artifactType").or_else(|| text("/config/mediaType"));
+        entry.set_artifact_type(kind.map(MediaType::from));
+        let annotations = value.get("annotations").cloned().unwrap_or_default();
+        entry.set_annotations(serde_json::from_value(annotations).unwrap_or_default());
+        let children = list("manifests")?;
+        let children =
+            children.iter().map(Digest::of).collect::<Result<_, _>>().map_err(LayoutError::from)?;
+        Ok(Self {
+            digest: digest.clone(),
+            media_type: descriptor.media_type().to_string(),
+            subject: text("/subject/digest").and_then(|digest| digest.parse().ok()),
+            bytes: bytes.into(),
+            entry,
+            blobs,
+            children,
+        })
+    }
+}
+
+impl Transport {
+    /// Pushes items; those whose tag stands for them already cost one request.
+    pub(crate) async fn push(
+        self: &Arc<Self>,
+        layout: &Layout,
+        items: &[Item],
+        origins: &Arc<dyn Origins>,
+        tally: &Arc<Tally>,
+    ) -> Result<(), RegistryError> {
+        let items: BTreeSet<(&Repository, &Option<String>, &Digest)> =
+            items.iter().map(|item| (&item.repository, &item.tag, &item.digest)).collect();
+        let stale: Vec<_> = stream::iter(items)
+            .map(|(repository, tag, digest)| async move {
+                let name =
+                    tag.as_ref().map_or_else(|| Name::Digest(digest.clone()), |t| Name::Tag(t.clone()));
+                let endpoint = self.settings.hosts.to_write(repository)?;
+                let found = self.head_manifest_at(&endpoint, repository, &name, tally).await?;
+                let is_there = found.as_ref() == Some(digest);
+                Ok::<_, RegistryError>((repository, tag, digest, is_there))
+            })
+            .buffered(self.settings.parallel.max(1))
+            .try_collect()
+            .await?;
+
+        let mut manifests: BTreeMap<&Repository, Vec<Manifest>> = BTreeMap::new();
+        for (repository, _, digest, is_there) in &stale {
+            let known = manifests.entry(*repository).or_default();
+            if *is_there {
+                self.count_as_there(layout, digest, tally);
+            } else {
+                collect(layout, digest, known)?;
+            }
+        }
+        // A repository that is done is one that others take blobs over from.
+        let mut done: Vec<(Repository, HashSet<Digest>)> = Vec::new();
+        for (repository, manifests) in &mut manifests {
+            let endpoint = self.settings.hosts.to_write(repository)?;
+            let held =
+                self.push_blobs(layout, &endpoint, repository, manifests, &done, origins, tally).await?;
+            self.push_manifests(&endpoint, repository, manifests, tally).await?;
+            done.push(((*repository).clone(), held));
+        }
+        // All at once, when everything that they stand for is there.
+        let tags =
+            stale.iter().filter(|(.., is_there)| !is_there).filter_map(|(repository, tag, digest, _)| {
+                Some(((*repository).clone(), (*tag).clone()?, (*digest).clone()))
+            });
+        let tags: Vec<_> = tags.collect();
+        stream::iter(tags)
+            .map(|(repository, tag, digest)| async move {
+                let endpoint = self.settings.hosts.to_write(&repository)?;
+                let manifest = Manifest::read(layout, &digest)?;
+                let (name, bytes) = (Name::Tag(tag), manifest.bytes);
+                let put =
+                    self.put_manifest(&endpoint, &repository, &name, &manifest.media_type, bytes, tally);
+                put.await.map(drop)
+            })
+            .buffer_unordered(self.settings.parallel.max(1))
+            .try_collect::<()>()
+            .await
+    }
+
+    /// Counts the bytes of something that the registry has whole.
+    fn count_as_there(&self, layout: &Layout, digest: &Digest, tally: &Tally) {
+        let mut manifests = Vec::new();
+        if collect(layout, digest, &mut manifests).is_ok() {
+            let bytes = manifests
+                .iter()
+                .map(|m| m.bytes.len() as u64 + m.blobs.iter().map(Descriptor::size).sum::<u64>());
+            tally.tell(Event::Planned { bytes: bytes.sum() });
+        }
+    }
+
+    /// Stores the blobs of manifests, and leaves of the manifests those that are not there. Gives the blobs that are there.
+    async fn push_blobs(
+        self: &Arc<Self>,
+        layout: &Layout,
+        endpoint: &Endpoint,
+        repository: &Repository,
+        manifests: &mut Vec<Manifest>,
+        done: &[(Repository, HashSet<Digest>)],
+        origins: &Arc<dyn Origins>,
+        tally: &Arc<Tally>,
+    ) -> Result<HashSet<Digest>, RegistryError> {
+        let there: Vec<bool> = stream::iter(manifests.iter().map(|manifest| manifest.digest.clone()))
+            .map(|digest| async move {
+                let name = Name::Digest(digest);
+                self.head_manifest_at(endpoint, repository, &name, tally).await.map(|found| found.is_some())
+            })
+            .buffered(self.settings.parallel.max(1))
+            .try_collect()
+            .await?;
+        let mut held = HashSet::new();
+        let mut wanted = BTreeMap::new();
+        for (manifest, is_there) in manifests.iter().zip(&there) {
+            tally.tell(Event::Planned { bytes: manifest.bytes.len() as u64 });
+            for blob in &manifest.blobs {
+                let digest = Digest::of(blob).map_err(LayoutError::from)?;
+                if held.insert(digest.clone()) {
+                    tally.tell(Event::Planned { bytes: blob.size() });
+                }
+                if *is_there {
+                    continue;
+                }
+                wanted.insert(digest, blob.size());
+            }
+        }
+        let mut there = there.into_iter();
+        manifests.retain(|_| !there.next().unwrap_or_default());
+        let near: HashSet<&Repository> = done.iter().map(|(repository, _)| repository).collect();
+        let store = |(digest, size): (Digest, u64)| {
+            let beside = done.iter().filter(|(_, held)| held.contains(&digest)).map(|(r, _)| r.clone());
+            let known = origins.of(&digest).into_iter().filter(|other| !near.contains(other));
+            let others: Vec<Repository> = beside.chain(known).filter(|other| other != repository).collect();
+            let same = others.iter().filter(|other| other.registry == repository.registry);
+            let upload = Upload {
+                endpoint: endpoint.clone(),
+                repository: repository.clone(),
+                from: same.map(|other| other.name.clone()).collect(),
+                tally: Arc::clone(tally),
+                digest,
+                size,
+            };
+            let (transport, layout) = (Arc::clone(self), layout.clone());
+            Abort(tokio::spawn(async move { transport.store_blob(&layout, &upload, &others).await }))
+        };
+        let tasks = stream::iter(wanted).map(|blob| async { store(blob).join().await });
+        tasks.buffer_unordered(self.settings.parallel.max(1)).try_collect::<()>().await?;
+        Ok(held)
+    }
+
+    /// Stores one blob, fetching it first where only another registry has it.
+    async fn store_blob(
+        self: &Arc<Self>,
+        layout: &Layout,
+        upload: &Upload,
+        others: &[Repository],
+    ) -> Result<(), RegistryError> {
+        let begun = match self.find_or_mount(upload).await? {
+            Ok(()) => return Ok(()),
+            Err(begun) => begun,
+        };
+        let (digest, size) = (&upload.digest, upload.size);
+        if !layout.has(digest) {
+            let mut outcome = Err(RegistryError::Gone {
+                repository: upload.repository.to_string(),
+                digest: digest.clone(),
+            });
+            for other in others {
+                outcome = self.fetch_blob(layout, other, digest, size, None, &upload.tally).await;
+                if outcome.is_ok() {
+                    break;
+                }
+            }
+            outcome?;
+        }
+        let here = layout.size(digest)?;
+        if here != size {
+            let root = layout.root().to_owned();
+            // Whatever it is, it is not the blob.
+            let found = Digest::sha256_of(&[]);
+            return Err(LayoutError::Corrupt { digest: digest.clone(), root, found }.into());
+        }
+        let file = layout.open_blob(digest)?;
+        let outcome = self.upload(upload, file, begun).await;
+        if matches!(&outcome, Err(RegistryError::Refused { status: 400, .. })) {
+            // A registry that finds other content than the digest says may be right.
+            layout.verify(digest)?;
+        }
+        outcome
+    }
+
+    /// Stores manifests, those that others name first, and notes what refers to what.
+    async fn push_manifests(
+        &self,
+        endpoint: &Endpoint,
+        repository: &Repository,
+        manifests: &[Manifest],
+        tally: &Tally,
+    ) -> Result<(), RegistryError> {
+        let mut unnoticed: BTreeMap<Digest, Vec<Descriptor>> = BTreeMap::new();
+        for manifest in manifests {
+            let (name, bytes) = (Name::Digest(manifest.digest.clone()), manifest.bytes.clone());
+            let size = bytes.len() as u64;
+            let noticed =
+                self.put_manifest(endpoint, repository, &name, &manifest.media_type, bytes, tally).await?;
+            tally.tell(Event::Moved { bytes: size });
+            if let Some(subject) = manifest.subject.clone().filter(|_| !noticed) {
+                unnoticed.entry(subject).or_default().push(manifest.entry.clone());
+            }
+        }
+        for (subject, entries) in unnoticed {
+            self.refer(endpoint, repository, &subject, &entries, tally).await?;
+        }
+        Ok(())
+    }
+}
+
+/// Adds a manifest after everything that it names.
+fn collect(layout: &Layout, digest: &Digest, found: &mut Vec<Manifest>) -> Result<(), RegistryError> {
+    fn visit(
+        layout: &Layout,
+        digest: &Digest,
+        depth: usize,
+        found: &mut Vec<Manifest>,
+    ) -> Result<(), RegistryError> {
+        if found.iter().any(|known| known.digest == *digest) {
+            return Ok(());
+        }
+        let manifest = Manifest::read(layout, digest)?;
+        if depth < 8 {
+            for child in &manifest.children {
+                visit(layout, child, depth + 1, found)?;
+            }
+        }
+        found.push(manifest);
+        Ok(())
+    }
+    visit(layout, digest, 0, found)
+}

@@ -1,0 +1,396 @@
+//! Sending requests: addresses, redirects, authentication, and trying again.
+//!
+//! - What may work the next time is sent again, after a growing wait or the one that the registry asks for: connections
+//!   that break, 408, 429, and 5xx but for 501. Everything else is final.
+//! - Redirects are followed here: what lets a request in is sent to the host that asked for it and to no other.
+//! - Plain HTTP is used where [`Hosts`](crate::Hosts) allows it, and only if the registry does not speak TLS.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use reqwest::header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, LOCATION, WWW_AUTHENTICATE};
+use reqwest::{Client, Method, Response, StatusCode, Url};
+
+use crate::answer::{
+    chain, host_of, is_certificate_error, is_transient, place_of, retry_after, unreachable_error,
+};
+use crate::call::{Call, Target};
+use crate::challenge::Challenge;
+use crate::credentials::Login;
+use crate::error::{Asked, RegistryError};
+use crate::grant::{Grant, Grants};
+use crate::hosts::{Endpoint, is_loopback};
+use crate::progress::{Event, Tally};
+use crate::settings::Settings;
+
+const MAX_REDIRECTS: usize = 5;
+/// A host that cannot even be connected to is tried this often.
+const CONNECT_ATTEMPTS: u32 = 3;
+
+/// Everything that is shared by all requests.
+pub(crate) struct Transport {
+    pub(crate) settings: Settings,
+    clients: Mutex<HashMap<String, Client>>,
+    /// By host: `http` or `https`.
+    schemes: tokio::sync::Mutex<HashMap<String, &'static str>>,
+    logins: Mutex<HashMap<(String, String), Option<Login>>>,
+    grants: tokio::sync::Mutex<Grants>,
+    /// By host: when its budget is full again.
+    budgets: Mutex<HashMap<String, Instant>>,
+    requests: AtomicU64,
+}
+
+/// Whether to send again.
+pub(crate) enum Verdict {
+    Final,
+    Again { wait: Duration, reason: String },
+}
+
+impl Transport {
+    pub(crate) fn new(settings: Settings) -> Self {
+        // Another part of the process may have chosen already.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        Self {
+            settings,
+            clients: Mutex::default(),
+            schemes: tokio::sync::Mutex::default(),
+            logins: Mutex::default(),
+            grants: tokio::sync::Mutex::default(),
+            budgets: Mutex::default(),
+            requests: AtomicU64::new(0),
+        }
+    }
+
+    /// How many requests were sent so far.
+    pub(crate) fn requests(&self) -> u64 {
+        self.requests.load(Ordering::Relaxed)
+    }
+
+    fn client(&self, host: &str) -> Result<Client, RegistryError> {
+        let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(client) = clients.get(host) {
+            return Ok(client.clone());
+        }
+        let setup = |error: reqwest::Error| RegistryError::Setup(chain(&error));
+        let mut builder = Client::builder()
+            .user_agent(concat!("otoshi/", env!("CARGO_PKG_VERSION")))
+            .redirect(reqwest::redirect::Policy::none())
+            .referer(false)
+            .connect_timeout(Duration::from_secs(15))
+            .read_timeout(Duration::from_secs(90))
+            .http2_adaptive_window(true);
+        if is_loopback(host) {
+            builder = builder.no_proxy();
+        }
+        for pem in self.settings.hosts.authorities(host) {
+            let certificates = reqwest::Certificate::from_pem_bundle(&pem).map_err(setup)?;
+            builder = builder.tls_certs_merge(certificates);
+        }
+        let client = builder.build().map_err(setup)?;
+        clients.insert(host.to_owned(), client.clone());
+        Ok(client)
+    }
+
+    pub(crate) fn login(&self, endpoint: &Endpoint) -> Result<Option<Login>, RegistryError> {
+        let key = (endpoint.login.clone(), endpoint.name.clone());
+        if let Some(known) = self.logins.lock().unwrap_or_else(PoisonError::into_inner).get(&key) {
+            return Ok(known.clone());
+        }
+        let login = self.settings.credentials.find(&endpoint.login, &endpoint.name)?;
+        self.logins.lock().unwrap_or_else(PoisonError::into_inner).insert(key, login.clone());
+        Ok(login)
+    }
+
+    /// The scheme of a host that may be reached by plain HTTP: found out once.
+    async fn scheme(&self, endpoint: &Endpoint) -> Result<&'static str, RegistryError> {
+        if !endpoint.plain {
+            return Ok("https");
+        }
+        let mut schemes = self.schemes.lock().await;
+        if let Some(scheme) = schemes.get(&endpoint.host) {
+            return Ok(scheme);
+        }
+        let client = self.client(&endpoint.host)?;
+        // A machine's own registry most often speaks plain HTTP, one elsewhere TLS.
+        let order = if is_loopback(&endpoint.host) { ["http", "https"] } else { ["https", "http"] };
+        let mut found = None;
+        for scheme in order {
+            self.requests.fetch_add(1, Ordering::Relaxed);
+            let answer = client.get(format!("{scheme}://{}/v2/", endpoint.host)).send().await;
+            match answer {
+                // A server of TLS answers plain HTTP with 400, or not at all.
+                Ok(answer) if scheme == "http" && answer.status() == StatusCode::BAD_REQUEST => {
+                    found = Some("https");
+                }
+                Ok(_) => {
+                    found = Some(scheme);
+                    break;
+                }
+                Err(error) if is_certificate_error(&error) => found = Some("https"),
+                Err(_) => {}
+            }
+        }
+        let found = found.unwrap_or(order[0]);
+        schemes.insert(endpoint.host.clone(), found);
+        Ok(found)
+    }
+
+    /// The address of something below `/v2/`.
+    pub(crate) async fn url(
+        &self,
+        endpoint: &Endpoint,
+        path: &str,
+        asked: &Asked,
+    ) -> Result<Url, RegistryError> {
+        let scheme = self.scheme(endpoint).await?;
+        Url::parse(&format!("{scheme}://{}/v2/{path}", endpoint.host)).map_err(|error| RegistryError::Wrong {
+            asked: asked.clone(),
+            reason: format!("{} is no address: {error}", endpoint.host),
+        })
+    }
+
+    /// Sends a request until it is answered for good; the answer may be an error all the same.
+    pub(crate) async fn send(
+        &self,
+        endpoint: &Endpoint,
+        call: &Call,
+        asked: &Asked,
+        tally: &Tally,
+    ) -> Result<Response, RegistryError> {
+        let mut failures = 0;
+        loop {
+            let outcome = self.send_once(endpoint, call, asked).await?;
+            failures += 1;
+            match self.verdict(&outcome, failures) {
+                Verdict::Final => return outcome.map_err(|error| unreachable_error(asked, endpoint, &error)),
+                Verdict::Again { wait, reason } => {
+                    tally.tell(Event::Retrying { host: endpoint.host.clone(), reason, wait });
+                    tokio::time::sleep(wait).await;
+                }
+            }
+        }
+    }
+
+    /// Sends a request once, when the registry's budget allows it.
+    pub(crate) async fn send_once(
+        &self,
+        endpoint: &Endpoint,
+        call: &Call,
+        asked: &Asked,
+    ) -> Result<Result<Response, reqwest::Error>, RegistryError> {
+        self.wait_for_budget(&endpoint.host).await;
+        let outcome = self.send_authorized(endpoint, call, asked).await?;
+        if let Ok(response) = &outcome {
+            self.note_budget(&endpoint.host, response.headers());
+        }
+        Ok(outcome)
+    }
+
+    /// Says whether something that failed so many times in a row may work the next time, and when that is.
+    pub(crate) fn verdict(&self, outcome: &Result<Response, reqwest::Error>, failures: u32) -> Verdict {
+        let retries = self.settings.retries;
+        let (reason, asked_wait, most) = match outcome {
+            Ok(response) if !is_transient(response.status()) => return Verdict::Final,
+            Ok(response) => (
+                format!("it answered {}", response.status().as_u16()),
+                retry_after(response.headers()),
+                retries.attempts,
+            ),
+            Err(error) if is_certificate_error(error) => return Verdict::Final,
+            Err(error) if error.is_connect() => (chain(error), None, retries.attempts.min(CONNECT_ATTEMPTS)),
+            Err(error) => (chain(error), None, retries.attempts),
+        };
+        // A registry that asks for more patience than there is must be told to the user instead.
+        if failures >= most || asked_wait.is_some_and(|wait| wait > retries.longest_wait) {
+            return Verdict::Final;
+        }
+        Verdict::Again { wait: asked_wait.unwrap_or_else(|| retries.wait(failures)), reason }
+    }
+
+    /// Sends a request once, or once more after obtaining what lets it in.
+    async fn send_authorized(
+        &self,
+        endpoint: &Endpoint,
+        call: &Call,
+        asked: &Asked,
+    ) -> Result<Result<Response, reqwest::Error>, RegistryError> {
+        let url = match &call.target {
+            Target::Path(path) => self.url(endpoint, path, asked).await?,
+            Target::Url(url) => url.clone(),
+        };
+        let mut scopes = vec![format!("repository:{}:{}", endpoint.name, call.actions)];
+        scopes.extend(call.also.iter().map(|other| format!("repository:{other}:pull")));
+        let mut grant = self.grant(&endpoint.host, &scopes).await;
+        let mut renewed = false;
+        loop {
+            let response = match self.send_following(endpoint, call, &url, grant.as_ref(), asked).await? {
+                Ok(response) => response,
+                Err(error) => return Ok(Err(error)),
+            };
+            if response.status() != StatusCode::UNAUTHORIZED {
+                return Ok(Ok(response));
+            }
+            let challenges = response.headers().get_all(WWW_AUTHENTICATE);
+            let challenge = challenges.iter().find_map(|value| Challenge::parse(value.to_str().ok()?));
+            let Some(challenge) = challenge.filter(|_| !renewed) else {
+                let known = self.login(endpoint)?.is_some();
+                let reason = if known { "the one that is known was refused" } else { "none is known" };
+                return Err(RegistryError::Login {
+                    asked: asked.clone(),
+                    reason: reason.to_owned(),
+                    host: endpoint.login.clone(),
+                });
+            };
+            let new = self.renew(endpoint, &challenge, &scopes, grant.as_ref(), asked).await?;
+            renewed = new.1;
+            grant = Some(new.0);
+        }
+    }
+
+    async fn grant(&self, host: &str, scopes: &[String]) -> Option<Grant> {
+        let grants = self.grants.lock().await;
+        let of =
+            |scope: String| grants.get(&(host.to_owned(), scope)).filter(|grant| grant.is_good()).cloned();
+        of(scopes.join(" ")).or_else(|| of(String::new()))
+    }
+
+    /// Obtains a new grant, unless another request has just done so; says whether it did.
+    async fn renew(
+        &self,
+        endpoint: &Endpoint,
+        challenge: &Challenge,
+        scopes: &[String],
+        old: Option<&Grant>,
+        asked: &Asked,
+    ) -> Result<(Grant, bool), RegistryError> {
+        let mut grants = self.grants.lock().await;
+        let of = |scope: String| grants.get(&(endpoint.host.clone(), scope)).filter(|grant| grant.is_good());
+        let known = of(scopes.join(" ")).or_else(|| of(String::new()));
+        if let Some(known) = known.filter(|known| old.is_none_or(|old| old.header != known.header)) {
+            return Ok((known.clone(), false));
+        }
+        let (scope, grant) = self.obtain(endpoint, challenge, scopes, asked).await?;
+        grants.insert((endpoint.host.clone(), scope), grant.clone());
+        Ok((grant, true))
+    }
+
+    /// Sends a request and follows redirects.
+    async fn send_following(
+        &self,
+        endpoint: &Endpoint,
+        call: &Call,
+        url: &Url,
+        grant: Option<&Grant>,
+        asked: &Asked,
+    ) -> Result<Result<Response, reqwest::Error>, RegistryError> {
+        let wrong = |reason: String| RegistryError::Wrong { asked: asked.clone(), reason };
+        let mut url = url.clone();
+        for _ in 0..=MAX_REDIRECTS {
+            if !matches!(url.scheme(), "https" | "http") || (url.scheme() == "http" && !endpoint.plain) {
+                return Err(wrong(format!("it leads to {}, which is not reached by https", place_of(&url))));
+            }
+            let host = host_of(&url);
+            let mut request = self.client(&host)?.request(call.method.clone(), url.clone());
+            for (name, value) in &call.headers {
+                request = request.header(*name, value);
+            }
+            if let Some(grant) = grant.filter(|_| host == endpoint.host) {
+                let mut value = reqwest::header::HeaderValue::try_from(&grant.header)
+                    .map_err(|_| wrong("its token cannot be sent".to_owned()))?;
+                value.set_sensitive(true);
+                request = request.header(AUTHORIZATION, value);
+            }
+            if !matches!(call.method, Method::GET | Method::HEAD) {
+                request = request.header(CONTENT_LENGTH, call.body.length()).body(call.body.to_reqwest());
+            }
+            self.requests.fetch_add(1, Ordering::Relaxed);
+            tracing::debug!(method = %call.method, place = %place_of(&url), "request");
+            let response = match request.send().await {
+                Ok(response) => response,
+                Err(error) => return Ok(Err(error.without_url())),
+            };
+            let status = response.status().as_u16();
+            let is_read = matches!(call.method, Method::GET | Method::HEAD);
+            if !(matches!(status, 307 | 308) || (is_read && matches!(status, 301..=303))) {
+                return Ok(Ok(response));
+            }
+            let location = response.headers().get(LOCATION).and_then(|value| value.to_str().ok());
+            let location =
+                location.ok_or_else(|| wrong("it leads elsewhere without saying where".to_owned()))?;
+            url = url
+                .join(location)
+                .map_err(|_| wrong("it leads to something that is no address".to_owned()))?;
+        }
+        Err(wrong(format!("it leads on and on, more than {MAX_REDIRECTS} times")))
+    }
+
+    /// Asks a token server: a `GET`, or a form.
+    pub(crate) async fn send_to_token_server(
+        &self,
+        url: &Url,
+        authorization: Option<String>,
+        form: Option<String>,
+        asked: &Asked,
+        endpoint: &Endpoint,
+    ) -> Result<Response, RegistryError> {
+        let retries = self.settings.retries;
+        let mut failures = 0;
+        loop {
+            let client = self.client(&host_of(url))?;
+            let mut request = match &form {
+                Some(form) => client
+                    .post(url.clone())
+                    .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
+                    .body(form.clone()),
+                None => client.get(url.clone()),
+            };
+            if let Some(header) = &authorization {
+                request = request.header(AUTHORIZATION, header);
+            }
+            self.requests.fetch_add(1, Ordering::Relaxed);
+            let outcome = request.send().await;
+            failures += 1;
+            let transient = outcome.as_ref().map_or(true, |response| is_transient(response.status()));
+            if !transient || failures >= retries.attempts.min(CONNECT_ATTEMPTS) {
+                return outcome.map_err(|error| unreachable_error(asked, endpoint, &error.without_url()));
+            }
+            tokio::time::sleep(retries.wait(failures)).await;
+        }
+    }
+
+    /// Waits where the registry said that there is nothing left until some time soon.
+    async fn wait_for_budget(&self, host: &str) {
+        let until = self.budgets.lock().unwrap_or_else(PoisonError::into_inner).remove(host);
+        if let Some(wait) = until.and_then(|until| until.checked_duration_since(Instant::now())) {
+            tokio::time::sleep(wait).await;
+        }
+    }
+
+    /// Takes note of `RateLimit-Remaining: 0` and of when it is more again.
+    fn note_budget(&self, host: &str, headers: &HeaderMap) {
+        let number = |names: [&str; 2]| {
+            let value = names.iter().find_map(|name| headers.get(*name))?.to_str().ok()?;
+            value.split(';').next()?.trim().parse::<u64>().ok()
+        };
+        if number(["ratelimit-remaining", "x-ratelimit-remaining"]) != Some(0) {
+            return;
+        }
+        let Some(reset) = number(["ratelimit-reset", "x-ratelimit-reset"]) else { return };
+        let now =
+            std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |now| now.as_secs());
+        // Seconds from now, or a time since 1970.
+        let wait = Duration::from_secs(if reset > 1_000_000_000 { reset.saturating_sub(now) } else { reset });
+        if wait <= self.settings.retries.longest_wait {
+            let until = Instant::now() + wait;
+            self.budgets.lock().unwrap_or_else(PoisonError::into_inner).insert(host.to_owned(), until);
+        }
+    }
+}
+
+impl std::fmt::Debug for Transport {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Transport").field("requests", &self.requests()).finish_non_exhaustive()
+    }
+}

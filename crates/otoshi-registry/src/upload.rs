@@ -1,0 +1,246 @@
+//! Storing blobs: not at all where they are there, taken over from another repository where that has them, else uploaded.
+//!
+//! ```text
+//! HEAD  blobs/DIGEST                          there? done
+//! POST  blobs/uploads/?mount=DIGEST&from=…    201: taken over; 202: an upload was begun instead
+//! PUT   LOCATION?digest=DIGEST                a small blob, whole
+//! PATCH LOCATION, …, PUT LOCATION?digest=…    a large one, in chunks
+//! GET   LOCATION                              after a break: how much is there?
+//! ```
+//!
+//! Spec: <https://github.com/opencontainers/distribution-spec/blob/v1.1.0/spec.md#pushing-blobs>
+
+use std::fs::File;
+use std::sync::Arc;
+
+use otoshi_oci::Digest;
+use reqwest::header::{LOCATION, RANGE};
+use reqwest::{Method, Response, Url};
+
+use crate::answer::{refused, unreachable_error};
+use crate::call::{Body, Call, Target};
+use crate::error::{Asked, RegistryError};
+use crate::hosts::Endpoint;
+use crate::progress::{Event, Tally};
+use crate::repository::Repository;
+use crate::transport::{Transport, Verdict};
+
+/// Up to this size a blob is sent with one request.
+const SMALL: u64 = 4 << 20;
+
+/// A blob to be stored.
+pub(crate) struct Upload {
+    pub(crate) endpoint: Endpoint,
+    pub(crate) repository: Repository,
+    pub(crate) digest: Digest,
+    pub(crate) size: u64,
+    /// Repositories of the same registry that may have it.
+    pub(crate) from: Vec<String>,
+    pub(crate) tally: Arc<Tally>,
+}
+
+/// How a step of an upload ended.
+enum Step {
+    /// The blob is stored.
+    Stored,
+    /// It failed in a way that may be overcome; the answer, if there was one.
+    Failed(Result<Response, reqwest::Error>),
+}
+
+impl Upload {
+    fn asked(&self) -> Asked {
+        self.repository.asked(format!("to store the blob {}", self.digest))
+    }
+
+    fn path(&self, rest: &str) -> Target {
+        Target::Path(format!("{}/blobs/{rest}", self.endpoint.name))
+    }
+
+    fn body(&self, file: &Arc<File>, from: u64, size: u64) -> Body {
+        let tally = Arc::clone(&self.tally);
+        let moved = Arc::new(move |bytes| tally.tell(Event::Moved { bytes }));
+        Body::Part { file: Arc::clone(file), from, size, moved }
+    }
+}
+
+impl Transport {
+    /// Whether the repository has the blob, or takes it over from another. Gives where an upload was begun, if one was.
+    pub(crate) async fn find_or_mount(
+        &self,
+        upload: &Upload,
+    ) -> Result<Result<(), Option<Url>>, RegistryError> {
+        let asked = upload.asked();
+        let (digest, size) = (upload.digest.clone(), upload.size);
+        let call = Call::write(Method::HEAD, upload.path(digest.as_str()));
+        let response = self.send(&upload.endpoint, &call, &asked, &upload.tally).await?;
+        match response.status().as_u16() {
+            200 => {
+                upload.tally.tell(Event::Skipped { digest, size });
+                return Ok(Ok(()));
+            }
+            404 => {}
+            _ => return Err(refused(&asked, response).await),
+        }
+        // One try: a registry that does not have it there begins an upload each time.
+        let Some(from) = upload.from.first() else { return Ok(Err(None)) };
+        let mut call =
+            Call::write(Method::POST, upload.path(&format!("uploads/?mount={digest}&from={from}")));
+        call.also = Some(from.clone());
+        let response = self.send(&upload.endpoint, &call, &asked, &upload.tally).await?;
+        match response.status().as_u16() {
+            201 => {
+                upload.tally.tell(Event::Mounted { digest, size, from: from.clone() });
+                Ok(Ok(()))
+            }
+            202 => Ok(Err(Some(self.location(&response, upload, &asked).await?))),
+            // No right to read there, for instance: that is no reason not to upload.
+            _ => Ok(Err(None)),
+        }
+    }
+
+    /// Uploads a blob.
+    pub(crate) async fn upload(
+        &self,
+        upload: &Upload,
+        file: File,
+        begun: Option<Url>,
+    ) -> Result<(), RegistryError> {
+        let (asked, file) = (upload.asked(), Arc::new(file));
+        upload.tally.tell(Event::Started { digest: upload.digest.clone(), size: upload.size });
+        let (mut begun, mut failures, mut furthest) = (begun, 0, 0);
+        loop {
+            let mut location = match begun.take() {
+                Some(location) => location,
+                None => self.begin(upload, &asked).await?,
+            };
+            let mut at = 0;
+            loop {
+                let step = self.go_on(upload, &file, &mut location, &mut at, &asked).await?;
+                let Step::Failed(outcome) = step else {
+                    upload.tally.tell(Event::Done { digest: upload.digest.clone(), size: upload.size });
+                    return Ok(());
+                };
+                if at > furthest {
+                    (failures, furthest) = (0, at);
+                }
+                failures += 1;
+                // What the registry no longer knows, or knows otherwise, can be sent anew.
+                let lost =
+                    outcome.as_ref().is_ok_and(|response| matches!(response.status().as_u16(), 404 | 416));
+                let (wait, reason) = match self.verdict(&outcome, failures) {
+                    Verdict::Again { wait, reason } => (wait, reason),
+                    Verdict::Final if lost && failures < self.settings.retries.attempts => {
+                        (self.settings.retries.wait(failures), "the upload was lost".to_owned())
+                    }
+                    Verdict::Final => {
+                        return Err(match outcome {
+                            Ok(response) => refused(&asked, response).await,
+                            Err(error) => unreachable_error(&asked, &upload.endpoint, &error),
+                        });
+                    }
+                };
+                let host = upload.endpoint.host.clone();
+                upload.tally.tell(Event::Retrying { host, reason, wait });
+                tokio::time::sleep(wait).await;
+                if self.is_stored(upload, &asked).await? {
+                    upload.tally.tell(Event::Done { digest: upload.digest.clone(), size: upload.size });
+                    return Ok(());
+                }
+                match self.kept(upload, &location, &asked).await {
+                    Some((place, kept)) if kept <= upload.size => (location, at) = (place, kept),
+                    _ => break,
+                }
+            }
+        }
+    }
+
+    /// Sends what is missing, and ends the upload.
+    async fn go_on(
+        &self,
+        upload: &Upload,
+        file: &Arc<File>,
+        location: &mut Url,
+        at: &mut u64,
+        asked: &Asked,
+    ) -> Result<Step, RegistryError> {
+        let whole = upload.size <= SMALL && *at == 0;
+        while !whole && *at < upload.size {
+            let size = (upload.size - *at).min(self.settings.upload_chunk.max(1));
+            let call = Call::write(Method::PATCH, Target::Url(location.clone()))
+                .header("content-type", "application/octet-stream")
+                .header("content-range", format!("{}-{}", *at, *at + size - 1))
+                .body(upload.body(file, *at, size));
+            let response = match self.send_once(&upload.endpoint, &call, asked).await? {
+                Ok(response) if matches!(response.status().as_u16(), 202 | 204) => response,
+                outcome => return Ok(Step::Failed(outcome)),
+            };
+            *location = self.location(&response, upload, asked).await?;
+            let kept = kept_of(&response).unwrap_or(*at + size);
+            if kept <= *at || kept > *at + size {
+                let reason = format!("it says that it keeps {kept} bytes after {}", *at + size);
+                return Err(RegistryError::Wrong { asked: asked.clone(), reason });
+            }
+            *at = kept;
+        }
+        let mut url = location.clone();
+        url.query_pairs_mut().append_pair("digest", upload.digest.as_str());
+        let mut call = Call::write(Method::PUT, Target::Url(url));
+        if whole {
+            call = call.header("content-type", "application/octet-stream").body(upload.body(
+                file,
+                0,
+                upload.size,
+            ));
+        }
+        match self.send_once(&upload.endpoint, &call, asked).await? {
+            Ok(response) if matches!(response.status().as_u16(), 201 | 204) => Ok(Step::Stored),
+            outcome => Ok(Step::Failed(outcome)),
+        }
+    }
+
+    async fn begin(&self, upload: &Upload, asked: &Asked) -> Result<Url, RegistryError> {
+        let call = Call::write(Method::POST, upload.path("uploads/"));
+        let response = self.send(&upload.endpoint, &call, asked, &upload.tally).await?;
+        match response.status().as_u16() {
+            202 => self.location(&response, upload, asked).await,
+            _ => Err(refused(asked, response).await),
+        }
+    }
+
+    async fn is_stored(&self, upload: &Upload, asked: &Asked) -> Result<bool, RegistryError> {
+        let call = Call::write(Method::HEAD, upload.path(upload.digest.as_str()));
+        let response = self.send(&upload.endpoint, &call, asked, &upload.tally).await?;
+        Ok(response.status().as_u16() == 200)
+    }
+
+    /// Asks how much of an upload the registry kept, and where it goes on; `None` where it cannot.
+    async fn kept(&self, upload: &Upload, location: &Url, asked: &Asked) -> Option<(Url, u64)> {
+        let call = Call::write(Method::GET, Target::Url(location.clone()));
+        let response = self.send_once(&upload.endpoint, &call, asked).await.ok()?.ok()?;
+        if !matches!(response.status().as_u16(), 202 | 204) {
+            return None;
+        }
+        let place = self.location(&response, upload, asked).await.unwrap_or_else(|_| location.clone());
+        Some((place, kept_of(&response)?))
+    }
+
+    async fn location(
+        &self,
+        response: &Response,
+        upload: &Upload,
+        asked: &Asked,
+    ) -> Result<Url, RegistryError> {
+        let wrong = |reason: &str| RegistryError::Wrong { asked: asked.clone(), reason: reason.to_owned() };
+        let text = response.headers().get(LOCATION).and_then(|value| value.to_str().ok());
+        let text = text.ok_or_else(|| wrong("it does not say where the upload goes on"))?;
+        let base = self.url(&upload.endpoint, "", asked).await?;
+        base.join(text).map_err(|_| wrong("where the upload goes on is no address"))
+    }
+}
+
+/// `Range: 0-LAST` as a number of bytes. Of nothing and of one byte it is the same; nothing is the safer reading.
+fn kept_of(response: &Response) -> Option<u64> {
+    let text = response.headers().get(RANGE)?.to_str().ok()?;
+    let last: u64 = text.strip_prefix("bytes=").unwrap_or(text).strip_prefix("0-")?.trim().parse().ok()?;
+    Some(if last == 0 { 0 } else { last + 1 })
+}

@@ -1,0 +1,147 @@
+//! Logins: what is shown to whom, and what is said when there is none.
+
+mod support;
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use otoshi_registry::{Client, Credentials, Hosts, RegistryError, Settings};
+use otoshi_registry_test::{Fault, Proxy, Registry};
+use support::{Store, client, client_with, item, pull, push, settings};
+
+/// `anna:geheim` and `anna:falsch`, as the files have them.
+const RIGHT: &str = "YW5uYTpnZWhlaW0=";
+const WRONG: &str = "YW5uYTpmYWxzY2g=";
+
+fn logins(registry: &Registry, host: &str, auth: &str) -> Credentials {
+    let file = registry.path("config.json");
+    fs::write(&file, format!("{{\"auths\":{{\"{host}\":{{\"auth\":\"{auth}\"}}}}}}")).unwrap();
+    Credentials::in_file(file)
+}
+
+#[test]
+fn a_registry_with_tls_and_a_login() {
+    let Some(registry) = Registry::start_private() else { return };
+    let (host, store) = (registry.host(), Store::new());
+    let (name, digest) = (format!("{host}/team/app:1"), store.small(1));
+    let trusting = || Hosts::default().with_certificates(registry.trust_as(&host));
+
+    let client = client_with(trusting(), logins(&registry, &host, RIGHT));
+    push(&client, &store, &[item(&name, &digest)]).unwrap();
+    let there = Store::new();
+    assert_eq!(pull(&client, &there, &name).unwrap().0.unwrap().manifest, digest);
+
+    let nobody = client_with(trusting(), Credentials::default());
+    let error = pull(&nobody, &Store::new(), &name).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        format!("{host}/team/app: asked for the tag 1, it wants a login: none is known for {host}")
+    );
+    assert_eq!(error.hint().unwrap(), format!("docker login {host}, or skopeo login {host}"));
+
+    let wrong = client_with(trusting(), logins(&registry, &host, WRONG));
+    let error = push(&wrong, &store, &[item(&name, &digest)]).unwrap_err();
+    assert!(error.to_string().ends_with("it wants a login: the one that is known was refused"), "{error}");
+    assert!(!format!("{error:?}").contains("falsch"));
+}
+
+#[test]
+fn an_unknown_authority_is_told_with_what_to_do() {
+    let Some(registry) = Registry::start_private() else { return };
+    let error = pull(&client(), &Store::new(), &format!("{}/app:1", registry.host())).unwrap_err();
+    assert!(matches!(error, RegistryError::Unreachable { .. }), "{error}");
+    let expected =
+        format!("trust its authority: put it into /etc/containers/certs.d/{}/ca.crt", registry.host());
+    assert_eq!(error.hint().unwrap(), expected, "{error}");
+}
+
+#[test]
+fn tokens_are_renewed_when_they_no_longer_let_in() {
+    let Some(registry) = Registry::start() else { return };
+    let (proxy, store) = (Proxy::start(registry.port()), Store::new());
+    // One after the other: the proxy knows one token at a time.
+    let client = Client::new(Settings { parallel: 1, ..settings() }).unwrap();
+    let digest = store.image(&[(1, 5_000_000), (2, 10)], otoshi_oci::layer::Compression::None);
+    let name = format!("{}/team/app:1", proxy.host());
+    proxy.need_tokens(3);
+    push(&client, &store, &[item(&name, &digest)]).unwrap();
+    assert!(proxy.tokens() > 2);
+    let there = Store::new();
+    assert_eq!(pull(&client, &there, &name).unwrap().0.unwrap().manifest, digest);
+    there.check();
+    let log = proxy.take_log();
+    let asked: Vec<_> = log.iter().filter(|r| r.path.starts_with("/token")).collect();
+    assert!(asked[0].path.contains("service=test"), "{asked:?}");
+    assert!(asked[0].path.contains("scope=repository%3Ateam%2Fapp%3Apull"), "{asked:?}");
+}
+
+#[test]
+fn a_login_is_shown_to_its_registry_only() {
+    let Some(registry) = Registry::start() else { return };
+    let (proxy, other) = (Proxy::start(registry.port()), Proxy::start(registry.port()));
+    let (store, host) = (Store::new(), proxy.host());
+    let digest = store.small(1);
+    let name = format!("{host}/team/app:1");
+    let ask = "WWW-Authenticate: Basic realm=\"test\"".to_owned();
+    proxy.fault("HEAD", "/manifests/1", 1, Fault::Answer("401 Unauthorized", ask));
+    let client = client_with(Hosts::default(), logins(&registry, &host, RIGHT));
+    push(&client, &store, &[item(&name, &digest)]).unwrap();
+    assert!(proxy.take_log().iter().any(|r| r.headers.contains_key("authorization")));
+
+    proxy.fault("GET", "/blobs/", 9, Fault::Redirect(format!("http://{}", other.host())));
+    pull(&client, &Store::new(), &name).unwrap().0.unwrap();
+    let redirected = other.take_log();
+    assert_eq!(redirected.len(), 2, "config and layer");
+    assert!(redirected.iter().all(|request| !request.headers.contains_key("authorization")));
+    let asked = proxy.take_log();
+    assert!(
+        asked.iter().filter(|r| r.path.contains("/blobs/")).all(|r| r.headers.contains_key("authorization"))
+    );
+}
+
+#[test]
+fn redirects_end() {
+    let Some(registry) = Registry::start() else { return };
+    let (proxy, client) = (Proxy::start(registry.port()), client());
+    proxy.fault("GET", "/manifests/", 99, Fault::Redirect(String::new()));
+    let error = pull(&client, &Store::new(), &format!("{}/app:1", proxy.host())).unwrap_err();
+    assert!(error.to_string().ends_with("it leads on and on, more than 5 times"), "{error}");
+    proxy.heal();
+    proxy.fault("GET", "/manifests/", 9, Fault::Redirect("file:///etc/passwd?".into()));
+    let error = pull(&client, &Store::new(), &format!("{}/app:1", proxy.host())).unwrap_err();
+    assert!(error.to_string().contains("which is not reached by https"), "{error}");
+}
+
+#[test]
+fn a_credential_helper_is_asked() {
+    let Some(registry) = Registry::start_private() else { return };
+    let host = registry.host();
+    let helper = registry.path("docker-credential-test");
+    let script = format!("#!/bin/sh\nread host\n[ \"$1 $host\" = 'get {host}' ] || exit 1\n")
+        + "echo '{\"Username\":\"anna\",\"Secret\":\"geheim\"}'\n";
+    fs::write(&helper, script).unwrap();
+    fs::set_permissions(&helper, fs::Permissions::from_mode(0o755)).unwrap();
+    let file = registry.path("config.json");
+    fs::write(&file, format!("{{\"credHelpers\":{{\"{host}\":\"test\"}}}}")).unwrap();
+    with_path(helper.parent().unwrap(), || {
+        let hosts = Hosts::default().with_certificates(registry.trust_as(&host));
+        let client = client_with(hosts, Credentials::in_file(&file));
+        let store = Store::new();
+        push(&client, &store, &[item(&format!("{host}/app:1"), &store.small(1))]).unwrap();
+    });
+}
+
+/// Runs with a directory in front of `PATH`, for what is started meanwhile.
+fn with_path(directory: &Path, call: impl FnOnce()) {
+    let before = std::env::var_os("PATH").unwrap_or_default();
+    let mut paths = vec![directory.to_owned()];
+    paths.extend(std::env::split_paths(&before));
+    let joined = std::env::join_paths(paths).unwrap();
+    // Of the tests in this program only this one looks at PATH for a helper.
+    #[allow(unsafe_code, reason = "no other thread of this test program writes the environment")]
+    unsafe {
+        std::env::set_var("PATH", joined);
+    }
+    call();
+}
