@@ -27,6 +27,10 @@ pub(crate) const TESTS: &[Needed] = &[
     ("/usr/bin/docker-registry", "docker-registry"),
     ("/usr/bin/buildah", "buildah"),
     ("/usr/bin/openssl", "openssl"),
+    ("/usr/bin/ssh-agent", "openssh-client"),
+    ("/usr/bin/bzip2", "bzip2"),
+    ("/usr/bin/xz", "xz-utils"),
+    ("/usr/bin/zstd", "zstd"),
 ];
 
 /// What the conformance suite takes.

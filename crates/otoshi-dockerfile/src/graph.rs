@@ -93,10 +93,14 @@ pub enum Source {
 }
 
 impl Dockerfile {
-    /// The number of the stage with this name, or of that number; of two with one name the later.
+    /// The number of the stage with this name, in any case; of two with one name the later.
     pub fn stage_named(&self, name: &str) -> Option<usize> {
-        let by_name = self.last_named(name, self.stages.len());
-        by_name.or_else(|| name.parse().ok().filter(|&index| index < self.stages.len()))
+        self.last_named(name, self.stages.len())
+    }
+
+    /// The last stage before `stage` that FROM names so: as it is kept, in lower case.
+    fn base_named(&self, name: &str, stage: usize) -> Option<usize> {
+        self.last_named(name, stage).filter(|_| *name == name.to_lowercase())
     }
 
     fn last_named(&self, name: &str, before: usize) -> Option<usize> {
@@ -226,7 +230,7 @@ fn reached(
         return Err(at(error.with_hint(Some(empty_hint(globals, word)))));
     }
     let own_context = stage.name.as_deref().filter(|name| outside.is_named_context(name));
-    let (base, triggers) = match dockerfile.last_named(&image, index) {
+    let (base, triggers) = match dockerfile.base_named(&image, index) {
         _ if own_context.is_some() => (Base::Named(own_context.unwrap_or_default().to_owned()), Vec::new()),
         Some(parent) => (Base::Stage(parent), triggers(dockerfile, parent).map_err(at)?),
         None if image == "scratch" => (Base::Scratch, Vec::new()),

@@ -60,7 +60,7 @@ fn stages_and_globals() {
     assert_eq!(first.instructions[0].source, "RUN x");
     assert_eq!((second.name.as_deref(), second.instructions.len()), (None, 0));
     assert_eq!(dockerfile.stage_named("BUILDER-1.X_Y"), Some(0));
-    assert_eq!((dockerfile.stage_named("1"), dockerfile.stage_named("2")), (Some(1), None));
+    assert_eq!((dockerfile.stage_named("1"), dockerfile.stage_named("2")), (None, None));
 }
 
 #[test]

@@ -36,6 +36,24 @@ pub enum Secret {
     Env(String),
 }
 
+/// Where a step's requests to an SSH agent go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Ssh {
+    /// The socket of an agent that runs.
+    Agent(PathBuf),
+    /// An agent that is started for the step and holds these private keys.
+    Keys(Vec<PathBuf>),
+}
+
+/// What a named context is.
+#[derive(Debug, Clone)]
+pub enum NamedContext {
+    /// A directory.
+    Directory(Arc<Context>),
+    /// An image in the store, by the digest of its manifest or index.
+    Image(Digest),
+}
+
 /// One target of a Dockerfile to build.
 #[derive(Debug, Clone)]
 pub struct BuildRequest {
@@ -57,11 +75,17 @@ pub struct BuildRequest {
     pub annotations: BTreeMap<String, String>,
     /// Secrets by id.
     pub secrets: BTreeMap<String, Secret>,
+    /// SSH agents by id.
+    pub ssh: BTreeMap<String, Ssh>,
+    /// Named contexts, which take the place of images and stages of that name.
+    pub contexts: BTreeMap<String, NamedContext>,
+    /// Whether `RUN --security=insecure` is carried out.
+    pub allow_insecure: bool,
     /// A bundle of certificate authorities that RUN steps trust; it ends up in no layer.
     pub ca_certificates: Option<PathBuf>,
     /// Whether to run every step again.
     pub no_cache: bool,
-    /// How layers and timestamps are written.
+    /// How layers and timestamps are written; the build argument `SOURCE_DATE_EPOCH` says another time.
     pub output: Output,
 }
 
@@ -78,6 +102,9 @@ impl BuildRequest {
             labels: BTreeMap::new(),
             annotations: BTreeMap::new(),
             secrets: BTreeMap::new(),
+            ssh: BTreeMap::new(),
+            contexts: BTreeMap::new(),
+            allow_insecure: false,
             ca_certificates: None,
             no_cache: false,
             output: Output::default(),

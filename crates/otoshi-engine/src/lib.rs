@@ -6,8 +6,8 @@
 //! context     a source directory: scanned, filtered by .dockerignore, hashed once per change
 //! embedded    the engine of our own
 //!   build       the graph of stages, run in parallel; instructions one by one
-//!   run_step    RUN, its mounts and its cache key
-//!   copy        COPY and ADD, by content
+//!   run_step    RUN and its cache key; run_mount, ssh: what it sees besides its root
+//!   copy_step   COPY and ADD, by content; source: what they pick; copy: what goes where
 //!   chain       the layers below a step, mounted when somebody must look
 //!   export      layers and configs made of what the steps left
 //!   session     running a command in an image: the compile phase, `otoshi run`
@@ -21,8 +21,8 @@ mod error;
 mod event;
 
 pub use api::{
-    AppLayer, AssembleRequest, BuildRequest, BuiltImage, CacheMount, Engine, ImageChanges, Output,
-    RunOutcome, RunRequest, Secret, Stdio, View,
+    AppLayer, AssembleRequest, BuildRequest, BuiltImage, CacheMount, Engine, ImageChanges, NamedContext,
+    Output, RunOutcome, RunRequest, Secret, Ssh, Stdio, View,
 };
 pub use content::hash_tree;
 pub use context::{Context, ContextEntry, EntryKind};

@@ -26,6 +26,7 @@ const DOCKER_DEFAULT: CapabilitySet = CapabilitySet::AUDIT_WRITE
 fn wanted(capabilities: Capabilities) -> CapabilitySet {
     match capabilities {
         Capabilities::DockerDefault => DOCKER_DEFAULT,
+        Capabilities::All => CapabilitySet::from_bits_retain(u64::MAX),
         Capabilities::None => CapabilitySet::empty(),
     }
 }

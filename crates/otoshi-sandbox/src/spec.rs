@@ -180,6 +180,8 @@ pub enum Network {
 pub enum Capabilities {
     /// Docker's default set, as far as this process has it.
     DockerDefault,
+    /// All that this process has.
+    All,
     /// Nothing.
     None,
 }

@@ -37,7 +37,10 @@ fn only_what_is_needed_is_reached() {
     let (dockerfile, graph) = reach(APP, Some("UNUSED")).unwrap();
     assert_eq!((graph.target, graph.order.as_slice()), (3, [3].as_slice()));
     assert_eq!(graph.images(&dockerfile), BTreeSet::from(["node".to_owned(), "other".to_owned()]));
-    assert_eq!(reach(APP, Some("1")).unwrap().1.target, 1);
+    assert!(reach(APP, Some("1")).is_err(), "stages that are built have names");
+    // FROM takes a stage by its name in lower case only, --from and --target in any.
+    let (_, graph) = reach("FROM a AS Tools\nFROM TOOLS\n", None).unwrap();
+    assert_eq!(graph.stages[&1].base, Base::Image("TOOLS".into()));
 }
 
 #[test]
@@ -69,9 +72,9 @@ fn of_two_stages_with_one_name_the_nearest_above_counts() {
 
 #[test]
 fn from_names_stages_above_only_and_never_by_number() {
-    let (_, graph) = reach("FROM later\nFROM 0\nFROM x AS later\n", Some("1")).unwrap();
+    let (_, graph) = reach("FROM later\nFROM 0 AS zero\nFROM x AS later\n", Some("zero")).unwrap();
     assert_eq!(graph.stages[&1].base, Base::Image("0".into()));
-    let (_, graph) = reach("FROM later\nFROM x AS later\n", Some("0")).unwrap();
+    let (_, graph) = reach("FROM later AS first\nFROM x AS later\n", Some("first")).unwrap();
     assert_eq!(graph.stages[&0].base, Base::Image("later".into()));
     // A stage may have the name of an image, and of `scratch`.
     let (_, graph) = reach("FROM debian AS debian\nFROM debian\n", None).unwrap();

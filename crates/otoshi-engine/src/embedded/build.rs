@@ -14,8 +14,10 @@ use std::{
 
 use otoshi_dockerfile::{
     Base, BuildArgs, CommandForm, DockerfileError, GlobalScope, Graph, Healthcheck, Instruction, Located,
-    Scope, Source as From_, Surroundings, Word,
+    ReachedStage, Scope, Source as From_, Surroundings, Word,
 };
+
+use otoshi_oci::{Digest, Platform};
 
 use super::{
     EmbeddedEngine,
@@ -26,7 +28,10 @@ use super::{
     stage::Stage,
     stage_on,
 };
-use crate::{BuildRequest, BuiltImage, EngineError, Event, Events, StepId};
+use crate::{
+    BuildRequest, BuiltImage, EngineError, Event, Events, NamedContext, Output, StepId,
+    content::digest_of_fields,
+};
 
 static BUILDS: AtomicUsize = AtomicUsize::new(0);
 
@@ -37,6 +42,7 @@ pub(crate) struct Build<'a> {
     pub(crate) events: &'a dyn Events,
     /// Tells this process's builds apart.
     pub(crate) number: usize,
+    output: Output,
     graph: Graph,
     globals: GlobalScope,
     args: BuildArgs,
@@ -53,20 +59,22 @@ pub(crate) fn build(
     events: &dyn Events,
 ) -> Result<BuiltImage, EngineError> {
     let dockerfile = &request.dockerfile;
-    let platform = request.platform.to_string();
-    let globals = GlobalScope::evaluate(
+    let globals = GlobalScope::evaluate_for(
         dockerfile,
         &request.args,
-        &platform,
-        &otoshi_oci::Platform::host().to_string(),
+        &request.platform.to_string(),
+        &Platform::host().to_string(),
+        request.target.as_deref(),
     )?;
     let outside = Outside { engine, request };
     let graph = Graph::reach_in(dockerfile, &globals, request.target.as_deref(), &outside)?;
+    let output = Output { epoch: epoch(request, &globals)?, ..request.output };
     let build = Build {
         engine,
         request,
         events,
         number: BUILDS.fetch_add(1, Ordering::Relaxed),
+        output,
         globals,
         args: request.args.clone(),
         done: Mutex::new(BTreeMap::new()),
@@ -91,25 +99,57 @@ pub(crate) fn build(
         return Err(error);
     }
     let stage = build.wait(build.graph.target)?;
-    let mut image = engine.export(&stage, &request.labels, &request.annotations, request.output, events)?;
+    let mut image = engine.export(&stage, &request.labels, &request.annotations, output, events)?;
     image.steps_run = build.steps_run.into_inner();
     Ok(image)
 }
 
-/// The store's images, for the triggers in their configs.
+/// The time that `SOURCE_DATE_EPOCH` says, given or declared before the first FROM; else that of the request.
+fn epoch(request: &BuildRequest, globals: &GlobalScope) -> Result<i64, EngineError> {
+    const NAME: &str = "SOURCE_DATE_EPOCH";
+    let given = request.args.get(NAME).or_else(|| globals.values().get(NAME)).filter(|text| !text.is_empty());
+    let Some(text) = given else { return Ok(request.output.epoch) };
+    text.parse().map_err(|_| EngineError::Invalid {
+        message: format!("{NAME} is {text:?}, which is no number of seconds since 1970"),
+        hint: Some("as in $(git log -1 --format=%ct)".into()),
+    })
+}
+
+/// Named contexts, and the store's images with the triggers in their configs.
 struct Outside<'a> {
     engine: &'a EmbeddedEngine,
     request: &'a BuildRequest,
 }
 
 impl Surroundings for Outside<'_> {
-    fn triggers(&self, image: &str) -> Vec<String> {
-        // An image that is not there is told of when its stage is built.
-        self.engine
-            .find_image(self.request, image)
-            .map(|image| image.config.config.on_build)
-            .unwrap_or_default()
+    fn is_named_context(&self, name: &str) -> bool {
+        named_context(self.request, name).is_some()
     }
+
+    fn triggers(&self, image: &str) -> Vec<String> {
+        // An image that is not there is told of when its stage is built. For another platform it has the same triggers.
+        let platform = &self.request.platform;
+        let found = match named_context(self.request, image) {
+            Some(NamedContext::Directory(_)) => return Vec::new(),
+            Some(NamedContext::Image(digest)) => self.engine.image(digest, platform),
+            None => self.engine.find_image(self.request, image, platform),
+        };
+        found.map(|image| image.config.config.on_build).unwrap_or_default()
+    }
+}
+
+/// The named context that a name in FROM or `--from` means: also that of an image whose name is written in another way.
+fn named_context<'a>(request: &'a BuildRequest, name: &str) -> Option<&'a NamedContext> {
+    fn familiar(name: &str) -> &str {
+        let name = name.strip_prefix("docker.io/").unwrap_or(name);
+        let name = name.strip_prefix("library/").unwrap_or(name);
+        name.strip_suffix(":latest").unwrap_or(name)
+    }
+    if matches!(name, "scratch" | "context") {
+        return None;
+    }
+    let same = |(known, _): &(&String, &NamedContext)| familiar(known).eq_ignore_ascii_case(familiar(name));
+    request.contexts.iter().find(same).map(|(_, context)| context)
 }
 
 impl Build<'_> {
@@ -153,33 +193,66 @@ impl Build<'_> {
             From_::Context => Tree::Context(&self.request.context),
             From_::Stage(other) => Tree::Chain(self.wait(other)?.chain),
             From_::Image(name) if name == "scratch" => Tree::Chain(Chain::scratch()),
-            From_::Image(name) | From_::Named(name) => {
-                Tree::Chain(Chain::of_image(&self.engine.find_image(self.request, &name)?))
-            }
+            From_::Image(name) | From_::Named(name) => match named_context(self.request, &name) {
+                Some(NamedContext::Directory(context)) => Tree::Context(context),
+                Some(NamedContext::Image(digest)) => {
+                    Tree::Chain(Chain::of_image(&self.engine.image(digest, &self.request.platform)?))
+                }
+                None => {
+                    let platform = &self.request.platform;
+                    Tree::Chain(Chain::of_image(&self.engine.find_image(self.request, &name, platform)?))
+                }
+            },
         })
+    }
+
+    /// The platform of a stage: what FROM says, else that of the build.
+    fn platform(&self, stage: &ReachedStage) -> Result<Platform, EngineError> {
+        let Some(text) = &stage.platform else { return Ok(self.request.platform.clone()) };
+        text.parse().map_err(|error: otoshi_oci::PlatformError| EngineError::invalid(error.to_string()))
+    }
+
+    /// What a step's result is kept under: its key, and when everything is to run again a name of its own.
+    pub(crate) fn result_key(&self, key: &Digest) -> Digest {
+        if !self.request.no_cache {
+            return key.clone();
+        }
+        let now = std::time::SystemTime::now();
+        digest_of_fields([key.as_str(), &format!("{now:?} {} {:?}", std::process::id(), StepId::next())])
     }
 
     fn build_stage(&self, index: usize) -> Result<Stage, EngineError> {
         let request = self.request;
         let source = &request.dockerfile.stages[index];
-        let epoch = request.output.epoch;
-        let at = |error: EngineError, located: std::ops::Range<usize>| self.locate(error, &located);
+        let epoch = self.output.epoch;
+        let reached = &self.graph.stages[&index];
+        let at = |error: EngineError| self.locate(error, &source.from.span);
+        let platform = self.platform(reached).map_err(at)?;
         let scope = |env| Scope::for_base(&self.globals, &self.args, env);
-        let mut stage = match &self.graph.stages[&index].base {
-            Base::Scratch => Stage::on_scratch(&request.platform, scope, epoch),
+        let on = |image: &otoshi_oci::Image| stage_on(image, scope, epoch);
+        let mut stage = match &reached.base {
+            Base::Scratch => Stage::on_scratch(&platform, scope, epoch),
             Base::Stage(parent) => Stage::on_stage(&self.wait(*parent)?),
-            Base::Image(name) | Base::Named(name) => {
-                let image = self
-                    .engine
-                    .find_image(request, name)
-                    .map_err(|error| at(error, source.from.span.clone()))?;
-                stage_on(&image, scope, epoch)
-            }
+            Base::Image(name) => on(&self.engine.find_image(request, name, &platform).map_err(at)?),
+            Base::Named(name) => match named_context(request, name) {
+                Some(NamedContext::Image(digest)) => on(&self.engine.image(digest, &platform).map_err(at)?),
+                Some(NamedContext::Directory(context)) => {
+                    let mut stage = Stage::on_scratch(&platform, scope, epoch);
+                    stage.push(context.snapshot(self.engine.home(), (0, 0))?, &format!("context {name}"));
+                    stage
+                }
+                None => return Err(at(EngineError::invalid(format!("there is no context {name}")))),
+            },
         };
+        if let (Base::Image(name), own) = (&reached.base, stage.config.platform())
+            && (own.os != platform.os || own.architecture != platform.architecture)
+        {
+            let text = format!("{name} is for {own}, and the build asks for {platform}");
+            self.events.event(Event::Warning(text));
+        }
         // The triggers below run now, and are none of this stage's own.
         stage.config.config.on_build.clear();
-        let instructions: Vec<&Located<Instruction>> =
-            self.graph.stages[&index].instructions(&request.dockerfile).collect();
+        let instructions: Vec<&Located<Instruction>> = reached.instructions(&request.dockerfile).collect();
         let unnamed = || match index {
             0 => self.request.dockerfile.name.clone(),
             _ => format!("{} {index}", self.request.dockerfile.name),

@@ -1,6 +1,6 @@
 //! The layers below a step, from the lowest to the topmost.
 
-use std::path::PathBuf;
+use std::{collections::HashSet, path::PathBuf};
 
 use otoshi_oci::{Digest, Image, ImageLayer};
 use otoshi_store::{Kind, SnapshotId};
@@ -47,8 +47,13 @@ impl Chain {
     }
 
     /// The snapshots' directories, the topmost first; unpacks what is not unpacked yet.
+    ///
+    /// Of two that are the same only the upper one is there: it hides all of the other, and overlayfs takes none twice.
     pub(crate) fn lowers(&self, engine: &EmbeddedEngine) -> Result<Vec<PathBuf>, EngineError> {
-        self.layers.par_iter().rev().map(|layer| engine.snapshot_of(layer)).collect()
+        let all: Vec<PathBuf> =
+            self.layers.par_iter().rev().map(|layer| engine.snapshot_of(layer)).collect::<Result<_, _>>()?;
+        let mut seen = HashSet::new();
+        Ok(all.into_iter().filter(|path| seen.insert(path.clone())).collect())
     }
 
     /// A read-only view of the whole file system.

@@ -9,9 +9,11 @@ mod copy_step;
 mod export;
 pub(crate) mod mount;
 mod rootfs;
+mod run_mount;
 mod run_step;
 mod session;
 mod source;
+mod ssh;
 mod stage;
 
 use std::{
@@ -115,15 +117,28 @@ impl EmbeddedEngine {
     }
 
     /// Finds an image of a Dockerfile: among those of the request, else by its tag or digest in the store.
-    pub(crate) fn find_image(&self, request: &BuildRequest, text: &str) -> Result<Image, EngineError> {
+    pub(crate) fn find_image(
+        &self,
+        request: &BuildRequest,
+        text: &str,
+        platform: &Platform,
+    ) -> Result<Image, EngineError> {
         if let Some(digest) = request.images.get(text) {
-            return self.image(digest, &request.platform);
+            let image = self.image(digest, platform)?;
+            let own = image.config.platform();
+            if *platform != request.platform && !platform.matches(&own) {
+                return Err(EngineError::Invalid {
+                    message: format!("{text} is known for {own} here, and this stage wants {platform}"),
+                    hint: Some("a project has one platform".into()),
+                });
+            }
+            return Ok(image);
         }
         let reference = Reference::parse(text).map_err(|error| EngineError::invalid(error.to_string()))?;
         let found = self.home.layout().resolve(&reference)?;
         let descriptor = found.ok_or_else(|| EngineError::NoImage { reference: text.to_owned() })?;
         let digest = Digest::of(&descriptor).map_err(|error| EngineError::invalid(error.to_string()))?;
-        self.image(&digest, &request.platform)
+        self.image(&digest, platform)
     }
 
     /// The digest of a path in a chain, remembered per content of the chain.

@@ -2,9 +2,9 @@
 //!
 //! Each has a key made of all that it can observe. The result of an earlier step with the same key is used again.
 
-use std::{fs, path::Path};
+use std::{fs, os::unix::fs::PermissionsExt, path::Path};
 
-use otoshi_dockerfile::{Mount, Run, Sharing, Word};
+use otoshi_dockerfile::{InlineFile, Run};
 use otoshi_oci::Digest;
 use otoshi_sandbox as sandbox;
 use otoshi_store::{Draft, Kind, SnapshotId};
@@ -14,11 +14,12 @@ use super::{
     build::Build,
     copy::{Copier, Overrides},
     rootfs,
+    run_mount::{RunMounts, Seen},
     session::{self, Command},
     stage::Stage,
 };
 use crate::{
-    EngineError, Secret, StepId,
+    EngineError, StepId,
     content::{digest_of_fields, hash_items},
 };
 
@@ -62,7 +63,16 @@ pub(crate) fn run(
     step: StepId,
 ) -> Result<Stepped, EngineError> {
     let (engine, request) = (build.engine, build.request);
-    let argv = stage.argv(&run.script());
+    let (command, script) = run.invocation();
+    let argv = stage.argv(&command);
+    let insecure = run.security.as_deref() == Some("insecure");
+    if insecure && !request.allow_insecure {
+        return Err(EngineError::Invalid {
+            message: "RUN --security=insecure is not allowed".into(),
+            hint: Some("allow it with --allow security.insecure, if you trust the Dockerfile".into()),
+        });
+    }
+    stage.must_run_here()?;
     let mut key = vec![
         "run".to_owned(),
         stage.chain.key.to_string(),
@@ -72,18 +82,13 @@ pub(crate) fn run(
         stage.config.config.user.clone(),
         format!("{:?} {:?}", run.network, request.ca_certificates.is_some()),
     ];
-    if run.security.as_deref().is_some_and(|security| security != "sandbox") {
-        return Err(EngineError::invalid("RUN --security=insecure is not allowed here"));
+    if insecure {
+        key.push("insecure".into());
     }
-    let mut mounts = Vec::new();
-    let mut env = stage.scope.run_env();
-    // Held while the step runs: merged views, locks on caches, private copies.
-    let mut held = session::Held::default();
+    key.extend(script.as_ref().map(|script| format!("script {}", script.content)));
+    let of_run = RunMounts { build, stage, index };
     for mount in &run.mounts {
-        let prepared = prepare_mount(build, stage, index, mount, &mut held)?;
-        key.push(prepared.key);
-        mounts.extend(prepared.mount);
-        env.extend(prepared.env);
+        key.push(of_run.key(mount)?);
     }
     let key = digest_of_fields(key);
     if !request.no_cache
@@ -91,7 +96,19 @@ pub(crate) fn run(
     {
         return Ok(Stepped { snapshot, cached: true });
     }
+    // Held while the step runs: merged views, locks on caches, private copies, agents.
+    let mut held = session::Held::default();
+    let mut seen = Seen::default();
+    for mount in &run.mounts {
+        of_run.prepare(mount, &mut held, &mut seen)?;
+    }
+    if let Some(InlineFile { path, content }) = script {
+        seen.mounts.push(script_mount(engine, path, &content, &mut held)?);
+    }
     held.lock()?;
+    let mut env = stage.scope.run_env();
+    env.retain(|(name, _)| !seen.env.iter().any(|(given, _)| given == name));
+    env.extend(seen.env);
     env.extend(stage.scope.proxy_env());
     let draft = engine.home().snapshots().draft()?;
     let command = Command {
@@ -99,9 +116,10 @@ pub(crate) fn run(
         env,
         cwd: stage.cwd().to_owned(),
         user: stage.config.config.user.clone(),
-        mounts,
+        mounts: seen.mounts,
         ca_certificates: request.ca_certificates.clone(),
         network: !matches!(run.network.as_deref(), Some("none")),
+        insecure,
     };
     let spec = command.spec(engine, &stage.chain, Some(&draft))?;
     let code = session::run_logged(engine, &spec, build.number, step, build.events)?;
@@ -112,128 +130,24 @@ pub(crate) fn run(
         return Err(EngineError::Command { what: "the command".into(), code, at: None });
     }
     drop(held);
-    let snapshot = engine.keep(draft, &key, &[&key])?;
+    let snapshot = engine.keep(draft, &build.result_key(&key), &[&key])?;
     Ok(Stepped { snapshot, cached: false })
 }
 
-struct Prepared {
-    key: String,
-    mount: Option<sandbox::Mount>,
-    env: Option<(String, String)>,
-}
-
-fn prepare_mount(
-    build: &Build<'_>,
-    stage: &Stage,
-    index: usize,
-    mount: &Mount,
+/// A file that can be executed and not written.
+fn script_mount(
+    engine: &EmbeddedEngine,
+    target: String,
+    content: &str,
     held: &mut session::Held,
-) -> Result<Prepared, EngineError> {
-    let engine = build.engine;
-    let expand = |word: &Word| stage.scope.expand(word);
-    let at = |target: &Word| -> Result<String, EngineError> {
-        Ok(rootfs::absolute(stage.cwd(), &expand(target)?))
-    };
-    match mount {
-        Mount::Bind { target, source, from, rw } => {
-            let from = from.as_ref().map(expand).transpose()?;
-            let source = source.as_ref().map_or(Ok("/".to_owned()), expand)?;
-            let target = at(target)?;
-            let tree = build.tree(index, from.as_deref())?;
-            let digest = tree.digest(engine, &source)?;
-            let digest = digest
-                .ok_or_else(|| EngineError::invalid(format!("RUN --mount=type=bind: no {source} there")))?;
-            let path = tree.materialized(engine, &source, held)?;
-            let mount = if *rw {
-                let draft = engine.home().snapshots().draft()?;
-                let view = sandbox::Mount::OverlayView {
-                    lowers: vec![path],
-                    upper: draft.tree(),
-                    work: draft.work(),
-                    target: target.clone(),
-                };
-                held.drafts.push(draft);
-                view
-            } else {
-                sandbox::Mount::Bind { source: path, target: target.clone(), read_only: true }
-            };
-            Ok(Prepared { key: format!("bind {target} {rw} {digest}"), mount: Some(mount), env: None })
-        }
-        Mount::Cache { target, id, sharing, ro, .. } => {
-            let target = at(target)?;
-            let id = id.as_ref().map(expand).transpose()?.unwrap_or_else(|| target.clone());
-            let source = if *sharing == Sharing::Private {
-                held.private(engine, &id)?
-            } else {
-                engine.home().cache_dir(&id)?
-            };
-            if *sharing == Sharing::Locked {
-                held.caches.push(source.clone());
-            }
-            if let Mount::Cache { uid, gid, mode, .. } = mount {
-                own_cache(&source, *uid, *gid, *mode)?;
-            }
-            let mount = sandbox::Mount::Bind { source, target: target.clone(), read_only: *ro };
-            Ok(Prepared { key: format!("cache {id} {target}"), mount: Some(mount), env: None })
-        }
-        Mount::Tmpfs { target, size } => {
-            let target = at(target)?;
-            let mount = sandbox::Mount::Tmpfs { target: target.clone(), size: *size, mode: 0o755 };
-            Ok(Prepared { key: format!("tmpfs {target} {size:?}"), mount: Some(mount), env: None })
-        }
-        Mount::Secret { id, target, env, required, uid, gid, mode } => {
-            let name = id.as_ref().map(expand).transpose()?.unwrap_or_default();
-            let key = format!("secret {name} {target:?} {env:?}");
-            let Some(content) = build.request.secrets.get(&name).map(read_secret).transpose()? else {
-                if *required {
-                    return Err(EngineError::Invalid {
-                        message: format!("the secret {name:?} is required and was not given"),
-                        hint: None,
-                    });
-                }
-                return Ok(Prepared { key, mount: None, env: None });
-            };
-            let variable =
-                env.as_ref().map(|env| (env.clone(), String::from_utf8_lossy(&content).into_owned()));
-            let mount = match target {
-                None if variable.is_some() => None,
-                target => {
-                    let default = Word(format!("/run/secrets/{name}"));
-                    let target = at(target.as_ref().unwrap_or(&default))?;
-                    let (mode, uid, gid) = (mode.unwrap_or(0o400), uid.unwrap_or(0), gid.unwrap_or(0));
-                    Some(sandbox::Mount::File { content, target, mode, uid, gid })
-                }
-            };
-            Ok(Prepared { key, mount, env: variable })
-        }
-        Mount::Ssh { .. } => {
-            Err(EngineError::invalid("RUN --mount=type=ssh is not possible with this engine"))
-        }
-    }
-}
-
-/// Reads a secret's value; errors name the place, never the value.
-pub(crate) fn read_secret(secret: &Secret) -> Result<Vec<u8>, EngineError> {
-    match secret {
-        Secret::File(path) => fs::read(path).map_err(EngineError::io("reading the secret", path)),
-        Secret::Env(name) => {
-            std::env::var_os(name).map(std::ffi::OsString::into_encoded_bytes).ok_or_else(|| {
-                EngineError::invalid(format!("the secret's environment variable {name} is not set"))
-            })
-        }
-    }
-}
-
-fn own_cache(path: &Path, uid: Option<u32>, gid: Option<u32>, mode: Option<u32>) -> Result<(), EngineError> {
-    use std::os::unix::fs::PermissionsExt;
-    if uid.is_some() || gid.is_some() {
-        std::os::unix::fs::chown(path, uid, gid).map_err(EngineError::io("owning the cache", path))?;
-    }
-    if let Some(mode) = mode {
-        fs::set_permissions(path, fs::Permissions::from_mode(mode))
-            .map_err(EngineError::io("setting the mode of", path))?;
-    }
-    Ok(())
+) -> Result<sandbox::Mount, EngineError> {
+    let draft = engine.home().snapshots().draft()?;
+    let source = draft.tree().join("script");
+    fs::write(&source, content).map_err(EngineError::io("writing", &source))?;
+    fs::set_permissions(&source, fs::Permissions::from_mode(0o755))
+        .map_err(EngineError::io("setting the mode of", &source))?;
+    held.drafts.push(draft);
+    Ok(sandbox::Mount::Bind { source, target, read_only: true })
 }
 
 /// Makes a stage's working directory; `None` when it is there already.
@@ -266,17 +180,4 @@ pub(crate) fn workdir(
     let items = hash_items(&crate::content::walk(&tree)?)?;
     let snapshot = engine.keep(draft, &digest_of_fields(["workdir", items.as_str()]), &[&key])?;
     Ok(Some(Stepped { snapshot, cached: false }))
-}
-
-/// The secret ids and where they come from, for messages.
-pub(crate) fn secret_mounts(
-    request_secrets: &std::collections::BTreeMap<String, Secret>,
-) -> Result<Vec<sandbox::Mount>, EngineError> {
-    request_secrets
-        .iter()
-        .map(|(id, secret)| {
-            let target = format!("/run/secrets/{id}");
-            Ok(sandbox::Mount::File { content: read_secret(secret)?, target, mode: 0o400, uid: 0, gid: 0 })
-        })
-        .collect()
 }

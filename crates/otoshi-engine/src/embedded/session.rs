@@ -13,7 +13,9 @@ use otoshi_sandbox::{self as sandbox, Sandbox, Spec, StdioSpec, Stream};
 use otoshi_store::{Draft, SnapshotId};
 use rustix::fs::{FlockOperation, flock};
 
-use super::{EmbeddedEngine, chain::Chain, in_user_namespace, mount::OverlayMount, rootfs, run_step, stage};
+use super::{
+    EmbeddedEngine, chain::Chain, in_user_namespace, mount::OverlayMount, rootfs, run_mount, ssh, stage,
+};
 use crate::{EngineError, Event, Events, RunOutcome, RunRequest, Stdio, StepId, content::hash_tree};
 
 /// What must live as long as a command runs.
@@ -21,6 +23,7 @@ use crate::{EngineError, Event, Events, RunOutcome, RunRequest, Stdio, StepId, c
 pub(crate) struct Held {
     pub(crate) mounts: Vec<OverlayMount>,
     pub(crate) drafts: Vec<Draft>,
+    pub(crate) agents: Vec<ssh::Forwarded>,
     /// Cache directories to lock before the command runs.
     pub(crate) caches: Vec<PathBuf>,
     locks: Vec<File>,
@@ -64,6 +67,8 @@ pub(crate) struct Command {
     pub(crate) mounts: Vec<sandbox::Mount>,
     pub(crate) ca_certificates: Option<PathBuf>,
     pub(crate) network: bool,
+    /// Whether the command has all of this process's capabilities and may make any system call.
+    pub(crate) insecure: bool,
 }
 
 /// Where a command finds the certificate authorities that the host offers.
@@ -134,6 +139,12 @@ impl Command {
             user: sandbox::UserSpec { uid: account.uid, gid: account.gid, additional_gids: account.groups },
             mounts,
             network: if self.network { sandbox::Network::Host } else { sandbox::Network::None },
+            capabilities: if self.insecure {
+                sandbox::Capabilities::All
+            } else {
+                sandbox::Capabilities::DockerDefault
+            },
+            seccomp: !self.insecure,
             ..Spec::new(root)
         })
     }
@@ -213,8 +224,7 @@ pub(crate) fn run(
     let mut view_draft = None;
     if let Some(view) = &request.view {
         let draft = engine.home().snapshots().draft()?;
-        copy_root_mode(&view.tree, &draft.tree())?;
-        copy_owner(&view.tree, &draft.tree())?;
+        copy_root(&view.tree, &draft.tree())?;
         mounts.push(sandbox::Mount::OverlayView {
             lowers: vec![view.tree.clone()],
             upper: draft.tree(),
@@ -230,7 +240,7 @@ pub(crate) fn run(
         }
         mounts.push(sandbox::Mount::Bind { source, target: cache.target.clone(), read_only: false });
     }
-    mounts.extend(run_step::secret_mounts(&request.secrets)?);
+    mounts.extend(run_mount::secret_mounts(&request.secrets)?);
     held.lock()?;
 
     let mut argv =
@@ -253,6 +263,7 @@ pub(crate) fn run(
         mounts,
         ca_certificates: request.ca_certificates.clone(),
         network: request.network,
+        insecure: false,
     };
     let scratch = engine.home().snapshots().draft()?;
     let mut spec = command.spec(engine, &chain, Some(&scratch))?;
@@ -266,6 +277,12 @@ pub(crate) fn run(
         _ => None,
     };
     Ok(RunOutcome { code, stdout, output })
+}
+
+/// Gives the topmost directory of a view the mode and owner that it is to show.
+pub(crate) fn copy_root(from: &Path, to: &Path) -> Result<(), EngineError> {
+    copy_root_mode(from, to)?;
+    copy_owner(from, to)
 }
 
 fn copy_owner(from: &Path, to: &Path) -> Result<(), EngineError> {

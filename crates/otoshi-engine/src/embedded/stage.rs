@@ -5,6 +5,7 @@ use otoshi_oci::{ImageConfig, Platform, config::History};
 use otoshi_store::SnapshotId;
 
 use super::chain::Chain;
+use crate::EngineError;
 
 /// The search path of an image that says none.
 pub(crate) const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -52,7 +53,9 @@ impl Stage {
         scope: impl FnOnce(Vec<(String, String)>) -> Scope,
         epoch: i64,
     ) -> Self {
-        Self::on_image(ImageConfig::new(platform), Chain::scratch(), scope, epoch)
+        let mut config = ImageConfig::new(platform);
+        config.config.working_dir = "/".into();
+        Self::on_image(config, Chain::scratch(), scope, epoch)
     }
 
     /// A stage on another stage.
@@ -80,6 +83,24 @@ impl Stage {
         argv(self.config.config.shell.as_deref(), command)
     }
 
+    /// Fails when commands of this stage need another machine than this one.
+    pub(crate) fn must_run_here(&self) -> Result<(), EngineError> {
+        let (host, own) = (Platform::host(), self.config.platform());
+        // Kernels for 64-bit x86 run 32-bit programs.
+        let is_32_bit = host.architecture == "amd64" && own.architecture == "386" && host.os == own.os;
+        let best = Platform::new(&host.os, &host.architecture, highest_variant());
+        if own.architecture.is_empty() || host.matches(&own) || best.matches(&own) || is_32_bit {
+            return Ok(());
+        }
+        Err(EngineError::Invalid {
+            message: format!("this stage is for {own}, whose commands do not run on {host}"),
+            hint: Some(
+                "FROM --platform=$BUILDPLATFORM runs commands on this machine's platform; a stage for another one can copy"
+                    .into(),
+            ),
+        })
+    }
+
     /// Notes an instruction that left no layer.
     pub(crate) fn note(&mut self, instruction: &str) {
         self.config.history.push(self.history(instruction, true));
@@ -101,6 +122,37 @@ impl Stage {
             ..History::default()
         }
     }
+}
+
+/// The highest variant of the architecture that this machine has, where there are several.
+fn highest_variant() -> Option<&'static str> {
+    #[cfg(target_arch = "x86_64")]
+    {
+        use std::arch::is_x86_feature_detected as has;
+        let v2 = has!("sse3")
+            && has!("ssse3")
+            && has!("sse4.1")
+            && has!("sse4.2")
+            && has!("popcnt")
+            && has!("cmpxchg16b");
+        let v3 = v2
+            && has!("avx2")
+            && has!("bmi1")
+            && has!("bmi2")
+            && has!("f16c")
+            && has!("fma")
+            && has!("lzcnt")
+            && has!("movbe");
+        let v4 = v3
+            && has!("avx512f")
+            && has!("avx512bw")
+            && has!("avx512cd")
+            && has!("avx512dq")
+            && has!("avx512vl");
+        [(v4, "v4"), (v3, "v3"), (v2, "v2")].into_iter().find(|(has, _)| *has).map(|(_, variant)| variant)
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    None
 }
 
 /// The arguments of a command: those of the exec form, or the shell's with the text.

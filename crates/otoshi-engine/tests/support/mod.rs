@@ -108,6 +108,14 @@ impl World {
         String::from_utf8(outcome.stdout).unwrap()
     }
 
+    pub fn build_request(&self, request: &BuildRequest) -> Result<BuiltImage, EngineError> {
+        self.engine.build(request, &Silent)
+    }
+
+    pub fn load(&self, image: &BuiltImage) -> Image {
+        Image::load(self.home.layout(), &image.digest, &Platform::host()).unwrap()
+    }
+
     pub fn tag(&self, image: &BuiltImage, name: &str) {
         self.home.layout().tag(&Reference::parse(name).unwrap(), image.descriptor.clone()).unwrap();
     }

@@ -2,8 +2,8 @@ use std::{collections::BTreeMap, fs, path::PathBuf, process::ExitCode, sync::Arc
 
 use clap::{Args, Subcommand};
 use otoshi_dockerfile::{Dockerfile, undeclared_args};
-use otoshi_engine::{BuildRequest, Context, EmbeddedEngine, Engine, EngineError, Event, Output, Secret};
-use otoshi_oci::{Platform, Reference};
+use otoshi_engine::{BuildRequest, Context, EmbeddedEngine, Engine, EngineError, Event, Secret};
+use otoshi_oci::Reference;
 use otoshi_store::Home;
 
 use crate::{failure::Failure, progress};
@@ -70,19 +70,14 @@ impl Build {
         let ignore = fs::read_to_string(own_ignore)
             .or_else(|_| fs::read_to_string(self.context.join(".dockerignore")))
             .ok();
+        let context = Arc::new(Context::scan(home, &self.context, ignore.as_deref())?);
         let request = BuildRequest {
-            dockerfile: Arc::new(dockerfile),
-            context: Arc::new(Context::scan(home, &self.context, ignore.as_deref())?),
             target: self.target.clone(),
             args,
-            images: BTreeMap::new(),
-            platform: Platform::host(),
             labels: self.label.iter().filter_map(|text| pair(text)).collect(),
-            annotations: BTreeMap::new(),
             secrets: self.secret.iter().map(|text| secret(text)).collect::<Result<_, _>>()?,
-            ca_certificates: None,
             no_cache: self.no_cache,
-            output: Output::default(),
+            ..BuildRequest::new(Arc::new(dockerfile), context)
         };
         let built = EmbeddedEngine::new(Arc::clone(home)).build(&request, events.as_ref())?;
         for tag in &tags {

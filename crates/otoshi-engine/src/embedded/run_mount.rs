@@ -1,0 +1,266 @@
+//! RUN `--mount`: what each counts for in the step's key, and what the sandbox mounts.
+//!
+//! A bind mount counts by its content, a cache by its name, a secret and an agent by their ids. Nothing is mounted, copied or
+//! started before it is known that the step must run.
+
+use std::{
+    fs,
+    os::unix::fs::{PermissionsExt, chown},
+    path::{Path, PathBuf},
+};
+
+use otoshi_dockerfile::{Mount, Sharing, Word};
+use otoshi_sandbox as sandbox;
+
+use super::{
+    EmbeddedEngine,
+    build::Build,
+    copy::{Copier, Destination, Overrides},
+    rootfs, session,
+    source::{OpenTree, Pick, Tree},
+    ssh,
+    stage::Stage,
+};
+use crate::{EngineError, Secret};
+
+/// The mounts of one RUN, in the stage where it stands.
+pub(crate) struct RunMounts<'a> {
+    pub(crate) build: &'a Build<'a>,
+    pub(crate) stage: &'a Stage,
+    pub(crate) index: usize,
+}
+
+/// What a command gets from its mounts.
+#[derive(Debug, Default)]
+pub(crate) struct Seen {
+    pub(crate) mounts: Vec<sandbox::Mount>,
+    pub(crate) env: Vec<(String, String)>,
+    /// How many agents there are.
+    agents: usize,
+}
+
+impl RunMounts<'_> {
+    fn expand(&self, word: &Word) -> Result<String, EngineError> {
+        Ok(self.stage.scope.expand(word)?)
+    }
+
+    fn optional(&self, word: Option<&Word>) -> Result<Option<String>, EngineError> {
+        word.map(|word| self.expand(word)).transpose()
+    }
+
+    fn target(&self, target: &Word) -> Result<String, EngineError> {
+        Ok(rootfs::absolute(self.stage.cwd(), &self.expand(target)?))
+    }
+
+    /// The tree and the path in it that a mount with `from` and `source` shows.
+    fn source(&self, from: Option<&Word>, source: Option<&Word>) -> Result<(Tree<'_>, String), EngineError> {
+        let tree = self.build.tree(self.index, from.map(|word| word.0.as_str()))?;
+        Ok((tree, self.optional(source)?.unwrap_or_else(|| "/".to_owned())))
+    }
+
+    /// The name of the directory behind a cache mount: with `from`, one for each content that it starts with.
+    fn cache_id(
+        &self,
+        id: Option<&Word>,
+        target: &str,
+        from: Option<&Word>,
+        source: Option<&Word>,
+    ) -> Result<String, EngineError> {
+        let id = self.optional(id)?.unwrap_or_else(|| target.to_owned());
+        if from.is_none() {
+            return Ok(id);
+        }
+        let (tree, source) = self.source(from, source)?;
+        let digest = tree.digest(self.build.engine, &source)?;
+        Ok(format!("{id} from {digest:?}"))
+    }
+
+    /// Everything about a mount that a step's result may depend on.
+    pub(crate) fn key(&self, mount: &Mount) -> Result<String, EngineError> {
+        Ok(match mount {
+            Mount::Bind { target, source, from, rw } => {
+                let (tree, source) = self.source(from.as_ref(), source.as_ref())?;
+                let digest =
+                    tree.digest(self.build.engine, &source)?.ok_or_else(|| EngineError::Invalid {
+                        message: format!("RUN --mount=type=bind: no {source} there"),
+                        hint: None,
+                    })?;
+                format!("bind {} {rw} {digest}", self.target(target)?)
+            }
+            Mount::Cache { target, id, from, source, ro, .. } => {
+                let target = self.target(target)?;
+                let id = self.cache_id(id.as_ref(), &target, from.as_ref(), source.as_ref())?;
+                format!("cache {id} {target} {ro}")
+            }
+            Mount::Tmpfs { target, size } => format!("tmpfs {} {size:?}", self.target(target)?),
+            Mount::Secret { id, target, env, uid, gid, mode, .. } => {
+                let (id, target) = (self.optional(id.as_ref())?, self.optional(target.as_ref())?);
+                format!("secret {id:?} {target:?} {env:?} {uid:?} {gid:?} {mode:?}")
+            }
+            Mount::Ssh { id, target, uid, gid, mode, .. } => {
+                let (id, target) = (self.optional(id.as_ref())?, self.optional(target.as_ref())?);
+                format!("ssh {id:?} {target:?} {uid:?} {gid:?} {mode:?}")
+            }
+        })
+    }
+
+    /// Makes a mount ready; what must live as long as the command is held.
+    pub(crate) fn prepare(
+        &self,
+        mount: &Mount,
+        held: &mut session::Held,
+        seen: &mut Seen,
+    ) -> Result<(), EngineError> {
+        let engine = self.build.engine;
+        match mount {
+            Mount::Bind { target, source, from, rw } => {
+                let (tree, source) = self.source(from.as_ref(), source.as_ref())?;
+                let path = tree.materialized(engine, &source, held)?;
+                let target = self.target(target)?;
+                seen.mounts.push(if *rw {
+                    writable(engine, path, target, held)?
+                } else {
+                    sandbox::Mount::Bind { source: path, target, read_only: true }
+                });
+            }
+            Mount::Cache { target, id, sharing, from, source, uid, gid, mode, ro } => {
+                let target = self.target(target)?;
+                let id = self.cache_id(id.as_ref(), &target, from.as_ref(), source.as_ref())?;
+                let directory = match sharing {
+                    Sharing::Private => held.private(engine, &id)?,
+                    Sharing::Shared | Sharing::Locked => engine.home().cache_dir(&id)?,
+                };
+                if from.is_some() {
+                    let (tree, source) = self.source(from.as_ref(), source.as_ref())?;
+                    fill_cache(engine, &tree, &source, &directory)?;
+                }
+                own_cache(&directory, *uid, *gid, *mode)?;
+                if *sharing == Sharing::Locked {
+                    held.caches.push(directory.clone());
+                }
+                seen.mounts.push(sandbox::Mount::Bind { source: directory, target, read_only: *ro });
+            }
+            Mount::Tmpfs { target, size } => {
+                let target = self.target(target)?;
+                seen.mounts.push(sandbox::Mount::Tmpfs { target, size: *size, mode: 0o1777 });
+            }
+            Mount::Secret { id, target, env, required, uid, gid, mode } => {
+                let id = self.optional(id.as_ref())?.unwrap_or_default();
+                let Some(content) = self.build.request.secrets.get(&id).map(read_secret).transpose()? else {
+                    return not_given("secret", &id, *required);
+                };
+                if let Some(env) = env {
+                    seen.env.push((env.clone(), String::from_utf8_lossy(&content).into_owned()));
+                }
+                if env.is_none() || target.is_some() {
+                    let default = Word(format!("/run/secrets/{id}"));
+                    let target = self.target(target.as_ref().unwrap_or(&default))?;
+                    let (mode, uid, gid) = (mode.unwrap_or(0o400), uid.unwrap_or(0), gid.unwrap_or(0));
+                    seen.mounts.push(sandbox::Mount::File { content, target, mode, uid, gid });
+                }
+            }
+            Mount::Ssh { id, target, required, uid, gid, mode } => {
+                let id = self.optional(id.as_ref())?.unwrap_or_else(|| "default".to_owned());
+                let Some(agent) = self.build.request.ssh.get(&id) else {
+                    return not_given("ssh", &id, *required);
+                };
+                let owner = (uid.unwrap_or(0), gid.unwrap_or(0));
+                let agent = ssh::Forwarded::start(agent, owner, mode.unwrap_or(0o600))?;
+                let default = Word(format!("/run/buildkit/ssh_agent.{}", seen.agents));
+                let target = self.target(target.as_ref().unwrap_or(&default))?;
+                if seen.agents == 0 {
+                    seen.env.push(("SSH_AUTH_SOCK".into(), target.clone()));
+                }
+                seen.agents += 1;
+                let source = agent.socket().to_path_buf();
+                seen.mounts.push(sandbox::Mount::Bind { source, target, read_only: false });
+                held.agents.push(agent);
+            }
+        }
+        Ok(())
+    }
+}
+
+fn not_given(kind: &str, id: &str, required: bool) -> Result<(), EngineError> {
+    if !required {
+        return Ok(());
+    }
+    let flag = if kind == "ssh" { format!("--ssh {id}") } else { format!("--secret id={id},src=FILE") };
+    Err(EngineError::Invalid {
+        message: format!("the {kind} {id:?} is required and was not given"),
+        hint: Some(flag),
+    })
+}
+
+/// A view of a directory or file whose writes are thrown away.
+fn writable(
+    engine: &EmbeddedEngine,
+    path: PathBuf,
+    target: String,
+    held: &mut session::Held,
+) -> Result<sandbox::Mount, EngineError> {
+    let draft = engine.home().snapshots().draft()?;
+    let (upper, work) = (draft.tree(), draft.work());
+    held.drafts.push(draft);
+    if path.is_dir() {
+        session::copy_root(&path, &upper)?;
+        return Ok(sandbox::Mount::OverlayView { lowers: vec![path], upper, work, target });
+    }
+    let source = upper.join("file");
+    fs::copy(&path, &source).map_err(EngineError::io("copying", &path))?;
+    Ok(sandbox::Mount::Bind { source, target, read_only: false })
+}
+
+/// Copies into a cache that is empty what it starts with.
+fn fill_cache(
+    engine: &EmbeddedEngine,
+    tree: &Tree<'_>,
+    source: &str,
+    directory: &Path,
+) -> Result<(), EngineError> {
+    let read = || fs::read_dir(directory).map_err(EngineError::io("reading the cache", directory));
+    if read()?.next().is_some() {
+        return Ok(());
+    }
+    let draft = engine.home().snapshots().draft()?;
+    let (empty, destination) = (draft.work(), Destination::look(directory, "/")?);
+    for source in &OpenTree::open(engine, tree)?.pick(Pick { source, parents: false, exclude: &[] })? {
+        // Files are copied, not linked: the cache is written to.
+        Copier::new(directory, &empty, Overrides::default(), &|_| None).copy(source, &destination)?;
+    }
+    Ok(())
+}
+
+fn own_cache(path: &Path, uid: Option<u32>, gid: Option<u32>, mode: Option<u32>) -> Result<(), EngineError> {
+    if uid.is_some() || gid.is_some() {
+        chown(path, uid, gid).map_err(EngineError::io("owning the cache", path))?;
+    }
+    if let Some(mode) = mode {
+        fs::set_permissions(path, fs::Permissions::from_mode(mode))
+            .map_err(EngineError::io("setting the mode of", path))?;
+    }
+    Ok(())
+}
+
+/// Reads a secret's value; errors name the place, never the value.
+pub(crate) fn read_secret(secret: &Secret) -> Result<Vec<u8>, EngineError> {
+    match secret {
+        Secret::File(path) => fs::read(path).map_err(EngineError::io("reading the secret", path)),
+        Secret::Env(name) => {
+            std::env::var_os(name).map(std::ffi::OsString::into_encoded_bytes).ok_or_else(|| {
+                EngineError::invalid(format!("the secret's environment variable {name} is not set"))
+            })
+        }
+    }
+}
+
+/// The files of all secrets, each at its usual place.
+pub(crate) fn secret_mounts(
+    secrets: &std::collections::BTreeMap<String, Secret>,
+) -> Result<Vec<sandbox::Mount>, EngineError> {
+    let file = |(id, secret): (&String, &Secret)| {
+        let (content, target) = (read_secret(secret)?, format!("/run/secrets/{id}"));
+        Ok(sandbox::Mount::File { content, target, mode: 0o400, uid: 0, gid: 0 })
+    };
+    secrets.iter().map(file).collect()
+}

@@ -1,0 +1,180 @@
+//! RUN: its mounts, its heredocs, its network, and stages for other platforms.
+
+mod support;
+
+use std::{fs, sync::Arc};
+
+use otoshi_dockerfile::Dockerfile;
+use otoshi_engine::{BuildRequest, Context, NamedContext, Secret};
+use otoshi_oci::Platform;
+use support::world;
+
+#[test]
+fn a_bind_mount_is_read_only_or_forgets_what_is_written() {
+    let Some(world) = world() else { return };
+    world.write("dir/a", "1");
+    world.write("file", "f");
+    let dockerfile = "FROM busybox AS other\nRUN mkdir /o && echo other > /o/x\nFROM busybox\nWORKDIR /w\n\
+        RUN --mount=target=m,source=dir cat m/a > /out && ! touch m/b\n\
+        RUN --mount=target=/m,source=dir,rw touch /m/b && echo 2 > /m/a && cat /m/a >> /out\n\
+        RUN --mount=target=/f,source=file,rw echo changed > /f && cat /f >> /out\n\
+        RUN --mount=from=other,source=/o,target=/o cat /o/x >> /out\n\
+        RUN --mount=target=/m,source=dir cat /m/a >> /out && ls /w /m >> /out\n";
+    let image = world.build(dockerfile);
+    assert_eq!(world.output(&image, "cat /out"), "12\nchanged\nother\n1/m:\na\n\n/w:\n");
+    assert_eq!(fs::read_to_string(world.source.join("file")).unwrap(), "f");
+    world.write("dir/a", "3");
+    assert_eq!(world.output(&world.build(dockerfile), "cat /out"), "32\nchanged\nother\n3/m:\na\n\n/w:\n");
+    let error =
+        world.try_build("FROM busybox\nRUN --mount=target=/m,source=none true\n", |_| {}).unwrap_err();
+    assert!(error.to_string().contains("no none there"), "{error}");
+}
+
+#[test]
+fn a_cache_starts_with_what_it_is_told_and_has_an_owner() {
+    let Some(world) = world() else { return };
+    let image = world.build(
+        "FROM busybox AS seed\nRUN mkdir /s && echo seed > /s/x\nFROM busybox\n\
+         RUN --mount=type=cache,target=/c,from=seed,source=/s cat /c/x > /out && echo more >> /c/x\n\
+         RUN --mount=type=cache,target=/c,from=seed,source=/s cat /c/x >> /out\n\
+         RUN --mount=type=cache,target=/c ls /c >> /out\n\
+         RUN --mount=type=cache,id=own,target=/c,uid=5,gid=6,mode=0700 stat -c '%u %g %a' /c >> /out && echo kept > /c/k\n\
+         RUN --mount=type=cache,id=own,target=/elsewhere,ro,sharing=locked cat /elsewhere/k >> /out && ! touch /elsewhere/n\n\
+         RUN --mount=type=cache,id=own,target=/c,sharing=private ls /c >> /out\n",
+    );
+    assert_eq!(world.output(&image, "cat /out"), "seed\nseed\nmore\n5 6 700\nkept\n");
+    assert_eq!(world.output(&image, "ls -d /c /elsewhere 2>/dev/null; true"), "");
+}
+
+#[test]
+fn memory_and_secrets_leave_nothing() {
+    let Some(world) = world() else { return };
+    let secret = world.source.join("token");
+    fs::write(&secret, "s3cret").unwrap();
+    let build = |value: &str| {
+        fs::write(&secret, value).unwrap();
+        world.try_build(
+            "FROM busybox\nENV WORD=before\n\
+             RUN --mount=type=tmpfs,target=/t,size=1m echo x > /t/x && stat -f -c %b /t > /size\n\
+             RUN --mount=type=secret,id=token,env=WORD --mount=type=secret,id=token,target=/own,mode=0440,uid=7 \
+             test \"$WORD\" = \"$(cat /own)\" && stat -c '%a %u' /own > /mode && ! test -e /run/secrets/token\n\
+             RUN --mount=type=secret,id=none true && echo $WORD > /word\n",
+            |request| {
+                request.secrets.insert("token".into(), Secret::File(secret.clone()));
+            },
+        )
+    };
+    let image = build("s3cret").unwrap();
+    assert_eq!(
+        world.output(&image, "cat /size /mode /word; ls -d /t /own 2>/dev/null; true"),
+        "256\n440 7\nbefore\n"
+    );
+    assert_eq!(build("another").unwrap().steps_run, 0, "a secret's value is in no key");
+    let error =
+        world.try_build("FROM busybox\nRUN --mount=type=secret,id=none,required true\n", |_| {}).unwrap_err();
+    assert!(error.to_string().contains("the secret \"none\" is required"), "{error}");
+    let error = world.try_build("FROM busybox\nRUN --mount=type=ssh,required true\n", |_| {}).unwrap_err();
+    assert!(error.to_string().contains("the ssh \"default\" is required"), "{error}");
+}
+
+#[test]
+fn heredocs_run_as_scripts_of_any_kind() {
+    let Some(world) = world() else { return };
+    let image = world.build(
+        "FROM busybox\nRUN <<EOF\necho one > /out\nEOF\nRUN <<'EOF'\n#!/bin/busybox sh\necho \"$0\" >> /out\nEOF\n\
+         RUN cat >> /out <<A && cat >> /out <<-\"B\"\n$PATH\nA\n\t$PATH\n\tB\nRUN echo ${0##*/} >> /out\n",
+    );
+    assert_eq!(world.output(&image, "cat /out"), "one\n/dev/pipes/EOF\n/bin\n$PATH\nsh\n");
+}
+
+#[test]
+fn the_network_and_security_are_what_the_step_says() {
+    let Some(world) = world() else { return };
+    let image = world.build(
+        "FROM busybox\nRUN --network=none ls /sys/class/net > /none\nRUN --network=host ls /sys/class/net > /host\nRUN grep CapEff /proc/self/status > /default\n",
+    );
+    assert_eq!(world.output(&image, "cat /none"), "lo\n");
+    let dockerfile = "FROM busybox\nRUN --security=insecure grep CapEff /proc/self/status > /caps\n";
+    let error = world.try_build(dockerfile, |_| {}).unwrap_err();
+    assert!(error.to_string().contains("--security=insecure is not allowed"), "{error}");
+    let all = world.try_build(dockerfile, |request| request.allow_insecure = true).unwrap();
+    assert_ne!(world.output(&all, "cat /caps"), world.output(&image, "cat /default"));
+}
+
+#[test]
+fn commands_of_another_platform_are_refused_and_copies_are_not() {
+    let Some(world) = world() else { return };
+    world.write("file", "x");
+    let foreign = if Platform::host().architecture == "arm64" { "linux/s390x" } else { "linux/arm64" };
+    let image = world.build(&format!(
+        "FROM --platform=$BUILDPLATFORM busybox AS build\nARG TARGETPLATFORM\nARG TARGETSTAGE\nRUN echo $TARGETPLATFORM $TARGETSTAGE > /target\nFROM --platform={foreign} scratch AS end\nCOPY --from=build /target /\nCOPY file /\n"
+    ));
+    assert_eq!(world.tree(&image, "/").lines().count(), 2);
+    assert!(world.tree(&image, "/").contains(&format!("/target \"{} end\"", Platform::host())));
+    let error = world
+        .try_build(&format!("FROM --platform={foreign} scratch\nCOPY file /\nRUN [\"/file\"]\n"), |_| {});
+    let error = error.unwrap_err();
+    assert!(error.to_string().contains(&format!("this stage is for {foreign}")), "{error}");
+    let error = world.try_build("FROM --platform=a/b/c/d scratch\nCOPY file /\n", |_| {}).unwrap_err();
+    assert!(error.to_string().contains("invalid platform"), "{error}");
+}
+
+#[test]
+fn named_contexts_stand_for_images_and_stages() {
+    let Some(world) = world() else { return };
+    world.write("file", "context");
+    let other = tempfile::tempdir().unwrap();
+    fs::write(other.path().join("file"), "named").unwrap();
+    let directory =
+        NamedContext::Directory(Arc::new(Context::scan(&world.home, other.path(), None).unwrap()));
+    let base = world.build("FROM busybox\nRUN echo replaced > /which\n");
+    let dockerfile = "FROM docker.io/library/alpine:latest AS base\nRUN cat /which > /all\nFROM nothing-like-that AS files\nRUN false\nFROM base\nCOPY --from=files /file /a\nCOPY --from=more file /b\nRUN --mount=from=more,target=/m cat /a /b /m/file >> /all\n";
+    let request = |contexts: Vec<(&str, NamedContext)>| {
+        let dockerfile = Arc::new(Dockerfile::parse("Dockerfile", dockerfile).unwrap());
+        let mut request = BuildRequest::new(dockerfile, Arc::new(Context::empty()));
+        request.contexts = contexts.into_iter().map(|(name, context)| (name.to_owned(), context)).collect();
+        request
+    };
+    let request = request(vec![
+        ("alpine", NamedContext::Image(base.digest.clone())),
+        ("files", directory.clone()),
+        ("more", directory),
+    ]);
+    let image = world.build_request(&request).unwrap();
+    assert_eq!(world.output(&image, "cat /all"), "replaced\nnamednamednamed");
+    let image = world.try_build("FROM dir\nCOPY file /b\n", |request| {
+        let other = Context::scan(&world.home, other.path(), None).unwrap();
+        request.contexts.insert("dir".into(), NamedContext::Directory(Arc::new(other)));
+    });
+    assert_eq!(world.tree(&image.unwrap(), "/"), "644 0:0 /b \"context\"\n644 0:0 /file \"named\"");
+}
+
+#[test]
+fn source_date_epoch_is_the_time_of_everything_made() {
+    let Some(world) = world() else { return };
+    world.write("file", "x");
+    let created = |dockerfile: &str, value: Option<&str>| {
+        let image = world.try_build(dockerfile, |request| {
+            request.args.extend(value.map(|value| ("SOURCE_DATE_EPOCH".to_owned(), value.to_owned())));
+        })?;
+        let image = world.load(&image);
+        let history = image.config.history.last().and_then(|entry| entry.created.clone());
+        assert_eq!(image.config.created, history);
+        Ok::<_, otoshi_engine::EngineError>(image.config.created.unwrap())
+    };
+    let plain = "FROM scratch\nCOPY file /\n";
+    assert_eq!(created(plain, None).unwrap(), "1980-01-01T00:00:01Z");
+    assert_eq!(created(plain, Some("1700000000")).unwrap(), "2023-11-14T22:13:20Z");
+    assert_eq!(created(&format!("ARG SOURCE_DATE_EPOCH=1\n{plain}"), None).unwrap(), "1970-01-01T00:00:01Z");
+    assert!(created(plain, Some("yesterday")).unwrap_err().to_string().contains("SOURCE_DATE_EPOCH"));
+}
+
+#[test]
+fn without_the_cache_the_newest_result_is_kept() {
+    let Some(world) = world() else { return };
+    let dockerfile = "FROM busybox\nRUN cat /proc/sys/kernel/random/uuid > /uuid\n";
+    let first = world.build(dockerfile);
+    let again = world.try_build(dockerfile, |request| request.no_cache = true).unwrap();
+    assert_ne!(world.output(&first, "cat /uuid"), world.output(&again, "cat /uuid"));
+    assert_eq!(world.build(dockerfile).digest, again.digest);
+}
