@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 
 use otoshi_dockerfile::Dockerfile;
-use otoshi_oci::{Descriptor, Digest, Platform, config::Healthcheck};
+use otoshi_oci::{Descriptor, Digest, ImageLayer, Platform, Reference, config::Healthcheck};
 use otoshi_store::SnapshotId;
 
 use crate::{Context, EngineError, Events};
@@ -25,6 +25,18 @@ pub trait Engine: Sync {
     ///
     /// `None` when there is nothing at the path. Remembered per image content.
     fn content(&self, image: &Digest, path: &str) -> Result<Option<Digest>, EngineError>;
+}
+
+/// Images and layers that the store does not hold, and where they can be had.
+pub trait ImageSource: Send + Sync {
+    /// Brings what is known about an image into the store, all but its layers; `None` where there is no such image.
+    fn find(&self, reference: &Reference, platform: &Platform) -> Result<Option<Digest>, EngineError>;
+
+    /// Begins to fetch layers that are not in the store, and does not wait for them.
+    fn prepare(&self, layers: &[&ImageLayer]);
+
+    /// Reads a layer's blob while it arrives; `None` where nobody has it. At the end it is verified, and in the store.
+    fn open(&self, layer: &ImageLayer) -> Result<Option<Box<dyn std::io::Read + Send>>, EngineError>;
 }
 
 /// A secret that a step may read while it runs.

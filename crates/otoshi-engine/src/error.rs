@@ -47,6 +47,14 @@ pub enum EngineError {
         /// What to try.
         hint: Option<String>,
     },
+    /// A registry does not have something, or does not answer.
+    #[error("{message}")]
+    Registry {
+        /// What was asked of which registry, and what it answered.
+        message: String,
+        /// What to try.
+        hint: Option<String>,
+    },
     /// The sandbox could not be set up.
     #[error(transparent)]
     Sandbox(#[from] otoshi_sandbox::SandboxError),
@@ -81,7 +89,7 @@ impl EngineError {
     /// What to try, where it is known.
     pub fn hint(&self) -> Option<String> {
         match self {
-            Self::Invalid { hint, .. } => hint.clone(),
+            Self::Invalid { hint, .. } | Self::Registry { hint, .. } => hint.clone(),
             Self::NoImage { reference } => Some(format!("otoshi import ROOTFS.tar --name {reference}")),
             Self::Image(error) => error.hint(),
             Self::Layout(error) => error.hint(),

@@ -5,8 +5,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use otoshi_oci::{Digest, Image, Platform, Reference, find_manifest, layout::Layout};
+use otoshi_oci::{Digest, Image, Platform, Reference, find_manifest};
 use otoshi_project::Lock;
+use otoshi_registry::Repository;
+use otoshi_store::{Home, Kind};
 
 use crate::{Moved, PipelineError, files::RoleFile};
 
@@ -29,22 +31,32 @@ pub trait BaseSource: Sync {
     ) -> Result<Option<LockedDigests>, PipelineError>;
 
     /// Finds the manifest for a platform in an index that is locked already; `None` when the index is not there.
-    fn variant(&self, index: &Digest, platform: &Platform) -> Result<Option<Digest>, PipelineError>;
+    fn variant(
+        &self,
+        reference: &Reference,
+        index: &Digest,
+        platform: &Platform,
+    ) -> Result<Option<Digest>, PipelineError>;
 
-    /// Makes sure that an image is whole in the store; tells whether it is.
-    fn ensure(&self, manifest: &Digest, platform: &Platform) -> Result<bool, PipelineError>;
+    /// Makes sure that an image is whole in the store, or can be fetched when it is needed; tells whether it is.
+    fn ensure(
+        &self,
+        reference: &Reference,
+        manifest: &Digest,
+        platform: &Platform,
+    ) -> Result<bool, PipelineError>;
 }
 
 /// Bases that were imported into the store.
 #[derive(Debug, Clone, Copy)]
 pub struct StoreBases<'a> {
-    layout: &'a Layout,
+    home: &'a Home,
 }
 
 impl<'a> StoreBases<'a> {
-    /// Takes bases from a layout.
-    pub fn new(layout: &'a Layout) -> Self {
-        Self { layout }
+    /// Takes bases from a store.
+    pub fn new(home: &'a Home) -> Self {
+        Self { home }
     }
 }
 
@@ -54,28 +66,39 @@ impl BaseSource for StoreBases<'_> {
         reference: &Reference,
         platform: &Platform,
     ) -> Result<Option<LockedDigests>, PipelineError> {
-        let Some(found) = self.layout.resolve(reference)? else { return Ok(None) };
+        let Some(found) = self.home.layout().resolve(reference)? else { return Ok(None) };
         let index = Digest::of(&found).map_err(PipelineError::plain)?;
-        let platform = find_manifest(self.layout, &index, platform).map_err(PipelineError::plain)?;
+        let platform = find_manifest(self.home.layout(), &index, platform).map_err(PipelineError::plain)?;
         Ok(Some(LockedDigests { index, platform }))
     }
 
-    fn variant(&self, index: &Digest, platform: &Platform) -> Result<Option<Digest>, PipelineError> {
-        if !self.layout.has(index) {
+    fn variant(
+        &self,
+        _: &Reference,
+        index: &Digest,
+        platform: &Platform,
+    ) -> Result<Option<Digest>, PipelineError> {
+        if !self.home.layout().has(index) {
             return Ok(None);
         }
-        find_manifest(self.layout, index, platform).map(Some).map_err(PipelineError::plain)
+        find_manifest(self.home.layout(), index, platform).map(Some).map_err(PipelineError::plain)
     }
 
-    fn ensure(&self, manifest: &Digest, platform: &Platform) -> Result<bool, PipelineError> {
-        Ok(is_whole(self.layout, manifest, platform))
+    fn ensure(&self, _: &Reference, manifest: &Digest, platform: &Platform) -> Result<bool, PipelineError> {
+        Ok(is_whole(self.home, manifest, platform))
     }
 }
 
-/// Tells whether an image's manifest, config and layers are all in the layout.
-pub(crate) fn is_whole(layout: &Layout, manifest: &Digest, platform: &Platform) -> bool {
-    Image::load(layout, manifest, platform)
-        .is_ok_and(|image| image.layers().iter().all(|layer| layout.has(&layer.digest)))
+/// Tells whether an image's manifest and config are in the store, and its layers there or in a registry that is known.
+pub(crate) fn is_whole(home: &Home, manifest: &Digest, platform: &Platform) -> bool {
+    let known = |digest: &Digest| home.layout().has(digest) || !origins(home, digest).is_empty();
+    Image::load(home.layout(), manifest, platform)
+        .is_ok_and(|image| image.layers().iter().all(|layer| known(&layer.digest)))
+}
+
+/// The repositories of registries that are known to hold a blob or manifest.
+pub(crate) fn origins(home: &Home, digest: &Digest) -> Vec<Repository> {
+    home.records().get(Kind::Origin, digest.hex()).unwrap_or_default()
 }
 
 /// The role in `otoshi.lock` of the bases in which arguments are computed.
@@ -166,10 +189,11 @@ impl Bases {
         platform: &Platform,
         moves: bool,
     ) -> Result<LockedDigests, PipelineError> {
+        let reference = parse(role, base)?;
         let known = lock.roles.get(role).and_then(|bases| bases.get(base)).filter(|_| !moves);
         if let Some(known) = known {
             let index = digest(role, base, &known.index)?;
-            return match source.variant(&index, platform)? {
+            return match source.variant(&reference, &index, platform)? {
                 Some(platform) => Ok(LockedDigests { index, platform }),
                 None => Err(PipelineError::invalid(
                     format!(
@@ -179,10 +203,6 @@ impl Bases {
                 )),
             };
         }
-        let reference = Reference::parse(base).map_err(|error| PipelineError::Invalid {
-            message: format!("the {role} starts from {base:?}: {error}"),
-            hint: error.hint(),
-        })?;
         source.resolve(&reference, platform)?.ok_or_else(|| {
             PipelineError::invalid(
                 format!("the {role} starts from {base}, which is not in the store"),
@@ -194,6 +214,11 @@ impl Bases {
     /// The digest of a base of a role.
     pub(crate) fn get(&self, role: &'static str, base: &str) -> Option<&Digest> {
         self.digests.get(&(role, base.to_owned()))
+    }
+
+    /// Every base with its role.
+    pub(crate) fn all(&self) -> impl Iterator<Item = (&'static str, &str, &Digest)> {
+        self.digests.iter().map(|((role, base), digest)| (*role, base.as_str(), digest))
     }
 
     /// Every base of a role.
@@ -213,17 +238,25 @@ pub(crate) fn ensure(
     manifest: &Digest,
     platform: &Platform,
 ) -> Result<(), PipelineError> {
-    if source.ensure(manifest, platform)? {
+    let reference = parse(role, base)?;
+    if source.ensure(&reference, manifest, platform)? {
         return Ok(());
     }
     let message = format!(
         "the {role} starts from {base} at {manifest}, as otoshi.lock says, which is not in the store"
     );
-    let there = Reference::parse(base).ok().and_then(|name| source.resolve(&name, platform).ok().flatten());
+    let there = source.resolve(&reference, platform).ok().flatten();
     Err(PipelineError::invalid(
         message,
         if there.is_some() { refresh_hint(role) } else { format!("otoshi import ROOTFS.tar --name {base}") },
     ))
+}
+
+fn parse(role: &str, base: &str) -> Result<Reference, PipelineError> {
+    Reference::parse(base).map_err(|error| PipelineError::Invalid {
+        message: format!("the {role} starts from {base:?}: {error}"),
+        hint: error.hint(),
+    })
 }
 
 fn refresh_hint(role: &str) -> String {

@@ -24,6 +24,9 @@ pub enum PipelineError {
     /// The image layout failed.
     #[error(transparent)]
     Layout(#[from] otoshi_oci::LayoutError),
+    /// A registry failed.
+    #[error(transparent)]
+    Registry(#[from] otoshi_registry::RegistryError),
     /// A file of the project cannot be read.
     #[error("reading {}: {source}", path.display())]
     Read {
@@ -49,6 +52,8 @@ pub enum ErrorKind {
     User,
     /// A command of a build ended with another exit code than 0, or was stopped.
     Build,
+    /// A registry does not have something, or does not answer.
+    Registry,
     /// The machine, the store or Otoshi failed.
     Internal,
 }
@@ -85,8 +90,10 @@ impl PipelineError {
             Self::Engine { source, .. } => match source {
                 EngineError::Command { .. } | EngineError::Stopped => ErrorKind::Build,
                 EngineError::Dockerfile(_) | EngineError::Invalid { .. } => ErrorKind::User,
+                EngineError::Registry { .. } => ErrorKind::Registry,
                 _ => ErrorKind::Internal,
             },
+            Self::Registry(_) => ErrorKind::Registry,
             Self::Store(_) | Self::Layout(_) => ErrorKind::Internal,
         }
     }
@@ -98,6 +105,7 @@ impl PipelineError {
             Self::Engine { source, .. } => source.hint(),
             Self::Project(error) => error.hint().map(str::to_owned),
             Self::Layout(error) => error.hint(),
+            Self::Registry(error) => error.hint(),
             _ => None,
         }
     }

@@ -10,6 +10,7 @@
 //! observe    what a Dockerfile can observe            ─▶ part    parts, and the key
 //! phases     one file per phase: its parts, and how it runs      reason  why it is stale
 //! record     what a phase made and last observed, kept in the store
+//! remote     registries behind the store: bases, and layers fetched when something mounts them
 //! pipeline   the walk: observe, decide, run, record    ─▶ plan    what comes out, as data
 //! ```
 
@@ -24,6 +25,7 @@ mod pipeline;
 mod plan;
 mod reason;
 mod record;
+mod remote;
 
 pub use bases::{BaseSource, LockedDigests, StoreBases};
 pub use error::{ErrorKind, PipelineError};
@@ -31,3 +33,4 @@ pub use part::{Part, PartKind};
 pub use pipeline::Pipeline;
 pub use plan::{Moved, PhasePlan, Plan, Status};
 pub use reason::{Reason, ReasonKind};
+pub use remote::Remote;

@@ -18,7 +18,7 @@ use otoshi_project::{Lock, Project};
 use otoshi_store::Home;
 
 use crate::{
-    BaseSource, PhasePlan, PipelineError, Plan, Reason, ReasonKind, Status, StoreBases,
+    BaseSource, PhasePlan, PipelineError, Plan, Reason, ReasonKind, Remote, Status, StoreBases,
     bases::{Bases, Rules},
     files::{Files, role_reference},
     observe::Observation,
@@ -35,6 +35,7 @@ pub struct Pipeline<'a> {
     pub(crate) platform: Platform,
     pub(crate) output: Output,
     pub(crate) no_cache: bool,
+    pub(crate) remote: Option<&'a Remote>,
     bases: Option<&'a dyn BaseSource>,
 }
 
@@ -104,13 +105,21 @@ impl<'a> Pipeline<'a> {
     /// Puts the three together, for this machine's platform, with bases from the store.
     pub fn new(home: &'a Home, engine: &'a dyn Engine, project: &'a Project) -> Self {
         let (platform, output) = (Platform::host(), Output::default());
-        Self { home, engine, project, platform, output, no_cache: false, bases: None }
+        Self { home, engine, project, platform, output, no_cache: false, remote: None, bases: None }
     }
 
     /// Takes bases from somewhere else.
     #[must_use]
     pub fn with_bases(mut self, bases: &'a dyn BaseSource) -> Self {
         self.bases = Some(bases);
+        self
+    }
+
+    /// Looks in registries for bases that are not in the store.
+    #[must_use]
+    pub fn with_remote(mut self, remote: &'a Remote) -> Self {
+        self.remote = Some(remote);
+        self.bases = Some(remote);
         self
     }
 
@@ -213,7 +222,7 @@ impl<'a> Pipeline<'a> {
     pub(crate) fn with_base_source<T>(&self, call: impl FnOnce(&dyn BaseSource) -> T) -> T {
         match self.bases {
             Some(bases) => call(bases),
-            None => call(&StoreBases::new(self.home.layout())),
+            None => call(&StoreBases::new(self.home)),
         }
     }
 
@@ -228,7 +237,19 @@ impl<'a> Pipeline<'a> {
         if write && lock != before {
             lock.save(&path)?;
         }
+        self.describe(&bases);
         Ok(bases)
+    }
+
+    /// Brings the configs of bases into the store, which a plan reads. Where one cannot be had, the phase that needs it says so.
+    fn describe(&self, bases: &Bases) {
+        let Some(remote) = self.remote else { return };
+        for (_, base, digest) in bases.all().filter(|(.., digest)| !self.home.layout().has(digest)) {
+            let Ok(reference) = Reference::parse(base) else { continue };
+            if let Err(error) = remote.ensure(&reference, digest, &self.platform) {
+                tracing::warn!(%base, %error, "nothing is known about a base");
+            }
+        }
     }
 
     /// Lets later Dockerfiles see a role's image.

@@ -50,7 +50,7 @@ impl Made {
 
     /// What of it is no longer in the store.
     pub(crate) fn lost(&self, home: &Home, platform: &Platform) -> Option<String> {
-        let whole = |digest: &Digest| is_whole(home.layout(), digest, platform);
+        let whole = |digest: &Digest| is_whole(home, digest, platform);
         if let Some((name, digest)) = self.images.iter().find(|(_, digest)| !whole(digest)) {
             return Some(format!("image {name} {digest} is not whole in the store"));
         }

@@ -3,6 +3,7 @@
 //! ```text
 //! client                          the calls, which wait; everything below is asynchronous on a runtime of its own
 //!   pull, push                    images and artifacts ⇄ a layout
+//!   downloads                     blobs that are read while they arrive
 //!     manifest, blob, upload, listing     the parts of the API
 //!       transport, call, answer   requests: addresses, redirects, trying again
 //!         grant, challenge, credentials   what lets requests in
@@ -22,6 +23,7 @@ mod call;
 mod challenge;
 mod client;
 mod credentials;
+mod downloads;
 mod error;
 mod grant;
 mod hosts;
@@ -37,6 +39,7 @@ mod upload;
 
 pub use crate::client::Client;
 pub use crate::credentials::{Credentials, Login};
+pub use crate::downloads::Downloads;
 pub use crate::error::{Asked, RegistryError};
 pub use crate::hosts::Hosts;
 pub use crate::manifest::Document;

@@ -60,8 +60,8 @@ impl Transport {
         self.fetch_all(layout, &repository, std::slice::from_ref(config), tally).await?;
         // Says what is wrong with manifest and config, if anything is.
         Image::load(layout, &manifest, platform)?;
+        refuse_foreign(&repository, document.layers())?;
         if depth == Depth::Layers {
-            refuse_foreign(&repository, document.layers())?;
             self.fetch_all(layout, &repository, document.layers(), tally).await?;
         }
         Ok(Some(Pulled { named, digest, manifest }))

@@ -47,7 +47,7 @@ impl Home {
 
         for kind in Kind::ALL {
             // These say where something is; they live as long as what they point to, decided below.
-            if matches!(kind, Kind::Layer | Kind::Diff | Kind::Content) {
+            if matches!(kind, Kind::Layer | Kind::Diff | Kind::Content | Kind::Origin) {
                 continue;
             }
             for (path, age) in self.records().list(kind) {
@@ -62,12 +62,13 @@ impl Home {
 
         let (blobs, diffs) = self.reachable(&digests);
         let mut doomed_pointers = Vec::new();
-        for kind in [Kind::Diff, Kind::Layer, Kind::Content] {
+        for kind in [Kind::Diff, Kind::Layer, Kind::Content, Kind::Origin] {
             for (path, age) in self.records().list(kind) {
                 let value = self.records().read_listed(kind, &path).unwrap_or_default();
                 let name = path.file_name().and_then(|n| n.to_str()).unwrap_or_default();
                 let keep = match kind {
                     Kind::Diff => diffs.contains(name),
+                    Kind::Origin => blobs.iter().any(|digest| digest.hex() == name),
                     Kind::Layer => value
                         .pointer("/descriptor/digest")
                         .and_then(Value::as_str)

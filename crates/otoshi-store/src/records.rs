@@ -42,10 +42,12 @@ pub enum Kind {
     Argument,
     /// A source directory → the stat data and digests of its files.
     Scan,
+    /// A blob or manifest → the repositories of registries that hold it.
+    Origin,
 }
 
 impl Kind {
-    pub(crate) const ALL: [Self; 8] = [
+    pub(crate) const ALL: [Self; 9] = [
         Self::Step,
         Self::Layer,
         Self::Diff,
@@ -54,6 +56,7 @@ impl Kind {
         Self::Last,
         Self::Argument,
         Self::Scan,
+        Self::Origin,
     ];
 
     pub(crate) fn directory(self) -> &'static str {
@@ -66,6 +69,7 @@ impl Kind {
             Self::Last => "last",
             Self::Argument => "argument",
             Self::Scan => "scan",
+            Self::Origin => "origin",
         }
     }
 }

@@ -29,6 +29,10 @@ pub(crate) enum Failure {
     Transfer(#[from] otoshi_oci::transfer::TransferError),
     #[error(transparent)]
     Reference(#[from] otoshi_oci::ReferenceError),
+    #[error(transparent)]
+    Registry(#[from] otoshi_registry::RegistryError),
+    #[error("{message}")]
+    Missing { message: String, hint: String },
     #[error("{action} {path}: {source}")]
     Io { action: &'static str, path: String, source: std::io::Error },
     #[error("{message}")]
@@ -58,11 +62,14 @@ impl Failure {
             Some(EngineError::Command { .. } | EngineError::Stopped) => return 1,
             Some(EngineError::Dockerfile(_) | EngineError::Invalid { .. }) => return 2,
             Some(EngineError::Sandbox(_)) => return 5,
+            Some(EngineError::Registry { .. }) => return 3,
             Some(_) => return 4,
             None => {}
         }
         match self {
             Self::Sandbox(_) => 5,
+            Self::Registry(_) | Self::Missing { .. } => 3,
+            Self::Pipeline(error) if error.kind() == otoshi_pipeline::ErrorKind::Registry => 3,
             Self::Project(_) | Self::Pipeline(_) | Self::Reference(_) | Self::Usage { .. } => 2,
             _ => 4,
         }
@@ -74,6 +81,8 @@ impl Failure {
             (Self::Usage { hint, .. }, _) => hint.clone(),
             (Self::Project(error), _) => error.hint().map(str::to_owned),
             (Self::Pipeline(error), _) => error.hint(),
+            (Self::Registry(error), _) => error.hint(),
+            (Self::Missing { hint, .. }, _) => Some(hint.clone()),
             (Self::Image(error), _) => error.hint(),
             (Self::Layout(error), _) => error.hint(),
             (Self::Transfer(error), _) => error.hint(),

@@ -50,6 +50,13 @@ impl Chain {
     ///
     /// Of two that are the same only the upper one is there: it hides all of the other, and overlayfs takes none twice.
     pub(crate) fn lowers(&self, engine: &EmbeddedEngine) -> Result<Vec<PathBuf>, EngineError> {
+        if let Some(source) = engine.source() {
+            let missing = self.layers.iter().filter_map(|layer| match layer {
+                Layer::Image(layer) if engine.unpacked(layer).is_none() => Some(layer),
+                _ => None,
+            });
+            source.prepare(&missing.collect::<Vec<_>>());
+        }
         let all: Vec<PathBuf> =
             self.layers.par_iter().rev().map(|layer| engine.snapshot_of(layer)).collect::<Result<_, _>>()?;
         let mut seen = HashSet::new();
@@ -74,26 +81,51 @@ impl EmbeddedEngine {
             }
             Layer::Image(layer) => layer,
         };
-        let own = self.home().records().get::<SnapshotId>(Kind::Diff, image_layer.diff_id.0.hex());
-        let unpacked = SnapshotId::of_layer(&image_layer.diff_id);
-        if let Some(path) = own.and_then(|id| snapshots.get(&id)).or_else(|| snapshots.get(&unpacked)) {
+        if let Some(path) = self.unpacked(image_layer) {
             return Ok(path);
         }
+        let layout = self.home().layout();
+        if let (false, Some(source)) = (layout.has(&image_layer.digest), self.source())
+            && let Some(arriving) = source.open(image_layer)?
+        {
+            match self.unpack(image_layer, arriving) {
+                Ok(path) => return Ok(path),
+                Err(error) => tracing::debug!(%error, "unpacking while it arrives failed"),
+            }
+            // Either it did not arrive, which is the error to tell, or it is here now.
+            if let Some(mut arriving) = source.open(image_layer)?
+                && let Err(error) = std::io::copy(&mut arriving, &mut std::io::sink())
+            {
+                let text = error.to_string();
+                let (message, hint) = match text.split_once("\nhint: ") {
+                    Some((message, hint)) => (message.to_owned(), Some(hint.to_owned())),
+                    None => (text, None),
+                };
+                return Err(EngineError::Registry { message, hint });
+            }
+        }
+        self.unpack(image_layer, layout.open_blob(&image_layer.digest)?)
+    }
+
+    /// The directory of a layer that is unpacked, or that was made here.
+    fn unpacked(&self, layer: &ImageLayer) -> Option<PathBuf> {
+        let snapshots = self.home().snapshots();
+        let own = self.home().records().get::<SnapshotId>(Kind::Diff, layer.diff_id.0.hex());
+        own.and_then(|id| snapshots.get(&id)).or_else(|| snapshots.get(&SnapshotId::of_layer(&layer.diff_id)))
+    }
+
+    fn unpack(&self, layer: &ImageLayer, blob: impl std::io::Read + Send) -> Result<PathBuf, EngineError> {
         let started = std::time::Instant::now();
-        let draft = snapshots.draft()?;
-        let blob = self.home().layout().open_blob(&image_layer.digest)?;
-        let diff_id = otoshi_oci::layer::unpack_layer(
-            blob,
-            &draft.tree(),
-            &self.unpack_options(image_layer.digest.as_str()),
-        )?;
-        if diff_id != image_layer.diff_id {
+        let draft = self.home().snapshots().draft()?;
+        let options = self.unpack_options(layer.digest.as_str());
+        let diff_id = otoshi_oci::layer::unpack_layer(blob, &draft.tree(), &options)?;
+        if diff_id != layer.diff_id {
             return Err(EngineError::invalid(format!(
                 "the layer {} holds {}, and its image says {}",
-                image_layer.digest, diff_id.0, image_layer.diff_id.0
+                layer.digest, diff_id.0, layer.diff_id.0
             )));
         }
-        tracing::debug!(layer = %image_layer.digest, took = ?started.elapsed(), "unpacked");
-        Ok(draft.commit(&unpacked)?)
+        tracing::debug!(layer = %layer.digest, took = ?started.elapsed(), "unpacked");
+        Ok(draft.commit(&SnapshotId::of_layer(&layer.diff_id))?)
     }
 }

@@ -23,7 +23,7 @@ use std::{
 };
 
 use otoshi_oci::{
-    Digest, Image, Platform, Reference,
+    Digest, Image, ImageError, LayoutError, Platform, Reference,
     layer::{OverlayXattrs, PrefixDir, UnpackOptions},
 };
 use otoshi_sandbox::Privilege;
@@ -32,7 +32,7 @@ use otoshi_store::{Home, Kind};
 use self::{chain::Chain, export::Placement, stage::Stage};
 use crate::{
     AppLayer, AssembleRequest, BuildRequest, BuiltImage, Engine, EngineError, Events, ImageChanges,
-    RunOutcome, RunRequest,
+    ImageSource, RunOutcome, RunRequest,
     content::{digest_of_fields, hash_items},
 };
 
@@ -42,9 +42,10 @@ pub(crate) fn in_user_namespace() -> bool {
 }
 
 /// The engine of our own, on one store.
-#[derive(Debug)]
 pub struct EmbeddedEngine {
     home: Arc<Home>,
+    /// Where images and layers come from that the store does not hold.
+    source: Option<Arc<dyn ImageSource>>,
     /// The executable that starts sandboxes; this process's own when `None`.
     init: Option<PathBuf>,
     /// Process ids of the sandboxes that run now, to end them when a build is stopped.
@@ -54,12 +55,23 @@ pub struct EmbeddedEngine {
 impl EmbeddedEngine {
     /// Makes an engine; the executable of this process must call [`otoshi_sandbox::init_if_requested`] first thing.
     pub fn new(home: Arc<Home>) -> Self {
-        Self { home, init: None, running: Mutex::new(BTreeMap::new()) }
+        Self { home, source: None, init: None, running: Mutex::new(BTreeMap::new()) }
     }
 
     /// Makes an engine whose sandboxes are started by another executable.
     pub fn with_init(home: Arc<Home>, init: PathBuf) -> Self {
         Self { init: Some(init), ..Self::new(home) }
+    }
+
+    /// Fetches images and layers that the store does not hold from somewhere else.
+    #[must_use]
+    pub fn with_source(mut self, source: Arc<dyn ImageSource>) -> Self {
+        self.source = Some(source);
+        self
+    }
+
+    pub(crate) fn source(&self) -> Option<&dyn ImageSource> {
+        self.source.as_deref()
     }
 
     pub(crate) fn home(&self) -> &Home {
@@ -135,10 +147,25 @@ impl EmbeddedEngine {
             return Ok(image);
         }
         let reference = Reference::parse(text).map_err(|error| EngineError::invalid(error.to_string()))?;
-        let found = self.home.layout().resolve(&reference)?;
-        let descriptor = found.ok_or_else(|| EngineError::NoImage { reference: text.to_owned() })?;
-        let digest = Digest::of(&descriptor).map_err(|error| EngineError::invalid(error.to_string()))?;
-        self.image(&digest, platform)
+        let find = |source: &dyn ImageSource| {
+            let found = source.find(&reference, platform)?;
+            self.image(&found.ok_or_else(|| EngineError::NoImage { reference: text.to_owned() })?, platform)
+        };
+        match (self.home.layout().resolve(&reference)?, self.source()) {
+            (Some(here), source) => {
+                let digest = Digest::of(&here).map_err(|error| EngineError::invalid(error.to_string()))?;
+                match (self.image(&digest, platform), source) {
+                    // Another platform's image may have come before.
+                    (
+                        Err(EngineError::Image(ImageError::Layout(LayoutError::Missing { .. }))),
+                        Some(source),
+                    ) => find(source),
+                    (outcome, _) => outcome,
+                }
+            }
+            (None, Some(source)) => find(source),
+            (None, None) => Err(EngineError::NoImage { reference: text.to_owned() }),
+        }
     }
 
     /// The digest of a path in a chain, remembered per content of the chain.
@@ -257,6 +284,12 @@ fn change(config: &mut otoshi_oci::ImageConfig, changes: &ImageChanges) {
         empty_layer: true,
         ..Default::default()
     });
+}
+
+impl std::fmt::Debug for EmbeddedEngine {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("EmbeddedEngine").field("home", &self.home).finish_non_exhaustive()
+    }
 }
 
 /// A stage's base for a build, made from an image.

@@ -41,6 +41,11 @@ impl BlobWriter {
         self.hasher.clone().finish()
     }
 
+    /// Opens what was written for reading; what is written later can be read as well, also after the blob was committed.
+    pub fn reader(&self) -> Result<File, LayoutError> {
+        File::open(&self.path).map_err(io_error("open", &self.path))
+    }
+
     /// Writes bytes; like `write_all`, with an error that names the file.
     pub fn put(&mut self, bytes: &[u8]) -> Result<(), LayoutError> {
         self.write_all(bytes).map_err(io_error("write", &self.path))

@@ -1,12 +1,11 @@
 use std::{path::PathBuf, process::ExitCode, sync::Arc, time::Instant};
 
 use clap::Args;
-use otoshi_engine::EmbeddedEngine;
 use otoshi_pipeline::Pipeline;
 use otoshi_project::Project;
 use otoshi_store::Home;
 
-use crate::{failure::Failure, progress};
+use crate::{failure::Failure, progress, transfer};
 
 /// Builds a project's images, running only the phases that must run.
 #[derive(Debug, Args)]
@@ -39,8 +38,10 @@ impl Build {
         let _usage = super::claim(home)?;
         let started = Instant::now();
         let project = Project::find(&self.project).map_err(Box::new)?;
-        let engine = EmbeddedEngine::new(Arc::clone(home));
-        let pipeline = Pipeline::new(home, &engine, &project).with_no_cache(self.no_cache);
+        let remote = super::remote(home);
+        let engine = super::engine(home, &remote);
+        let pipeline =
+            Pipeline::new(home, &engine, &project).with_remote(&remote).with_no_cache(self.no_cache);
         let events = progress::to_standard_error(self.verbose);
         let built = if self.refresh {
             pipeline.refresh(self.builder, events.as_ref())
@@ -52,6 +53,9 @@ impl Build {
         if !self.json {
             for (name, digest) in &plan.images {
                 println!("{name}  {}", &digest[..19.min(digest.len())]);
+            }
+            if let Some(summary) = remote.summary().filter(|summary| summary.requests > 0) {
+                eprintln!("{}", transfer::sentence("downloaded", &summary));
             }
             eprintln!("done in {:.2} s", started.elapsed().as_secs_f64());
         }

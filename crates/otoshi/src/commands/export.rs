@@ -45,6 +45,7 @@ impl Export {
     pub(crate) fn run(self, home: &Arc<Home>) -> Result<ExitCode, Failure> {
         let _usage = super::claim(home)?;
         let image = super::find(home, &self.image)?;
+        super::remote(home).complete(&image)?;
         let own_name = Reference::parse(&self.image).ok().filter(|name| name.digest().is_none());
         if let Some(name) = self.dest.strip_prefix("docker-daemon:") {
             let given = if name.is_empty() { None } else { Some(Reference::parse(name)?) };

@@ -2,7 +2,7 @@ use std::{collections::BTreeMap, fs, path::PathBuf, process::ExitCode, sync::Arc
 
 use clap::{Args, Subcommand};
 use otoshi_dockerfile::{Dockerfile, undeclared_args};
-use otoshi_engine::{BuildRequest, Context, EmbeddedEngine, Engine, EngineError, Event, Secret};
+use otoshi_engine::{BuildRequest, Context, Engine, EngineError, Event, Secret};
 use otoshi_oci::Reference;
 use otoshi_store::Home;
 
@@ -79,7 +79,7 @@ impl Build {
             no_cache: self.no_cache,
             ..BuildRequest::new(Arc::new(dockerfile), context)
         };
-        let built = EmbeddedEngine::new(Arc::clone(home)).build(&request, events.as_ref())?;
+        let built = super::engine(home, &super::remote(home)).build(&request, events.as_ref())?;
         for tag in &tags {
             home.layout().tag(tag, built.descriptor.clone())?;
         }

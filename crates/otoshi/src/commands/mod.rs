@@ -8,13 +8,17 @@ mod images;
 mod import;
 mod inspect;
 mod plan;
+mod pull;
 mod run;
 mod schema;
 
 use std::{path::PathBuf, process::ExitCode, sync::Arc};
 
 use clap::Subcommand;
+use otoshi_engine::EmbeddedEngine;
 use otoshi_oci::{Digest, Image, Platform, Reference};
+use otoshi_pipeline::Remote;
+use otoshi_registry::Quiet;
 use otoshi_store::{Home, Usage};
 
 use crate::failure::Failure;
@@ -25,6 +29,7 @@ pub(crate) enum Command {
     Plan(plan::Plan),
     Run(run::Run),
     Import(import::Import),
+    Pull(pull::Pull),
     Export(export::Export),
     Images(images::Images),
     Inspect(inspect::Inspect),
@@ -50,6 +55,7 @@ impl Command {
             Self::Plan(command) => command.run(&home),
             Self::Run(command) => command.run(&home),
             Self::Import(command) => command.run(&home),
+            Self::Pull(command) => command.run(&home),
             Self::Export(command) => command.run(&home),
             Self::Images(command) => command.run(&home),
             Self::Inspect(command) => command.run(&home),
@@ -57,6 +63,32 @@ impl Command {
             Self::Schema(command) => Ok(command.run()),
             Self::Image(command) => command.run(&home),
         }
+    }
+}
+
+/// The registries behind the store, without showing what they do.
+fn remote(home: &Arc<Home>) -> Arc<Remote> {
+    Arc::new(Remote::new(Arc::clone(home), Arc::new(Quiet)))
+}
+
+/// An engine that fetches from registries what the store lacks.
+fn engine(home: &Arc<Home>, remote: &Arc<Remote>) -> EmbeddedEngine {
+    EmbeddedEngine::new(Arc::clone(home)).with_source(Arc::clone(remote) as _)
+}
+
+/// The error of a reference that stands for nothing.
+fn no_such_image(reference: &Reference) -> Failure {
+    Failure::Missing {
+        message: format!("{}: it has nothing under {}", reference.name(), tail(reference)),
+        hint: "check the repository and the tag; a private one may need a login".to_owned(),
+    }
+}
+
+/// Tag or digest.
+fn tail(reference: &Reference) -> String {
+    match (reference.digest(), reference.tag()) {
+        (Some(digest), _) => format!("the digest {digest}"),
+        (None, tag) => format!("the tag {}", tag.unwrap_or("latest")),
     }
 }
 

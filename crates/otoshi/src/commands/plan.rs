@@ -1,7 +1,6 @@
 use std::{path::PathBuf, process::ExitCode, sync::Arc};
 
 use clap::Args;
-use otoshi_engine::EmbeddedEngine;
 use otoshi_pipeline::{Pipeline, Status};
 use otoshi_project::Project;
 use otoshi_store::Home;
@@ -23,8 +22,9 @@ impl Plan {
     pub(crate) fn run(self, home: &Arc<Home>) -> Result<ExitCode, Failure> {
         let _usage = super::claim(home)?;
         let project = Project::find(&self.project).map_err(Box::new)?;
-        let engine = EmbeddedEngine::new(Arc::clone(home));
-        let plan = Pipeline::new(home, &engine, &project).plan().map_err(Box::new)?;
+        let remote = super::remote(home);
+        let engine = super::engine(home, &remote);
+        let plan = Pipeline::new(home, &engine, &project).with_remote(&remote).plan().map_err(Box::new)?;
         print(&plan, self.json, ["fresh", "stale", "pending"]);
         Ok(ExitCode::SUCCESS)
     }

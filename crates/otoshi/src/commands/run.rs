@@ -7,7 +7,7 @@ use std::{
 
 use clap::Args;
 use otoshi_dockerfile::CommandForm;
-use otoshi_engine::{EmbeddedEngine, Engine, RunRequest, Stdio};
+use otoshi_engine::{Engine, RunRequest, Stdio};
 use otoshi_oci::Platform;
 use otoshi_project::Project;
 use otoshi_store::Home;
@@ -75,7 +75,7 @@ impl Run {
             offered.map_err(Failure::io("publishing", published.to_string()))?;
         }
         collect_signals();
-        let outcome = EmbeddedEngine::new(Arc::clone(home))
+        let outcome = super::engine(home, &super::remote(home))
             .run(&request, progress::to_standard_error(true).as_ref())?;
         Ok(ExitCode::from(u8::try_from(outcome.code).unwrap_or(1)))
     }

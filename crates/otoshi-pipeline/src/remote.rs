@@ -1,0 +1,236 @@
+//! Registries behind the store: images by name, and layers that are fetched only when something mounts them.
+//!
+//! Of an image, index, manifest and config come at once: a few kilobytes that say all about it. Of its layers only the
+//! place is kept, in [`Kind::Origin`] records, until the engine needs one.
+
+use std::io::Read;
+use std::sync::{Arc, OnceLock};
+
+use otoshi_engine::{EngineError, ImageSource};
+use otoshi_oci::{Digest, Image, ImageLayer, LayoutError, Platform, Reference};
+use otoshi_registry::{
+    Client, Depth, Downloads, Origins, Progress, Pulled, RegistryError, Repository, Settings, Summary,
+};
+use otoshi_store::{Home, Kind};
+
+use crate::{
+    BaseSource, LockedDigests, PipelineError, StoreBases,
+    bases::{is_whole, origins},
+};
+
+/// Registries behind one store; nothing is sent, and no thread started, before something is asked.
+pub struct Remote {
+    home: Arc<Home>,
+    settings: Option<Settings>,
+    progress: Arc<dyn Progress>,
+    opened: OnceLock<Opened>,
+}
+
+struct Opened {
+    client: Arc<Client>,
+    downloads: Downloads,
+}
+
+impl Remote {
+    /// Puts registries behind a store, with this user's settings and logins.
+    pub fn new(home: Arc<Home>, progress: Arc<dyn Progress>) -> Self {
+        Self { home, settings: None, progress, opened: OnceLock::new() }
+    }
+
+    /// Uses these settings in place of this user's.
+    #[must_use]
+    pub fn with_settings(mut self, settings: Settings) -> Self {
+        self.settings = Some(settings);
+        self
+    }
+
+    fn opened(&self) -> Result<&Opened, RegistryError> {
+        if let Some(opened) = self.opened.get() {
+            return Ok(opened);
+        }
+        let settings = self.settings.clone().map_or_else(Settings::of_this_user, Ok)?;
+        let client = Arc::new(Client::new(settings)?);
+        let layout = self.home.layout().clone();
+        let downloads = Downloads::new(Arc::clone(&client), layout, Arc::clone(&self.progress));
+        Ok(self.opened.get_or_init(|| Opened { client, downloads }))
+    }
+
+    /// The client.
+    pub fn client(&self) -> Result<&Client, RegistryError> {
+        Ok(&self.opened()?.client)
+    }
+
+    /// What was downloaded for the engine, and how many requests were sent in all; `None` when nothing was asked.
+    pub fn summary(&self) -> Option<Summary> {
+        self.opened.get().map(|opened| opened.downloads.summary())
+    }
+
+    pub(crate) fn progress(&self) -> Arc<dyn Progress> {
+        Arc::clone(&self.progress)
+    }
+
+    /// Notes that a repository holds a blob or manifest.
+    pub(crate) fn note(&self, digest: &Digest, repository: &Repository) {
+        let mut known = origins(&self.home, digest);
+        if !known.contains(repository) {
+            known.push(repository.clone());
+            // What is not noted is fetched again at worst.
+            if let Err(error) = self.home.records().put(Kind::Origin, digest.hex(), &known) {
+                tracing::warn!(%error, "not noted");
+            }
+        }
+    }
+
+    /// Notes that a repository holds an image whose manifest and config are in the store.
+    pub(crate) fn note_image(
+        &self,
+        manifest: &Digest,
+        platform: &Platform,
+        repository: &Repository,
+    ) -> Result<(), RegistryError> {
+        let image = Image::load(self.home.layout(), manifest, platform)?;
+        self.note(manifest, repository);
+        self.note(&image.id(), repository);
+        image.layers().iter().for_each(|layer| self.note(&layer.digest, repository));
+        Ok(())
+    }
+
+    /// Fetches what says all about an image, and notes where its layers are; the layers too where that is asked for.
+    pub fn pull(
+        &self,
+        reference: &Reference,
+        platform: &Platform,
+        depth: Depth,
+    ) -> Result<Option<(Pulled, Summary)>, RegistryError> {
+        let (layout, progress) = (self.home.layout(), self.progress());
+        let (pulled, summary) = self.client()?.pull(layout, reference, platform, depth, progress)?;
+        let Some(pulled) = pulled else { return Ok(None) };
+        let repository = Repository::of(reference);
+        self.note(&pulled.digest, &repository);
+        self.note_image(&pulled.manifest, platform, &repository)?;
+        Ok(Some((pulled, summary)))
+    }
+
+    /// Pulls an image and gives it its name in the store.
+    pub fn pull_named(
+        &self,
+        reference: &Reference,
+        platform: &Platform,
+        depth: Depth,
+    ) -> Result<Option<(Pulled, Summary)>, RegistryError> {
+        let pulled = self.pull(reference, platform, depth)?;
+        if let Some((pulled, _)) = &pulled {
+            self.home.layout().tag(reference, pulled.named.clone())?;
+        }
+        Ok(pulled)
+    }
+
+    /// Fetches the layers of an image that are not in the store.
+    pub fn complete(&self, image: &Image) -> Result<(), RegistryError> {
+        let layout = self.home.layout();
+        for layer in image.layers().iter().filter(|layer| !layout.has(&layer.digest)) {
+            let known = origins(&self.home, &layer.digest);
+            let mut outcome =
+                Err(LayoutError::Missing { digest: layer.digest.clone(), root: layout.root().to_owned() }
+                    .into());
+            for repository in &known {
+                let blobs = std::slice::from_ref(&layer.descriptor);
+                outcome = self.client()?.fetch(layout, repository, blobs, self.progress()).map(drop);
+                if outcome.is_ok() {
+                    break;
+                }
+            }
+            outcome?;
+        }
+        Ok(())
+    }
+}
+
+impl Origins for Remote {
+    fn of(&self, blob: &Digest) -> Vec<Repository> {
+        origins(&self.home, blob)
+    }
+}
+
+fn engine_error(error: &RegistryError) -> EngineError {
+    EngineError::Registry { message: error.to_string(), hint: error.hint() }
+}
+
+impl ImageSource for Remote {
+    fn find(&self, reference: &Reference, platform: &Platform) -> Result<Option<Digest>, EngineError> {
+        let found =
+            self.pull_named(reference, platform, Depth::Config).map_err(|error| engine_error(&error))?;
+        Ok(found.map(|(pulled, _)| pulled.manifest))
+    }
+
+    fn prepare(&self, layers: &[&ImageLayer]) {
+        for layer in layers.iter().filter(|layer| !self.home.layout().has(&layer.digest)) {
+            let known = origins(&self.home, &layer.digest);
+            // What goes wrong here is told by whoever needs the layer.
+            if !known.is_empty()
+                && let Ok(opened) = self.opened()
+            {
+                opened.downloads.begin(&known, &layer.digest, layer.descriptor.size());
+            }
+        }
+    }
+
+    fn open(&self, layer: &ImageLayer) -> Result<Option<Box<dyn Read + Send>>, EngineError> {
+        let known = origins(&self.home, &layer.digest);
+        if known.is_empty() {
+            return Ok(None);
+        }
+        let opened = self.opened().map_err(|error| engine_error(&error))?;
+        Ok(Some(Box::new(opened.downloads.open(&known, &layer.digest, layer.descriptor.size()))))
+    }
+}
+
+impl BaseSource for Remote {
+    /// A name that was given to an image here stands for that; every other one for what its registry says now.
+    fn resolve(
+        &self,
+        reference: &Reference,
+        platform: &Platform,
+    ) -> Result<Option<LockedDigests>, PipelineError> {
+        let here = self.home.layout().resolve(reference)?;
+        let here = here.map(|found| Digest::of(&found).map_err(PipelineError::plain)).transpose()?;
+        if here.is_some_and(|digest| origins(&self.home, &digest).is_empty()) {
+            return StoreBases::new(&self.home).resolve(reference, platform);
+        }
+        let pulled = self.pull_named(reference, platform, Depth::Config)?;
+        Ok(pulled.map(|(pulled, _)| LockedDigests { index: pulled.digest, platform: pulled.manifest }))
+    }
+
+    fn variant(
+        &self,
+        reference: &Reference,
+        index: &Digest,
+        platform: &Platform,
+    ) -> Result<Option<Digest>, PipelineError> {
+        let here = StoreBases::new(&self.home).variant(reference, index, platform);
+        if let Ok(Some(manifest)) = here {
+            return Ok(Some(manifest));
+        }
+        let locked = reference.with_digest(index.clone());
+        Ok(self.pull(&locked, platform, Depth::Config)?.map(|(pulled, _)| pulled.manifest))
+    }
+
+    fn ensure(
+        &self,
+        reference: &Reference,
+        manifest: &Digest,
+        platform: &Platform,
+    ) -> Result<bool, PipelineError> {
+        if is_whole(&self.home, manifest, platform) {
+            return Ok(true);
+        }
+        let locked = reference.with_digest(manifest.clone());
+        Ok(self.pull(&locked, platform, Depth::Config)?.is_some())
+    }
+}
+
+impl std::fmt::Debug for Remote {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Remote").field("home", &self.home).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,43 @@
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use clap::Args;
+use otoshi_oci::{Platform, Reference};
+use otoshi_pipeline::Remote;
+use otoshi_registry::Depth;
+use otoshi_store::Home;
+
+use crate::{failure::Failure, transfer::Shown};
+
+/// Pulls an image from a registry into the store.
+///
+/// Logins are those of `docker login` and `skopeo login`; mirrors are those of registries.conf.
+#[derive(Debug, Args)]
+pub(crate) struct Pull {
+    /// The image
+    image: String,
+    /// The platform, of an image for several [default: this machine's]
+    #[arg(long)]
+    platform: Option<String>,
+}
+
+impl Pull {
+    pub(crate) fn run(self, home: &Arc<Home>) -> Result<ExitCode, Failure> {
+        let _usage = super::claim(home)?;
+        let reference = Reference::parse(&self.image)?;
+        let platform = match &self.platform {
+            Some(text) => {
+                text.parse::<Platform>().map_err(|error| Failure::usage(error.to_string(), None))?
+            }
+            None => Platform::host(),
+        };
+        let shown = Shown::new("downloaded");
+        let remote = Remote::new(Arc::clone(home), Arc::clone(&shown) as _);
+        let (pulled, summary) = remote
+            .pull_named(&reference, &platform, Depth::Layers)?
+            .ok_or_else(|| super::no_such_image(&reference))?;
+        println!("{} {}", reference.familiar(), pulled.digest);
+        shown.finish(&summary);
+        Ok(ExitCode::SUCCESS)
+    }
+}
