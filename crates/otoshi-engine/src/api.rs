@@ -91,6 +91,8 @@ pub struct BuildRequest {
     pub ssh: BTreeMap<String, Ssh>,
     /// Named contexts, which take the place of images and stages of that name.
     pub contexts: BTreeMap<String, NamedContext>,
+    /// Whether RUN steps that say no network themselves have the host's.
+    pub network: bool,
     /// Whether `RUN --security=insecure` is carried out.
     pub allow_insecure: bool,
     /// A bundle of certificate authorities that RUN steps trust; it ends up in no layer.
@@ -116,6 +118,7 @@ impl BuildRequest {
             secrets: BTreeMap::new(),
             ssh: BTreeMap::new(),
             contexts: BTreeMap::new(),
+            network: true,
             allow_insecure: false,
             ca_certificates: None,
             no_cache: false,

@@ -414,7 +414,9 @@ impl Build<'_> {
                     run.volumes.insert(stage.scope.expand(path)?);
                 }
             }
-            Instruction::StopSignal(signal) => run.stop_signal = Some(stage.scope.expand(signal)?),
+            Instruction::StopSignal(signal) => {
+                run.stop_signal = Some(self::signal(&stage.scope.expand(signal)?)?);
+            }
             Instruction::Healthcheck(check) => {
                 run.healthcheck = Some(healthcheck(run.shell.as_deref(), check));
             }
@@ -441,17 +443,54 @@ fn leaves_files(instruction: &Instruction) -> bool {
     )
 }
 
-/// Reads `EXPOSE`: a port or a range, with or without a protocol.
+/// Reads `EXPOSE`: a port or a range, with or without a protocol; an address or a port of the host before it says nothing.
 fn exposed(text: &str) -> Result<Vec<String>, EngineError> {
     let (ports, protocol) = text.split_once('/').unwrap_or((text, "tcp"));
-    let wrong = || EngineError::invalid(format!("EXPOSE {text}: not a port"));
+    let wrong = || EngineError::Invalid {
+        message: format!("EXPOSE {text}: not a port"),
+        hint: Some("as in 80, 8000-8010 or 53/udp".into()),
+    };
+    let ports = ports.rsplit(':').next().unwrap_or(ports);
     let (first, last) = ports.split_once('-').unwrap_or((ports, ports));
     let (first, last): (u16, u16) = (first.parse().map_err(|_| wrong())?, last.parse().map_err(|_| wrong())?);
     let protocol = protocol.to_lowercase();
-    if first > last || !matches!(protocol.as_str(), "tcp" | "udp" | "sctp") {
+    let protocol = if protocol.is_empty() { "tcp" } else { &protocol };
+    if first > last || !matches!(protocol, "tcp" | "udp" | "sctp") {
         return Err(wrong());
     }
     Ok((first..=last).map(|port| format!("{port}/{protocol}")).collect())
+}
+
+/// The names of signals, without `SIG`; `RTMIN` and `RTMAX` may be followed by a distance.
+const SIGNALS: [&str; 35] = [
+    "ABRT", "ALRM", "BUS", "CHLD", "CLD", "CONT", "FPE", "HUP", "ILL", "INT", "IO", "IOT", "KILL", "PIPE",
+    "POLL", "PROF", "PWR", "QUIT", "SEGV", "STKFLT", "STOP", "SYS", "TERM", "TRAP", "TSTP", "TTIN", "TTOU",
+    "URG", "USR1", "USR2", "VTALRM", "WINCH", "XCPU", "XFSZ", "UNUSED",
+];
+
+/// Reads `STOPSIGNAL`: a number that is not 0, or a name with or without `SIG`.
+fn signal(text: &str) -> Result<String, EngineError> {
+    let upper = text.to_uppercase();
+    let name = upper.strip_prefix("SIG").unwrap_or(&upper);
+    let real_time =
+        [("RTMIN", '+', 0..=15), ("RTMAX", '-', 0..=14)].into_iter().any(|(start, sign, distances)| {
+            name.strip_prefix(start).is_some_and(|rest| {
+                rest.is_empty()
+                    || rest
+                        .strip_prefix(sign)
+                        .and_then(|n| n.parse().ok())
+                        .is_some_and(|n: u8| distances.contains(&n))
+            })
+        });
+    let is_number = text.parse::<i32>().is_ok_and(|number| number != 0);
+    if is_number || real_time || SIGNALS.contains(&name) {
+        return Ok(text.to_owned());
+    }
+    let near = otoshi_dockerfile::suggest(name, SIGNALS);
+    Err(EngineError::Invalid {
+        message: format!("STOPSIGNAL {text}: there is no such signal"),
+        hint: near.map(|near| format!("did you mean SIG{near}?")),
+    })
 }
 
 fn healthcheck(shell: Option<&[String]>, check: &Healthcheck) -> otoshi_oci::config::Healthcheck {

@@ -72,6 +72,11 @@ pub(crate) fn run(
             hint: Some("allow it with --allow security.insecure, if you trust the Dockerfile".into()),
         });
     }
+    let network = match run.network.as_deref() {
+        Some("none") => false,
+        Some("host") => true,
+        _ => request.network,
+    };
     stage.must_run_here()?;
     let mut key = vec![
         "run".to_owned(),
@@ -80,7 +85,7 @@ pub(crate) fn run(
         format!("{:?}", stage.scope.run_env()),
         stage.cwd().to_owned(),
         stage.config.config.user.clone(),
-        format!("{:?} {:?}", run.network, request.ca_certificates.is_some()),
+        format!("{network} {:?}", request.ca_certificates.is_some()),
     ];
     if insecure {
         key.push("insecure".into());
@@ -118,7 +123,7 @@ pub(crate) fn run(
         user: stage.config.config.user.clone(),
         mounts: seen.mounts,
         ca_certificates: request.ca_certificates.clone(),
-        network: !matches!(run.network.as_deref(), Some("none")),
+        network,
         insecure,
     };
     let spec = command.spec(engine, &stage.chain, Some(&draft))?;

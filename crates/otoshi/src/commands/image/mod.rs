@@ -1,0 +1,27 @@
+//! Work on single images, without a project.
+
+mod build;
+mod given;
+mod output;
+mod source;
+
+use std::{process::ExitCode, sync::Arc};
+
+use clap::Subcommand;
+use otoshi_store::Home;
+
+use crate::failure::Failure;
+
+/// Works on single images, without a project.
+#[derive(Debug, Subcommand)]
+pub(crate) enum ImageCommand {
+    Build(build::Build),
+}
+
+impl ImageCommand {
+    pub(crate) fn run(self, home: &Arc<Home>) -> Result<ExitCode, Failure> {
+        match self {
+            Self::Build(build) => build.run(home),
+        }
+    }
+}

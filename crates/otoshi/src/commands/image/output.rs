@@ -1,0 +1,228 @@
+//! Where an image goes besides the store: `--output`.
+
+use std::{
+    fs::{self, File},
+    io::{self, BufWriter, Write},
+    path::{Path, PathBuf},
+    str::FromStr,
+};
+
+use otoshi_engine::EmbeddedEngine;
+use otoshi_oci::{
+    Digest, Image, Platform, Reference,
+    layer::{self, Mtime, UnpackOptions, WriteOptions},
+    transfer::{DockerHost, export_docker_archive, export_oci_archive, export_oci_dir, load_into_docker},
+};
+use otoshi_store::Home;
+
+use super::given;
+use crate::failure::Failure;
+
+/// One `--output`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Destination {
+    /// The files of the image, in a directory.
+    Local(PathBuf),
+    /// The files of the image, in a tar.
+    Tar(Place),
+    /// An OCI layout in a tar.
+    OciArchive(Place),
+    /// An OCI layout.
+    OciDirectory(PathBuf),
+    /// What `docker load` reads.
+    DockerArchive(Place),
+    /// A Docker daemon.
+    Docker,
+    /// The store, where it is anyway.
+    Store,
+}
+
+/// A file, or standard output.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Place {
+    StandardOutput,
+    File(PathBuf),
+}
+
+impl FromStr for Destination {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if !text.contains('=') {
+            return Ok(match text {
+                "" => return Err("it is empty".into()),
+                "-" => Self::Tar(Place::StandardOutput),
+                directory => Self::Local(directory.into()),
+            });
+        }
+        let known = ["type", "dest", "tar", "name"];
+        let fields = given::fields("--output", text, &known).map_err(|failure| failure.to_string())?;
+        let dest = fields.get("dest").copied();
+        let place = |dest: Option<&str>| match dest {
+            None | Some("-") => Place::StandardOutput,
+            Some(path) => Place::File(path.into()),
+        };
+        let directory =
+            || dest.filter(|dest| *dest != "-").map(PathBuf::from).ok_or("it needs dest=DIR".to_owned());
+        Ok(match fields.get("type").copied() {
+            Some("local") => Self::Local(directory()?),
+            Some("tar") => Self::Tar(place(dest)),
+            Some("oci") if fields.get("tar") == Some(&"false") => Self::OciDirectory(directory()?),
+            Some("oci") => Self::OciArchive(place(dest)),
+            Some("docker") if dest.is_none() => Self::Docker,
+            Some("docker") => Self::DockerArchive(place(dest)),
+            Some("image") => Self::Store,
+            Some("registry") => return Err("push the image with otoshi push".into()),
+            Some(other) => {
+                return Err(format!("there is no type {other:?}; one of local, tar, oci, docker, image"));
+            }
+            None => return Err("it needs a type: local, tar, oci, docker or image".into()),
+        })
+    }
+}
+
+impl Destination {
+    pub(super) fn is_standard_output(&self) -> bool {
+        matches!(
+            self,
+            Self::Tar(Place::StandardOutput)
+                | Self::OciArchive(Place::StandardOutput)
+                | Self::DockerArchive(Place::StandardOutput)
+        )
+    }
+
+    /// Writes an image there, under these names.
+    pub(super) fn write(
+        &self,
+        home: &Home,
+        engine: &EmbeddedEngine,
+        digest: &Digest,
+        platform: &Platform,
+        names: &[Reference],
+    ) -> Result<(), Failure> {
+        let layout = home.layout();
+        let image = || Image::load(layout, digest, platform);
+        let described = || -> Result<Vec<_>, Failure> {
+            let described = layout.describe(digest)?;
+            if names.is_empty() {
+                return Ok(vec![(None, described)]);
+            }
+            Ok(names.iter().map(|name| (Some(name.clone()), described.clone())).collect())
+        };
+        match self {
+            Self::Store => {}
+            Self::Docker => {
+                for line in load_into_docker(layout, &[(names.to_vec(), image()?)], &DockerHost::from_env()?)?
+                {
+                    eprintln!("{}", line.trim_end());
+                }
+            }
+            Self::OciDirectory(directory) => export_oci_dir(layout, &described()?, directory)?,
+            Self::Local(directory) => engine.with_root_of(&image()?, |root| unpack(root, directory))??,
+            Self::Tar(place) => {
+                let options = WriteOptions { mtime: Mtime::Keep, ..WriteOptions::default() };
+                let image = image()?;
+                place.write(|out| {
+                    engine.with_root_of(&image, |root| layer::write_tar(root, out, &options))??;
+                    Ok(())
+                })?;
+            }
+            Self::OciArchive(place) => {
+                let described = described()?;
+                place.write(|out| Ok(export_oci_archive(layout, &described, out)?))?;
+            }
+            Self::DockerArchive(place) => {
+                let images = [(names.to_vec(), image()?)];
+                place.write(|out| Ok(export_docker_archive(layout, &images, out)?))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Place {
+    /// Calls with the stream; a file has its name only when it is whole.
+    fn write(&self, call: impl FnOnce(&mut dyn Write) -> Result<(), Failure>) -> Result<(), Failure> {
+        let Self::File(path) = self else {
+            let mut out = BufWriter::new(io::stdout().lock());
+            call(&mut out)?;
+            return out.flush().map_err(Failure::io("writing", "standard output"));
+        };
+        let shown = path.display().to_string();
+        let mut name = path.clone().into_os_string();
+        name.push(".part");
+        let part = PathBuf::from(name);
+        let mut out = BufWriter::new(File::create(&part).map_err(Failure::io("creating", &shown))?);
+        let written = call(&mut out).and_then(|()| out.flush().map_err(Failure::io("writing", &shown)));
+        if let Err(failure) = written {
+            let _ = fs::remove_file(&part);
+            return Err(failure);
+        }
+        fs::rename(&part, path).map_err(Failure::io("writing", &shown))
+    }
+}
+
+/// Copies a tree into a directory, owned by this user, over what is there; nothing outside the directory is touched.
+fn unpack(root: &Path, directory: &Path) -> Result<(), Failure> {
+    let shown = directory.display().to_string();
+    fs::create_dir_all(directory).map_err(Failure::io("creating", &shown))?;
+    let (reader, writer) = io::pipe().map_err(Failure::io("making a pipe for", &shown))?;
+    let owner = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
+    let options = UnpackOptions {
+        layer_name: "the image".into(),
+        whiteouts: false,
+        owner: Some(owner),
+        ..UnpackOptions::default()
+    };
+    std::thread::scope(|scope| {
+        let written = scope.spawn(move || {
+            let options = WriteOptions { mtime: Mtime::Keep, ..WriteOptions::default() };
+            let mut out = BufWriter::new(writer);
+            layer::write_tar(root, &mut out, &options)?;
+            out.flush().map_err(|source| layer::LayerError::Io {
+                action: "write",
+                path: root.to_path_buf(),
+                source,
+            })
+        });
+        let unpacked = layer::unpack_layer(reader, directory, &options);
+        match (unpacked, written.join()) {
+            (Err(error), _) => Err(error.into()),
+            (Ok(_), Ok(written)) => Ok(written?),
+            (Ok(_), Err(_)) => Err(Failure::usage("writing the image's files panicked", None)),
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn outputs_are_written_as_for_docker_build() {
+        let file = |path: &str| Place::File(path.into());
+        for (text, expected) in [
+            ("out", Destination::Local("out".into())),
+            ("-", Destination::Tar(Place::StandardOutput)),
+            ("type=local,dest=a/b", Destination::Local("a/b".into())),
+            ("type=tar", Destination::Tar(Place::StandardOutput)),
+            ("type=tar,dest=x.tar", Destination::Tar(file("x.tar"))),
+            ("dest=x.tar,type=oci", Destination::OciArchive(file("x.tar"))),
+            ("type=oci,dest=x,tar=false", Destination::OciDirectory("x".into())),
+            ("type=docker", Destination::Docker),
+            ("type=docker,dest=-", Destination::DockerArchive(Place::StandardOutput)),
+            ("type=image", Destination::Store),
+        ] {
+            assert_eq!(text.parse::<Destination>().unwrap(), expected, "{text}");
+        }
+        for (text, message) in [
+            ("type=local", "it needs dest=DIR"),
+            ("type=rar,dest=x", "there is no type \"rar\""),
+            ("dest=x", "it needs a type"),
+            ("type=oci,dst=x", "there is no field \"dst\""),
+        ] {
+            let error = text.parse::<Destination>().unwrap_err();
+            assert!(error.contains(message), "{text}: {error}");
+        }
+    }
+}

@@ -1,0 +1,133 @@
+//! Where a build comes from: a Dockerfile and its context, on disk or from standard input.
+
+use std::{
+    fs,
+    io::{BufReader, Cursor, Read},
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use otoshi_dockerfile::Dockerfile;
+use otoshi_engine::{Context, EngineError};
+use otoshi_oci::{
+    layer::{self, UnpackOptions},
+    tar,
+};
+use otoshi_store::{Draft, Home};
+
+use crate::failure::Failure;
+
+/// The longest Dockerfile that is read.
+const LONGEST: u64 = 16 << 20;
+
+/// A Dockerfile with what its COPY and ADD read.
+pub(super) struct Source {
+    pub(super) dockerfile: Arc<Dockerfile>,
+    pub(super) context: Arc<Context>,
+    /// The text of the ignore file.
+    #[allow(dead_code)]
+    pub(super) ignore: Option<String>,
+    /// Holds a context that came through standard input.
+    _unpacked: Option<Draft>,
+}
+
+impl Source {
+    /// Reads the Dockerfile and the ignore file, and scans the context.
+    pub(super) fn open(home: &Home, context: &Path, file: Option<&Path>) -> Result<Self, Failure> {
+        let is_standard_input = |path: &Path| path.as_os_str() == "-";
+        if !is_standard_input(context) {
+            let own = context.join("Dockerfile");
+            let file = file.unwrap_or(&own);
+            let (name, text) = if is_standard_input(file) {
+                ("standard input".to_owned(), text(&mut std::io::stdin().lock(), "standard input")?)
+            } else {
+                (file.display().to_string(), read(file)?)
+            };
+            let ignore = ignore(context, (!is_standard_input(file)).then_some(file));
+            return Self::scan(home, &name, &text, context, ignore, None);
+        }
+        if file.is_some_and(is_standard_input) {
+            let message = "standard input cannot be both the context and the Dockerfile";
+            return Err(Failure::usage(message, Some("give a directory as the context".into())));
+        }
+        let mut input = std::io::stdin().lock();
+        let mut start = Vec::new();
+        // Enough to see a tar's first header, also compressed.
+        let read_start = input.by_ref().take(256 << 10).read_to_end(&mut start);
+        read_start.map_err(Failure::io("reading", "standard input"))?;
+        if !is_archive(&start) {
+            // A Dockerfile alone, with nothing to copy.
+            let name = "standard input";
+            let text = text(&mut Cursor::new(start).chain(input), name)?;
+            let dockerfile = Dockerfile::parse(name, &text).map_err(EngineError::from)?;
+            let context = Arc::new(Context::empty());
+            return Ok(Self { dockerfile: Arc::new(dockerfile), context, ignore: None, _unpacked: None });
+        }
+        let draft = home.snapshots().draft()?;
+        let root = draft.tree();
+        let options = UnpackOptions {
+            layer_name: "standard input".into(),
+            whiteouts: false,
+            owner: Some((0, 0)),
+            in_userns: !rustix::process::geteuid().is_root(),
+            ..UnpackOptions::default()
+        };
+        // The lock on standard input is bound to this thread, and unpacking uses another.
+        drop(input);
+        layer::unpack_layer(Cursor::new(start).chain(std::io::stdin()), &root, &options)?;
+        let inside = file.unwrap_or(Path::new("Dockerfile"));
+        let place = beneath(&root, inside).ok_or_else(|| {
+            let message = format!("there is no {} in the archive on standard input", inside.display());
+            Failure::usage(message, Some("-f says where the Dockerfile is".into()))
+        })?;
+        let ignore = ignore(&root, Some(&place));
+        Self::scan(home, &inside.display().to_string(), &read(&place)?, &root, ignore, Some(draft))
+    }
+
+    fn scan(
+        home: &Home,
+        name: &str,
+        text: &str,
+        context: &Path,
+        ignore: Option<String>,
+        unpacked: Option<Draft>,
+    ) -> Result<Self, Failure> {
+        let dockerfile = Dockerfile::parse(name, text).map_err(EngineError::from)?;
+        let context = Arc::new(Context::scan(home, context, ignore.as_deref())?);
+        Ok(Self { dockerfile: Arc::new(dockerfile), context, ignore, _unpacked: unpacked })
+    }
+}
+
+/// The ignore file beside the Dockerfile, or else that of the context.
+fn ignore(context: &Path, file: Option<&Path>) -> Option<String> {
+    let own = file.and_then(|file| {
+        let mut name = file.as_os_str().to_owned();
+        name.push(".dockerignore");
+        fs::read_to_string(PathBuf::from(name)).ok()
+    });
+    own.or_else(|| fs::read_to_string(context.join(".dockerignore")).ok())
+}
+
+fn read(path: &Path) -> Result<String, Failure> {
+    let shown = path.display().to_string();
+    let mut file = fs::File::open(path).map_err(Failure::io("reading", &shown))?;
+    text(&mut file, &shown)
+}
+
+fn text(reader: &mut dyn Read, name: &str) -> Result<String, Failure> {
+    let mut text = String::new();
+    reader.take(LONGEST).read_to_string(&mut text).map_err(Failure::io("reading", name))?;
+    Ok(text)
+}
+
+fn is_archive(start: &[u8]) -> bool {
+    let Ok((_, stream)) = layer::decoder(start) else { return false };
+    matches!(tar::Reader::new(BufReader::new(stream)).next_entry(), Ok(Some(_)))
+}
+
+/// A file of an unpacked archive; none where a link leads out of it.
+fn beneath(root: &Path, path: &Path) -> Option<PathBuf> {
+    let root = root.canonicalize().ok()?;
+    let place = root.join(path.strip_prefix("/").unwrap_or(path)).canonicalize().ok()?;
+    (place.starts_with(&root) && place.is_file()).then_some(place)
+}

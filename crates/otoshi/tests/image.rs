@@ -1,0 +1,185 @@
+//! `otoshi image build` with the flags of `docker build`, through the binary.
+
+mod support;
+
+use std::{
+    fs,
+    io::Write,
+    process::{Command, Output, Stdio},
+};
+
+use support::Shop;
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// The names in a tar.
+fn names(tar: &[u8]) -> Vec<String> {
+    let mut child =
+        Command::new("tar").arg("-tf-").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    child.stdin.take().unwrap().write_all(tar).unwrap();
+    let output = child.wait_with_output().unwrap();
+    text(&output.stdout)
+        .lines()
+        .map(|line| line.trim_start_matches("./").to_owned())
+        .filter(|line| !line.is_empty())
+        .collect()
+}
+
+impl Shop {
+    fn with_input(&self, arguments: &[&str], input: &[u8]) -> Output {
+        let mut command = self.command(arguments);
+        let mut child =
+            command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        child.stdin.take().unwrap().write_all(input).unwrap();
+        child.wait_with_output().unwrap()
+    }
+}
+
+#[test]
+fn an_image_goes_where_it_is_sent() {
+    let Some(shop) = Shop::new() else { return };
+    shop.write("img/Dockerfile", "FROM scratch AS one\nCOPY file /dir/\nFROM one\nLABEL a=b\n");
+    shop.write("img/file", "text");
+    let build = |flags: &[&str]| shop.otoshi(&[&["image", "build", "img"], flags].concat());
+
+    let output = build(&[
+        "-t",
+        "x:1",
+        "-t",
+        "x:2",
+        "--iidfile",
+        "id",
+        "--label",
+        "c=d",
+        "--label",
+        "empty",
+        "-o",
+        "out",
+    ]);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let digest = text(&output.stdout).trim().to_owned();
+    assert_eq!(fs::read_to_string(shop.path("id")).unwrap(), digest);
+    assert_eq!(fs::read_to_string(shop.path("out/dir/file")).unwrap(), "text");
+    let images = shop.ok(&["images"]);
+    let inspected = shop.ok(&["inspect", "x:2"]);
+    assert!(images.contains("x:1") && inspected.contains(&digest), "{images}{inspected}");
+    for label in ["\"a\": \"b\"", "\"c\": \"d\"", "\"empty\": \"\""] {
+        assert!(inspected.contains(label), "{inspected}");
+    }
+
+    assert_eq!(names(&build(&["-o", "-"]).stdout), ["dir/", "dir/file"]);
+    let archive = build(&["-o", "type=oci,dest=-", "-t", "x:1"]).stdout;
+    assert!(names(&archive).contains(&"index.json".to_owned()));
+    assert!(names(&build(&["-o", "type=docker,dest=-"]).stdout).contains(&"manifest.json".to_owned()));
+    build(&["-o", "type=tar,dest=files.tar", "-o", "type=oci,dest=layout,tar=false"]);
+    assert_eq!(names(&fs::read(shop.path("files.tar")).unwrap()), ["dir/", "dir/file"]);
+    assert!(shop.path("layout/oci-layout").exists() && !shop.path("files.tar.part").exists());
+
+    // What was written can be built on.
+    shop.write("next/Dockerfile", "FROM base-image\nCOPY --from=assets file /more\n");
+    let output = shop.otoshi(&[
+        "image",
+        "build",
+        "next",
+        "-o",
+        "-",
+        "--build-context",
+        "base-image=oci-layout://layout",
+        "--build-context",
+        "assets=img",
+    ]);
+    assert_eq!(names(&output.stdout), ["dir/", "dir/file", "more"], "{}", text(&output.stderr));
+}
+
+#[test]
+fn dockerfiles_and_contexts_come_from_standard_input() {
+    let Some(shop) = Shop::new() else { return };
+    shop.write("img/file", "text");
+    let alone = shop.with_input(&["image", "build", "-o", "-", "-"], b"FROM scratch\nCOPY <<f /\nx\nf\n");
+    assert_eq!(names(&alone.stdout), ["f"], "{}", text(&alone.stderr));
+    let beside =
+        shop.with_input(&["image", "build", "-o", "-", "-f", "-", "img"], b"FROM scratch\nCOPY file /\n");
+    assert_eq!(names(&beside.stdout), ["file"], "{}", text(&beside.stderr));
+    shop.write("img/docker/File", "FROM scratch\nCOPY . /\n");
+    shop.write("img/docker/File.dockerignore", "docker\n");
+    shop.write("img/.dockerignore", "file\n");
+    for compress in ["-cf-", "-czf-", "-cJf-"] {
+        let tar = Command::new("tar")
+            .args(["-C", "img", compress, "."])
+            .current_dir(shop.path(""))
+            .output()
+            .unwrap();
+        let built = shop.with_input(&["image", "build", "-o", "-", "-f", "docker/File", "-"], &tar.stdout);
+        assert_eq!(names(&built.stdout), [".dockerignore", "file"], "{}", text(&built.stderr));
+    }
+    let both = shop.with_input(&["image", "build", "-f", "-", "-"], b"FROM scratch\n");
+    assert_eq!(both.status.code(), Some(2));
+    let hostile = shop.path("hostile");
+    fs::create_dir(&hostile).unwrap();
+    std::os::unix::fs::symlink("/etc/passwd", hostile.join("Dockerfile")).unwrap();
+    let tar =
+        Command::new("tar").args(["-C", "hostile", "-cf-", "."]).current_dir(shop.path("")).output().unwrap();
+    let refused = shop.with_input(&["image", "build", "-"], &tar.stdout);
+    assert_eq!(refused.status.code(), Some(2));
+    assert!(!text(&refused.stderr).contains("root:"), "{}", text(&refused.stderr));
+}
+
+#[test]
+fn arguments_secrets_and_agents_are_given_by_flags() {
+    let Some(shop) = Shop::new() else { return };
+    shop.write(
+        "img/Dockerfile",
+        "FROM otoshi.test/busybox:1\nARG A\nARG SOURCE_DATE_EPOCH\n\
+         RUN --mount=type=secret,id=file,required cat /run/secrets/file > /out && echo >> /out\n\
+         RUN --mount=type=secret,id=TOKEN,env=T echo \"$A ${T:-none} $SOURCE_DATE_EPOCH\" >> /out\n",
+    );
+    shop.write("secret", "from-file");
+    let run = |flags: &[&str]| {
+        shop.command(&[&["image", "build", "img", "-t", "out"], flags].concat())
+            .env("TOKEN", "from-env")
+            .env("A", "inherited")
+            .env("SOURCE_DATE_EPOCH", "1000000000")
+            .output()
+            .unwrap()
+    };
+    let output = run(&[
+        "--build-arg",
+        "A",
+        "--build-arg",
+        "UNUSED=1",
+        "--secret",
+        "id=file,src=secret",
+        "--secret",
+        "id=TOKEN",
+    ]);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    assert!(text(&output.stderr).contains("UNUSED"), "{}", text(&output.stderr));
+    let export = shop.otoshi(&["export", "out", "-", "--format", "rootfs"]).stdout;
+    let found =
+        Command::new("tar").args(["-xOf-", "out"]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
+    let mut found = found.unwrap();
+    found.stdin.take().unwrap().write_all(&export).unwrap();
+    let lines = text(&found.wait_with_output().unwrap().stdout);
+    assert_eq!(lines, "from-file\ninherited from-env 1000000000\n");
+    let inspected = shop.ok(&["inspect", "out"]);
+    assert!(inspected.contains("2001-09-09T01:46:40Z"), "{inspected}");
+    assert!(!inspected.contains("from-file") && !inspected.contains("from-env"));
+
+    for (flags, message) in [
+        (&["--secret", "id=file,sorce=x"][..], "did you mean source?"),
+        (&["--secret", "src=secret"], "it needs an id"),
+        (&["--secret", "id=file,src=none"], "there is no file none"),
+        (&["--ssh", "default=none"], "none"),
+        (&["--build-context", "x=https://example.org"], "contexts from https:// are not possible"),
+        (&["--build-context", "x"], "it needs a name and a value"),
+        (&["--platform", "what/ever/is/this"], "invalid platform"),
+        (&["-o", "type=rar"], "there is no type \"rar\""),
+        (&["--target", "nothing"], "unknown stage \"nothing\""),
+    ] {
+        let output = run(flags);
+        assert_ne!(output.status.code(), Some(0), "{flags:?}");
+        assert!(text(&output.stderr).contains(message), "{flags:?}: {}", text(&output.stderr));
+    }
+}
