@@ -79,6 +79,11 @@ impl Ignore {
         self.rules.iter().any(|rule| !rule.negated && rule.pattern.may_match_beneath(&beneath))
     }
 
+    /// Whether a pattern leaves out everything.
+    pub(crate) fn leaves_nothing(&self) -> bool {
+        self.rules.iter().any(|rule| !rule.negated && matches!(rule.text.as_str(), "*" | "**" | "**/*"))
+    }
+
     /// Whether a pattern takes something back in.
     pub fn has_exceptions(&self) -> bool {
         self.rules.iter().any(|rule| rule.negated)

@@ -6,11 +6,13 @@
 //!        GlobalScope, Scope ◀────┤  ARG and ENV, what a word means where it stands
 //!                     Graph ◀────┘  which stages a target reaches
 //! ignore, glob       which files of a context a build sees
+//! check              what is likely not meant
 //! ```
 //!
 //! Nothing here reads a file or runs anything. The language is the one of
 //! <https://docs.docker.com/reference/dockerfile/>, as `docker build` understands it.
 
+pub mod check;
 mod error;
 mod expand;
 mod flags;

@@ -30,6 +30,31 @@ fn is_proxy(name: &str) -> bool {
     PROXY.iter().any(|proxy| proxy.eq_ignore_ascii_case(name))
 }
 
+/// The variables that an expansion asked for, each once and in order.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct LookedUp {
+    pub(crate) set: Vec<String>,
+    pub(crate) unset: Vec<String>,
+}
+
+impl LookedUp {
+    /// Expands a word for what it asks; what is wrong with it is told by others.
+    fn of(word: &Word, escape: char, lookup: &expand::Lookup<'_>) -> Self {
+        let found = std::cell::RefCell::new(Self::default());
+        let noting = |name: &str| {
+            let value = lookup(name);
+            let mut found = found.borrow_mut();
+            let list = if value.is_some() { &mut found.set } else { &mut found.unset };
+            if !list.iter().any(|known| known == name) {
+                list.push(name.to_owned());
+            }
+            value
+        };
+        let _ = expand::word(&word.0, escape, &noting);
+        found.into_inner()
+    }
+}
+
 /// The ARGs before the first FROM, with their values.
 #[derive(Debug, Clone)]
 pub struct GlobalScope {
@@ -104,6 +129,11 @@ impl GlobalScope {
     /// The value of an ARG before the first FROM, or of a predefined one.
     fn get(&self, name: &str) -> Option<&String> {
         self.values.get(name).or_else(|| self.predefined.get(name))
+    }
+
+    /// The variables that a word of FROM uses.
+    pub(crate) fn looked_up(&self, word: &Word) -> LookedUp {
+        LookedUp::of(word, self.escape, &|name| self.get(name).cloned())
     }
 
     /// Every name that has a value.
@@ -183,6 +213,16 @@ impl Scope {
     /// Expands a word.
     pub fn expand(&self, word: &Word) -> Result<String, DockerfileError> {
         expand::word(&word.0, self.globals.escape, &|name| self.lookup(name))
+    }
+
+    /// The variables that a word uses.
+    pub(crate) fn looked_up(&self, word: &Word) -> LookedUp {
+        LookedUp::of(word, self.globals.escape, &|name| self.lookup(name))
+    }
+
+    /// Every name that has a value.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
+        self.variables.iter().map(|(name, _)| name.as_str())
     }
 
     /// Expands a word that may become none or several, as in EXPOSE.

@@ -112,19 +112,21 @@ impl Failure {
             _ => None,
         };
         if let Some(place) = place {
-            let mut text = String::new();
-            let handler =
-                GraphicalReportHandler::new_themed(GraphicalTheme::unicode_nocolor()).with_context_lines(1);
-            if handler.render_report(&mut text, place).is_ok() {
-                // The first lines repeat the message.
-                eprintln!(
-                    "{}",
-                    text.lines().skip_while(|line| !line.contains('[')).collect::<Vec<_>>().join("\n")
-                );
+            if let Some(text) = snippet(place) {
+                eprintln!("{text}");
             }
         } else if let Some(hint) = self.hint() {
             eprintln!("\nhint: {hint}");
         }
         ExitCode::from(self.code())
     }
+}
+
+/// The lines of a file that a diagnostic means, underlined, and its hint; without its message.
+pub(crate) fn snippet(place: &dyn Diagnostic) -> Option<String> {
+    let mut text = String::new();
+    let handler = GraphicalReportHandler::new_themed(GraphicalTheme::unicode_nocolor()).with_context_lines(1);
+    handler.render_report(&mut text, place).ok()?;
+    // The first lines repeat the message.
+    Some(text.lines().skip_while(|line| !line.contains('[')).collect::<Vec<_>>().join("\n"))
 }

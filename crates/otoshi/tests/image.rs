@@ -183,3 +183,50 @@ fn arguments_secrets_and_agents_are_given_by_flags() {
         assert!(text(&output.stderr).contains(message), "{flags:?}: {}", text(&output.stderr));
     }
 }
+
+#[test]
+fn what_is_likely_not_meant_is_shown_where_it_stands() {
+    let Some(shop) = Shop::new() else { return };
+    shop.write(
+        "img/Dockerfile",
+        "FROM otoshi.test/busybox:1\nARG API_TOKEN\nENV PATHS=/x:$PAHT\nCOPY secret /\nCMD run it\n",
+    );
+    shop.write("img/.dockerignore", "secret\n");
+    let found = shop.otoshi(&["image", "check", "img"]);
+    assert_eq!(found.status.code(), Some(1));
+    let shown = text(&found.stdout);
+    for expected in [
+        "UndefinedVar: the variable PAHT is not set",
+        "img/Dockerfile:3:14]",
+        "ENV PATHS=/x:$PAHT",
+        "─────",
+        "did you mean $PATH?",
+        "SecretsUsedInArgOrEnv",
+        "CopyIgnoredFile",
+        "CMD [\"run\", \"it\"]",
+    ] {
+        assert!(shown.contains(expected), "{expected}: {shown}");
+    }
+    assert!(text(&found.stderr).contains("4 findings"));
+    let json: serde_json::Value =
+        serde_json::from_slice(&shop.otoshi(&["image", "check", "img", "--json"]).stdout).unwrap();
+    let second = &json["findings"][1];
+    assert_eq!(
+        (&second["rule"], &second["line"], &second["column"]),
+        (&"UndefinedVar".into(), &3.into(), &14.into())
+    );
+    assert_eq!(second["text"], "$PAHT");
+
+    // A build warns of the same, and fails where the file says so.
+    shop.write("img/Dockerfile", "# check=error=true\nFROM scratch\nMAINTAINER me\n");
+    let refused = shop.otoshi(&["image", "build", "img"]);
+    assert_eq!(refused.status.code(), Some(2));
+    assert!(text(&refused.stderr).contains("MaintainerDeprecated"), "{}", text(&refused.stderr));
+    shop.write("img/Dockerfile", "FROM scratch\nLABEL a=b\n");
+    let clean = shop.otoshi(&["image", "check", "img"]);
+    assert_eq!((clean.status.code(), text(&clean.stdout)), (Some(0), String::new()));
+    shop.write("img/Dockerfile", "FORM scratch\n");
+    let wrong = shop.otoshi(&["image", "check", "img"]);
+    assert_eq!(wrong.status.code(), Some(2));
+    assert!(text(&wrong.stderr).contains("did you mean FROM?"), "{}", text(&wrong.stderr));
+}

@@ -2,11 +2,11 @@ use std::{collections::BTreeMap, fs, path::PathBuf, process::ExitCode, sync::Arc
 
 use clap::{Args, ValueEnum};
 use otoshi_dockerfile::undeclared_args;
-use otoshi_engine::{BuildRequest, Engine, Event};
+use otoshi_engine::{BuildRequest, Engine, Event, Events, Silent};
 use otoshi_oci::{Platform, Reference};
 use otoshi_store::Home;
 
-use super::{given, output::Destination, source::Source};
+use super::{check, given, output::Destination, source::Source};
 use crate::{failure::Failure, progress};
 
 /// Builds an image from a Dockerfile, as `docker build` does.
@@ -92,7 +92,8 @@ impl Build {
             self.tag.iter().map(|tag| Reference::parse(tag)).collect::<Result<_, _>>()?;
         let remote = super::super::remote(home);
         let source = Source::open(home, &self.context, self.file.as_deref())?;
-        let events = progress::to_standard_error(self.verbose);
+        let events: Box<dyn Events> =
+            if self.quiet { Box::new(Silent) } else { progress::to_standard_error(self.verbose) };
         let mut args: BTreeMap<String, String> =
             self.build_arg.iter().filter_map(|text| given::pair(text)).collect();
         for name in undeclared_args(&source.dockerfile, &args) {
@@ -102,6 +103,18 @@ impl Build {
             args.entry(name).or_insert(value);
         }
         let platform = self.platform.unwrap_or_else(Platform::host);
+        let ignore = source.ignore.as_deref();
+        let findings = check::findings(home, &source.dockerfile, ignore, &args, &platform)?;
+        for found in &findings.found {
+            let (name, line) = (&source.dockerfile.name, found.line);
+            let text = format!("{name}:{line}: {} ({})", found.message, found.rule.name());
+            events.event(Event::Warning(text));
+        }
+        if findings.is_error {
+            let message =
+                format!("{}: its check directive makes these findings an error", source.dockerfile.name);
+            return Err(Failure::usage(message, Some("otoshi image check shows them in the file".into())));
+        }
         let request = BuildRequest {
             target: self.target,
             args,

@@ -1,6 +1,7 @@
 //! Work on single images, without a project.
 
 mod build;
+mod check;
 mod given;
 mod output;
 mod source;
@@ -16,12 +17,14 @@ use crate::failure::Failure;
 #[derive(Debug, Subcommand)]
 pub(crate) enum ImageCommand {
     Build(build::Build),
+    Check(check::Check),
 }
 
 impl ImageCommand {
     pub(crate) fn run(self, home: &Arc<Home>) -> Result<ExitCode, Failure> {
         match self {
             Self::Build(build) => build.run(home),
+            Self::Check(check) => check.run(home),
         }
     }
 }

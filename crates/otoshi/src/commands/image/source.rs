@@ -25,7 +25,6 @@ pub(super) struct Source {
     pub(super) dockerfile: Arc<Dockerfile>,
     pub(super) context: Arc<Context>,
     /// The text of the ignore file.
-    #[allow(dead_code)]
     pub(super) ignore: Option<String>,
     /// Holds a context that came through standard input.
     _unpacked: Option<Draft>,
@@ -34,17 +33,9 @@ pub(super) struct Source {
 impl Source {
     /// Reads the Dockerfile and the ignore file, and scans the context.
     pub(super) fn open(home: &Home, context: &Path, file: Option<&Path>) -> Result<Self, Failure> {
-        let is_standard_input = |path: &Path| path.as_os_str() == "-";
         if !is_standard_input(context) {
-            let own = context.join("Dockerfile");
-            let file = file.unwrap_or(&own);
-            let (name, text) = if is_standard_input(file) {
-                ("standard input".to_owned(), text(&mut std::io::stdin().lock(), "standard input")?)
-            } else {
-                (file.display().to_string(), read(file)?)
-            };
-            let ignore = ignore(context, (!is_standard_input(file)).then_some(file));
-            return Self::scan(home, &name, &text, context, ignore, None);
+            let (dockerfile, ignore) = dockerfile(context, file)?;
+            return Self::scan(home, dockerfile, context, ignore, None);
         }
         if file.is_some_and(is_standard_input) {
             let message = "standard input cannot be both the context and the Dockerfile";
@@ -81,21 +72,40 @@ impl Source {
             Failure::usage(message, Some("-f says where the Dockerfile is".into()))
         })?;
         let ignore = ignore(&root, Some(&place));
-        Self::scan(home, &inside.display().to_string(), &read(&place)?, &root, ignore, Some(draft))
+        let dockerfile = Dockerfile::parse(&inside.display().to_string(), &read(&place)?);
+        Self::scan(home, dockerfile.map_err(EngineError::from)?, &root, ignore, Some(draft))
     }
 
     fn scan(
         home: &Home,
-        name: &str,
-        text: &str,
+        dockerfile: Dockerfile,
         context: &Path,
         ignore: Option<String>,
         unpacked: Option<Draft>,
     ) -> Result<Self, Failure> {
-        let dockerfile = Dockerfile::parse(name, text).map_err(EngineError::from)?;
         let context = Arc::new(Context::scan(home, context, ignore.as_deref())?);
         Ok(Self { dockerfile: Arc::new(dockerfile), context, ignore, _unpacked: unpacked })
     }
+}
+
+fn is_standard_input(path: &Path) -> bool {
+    path.as_os_str() == "-"
+}
+
+/// The Dockerfile of a directory, and the text of its ignore file.
+pub(super) fn dockerfile(
+    context: &Path,
+    file: Option<&Path>,
+) -> Result<(Dockerfile, Option<String>), Failure> {
+    let own = context.join("Dockerfile");
+    let file = file.unwrap_or(&own);
+    let (name, text) = if is_standard_input(file) {
+        ("standard input".to_owned(), text(&mut std::io::stdin().lock(), "standard input")?)
+    } else {
+        (file.display().to_string(), read(file)?)
+    };
+    let ignore = ignore(context, (!is_standard_input(file)).then_some(file));
+    Ok((Dockerfile::parse(&name, &text).map_err(EngineError::from)?, ignore))
 }
 
 /// The ignore file beside the Dockerfile, or else that of the context.

@@ -1,0 +1,131 @@
+use std::{collections::BTreeMap, path::PathBuf, process::ExitCode};
+
+use clap::Args;
+use otoshi_dockerfile::{
+    BuildArgs, Dockerfile, DockerfileError, Ignore,
+    check::{BaseFacts, Finding, Findings, Surrounding},
+};
+use otoshi_engine::EngineError;
+use otoshi_oci::{Digest, Image, Platform, Reference};
+use otoshi_store::Home;
+use serde::Serialize;
+
+use super::{given, source};
+use crate::failure::{Failure, snippet};
+
+/// Looks for what is likely not meant in a Dockerfile, as `docker build --check` does; builds nothing.
+///
+/// `# check=skip=RULE,RULE` at the top of the file skips checks, above an instruction for that one. Of bases that are not in
+/// the store the variables are not known, and those of stages on them not checked. Exit codes: 0 nothing was found; 1
+/// something was; 2 the Dockerfile is wrong.
+#[derive(Debug, Args)]
+pub(crate) struct Check {
+    /// The directory that COPY and ADD would read
+    #[arg(default_value = ".")]
+    context: PathBuf,
+    /// The Dockerfile; `-` is standard input [default: Dockerfile in the context]
+    #[arg(short, long, value_name = "FILE")]
+    file: Option<PathBuf>,
+    /// A build argument; without a value, that of the environment variable
+    #[arg(long, value_name = "NAME=VALUE")]
+    build_arg: Vec<String>,
+    /// The platform that would be built for [default: this machine's]
+    #[arg(long)]
+    platform: Option<Platform>,
+    /// Print what was found as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// What is printed as JSON.
+#[derive(Debug, Serialize)]
+struct Report<'a> {
+    findings: Vec<Shown<'a>>,
+}
+
+#[derive(Debug, Serialize)]
+struct Shown<'a> {
+    rule: &'static str,
+    message: &'a str,
+    hint: Option<&'a str>,
+    file: &'a str,
+    /// From 1.
+    line: usize,
+    /// In bytes, from 1.
+    column: usize,
+    /// What is meant, as it stands in the file.
+    text: &'a str,
+    about: &'static str,
+    url: String,
+}
+
+impl Check {
+    pub(super) fn run(self, home: &Home) -> Result<ExitCode, Failure> {
+        let _usage = super::super::claim(home)?;
+        let (dockerfile, ignore) = source::dockerfile(&self.context, self.file.as_deref())?;
+        let args: BTreeMap<String, String> =
+            self.build_arg.iter().filter_map(|text| given::pair(text)).collect();
+        let platform = self.platform.unwrap_or_else(Platform::host);
+        let findings = findings(home, &dockerfile, ignore.as_deref(), &args, &platform)?;
+        if self.json {
+            let findings = findings.found.iter().map(|found| shown(&dockerfile, found)).collect();
+            println!("{}", serde_json::to_string_pretty(&Report { findings }).unwrap_or_default());
+        } else {
+            for found in &findings.found {
+                println!("{}: {}", found.rule.name(), found.message);
+                let (span, message) = (found.span.clone(), found.message.clone());
+                let place = DockerfileError::at(&dockerfile, span, message, found.hint.clone());
+                println!("{}\n", snippet(&place).unwrap_or_default());
+            }
+        }
+        match findings.found.len() {
+            0 => eprintln!("{}: nothing was found", dockerfile.name),
+            1 => eprintln!("{}: one finding", dockerfile.name),
+            count => eprintln!("{}: {count} findings", dockerfile.name),
+        }
+        Ok(ExitCode::from(u8::from(!findings.found.is_empty())))
+    }
+}
+
+fn shown<'a>(dockerfile: &'a Dockerfile, found: &'a Finding) -> Shown<'a> {
+    let line_start = dockerfile.text[..found.span.start].rfind('\n').map_or(0, |end| end + 1);
+    Shown {
+        rule: found.rule.name(),
+        message: &found.message,
+        hint: found.hint.as_deref(),
+        file: &dockerfile.name,
+        line: found.line,
+        column: found.span.start - line_start + 1,
+        text: &dockerfile.text[found.span.clone()],
+        about: found.rule.about(),
+        url: found.rule.url(),
+    }
+}
+
+/// Runs the checks with what the store knows about images.
+pub(super) fn findings(
+    home: &Home,
+    dockerfile: &Dockerfile,
+    ignore: Option<&str>,
+    args: &BuildArgs,
+    platform: &Platform,
+) -> Result<Findings, Failure> {
+    let ignore = ignore.map(Ignore::parse).transpose().map_err(EngineError::from)?;
+    let base = |name: &str| {
+        let reference = Reference::parse(name).ok()?;
+        let found = home.layout().resolve(&reference).ok()??;
+        let image = Image::load(home.layout(), &Digest::of(&found).ok()?, platform).ok()?;
+        let pairs = image.config.config.env.iter().filter_map(|pair| pair.split_once('='));
+        let env = pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+        Some(BaseFacts { env, has_shell: image.config.config.shell.is_some() })
+    };
+    let around = Surrounding {
+        args,
+        target_platform: &platform.to_string(),
+        build_platform: &Platform::host().to_string(),
+        ignore: ignore.as_ref(),
+        base: &base,
+        is_reference: &|text| Reference::parse(text).is_ok(),
+    };
+    Ok(dockerfile.check(&around).map_err(EngineError::from)?)
+}
