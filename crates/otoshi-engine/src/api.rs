@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 
 use otoshi_dockerfile::Dockerfile;
-use otoshi_oci::{Descriptor, Digest, ImageLayer, Platform, Reference, config::Healthcheck};
+use otoshi_oci::{Descriptor, DiffId, Digest, ImageLayer, Platform, Reference, config::Healthcheck};
 use otoshi_store::SnapshotId;
 
 use crate::{Context, EngineError, Events};
@@ -25,6 +25,27 @@ pub trait Engine: Sync {
     ///
     /// `None` when there is nothing at the path. Remembered per image content.
     fn content(&self, image: &Digest, path: &str) -> Result<Option<Digest>, EngineError>;
+
+    /// Takes note of what [`Engine::content`] gave on another machine, so that it need not look.
+    fn learn_content(
+        &self,
+        _image: &Digest,
+        _path: &str,
+        _content: Option<&Digest>,
+    ) -> Result<(), EngineError> {
+        Ok(())
+    }
+
+    /// Writes a snapshot as a layer of the store, its entries owned by `owner` where it is given; written once.
+    fn pack(
+        &self,
+        snapshot: &SnapshotId,
+        owner: Option<(u32, u32)>,
+        output: Output,
+    ) -> Result<(Descriptor, DiffId), EngineError>;
+
+    /// Unpacks a layer of the store as a snapshot.
+    fn unpack(&self, layer: &Digest, snapshot: &SnapshotId) -> Result<(), EngineError>;
 }
 
 /// Images and layers that the store does not hold, and where they can be had.

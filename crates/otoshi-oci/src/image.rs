@@ -275,6 +275,25 @@ pub fn write_artifact(
     Ok(descriptor)
 }
 
+/// Writes an image that is an artifact as well: what mounts images can mount it, and its type says what it is.
+pub fn write_image_artifact(
+    layout: &Layout,
+    artifact_type: &str,
+    config: &ImageConfig,
+    layers: &[Descriptor],
+    annotations: &BTreeMap<String, String>,
+    subject: Option<&Descriptor>,
+) -> Result<Descriptor, ImageError> {
+    let bytes = config.to_vec().map_err(|source| ImageError::Write { what: "image config", source })?;
+    let config_descriptor = layout.put(MediaType::ImageConfig, &bytes)?;
+    let subject = subject.map(|s| Descriptor::new(s.media_type().clone(), s.size(), s.digest().clone()));
+    let kind = MediaType::from(artifact_type);
+    let manifest = manifest(config_descriptor, layers.to_vec(), annotations, Some(kind.clone()), subject);
+    let mut descriptor = put_manifest(layout, &manifest)?;
+    descriptor.set_artifact_type(Some(kind)).set_platform(Some(config.platform().to_oci()));
+    Ok(descriptor)
+}
+
 fn manifest(
     config: Descriptor,
     layers: Vec<Descriptor>,

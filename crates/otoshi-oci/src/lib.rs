@@ -25,7 +25,9 @@ pub use oci_spec::image::{Descriptor, ImageIndex, ImageManifest, MediaType};
 
 pub use crate::config::{ImageConfig, RunConfig};
 pub use crate::digest::{Algorithm, DiffId, Digest, DigestError, Hasher};
-pub use crate::image::{Image, ImageError, ImageLayer, find_manifest, write_artifact, write_image};
+pub use crate::image::{
+    Image, ImageError, ImageLayer, find_manifest, write_artifact, write_image, write_image_artifact,
+};
 pub use crate::layout::{BlobWriter, Layout, LayoutError};
 pub use crate::platform::{Platform, PlatformError};
 pub use crate::reference::{Reference, ReferenceError};

@@ -35,8 +35,12 @@ impl Pipeline<'_> {
         let mut values = BTreeMap::new();
         for (name, base, computed) in wanted {
             let image = self.argument_base(&mut lock, &name, &base, rules)?;
-            let key = Digest::sha256_of(format!("{image}\n{}", computed.run).as_bytes());
-            let value = match (self.home.records().get::<String>(Kind::Argument, key.hex()), events) {
+            let key = argument_key(image.as_str(), &computed.run);
+            let known = match self.home.records().get::<String>(Kind::Argument, key.hex()) {
+                Some(known) => Some(known),
+                None => self.recall_argument(&key)?,
+            };
+            let value = match (known, events) {
                 (Some(value), _) => value,
                 (None, None) => UNKNOWN.to_owned(),
                 (None, Some(events)) => {
@@ -51,6 +55,15 @@ impl Pipeline<'_> {
             lock.save(&path)?;
         }
         Ok(values)
+    }
+
+    /// The value that another machine computed; it is known here from then on.
+    fn recall_argument(&self, key: &Digest) -> Result<Option<String>, PipelineError> {
+        let value = self.memory.as_ref().and_then(|memory| memory.recall_argument(key));
+        if let Some(value) = &value {
+            self.home.records().put(Kind::Argument, key.hex(), value)?;
+        }
+        Ok(value)
     }
 
     fn argument_base(
@@ -123,4 +136,9 @@ impl Pipeline<'_> {
             .map_err(|_| PipelineError::plain(format!("what {name} prints is not UTF-8")))?;
         Ok(text.strip_suffix('\n').unwrap_or(&text).to_owned())
     }
+}
+
+/// Stands for what a command prints in an image.
+pub(crate) fn argument_key(image: &str, run: &str) -> Digest {
+    Digest::sha256_of(format!("{image}\n{run}").as_bytes())
 }

@@ -11,26 +11,34 @@
 //! phases     one file per phase: its parts, and how it runs      reason  why it is stale
 //! record     what a phase made and last observed, kept in the store
 //! remote     registries behind the store: bases, and layers fetched when something mounts them
+//! publish    everything that the phases made ─▶ the project's registry    artifact, recipe
+//! memory     what the project's own registry remembers: phase key ─▶ what it made
 //! pipeline   the walk: observe, decide, run, record    ─▶ plan    what comes out, as data
 //! ```
 
 mod arguments;
+mod artifact;
 mod bases;
 mod error;
 mod files;
+mod memory;
 mod observe;
 mod part;
 mod phases;
 mod pipeline;
 mod plan;
+mod publish;
 mod reason;
+mod recipe;
 mod record;
 mod remote;
 
 pub use bases::{BaseSource, LockedDigests, StoreBases};
 pub use error::{ErrorKind, PipelineError};
+pub use memory::{COMPILED_TYPE, RECIPE_TYPE};
 pub use part::{Part, PartKind};
 pub use pipeline::Pipeline;
 pub use plan::{Moved, PhasePlan, Plan, Status};
+pub use publish::Published;
 pub use reason::{Reason, ReasonKind};
 pub use remote::Remote;

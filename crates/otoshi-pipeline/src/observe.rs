@@ -8,7 +8,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    path::{Path, PathBuf},
+    path::PathBuf,
     sync::Arc,
 };
 
@@ -70,6 +70,23 @@ impl Observation {
     }
 }
 
+/// Compiled output that lies over a context.
+pub(crate) enum Compiled {
+    /// Its directory.
+    Tree(PathBuf),
+    /// Its symbolic links; the rest is elsewhere.
+    Links(BTreeSet<String>),
+}
+
+impl Compiled {
+    fn has_link(&self, path: &str) -> bool {
+        match self {
+            Self::Tree(tree) => tree.join(path).is_symlink(),
+            Self::Links(links) => links.contains(path),
+        }
+    }
+}
+
 /// Looks at one role's Dockerfile.
 pub(crate) struct Observer<'a> {
     pub(crate) engine: &'a dyn Engine,
@@ -80,7 +97,7 @@ pub(crate) struct Observer<'a> {
     pub(crate) images: &'a BTreeMap<String, Digest>,
     pub(crate) context: &'a Arc<Context>,
     /// Compiled output that lies over the context; counted by content elsewhere.
-    pub(crate) compiled: Option<PathBuf>,
+    pub(crate) compiled: Option<Compiled>,
 }
 
 /// A stage that was walked through: what names mean at its end, and whether all of them are known.
@@ -302,7 +319,7 @@ impl Observer<'_> {
     }
 
     /// Whether a path of source and compiled output merged may lead to source files under another path, by a link.
-    fn leads_elsewhere(&self, compiled: &Path, path: &str) -> bool {
+    fn leads_elsewhere(&self, compiled: &Compiled, path: &str) -> bool {
         let clean = clean(path);
         if clean.is_empty() || glob::has_meta(&clean) {
             return false;
@@ -312,7 +329,7 @@ impl Observer<'_> {
         let prefixes = (1..=parts.len()).map(|count| parts[..count].join("/"));
         let mut is_link = prefixes.map(|prefix| {
             let here = self.context.entry(&prefix).map(|entry| &entry.kind);
-            matches!(here, Some(otoshi_engine::EntryKind::Symlink(_))) || compiled.join(&prefix).is_symlink()
+            matches!(here, Some(otoshi_engine::EntryKind::Symlink(_))) || compiled.has_link(&prefix)
         });
         by_source || is_link.any(|is_link| is_link)
     }

@@ -21,6 +21,7 @@ use crate::{
     BaseSource, PhasePlan, PipelineError, Plan, Reason, ReasonKind, Remote, Status, StoreBases,
     bases::{Bases, Rules},
     files::{Files, role_reference},
+    memory::Memory,
     observe::Observation,
     part::key,
     plan::PLAN_VERSION,
@@ -36,6 +37,7 @@ pub struct Pipeline<'a> {
     pub(crate) output: Output,
     pub(crate) no_cache: bool,
     pub(crate) remote: Option<&'a Remote>,
+    pub(crate) memory: Option<Memory<'a>>,
     bases: Option<&'a dyn BaseSource>,
 }
 
@@ -48,6 +50,7 @@ pub(crate) struct Walk<'a> {
     /// Images of the roles that are known: reference → manifest.
     pub(crate) roles: BTreeMap<String, Digest>,
     phases: Vec<PhasePlan>,
+    pub(crate) settled: Vec<Settled>,
     contexts: BTreeMap<String, Arc<Context>>,
 }
 
@@ -105,7 +108,17 @@ impl<'a> Pipeline<'a> {
     /// Puts the three together, for this machine's platform, with bases from the store.
     pub fn new(home: &'a Home, engine: &'a dyn Engine, project: &'a Project) -> Self {
         let (platform, output) = (Platform::host(), Output::default());
-        Self { home, engine, project, platform, output, no_cache: false, remote: None, bases: None }
+        Self {
+            home,
+            engine,
+            project,
+            platform,
+            output,
+            no_cache: false,
+            remote: None,
+            memory: None,
+            bases: None,
+        }
     }
 
     /// Takes bases from somewhere else.
@@ -115,9 +128,13 @@ impl<'a> Pipeline<'a> {
         self
     }
 
-    /// Looks in registries for bases that are not in the store.
+    /// Looks in registries for bases that are not in the store, and in the project's own for what phases made.
     #[must_use]
     pub fn with_remote(mut self, remote: &'a Remote) -> Self {
+        let repository = self.project.manifest.registry.as_ref().map(|registry| &registry.repository);
+        self.memory = repository
+            .and_then(|name| Reference::parse(name).ok())
+            .map(|reference| Memory::new(remote, reference, self.platform.clone()));
         self.remote = Some(remote);
         self.bases = Some(remote);
         self
@@ -160,6 +177,15 @@ impl<'a> Pipeline<'a> {
     }
 
     fn walk(&self, events: Option<&dyn Events>, rules: Rules<'_>) -> Result<Plan, PipelineError> {
+        self.walk_through(events, rules).map(|(plan, ..)| plan)
+    }
+
+    /// Walks, and gives the phases whose results are known, and the bases, as well.
+    pub(crate) fn walk_through(
+        &self,
+        events: Option<&dyn Events>,
+        rules: Rules<'_>,
+    ) -> Result<(Plan, Vec<Settled>, Bases), PipelineError> {
         let computed = self.computed_arguments(events, rules)?;
         let files = Files::load(self.project, &self.platform, &computed)?;
         let bases = self.settle_bases(&files, rules, events.is_some())?;
@@ -169,6 +195,7 @@ impl<'a> Pipeline<'a> {
             bases: &bases,
             roles: BTreeMap::new(),
             phases: Vec::new(),
+            settled: Vec::new(),
             contexts: BTreeMap::new(),
         };
         let apart = self.waits_for(&walk, &files.runner).is_none();
@@ -207,16 +234,18 @@ impl<'a> Pipeline<'a> {
                 self.tag(&self.image_name(name), digest)?;
             }
         }
-        let mut phases = walk.phases;
+        let (mut phases, settled) = (walk.phases, walk.settled);
         phases.sort_by_key(|phase| phase.number);
         let named = images.into_iter().map(|(name, digest)| (self.image_name(&name), digest.to_string()));
-        Ok(Plan {
+        let plan = Plan {
             version: PLAN_VERSION,
             project: self.project.manifest.project.name.clone(),
             phases,
             images: named.collect(),
             moved: bases.moved.clone(),
-        })
+            warnings: self.memory.as_ref().and_then(Memory::failure).into_iter().collect(),
+        };
+        Ok((plan, settled, bases))
     }
 
     pub(crate) fn with_base_source<T>(&self, call: impl FnOnce(&dyn BaseSource) -> T) -> T {
@@ -241,17 +270,6 @@ impl<'a> Pipeline<'a> {
         Ok(bases)
     }
 
-    /// Brings the configs of bases into the store, which a plan reads. Where one cannot be had, the phase that needs it says so.
-    fn describe(&self, bases: &Bases) {
-        let Some(remote) = self.remote else { return };
-        for (_, base, digest) in bases.all().filter(|(.., digest)| !self.home.layout().has(digest)) {
-            let Ok(reference) = Reference::parse(base) else { continue };
-            if let Err(error) = remote.ensure(&reference, digest, &self.platform) {
-                tracing::warn!(%base, %error, "nothing is known about a base");
-            }
-        }
-    }
-
     /// Lets later Dockerfiles see a role's image.
     fn know(&self, walk: &mut Walk<'_>, role: &str, given: &Given) {
         if let Some(digest) = given.image(role) {
@@ -270,15 +288,7 @@ impl<'a> Pipeline<'a> {
         phase: &'static str,
         dockerfile: Option<&str>,
     ) -> Result<Arc<Context>, PipelineError> {
-        let own = dockerfile.map(|path| self.project.root.join(format!("{path}.dockerignore")));
-        let path =
-            own.filter(|path| path.is_file()).unwrap_or_else(|| self.project.root.join(".dockerignore"));
-        let text = match fs::read_to_string(&path) {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
-            other => other.map_err(|source| PipelineError::Read { path, source })?,
-        };
-        // Otoshi's own files are no source, unless the project says so.
-        let text = format!("otoshi.toml\notoshi.lock\n{text}");
+        let text = self.ignore_text(dockerfile)?;
         if let Some(context) = walk.contexts.get(&text) {
             return Ok(Arc::clone(context));
         }
@@ -289,7 +299,20 @@ impl<'a> Pipeline<'a> {
         Ok(context)
     }
 
-    fn ledger(&self) -> Ledger<'_> {
+    /// The patterns of what is no source: those of the Dockerfile's own ignore file, else of the project's.
+    pub(crate) fn ignore_text(&self, dockerfile: Option<&str>) -> Result<String, PipelineError> {
+        let own = dockerfile.map(|path| self.project.root.join(format!("{path}.dockerignore")));
+        let path =
+            own.filter(|path| path.is_file()).unwrap_or_else(|| self.project.root.join(".dockerignore"));
+        let text = match fs::read_to_string(&path) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
+            other => other.map_err(|source| PipelineError::Read { path, source })?,
+        };
+        // Otoshi's own files are no source, unless the project says so.
+        Ok(format!("otoshi.toml\notoshi.lock\n{text}"))
+    }
+
+    pub(crate) fn ledger(&self) -> Ledger<'_> {
         Ledger { home: self.home, project: self.project }
     }
 
@@ -343,7 +366,23 @@ impl<'a> Pipeline<'a> {
         entry.key = Some(key.to_string());
         let made = if self.no_cache { None } else { ledger.made(&key) };
         let lost = made.as_ref().and_then(|made| made.lost(self.home, &self.platform));
+        let (made, lost) = match (made, lost) {
+            (Some(made), None) => (Some(made), None),
+            (made, lost) => match self.recall(&key)? {
+                Some(recalled) => {
+                    entry.found_in = self.memory.as_ref().map(|memory| memory.repository().to_string());
+                    (Some(recalled), None)
+                }
+                None => (made, lost),
+            },
+        };
         if let (Some(made), None) = (&made, &lost) {
+            walk.settled.push(Settled {
+                phase: job.phase,
+                key: key.clone(),
+                seen: job.seen.clone(),
+                made: made.clone(),
+            });
             entry.output = made.one();
             walk.phases.push(entry);
             if walk.events.is_some() {
@@ -404,6 +443,15 @@ impl<'a> Pipeline<'a> {
     }
 }
 
+/// A phase whose result is known.
+#[derive(Debug, Clone)]
+pub(crate) struct Settled {
+    pub(crate) phase: &'static str,
+    pub(crate) key: Digest,
+    pub(crate) seen: Observation,
+    pub(crate) made: Made,
+}
+
 /// A phase that must run.
 struct Stale<'a> {
     entry: PhasePlan,
@@ -426,6 +474,7 @@ fn entry(phase: &'static str, number: u8, status: Status) -> PhasePlan {
         output: None,
         layers_written: 0,
         took_ms: None,
+        found_in: None,
     }
 }
 

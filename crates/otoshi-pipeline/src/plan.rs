@@ -4,9 +4,10 @@
 //! { "version": 1, "project": "shop",
 //!   "phases": [ { "phase": "builder", "number": 1, "status": "fresh" | "stale" | "pending",
 //!                 "reasons": [ { "kind", "name", "old", "new", "text" } ],
-//!                 "key", "output", "layers_written", "took_ms" } ],
+//!                 "key", "output", "layers_written", "took_ms", "found_in" } ],
 //!   "images": { "shop/web": "sha256:…" },
-//!   "moved":  [ { "role", "reference", "old", "new" } ] }
+//!   "moved":  [ { "role", "reference", "old", "new" } ],
+//!   "warnings": [ "…" ] }
 //! ```
 //!
 //! Fields are added within a version; their meaning changes only with it.
@@ -52,6 +53,8 @@ pub struct PhasePlan {
     pub layers_written: usize,
     /// How long it ran, in milliseconds.
     pub took_ms: Option<u64>,
+    /// The repository in which its result was found, when this machine did not know it.
+    pub found_in: Option<String>,
 }
 
 /// A base that a refresh moved in `otoshi.lock`.
@@ -80,4 +83,6 @@ pub struct Plan {
     pub images: BTreeMap<String, String>,
     /// The bases that a refresh moved.
     pub moved: Vec<Moved>,
+    /// What did not work, and does not matter to the result.
+    pub warnings: Vec<String>,
 }

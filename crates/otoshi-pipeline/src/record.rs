@@ -8,7 +8,7 @@
 //!
 //! A project is its directory. The last observation only explains; what is fresh depends on the key alone.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use otoshi_engine::{ContextEntry, EntryKind};
 use otoshi_oci::{Digest, Platform};
@@ -30,6 +30,12 @@ pub(crate) struct Made {
     pub(crate) images: BTreeMap<String, Digest>,
     /// The compiled output: its snapshot and the digest of its content.
     pub(crate) output: Option<(SnapshotId, Digest)>,
+    /// The compiled application's manifest, where it was written or found in a registry.
+    #[serde(default)]
+    pub(crate) artifact: Option<Digest>,
+    /// The symbolic links in the compiled output, where that itself may not be here.
+    #[serde(default)]
+    pub(crate) links: Option<BTreeSet<String>>,
     /// How long it took, in milliseconds.
     #[serde(default)]
     pub(crate) took_ms: u64,
@@ -55,6 +61,9 @@ impl Made {
             return Some(format!("image {name} {digest} is not whole in the store"));
         }
         let (id, _) = self.output.as_ref()?;
+        if self.artifact.as_ref().is_some_and(whole) {
+            return None;
+        }
         home.snapshots().get(id).is_none().then(|| format!("snapshot {id} is not in the store"))
     }
 }

@@ -7,9 +7,9 @@ use std::io::Read;
 use std::sync::{Arc, OnceLock};
 
 use otoshi_engine::{EngineError, ImageSource};
-use otoshi_oci::{Digest, Image, ImageLayer, LayoutError, Platform, Reference};
+use otoshi_oci::{Digest, Image, ImageLayer, Layout, LayoutError, Platform, Reference};
 use otoshi_registry::{
-    Client, Depth, Downloads, Origins, Progress, Pulled, RegistryError, Repository, Settings, Summary,
+    Client, Depth, Downloads, Item, Origins, Progress, Pulled, RegistryError, Repository, Settings, Summary,
 };
 use otoshi_store::{Home, Kind};
 
@@ -63,6 +63,10 @@ impl Remote {
     /// What was downloaded for the engine, and how many requests were sent in all; `None` when nothing was asked.
     pub fn summary(&self) -> Option<Summary> {
         self.opened.get().map(|opened| opened.downloads.summary())
+    }
+
+    pub(crate) fn layout(&self) -> &Layout {
+        self.home.layout()
     }
 
     pub(crate) fn progress(&self) -> Arc<dyn Progress> {
@@ -125,10 +129,21 @@ impl Remote {
         Ok(pulled)
     }
 
+    /// Pushes manifests of the store, with what they name; layers that are elsewhere are taken over from there.
+    pub fn push(&self, items: &[Item], progress: Arc<dyn Progress>) -> Result<Summary, RegistryError> {
+        let origins = Arc::new(Known(Arc::clone(&self.home)));
+        self.client()?.push(self.home.layout(), items, origins, progress)
+    }
+
     /// Fetches the layers of an image that are not in the store.
     pub fn complete(&self, image: &Image) -> Result<(), RegistryError> {
+        image.layers().iter().try_for_each(|layer| self.fetch_layer(layer))
+    }
+
+    /// Fetches a layer that is not in the store.
+    pub(crate) fn fetch_layer(&self, layer: &ImageLayer) -> Result<(), RegistryError> {
         let layout = self.home.layout();
-        for layer in image.layers().iter().filter(|layer| !layout.has(&layer.digest)) {
+        if !layout.has(&layer.digest) {
             let known = origins(&self.home, &layer.digest);
             let mut outcome =
                 Err(LayoutError::Missing { digest: layer.digest.clone(), root: layout.root().to_owned() }
@@ -146,9 +161,12 @@ impl Remote {
     }
 }
 
-impl Origins for Remote {
+/// What the store's records say about where blobs are.
+struct Known(Arc<Home>);
+
+impl Origins for Known {
     fn of(&self, blob: &Digest) -> Vec<Repository> {
-        origins(&self.home, blob)
+        origins(&self.0, blob)
     }
 }
 

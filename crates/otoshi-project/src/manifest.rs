@@ -31,6 +31,8 @@ pub struct Manifest {
     /// How images are built.
     #[serde(default)]
     pub build: Build,
+    /// The registry that keeps what the phases made.
+    pub registry: Option<Registry>,
     /// The builder image.
     pub builder: Option<Image>,
     /// How the application is compiled.
@@ -69,6 +71,17 @@ impl Default for Build {
     fn default() -> Self {
         Self { ca_certificates: None, builder_arg: "BUILDER".into(), runner_arg: "RUNNER".into() }
     }
+}
+
+/// `[registry]`.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Registry {
+    /// The repository that keeps what every phase made, for other machines to find; as in `registry.example/team/shop`.
+    pub repository: String,
+    /// Where the app images go for those who run them, with `{process}` in it, as in `registry.example/team/shop-{process}`;
+    /// without it they are tags of `repository`, named after their processes.
+    pub images: Option<String>,
 }
 
 /// A build argument: a text, or what a command prints.
@@ -255,6 +268,24 @@ impl Manifest {
                 format!("[compile] asks for the secret {name:?}, and [secrets] has none"),
             )
             .with_suggestion(name, manifest.secrets.keys()));
+        }
+        if let Some(registry) = &manifest.registry {
+            let images = registry.images.iter().map(|images| ("images", images));
+            for (key, name) in images.chain([("repository", &registry.repository)]) {
+                let last = name.rsplit('/').next().unwrap_or_default();
+                if !name.contains('/') || last.contains(':') || name.contains('@') {
+                    let message = format!("[registry] {key}: {name:?} is no repository");
+                    return Err(ProjectError::new(file, message).with_hint(
+                        "a registry's host and a path, without a tag, as in \"registry.example/team/shop\"",
+                    ));
+                }
+            }
+            if let Some(images) = registry.images.as_ref().filter(|images| !images.contains("{process}")) {
+                let message = format!("[registry] images: {images:?} has no {{process}}");
+                return Err(ProjectError::new(file, message).with_hint(
+                    "each process is an image of its own, as in \"registry.example/team/shop-{process}\"",
+                ));
+            }
         }
         let of_processes = manifest.processes.iter().filter_map(|(name, process)| match process {
             Process::Table(table) => Some((format!("[processes] {name}: expose"), &table.expose)),

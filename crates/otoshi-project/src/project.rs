@@ -294,6 +294,7 @@ mod tests {
             "args",
             "secrets",
             "build",
+            "registry",
             "builder",
             "compile",
             "runner",

@@ -53,8 +53,9 @@ pub struct Request {
     pub method: String,
     /// Path and query.
     pub path: String,
-    /// The header lines, names in lower case.
+    /// The header lines, names in lower case; of several with one name the last.
     pub headers: HashMap<String, String>,
+    lines: Vec<(String, String)>,
 }
 
 impl Request {
@@ -224,21 +225,22 @@ fn read_head(reader: &mut impl BufRead) -> io::Result<Option<(String, Request)>>
     let mut words = first.split(' ');
     let (Some(method), Some(path)) = (words.next(), words.next()) else { return Ok(None) };
     let (method, path) = (method.to_owned(), path.to_owned());
-    let mut headers = HashMap::new();
+    let (mut headers, mut lines) = (HashMap::new(), Vec::new());
     loop {
         let mut line = String::new();
         reader.read_line(&mut line)?;
         let Some((name, value)) = line.trim_end().split_once(':') else { break };
-        headers.insert(name.to_ascii_lowercase(), value.trim().to_owned());
+        lines.push((name.to_ascii_lowercase(), value.trim().to_owned()));
+        headers.extend(lines.last().cloned());
     }
-    Ok(Some((first, Request { method, path, headers })))
+    Ok(Some((first, Request { method, path, headers, lines })))
 }
 
 /// The head of a request as the registry gets it.
 fn head_for(first: &str, path: &str, request: &Request, length: u64) -> String {
     let version = first.trim_end().rsplit(' ').next().unwrap_or("HTTP/1.1");
     let mut head = format!("{} {path} {version}\r\nConnection: close\r\n", request.method);
-    for (name, value) in &request.headers {
+    for (name, value) in &request.lines {
         if !matches!(name.as_str(), "connection" | "content-length" | "content-range") {
             head += &format!("{name}: {value}\r\n");
         }

@@ -138,23 +138,29 @@ impl Transport {
             done.push(((*repository).clone(), held));
         }
         // All at once, when everything that they stand for is there.
-        let tags =
-            stale.iter().filter(|(.., is_there)| !is_there).filter_map(|(repository, tag, digest, _)| {
-                Some(((*repository).clone(), (*tag).clone()?, (*digest).clone()))
-            });
-        let tags: Vec<_> = tags.collect();
-        stream::iter(tags)
-            .map(|(repository, tag, digest)| async move {
-                let endpoint = self.settings.hosts.to_write(&repository)?;
-                let manifest = Manifest::read(layout, &digest)?;
-                let (name, bytes) = (Name::Tag(tag), manifest.bytes);
-                let put =
-                    self.put_manifest(&endpoint, &repository, &name, &manifest.media_type, bytes, tally);
-                put.await.map(drop)
-            })
-            .buffer_unordered(self.settings.parallel.max(1))
-            .try_collect::<()>()
-            .await
+        let mut tags = Vec::new();
+        for (repository, tag, digest, is_there) in &stale {
+            if let (Some(tag), false) = (*tag, *is_there) {
+                tags.push((*repository, tag.clone(), Manifest::read(layout, digest)?));
+            }
+        }
+        // Those that name other manifests last: some registries look at these while they write them.
+        let (indexes, others): (Vec<_>, Vec<_>) =
+            tags.into_iter().partition(|(.., manifest)| !manifest.children.is_empty());
+        for round in [others, indexes] {
+            stream::iter(round)
+                .map(|(repository, tag, manifest)| async move {
+                    let endpoint = self.settings.hosts.to_write(repository)?;
+                    let (name, bytes) = (Name::Tag(tag), manifest.bytes);
+                    let put =
+                        self.put_manifest(&endpoint, repository, &name, &manifest.media_type, bytes, tally);
+                    put.await.map(drop)
+                })
+                .buffer_unordered(self.settings.parallel.max(1))
+                .try_collect::<()>()
+                .await?;
+        }
+        Ok(())
     }
 
     /// Counts the bytes of something that the registry has whole.

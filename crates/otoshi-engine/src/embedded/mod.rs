@@ -23,16 +23,16 @@ use std::{
 };
 
 use otoshi_oci::{
-    Digest, Image, ImageError, LayoutError, Platform, Reference,
-    layer::{OverlayXattrs, PrefixDir, UnpackOptions},
+    Descriptor, DiffId, Digest, Image, ImageError, LayoutError, Platform, Reference,
+    layer::{OverlayXattrs, PrefixDir, UnpackOptions, unpack_layer},
 };
 use otoshi_sandbox::Privilege;
-use otoshi_store::{Home, Kind};
+use otoshi_store::{Home, Kind, SnapshotId};
 
 use self::{chain::Chain, export::Placement, stage::Stage};
 use crate::{
     AppLayer, AssembleRequest, BuildRequest, BuiltImage, Engine, EngineError, Events, ImageChanges,
-    ImageSource, RunOutcome, RunRequest,
+    ImageSource, Output, RunOutcome, RunRequest, Silent,
     content::{digest_of_fields, hash_items},
 };
 
@@ -170,7 +170,7 @@ impl EmbeddedEngine {
 
     /// The digest of a path in a chain, remembered per content of the chain.
     pub(crate) fn content_of(&self, chain: &Chain, path: &str) -> Result<Option<Digest>, EngineError> {
-        let key = digest_of_fields(["content", chain.key.as_str(), path]);
+        let key = content_key(chain, path);
         if let Some(known) = self.home.records().get::<Option<Digest>>(Kind::Content, key.hex()) {
             return Ok(known);
         }
@@ -235,6 +235,36 @@ impl Engine for EmbeddedEngine {
         let image = self.image(image, &Platform::host())?;
         self.content_of(&Chain::of_image(&image), path)
     }
+
+    fn learn_content(&self, image: &Digest, path: &str, content: Option<&Digest>) -> Result<(), EngineError> {
+        let image = self.image(image, &Platform::host())?;
+        let key = content_key(&Chain::of_image(&image), path);
+        Ok(self.home.records().put(Kind::Content, key.hex(), &content)?)
+    }
+
+    fn pack(
+        &self,
+        snapshot: &SnapshotId,
+        owner: Option<(u32, u32)>,
+        output: Output,
+    ) -> Result<(Descriptor, DiffId), EngineError> {
+        let placement = Placement { prefix: Vec::new(), owner };
+        let blob = self.blob_of(snapshot, &placement, output, &AtomicUsize::new(0), &Silent)?;
+        Ok((blob.descriptor, blob.diff_id))
+    }
+
+    fn unpack(&self, layer: &Digest, snapshot: &SnapshotId) -> Result<(), EngineError> {
+        let draft = self.home.snapshots().draft()?;
+        let blob = self.home.layout().open_blob(layer)?;
+        unpack_layer(blob, &draft.tree(), &self.unpack_options(layer.as_str()))?;
+        draft.commit(snapshot)?;
+        Ok(())
+    }
+}
+
+/// The key of what a path of a chain holds.
+fn content_key(chain: &Chain, path: &str) -> Digest {
+    digest_of_fields(["content", chain.key.as_str(), path])
 }
 
 /// The directories that lead to `at`, each owned as what is put there.

@@ -6,14 +6,14 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use otoshi_engine::{AppLayer, AssembleRequest, BuildRequest, BuiltImage, Context, Events, ImageChanges};
-use otoshi_oci::Digest;
+use otoshi_oci::{Digest, Image};
 use otoshi_project::NamedProcess;
 
 use super::{argv, bases_of, form, role_annotations};
 use crate::{
     PartKind, Pipeline, PipelineError,
     files::RoleFile,
-    observe::{Observation, Observer, command_text},
+    observe::{Compiled, Observation, Observer, command_text},
     pipeline::{Given, Job, Next, Ran, Walk},
     record::Made,
 };
@@ -88,7 +88,7 @@ impl Pipeline<'_> {
             file,
             images: &images,
             context: &context,
-            compiled: compiled.output.as_ref().map(|(id, _)| self.home.snapshots().path(id)),
+            compiled: self.compiled_tree(&compiled)?,
         };
         observer.observe(&mut seen)?;
         let bases = bases_of(walk, PHASE);
@@ -140,10 +140,39 @@ impl Pipeline<'_> {
         })
     }
 
+    /// The compiled output, as far as planning looks at it.
+    fn compiled_tree(&self, compiled: &Made) -> Result<Option<Compiled>, PipelineError> {
+        let Some((id, _)) = &compiled.output else { return Ok(None) };
+        if let (None, Some(links)) = (self.home.snapshots().get(id), &compiled.links) {
+            return Ok(Some(Compiled::Links(links.clone())));
+        }
+        self.restore(compiled)?;
+        Ok(Some(Compiled::Tree(self.home.snapshots().path(id))))
+    }
+
+    /// Brings the compiled output here, where only a registry has it.
+    fn restore(&self, compiled: &Made) -> Result<(), PipelineError> {
+        let Some((id, _)) = &compiled.output else { return Ok(()) };
+        let (None, Some(artifact), Some(remote)) =
+            (self.home.snapshots().get(id), &compiled.artifact, self.remote)
+        else {
+            return Ok(());
+        };
+        let image =
+            Image::load(self.home.layout(), artifact, &self.platform).map_err(PipelineError::plain)?;
+        // The source comes first, what compiling wrote last.
+        if let Some(layer) = image.layers().last() {
+            remote.fetch_layer(layer)?;
+            self.engine.unpack(&layer.digest, id).map_err(PipelineError::engine_in("compile"))?;
+        }
+        Ok(())
+    }
+
     /// Source and compiled output as one context.
     fn merged(&self, context: &Arc<Context>, compiled: &Made) -> Result<Arc<Context>, PipelineError> {
         let failed = || PipelineError::engine_in(PHASE);
         let Some((output, _)) = &compiled.output else { return Ok(Arc::clone(context)) };
+        self.restore(compiled)?;
         let source = context.snapshot(self.home, (0, 0)).map_err(failed())?;
         Context::overlay(self.home, &source, output).map(Arc::new).map_err(failed())
     }
@@ -223,6 +252,7 @@ impl Pipeline<'_> {
         let source = context.snapshot(self.home, (0, 0)).map_err(PipelineError::engine_in(PHASE))?;
         layers.push(AppLayer::Tree { snapshot: source, at: directory.clone(), owner: Some((0, 0)) });
         if let Some((output, _)) = &compiled.output {
+            self.restore(compiled)?;
             layers.push(AppLayer::Tree { snapshot: output.clone(), at: directory.clone(), owner: None });
         }
         let mut annotations = role_annotations(PHASE);

@@ -15,10 +15,10 @@ use std::{
 
 use otoshi_dockerfile::{Base, GlobalScope, Graph, Instruction};
 use otoshi_engine::{
-    AppLayer, AssembleRequest, BuildRequest, BuiltImage, Engine, EngineError, Events, RunOutcome, RunRequest,
-    Silent, hash_tree,
+    AppLayer, AssembleRequest, BuildRequest, BuiltImage, Engine, EngineError, Events, Output, RunOutcome,
+    RunRequest, Silent, hash_tree,
 };
-use otoshi_oci::{Digest, ImageConfig, Platform, Reference, write_image};
+use otoshi_oci::{Descriptor, DiffId, Digest, ImageConfig, Platform, Reference, write_image};
 use otoshi_pipeline::{Pipeline, PipelineError, Plan, Status};
 use otoshi_project::Project;
 use otoshi_store::{Home, SnapshotId};
@@ -109,6 +109,19 @@ impl Engine for Recorder<'_> {
         let id = SnapshotId::of_key(&content);
         self.home.snapshots().draft().unwrap().commit(&id).unwrap();
         Ok(RunOutcome { code: self.exit_code, stdout: Vec::new(), output: Some((id, content)) })
+    }
+
+    fn pack(
+        &self,
+        _: &SnapshotId,
+        _: Option<(u32, u32)>,
+        _: Output,
+    ) -> Result<(Descriptor, DiffId), EngineError> {
+        unreachable!("the images of these tests have no layers, and none is published")
+    }
+
+    fn unpack(&self, _: &Digest, _: &SnapshotId) -> Result<(), EngineError> {
+        unreachable!("nothing comes from a registry here")
     }
 
     fn content(&self, image: &Digest, path: &str) -> Result<Option<Digest>, EngineError> {

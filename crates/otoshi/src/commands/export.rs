@@ -1,7 +1,7 @@
 use std::{
     fs::File,
     io::{BufWriter, Write},
-    path::Path,
+    path::{Path, PathBuf},
     process::ExitCode,
     sync::Arc,
 };
@@ -9,9 +9,11 @@ use std::{
 use clap::{Args, ValueEnum};
 use otoshi_engine::EmbeddedEngine;
 use otoshi_oci::{
-    Reference, layer,
+    Image, Platform, Reference, layer,
     transfer::{DockerHost, export_docker_archive, export_oci_archive, export_oci_dir, load_into_docker},
 };
+use otoshi_pipeline::Pipeline;
+use otoshi_project::Project;
 use otoshi_store::Home;
 
 use crate::failure::Failure;
@@ -19,10 +21,17 @@ use crate::failure::Failure;
 /// Writes an image to a file or directory, or into a running Docker daemon.
 #[derive(Debug, Args)]
 pub(crate) struct Export {
-    /// The image's name or digest
+    /// The image's name or digest; with --compiled, what DEST is otherwise
     image: String,
     /// A file or directory; `-` is standard output; `docker-daemon:` or `docker-daemon:NAME` is Docker
-    dest: String,
+    #[arg(required_unless_present = "compiled", conflicts_with = "compiled")]
+    dest: Option<String>,
+    /// Write the project's compiled application, source included, as a directory, or a tar where the name ends in .tar
+    #[arg(long, conflicts_with = "format")]
+    compiled: bool,
+    /// The project's directory [default: the nearest one with an otoshi.toml]
+    #[arg(long, value_name = "DIR", default_value = ".")]
+    project: PathBuf,
     /// The form of a file or directory
     #[arg(long, value_enum, default_value_t = Format::OciArchive)]
     format: Format,
@@ -44,10 +53,11 @@ enum Format {
 impl Export {
     pub(crate) fn run(self, home: &Arc<Home>) -> Result<ExitCode, Failure> {
         let _usage = super::claim(home)?;
+        let Some(dest) = &self.dest else { return self.compiled(home) };
         let image = super::find(home, &self.image)?;
         super::remote(home).complete(&image)?;
         let own_name = Reference::parse(&self.image).ok().filter(|name| name.digest().is_none());
-        if let Some(name) = self.dest.strip_prefix("docker-daemon:") {
+        if let Some(name) = dest.strip_prefix("docker-daemon:") {
             let given = if name.is_empty() { None } else { Some(Reference::parse(name)?) };
             let names = given.or(own_name).into_iter().collect();
             for line in load_into_docker(home.layout(), &[(names, image)], &DockerHost::from_env()?)? {
@@ -58,13 +68,13 @@ impl Export {
         let described = home.layout().describe(&image.digest)?;
         let images = [(own_name.clone(), described)];
         if self.format == Format::Oci {
-            export_oci_dir(home.layout(), &images, Path::new(&self.dest))?;
+            export_oci_dir(home.layout(), &images, Path::new(dest))?;
             return Ok(ExitCode::SUCCESS);
         }
-        let mut out: Box<dyn Write> = if self.dest == "-" {
+        let mut out: Box<dyn Write> = if dest == "-" {
             Box::new(std::io::stdout().lock())
         } else {
-            Box::new(BufWriter::new(File::create(&self.dest).map_err(Failure::io("creating", &self.dest))?))
+            Box::new(BufWriter::new(File::create(dest).map_err(Failure::io("creating", dest))?))
         };
         match self.format {
             Format::Oci => {}
@@ -80,7 +90,49 @@ impl Export {
                 engine.with_root_of(&image, write)??;
             }
         }
-        out.flush().map_err(Failure::io("writing", &self.dest))?;
+        out.flush().map_err(Failure::io("writing", dest))?;
         Ok(ExitCode::SUCCESS)
+    }
+
+    /// Source and compiled output merged, in a directory or a tar, with the owners and modes that they have.
+    fn compiled(&self, home: &Arc<Home>) -> Result<ExitCode, Failure> {
+        let dest = &self.image;
+        let project = Project::find(&self.project).map_err(Box::new)?;
+        let remote = super::remote(home);
+        let engine = super::engine(home, &remote);
+        let digest =
+            Pipeline::new(home, &engine, &project).with_remote(&remote).compiled().map_err(Box::new)?;
+        let image = Image::load(home.layout(), &digest, &Platform::host())?;
+        let options = layer::WriteOptions::default();
+        let is_tar = dest == "-" || Path::new(dest).extension().is_some_and(|extension| extension == "tar");
+        if is_tar {
+            let mut out: Box<dyn Write> = if dest == "-" {
+                Box::new(std::io::stdout().lock())
+            } else {
+                Box::new(BufWriter::new(File::create(dest).map_err(Failure::io("creating", dest))?))
+            };
+            engine.with_root_of(&image, |root| layer::write_tar(root, &mut out, &options))??;
+            out.flush().map_err(Failure::io("writing", dest))?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        if std::fs::read_dir(dest).is_ok_and(|mut entries| entries.next().is_some()) {
+            let hint = "name one that is not there, or empty".to_owned();
+            return Err(Failure::usage(format!("the directory {dest} is not empty"), Some(hint)));
+        }
+        std::fs::create_dir_all(dest).map_err(Failure::io("creating", dest))?;
+        let (reader, mut writer) = std::io::pipe().map_err(Failure::io("making a pipe for", dest))?;
+        let unpack = layer::UnpackOptions { whiteouts: false, ..layer::UnpackOptions::default() };
+        std::thread::scope(|scope| {
+            let unpacked = scope.spawn(|| layer::unpack_layer(reader, Path::new(dest), &unpack));
+            let written = engine.with_root_of(&image, |root| layer::write_tar(root, &mut writer, &options));
+            drop(writer);
+            let unpacked = unpacked
+                .join()
+                .unwrap_or_else(|_| Err(otoshi_oci::LayoutError::NotALayout { path: dest.into() }.into()));
+            // What could not be unpacked is why writing ended.
+            unpacked?;
+            written??;
+            Ok(ExitCode::SUCCESS)
+        })
     }
 }

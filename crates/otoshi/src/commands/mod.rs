@@ -9,6 +9,7 @@ mod import;
 mod inspect;
 mod plan;
 mod pull;
+mod push;
 mod run;
 mod schema;
 
@@ -30,6 +31,7 @@ pub(crate) enum Command {
     Run(run::Run),
     Import(import::Import),
     Pull(pull::Pull),
+    Push(push::Push),
     Export(export::Export),
     Images(images::Images),
     Inspect(inspect::Inspect),
@@ -56,6 +58,7 @@ impl Command {
             Self::Run(command) => command.run(&home),
             Self::Import(command) => command.run(&home),
             Self::Pull(command) => command.run(&home),
+            Self::Push(command) => command.run(&home),
             Self::Export(command) => command.run(&home),
             Self::Images(command) => command.run(&home),
             Self::Inspect(command) => command.run(&home),

@@ -4,6 +4,7 @@ mod build;
 mod check;
 mod given;
 mod output;
+mod push;
 mod source;
 
 use std::{process::ExitCode, sync::Arc};
@@ -18,6 +19,7 @@ use crate::failure::Failure;
 pub(crate) enum ImageCommand {
     Build(build::Build),
     Check(check::Check),
+    Push(push::Push),
 }
 
 impl ImageCommand {
@@ -25,6 +27,7 @@ impl ImageCommand {
         match self {
             Self::Build(build) => build.run(home),
             Self::Check(check) => check.run(home),
+            Self::Push(push) => push.run(home),
         }
     }
 }

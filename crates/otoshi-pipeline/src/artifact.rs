@@ -1,0 +1,99 @@
+//! The compiled application as an artifact: an image of two layers, the source and what compiling wrote over it.
+//!
+//! It is an image too, so that what mounts images can mount it. It refers to the image that it was compiled in.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::Path,
+};
+
+use otoshi_engine::{Context, Output};
+use otoshi_oci::{Digest, ImageConfig, Reference, layer::Compression, write_image_artifact};
+
+use crate::{
+    COMPILED_TYPE, PartKind, Pipeline, PipelineError, bases::is_whole, pipeline::Settled, record::Made,
+};
+
+/// A compiled output with more symbolic links than this is fetched to be planned with.
+const MAX_LINKS: usize = 20_000;
+
+impl Pipeline<'_> {
+    /// Writes the compiled application, unless it is known; remembers it with what the phase made.
+    pub(crate) fn compiled_artifact(&self, settled: &Settled) -> Result<Digest, PipelineError> {
+        let failed = || PipelineError::engine_in("compile");
+        let known = settled.made.artifact.as_ref();
+        if let Some(artifact) = known.filter(|digest| is_whole(self.home, digest, &self.platform)) {
+            return Ok(artifact.clone());
+        }
+        let Some((output, content)) = &settled.made.output else {
+            return Err(PipelineError::plain("the compile command's output is not kept"));
+        };
+        let text = self.ignore_text(None)?;
+        let context = Context::scan(self.home, &self.project.root, Some(&text)).map_err(failed())?;
+        let source = context.snapshot(self.home, (0, 0)).map_err(failed())?;
+        let form = Output { compression: Compression::Gzip, epoch: self.output.epoch };
+        let mut config = ImageConfig::new(&self.platform);
+        let mut layers = Vec::new();
+        for (snapshot, owner) in [(&source, Some((0, 0))), (output, None)] {
+            let (descriptor, diff_id) = self.engine.pack(snapshot, owner, form).map_err(failed())?;
+            config.rootfs.diff_ids.push(diff_id);
+            layers.push(descriptor);
+        }
+        let role = settled.seen.parts.iter().find(|part| part.kind == PartKind::Role);
+        let mut annotations = BTreeMap::from([
+            ("dev.otoshi.role".to_owned(), "compiled".to_owned()),
+            ("dev.otoshi.content".to_owned(), content.to_string()),
+        ]);
+        if let Some(role) = role {
+            annotations.insert("dev.otoshi.compiled-in".to_owned(), role.value.clone());
+        }
+        let layout = self.home.layout();
+        let subject = self.compiled_in(settled).map(|digest| layout.describe(&digest)).transpose()?;
+        let written =
+            write_image_artifact(layout, COMPILED_TYPE, &config, &layers, &annotations, subject.as_ref())
+                .map_err(PipelineError::plain)?;
+        let digest = Digest::of(&written).map_err(PipelineError::plain)?;
+        layout.add_untagged(layout.describe(&digest)?)?;
+        let made = Made { artifact: Some(digest.clone()), ..settled.made.clone() };
+        self.ledger().record(&settled.key, &made)?;
+        Ok(digest)
+    }
+
+    /// The image in which the application was compiled, where that is still known.
+    fn compiled_in(&self, settled: &Settled) -> Option<Digest> {
+        let part = settled.seen.parts.iter().find(|part| part.kind == PartKind::Role)?;
+        let name = self.image_name(&part.name);
+        let found = self.home.layout().resolve(&Reference::parse(&name).ok()?).ok()??;
+        let digest = Digest::of(&found).ok()?;
+        let image = otoshi_oci::Image::load(self.home.layout(), &digest, &self.platform).ok()?;
+        (image.id().as_str() == part.value).then_some(digest)
+    }
+
+    /// The symbolic links of the compiled output.
+    pub(crate) fn links(&self, made: &Made) -> Option<BTreeSet<String>> {
+        if made.links.is_some() {
+            return made.links.clone();
+        }
+        let (id, _) = made.output.as_ref()?;
+        let root = self.home.snapshots().get(id)?;
+        let mut found = BTreeSet::new();
+        links_below(&root, "", &mut found).ok()?;
+        (found.len() <= MAX_LINKS).then_some(found)
+    }
+}
+
+fn links_below(directory: &Path, prefix: &str, found: &mut BTreeSet<String>) -> std::io::Result<()> {
+    for entry in fs::read_dir(directory)? {
+        let entry = entry?;
+        let Ok(name) = entry.file_name().into_string() else { continue };
+        let path = if prefix.is_empty() { name } else { format!("{prefix}/{name}") };
+        let kind = entry.file_type()?;
+        if kind.is_symlink() {
+            found.insert(path);
+        } else if kind.is_dir() {
+            links_below(&entry.path(), &path, found)?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,228 @@
+//! Publishing: what the phases made goes to the project's repository, with the records by which other machines find it.
+//!
+//! ```text
+//! REPOSITORY:PROCESS, or IMAGES:TAG   the app images, for those who run them
+//! REPOSITORY:builder, runner          these images
+//! REPOSITORY:phase-…, start-…         records: see `memory`
+//! compiled application                an image and an artifact; refers to the image that it was compiled in
+//! recipe                              an artifact; refers to its app image
+//! ```
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use otoshi_oci::{Digest, Reference};
+use otoshi_registry::{Item, Progress, Repository, Summary};
+
+use crate::{
+    PartKind, Pipeline, PipelineError, Remote, Status,
+    arguments::argument_key,
+    bases::{ARGUMENTS, Bases, Rules, origins},
+    memory::{
+        Content, Record, argument_tag, documents_of, phase_tag, start_key, start_tag, write_argument,
+        write_record, write_start,
+    },
+    pipeline::Settled,
+};
+
+/// What was published.
+#[derive(Debug, Clone)]
+pub struct Published {
+    /// The images, by the references that they have in the registry.
+    pub images: BTreeMap<String, Digest>,
+    /// What moved.
+    pub summary: Summary,
+}
+
+impl Pipeline<'_> {
+    /// Pushes what the last build made, for others to run and for other machines to build on. Everything must be built.
+    ///
+    /// `tag` is the tag of the app images; in one repository for all, it follows the process's name.
+    pub fn publish(
+        &self,
+        tag: Option<&str>,
+        progress: Arc<dyn Progress>,
+    ) -> Result<Published, PipelineError> {
+        let (remote, repository) = self.destination()?;
+        let (settled, bases) = self.settled()?;
+        let of = |phase: &str| settled.iter().find(|settled| settled.phase == phase);
+        let mut items = Vec::new();
+        let mut images = BTreeMap::new();
+        let mut tagged = |reference: Reference, digest: &Digest, items: &mut Vec<Item>| {
+            items.push(item(&reference, digest));
+            images.insert(reference.to_string(), digest.clone());
+        };
+
+        let compiled = of("compile").map(|settled| self.compiled_artifact(settled)).transpose()?;
+        let mut contents = Vec::new();
+        let roles = role_images(of("builder"), of("runner"));
+        for settled in &settled {
+            contents.extend(contents_seen(settled, &roles));
+        }
+        for settled in &settled {
+            let mut record = Record { images: settled.made.images.clone(), ..Record::default() };
+            let mut also = Vec::new();
+            if settled.phase == "compile"
+                && let Some(artifact) = &compiled
+            {
+                record.output = settled.made.output.as_ref().map(|(_, content)| content.clone());
+                record.links = self.links(&settled.made);
+                record.artifact = Some(artifact.clone());
+            }
+            if settled.phase == "app" {
+                for (process, digest) in &settled.made.images {
+                    also.push(self.recipe(
+                        process,
+                        digest,
+                        compiled.as_ref(),
+                        &settled.seen,
+                        of("runner"),
+                    )?);
+                }
+            }
+            for digest in record.images.values().chain(&record.artifact) {
+                documents_of(self.home.layout(), digest, &mut record.documents)?;
+            }
+            record.contents =
+                contents.iter().filter(|c| record.images.values().any(|i| *i == c.image)).cloned().collect();
+            if let Some(written) = write_record(self.home.layout(), &record, &also)? {
+                items.push(item(&self.tagged(&repository, &phase_tag(&settled.key))?, &written));
+            }
+            for (name, digest) in &settled.made.images {
+                let reference = match settled.phase {
+                    "app" => self.app_reference(name, tag)?,
+                    role => self.tagged(&repository, role)?,
+                };
+                tagged(reference, digest, &mut items);
+            }
+        }
+        let origin = |digest: &Digest| origins(self.home, digest).into_iter().next();
+        let places: BTreeMap<Digest, Repository> =
+            bases.all().filter_map(|(.., digest)| Some((digest.clone(), origin(digest)?))).collect();
+        let all_known = bases.all().all(|(.., digest)| places.contains_key(digest));
+        if all_known && let Some(written) = write_start(remote, &places)? {
+            items.push(item(
+                &self.tagged(&repository, &start_tag(&start_key(&bases, &self.platform)))?,
+                &written,
+            ));
+        }
+        for (key, value) in self.known_arguments()? {
+            let written = write_argument(self.home.layout(), &value)?;
+            items.push(item(&self.tagged(&repository, &argument_tag(&key))?, &written));
+        }
+
+        let summary = remote.push(&items, progress)?;
+        for settled in &settled {
+            for digest in settled.made.images.values().chain(&compiled) {
+                remote.note_image(digest, &self.platform, &Repository::of(&repository))?;
+            }
+        }
+        Ok(Published { images, summary })
+    }
+
+    /// Pushes the compiled application alone, as an image that can be mounted. Gives its reference and digest.
+    pub fn publish_compiled(
+        &self,
+        tag: Option<&str>,
+        progress: Arc<dyn Progress>,
+    ) -> Result<Published, PipelineError> {
+        let (remote, repository) = self.destination()?;
+        let artifact = self.compiled()?;
+        let tag = tag.map_or_else(|| "compiled".to_owned(), |tag| format!("compiled-{tag}"));
+        let reference = self.tagged(&repository, &tag)?;
+        // What it refers to is there as well, so that it is found from there.
+        let summary = remote.push(&[item(&reference, &artifact)], progress)?;
+        Ok(Published { images: BTreeMap::from([(reference.to_string(), artifact)]), summary })
+    }
+
+    /// The compiled application as an image of the store: the source, and what compiling wrote over it.
+    pub fn compiled(&self) -> Result<Digest, PipelineError> {
+        let (settled, _) = self.settled()?;
+        let compile = settled.iter().find(|settled| settled.phase == "compile");
+        let compile = compile.ok_or_else(|| {
+            PipelineError::invalid("this project compiles nothing", "add [compile] to otoshi.toml")
+        })?;
+        self.compiled_artifact(compile)
+    }
+
+    fn destination(&self) -> Result<(&Remote, Reference), PipelineError> {
+        let (Some(remote), Some(memory)) = (self.remote, &self.memory) else {
+            return Err(PipelineError::invalid(
+                "otoshi.toml does not say where to push",
+                "add [registry] with repository = \"registry.example/team/NAME\"",
+            ));
+        };
+        Ok((remote, memory.reference.clone()))
+    }
+
+    /// What every phase made; an error where one must run first.
+    fn settled(&self) -> Result<(Vec<Settled>, Bases), PipelineError> {
+        let (plan, settled, bases) = self.walk_through(None, Rules { locked: true, ..Rules::default() })?;
+        if let Some(phase) = plan.phases.iter().find(|phase| phase.status != Status::Fresh) {
+            let why = phase.reasons.first().map(|reason| format!(": {}", reason.text)).unwrap_or_default();
+            return Err(PipelineError::invalid(
+                format!("the {} is not built as the project is now{why}", phase.phase),
+                "otoshi build",
+            ));
+        }
+        Ok((settled, bases))
+    }
+
+    fn tagged(&self, repository: &Reference, tag: &str) -> Result<Reference, PipelineError> {
+        repository.with_tag(tag).map_err(PipelineError::plain)
+    }
+
+    fn app_reference(&self, process: &str, tag: Option<&str>) -> Result<Reference, PipelineError> {
+        let registry = self.project.manifest.registry.as_ref();
+        let Some(images) = registry.and_then(|registry| registry.images.as_ref()) else {
+            let (_, repository) = self.destination()?;
+            let tag = tag.map_or_else(|| process.to_owned(), |tag| format!("{process}-{tag}"));
+            return self.tagged(&repository, &tag);
+        };
+        let name = Reference::parse(&images.replace("{process}", process)).map_err(PipelineError::plain)?;
+        self.tagged(&name, tag.unwrap_or("latest"))
+    }
+
+    /// The computed arguments whose value is known, by their keys.
+    fn known_arguments(&self) -> Result<Vec<(Digest, String)>, PipelineError> {
+        let lock = otoshi_project::Lock::load(&self.project.root.join("otoshi.lock"))?;
+        let platform = self.platform.to_string();
+        let mut found = Vec::new();
+        for (_, base, computed) in self.project.computed()? {
+            let Some(image) = lock.get(ARGUMENTS, &base, &platform) else { continue };
+            let key = argument_key(image, &computed.run);
+            if let Some(value) = self.home.records().get(otoshi_store::Kind::Argument, key.hex()) {
+                found.push((key, value));
+            }
+        }
+        Ok(found)
+    }
+}
+
+fn item(reference: &Reference, digest: &Digest) -> Item {
+    let tag = reference.tag().map(str::to_owned);
+    Item { repository: Repository::of(reference), tag, digest: digest.clone() }
+}
+
+/// The images of the roles that others copy from.
+fn role_images(builder: Option<&Settled>, runner: Option<&Settled>) -> BTreeMap<&'static str, Digest> {
+    let pairs = [("builder", builder), ("runner", runner)];
+    pairs
+        .into_iter()
+        .filter_map(|(role, settled)| Some((role, settled?.made.images.get(role)?.clone())))
+        .collect()
+}
+
+/// What a phase saw at paths of other roles' images.
+fn contents_seen(settled: &Settled, roles: &BTreeMap<&str, Digest>) -> Vec<Content> {
+    let seen = settled.seen.parts.iter().filter(|part| part.kind == PartKind::Role);
+    let at_path = seen.filter_map(|part| {
+        let (role, path) = part.name.split_once(' ')?;
+        let image = roles.get(role)?.clone();
+        if otoshi_dockerfile::glob::has_meta(path) {
+            return None;
+        }
+        let content = if part.value == "nothing" { None } else { Some(part.value.parse().ok()?) };
+        Some(Content { image, path: path.to_owned(), content })
+    });
+    at_path.collect()
+}

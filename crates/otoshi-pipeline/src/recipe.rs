@@ -1,0 +1,97 @@
+//! The recipe of an app image: the few files from which its runner and the image itself are made, as an artifact that refers
+//! to it. The application is not among them; the recipe names the compiled one.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    os::unix::fs::PermissionsExt,
+};
+
+use otoshi_engine::{EntryKind, Output};
+use otoshi_oci::{Descriptor, Digest, layer::Compression, write_artifact};
+use otoshi_store::SnapshotId;
+
+use crate::{Pipeline, PipelineError, RECIPE_TYPE, observe::Observation, pipeline::Settled};
+
+/// Context files of a phase that are more bytes than this are not part of a recipe.
+const MAX_RECIPE: u64 = 8 << 20;
+
+impl Pipeline<'_> {
+    /// Writes the recipe of an app image.
+    pub(crate) fn recipe(
+        &self,
+        process: &str,
+        image: &Digest,
+        compiled: Option<&Digest>,
+        app: &Observation,
+        runner: Option<&Settled>,
+    ) -> Result<Descriptor, PipelineError> {
+        let layout = self.home.layout();
+        let id = self.recipe_tree(app, runner)?;
+        let form = Output { compression: Compression::Gzip, epoch: self.output.epoch };
+        let packed = self.engine.pack(&id, Some((0, 0)), form).map_err(PipelineError::engine_in("app"))?;
+        let mut annotations = BTreeMap::from([("dev.otoshi.process".to_owned(), process.to_owned())]);
+        if let Some(digest) = compiled {
+            annotations.insert("dev.otoshi.compiled".to_owned(), digest.to_string());
+        }
+        if let Some(runner) = runner.and_then(|runner| runner.made.images.get("runner")) {
+            annotations.insert("dev.otoshi.runner".to_owned(), runner.to_string());
+        }
+        let subject = layout.describe(image)?;
+        let written = write_artifact(layout, RECIPE_TYPE, &[packed.0], &annotations, Some(&subject))
+            .map_err(PipelineError::plain)?;
+        let digest = Digest::of(&written).map_err(PipelineError::plain)?;
+        let mut descriptor = layout.describe(&digest)?;
+        descriptor.set_artifact_type(Some(RECIPE_TYPE.into()));
+        Ok(descriptor)
+    }
+
+    /// The project's own files, and the context files that the runner and the app read by name, as a snapshot.
+    fn recipe_tree(&self, app: &Observation, runner: Option<&Settled>) -> Result<SnapshotId, PipelineError> {
+        let manifest = &self.project.manifest;
+        let dockerfiles = [
+            manifest.builder.as_ref().map(|b| &b.dockerfile),
+            Some(&manifest.runner.dockerfile),
+            manifest.app.dockerfile.as_ref(),
+        ];
+        let mut names: BTreeSet<String> =
+            ["otoshi.toml", "otoshi.lock", "Procfile", ".dockerignore"].map(str::to_owned).into();
+        for path in dockerfiles.into_iter().flatten() {
+            names.extend([path.clone(), format!("{path}.dockerignore")]);
+        }
+        let reads = runner.iter().flat_map(|runner| &runner.seen.reads).chain(&app.reads);
+        for read in reads.filter(|read| read.patterns != ["/"]) {
+            let entries = read.context.select(&read.patterns).map_err(PipelineError::engine_in("runner"))?;
+            let size: u64 = entries.iter().map(|entry| entry.size).sum();
+            if size <= MAX_RECIPE {
+                let files = entries.iter().filter(|entry| entry.kind != EntryKind::Directory);
+                names.extend(files.map(|entry| entry.path.clone()));
+            }
+        }
+        let draft = self.home.snapshots().draft()?;
+        let mut key = Vec::new();
+        for name in names {
+            let (from, to) = (self.project.root.join(&name), draft.tree().join(&name));
+            let Ok(meta) = fs::symlink_metadata(&from) else { continue };
+            let failed = |source| PipelineError::Read { path: from.clone(), source };
+            if let Some(parent) = to.parent() {
+                fs::create_dir_all(parent).map_err(failed)?;
+            }
+            let content = if meta.is_symlink() {
+                let target = fs::read_link(&from).map_err(failed)?;
+                std::os::unix::fs::symlink(&target, &to).map_err(failed)?;
+                target.display().to_string()
+            } else {
+                let bytes = fs::read(&from).map_err(failed)?;
+                fs::write(&to, &bytes).map_err(failed)?;
+                let mode = meta.permissions().mode() & 0o777;
+                fs::set_permissions(&to, fs::Permissions::from_mode(mode)).map_err(failed)?;
+                format!("{mode:o} {}", Digest::sha256_of(&bytes))
+            };
+            key.push(format!("{name}\0{content}"));
+        }
+        let id = SnapshotId::of_key(&Digest::sha256_of(format!("recipe\0{}", key.join("\0")).as_bytes()));
+        draft.commit(&id)?;
+        Ok(id)
+    }
+}

@@ -1,0 +1,68 @@
+use std::{path::PathBuf, process::ExitCode, sync::Arc};
+
+use clap::Args;
+use otoshi_pipeline::Pipeline;
+use otoshi_project::Project;
+use otoshi_store::Home;
+
+use crate::{failure::Failure, transfer::Shown};
+
+/// Pushes what the last build made to the repository that otoshi.toml names under [registry].
+///
+/// Beside the app images that is all that another machine needs to go on from there: builder and runner, the compiled
+/// application, and a record for each phase. Only what the registry lacks moves; tags move at the end, all together.
+#[derive(Debug, Args)]
+pub(crate) struct Push {
+    /// The project's directory [default: the nearest one with an otoshi.toml]
+    #[arg(long, value_name = "DIR", default_value = ".")]
+    project: PathBuf,
+    /// The app images' tag; in one repository for all it follows the process's name, as in web-TAG
+    #[arg(short, long, value_name = "TAG")]
+    tag: Option<String>,
+    /// Push the compiled application alone, as an image that Kubernetes can mount as a volume
+    #[arg(long)]
+    compiled: bool,
+    /// Print JSON: `images` (reference → digest), and `moved`, `total` (bytes), `requests`, `blobs` (`moved`, `mounted`, `skipped`)
+    #[arg(long)]
+    json: bool,
+}
+
+impl Push {
+    pub(crate) fn run(self, home: &Arc<Home>) -> Result<ExitCode, Failure> {
+        let _usage = super::claim(home)?;
+        let project = Project::find(&self.project).map_err(Box::new)?;
+        let remote = super::remote(home);
+        let engine = super::engine(home, &remote);
+        let pipeline = Pipeline::new(home, &engine, &project).with_remote(&remote);
+        let shown = Shown::new("uploaded");
+        let progress = Arc::clone(&shown) as _;
+        let tag = self.tag.as_deref();
+        let published = if self.compiled {
+            pipeline.publish_compiled(tag, progress)
+        } else {
+            pipeline.publish(tag, progress)
+        };
+        let published = published.map_err(Box::new)?;
+        let summary = published.summary;
+        if self.json {
+            let text = serde_json::json!({
+                "images": published.images,
+                "moved": summary.moved,
+                "total": summary.total,
+                "requests": remote.client()?.requests(),
+                "blobs": {
+                    "moved": summary.blobs_moved,
+                    "mounted": summary.blobs_mounted,
+                    "skipped": summary.blobs_skipped,
+                },
+            });
+            println!("{text:#}");
+        } else {
+            for (reference, digest) in &published.images {
+                println!("{reference}@{digest}");
+            }
+        }
+        shown.finish(&summary);
+        Ok(ExitCode::SUCCESS)
+    }
+}
