@@ -3,11 +3,12 @@
 //! Every comparison is made in turns, Otoshi then Docker, again and again; medians, and the least and the most.
 
 mod docker;
+mod registry;
 
 use std::{
     fmt,
     path::Path,
-    process::Command,
+    process::{Command, Stdio},
     time::{Duration, Instant},
 };
 
@@ -30,6 +31,9 @@ pub(crate) struct Bench {
     /// How often each side of the cold build is measured
     #[arg(long, default_value_t = 3)]
     cold_rounds: usize,
+    /// Measure pushes and pulls beside skopeo, and nothing else
+    #[arg(long)]
+    registry: bool,
 }
 
 const BUILDER: &str = "ARG BASE\nFROM ${BASE}\nRUN echo builder > /etc/role\n";
@@ -46,6 +50,11 @@ impl Bench {
         let otoshi = project::build_otoshi()?;
         let project = Project::empty(&otoshi)?;
         project.import(&bases.old, bases::BASE)?;
+        if self.registry {
+            println!("| what | Otoshi | skopeo | ratio of medians |");
+            println!("| --- | ---: | ---: | ---: |");
+            return registry::measure(&project, self.rounds.min(5));
+        }
         let docker = Docker::start()?;
         // The same image on both sides; Docker's commands need the machine's certificates inside.
         docker.import(&bases.old, bases::BASE)?;
@@ -55,7 +64,8 @@ impl Bench {
         self.nothing_changed(&project, &docker)?;
         self.run_step(&project, &docker)?;
         self.cold_build(&otoshi, &bases.old, &docker)?;
-        memory(&project)
+        memory(&project)?;
+        registry::measure(&project, self.rounds.min(5))
     }
 
     /// All four phases of a project of 10,000 files in which nothing changed.
@@ -140,18 +150,22 @@ impl Bench {
 fn memory(project: &Project) -> Result {
     let make = "RUN head -c 2000000000 /dev/urandom > /big";
     project.write("large/Dockerfile", &format!("FROM {}\n{make}\n", bases::BASE))?;
-    let build = Running::start(
-        project.otoshi(&["image", "build", "large", "--no-cache"]).stdout(std::process::Stdio::null()),
-    )?;
+    let most = peak_memory(&mut project.otoshi(&["image", "build", "large", "--no-cache"]))?;
+    println!("| peak memory while writing a layer of 2 GB | {most} MB | | |");
+    Ok(())
+}
+
+/// The most memory that a command has, in megabytes.
+fn peak_memory(command: &mut Command) -> Result<u64> {
+    let running = Running::start(command.stdout(Stdio::null()).stderr(Stdio::null()))?;
     let mut most = 0;
-    build.watch(|pid| {
+    running.watch(|pid| {
         let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
         let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
         let kilobytes = line.and_then(|line| line.trim().trim_end_matches(" kB").parse::<u64>().ok());
         most = most.max(kilobytes.unwrap_or_default());
     })?;
-    println!("| peak memory while writing a layer of 2 GB | {} MB | | |", most * 1024 / 1_000_000);
-    Ok(())
+    Ok(most * 1024 / 1_000_000)
 }
 
 /// Several measurements of one thing.

@@ -96,6 +96,11 @@ impl Registry {
         self.certificates()
     }
 
+    /// Removes all that it holds.
+    pub fn forget(&self) {
+        let _ = fs::remove_dir_all(self.directory.path().join("data"));
+    }
+
     /// The path of a blob on its disk.
     pub fn blob_path(&self, hex: &str) -> PathBuf {
         let blobs = "data/docker/registry/v2/blobs/sha256";
