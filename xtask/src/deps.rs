@@ -27,6 +27,7 @@ pub(crate) const TESTS: &[Needed] = &[
     ("/usr/bin/docker-registry", "docker-registry"),
     ("/usr/bin/buildah", "buildah"),
     ("/usr/bin/openssl", "openssl"),
+    ("/usr/bin/git", "git"),
     ("/usr/bin/ssh-agent", "openssh-client"),
     ("/usr/bin/bzip2", "bzip2"),
     ("/usr/bin/xz", "xz-utils"),

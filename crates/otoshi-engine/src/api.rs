@@ -46,6 +46,11 @@ pub trait Engine: Sync {
 
     /// Unpacks a layer of the store as a snapshot.
     fn unpack(&self, layer: &Digest, snapshot: &SnapshotId) -> Result<(), EngineError>;
+
+    /// Finds out what a source of ADD that lies elsewhere holds now, as a text; `None` for a path.
+    ///
+    /// Asks the network, unless a checksum or the source itself says it.
+    fn remote(&self, source: &str, checksum: Option<&str>) -> Result<Option<String>, EngineError>;
 }
 
 /// Images and layers that the store does not hold, and where they can be had.

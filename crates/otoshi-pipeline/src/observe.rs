@@ -229,10 +229,21 @@ impl Observer<'_> {
             }
             Instruction::Env(pairs) => here.env_known &= here.scope.set_env(pairs).is_ok(),
             Instruction::Copy(copy) => {
-                self.read(seen, graph, index, copy.from.as_ref(), &here.paths(&copy.sources))?;
+                let mut paths = here.paths(&copy.sources);
+                if copy.parents {
+                    // What patterns with `**` reach is all beneath the path before the first wildcard.
+                    paths = paths.iter().map(|path| before_wildcard(path)).collect();
+                }
+                self.read(seen, graph, index, copy.from.as_ref(), &paths)?;
             }
             Instruction::Add(add) => {
-                self.read(seen, graph, index, None, &here.paths(&add.copy.sources))?;
+                let mut paths = Vec::new();
+                for source in &add.copy.sources {
+                    if !self.elsewhere(seen, here, source, add.checksum.as_ref())? {
+                        paths.extend(here.paths(std::slice::from_ref(source)));
+                    }
+                }
+                self.read(seen, graph, index, None, &paths)?;
             }
             Instruction::Run(run) => {
                 for mount in &run.mounts {
@@ -252,6 +263,32 @@ impl Observer<'_> {
             _ => {}
         }
         Ok(())
+    }
+
+    /// Counts a source of ADD that lies elsewhere by what it holds now; tells whether it is one.
+    fn elsewhere(
+        &self,
+        seen: &mut Observation,
+        here: &Walked,
+        source: &Word,
+        checksum: Option<&Word>,
+    ) -> Result<bool, PipelineError> {
+        let known = |word: &Word| here.env_known || !word.0.contains('$');
+        let expand = |word: &Word| here.scope.expand(word).ok().filter(|_| known(word));
+        let Some(name) = expand(source) else {
+            // It may be anything, so that the phase runs each time.
+            seen.add_once(Part::new(
+                PartKind::Context,
+                &source.0,
+                format!("{:?}", std::time::SystemTime::now()),
+            ));
+            return Ok(false);
+        };
+        let checksum = checksum.and_then(expand);
+        let state = self.engine.remote(&name, checksum.as_deref());
+        let Some(state) = state.map_err(PipelineError::engine_in(self.file.role))? else { return Ok(false) };
+        seen.add_once(Part::new(PartKind::Context, name, state));
+        Ok(true)
     }
 
     /// Whether a stage on another role's image observes all of it, as opposed to being copied from only.
@@ -360,6 +397,13 @@ impl Walked {
         };
         words.iter().map(path).collect()
     }
+}
+
+/// The part of a source of `--parents` that holds no wildcard.
+fn before_wildcard(path: &str) -> String {
+    let parts = path.split('/').take_while(|part| !glob::has_meta(part));
+    let found = parts.filter(|part| *part != ".").collect::<Vec<_>>().join("/");
+    if clean(&found).is_empty() { "/".to_owned() } else { found }
 }
 
 /// A path without leading slash, `.` and `..`.

@@ -140,3 +140,50 @@ fn an_unreached_use_of_the_builder_does_not_make_the_runner_wait() {
     shop.write("Gemfile.lock", "2\n");
     assert_eq!(shop.plan(&engine).phases[2].status, otoshi_pipeline::Status::Fresh);
 }
+
+#[test]
+fn triggers_of_a_base_read_the_context_and_declare_arguments() {
+    let shop = Shop::new();
+    let triggers = ["ARG SERIES", "COPY Gemfile.lock /", "COPY --from=tools /tool /tool", "RUN make"];
+    shop.import_with_triggers("test.local/ruby:3.1.2", "triggers", &[], &triggers);
+    shop.write("tool", "1\n");
+    let builder = "ARG RUBY_BASE\nFROM scratch AS tools\nCOPY tool /tool\nFROM ${RUBY_BASE}\n";
+    let report = after(&shop, builder, |shop| shop.write("Gemfile.lock", "2\n"));
+    assert_eq!(reasons(&report, 1), ["context file Gemfile.lock changed"]);
+    // A stage that only a trigger reads from is reached.
+    let report = after(&shop, builder, |shop| shop.write("tool", "2\n"));
+    assert_eq!(reasons(&report, 1), ["context file tool changed"]);
+    let report = after(&shop, builder, |shop| shop.write("README", "2\n"));
+    assert!(!ran(&report).contains(&1), "{:?}", reasons(&report, 1));
+}
+
+#[test]
+fn sources_that_lie_elsewhere_count_by_what_they_hold_now() {
+    let shop = Shop::new();
+    let builder = "ARG RUBY_BASE\nFROM ${RUBY_BASE}\nADD https://test.local/tool Gemfile.lock /\n";
+    let change = |shop: &Shop| std::fs::write(shop.home.root().join("elsewhere"), "moved").unwrap();
+    let report = after(&shop, builder, change);
+    assert_eq!(reasons(&report, 1).len(), 1, "{:?}", reasons(&report, 1));
+    assert!(reasons(&report, 1)[0].contains("https://test.local/tool"), "{:?}", reasons(&report, 1));
+    let report = after(&shop, builder, |shop| shop.write("Gemfile.lock", "3\n"));
+    assert_eq!(reasons(&report, 1), ["context file Gemfile.lock changed"]);
+    let pinned = builder.replace("ADD ", "ADD --checksum=sha256:ab ").replace(" Gemfile.lock", "");
+    let report =
+        after(&shop, &pinned, |shop| std::fs::write(shop.home.root().join("elsewhere"), "again").unwrap());
+    assert!(!ran(&report).contains(&1), "{:?}", reasons(&report, 1));
+}
+
+#[test]
+fn files_that_flags_of_copy_may_reach() {
+    let shop = Shop::new();
+    shop.write("dir/sub/a.txt", "1\n");
+    let builder = "ARG RUBY_BASE\nFROM ${RUBY_BASE}\nCOPY --parents --exclude=*.md ./dir/./**/*.txt /\n";
+    let report = after(&shop, builder, |shop| shop.write("dir/sub/a.txt", "2\n"));
+    assert!(ran(&report).contains(&1), "{:?}", reasons(&report, 1));
+    let report = after(&shop, builder, |shop| shop.write("dir/new/deep/b.txt", "1\n"));
+    assert!(ran(&report).contains(&1), "{:?}", reasons(&report, 1));
+    let report = after(&shop, builder, |shop| shop.write("README", "2\n"));
+    assert!(!ran(&report).contains(&1), "{:?}", reasons(&report, 1));
+    let report = after(&shop, builder, |shop| shop.edit("builder.Dockerfile", "*.md", "*.rs"));
+    assert!(ran(&report).contains(&1));
+}

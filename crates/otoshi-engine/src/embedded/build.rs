@@ -14,7 +14,7 @@ use std::{
 
 use otoshi_dockerfile::{
     Base, BuildArgs, CommandForm, DockerfileError, GlobalScope, Graph, Healthcheck, Instruction, Located,
-    ReachedStage, Scope, Source as From_, Surroundings, Word,
+    ReachedStage, Scope, Source as From_, Surroundings,
 };
 
 use otoshi_oci::{Digest, Platform};
@@ -339,15 +339,6 @@ impl Build<'_> {
                 stepped(stage, result, text);
             }
             Instruction::Add(add) => {
-                let remote = |word: &Word| {
-                    ["http://", "https://", "git@", "git://", "ssh://"].iter().any(|s| word.0.starts_with(s))
-                };
-                if let Some(source) = add.copy.sources.iter().find(|word| remote(word)) {
-                    return Err(EngineError::Invalid {
-                        message: format!("ADD {}: this engine adds local files only", source.0),
-                        hint: Some("fetch it in a RUN step".into()),
-                    });
-                }
                 let result = copy_step::copy(self, stage, index, &add.copy, text, Some(add))?;
                 stepped(stage, result, text);
             }

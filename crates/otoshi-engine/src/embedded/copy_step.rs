@@ -17,6 +17,7 @@ use super::{
     chmod::Chmod,
     copy::{Copier, Destination, Overrides, Source},
     mount::OverlayMount,
+    remote::{Fetched, Remote, Wanted},
     rootfs,
     run_step::Stepped,
     source::{OpenTree, Pick, Tree},
@@ -37,7 +38,16 @@ struct Expanded {
     parents: bool,
     /// The layer does not look at what lies below.
     link: bool,
-    unpack: bool,
+    /// Whether archives are unpacked; local ones are when nothing is said.
+    unpack: Option<bool>,
+    /// For ADD, `--checksum`.
+    checksum: Option<String>,
+}
+
+/// One source, before anything of it is read.
+enum Place<'a> {
+    Path(Pick<'a>),
+    Elsewhere(Fetched),
 }
 
 impl Expanded {
@@ -67,17 +77,49 @@ impl Expanded {
             chmod: chmod.map(|mode| Chmod::parse(&mode)).transpose()?,
             exclude: list(&copy.exclude)?,
             parents: copy.parents,
-            unpack: add.is_some_and(|add| add.unpack.unwrap_or(true)),
+            unpack: add.map_or(Some(false), |add| add.unpack),
+            checksum: add.map(|add| optional(&add.checksum)).transpose()?.flatten(),
         })
     }
 
     /// Everything that decides about the result besides content and layers below, as one text.
     fn settings(&self) -> String {
-        format!("{} {:?} {:?} {} {}", self.dest, self.chown, self.chmod, self.link, self.unpack)
+        format!("{} {:?} {:?} {} {:?}", self.dest, self.chown, self.chmod, self.link, self.unpack)
     }
 
     fn pick<'a>(&'a self, source: &'a str) -> Pick<'a> {
         Pick { source, parents: self.parents, exclude: &self.exclude }
+    }
+
+    /// Where a source lies; what lies elsewhere is fetched.
+    fn place<'a>(
+        &'a self,
+        build: &Build<'_>,
+        source: &'a str,
+        add: Option<&Add>,
+    ) -> Result<Place<'a>, EngineError> {
+        let wanted = Wanted {
+            checksum: self.checksum.as_deref(),
+            keep_git_dir: add.is_some_and(|add| add.keep_git_dir),
+            ssh: build.request.ssh.get("default"),
+        };
+        let remote = Remote::parse(source, wanted)?;
+        match (remote, add) {
+            (None, _) if self.checksum.is_some() => Err(EngineError::invalid(format!(
+                "ADD --checksum is for files by HTTP and git repositories, and {source} is a path"
+            ))),
+            (None, _) => Ok(Place::Path(self.pick(source))),
+            (Some(_), None) => Err(EngineError::Invalid {
+                message: format!("COPY takes paths only, not {source}"),
+                hint: Some("ADD takes URLs and git repositories".into()),
+            }),
+            (Some(_), Some(_)) if self.checksum.is_some() && self.sources.len() > 1 => {
+                Err(EngineError::invalid("ADD --checksum takes one source"))
+            }
+            (Some(remote), Some(_)) => {
+                remote.fetch(build.engine, wanted, build.request.no_cache).map(Place::Elsewhere)
+            }
+        }
     }
 }
 
@@ -97,13 +139,20 @@ pub(crate) fn copy(
     let tree = build.tree(index, from)?;
 
     let mut content = Vec::new();
+    let mut places = Vec::new();
     for source in &expanded.sources {
-        let pick = expanded.pick(source);
-        let digest = tree.pick_digest(engine, pick)?;
-        if digest.is_none() && !pick.is_pattern() {
-            return Err(missing(&tree, source, text));
+        let place = expanded.place(build, source, add)?;
+        match &place {
+            Place::Path(pick) => {
+                let digest = tree.pick_digest(engine, *pick)?;
+                if digest.is_none() && !pick.is_pattern() {
+                    return Err(missing(&tree, source, text));
+                }
+                content.push(format!("{digest:?}"));
+            }
+            Place::Elsewhere(fetched) => content.push(format!("{} {:?}", fetched.key, expanded.exclude)),
         }
-        content.push(format!("{digest:?}"));
+        places.push(place);
     }
     for (name, text) in &expanded.heredocs {
         content.push(format!("{name} {}", digest_of_fields([text])));
@@ -133,20 +182,25 @@ pub(crate) fn copy(
     let overrides = Overrides { owner, mode: expanded.chmod.clone() };
     let mut open = OpenTree::open(engine, &tree)?;
     let mut found = Vec::new();
-    for source in &expanded.sources {
-        found.extend(open.pick(expanded.pick(source))?);
+    let mut may_unpack = Vec::new();
+    for place in &places {
+        let (sources, by_default) = match place {
+            Place::Path(pick) => (open.pick(*pick)?, true),
+            Place::Elsewhere(fetched) => (fetched.sources(&expanded.exclude)?, false),
+        };
+        may_unpack.extend(sources.iter().map(|_| expanded.unpack.unwrap_or(by_default)));
+        found.extend(sources);
     }
     let heredocs = engine.home().snapshots().draft()?;
     for (name, text) in &expanded.heredocs {
         found.push(write_heredoc(&heredocs, name, text)?);
+        may_unpack.push(false);
     }
     let destination = Destination::look(&below_path, &expanded.dest)?;
-    let archives: Vec<bool> = found
-        .iter()
-        .map(|source| {
-            expanded.unpack && source.items.len() == 1 && archive::is_archive(&source.items[0].source)
-        })
-        .collect();
+    let is_archive =
+        |source: &Source| source.items.len() == 1 && archive::is_archive(&source.items[0].source);
+    let archives: Vec<bool> =
+        found.iter().zip(may_unpack).map(|(source, may)| may && is_archive(source)).collect();
     let facts = destination.facts()?;
     let result = digest_of_fields([
         "copied 2",

@@ -8,6 +8,7 @@ mod copy;
 mod copy_step;
 mod export;
 pub(crate) mod mount;
+mod remote;
 mod rootfs;
 mod run_mount;
 mod run_step;
@@ -229,6 +230,12 @@ impl Engine for EmbeddedEngine {
 
     fn run(&self, request: &RunRequest, events: &dyn Events) -> Result<RunOutcome, EngineError> {
         session::run(self, request, events)
+    }
+
+    fn remote(&self, source: &str, checksum: Option<&str>) -> Result<Option<String>, EngineError> {
+        let wanted = remote::Wanted { checksum, ..remote::Wanted::default() };
+        let remote = remote::Remote::parse(source, wanted)?;
+        remote.map(|remote| remote.state(self)).transpose()
     }
 
     fn content(&self, image: &Digest, path: &str) -> Result<Option<Digest>, EngineError> {

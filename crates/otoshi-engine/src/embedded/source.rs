@@ -274,7 +274,7 @@ fn pick_in_context(context: &Context, pick: Pick<'_>) -> Result<Vec<Source>, Eng
 }
 
 /// What a source picks of a mounted tree.
-fn pick_in_tree(root: &Path, pick: Pick<'_>) -> Result<Vec<Source>, EngineError> {
+pub(crate) fn pick_in_tree(root: &Path, pick: Pick<'_>) -> Result<Vec<Source>, EngineError> {
     let (pattern, filter) = pick.parts()?;
     let by_pattern = glob::has_meta(&pattern);
     let paths = if by_pattern { glob_tree(root, &pattern)? } else { vec![PathBuf::from(pattern)] };

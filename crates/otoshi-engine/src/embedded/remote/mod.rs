@@ -1,0 +1,184 @@
+//! Sources of ADD that lie elsewhere: files by HTTP, and git repositories.
+//!
+//! ```text
+//! http://HOST/PATH, https://…            a file, mode 0600; kept by content, asked for again by ETag or Last-Modified
+//! https://HOST/PATH.git[#REF[:SUBDIR]]   a repository, as is git@…, ssh://… and git://…; kept by commit
+//! ```
+//!
+//! What a source holds now counts for the step and for the plan; a checksum or a whole commit id says it without the network.
+
+mod git;
+mod http;
+
+use std::path::PathBuf;
+
+use otoshi_oci::Digest;
+
+use self::git::Repository;
+use super::{
+    EmbeddedEngine,
+    copy::Source,
+    source::{Pick, pick_in_tree},
+};
+use crate::{EngineError, Ssh};
+
+/// A source that lies elsewhere.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Remote {
+    File { url: String, checksum: Option<Digest> },
+    Git(Repository),
+}
+
+/// What ADD says besides the source.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Wanted<'a> {
+    pub(crate) checksum: Option<&'a str>,
+    pub(crate) keep_git_dir: bool,
+    /// The agent that SSH may use.
+    pub(crate) ssh: Option<&'a Ssh>,
+}
+
+/// A source that is here now.
+#[derive(Debug)]
+pub(crate) struct Fetched {
+    /// The directory that holds it.
+    root: PathBuf,
+    /// What of it is meant.
+    path: String,
+    /// The name in a destination directory.
+    name: String,
+    /// Stands for the content.
+    pub(crate) key: String,
+}
+
+impl Remote {
+    /// Reads a source; `None` when it is a path.
+    pub(crate) fn parse(source: &str, wanted: Wanted<'_>) -> Result<Option<Self>, EngineError> {
+        if let Some(repository) = Repository::parse(source, wanted)? {
+            return Ok(Some(Self::Git(repository)));
+        }
+        if !source.starts_with("http://") && !source.starts_with("https://") {
+            return Ok(None);
+        }
+        let checksum =
+            wanted.checksum.map(str::parse).transpose().map_err(|error: otoshi_oci::DigestError| {
+                EngineError::Invalid {
+                    message: format!("--checksum: {error}"),
+                    hint: Some("as in sha256:24454f83…".into()),
+                }
+            })?;
+        Ok(Some(Self::File { url: source.to_owned(), checksum }))
+    }
+
+    /// Brings the source here, unless it is.
+    pub(crate) fn fetch(
+        &self,
+        engine: &EmbeddedEngine,
+        wanted: Wanted<'_>,
+        no_cache: bool,
+    ) -> Result<Fetched, EngineError> {
+        match self {
+            Self::File { url, checksum } => {
+                let file = http::fetch(engine, url, checksum.as_ref(), no_cache)?;
+                let name = file_name(url);
+                let key = format!("file {name} {}", file.digest);
+                let root = engine.home().snapshots().path(&file.snapshot);
+                Ok(Fetched { root, path: http::NAME.to_owned(), name, key })
+            }
+            Self::Git(repository) => {
+                let commit = repository.resolve(wanted.ssh)?;
+                let snapshot = repository.checkout(engine, &commit, wanted.ssh)?;
+                Ok(Fetched {
+                    root: engine.home().snapshots().path(&snapshot),
+                    path: repository.subdirectory.clone(),
+                    name: String::new(),
+                    key: repository.key(&commit),
+                })
+            }
+        }
+    }
+
+    /// What the source holds now, as a text; fetches a file when nothing else says it.
+    pub(crate) fn state(&self, engine: &EmbeddedEngine) -> Result<String, EngineError> {
+        match self {
+            Self::File { checksum: Some(checksum), .. } => Ok(checksum.to_string()),
+            Self::File { url, checksum: None } => {
+                http::fetch(engine, url, None, false).map(|file| file.digest.to_string())
+            }
+            Self::Git(repository) => repository.resolve(None).map(|commit| repository.key(&commit)),
+        }
+    }
+}
+
+impl Fetched {
+    /// The source as COPY has it.
+    pub(crate) fn sources(&self, exclude: &[String]) -> Result<Vec<Source>, EngineError> {
+        let mut found = pick_in_tree(&self.root, Pick { source: &self.path, parents: false, exclude })?;
+        if found.is_empty() {
+            return Err(EngineError::invalid(format!("the repository has no {}", self.path)));
+        }
+        for source in &mut found {
+            source.name = self.name.clone().into();
+        }
+        Ok(found)
+    }
+}
+
+/// The last name of a URL's path.
+fn file_name(url: &str) -> String {
+    let path = url.split(['?', '#']).next().unwrap_or_default();
+    let path = path.split_once("://").map_or(path, |(_, rest)| rest);
+    let name = path.split_once('/').and_then(|(_, path)| path.trim_end_matches('/').rsplit('/').next());
+    let name = name.map(decoded).unwrap_or_default();
+    let is_name = !matches!(name.as_str(), "" | "." | "..") && !name.contains(['/', '\0']);
+    if is_name { name } else { "__unnamed__".to_owned() }
+}
+
+/// A text with `%41` and the like read; where that is no UTF-8, as it is.
+fn decoded(text: &str) -> String {
+    let mut bytes = Vec::new();
+    let mut rest = text.as_bytes();
+    while let Some((&byte, after)) = rest.split_first() {
+        let hex = after.get(..2).and_then(|two| std::str::from_utf8(two).ok());
+        let value = hex.and_then(|hex| u8::from_str_radix(hex, 16).ok()).filter(|_| byte == b'%');
+        bytes.push(value.unwrap_or(byte));
+        rest = if value.is_some() { &after[2..] } else { after };
+    }
+    String::from_utf8(bytes).unwrap_or_else(|_| text.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_file_has_the_last_name_of_the_url() {
+        for (url, name) in [
+            ("https://a/b/c.tar.gz", "c.tar.gz"),
+            ("https://a/b/c?d=/e#f", "c"),
+            ("https://a/b%20c/", "b c"),
+            ("https://a", "__unnamed__"),
+            ("https://a/", "__unnamed__"),
+            ("https://a/b%2Fc", "__unnamed__"),
+            ("https://a/..", "__unnamed__"),
+            ("https://a/%ff", "%ff"),
+        ] {
+            assert_eq!(file_name(url), name, "{url}");
+        }
+    }
+
+    #[test]
+    fn sources_are_told_apart() {
+        let parse = |text: &str| Remote::parse(text, Wanted::default()).unwrap();
+        for path in ["a", "./a.git", "a/b:c", "http:/a", "github.com/a/b", "a@b/c"] {
+            assert_eq!(parse(path), None, "{path}");
+        }
+        assert!(matches!(parse("https://a/b.tar"), Some(Remote::File { .. })));
+        for url in ["https://a/b.git", "http://a/b.git#main:dir", "git@a:b", "ssh://git@a/b", "git://a/b"] {
+            assert!(matches!(parse(url), Some(Remote::Git(_))), "{url}");
+        }
+        assert!(
+            Remote::parse("https://a/b", Wanted { checksum: Some("md5:x"), ..Wanted::default() }).is_err()
+        );
+    }
+}
