@@ -62,6 +62,8 @@ pub trait ImageSource: Send + Sync {
     fn prepare(&self, layers: &[&ImageLayer]);
 
     /// Reads a layer's blob while it arrives; `None` where nobody has it. At the end it is verified, and in the store.
+    ///
+    /// A reader that ends with `ConnectionReset` read what was wrong; another one reads it anew.
     fn open(&self, layer: &ImageLayer) -> Result<Option<Box<dyn std::io::Read + Send>>, EngineError>;
 }
 

@@ -66,7 +66,7 @@ pub enum Event {
 }
 
 /// Takes the events of an engine, from several threads at once.
-pub trait Events: Sync {
+pub trait Events: Send + Sync {
     /// Takes one event.
     fn event(&self, event: Event);
 }

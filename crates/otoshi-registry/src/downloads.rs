@@ -88,6 +88,8 @@ impl Downloads {
     }
 
     /// Reads a blob while it arrives; it is in the layout when the reader has come to the end.
+    ///
+    /// Where a mirror sent something wrong and another place sends it anew, this reader ends with `ConnectionReset`.
     pub fn open(
         &self,
         repositories: &[Repository],
@@ -160,7 +162,8 @@ impl Read for Reader {
             let mut state = self.download.state.lock().unwrap_or_else(PoisonError::into_inner);
             loop {
                 if self.at > 0 && state.begun > self.begun {
-                    return Err(io::Error::other("what had arrived of it was wrong, and it arrives anew"));
+                    let text = "what had arrived of it was wrong, and it arrives anew";
+                    return Err(io::Error::new(io::ErrorKind::ConnectionReset, text));
                 }
                 self.begun = state.begun;
                 match (&state.file, &state.end) {

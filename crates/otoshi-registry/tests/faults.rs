@@ -4,12 +4,13 @@
 mod support;
 
 use std::fs;
+use std::io::Read;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use otoshi_oci::layer::Compression;
 use otoshi_oci::{Digest, ImageManifest};
-use otoshi_registry::{Client, Hosts, RegistryError, Repository, Settings};
+use otoshi_registry::{Client, Downloads, Hosts, RegistryError, Repository, Settings};
 use otoshi_registry_test::{Fault, Proxy, Registry, Rule};
 use support::{Store, client, item, noise, pull, push, settings};
 
@@ -293,6 +294,53 @@ fn a_mirror_is_asked_first_and_its_faults_cost_nothing() {
     mirror.fault("GET", "/blobs/", 9, Fault::Corrupt(1));
     let there = Store::new();
     pull(&client, &there, "hub.test/team/shop:1").unwrap().0.unwrap();
+    there.check();
+}
+
+#[test]
+fn a_blob_is_read_while_it_arrives_and_ends_only_when_it_is_right() {
+    let Some(stage) = Stage::new() else { return };
+    stage.push().unwrap();
+    let size = stage.store.layout.size(&stage.layer).unwrap();
+    let expected = fs::read(stage.store.layout.blob_path(&stage.layer)).unwrap();
+    let repository = Repository { registry: stage.proxy.host(), name: "shop".into() };
+    let downloads = |client: Client, there: &Store| {
+        Downloads::new(Arc::new(client), there.layout.clone(), Arc::new(otoshi_registry::Quiet))
+    };
+    // In pieces, with two readers, and one request for each piece.
+    stage.proxy.take_log();
+    stage.proxy.fault("GET", stage.blob(), 2, Fault::Cut(2_000_000));
+    let there = Store::new();
+    let all = downloads(client(), &there);
+    let mut readers = [1, 2].map(|_| all.open(std::slice::from_ref(&repository), &stage.layer, size));
+    for reader in &mut readers {
+        let mut bytes = Vec::new();
+        reader.read_to_end(&mut bytes).unwrap();
+        assert!(bytes == expected);
+    }
+    there.check();
+    assert!(there.layout.has(&stage.layer));
+    assert_eq!(stage.proxy.take_log().iter().filter(|r| r.is("GET", &stage.blob())).count(), 3);
+    assert_eq!(all.summary().blobs_moved, 1);
+
+    // A mirror that sends something else, and then the registry itself.
+    let mirror = Proxy::start(stage.registry.port());
+    mirror.fault("GET", stage.blob(), 9, Fault::Corrupt(5_000_000));
+    let file = stage.registry.path("registries.conf");
+    let entry = format!("[[registry]]\nprefix = \"hub.test\"\nlocation = \"{}\"\n", stage.proxy.host());
+    fs::write(&file, format!("{entry}[[registry.mirror]]\nlocation = \"{}\"\n", mirror.host())).unwrap();
+    let hosts = Hosts::read(&file).unwrap();
+    let there = Store::new();
+    let all = downloads(Client::new(Settings { hosts, ..settings() }).unwrap(), &there);
+    let repository = Repository { registry: "hub.test".into(), name: "shop".into() };
+    let mut bytes = Vec::new();
+    let mut reader = all.open(std::slice::from_ref(&repository), &stage.layer, size);
+    if let Err(error) = reader.read_to_end(&mut bytes) {
+        assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset, "{error}");
+        bytes.clear();
+        all.open(&[repository], &stage.layer, size).read_to_end(&mut bytes).unwrap();
+    }
+    assert!(bytes == expected);
     there.check();
 }
 

@@ -1,10 +1,14 @@
 //! What a transfer to or from a registry shows: a bar on a terminal, a line for each large blob elsewhere, and at the end how
 //! many bytes moved of how many.
 
+use std::collections::HashMap;
 use std::io::IsTerminal;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
 use indicatif::{ProgressBar, ProgressStyle};
+use otoshi_engine::{self as engine, Events};
+use otoshi_oci::Digest;
 use otoshi_registry::{Event, Progress, Summary};
 
 /// A blob of fewer bytes has no line of its own.
@@ -76,6 +80,39 @@ impl Progress for Shown {
                 self.line(&format!("{host}: {reason}; again in {:.1} s", wait.as_secs_f64()));
             }
             Event::Started { .. } | Event::Done { .. } => {}
+        }
+    }
+}
+
+/// Tells a build's reader of what is fetched meanwhile.
+pub(crate) struct InBuild {
+    events: Arc<dyn Events>,
+    begun: Mutex<HashMap<Digest, Instant>>,
+}
+
+impl InBuild {
+    pub(crate) fn new(events: Arc<dyn Events>) -> Arc<Self> {
+        Arc::new(Self { events, begun: Mutex::default() })
+    }
+}
+
+impl Progress for InBuild {
+    fn event(&self, event: Event) {
+        let mut begun = self.begun.lock().unwrap_or_else(PoisonError::into_inner);
+        match event {
+            Event::Started { digest, .. } => {
+                begun.insert(digest, Instant::now());
+            }
+            Event::Done { digest, size } => {
+                let took = begun.remove(&digest).map(|begun| begun.elapsed()).unwrap_or_default();
+                let what = format!("fetching {}", digest.short());
+                self.events.event(engine::Event::Work { what, bytes: size, took });
+            }
+            Event::Retrying { host, reason, wait } => {
+                let text = format!("{host}: {reason}; again in {:.1} s", wait.as_secs_f64());
+                self.events.event(engine::Event::Warning(text));
+            }
+            _ => {}
         }
     }
 }

@@ -9,7 +9,7 @@ use std::{
     process::Command,
 };
 
-use otoshi_registry_test::{Fault, Proxy, Registry, Request};
+use otoshi_registry_test::{Fault, Proxy, Registry, Request, Rule};
 use serde_json::Value;
 use support::Shop;
 
@@ -316,6 +316,41 @@ fn the_compiled_application_is_written_as_a_directory_and_as_a_tar() {
     stage.shop.ok(&["export", "--compiled", tar.to_str().unwrap()]);
     let listed = Command::new("tar").arg("-tf").arg(&tar).output().unwrap();
     assert!(String::from_utf8(listed.stdout).unwrap().lines().any(|line| line == "compiled"));
+}
+
+#[test]
+fn a_base_that_arrives_in_pieces_is_built_on_and_a_wrong_one_never() {
+    let Some(stage) = Stage::new() else { return };
+    stage
+        .shop
+        .write("one/Dockerfile", &format!("FROM {}/base:1\nRUN cat /etc/base > /out\n", stage.proxy.host()));
+    let snapshots = || fs::read_dir(stage.shop.home().join("snapshots")).unwrap().count();
+    // Config and layer are both wrong, whichever comes first.
+    stage.proxy.fault("GET", "/base/blobs/", 9, Fault::Corrupt(100));
+    let output = stage.shop.otoshi(&["image", "build", "one"]);
+    assert_eq!(output.status.code(), Some(3));
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(said.contains("/base: asked for the blob sha256:") && said.contains("has the digest"), "{said}");
+
+    // The config is right this time, the layer is not.
+    stage.proxy.heal();
+    stage.proxy.rule(Rule {
+        method: "GET",
+        path: "/base/blobs/".into(),
+        after: 1,
+        times: 9,
+        fault: Fault::Corrupt(500_000),
+    });
+    let output = stage.shop.otoshi(&["image", "build", "one"]);
+    assert_eq!(output.status.code(), Some(3), "{}", String::from_utf8_lossy(&output.stderr));
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(said.contains("/base: asked for the blob sha256:") && said.contains("has the digest"), "{said}");
+    assert_eq!(snapshots(), 0, "what was unpacked of it is gone");
+
+    stage.proxy.heal();
+    stage.proxy.fault("GET", "/base/blobs/", 3, Fault::Cut(300_000));
+    stage.shop.ok(&["image", "build", "one", "-t", "one:1"]);
+    assert_eq!(stage.shop.ok(&["run", "one:1", "--", "/bin/cat", "/out"]), "base 1\n");
 }
 
 #[test]

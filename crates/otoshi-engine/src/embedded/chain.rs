@@ -1,6 +1,10 @@
 //! The layers below a step, from the lowest to the topmost.
 
-use std::{collections::HashSet, path::PathBuf};
+use std::{
+    collections::HashSet,
+    io::{ErrorKind, Read},
+    path::PathBuf,
+};
 
 use otoshi_oci::{Digest, Image, ImageLayer};
 use otoshi_store::{Kind, SnapshotId};
@@ -88,20 +92,21 @@ impl EmbeddedEngine {
         if let (false, Some(source)) = (layout.has(&image_layer.digest), self.source())
             && let Some(arriving) = source.open(image_layer)?
         {
-            match self.unpack(image_layer, arriving) {
+            let mut watched = Watched { inner: arriving, failed: None };
+            match self.unpack(image_layer, &mut watched) {
                 Ok(path) => return Ok(path),
                 Err(error) => tracing::debug!(%error, "unpacking while it arrives failed"),
             }
-            // Either it did not arrive, which is the error to tell, or it is here now.
-            if let Some(mut arriving) = source.open(image_layer)?
-                && let Err(error) = std::io::copy(&mut arriving, &mut std::io::sink())
-            {
-                let text = error.to_string();
-                let (message, hint) = match text.split_once("\nhint: ") {
-                    Some((message, hint)) => (message.to_owned(), Some(hint.to_owned())),
-                    None => (text, None),
-                };
-                return Err(EngineError::Registry { message, hint });
+            // Either it does not arrive, which is the error to tell, or it will be here soon.
+            let failed = match watched.failed {
+                Some(error) if error.kind() != ErrorKind::ConnectionReset => Some(error),
+                _ => match source.open(image_layer)? {
+                    Some(mut anew) => std::io::copy(&mut anew, &mut std::io::sink()).err(),
+                    None => None,
+                },
+            };
+            if let Some(error) = failed {
+                return Err(not_arrived(&error));
             }
         }
         self.unpack(image_layer, layout.open_blob(&image_layer.digest)?)
@@ -114,7 +119,7 @@ impl EmbeddedEngine {
         own.and_then(|id| snapshots.get(&id)).or_else(|| snapshots.get(&SnapshotId::of_layer(&layer.diff_id)))
     }
 
-    fn unpack(&self, layer: &ImageLayer, blob: impl std::io::Read + Send) -> Result<PathBuf, EngineError> {
+    fn unpack(&self, layer: &ImageLayer, blob: impl Read + Send) -> Result<PathBuf, EngineError> {
         let started = std::time::Instant::now();
         let draft = self.home().snapshots().draft()?;
         let options = self.unpack_options(layer.digest.as_str());
@@ -128,4 +133,30 @@ impl EmbeddedEngine {
         tracing::debug!(layer = %layer.digest, took = ?started.elapsed(), "unpacked");
         Ok(draft.commit(&SnapshotId::of_layer(&layer.diff_id))?)
     }
+}
+
+/// Keeps the error of what it reads.
+struct Watched<R> {
+    inner: R,
+    failed: Option<std::io::Error>,
+}
+
+impl<R: Read> Read for Watched<R> {
+    fn read(&mut self, out: &mut [u8]) -> std::io::Result<usize> {
+        self.inner.read(out).map_err(|error| {
+            let told = std::io::Error::new(error.kind(), error.to_string());
+            self.failed = Some(error);
+            told
+        })
+    }
+}
+
+/// The error of a layer that a registry does not give; what to try stands behind it.
+fn not_arrived(error: &std::io::Error) -> EngineError {
+    let text = error.to_string();
+    let (message, hint) = match text.split_once("\nhint: ") {
+        Some((message, hint)) => (message.to_owned(), Some(hint.to_owned())),
+        None => (text, None),
+    };
+    EngineError::Registry { message, hint }
 }

@@ -1,6 +1,7 @@
 use std::{path::PathBuf, process::ExitCode, sync::Arc, time::Instant};
 
 use clap::Args;
+use otoshi_engine::Events;
 use otoshi_pipeline::Pipeline;
 use otoshi_project::Project;
 use otoshi_store::Home;
@@ -38,11 +39,11 @@ impl Build {
         let _usage = super::claim(home)?;
         let started = Instant::now();
         let project = Project::find(&self.project).map_err(Box::new)?;
-        let remote = super::remote(home);
+        let events: Arc<dyn Events> = progress::to_standard_error(self.verbose).into();
+        let remote = super::remote_for(home, &events);
         let engine = super::engine(home, &remote);
         let pipeline =
             Pipeline::new(home, &engine, &project).with_remote(&remote).with_no_cache(self.no_cache);
-        let events = progress::to_standard_error(self.verbose);
         let built = if self.refresh {
             pipeline.refresh(self.builder, events.as_ref())
         } else {

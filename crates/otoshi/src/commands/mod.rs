@@ -16,13 +16,13 @@ mod schema;
 use std::{path::PathBuf, process::ExitCode, sync::Arc};
 
 use clap::Subcommand;
-use otoshi_engine::EmbeddedEngine;
+use otoshi_engine::{EmbeddedEngine, Events};
 use otoshi_oci::{Digest, Image, Platform, Reference};
 use otoshi_pipeline::Remote;
 use otoshi_registry::Quiet;
 use otoshi_store::{Home, Usage};
 
-use crate::failure::Failure;
+use crate::{failure::Failure, transfer::InBuild};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
@@ -72,6 +72,11 @@ impl Command {
 /// The registries behind the store, without showing what they do.
 fn remote(home: &Arc<Home>) -> Arc<Remote> {
     Arc::new(Remote::new(Arc::clone(home), Arc::new(Quiet)))
+}
+
+/// The registries behind the store, for a build: what they do is told among its events.
+fn remote_for(home: &Arc<Home>, events: &Arc<dyn Events>) -> Arc<Remote> {
+    Arc::new(Remote::new(Arc::clone(home), InBuild::new(Arc::clone(events))))
 }
 
 /// An engine that fetches from registries what the store lacks.

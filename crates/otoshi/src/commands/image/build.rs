@@ -90,10 +90,10 @@ impl Build {
         let _usage = super::super::claim(home)?;
         let tags: Vec<Reference> =
             self.tag.iter().map(|tag| Reference::parse(tag)).collect::<Result<_, _>>()?;
-        let remote = super::super::remote(home);
         let source = Source::open(home, &self.context, self.file.as_deref())?;
-        let events: Box<dyn Events> =
-            if self.quiet { Box::new(Silent) } else { progress::to_standard_error(self.verbose) };
+        let events: Arc<dyn Events> =
+            if self.quiet { Arc::new(Silent) } else { progress::to_standard_error(self.verbose).into() };
+        let remote = super::super::remote_for(home, &events);
         let mut args: BTreeMap<String, String> =
             self.build_arg.iter().filter_map(|text| given::pair(text)).collect();
         for name in undeclared_args(&source.dockerfile, &args) {
