@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 use otoshi_dockerfile::Dockerfile;
 use otoshi_oci::{Descriptor, DiffId, Digest, ImageLayer, Platform, Reference, config::Healthcheck};
 use otoshi_store::SnapshotId;
+use serde::{Deserialize, Serialize};
 
 use crate::{Context, EngineError, Events};
 
@@ -36,6 +37,22 @@ pub trait Engine: Sync {
         Ok(())
     }
 
+    /// The layer that [`AppLayer::CopyFrom`] made of a path of `image` on `base`, where it was made or learned.
+    fn copied_layer(
+        &self,
+        _base: &Digest,
+        _image: &Digest,
+        _path: &str,
+        _output: Output,
+    ) -> Result<Option<CopiedLayer>, EngineError> {
+        Ok(None)
+    }
+
+    /// Takes note of a layer that another machine made, so that it is not made again.
+    fn learn_copied(&self, _layer: &CopiedLayer) -> Result<(), EngineError> {
+        Ok(())
+    }
+
     /// Writes a snapshot as a layer of the store, its entries owned by `owner` where it is given; written once.
     fn pack(
         &self,
@@ -57,6 +74,9 @@ pub trait Engine: Sync {
 pub trait ImageSource: Send + Sync {
     /// Brings what is known about an image into the store, all but its layers; `None` where there is no such image.
     fn find(&self, reference: &Reference, platform: &Platform) -> Result<Option<Digest>, EngineError>;
+
+    /// Whether somebody is known to have a layer's blob.
+    fn knows(&self, blob: &Digest) -> bool;
 
     /// Begins to fetch layers that are not in the store, and does not wait for them.
     fn prepare(&self, layers: &[&ImageLayer]);
@@ -207,6 +227,19 @@ pub enum AppLayer {
         /// The owner of every entry; the snapshot's own when `None`.
         owner: Option<(u32, u32)>,
     },
+}
+
+/// A layer made by copying a path from one image to another.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CopiedLayer {
+    /// What it came from, exactly, and by the facts that it depends on.
+    pub keys: Vec<Digest>,
+    /// The blob.
+    pub descriptor: Descriptor,
+    /// The digest of its tar.
+    pub diff_id: DiffId,
+    /// Whether the layer changes nothing.
+    pub empty: bool,
 }
 
 /// What to change in an image's config; `None` and empty leave what is there.

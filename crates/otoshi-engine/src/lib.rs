@@ -21,8 +21,8 @@ mod error;
 mod event;
 
 pub use api::{
-    AppLayer, AssembleRequest, BuildRequest, BuiltImage, CacheMount, Engine, ImageChanges, ImageSource,
-    NamedContext, Output, RunOutcome, RunRequest, Secret, Ssh, Stdio, View,
+    AppLayer, AssembleRequest, BuildRequest, BuiltImage, CacheMount, CopiedLayer, Engine, ImageChanges,
+    ImageSource, NamedContext, Output, RunOutcome, RunRequest, Secret, Ssh, Stdio, View,
 };
 pub use content::hash_tree;
 pub use context::{Context, ContextEntry, EntryKind};

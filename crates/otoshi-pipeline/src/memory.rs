@@ -14,6 +14,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, PoisonError};
 
+use otoshi_engine::CopiedLayer;
 use otoshi_oci::{
     Descriptor, Digest, ImageIndex, ImageManifest, MediaType, Platform, Reference, json, layout::Layout,
     write_artifact,
@@ -55,6 +56,9 @@ pub(crate) struct Record {
     /// What images hold at the paths that other phases copy out of them.
     #[serde(default)]
     pub(crate) contents: Vec<Content>,
+    /// Layers that app images have of paths copied out of the image.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) copied: Vec<CopiedLayer>,
 }
 
 /// What an image holds at a path.
@@ -63,6 +67,13 @@ pub(crate) struct Content {
     pub(crate) image: Digest,
     pub(crate) path: String,
     pub(crate) content: Option<Digest>,
+}
+
+/// What was recalled of a phase.
+pub(crate) struct Recalled {
+    made: Made,
+    contents: Vec<Content>,
+    copied: Vec<CopiedLayer>,
 }
 
 /// What planning reads of bases.
@@ -97,7 +108,7 @@ impl<'a> Memory<'a> {
     }
 
     /// What a phase made somewhere for this key.
-    pub(crate) fn recall(&self, key: &Digest) -> Option<(Made, Vec<Content>)> {
+    pub(crate) fn recall(&self, key: &Digest) -> Option<Recalled> {
         let record = self.ask::<Record>(&phase_tag(key))?;
         let layout = self.remote.layout();
         if !keep_documents(layout, &record.documents) {
@@ -121,7 +132,12 @@ impl<'a> Memory<'a> {
         // Of its own images only: others are not its to speak of.
         let own = |content: &Content| made.images.values().any(|image| *image == content.image);
         let contents = record.contents.into_iter().filter(own).collect();
-        Some((made, contents))
+        for layer in &record.copied {
+            if let Ok(digest) = Digest::of(&layer.descriptor) {
+                self.remote.note(&digest, &repository);
+            }
+        }
+        Some(Recalled { made, contents, copied: record.copied })
     }
 
     /// Brings into the store what planning reads of bases, where it is remembered for this lock.
@@ -177,7 +193,10 @@ impl Pipeline<'_> {
     /// What the registry remembers of a phase; it is remembered here from then on.
     pub(crate) fn recall(&self, key: &Digest) -> Result<Option<Made>, PipelineError> {
         let Some(memory) = self.memory.as_ref().filter(|_| !self.no_cache) else { return Ok(None) };
-        let Some((made, contents)) = memory.recall(key) else { return Ok(None) };
+        let Some(Recalled { made, contents, copied }) = memory.recall(key) else { return Ok(None) };
+        for layer in &copied {
+            self.engine.learn_copied(layer).map_err(PipelineError::engine_in("builder"))?;
+        }
         for known in contents {
             let learned = self.engine.learn_content(&known.image, &known.path, known.content.as_ref());
             learned.map_err(PipelineError::engine_in("builder"))?;

@@ -10,6 +10,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
+use otoshi_engine::CopiedLayer;
 use otoshi_oci::{Digest, Reference};
 use otoshi_registry::{Item, Progress, Repository, Summary};
 
@@ -84,6 +85,9 @@ impl Pipeline<'_> {
             }
             record.contents =
                 contents.iter().filter(|c| record.images.values().any(|i| *i == c.image)).cloned().collect();
+            if settled.phase == "builder" {
+                record.copied = self.copied_layers(of("builder"), of("runner"))?;
+            }
             if let Some(written) = write_record(self.home.layout(), &record, &also)? {
                 items.push(item(&self.tagged(&repository, &phase_tag(&settled.key))?, &written));
             }
@@ -180,6 +184,22 @@ impl Pipeline<'_> {
         };
         let name = Reference::parse(&images.replace("{process}", process)).map_err(PipelineError::plain)?;
         self.tagged(&name, tag.unwrap_or("latest"))
+    }
+
+    /// The layers that the app images have of paths copied out of the builder.
+    fn copied_layers(
+        &self,
+        builder: Option<&Settled>,
+        runner: Option<&Settled>,
+    ) -> Result<Vec<CopiedLayer>, PipelineError> {
+        let image = |settled: Option<&Settled>, role: &str| settled?.made.images.get(role).cloned();
+        let (Some(builder), Some(runner)) = (image(builder, "builder"), image(runner, "runner")) else {
+            return Ok(Vec::new());
+        };
+        let paths = self.project.manifest.app.dependencies.iter();
+        let layers = paths.map(|path| self.engine.copied_layer(&runner, &builder, path, self.output));
+        let layers = layers.collect::<Result<Vec<_>, _>>().map_err(PipelineError::engine_in("app"))?;
+        Ok(layers.into_iter().flatten().collect())
     }
 
     /// The computed arguments whose value is known, by their keys.

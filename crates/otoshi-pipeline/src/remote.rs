@@ -181,6 +181,10 @@ impl ImageSource for Remote {
         Ok(found.map(|(pulled, _)| pulled.manifest))
     }
 
+    fn knows(&self, blob: &Digest) -> bool {
+        !origins(&self.home, blob).is_empty()
+    }
+
     fn prepare(&self, layers: &[&ImageLayer]) {
         for layer in layers.iter().filter(|layer| !self.home.layout().has(&layer.digest)) {
             let known = origins(&self.home, &layer.digest);

@@ -170,6 +170,38 @@ fn a_moved_base_of_the_runner_fetches_neither_builder_nor_old_base() {
 }
 
 #[test]
+fn what_the_app_has_of_the_builder_is_not_copied_again() {
+    let Some(stage) = Stage::new() else { return };
+    stage.edit("otoshi.toml", "[processes]", "[app]\ndependencies = [\"/opt/deps\"]\n[processes]");
+    stage.shop.ok(&["build"]);
+    stage.shop.ok(&["push"]);
+    let (builder, old) = (stage.layers("shop/builder"), stage.layers("shop/runner"));
+    let copied = stage.layers("shop/web")[old.len()].clone();
+
+    // Another source: the runner is not looked at.
+    stage.shop.write("src/main", "source 2\n");
+    let asked = stage.build_on_new_machine(&[], &[2, 4]);
+    let mut expected = builder.clone();
+    expected.sort();
+    assert_eq!(asked.blobs(), expected);
+    assert_eq!(stage.layers("shop/web")[old.len()], copied);
+
+    // Another base below the runner: the builder is not looked at, and a swap of layers is all there is.
+    stage.push_base("slim", "slim 2\n");
+    stage.shop.ok(&["build"]);
+    stage.shop.ok(&["push"]);
+    let asked = stage.build_on_new_machine(&["--refresh"], &[3, 4]);
+    let fetched = asked.blobs();
+    assert!(!fetched.iter().any(|digest| builder.contains(digest) || old.contains(digest)), "{fetched:?}");
+    assert!(!fetched.contains(&copied));
+    let runner = stage.layers("shop/runner");
+    assert_eq!(stage.layers("shop/web")[runner.len()], copied);
+    stage.shop.ok(&["push"]);
+    assert_eq!(stage.shop.ok(&["run", "web"]), "source 2\ndeps 1\nrunner\nslim 2\n");
+    assert_eq!(stage.shop.ok(&["run", "web", "--", "/bin/cat", "/opt/deps/lib"]), "deps 1\n");
+}
+
+#[test]
 fn a_start_command_fetches_what_the_app_is_made_of_and_runs_4() {
     let Some(stage) = Stage::new() else { return };
     stage.shop.ok(&["build"]);

@@ -8,12 +8,11 @@ use std::{
 
 use otoshi_dockerfile::{Add, Copy, Heredoc, Word};
 use otoshi_oci::Digest;
-use otoshi_store::{Draft, Kind, SnapshotId};
+use otoshi_store::{Draft, Kind};
 
 use super::{
     EmbeddedEngine, archive,
     build::Build,
-    chain::Chain,
     chmod::Chmod,
     copy::{Copier, Destination, Overrides, Source},
     mount::OverlayMount,
@@ -306,38 +305,4 @@ fn missing(tree: &Tree<'_>, source: &str, text: &str) -> EngineError {
         Tree::Chain(_) => None,
     };
     EngineError::Invalid { message: format!("{text}: no {source} there"), hint }
-}
-
-/// Copies one path from an image to the same path on another.
-pub(crate) fn copy_between(
-    engine: &EmbeddedEngine,
-    from: &Chain,
-    onto: &Chain,
-    path: &str,
-) -> Result<SnapshotId, EngineError> {
-    let content = engine.content_of(from, path)?.ok_or_else(|| EngineError::Invalid {
-        message: format!("the builder image has no {path}"),
-        hint: Some("look at [app] dependencies in otoshi.toml".into()),
-    })?;
-    let key = digest_of_fields(["between 2", onto.key.as_str(), content.as_str(), path]);
-    if let Some(snapshot) = engine.recall(&key) {
-        return Ok(snapshot);
-    }
-    let below = onto.mount(engine)?;
-    let mut tree = OpenTree::open(engine, &Tree::Chain(from.clone()))?;
-    let sources = tree.pick(Pick { source: path, parents: false, exclude: &[] })?;
-    let destination = Destination::look(below.path(), path)?;
-    let result = digest_of_fields(["copied between 2", content.as_str(), destination.facts()?.as_str()]);
-    if let Some(snapshot) = engine.recall(&result) {
-        engine.home().records().put(Kind::Step, key.hex(), &snapshot)?;
-        return Ok(snapshot);
-    }
-    let draft = engine.home().snapshots().draft()?;
-    let tree_path = draft.tree();
-    let locate = |path: &Path| tree.locate(path);
-    let mut copier = Copier::new(&tree_path, below.path(), Overrides::default(), &locate);
-    for source in &sources {
-        copier.copy(source, &destination)?;
-    }
-    engine.keep(draft, &result, &[&key, &result])
 }

@@ -4,6 +4,7 @@ mod archive;
 mod build;
 pub(crate) mod chain;
 mod chmod;
+mod copied;
 mod copy;
 mod copy_step;
 mod export;
@@ -30,10 +31,14 @@ use otoshi_oci::{
 use otoshi_sandbox::Privilege;
 use otoshi_store::{Home, Kind, SnapshotId};
 
-use self::{chain::Chain, export::Placement, stage::Stage};
+use self::{
+    chain::Chain,
+    export::{Blob, Placement},
+    stage::Stage,
+};
 use crate::{
-    AppLayer, AssembleRequest, BuildRequest, BuiltImage, Engine, EngineError, Events, ImageChanges,
-    ImageSource, Output, RunOutcome, RunRequest, Silent,
+    AppLayer, AssembleRequest, BuildRequest, BuiltImage, CopiedLayer, Engine, EngineError, Events,
+    ImageChanges, ImageSource, Output, RunOutcome, RunRequest, Silent,
     content::{digest_of_fields, hash_items},
 };
 
@@ -199,18 +204,20 @@ impl Engine for EmbeddedEngine {
         let mut config = image.config.clone();
         let mut layers: Vec<_> = image.layers().iter().map(|layer| layer.descriptor.clone()).collect();
         for layer in &request.layers {
-            let (snapshot, placement, what) = match layer {
+            let (blob, what) = match layer {
                 AppLayer::CopyFrom { image, path } => {
                     let from = Chain::of_image(&self.image(image, &request.platform)?);
-                    let snapshot = copy_step::copy_between(self, &from, &base, path)?;
-                    (snapshot, Placement::default(), format!("COPY --from=builder {path} {path}"))
+                    let output = request.output;
+                    let layer = copied::copied_layer(self, &from, &base, path, output, &written, events)?;
+                    let CopiedLayer { descriptor, diff_id, empty, .. } = layer;
+                    (Blob { descriptor, diff_id, empty }, format!("COPY --from=builder {path} {path}"))
                 }
                 AppLayer::Tree { snapshot, at, owner } => {
                     let placement = Placement { prefix: prefix_of(at, *owner), owner: *owner };
-                    (snapshot.clone(), placement, format!("COPY . {at}"))
+                    let blob = self.blob_of(snapshot, &placement, request.output, &written, events)?;
+                    (blob, format!("COPY . {at}"))
                 }
             };
-            let blob = self.blob_of(&snapshot, &placement, request.output, &written, events)?;
             if blob.empty {
                 continue;
             }
@@ -247,6 +254,22 @@ impl Engine for EmbeddedEngine {
         let image = self.image(image, &Platform::host())?;
         let key = content_key(&Chain::of_image(&image), path);
         Ok(self.home.records().put(Kind::Content, key.hex(), &content)?)
+    }
+
+    fn copied_layer(
+        &self,
+        base: &Digest,
+        image: &Digest,
+        path: &str,
+        output: Output,
+    ) -> Result<Option<CopiedLayer>, EngineError> {
+        let chain =
+            |digest: &Digest| Ok::<_, EngineError>(Chain::of_image(&self.image(digest, &Platform::host())?));
+        copied::known_layer(self, &chain(image)?, &chain(base)?, path, output)
+    }
+
+    fn learn_copied(&self, layer: &CopiedLayer) -> Result<(), EngineError> {
+        copied::learn(self, layer)
     }
 
     fn pack(

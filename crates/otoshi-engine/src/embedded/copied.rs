@@ -1,0 +1,108 @@
+//! Paths copied from one image to another, as layers that are remembered by what they came from.
+//!
+//! A layer is remembered under two keys: the content with exactly the layers below, and the content with the few facts about
+//! the layers below that matter. By the first it is found without looking at either image, by the second when the base
+//! moved. So on a machine that learned of it from a registry, neither its blob nor the image copied from need be there.
+
+use std::path::Path;
+use std::sync::atomic::AtomicUsize;
+
+use otoshi_oci::Digest;
+use otoshi_store::Kind;
+
+use super::{
+    EmbeddedEngine,
+    chain::Chain,
+    copy::{Copier, Destination, Overrides},
+    export::Placement,
+    source::{OpenTree, Pick, Tree},
+};
+use crate::{CopiedLayer, EngineError, Events, Output, content::digest_of_fields};
+
+/// Copies one path from an image to the same path on another, and writes that as a layer.
+///
+/// A layer made for the same content and the same facts about the place is used again, wherever its blob is: then neither
+/// image need be here.
+pub(crate) fn copied_layer(
+    engine: &EmbeddedEngine,
+    from: &Chain,
+    onto: &Chain,
+    path: &str,
+    output: Output,
+    written: &AtomicUsize,
+    events: &dyn Events,
+) -> Result<CopiedLayer, EngineError> {
+    let content = engine.content_of(from, path)?.ok_or_else(|| EngineError::Invalid {
+        message: format!("the builder image has no {path}"),
+        hint: Some("look at [app] dependencies in otoshi.toml".into()),
+    })?;
+    let exact = exact_key(onto, &content, path, output);
+    if let Some(layer) = known(engine, &exact) {
+        return Ok(layer);
+    }
+    let below = onto.mount(engine)?;
+    let destination = Destination::look(below.path(), path)?;
+    let result = digest_of_fields(["copied between 2", content.as_str(), destination.facts()?.as_str()]);
+    let by_facts = digest_of_fields(["copied layer", result.as_str(), &form(output)]);
+    if let Some(layer) = known(engine, &by_facts) {
+        let layer = CopiedLayer { keys: vec![exact, by_facts], ..layer };
+        learn(engine, &layer)?;
+        return Ok(layer);
+    }
+    let snapshot = if let Some(snapshot) = engine.recall(&result) {
+        snapshot
+    } else {
+        let mut tree = OpenTree::open(engine, &Tree::Chain(from.clone()))?;
+        let sources = tree.pick(Pick { source: path, parents: false, exclude: &[] })?;
+        let draft = engine.home().snapshots().draft()?;
+        let tree_path = draft.tree();
+        let locate = |path: &Path| tree.locate(path);
+        let mut copier = Copier::new(&tree_path, below.path(), Overrides::default(), &locate);
+        for source in &sources {
+            copier.copy(source, &destination)?;
+        }
+        engine.keep(draft, &result, &[&result])?
+    };
+    let blob = engine.blob_of(&snapshot, &Placement::default(), output, written, events)?;
+    let keys = vec![exact, by_facts];
+    let layer = CopiedLayer { keys, descriptor: blob.descriptor, diff_id: blob.diff_id, empty: blob.empty };
+    learn(engine, &layer)?;
+    Ok(layer)
+}
+
+/// Stands for content on exactly these layers.
+fn exact_key(onto: &Chain, content: &Digest, path: &str, output: Output) -> Digest {
+    digest_of_fields(["copied layer onto", onto.key.as_str(), content.as_str(), path, &form(output)])
+}
+
+fn form(output: Output) -> String {
+    format!("{:?} {}", output.compression, output.epoch)
+}
+
+/// A layer made before, whose blob is here or in a registry.
+fn known(engine: &EmbeddedEngine, key: &Digest) -> Option<CopiedLayer> {
+    let layer = engine.home().records().get::<CopiedLayer>(Kind::Layer, key.hex())?;
+    let digest = Digest::of(&layer.descriptor).ok()?;
+    let there = engine.home().layout().has(&digest) || engine.source().is_some_and(|s| s.knows(&digest));
+    there.then_some(layer)
+}
+
+/// The layer of a path copied onto these layers, where it is known.
+pub(crate) fn known_layer(
+    engine: &EmbeddedEngine,
+    from: &Chain,
+    onto: &Chain,
+    path: &str,
+    output: Output,
+) -> Result<Option<CopiedLayer>, EngineError> {
+    let content = engine.content_of(from, path)?;
+    Ok(content.and_then(|content| known(engine, &exact_key(onto, &content, path, output))))
+}
+
+/// Remembers a layer under all its keys.
+pub(crate) fn learn(engine: &EmbeddedEngine, layer: &CopiedLayer) -> Result<(), EngineError> {
+    for key in &layer.keys {
+        engine.home().records().put(Kind::Layer, key.hex(), layer)?;
+    }
+    Ok(())
+}
