@@ -2,8 +2,9 @@ ARG DEBIAN_BASE
 FROM ${DEBIAN_BASE}
 ENV LANG=C.UTF-8
 
-RUN --mount=type=cache,target=/var/cache/apt,sharing=locked \
-    --mount=type=cache,target=/var/lib/apt/lists,sharing=locked \
+# Caches of its own: builder and runner do not wait for each other.
+RUN --mount=type=cache,id=builder-apt,target=/var/cache/apt,sharing=locked \
+    --mount=type=cache,id=builder-lists,target=/var/lib/apt/lists,sharing=locked \
     apt-get update && \
     apt-get install --yes --no-install-recommends \
       gcc libc6-dev libpq-dev python3-dev python3-venv

@@ -3,7 +3,7 @@ FROM ${DEBIAN_BASE} AS packages
 
 # Packages are unpacked, not installed; as in other small images, status.d says which there are.
 WORKDIR /packages
-RUN --mount=type=cache,target=/var/lib/apt/lists,sharing=locked \
+RUN --mount=type=cache,id=runner-lists,target=/var/lib/apt/lists,sharing=locked \
     apt-get update && \
     apt-get download base-files netbase tzdata && \
     mkdir --parents /root-of-runner/var/lib/dpkg/status.d && \

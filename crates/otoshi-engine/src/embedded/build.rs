@@ -4,10 +4,11 @@
 //! it. Stages refer to earlier stages only, so nobody waits in a circle.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{
         Condvar, Mutex, PoisonError,
         atomic::{AtomicBool, AtomicUsize, Ordering},
+        mpsc,
     },
     time::Instant,
 };
@@ -18,11 +19,14 @@ use otoshi_dockerfile::{
 };
 
 use otoshi_oci::{Digest, Platform};
+use otoshi_store::SnapshotId;
 
 use super::{
     EmbeddedEngine,
-    chain::Chain,
-    copy_step, rootfs,
+    chain::{Chain, Layer},
+    copy_step,
+    export::Placement,
+    rootfs,
     run_step::{self, Stepped},
     source::Tree,
     stage::Stage,
@@ -50,6 +54,9 @@ pub(crate) struct Build<'a> {
     changed: Condvar,
     stopped: AtomicBool,
     steps_run: AtomicUsize,
+    layers_written: AtomicUsize,
+    /// The target and the stages below it: their steps become layers of the image.
+    exported: BTreeSet<usize>,
 }
 
 /// Builds the request's target and writes its image.
@@ -81,13 +88,22 @@ pub(crate) fn build(
         changed: Condvar::new(),
         stopped: AtomicBool::new(false),
         steps_run: AtomicUsize::new(0),
+        layers_written: AtomicUsize::new(0),
+        exported: exported(&graph),
         graph,
     };
     let mut failures: Vec<EngineError> = Vec::new();
     let build_ref = &build;
     std::thread::scope(|scope| {
-        let spawn = |&index: &usize| scope.spawn(move || build_ref.stage(index));
+        let (ahead, results) = mpsc::channel();
+        // Layers are written while the next steps run.
+        scope.spawn(move || build_ref.write_ahead(&results));
+        let spawn = |&index: &usize| {
+            let ahead = ahead.clone();
+            scope.spawn(move || build_ref.stage(index, &ahead))
+        };
         let threads: Vec<_> = build_ref.graph.order.iter().map(spawn).collect();
+        drop(ahead);
         for thread in threads {
             let panicked = |_| Err(EngineError::invalid("a build thread panicked"));
             failures.extend(thread.join().unwrap_or_else(panicked).err());
@@ -99,9 +115,23 @@ pub(crate) fn build(
         return Err(error);
     }
     let stage = build.wait(build.graph.target)?;
-    let mut image = engine.export(&stage, &request.labels, &request.annotations, output, events)?;
+    let written = build.layers_written;
+    let mut image = engine.export(&stage, &request.labels, &request.annotations, output, &written, events)?;
     image.steps_run = build.steps_run.into_inner();
     Ok(image)
+}
+
+/// The target, and the stages that it starts from.
+fn exported(graph: &Graph) -> BTreeSet<usize> {
+    let mut found = BTreeSet::new();
+    let mut next = Some(graph.target);
+    while let Some(index) = next.filter(|index| found.insert(*index)) {
+        next = match graph.stages.get(&index).map(|stage| &stage.base) {
+            Some(Base::Stage(parent)) => Some(*parent),
+            _ => None,
+        };
+    }
+    found
 }
 
 /// The time that `SOURCE_DATE_EPOCH` says, given or declared before the first FROM; else that of the request.
@@ -157,9 +187,26 @@ impl Build<'_> {
         self.stopped.load(Ordering::SeqCst)
     }
 
-    /// Builds a stage and tells everybody who waits.
-    fn stage(&self, index: usize) -> Result<(), EngineError> {
-        let result = self.build_stage(index);
+    /// Writes layers of results as they come, one after the other.
+    ///
+    /// A layer that cannot be written is tried again when the image is, and the failure is told then.
+    fn write_ahead(&self, results: &mpsc::Receiver<SnapshotId>) {
+        for snapshot in results {
+            if self.is_stopped() {
+                return;
+            }
+            let placement = Placement::default();
+            let blob =
+                self.engine.blob_of(&snapshot, &placement, self.output, &self.layers_written, self.events);
+            if let Err(error) = blob {
+                tracing::debug!(%error, "a layer could not be written ahead");
+            }
+        }
+    }
+
+    /// Builds a stage and tells everybody who waits; hands results of exported stages on, to be written.
+    fn stage(&self, index: usize, ahead: &mpsc::Sender<SnapshotId>) -> Result<(), EngineError> {
+        let result = self.build_stage(index, ahead);
         let (outcome, result) = match result {
             Ok(stage) => (Some(stage), Ok(())),
             Err(error) => {
@@ -221,7 +268,7 @@ impl Build<'_> {
         digest_of_fields([key.as_str(), &format!("{now:?} {} {:?}", std::process::id(), StepId::next())])
     }
 
-    fn build_stage(&self, index: usize) -> Result<Stage, EngineError> {
+    fn build_stage(&self, index: usize, ahead: &mpsc::Sender<SnapshotId>) -> Result<Stage, EngineError> {
         let request = self.request;
         let source = &request.dockerfile.stages[index];
         let epoch = self.output.epoch;
@@ -274,10 +321,16 @@ impl Build<'_> {
                     instruction: instruction.source.clone(),
                 });
             }
+            let layers = stage.chain.layers.len();
             match self.instruction(&mut stage, index, instruction, step) {
                 Ok(cached) => {
                     if !cached {
                         self.steps_run.fetch_add(1, Ordering::Relaxed);
+                        let new = stage.chain.layers.get(layers).filter(|_| self.exported.contains(&index));
+                        if let Some(Layer::Step(snapshot)) = new {
+                            // Nobody listens once the build is stopped.
+                            let _ = ahead.send(snapshot.clone());
+                        }
                     }
                     if shown {
                         self.events.event(Event::Done { step, cached, took: started.elapsed() });

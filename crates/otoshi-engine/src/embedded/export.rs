@@ -89,16 +89,16 @@ impl EmbeddedEngine {
         Ok(blob)
     }
 
-    /// Writes a stage as an image.
+    /// Writes a stage as an image; `written` counts layers, also those written while the stages were built.
     pub(crate) fn export(
         &self,
         stage: &Stage,
         labels: &BTreeMap<String, String>,
         annotations: &BTreeMap<String, String>,
         output: Output,
+        written: &AtomicUsize,
         events: &dyn Events,
     ) -> Result<BuiltImage, EngineError> {
-        let written = AtomicUsize::new(0);
         let blobs: Vec<Blob> = stage
             .chain
             .layers
@@ -110,7 +110,7 @@ impl EmbeddedEngine {
                     empty: false,
                 }),
                 Layer::Step(snapshot) => {
-                    self.blob_of(snapshot, &Placement::default(), output, &written, events)
+                    self.blob_of(snapshot, &Placement::default(), output, written, events)
                 }
             })
             .collect::<Result<_, EngineError>>()?;
@@ -128,7 +128,7 @@ impl EmbeddedEngine {
                 layers.push(blob.descriptor);
             }
         }
-        self.write(&config, &layers, annotations, written.into_inner())
+        self.write(&config, &layers, annotations, written.load(Ordering::Relaxed))
     }
 
     /// Writes a config and a manifest, and lists the image in the store.
