@@ -223,7 +223,7 @@ fn against(case: &Case, ours: &Built, theirs: Option<&Built>, name: &str) -> Vec
         (_, Some(Built::Refused(text))) => found.push(format!("{name} refuses: {text}")),
         (Built::Image(ours, _), theirs) => {
             if let Some(Built::Image(theirs, _)) = theirs {
-                found.extend(compare::differences(ours, theirs, name));
+                found.extend(compare::differences(ours, theirs, name, &it.left_over));
             }
             found.extend(compare::broken_promises(ours, it.config.as_ref(), &it.files, &it.complete));
         }
@@ -269,7 +269,7 @@ fn report(cases: &[Case], outcomes: Vec<Outcome>, pending: &BTreeMap<String, Str
         let folder: PathBuf = ["conformance/cases", &case.name].iter().collect();
         println!("{}: {}", folder.display(), case.description.about);
         for line in lines {
-            println!("    {line}");
+            println!("    {}", shortened(line));
         }
     }
     println!("| group | cases | equal with Docker | with buildah | with documentation | pending | failing |");
@@ -286,6 +286,17 @@ fn report(cases: &[Case], outcomes: Vec<Outcome>, pending: &BTreeMap<String, Str
     }
     row("all", &total);
     if failing.is_empty() { Ok(()) } else { Err(Failure::Wrong(format!("{} cases fail", failing.len()))) }
+}
+
+/// A line without its middle, where it is very long: what a builder printed ends with the reason.
+fn shortened(line: &str) -> String {
+    let count = line.chars().count();
+    if count <= 800 {
+        return line.to_owned();
+    }
+    let start: String = line.chars().take(200).collect();
+    let end: String = line.chars().skip(count - 500).collect();
+    format!("{start} … {end}")
 }
 
 fn row(name: &str, counts: &Counts) {

@@ -41,6 +41,7 @@ pub(crate) const CONFORMANCE: &[Needed] = &[
     ("/usr/bin/buildah", "buildah"),
     ("/usr/bin/bzip2", "bzip2"),
     ("/usr/bin/xz", "xz-utils"),
+    ("/usr/bin/ssh-keygen", "openssh-client"),
 ];
 
 /// What the benchmarks take, besides bases.

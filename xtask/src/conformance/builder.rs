@@ -130,8 +130,8 @@ impl Builder for Otoshi {
     }
 
     fn refuses(&self, code: Option<i32>) -> bool {
-        // A step failed, or the arguments or files are wrong.
-        matches!(code, Some(1 | 2))
+        // A step failed, the arguments or files are wrong, or no registry has the image.
+        matches!(code, Some(1..=3))
     }
 }
 

@@ -57,6 +57,9 @@ pub(super) struct Description {
     pub(super) reference_message: Option<String>,
     /// A part of what Otoshi prints to standard error though it builds.
     pub(super) warns: Option<String>,
+    /// Places of mounts that the reference leaves behind, and Otoshi does not.
+    #[serde(default)]
+    pub(super) left_over: Vec<String>,
     /// Settings of the image that the documentation promises.
     pub(super) config: Option<serde_json::Map<String, serde_json::Value>>,
     /// Files of the image that the documentation promises, one a line.

@@ -43,7 +43,14 @@ fn is_empty(value: &Value) -> bool {
 }
 
 /// Every difference between an image and that of the reference, one a line.
-pub(super) fn differences(ours: &Image, theirs: &Image, reference: &str) -> Vec<String> {
+///
+/// `left_over` are places of mounts, empty in the reference's image, that must not be in ours.
+pub(super) fn differences(
+    ours: &Image,
+    theirs: &Image,
+    reference: &str,
+    left_over: &[String],
+) -> Vec<String> {
     let mut found = Vec::new();
     for name in SETTINGS.into_iter().chain(TOP) {
         let (our, their) = (setting(ours, name), setting(theirs, name));
@@ -58,12 +65,21 @@ pub(super) fn differences(ours: &Image, theirs: &Image, reference: &str) -> Vec<
     let paths: BTreeSet<&String> = ours.tree.keys().chain(theirs.tree.keys()).collect();
     for path in paths {
         let (our, their) = (ours.tree.get(path).map(comparable), theirs.tree.get(path).map(comparable));
+        if left_over.contains(path)
+            && our.is_none()
+            && their.as_ref().is_some_and(|node| node.kind.is_empty())
+        {
+            continue;
+        }
         if our != their {
             let show =
                 |node: Option<Node>| node.map_or_else(|| "nothing".to_owned(), |node| node.to_string());
             found.push(format!("{path}: {}; with {reference}: {}", show(our), show(their)));
         }
     }
+    let stale =
+        left_over.iter().filter(|path| ours.tree.contains_key(*path) || !theirs.tree.contains_key(*path));
+    found.extend(stale.map(|path| format!("{path}: {reference} alone leaves nothing there; see left_over")));
     found
 }
 

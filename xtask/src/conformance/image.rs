@@ -44,6 +44,17 @@ pub(super) enum Kind {
     Device { block: bool, major: u32, minor: u32 },
 }
 
+impl Kind {
+    /// Whether this is a directory or a file without content; what is in a directory is not looked at.
+    pub(super) fn is_empty(&self) -> bool {
+        match self {
+            Self::Directory => true,
+            Self::File(bytes) => bytes.is_empty(),
+            _ => false,
+        }
+    }
+}
+
 impl Node {
     fn directory() -> Self {
         Self { kind: Kind::Directory, mode: 0o755, uid: 0, gid: 0, xattrs: BTreeMap::new() }

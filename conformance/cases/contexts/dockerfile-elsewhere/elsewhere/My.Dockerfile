@@ -1,0 +1,2 @@
+FROM otoshi.test/busybox
+COPY f /f
