@@ -101,6 +101,12 @@ impl Registry {
         let _ = fs::remove_dir_all(self.directory.path().join("data"));
     }
 
+    /// Removes what it knows of one repository.
+    pub fn forget_repository(&self, name: &str) {
+        let repositories = "data/docker/registry/v2/repositories";
+        let _ = fs::remove_dir_all(self.directory.path().join(repositories).join(name));
+    }
+
     /// The path of a blob on its disk.
     pub fn blob_path(&self, hex: &str) -> PathBuf {
         let blobs = "data/docker/registry/v2/blobs/sha256";

@@ -119,11 +119,12 @@ impl Transport {
             .try_collect()
             .await?;
 
+        let mut counted = HashSet::new();
         let mut manifests: BTreeMap<&Repository, Vec<Manifest>> = BTreeMap::new();
         for (repository, _, digest, is_there) in &stale {
             let known = manifests.entry(*repository).or_default();
             if *is_there {
-                self.count_as_there(layout, digest, tally);
+                count_as_there(layout, digest, &mut counted, tally);
             } else {
                 collect(layout, digest, known)?;
             }
@@ -132,8 +133,9 @@ impl Transport {
         let mut done: Vec<(Repository, HashSet<Digest>)> = Vec::new();
         for (repository, manifests) in &mut manifests {
             let endpoint = self.settings.hosts.to_write(repository)?;
-            let held =
-                self.push_blobs(layout, &endpoint, repository, manifests, &done, origins, tally).await?;
+            let held = self
+                .push_blobs(layout, &endpoint, repository, manifests, &done, &mut counted, origins, tally)
+                .await?;
             self.push_manifests(&endpoint, repository, manifests, tally).await?;
             done.push(((*repository).clone(), held));
         }
@@ -163,17 +165,6 @@ impl Transport {
         Ok(())
     }
 
-    /// Counts the bytes of something that the registry has whole.
-    fn count_as_there(&self, layout: &Layout, digest: &Digest, tally: &Tally) {
-        let mut manifests = Vec::new();
-        if collect(layout, digest, &mut manifests).is_ok() {
-            let bytes = manifests
-                .iter()
-                .map(|m| m.bytes.len() as u64 + m.blobs.iter().map(Descriptor::size).sum::<u64>());
-            tally.tell(Event::Planned { bytes: bytes.sum() });
-        }
-    }
-
     /// Stores the blobs of manifests, and leaves of the manifests those that are not there. Gives the blobs that are there.
     async fn push_blobs(
         self: &Arc<Self>,
@@ -182,6 +173,7 @@ impl Transport {
         repository: &Repository,
         manifests: &mut Vec<Manifest>,
         done: &[(Repository, HashSet<Digest>)],
+        counted: &mut HashSet<String>,
         origins: &Arc<dyn Origins>,
         tally: &Arc<Tally>,
     ) -> Result<HashSet<Digest>, RegistryError> {
@@ -196,10 +188,13 @@ impl Transport {
         let mut held = HashSet::new();
         let mut wanted = BTreeMap::new();
         for (manifest, is_there) in manifests.iter().zip(&there) {
-            tally.tell(Event::Planned { bytes: manifest.bytes.len() as u64 });
+            if counted.insert(manifest.digest.to_string()) {
+                tally.tell(Event::Planned { bytes: manifest.bytes.len() as u64 });
+            }
             for blob in &manifest.blobs {
                 let digest = Digest::of(blob).map_err(LayoutError::from)?;
-                if held.insert(digest.clone()) {
+                held.insert(digest.clone());
+                if counted.insert(digest.to_string()) {
                     tally.tell(Event::Planned { bytes: blob.size() });
                 }
                 if *is_there {
@@ -320,4 +315,19 @@ fn collect(layout: &Layout, digest: &Digest, found: &mut Vec<Manifest>) -> Resul
         Ok(())
     }
     visit(layout, digest, 0, found)
+}
+
+/// Counts the bytes of something that the registry has whole, each blob once.
+fn count_as_there(layout: &Layout, digest: &Digest, counted: &mut HashSet<String>, tally: &Tally) {
+    let mut manifests = Vec::new();
+    if collect(layout, digest, &mut manifests).is_err() {
+        return;
+    }
+    for manifest in &manifests {
+        let own = (manifest.digest.to_string(), manifest.bytes.len() as u64);
+        let blobs = manifest.blobs.iter().map(|blob| (blob.digest().to_string(), blob.size()));
+        for (_, bytes) in blobs.chain([own]).filter(|(name, _)| counted.insert(name.clone())) {
+            tally.tell(Event::Planned { bytes });
+        }
+    }
 }

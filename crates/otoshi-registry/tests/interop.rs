@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use otoshi_oci::layer::Compression;
 use otoshi_oci::{Image, Platform};
 use otoshi_registry_test::Registry;
+use rustix::process::{Pid, Signal, kill_process};
 use support::{Store, client, item, pull, push};
 
 fn is_root() -> bool {
@@ -71,7 +72,9 @@ impl Docker {
 impl Drop for Docker {
     fn drop(&mut self) {
         // Asked, so that it takes its helpers with it.
-        let _ = Command::new("kill").arg(self.child.id().to_string()).status();
+        if let Some(pid) = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw) {
+            let _ = kill_process(pid, Signal::TERM);
+        }
         let _ = self.child.wait();
     }
 }

@@ -413,6 +413,36 @@ fn app_images_go_where_they_are_run() {
 }
 
 #[test]
+fn logins_and_authorities_of_the_machine_are_used() {
+    let (Some(registry), Some(shop)) = (Registry::start_private(), Shop::new()) else { return };
+    let logins = registry.path("auth.json");
+    fs::write(
+        &logins,
+        format!("{{\"auths\":{{\"{}\":{{\"auth\":\"YW5uYTpnZWhlaW0=\"}}}}}}", registry.host()),
+    )
+    .unwrap();
+    let name = format!("{}/team/base:1", registry.host());
+    let push = |known: bool| {
+        let mut command = shop.command(&["image", "push", "otoshi.test/busybox:1", &name]);
+        command.env("SSL_CERT_FILE", registry.path("ca.crt")).env_remove("SSL_CERT_DIR");
+        command.env("REGISTRY_AUTH_FILE", if known { logins.clone() } else { "/nonexistent".into() });
+        command.output().unwrap()
+    };
+    let refused = push(false);
+    assert_eq!(refused.status.code(), Some(3));
+    let said = String::from_utf8(refused.stderr).unwrap();
+    let expected = format!(
+        "error: {}/team/base: asked for the tag 1, it wants a login: none is known for {}\n",
+        registry.host(),
+        registry.host()
+    );
+    assert!(said.starts_with(&expected), "{said}");
+    assert!(said.contains(&format!("hint: docker login {}", registry.host())), "{said}");
+    let pushed = push(true);
+    assert!(pushed.status.success(), "{}", String::from_utf8_lossy(&pushed.stderr));
+}
+
+#[test]
 fn a_project_without_a_registry_says_what_to_add() {
     let Some(shop) = Shop::new() else { return };
     shop.ok(&["build"]);

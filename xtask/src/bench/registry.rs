@@ -72,7 +72,48 @@ pub(super) fn measure(project: &Project, rounds: usize) -> Result {
     let _ = fs::remove_dir_all(&elsewhere);
     let pulled = peak_memory(&mut pulling())?;
     println!("| peak memory of that push and pull | {pushed} MB, {pulled} MB | | |");
-    nothing_to_push(project, &registry.host())
+    nothing_to_push(project, &registry.host())?;
+    new_machine(project.program(), &registry, rounds)
+}
+
+/// A real example on a machine without a store: the first time, and when a registry remembers it.
+fn new_machine(otoshi: &Path, registry: &Registry, rounds: usize) -> Result {
+    let example = Project::of_example(otoshi, "python-native")?;
+    let base = bases::BASE.replace("otoshi.test", &registry.host());
+    example.import(&bases::make(false)?.old, bases::BASE)?;
+    quiet(&mut example.otoshi(&["image", "push", bases::BASE, &base]))?;
+    example.replace("otoshi.toml", "otoshi.test", &registry.host())?;
+    let memory = format!("[registry]\nrepository = \"{}/guestbook\"\n\n[build]", registry.host());
+    example.replace("otoshi.toml", "[build]", &memory)?;
+    let build = |first: bool| {
+        example.forget()?;
+        if first {
+            registry.forget_repository("guestbook");
+        }
+        let took = timed(&mut || quiet(&mut example.otoshi(&["build"])))?;
+        if first {
+            quiet(&mut example.otoshi(&["push"]))?;
+        }
+        Ok(took)
+    };
+    let first = timed_in_turns(1, 0, || build(true), || build(false))?.0;
+    let (again, changed) = timed_in_turns(
+        rounds,
+        1,
+        || build(false),
+        || {
+            let now = Instant::now();
+            example.write("guestbook/new.py", &format!("# {now:?}\n"))?;
+            let took = build(false)?;
+            std::fs::remove_file(example.path().join("guestbook/new.py"))
+                .map_err(Failure::file("removing", "guestbook/new.py"))?;
+            Ok(took)
+        },
+    )?;
+    println!("| `examples/python-native` on a machine without a store, from nothing | {first} | | |");
+    println!("| the same when the registry remembers it | {again} | | |");
+    println!("| the same with one source file more | {changed} | | |");
+    Ok(())
 }
 
 /// How many requests it takes to find that four images are there.
