@@ -107,7 +107,11 @@ impl Remote {
         depth: Depth,
     ) -> Result<Option<(Pulled, Summary)>, RegistryError> {
         let (layout, progress) = (self.home.layout(), self.progress());
-        let (pulled, summary) = self.client()?.pull(layout, reference, platform, depth, progress)?;
+        // Where something is known under the name, it is often the same: asking that is cheaper than fetching it.
+        let known = reference.digest().is_none() && layout.resolve(reference)?.is_some();
+        let now = if known { self.client()?.resolve(reference)? } else { None };
+        let exact = now.map_or_else(|| reference.clone(), |digest| reference.with_digest(digest));
+        let (pulled, summary) = self.client()?.pull(layout, &exact, platform, depth, progress)?;
         let Some(pulled) = pulled else { return Ok(None) };
         let repository = Repository::of(reference);
         self.note(&pulled.digest, &repository);

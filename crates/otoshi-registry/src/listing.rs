@@ -21,6 +21,8 @@ use crate::repository::Repository;
 use crate::transport::Transport;
 
 const MAX_PAGES: usize = 1000;
+/// A list with more entries than this is no honest one.
+const MAX_ENTRIES: usize = 500_000;
 const PAGE: usize = 1000;
 /// How often the index is written again when somebody else wrote it at the same time.
 const RACES: usize = 5;
@@ -55,6 +57,9 @@ impl Transport {
             let tags = tags.tags.unwrap_or_default();
             let is_empty = tags.is_empty();
             found.extend(tags);
+            if found.len() > MAX_ENTRIES {
+                return Err(wrong(format!("there are more than {MAX_ENTRIES}")));
+            }
             match next.filter(|next| !is_empty && *next != path) {
                 Some(next) => path = next,
                 None => break,
@@ -110,6 +115,9 @@ impl Transport {
             let index: ImageIndex =
                 serde_json::from_slice(&bytes).map_err(|error| wrong(error.to_string()))?;
             found.extend(index.manifests().iter().cloned());
+            if found.len() > MAX_ENTRIES {
+                return Err(wrong(format!("there are more than {MAX_ENTRIES}")));
+            }
             match next.filter(|next| *next != path) {
                 Some(next) => path = next,
                 None => break,

@@ -141,6 +141,41 @@ fn artifacts_are_found_by_their_subject_without_the_api() {
 }
 
 #[test]
+fn the_referrers_api_is_used_where_there_is_one() {
+    let Some(registry) = Registry::start() else { return };
+    let (proxy, store, client) = (Proxy::start(registry.port()), Store::new(), client());
+    let image = store.small(1);
+    let entry = |kind: &str, seed: &str| {
+        let digest = Digest::sha256_of(seed.as_bytes());
+        let media_type = "application/vnd.oci.image.manifest.v1+json";
+        format!(r#"{{"mediaType":"{media_type}","size":2,"digest":"{digest}","artifactType":"{kind}"}}"#)
+    };
+    let page = |entries: &str, link: &str| {
+        let body = format!(r#"{{"schemaVersion":2,"manifests":[{entries}]}}"#);
+        Fault::Document(
+            format!("Content-Type: application/vnd.oci.image.index.v1+json{link}"),
+            body.into_bytes(),
+        )
+    };
+    let next = format!("\r\nLink: </v2/shop/referrers/{image}?next=1>; rel=\"next\"");
+    proxy.fault("GET", format!("/referrers/{image}?next=1"), 1, page(&entry("a/b", "2"), ""));
+    proxy.fault("GET", format!("/referrers/{image}"), 1, page(&entry("a/a", "1"), &next));
+    let repository = Repository { registry: proxy.host(), name: "shop".into() };
+    let found = client.referrers(&repository, &image, Some("a/b")).unwrap();
+    assert_eq!(found.len(), 1);
+    assert_eq!(Digest::of(&found[0]).unwrap(), Digest::sha256_of(b"2"));
+
+    // A registry that takes note of subjects needs no index under a tag.
+    let made = write_artifact(&store.layout, "a/a", &[], &BTreeMap::new(), Some(&describe(&store, &image)));
+    let artifact = Digest::of(&made.unwrap()).unwrap();
+    let noticed = Fault::Answer("201 Created", format!("OCI-Subject: {image}"));
+    proxy.fault("PUT", format!("/manifests/{artifact}"), 1, noticed);
+    proxy.take_log();
+    push(&client, &store, &[item(&format!("{}/shop:artifact", proxy.host()), &artifact)]).unwrap();
+    assert!(!proxy.take_log().iter().any(|request| request.path.contains("/manifests/sha256-")));
+}
+
+#[test]
 fn all_pages_of_tags_are_read() {
     let Some(registry) = Registry::start() else { return };
     let proxy = Proxy::start(registry.port());

@@ -103,7 +103,7 @@ fn tail(reference: &Reference) -> String {
 /// Finds an image by its name or digest.
 fn find(home: &Home, name: &str) -> Result<Image, Failure> {
     let missing = || {
-        let hint = "otoshi images lists what is there".to_owned();
+        let hint = "otoshi images lists what is there; otoshi pull fetches more".to_owned();
         Failure::usage(format!("no image {name} in the store"), Some(hint))
     };
     let digest = if let Ok(digest) = name.parse::<Digest>() {
