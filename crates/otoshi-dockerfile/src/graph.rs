@@ -313,7 +313,9 @@ fn froms(instruction: &Located<Instruction>) -> Vec<(&str, &'static str)> {
         Instruction::Copy(copy) => copy.from.iter().map(|word| (word.0.as_str(), "COPY --from")).collect(),
         Instruction::Run(run) => {
             let of_mounts = run.mounts.iter().filter_map(|mount| match mount {
-                Mount::Bind { from, .. } | Mount::Cache { from, .. } => from.as_ref(),
+                Mount::Bind { from, .. } | Mount::Cache { from, .. } | Mount::Later { from, .. } => {
+                    from.as_ref()
+                }
                 _ => None,
             });
             of_mounts.map(|word| (word.0.as_str(), "RUN --mount from")).collect()

@@ -190,6 +190,8 @@ pub enum Mount {
         gid: Option<u32>,
         mode: Option<u32>,
     },
+    /// A mount with variables in options that are no words, such as `uid=$UID`: known once they are; see [`Mount::settled`].
+    Later { text: String, from: Option<Word> },
 }
 
 /// COPY.

@@ -2,7 +2,9 @@
 //!
 //! Spec: <https://docs.docker.com/reference/dockerfile/#run---mount>
 
-use crate::{Mount, Sharing, Word, error::Fault};
+use std::borrow::Cow;
+
+use crate::{DockerfileError, Mount, Sharing, Word, error::Fault};
 
 const TYPES: [&str; 5] = ["bind", "cache", "tmpfs", "secret", "ssh"];
 
@@ -47,13 +49,58 @@ struct Options {
 
 /// Parses the value of one `--mount`.
 pub(crate) fn parse(text: &str) -> Result<Mount, Fault> {
+    let fields = fields(text)?;
+    // Options that are words are expanded later anyway.
+    let is_word =
+        |key: &str| matches!(key, "target" | "dst" | "destination" | "source" | "src" | "from" | "id");
+    let has_variable = |field: &String| {
+        field.split_once('=').is_some_and(|(key, value)| !is_word(&key.to_lowercase()) && value.contains('$'))
+    };
+    if !fields.iter().any(has_variable) {
+        return read(&fields, &|text| Ok(text.to_owned()));
+    }
+    let mut from = None;
+    for field in &fields {
+        let (key, value) = field.split_once('=').map_or((field.as_str(), None), |(k, v)| (k, Some(v)));
+        let option = Setting { key: &key.to_lowercase(), value, expand: &|text| Ok(text.to_owned()) };
+        if !KEYS.contains(&option.key) {
+            return Err(unknown(option.key));
+        }
+        if option.key == "from" {
+            from = option.word_without_variables()?;
+        }
+    }
+    Ok(Mount::Later { text: text.to_owned(), from })
+}
+
+/// Puts the value of a word in its place.
+type Expand<'a> = dyn Fn(&str) -> Result<String, DockerfileError> + 'a;
+
+fn read(fields: &[String], expand: &Expand<'_>) -> Result<Mount, Fault> {
     let mut options = Options::default();
-    for field in fields(text)? {
+    for field in fields {
         let (key, value) =
             field.split_once('=').map_or((field.as_str(), None), |(key, value)| (key, Some(value)));
-        options.set(&key.to_lowercase(), value)?;
+        options.set(&key.to_lowercase(), value, expand)?;
     }
     options.mount()
+}
+
+fn unknown(key: &str) -> Fault {
+    Fault::new(format!("unknown mount option {key:?}")).did_you_mean(key, KEYS, |near| format!("{near:?}"))
+}
+
+impl Mount {
+    /// The mount itself, with the values of variables in options that are no words; words are left to be expanded.
+    pub fn settled(
+        &self,
+        expand: &dyn Fn(&Word) -> Result<String, DockerfileError>,
+    ) -> Result<Cow<'_, Self>, DockerfileError> {
+        let Self::Later { text, .. } = self else { return Ok(Cow::Borrowed(self)) };
+        let expand = |text: &str| expand(&Word(text.to_owned()));
+        let read = fields(text).and_then(|fields| read(&fields, &expand));
+        read.map(Cow::Owned).map_err(|fault| DockerfileError::new(fault.message).with_hint(fault.hint))
+    }
 }
 
 impl Options {
@@ -61,8 +108,8 @@ impl Options {
         self.kind.unwrap_or("bind")
     }
 
-    fn set(&mut self, key: &str, value: Option<&str>) -> Result<(), Fault> {
-        let option = Setting { key, value };
+    fn set(&mut self, key: &str, value: Option<&str>, expand: &Expand<'_>) -> Result<(), Fault> {
+        let option = Setting { key, value, expand };
         match key {
             "type" => self.kind = Some(one_of(&option, &TYPES)?),
             "target" | "dst" | "destination" => self.target = option.word()?,
@@ -77,7 +124,7 @@ impl Options {
             }
             "size" => {
                 self.only_for(&option, &["tmpfs"])?;
-                self.size = Some(size(option.plain()?)?);
+                self.size = Some(size(&option.plain()?)?);
             }
             "sharing" => {
                 self.sharing = Some(match one_of(&option, &["shared", "private", "locked"])? {
@@ -86,14 +133,11 @@ impl Options {
                     _ => Sharing::Shared,
                 });
             }
-            "env" => self.env = Some(option.plain()?.to_owned()),
+            "env" => self.env = Some(option.plain()?),
             "mode" => self.mode = Some(option.number(8)?),
             "uid" => self.uid = Some(option.number(10)?),
             "gid" => self.gid = Some(option.number(10)?),
-            other => {
-                let fault = Fault::new(format!("unknown mount option {other:?}"));
-                return Err(fault.did_you_mean(other, KEYS, |near| format!("{near:?}")));
-            }
+            other => return Err(unknown(other)),
         }
         Ok(())
     }
@@ -187,6 +231,8 @@ impl Options {
 struct Setting<'a> {
     key: &'a str,
     value: Option<&'a str>,
+    /// For values that are no words.
+    expand: &'a Expand<'a>,
 }
 
 impl<'a> Setting<'a> {
@@ -213,21 +259,20 @@ impl<'a> Setting<'a> {
         self.word()
     }
 
-    /// A value that must be known when the Dockerfile is parsed.
-    fn plain(&self) -> Result<&'a str, Fault> {
+    /// A value that is no word, with its variables replaced.
+    fn plain(&self) -> Result<String, Fault> {
         let value = self.value()?;
-        if value.contains('$') {
-            let fault = Fault::new(format!("variables in the mount option {:?} are not supported", self.key));
-            return Err(fault.hint("write the value itself"));
+        if !value.contains('$') {
+            return Ok(value.to_owned());
         }
-        Ok(value)
+        (self.expand)(value).map_err(|error| Fault::new(error.to_string()))
     }
 
     fn is_true(&self) -> Result<bool, Fault> {
         if self.value.is_none() {
             return Ok(true);
         }
-        match self.plain()? {
+        match self.plain()?.as_str() {
             "1" | "t" | "T" | "TRUE" | "true" | "True" => Ok(true),
             "0" | "f" | "F" | "FALSE" | "false" | "False" => Ok(false),
             other => {
@@ -239,7 +284,7 @@ impl<'a> Setting<'a> {
     fn number(&self, radix: u32) -> Result<u32, Fault> {
         let value = self.plain()?;
         let digits = !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit());
-        u32::from_str_radix(value, radix).ok().filter(|_| digits).ok_or_else(|| {
+        u32::from_str_radix(&value, radix).ok().filter(|_| digits).ok_or_else(|| {
             let what = if radix == 8 { "an octal number" } else { "a number" };
             Fault::new(format!("the mount option {:?} is {what}, not {value:?}", self.key))
         })
@@ -367,6 +412,28 @@ mod tests {
     }
 
     #[test]
+    fn options_with_variables_are_known_later() {
+        let later = parse("type=$T,target=/a$T,uid=${U:-7},from=b,ro=$F").unwrap();
+        assert!(matches!(&later, Mount::Later { from: Some(from), .. } if *from == word("b")));
+        let with = |kind: &'static str| {
+            later.settled(&move |word| {
+                crate::expand::word(&word.0, '\\', &|name| (name == "T").then(|| kind.to_owned()))
+            })
+        };
+        // `F` is not set, and an empty text is neither true nor false.
+        assert!(with("cache").is_err());
+        let later = parse("type=$T,target=/a$T,uid=${U:-7}").unwrap();
+        let settled = later.settled(&|word| {
+            crate::expand::word(&word.0, '\\', &|name| (name == "T").then(|| "cache".to_owned()))
+        });
+        let settled = settled.unwrap();
+        assert!(
+            matches!(&*settled, Mount::Cache { target, uid: Some(7), .. } if *target == word("/a$T")),
+            "{settled:?}"
+        );
+    }
+
+    #[test]
     fn quoted_fields_and_defaults() {
         assert_eq!(
             parse("type=bind,\"target=/a,\"\"b\"").unwrap(),
@@ -396,7 +463,9 @@ mod tests {
             let fault = parse(text).unwrap_err();
             assert_eq!((fault.message.as_str(), fault.hint.as_deref()), (message, hint), "{text}");
         }
-        for text in ["from=$X", "type=cache,uid=$UID", "type=$T", "target=a\"b", "\"target=a", "\"a\"b", ""] {
+        for text in
+            ["from=$X", "uid=$UID,from=$X", "uid=$U,targt=a", "target=a\"b", "\"target=a", "\"a\"b", ""]
+        {
             assert!(parse(text).is_err(), "{text}");
         }
     }

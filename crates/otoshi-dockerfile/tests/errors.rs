@@ -158,12 +158,6 @@ fn every_mistake_has_a_place() {
         ),
         ("FROM a\nRUN --device=x y", "RUN --device is not supported", "--device=x", ""),
         (
-            "FROM a\nRUN --mount=type=cache,uid=$UID y",
-            "variables in the mount option \"uid\" are not supported",
-            "--mount=type=cache,uid=$UID",
-            "write the value itself",
-        ),
-        (
             "FROM a\nCOPY --link=yes a b",
             "--link is true or false, not \"yes\"",
             "--link=yes",

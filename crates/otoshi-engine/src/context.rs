@@ -245,7 +245,8 @@ impl Context {
         let mut found = Vec::new();
         for entry in self.beneath(&start) {
             let path = &entry.path[cut..];
-            if path.matches('/').count() == depth && glob::matches(wildcards, path)? {
+            // A malformed pattern matches nothing.
+            if path.matches('/').count() == depth && glob::matches(wildcards, path).unwrap_or(false) {
                 let place = self.resolve(&entry.path).ok_or_else(|| EngineError::Invalid {
                     message: format!("{} is a link to something that is not there", entry.path),
                     hint: Some("remove it, or list it in .dockerignore".into()),

@@ -239,3 +239,27 @@ fn triggers_run_in_the_stage_on_top_and_are_gone_then() {
     let image = world.build("FROM busybox AS a\nONBUILD RUN echo x >> /count\nFROM a AS b\nRUN true\nFROM b\nRUN echo end >> /count\n");
     assert_eq!(world.output(&image, "cat /count"), "x\nend\n");
 }
+
+#[test]
+fn a_directory_takes_the_place_of_nothing_else_and_nothing_else_that_of_a_directory() {
+    let Some(world) = world() else { return };
+    world.write("dir/sub/file", "x");
+    let onto = |base: &str, destination: &str| {
+        world.try_build(&format!("FROM busybox\nRUN {base}\nCOPY dir {destination}\n"), |_| {})
+    };
+    // What was copied before to the same place, onto other layers, is no excuse.
+    onto("true", "/d").unwrap();
+    onto("mkdir /d", "/d").unwrap();
+    for base in [
+        "echo x > /d",
+        "mkdir /d && echo x > /d/sub",
+        "mkdir -p /d/sub/file",
+        "mkdir /d && /bin/busybox ln -s /tmp /d/sub",
+    ] {
+        let error = onto(base, "/d").unwrap_err();
+        assert!(error.to_string().contains("cannot copy to /d"), "{base}: {error}");
+    }
+    onto("mkdir /real && /bin/busybox ln -s /real /d", "/d").unwrap();
+    // A pattern that is none matches nothing.
+    assert_eq!(world.tree(&world.build("FROM scratch\nCOPY [d /x/\nCOPY --from=busybox /[d /x/\n"), "/"), "");
+}

@@ -178,3 +178,26 @@ fn without_the_cache_the_newest_result_is_kept() {
     assert_ne!(world.output(&first, "cat /uuid"), world.output(&again, "cat /uuid"));
     assert_eq!(world.build(dockerfile).digest, again.digest);
 }
+
+#[test]
+fn options_of_mounts_may_hold_variables() {
+    let Some(world) = world() else { return };
+    world.write("dir/a", "1");
+    let dockerfile = "FROM busybox\nARG OWNER=5\nARG TYPE=cache\nARG WHERE=/c\n\
+        RUN --mount=type=$TYPE,target=$WHERE,uid=$OWNER,mode=0${M:-711} stat -c '%u %a' /c > /out\n\
+        RUN --mount=source=dir,target=$WHERE,rw=${RW:-true} touch /c/b\n";
+    assert_eq!(world.output(&world.build(dockerfile), "cat /out"), "5 711\n");
+    let other = world.try_build(dockerfile, |request| {
+        request.args.insert("OWNER".into(), "6".into());
+    });
+    assert_eq!(world.output(&other.unwrap(), "cat /out"), "6 711\n");
+    for (line, message) in [
+        ("ARG U=me\nRUN --mount=type=cache,target=/c,uid=$U true", "is a number, not \"me\""),
+        ("RUN --mount=type=cache true", "nothing can be mounted at the target /"),
+        ("RUN --mount=target=/proc/x true", "nothing can be mounted at the target /proc/x"),
+        ("RUN []", "there is nothing to run"),
+    ] {
+        let error = world.try_build(&format!("FROM busybox\n{line}\n"), |_| {}).unwrap_err();
+        assert!(error.to_string().contains(message), "{line}: {error}");
+    }
+}

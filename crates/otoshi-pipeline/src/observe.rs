@@ -247,7 +247,16 @@ impl Observer<'_> {
             }
             Instruction::Run(run) => {
                 for mount in &run.mounts {
-                    let (from, source) = match mount {
+                    let settled = mount.settled(&|word| here.scope.expand(word)).ok();
+                    let Some(settled) = settled.filter(|settled| here.env_known || **settled == *mount)
+                    else {
+                        // What it mounts is not known.
+                        if let Mount::Later { from, .. } = mount {
+                            self.read(seen, graph, index, from.as_ref(), &["/".to_owned()])?;
+                        }
+                        continue;
+                    };
+                    let (from, source) = match &*settled {
                         Mount::Bind { from, source, .. } => (from.as_ref(), source),
                         // Without `from` a cache starts empty.
                         Mount::Cache { from: Some(from), source, .. } => (Some(from), source),

@@ -342,6 +342,7 @@ fn mount_words(mount: &Mount) -> Vec<Word> {
         Mount::Secret { id, target, .. } | Mount::Ssh { id, target, .. } => {
             vec![id.as_ref(), target.as_ref()]
         }
+        Mount::Later { text, .. } => return vec![Word(text.clone())],
     };
     words.into_iter().flatten().cloned().collect()
 }

@@ -55,6 +55,8 @@ pub(crate) struct Destination {
     slash: bool,
     /// Whether there is a directory already.
     directory: bool,
+    /// Whether there is something else.
+    occupied: bool,
     /// The directories on the way that are there already, the outermost first, with the destination itself.
     parents: Vec<Item>,
 }
@@ -63,7 +65,8 @@ impl Destination {
     /// Looks at the tree below, mounted at `root`; `text` is absolute and as written, with its trailing slash.
     pub(crate) fn look(root: &Path, text: &str) -> Result<Self, EngineError> {
         let path = rootfs::resolve(root, Path::new(text))?;
-        let directory = fs::symlink_metadata(root.join(&path)).is_ok_and(|meta| meta.is_dir());
+        let there = fs::symlink_metadata(root.join(&path)).ok().map(|meta| meta.is_dir());
+        let (directory, occupied) = (there == Some(true), there == Some(false));
         let mut parents = Vec::new();
         let ancestors: Vec<&Path> = path.ancestors().filter(|a| !a.as_os_str().is_empty()).collect();
         for ancestor in ancestors.into_iter().rev() {
@@ -79,13 +82,15 @@ impl Destination {
                 Err(_) => break,
             }
         }
-        Ok(Self { path, slash: text.ends_with('/'), directory, parents })
+        Ok(Self { path, slash: text.ends_with('/'), directory, occupied, parents })
     }
 
     /// Everything about the layers below that the result depends on.
     pub(crate) fn facts(&self) -> Result<Digest, EngineError> {
-        let mut fields =
-            vec![self.path.as_os_str().as_encoded_bytes().to_vec(), vec![u8::from(self.directory)]];
+        let mut fields = vec![
+            self.path.as_os_str().as_encoded_bytes().to_vec(),
+            vec![u8::from(self.directory), u8::from(self.occupied)],
+        ];
         for parent in &self.parents {
             fields.push(
                 format!("{} {:o} {} {}", parent.path.display(), parent.mode, parent.uid, parent.gid)
@@ -98,6 +103,46 @@ impl Destination {
         }
         Ok(digest_of_fields(fields))
     }
+}
+
+/// Fails where a directory would take the place of something else that lies below, or something else that of a directory.
+///
+/// What was copied before onto other layers may be used again only where this does not fail.
+pub(crate) fn check_below(
+    below: &Path,
+    sources: &[Source],
+    destination: &Destination,
+) -> Result<(), EngineError> {
+    if !destination.directory {
+        return Ok(());
+    }
+    for source in sources {
+        // The directories of the source that are below as well, by their paths from its root.
+        let mut shared: HashSet<&Path> = HashSet::from([Path::new("")]);
+        let is_directory = source.is_directory();
+        for item in &source.items[usize::from(is_directory).min(source.items.len())..] {
+            let parent = item.path.parent().unwrap_or(Path::new(""));
+            if !shared.contains(parent) {
+                continue;
+            }
+            let place = destination.path.join(if is_directory { &item.path } else { &source.name });
+            let Ok(meta) = fs::symlink_metadata(below.join(&place)) else { continue };
+            conflict(&place, &meta, item.kind == ItemKind::Directory)?;
+            if meta.is_dir() {
+                shared.insert(&item.path);
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Fails when one of both is a directory and the other is not.
+fn conflict(place: &Path, below: &fs::Metadata, is_directory: bool) -> Result<(), EngineError> {
+    if below.is_dir() == is_directory {
+        return Ok(());
+    }
+    let kind = if below.is_dir() { "a directory" } else { "not a directory" };
+    Err(EngineError::invalid(format!("cannot copy to /{}: it is {kind}", place.display())))
 }
 
 /// Finds the file in a snapshot that a merged view shows, so that it can be linked instead of copied.
@@ -194,9 +239,8 @@ impl<'a> Copier<'a> {
             .ok()
             .filter(|meta| !crate::content::is_whiteout(meta));
         let is_directory = item.kind == ItemKind::Directory;
-        if let Some(meta) = below.filter(|meta| meta.is_dir() != is_directory) {
-            let kind = if meta.is_dir() { "a directory" } else { "not a directory" };
-            return Err(EngineError::invalid(format!("cannot copy to /{}: it is {kind}", place.display())));
+        if let Some(meta) = below {
+            conflict(place, &meta, is_directory)?;
         }
         if let Ok(meta) = fs::symlink_metadata(&target) {
             if meta.is_dir() != is_directory {

@@ -14,7 +14,7 @@ use super::{
     EmbeddedEngine, archive,
     build::Build,
     chmod::Chmod,
-    copy::{Copier, Destination, Overrides, Source},
+    copy::{Copier, Destination, Overrides, Source, check_below},
     mount::OverlayMount,
     remote::{Fetched, Remote, Wanted},
     rootfs,
@@ -210,6 +210,9 @@ pub(crate) fn copy(
     ]);
     // What an archive leaves depends on more of what lies below than these facts.
     let is_plain = !archives.contains(&true);
+    if is_plain {
+        check_below(&below_path, &found, &destination)?;
+    }
     if !no_cache
         && is_plain
         && let Some(snapshot) = engine.recall(&result)

@@ -4,6 +4,7 @@
 //! started before it is known that the step must run.
 
 use std::{
+    borrow::Cow,
     fs,
     os::unix::fs::{PermissionsExt, chown},
     path::{Path, PathBuf},
@@ -49,7 +50,19 @@ impl RunMounts<'_> {
     }
 
     fn target(&self, target: &Word) -> Result<String, EngineError> {
-        Ok(rootfs::absolute(self.stage.cwd(), &self.expand(target)?))
+        let path = rootfs::absolute(self.stage.cwd(), &self.expand(target)?);
+        let first = path.split('/').nth(1).unwrap_or_default();
+        if matches!(first, "" | "proc" | "sys") {
+            return Err(EngineError::Invalid {
+                message: format!("RUN --mount: nothing can be mounted at the target {path}"),
+                hint: Some("target=DIRECTORY says where".into()),
+            });
+        }
+        Ok(path)
+    }
+
+    fn settled<'m>(&self, mount: &'m Mount) -> Result<Cow<'m, Mount>, EngineError> {
+        Ok(mount.settled(&|word| self.stage.scope.expand(word))?)
     }
 
     /// The tree and the path in it that a mount with `from` and `source` shows.
@@ -77,7 +90,8 @@ impl RunMounts<'_> {
 
     /// Everything about a mount that a step's result may depend on.
     pub(crate) fn key(&self, mount: &Mount) -> Result<String, EngineError> {
-        Ok(match mount {
+        Ok(match &*self.settled(mount)? {
+            Mount::Later { .. } => String::new(),
             Mount::Bind { target, source, from, rw } => {
                 let (tree, source) = self.source(from.as_ref(), source.as_ref())?;
                 let digest =
@@ -112,7 +126,9 @@ impl RunMounts<'_> {
         seen: &mut Seen,
     ) -> Result<(), EngineError> {
         let engine = self.build.engine;
-        match mount {
+        let mount = self.settled(mount)?;
+        match &*mount {
+            Mount::Later { .. } => {}
             Mount::Bind { target, source, from, rw } => {
                 let (tree, source) = self.source(from.as_ref(), source.as_ref())?;
                 let path = tree.materialized(engine, &source, held)?;
@@ -161,17 +177,17 @@ impl RunMounts<'_> {
             }
             Mount::Ssh { id, target, required, uid, gid, mode } => {
                 let id = self.optional(id.as_ref())?.unwrap_or_else(|| "default".to_owned());
-                let Some(agent) = self.build.request.ssh.get(&id) else {
-                    return not_given("ssh", &id, *required);
-                };
-                let owner = (uid.unwrap_or(0), gid.unwrap_or(0));
-                let agent = ssh::Forwarded::start(agent, owner, mode.unwrap_or(0o600))?;
                 let default = Word(format!("/run/buildkit/ssh_agent.{}", seen.agents));
                 let target = self.target(target.as_ref().unwrap_or(&default))?;
                 if seen.agents == 0 {
                     seen.env.push(("SSH_AUTH_SOCK".into(), target.clone()));
                 }
                 seen.agents += 1;
+                let Some(agent) = self.build.request.ssh.get(&id) else {
+                    return not_given("ssh", &id, *required);
+                };
+                let owner = (uid.unwrap_or(0), gid.unwrap_or(0));
+                let agent = ssh::Forwarded::start(agent, owner, mode.unwrap_or(0o600))?;
                 let source = agent.socket().to_path_buf();
                 seen.mounts.push(sandbox::Mount::Bind { source, target, read_only: false });
                 held.agents.push(agent);

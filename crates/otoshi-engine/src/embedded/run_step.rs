@@ -77,6 +77,9 @@ pub(crate) fn run(
         Some("host") => true,
         _ => request.network,
     };
+    if argv.is_empty() {
+        return Err(EngineError::invalid("RUN []: there is nothing to run"));
+    }
     stage.must_run_here()?;
     let mut key = vec![
         "run".to_owned(),

@@ -311,7 +311,8 @@ fn glob_tree(root: &Path, pattern: &str) -> Result<Vec<PathBuf>, EngineError> {
             let Ok(entries) = fs::read_dir(&place) else { continue };
             for entry in entries.flatten() {
                 let Ok(name) = entry.file_name().into_string() else { continue };
-                if glob::matches(part, &name)? {
+                // A malformed pattern matches nothing.
+                if glob::matches(part, &name).unwrap_or(false) {
                     next.push((entry.path(), path.join(name)));
                 }
             }

@@ -53,7 +53,7 @@ pub(super) fn fetch(
 ) -> Result<Kept, EngineError> {
     let (records, snapshots) = (engine.home().records(), engine.home().snapshots());
     let by_url = digest_of_fields(["download", url]);
-    let by_content = |digest: &Digest| digest_of_fields(["downloaded", digest.as_str()]);
+    let by_content = |digest: &Digest| digest_of_fields(["downloaded", url, digest.as_str()]);
     if let Some(checksum) = checksum {
         let kept: Option<Kept> = records.get(Kind::Step, by_content(checksum).hex());
         if let Some(kept) = kept.filter(|kept| snapshots.get(&kept.snapshot).is_some()) {
