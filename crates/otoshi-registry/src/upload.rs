@@ -86,7 +86,12 @@ impl Transport {
         let mut call =
             Call::write(Method::POST, upload.path(&format!("uploads/?mount={digest}&from={from}")));
         call.also = Some(from.clone());
-        let response = self.send(&upload.endpoint, &call, &asked, &upload.tally).await?;
+        let response = match self.send(&upload.endpoint, &call, &asked, &upload.tally).await {
+            Ok(response) => response,
+            // A login for this repository need not be one for the other.
+            Err(RegistryError::Login { .. }) => return Ok(Err(None)),
+            Err(error) => return Err(error),
+        };
         match response.status().as_u16() {
             201 => {
                 upload.tally.tell(Event::Mounted { digest, size, from: from.clone() });

@@ -101,6 +101,18 @@ fn a_login_is_shown_to_its_registry_only() {
 }
 
 #[test]
+fn a_blob_that_may_not_be_taken_over_is_uploaded() {
+    let Some(registry) = Registry::start() else { return };
+    let (proxy, store, client) = (Proxy::start(registry.port()), Store::new(), client());
+    let digest = store.small(1);
+    let ask = "WWW-Authenticate: Basic realm=\"test\"".to_owned();
+    proxy.fault("POST", "mount=", 9, Fault::Answer("401 Unauthorized", ask));
+    let both = ["a", "b"].map(|name| item(&format!("{}/{name}:1", proxy.host()), &digest));
+    let summary = push(&client, &store, &both).unwrap();
+    assert_eq!((summary.blobs_moved, summary.blobs_mounted), (4, 0));
+}
+
+#[test]
 fn redirects_end() {
     let Some(registry) = Registry::start() else { return };
     let (proxy, client) = (Proxy::start(registry.port()), client());
