@@ -232,6 +232,35 @@ fn a_lock_file_runs_all_and_fetches_bases_only() {
 }
 
 #[test]
+fn a_runtime_version_runs_what_it_reaches_and_leaves_the_runner_where_it_is() {
+    let Some(stage) = Stage::new() else { return };
+    stage.edit("otoshi.toml", "[bases]", "[versions]\nRUBY = \"3.1.2\"\n[bases]");
+    let more = "ARG RUBY\nRUN echo ${RUBY} >> /opt/deps/lib\n";
+    stage.edit("builder.Dockerfile", "/opt/deps/lib\n", &format!("/opt/deps/lib\n{more}"));
+    stage.shop.ok(&["build"]);
+    stage.shop.ok(&["push"]);
+    let (base, runner) = (stage.layers("shop/builder")[0].clone(), stage.layers("shop/runner"));
+    stage.edit("otoshi.toml", "3.1.2", "3.1.4");
+    let asked = stage.build_on_new_machine(&[], &[1, 2, 4]);
+    assert_eq!(asked.blobs(), [base], "and none of {runner:?}");
+    assert_eq!(stage.shop.ok(&["run", "web"]), "source 1\ndeps 1\n3.1.4\nrunner\nslim 1\n");
+}
+
+#[test]
+fn a_lost_compiled_application_is_compiled_in_the_builder_that_was_kept() {
+    let Some(stage) = Stage::new() else { return };
+    stage.shop.ok(&["build"]);
+    stage.shop.ok(&["push"]);
+    let mut builder = stage.layers("shop/builder");
+    builder.sort();
+    let plan: Value = serde_json::from_str(&stage.shop.ok(&["plan", "--json"])).unwrap();
+    let key = plan["phases"][1]["key"].as_str().unwrap().replace("sha256:", "phase-");
+    stage.proxy.fault("GET", key, 9, Fault::Answer("404 Not Found", String::new()));
+    // What compiling gives is the same again, so the app that the registry has is the right one.
+    assert_eq!(stage.build_on_new_machine(&[], &[2]).blobs(), builder);
+}
+
+#[test]
 fn what_the_registry_lost_is_made_again() {
     let Some(stage) = Stage::new() else { return };
     stage.shop.ok(&["build"]);
