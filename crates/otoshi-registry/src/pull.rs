@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use futures_util::{StreamExt, TryStreamExt, stream};
+use otoshi_oci::layout::MAX_JSON;
 use otoshi_oci::{
     Descriptor, Digest, Image, ImageError, ImageManifest, Layout, LayoutError, Platform, Reference,
     find_manifest,
@@ -57,6 +58,12 @@ impl Transport {
         let manifest = self.variant(layout, &repository, &digest, platform, tally).await?;
         let document: ImageManifest = layout.read_json(&manifest)?;
         let config = document.config();
+        if config.size() > MAX_JSON {
+            return Err(RegistryError::Wrong {
+                asked: repository.asked(format!("for the manifest {manifest}")),
+                reason: format!("its config has {} bytes, and none has more than {MAX_JSON}", config.size()),
+            });
+        }
         self.fetch_all(layout, &repository, std::slice::from_ref(config), tally).await?;
         // Says what is wrong with manifest and config, if anything is.
         Image::load(layout, &manifest, platform)?;

@@ -360,3 +360,17 @@ fn rules_can_begin_late() {
     let quiet = Arc::new(otoshi_registry::Quiet);
     assert_eq!(client.fetch(&there.layout, &repository, &blobs, quiet).unwrap().blobs_moved, 1);
 }
+
+#[test]
+fn a_config_of_no_honest_size_is_not_fetched() {
+    let Some(stage) = Stage::new() else { return };
+    stage.push().unwrap();
+    let mut manifest: serde_json::Value = stage.store.layout.read_json(&stage.image).unwrap();
+    manifest["config"]["size"] = (1_u64 << 40).into();
+    let headers = "Content-Type: application/vnd.oci.image.manifest.v1+json".to_owned();
+    let body = serde_json::to_vec(&manifest).unwrap();
+    stage.proxy.fault("GET", "/manifests/1", 1, Fault::Document(headers, body));
+    let error = stage.pull().err().unwrap();
+    assert!(error.to_string().ends_with("and none has more than 16777216"), "{error}");
+    assert!(!stage.proxy.take_log().iter().any(|request| request.is("GET", "/blobs/")));
+}

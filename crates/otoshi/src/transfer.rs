@@ -29,8 +29,9 @@ impl Shown {
         let dumb = std::env::var_os("TERM").is_none_or(|term| term == "dumb");
         let live = std::io::stderr().is_terminal() && !dumb && std::env::var_os("CI").is_none();
         let bar = live.then(|| {
-            let style =
-                ProgressStyle::with_template("{bar:30} {bytes} of {total_bytes}, {bytes_per_sec} {msg}");
+            let style = ProgressStyle::with_template(
+                "{bar:30} {decimal_bytes} of {decimal_total_bytes}, {decimal_bytes_per_sec}",
+            );
             ProgressBar::new(0).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
         });
         Arc::new(Self { verb, bar, planned: Mutex::new(0) })
@@ -43,11 +44,16 @@ impl Shown {
         }
     }
 
-    /// Says what was done.
-    pub(crate) fn finish(&self, summary: &Summary) {
+    /// Takes the bar away, so that the result can be printed.
+    pub(crate) fn clear(&self) {
         if let Some(bar) = &self.bar {
             bar.finish_and_clear();
         }
+    }
+
+    /// Says what was done.
+    pub(crate) fn finish(&self, summary: &Summary) {
+        self.clear();
         eprintln!("{}", sentence(self.verb, summary));
     }
 }

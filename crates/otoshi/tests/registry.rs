@@ -289,6 +289,31 @@ fn a_registry_that_does_not_answer_is_a_warning_and_the_build_goes_on() {
 }
 
 #[test]
+fn a_record_that_lies_is_none() {
+    let Some(stage) = Stage::new() else { return };
+    let digest = format!("sha256:{}", "ab".repeat(32));
+    let lies = [
+        r#"{"images":{"builder":"DIGEST"},"documents":{}}"#,
+        r#"{"images":{"builder":"DIGEST"},"documents":{"DIGEST":"{}"}}"#,
+        r#"{"images":{"builder":"../../x"},"documents":{}}"#,
+        "nonsense",
+    ];
+    for lie in lies {
+        let record = lie.replace("DIGEST", &digest);
+        let index = serde_json::json!({
+            "schemaVersion": 2, "mediaType": "application/vnd.oci.image.index.v1+json", "manifests": [],
+            "annotations": { "dev.otoshi.record": record },
+        });
+        let body = serde_json::to_vec(&index).unwrap();
+        stage.proxy.fault("GET", "/manifests/phase-", 9, Fault::Document(String::new(), body));
+        stage.replace_machine();
+        assert_eq!(stage.shop.ran(&[]), [1, 2, 3, 4], "{lie}");
+        stage.proxy.heal();
+    }
+    assert_eq!(stage.shop.ok(&["run", "web"]), "source 1\ndeps 1\nrunner\nslim 1\n");
+}
+
+#[test]
 fn compiled_application_and_recipe_are_artifacts() {
     let Some(stage) = Stage::new() else { return };
     stage.shop.write("src/link", "x");

@@ -36,6 +36,7 @@ impl Pull {
         let (pulled, summary) = remote
             .pull_named(&reference, &platform, Depth::Layers)?
             .ok_or_else(|| super::no_such_image(&reference))?;
+        shown.clear();
         println!("{} {}", reference.familiar(), pulled.digest);
         shown.finish(&summary);
         Ok(ExitCode::SUCCESS)

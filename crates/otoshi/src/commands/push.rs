@@ -44,6 +44,7 @@ impl Push {
         };
         let published = published.map_err(Box::new)?;
         let summary = published.summary;
+        shown.clear();
         if self.json {
             let text = serde_json::json!({
                 "images": published.images,

@@ -25,6 +25,7 @@ impl Push {
         let item = Item { repository: Repository::of(&reference), tag, digest: image.digest.clone() };
         let shown = Shown::new("uploaded");
         let summary = commands::remote(home).push(&[item], Arc::clone(&shown) as _)?;
+        shown.clear();
         println!("{}@{}", reference.without_digest(), image.digest);
         shown.finish(&summary);
         Ok(ExitCode::SUCCESS)
