@@ -18,7 +18,7 @@ use otoshi_project::{Lock, Project};
 use otoshi_store::Home;
 
 use crate::{
-    BaseSource, PhasePlan, PipelineError, Plan, Reason, ReasonKind, Remote, Status, StoreBases,
+    BaseSource, ErrorKind, PhasePlan, PipelineError, Plan, Reason, ReasonKind, Remote, Status, StoreBases,
     bases::{Bases, Rules},
     files::{Files, role_reference},
     memory::Memory,
@@ -27,6 +27,9 @@ use crate::{
     plan::PLAN_VERSION,
     record::{Ledger, Made},
 };
+
+/// How often a walk begins anew before what a registry lost is an error.
+const MAX_WALKS: usize = 8;
 
 /// A project on a store and an engine.
 pub struct Pipeline<'a> {
@@ -176,7 +179,18 @@ impl<'a> Pipeline<'a> {
         format!("{}/{part}", self.project.manifest.project.name)
     }
 
+    /// Walks; anew where a registry turned out to have lost something, which is then made like everything that was lost.
     fn walk(&self, events: Option<&dyn Events>, rules: Rules<'_>) -> Result<Plan, PipelineError> {
+        let forgotten = || self.remote.map_or(0, Remote::forgotten);
+        for _ in 0..MAX_WALKS {
+            let before = forgotten();
+            match self.walk_through(events, rules) {
+                Err(error) if error.kind() == ErrorKind::Registry && forgotten() > before => {
+                    tracing::debug!(%error, "a registry lost something");
+                }
+                outcome => return outcome.map(|(plan, ..)| plan),
+            }
+        }
         self.walk_through(events, rules).map(|(plan, ..)| plan)
     }
 

@@ -4,6 +4,7 @@
 //! place is kept, in [`Kind::Origin`] records, until the engine needs one.
 
 use std::io::Read;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use otoshi_engine::{EngineError, ImageSource};
@@ -23,6 +24,8 @@ pub struct Remote {
     home: Arc<Home>,
     settings: Option<Settings>,
     progress: Arc<dyn Progress>,
+    /// How many blobs turned out not to be where they were said to be.
+    forgotten: Arc<AtomicUsize>,
     opened: OnceLock<Opened>,
 }
 
@@ -34,7 +37,7 @@ struct Opened {
 impl Remote {
     /// Puts registries behind a store, with this user's settings and logins.
     pub fn new(home: Arc<Home>, progress: Arc<dyn Progress>) -> Self {
-        Self { home, settings: None, progress, opened: OnceLock::new() }
+        Self { home, settings: None, progress, forgotten: Arc::default(), opened: OnceLock::new() }
     }
 
     /// Uses these settings in place of this user's.
@@ -51,7 +54,9 @@ impl Remote {
         let settings = self.settings.clone().map_or_else(Settings::of_this_user, Ok)?;
         let client = Arc::new(Client::new(settings)?);
         let layout = self.home.layout().clone();
-        let downloads = Downloads::new(Arc::clone(&client), layout, Arc::clone(&self.progress));
+        let (home, forgotten) = (Arc::clone(&self.home), Arc::clone(&self.forgotten));
+        let downloads = Downloads::new(Arc::clone(&client), layout, Arc::clone(&self.progress))
+            .with_gone(move |digest, repository| forget(&home, &forgotten, digest, repository));
         Ok(self.opened.get_or_init(|| Opened { client, downloads }))
     }
 
@@ -63,6 +68,11 @@ impl Remote {
     /// What was downloaded for the engine, and how many requests were sent in all; `None` when nothing was asked.
     pub fn summary(&self) -> Option<Summary> {
         self.opened.get().map(|opened| opened.downloads.summary())
+    }
+
+    /// How many blobs turned out not to be where they were said to be, so far.
+    pub(crate) fn forgotten(&self) -> usize {
+        self.forgotten.load(Ordering::Relaxed)
     }
 
     pub(crate) fn layout(&self) -> &Layout {
@@ -155,13 +165,27 @@ impl Remote {
             for repository in &known {
                 let blobs = std::slice::from_ref(&layer.descriptor);
                 outcome = self.client()?.fetch(layout, repository, blobs, self.progress()).map(drop);
-                if outcome.is_ok() {
-                    break;
+                match &outcome {
+                    Ok(()) => break,
+                    Err(error) if error.status() == Some(404) => {
+                        forget(&self.home, &self.forgotten, &layer.digest, repository);
+                    }
+                    Err(_) => {}
                 }
             }
             outcome?;
         }
         Ok(())
+    }
+}
+
+/// Takes note that a repository does not hold a blob.
+fn forget(home: &Home, count: &AtomicUsize, digest: &Digest, repository: &Repository) {
+    count.fetch_add(1, Ordering::Relaxed);
+    let mut known = origins(home, digest);
+    known.retain(|other| other != repository);
+    if let Err(error) = home.records().put(Kind::Origin, digest.hex(), &known) {
+        tracing::warn!(%error, "not noted");
     }
 }
 

@@ -20,6 +20,9 @@ use crate::error::RegistryError;
 use crate::progress::{Event, Progress, Summary, Tally};
 use crate::repository::Repository;
 
+/// What to try when a registry lost something.
+const GONE: &str = "the registry no longer has it: build again, and what this project made is made anew";
+
 /// Downloads into one layout, each blob once.
 pub struct Downloads {
     client: Arc<Client>,
@@ -27,6 +30,7 @@ pub struct Downloads {
     tally: Arc<Tally>,
     places: Arc<Semaphore>,
     running: Mutex<HashMap<Digest, Arc<Download>>>,
+    gone: Arc<dyn Fn(&Digest, &Repository) + Send + Sync>,
     before: u64,
 }
 
@@ -74,7 +78,14 @@ impl Downloads {
     pub fn new(client: Arc<Client>, layout: Layout, progress: Arc<dyn Progress>) -> Self {
         let places = Arc::new(Semaphore::new(client.transport.settings.parallel.max(1)));
         let (tally, before) = (Arc::new(Tally::new(progress)), client.requests());
-        Self { client, layout, tally, places, running: Mutex::default(), before }
+        Self { client, layout, tally, places, running: Mutex::default(), gone: Arc::new(|_, _| {}), before }
+    }
+
+    /// Calls with a blob and a repository that does not have it, although it was named for it.
+    #[must_use]
+    pub fn with_gone(mut self, gone: impl Fn(&Digest, &Repository) + Send + Sync + 'static) -> Self {
+        self.gone = Arc::new(gone);
+        self
     }
 
     /// What was downloaded so far.
@@ -119,16 +130,20 @@ impl Downloads {
         let (transport, layout) = (Arc::clone(&self.client.transport), self.layout.clone());
         let (tally, places) = (Arc::clone(&self.tally), Arc::clone(&self.places));
         let (repositories, digest) = (repositories.to_vec(), digest.clone());
-        let follower = Arc::clone(&download);
+        let (follower, gone) = (Arc::clone(&download), Arc::clone(&self.gone));
         self.client.runtime.spawn(async move {
             let _place = places.acquire().await;
             let mut outcome = Err(format!("the blob {digest} is in no registry that is known"));
             for repository in &repositories {
                 let fetched =
                     transport.fetch_blob(&layout, repository, &digest, size, Some(follower.as_ref()), &tally);
-                outcome = fetched.await.map_err(|error| match error.hint() {
-                    Some(hint) => format!("{error}\nhint: {hint}"),
-                    None => error.to_string(),
+                outcome = fetched.await.map_err(|error| {
+                    let is_gone = error.status() == Some(404);
+                    if is_gone {
+                        gone(&digest, repository);
+                    }
+                    let hint = if is_gone { Some(GONE.to_owned()) } else { error.hint() };
+                    hint.map_or_else(|| error.to_string(), |hint| format!("{error}\nhint: {hint}"))
                 });
                 if outcome.is_ok() {
                     break;

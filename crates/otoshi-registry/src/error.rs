@@ -116,11 +116,6 @@ impl RegistryError {
         }
     }
 
-    /// Whether the same may work for another repository, or later: the registry is not there, or does not let us in.
-    pub fn is_unavailable(&self) -> bool {
-        matches!(self, Self::Unreachable { .. } | Self::Login { .. } | Self::Refused { .. })
-    }
-
     /// Returns what to try, where that is known.
     pub fn hint(&self) -> Option<String> {
         match self {

@@ -140,6 +140,9 @@ pub(crate) fn sentence(verb: &str, summary: &Summary) -> String {
         }),
     ];
     let parts = parts.into_iter().flatten().collect::<Vec<_>>().join(", ");
+    if summary.total == 0 {
+        return format!("nothing moved: {parts}");
+    }
     format!("moved {} of {}: {parts}", megabytes(summary.moved), megabytes(summary.total))
 }
 
@@ -169,6 +172,6 @@ mod tests {
             sentence("uploaded", &summary),
             "moved 1.2 MB of 90.0 MB: 1 blob uploaded, 2 blobs mounted, 9 requests"
         );
-        assert_eq!(sentence("x", &Summary::default()), "moved 0.0 kB of 0.0 kB: 0 requests");
+        assert_eq!(sentence("x", &Summary::default()), "nothing moved: 0 requests");
     }
 }

@@ -289,6 +289,27 @@ fn a_registry_that_does_not_answer_is_a_warning_and_the_build_goes_on() {
 }
 
 #[test]
+fn a_repository_that_was_removed_is_told_once_and_then_made_again() {
+    let Some(stage) = Stage::new() else { return };
+    stage.shop.ok(&["build"]);
+    stage.shop.ok(&["push"]);
+    stage.build_on_new_machine(&[], &[]);
+    stage.registry.forget_repository("team/shop");
+    let output = stage.shop.otoshi(&["run", "web"]);
+    assert_eq!(output.status.code(), Some(3));
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        said.contains("/team/shop: asked for the blob sha256:") && said.contains("it answered 404"),
+        "{said}"
+    );
+    assert!(said.contains("hint: the registry no longer has it: build again"), "{said}");
+    let plan = stage.shop.ok(&["plan"]);
+    assert!(plan.contains("its result was lost: image runner"), "{plan}");
+    stage.shop.ok(&["build"]);
+    assert_eq!(stage.shop.ok(&["run", "web"]), "source 1\ndeps 1\nrunner\nslim 1\n");
+}
+
+#[test]
 fn a_record_that_lies_is_none() {
     let Some(stage) = Stage::new() else { return };
     let digest = format!("sha256:{}", "ab".repeat(32));
