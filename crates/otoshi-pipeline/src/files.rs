@@ -22,7 +22,6 @@ pub(crate) struct RoleFile {
     /// What is built: a stage's name, or the last stage.
     pub(crate) targets: Vec<Target>,
     pub(crate) args: BuildArgs,
-    pub(crate) globals: GlobalScope,
 }
 
 /// One target of a Dockerfile and the stages that it reaches.
@@ -30,6 +29,8 @@ pub(crate) struct RoleFile {
 pub(crate) struct Target {
     pub(crate) name: Option<String>,
     pub(crate) graph: Graph,
+    /// The arguments before the first FROM, as this target has them.
+    pub(crate) globals: GlobalScope,
 }
 
 impl Target {
@@ -107,14 +108,15 @@ impl RoleFile {
         let wrong = || PipelineError::dockerfile(role);
         let dockerfile = Dockerfile::parse(path, &text).map_err(wrong())?;
         let host = Platform::host().to_string();
-        let globals =
-            GlobalScope::evaluate(&dockerfile, &args, &platform.to_string(), &host).map_err(wrong())?;
+        let platform = platform.to_string();
         let reach = |name: Option<String>| {
+            let globals = GlobalScope::evaluate_for(&dockerfile, &args, &platform, &host, name.as_deref());
+            let globals = globals.map_err(wrong())?;
             let graph = Graph::reach(&dockerfile, &globals, name.as_deref()).map_err(wrong())?;
-            Ok::<_, PipelineError>(Target { name, graph })
+            Ok::<_, PipelineError>(Target { name, graph, globals })
         };
         let targets = targets.into_iter().map(reach).collect::<Result<_, _>>()?;
-        Ok(Self { role, path: path.to_owned(), dockerfile: Arc::new(dockerfile), targets, args, globals })
+        Ok(Self { role, path: path.to_owned(), dockerfile: Arc::new(dockerfile), targets, args })
     }
 
     /// Every image that is reached, other roles' included, as FROM or `--from` has it after expansion.

@@ -13,14 +13,15 @@ use std::{
 };
 
 use otoshi_dockerfile::{
-    Base, CommandForm, Graph, Instruction, Located, Mount, Scope, Source, Surroundings, Word, glob,
+    Base, CommandForm, GlobalScope, Graph, Instruction, Located, Mount, Scope, Source, Surroundings, Word,
+    glob,
 };
 use otoshi_engine::{Context, Engine};
 use otoshi_oci::{Digest, Image, Platform, layout::Layout};
 
 use crate::{
     Part, PartKind, PipelineError,
-    files::{RoleFile, is_role},
+    files::{RoleFile, Target, is_role},
 };
 
 /// What a phase observes.
@@ -120,13 +121,18 @@ impl Observer<'_> {
         if self.file.dockerfile.escape != '\\' {
             seen.add(PartKind::Setting, "escape", self.file.dockerfile.escape);
         }
+        self.times(seen);
+        // A stage that knows for which target it is built is another one for each.
+        let knows_target = self.file.dockerfile.text.contains("TARGETSTAGE");
         let mut walked: BTreeMap<usize, Walked> = BTreeMap::new();
         let mut arguments: BTreeSet<(String, String)> = BTreeSet::new();
         for target in &self.file.targets {
+            if knows_target {
+                walked.clear();
+            }
             // With the triggers of the images, which were not known when the file was loaded.
-            let graph =
-                Graph::reach_in(&self.file.dockerfile, &self.file.globals, target.name.as_deref(), self)
-                    .map_err(PipelineError::dockerfile(self.file.role))?;
+            let graph = Graph::reach_in(&self.file.dockerfile, &target.globals, target.name.as_deref(), self)
+                .map_err(PipelineError::dockerfile(self.file.role))?;
             for index in &graph.order {
                 let base = &graph.stages[index].base;
                 if let Base::Image(name) = base
@@ -137,7 +143,7 @@ impl Observer<'_> {
                 }
                 // A stage of several targets is one stage; how often it is reached makes no difference.
                 if !walked.contains_key(index) {
-                    let stage = self.stage(seen, &graph, *index, &walked)?;
+                    let stage = self.stage(seen, target, &graph, *index, &walked)?;
                     let visible = stage.scope.visible_args();
                     arguments.extend(visible.iter().map(|(name, value)| (name.clone(), value.clone())));
                     walked.insert(*index, stage);
@@ -160,9 +166,21 @@ impl Observer<'_> {
         Ok(())
     }
 
+    /// `SOURCE_DATE_EPOCH`, which counts whether a stage declares it or not.
+    fn times(&self, seen: &mut Observation) {
+        const NAME: &str = "SOURCE_DATE_EPOCH";
+        for target in &self.file.targets {
+            let time = self.file.args.get(NAME).or_else(|| target.globals.values().get(NAME));
+            if let Some(time) = time {
+                seen.add_once(Part::new(PartKind::Setting, NAME, time));
+            }
+        }
+    }
+
     fn stage(
         &self,
         seen: &mut Observation,
+        target: &Target,
         graph: &Graph,
         index: usize,
         walked: &BTreeMap<usize, Walked>,
@@ -173,7 +191,7 @@ impl Observer<'_> {
         if let Some(platform) = &reached.platform {
             seen.add(PartKind::Setting, format!("platform of {label}"), platform);
         }
-        let mut here = self.start(&reached.base, walked);
+        let mut here = self.start(&target.globals, &reached.base, walked);
         // The triggers of the stage below count where they run; their text stands there.
         let own = stage.instructions.iter().map(|located| (located, true));
         for (located, is_own) in reached.triggers.iter().map(|located| (located, false)).chain(own) {
@@ -186,11 +204,8 @@ impl Observer<'_> {
     }
 
     /// What names mean at the start of a stage.
-    fn start(&self, base: &Base, walked: &BTreeMap<usize, Walked>) -> Walked {
-        let on = |env, env_known| Walked {
-            scope: Scope::for_base(&self.file.globals, &self.file.args, env),
-            env_known,
-        };
+    fn start(&self, globals: &GlobalScope, base: &Base, walked: &BTreeMap<usize, Walked>) -> Walked {
+        let on = |env, env_known| Walked { scope: Scope::for_base(globals, &self.file.args, env), env_known };
         match base {
             // Stages stand on earlier ones, which come first in the graph's order.
             Base::Stage(parent) => walked.get(parent).cloned().unwrap_or_else(|| on(Vec::new(), false)),

@@ -187,3 +187,12 @@ fn files_that_flags_of_copy_may_reach() {
     let report = after(&shop, builder, |shop| shop.edit("builder.Dockerfile", "*.md", "*.rs"));
     assert!(ran(&report).contains(&1));
 }
+
+#[test]
+fn the_time_of_a_build_counts_also_where_no_stage_declares_it() {
+    let shop = Shop::new();
+    let builder = "ARG SOURCE_DATE_EPOCH=1\nARG RUBY_BASE\nFROM ${RUBY_BASE}\nRUN make\n";
+    let report = after(&shop, builder, |shop| shop.edit("builder.Dockerfile", "EPOCH=1", "EPOCH=2"));
+    assert_eq!(reasons(&report, 1).len(), 1);
+    assert!(reasons(&report, 1)[0].contains("SOURCE_DATE_EPOCH"), "{:?}", reasons(&report, 1));
+}

@@ -71,7 +71,10 @@ impl Source {
             let message = format!("there is no {} in the archive on standard input", inside.display());
             Failure::usage(message, Some("-f says where the Dockerfile is".into()))
         })?;
-        let ignore = ignore(&root, Some(&place));
+        let beside = format!("{}.dockerignore", inside.display());
+        let ignore = [Path::new(&beside), Path::new(".dockerignore")]
+            .into_iter()
+            .find_map(|path| fs::read_to_string(beneath(&root, path)?).ok());
         let dockerfile = Dockerfile::parse(&inside.display().to_string(), &read(&place)?);
         Self::scan(home, dockerfile.map_err(EngineError::from)?, &root, ignore, Some(draft))
     }
