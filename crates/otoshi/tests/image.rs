@@ -175,7 +175,7 @@ fn arguments_secrets_and_agents_are_given_by_flags() {
         (&["--secret", "src=secret"], "it needs an id"),
         (&["--secret", "id=file,src=none"], "there is no file none"),
         (&["--ssh", "default=none"], "none"),
-        (&["--build-context", "x=https://example.org"], "contexts from https:// are not possible"),
+        (&["--build-context", "x=ftp://example.org"], "contexts from ftp:// are not possible"),
         (&["--build-context", "x"], "it needs a name and a value"),
         (&["--platform", "what/ever/is/this"], "invalid platform"),
         (&["-o", "type=rar"], "there is no type \"rar\""),
@@ -232,4 +232,59 @@ fn what_is_likely_not_meant_is_shown_where_it_stands() {
     let wrong = shop.otoshi(&["image", "check", "img"]);
     assert_eq!(wrong.status.code(), Some(2));
     assert!(text(&wrong.stderr).contains("did you mean FROM?"), "{}", text(&wrong.stderr));
+}
+
+/// Git's own server on the loopback device, ended when this goes.
+struct Daemon(std::process::Child, u16);
+
+impl Daemon {
+    fn start(base: &std::path::Path) -> Self {
+        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let child = Command::new("git")
+            .args(["daemon", "--export-all", "--reuseaddr", "--listen=127.0.0.1"])
+            .arg(format!("--port={port}"))
+            .arg(format!("--base-path={}", base.display()))
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        for _ in 0..500 {
+            if std::net::TcpStream::connect(("127.0.0.1", port)).is_ok() {
+                break;
+            }
+            std::thread::sleep(std::time::Duration::from_millis(10));
+        }
+        Self(child, port)
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        let _ = Command::new("kill").arg(self.0.id().to_string()).status();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn a_context_may_be_a_repository() {
+    let Some(shop) = Shop::new() else { return };
+    shop.write("repo/sub/docker/File", "FROM scratch\nCOPY . /\nCOPY --from=more file /more\n");
+    shop.write("repo/sub/.dockerignore", "docker\n.dockerignore\n");
+    shop.write("repo/sub/file", "text");
+    let commands =
+        "git init -q -b main . && git add . && git -c user.email=a@b -c user.name=a commit -qm one";
+    let made = Command::new("sh").args(["-ec", commands]).current_dir(shop.path("repo")).status().unwrap();
+    assert!(made.success());
+    let daemon = Daemon::start(&shop.path(""));
+    let url = format!("git://127.0.0.1:{}/repo#main:sub", daemon.1);
+    let more = format!("more={url}");
+    let built =
+        shop.otoshi(&["image", "build", &url, "-f", "docker/File", "--build-context", &more, "-o", "-"]);
+    assert_eq!(names(&built.stdout), ["file", "more"], "{}", text(&built.stderr));
+    let missing = shop.otoshi(&["image", "build", &url]);
+    assert_eq!(missing.status.code(), Some(2));
+    assert!(
+        text(&missing.stderr).contains("there is no Dockerfile in the context from git://"),
+        "{}",
+        text(&missing.stderr)
+    );
 }

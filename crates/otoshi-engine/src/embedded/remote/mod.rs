@@ -10,17 +10,18 @@
 mod git;
 mod http;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use otoshi_oci::Digest;
 
 use self::git::Repository;
 use super::{
-    EmbeddedEngine,
+    EmbeddedEngine, archive,
     copy::Source,
+    rootfs,
     source::{Pick, pick_in_tree},
 };
-use crate::{EngineError, Ssh};
+use crate::{EngineError, Ssh, content::digest_of_fields};
 
 /// A source that lies elsewhere.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -107,6 +108,40 @@ impl Remote {
             }
             Self::Git(repository) => repository.resolve(None).map(|commit| repository.key(&commit)),
         }
+    }
+}
+
+impl EmbeddedEngine {
+    /// Brings a build context here that lies elsewhere, a git repository or an archive by HTTP, and says which directory holds
+    /// it; `None` for a path.
+    pub fn remote_directory(&self, source: &str, ssh: Option<&Ssh>) -> Result<Option<PathBuf>, EngineError> {
+        let wanted = Wanted { ssh, ..Wanted::default() };
+        let Some(remote) = Remote::parse(source, wanted)? else { return Ok(None) };
+        let fetched = remote.fetch(self, wanted, false)?;
+        let place = fetched.root.join(rootfs::resolve(&fetched.root, Path::new(&fetched.path))?);
+        if matches!(remote, Remote::Git(_)) {
+            if place.is_dir() {
+                return Ok(Some(place));
+            }
+            return Err(EngineError::invalid(format!(
+                "{source}: the repository has no directory {}",
+                fetched.path
+            )));
+        }
+        if !archive::is_archive(&place) {
+            return Err(EngineError::Invalid {
+                message: format!("{source} is no archive"),
+                hint: Some("a context is a directory, a git repository or a tar".into()),
+            });
+        }
+        let key = digest_of_fields(["context", fetched.key.as_str()]);
+        if let Some(snapshot) = self.recall(&key) {
+            return Ok(Some(self.home().snapshots().path(&snapshot)));
+        }
+        let draft = self.home().snapshots().draft()?;
+        archive::unpack(self, &place, &draft.tree(), Some((0, 0)))?;
+        let snapshot = self.keep(draft, &key, &[&key])?;
+        Ok(Some(self.home().snapshots().path(&snapshot)))
     }
 }
 

@@ -2,7 +2,7 @@ use std::{collections::BTreeMap, fs, path::PathBuf, process::ExitCode, sync::Arc
 
 use clap::{Args, ValueEnum};
 use otoshi_dockerfile::undeclared_args;
-use otoshi_engine::{BuildRequest, Engine, Event, Events, Silent};
+use otoshi_engine::{BuildRequest, Engine, Event, Events, Silent, Ssh};
 use otoshi_oci::{Platform, Reference};
 use otoshi_store::Home;
 
@@ -15,7 +15,8 @@ use crate::{failure::Failure, progress};
 /// SOURCE_DATE_EPOCH is a build argument.
 #[derive(Debug, Args)]
 pub(crate) struct Build {
-    /// The directory that COPY and ADD read; `-` reads a Dockerfile, or a tar that holds one, from standard input
+    /// The directory that COPY and ADD read, or a git repository or the URL of a tar; `-` reads a Dockerfile, or a tar that holds
+    /// one, from standard input
     context: PathBuf,
     /// The Dockerfile; `-` is standard input [default: Dockerfile in the context]
     #[arg(short, long, value_name = "FILE")]
@@ -35,7 +36,8 @@ pub(crate) struct Build {
     /// An SSH agent for RUN --mount=type=ssh and ADD of git repositories: default, ID=SOCKET or ID=KEY[,KEY]
     #[arg(long, value_name = "AGENT")]
     ssh: Vec<String>,
-    /// A context that takes the place of an image or stage: NAME=DIR, NAME=docker-image://REF or NAME=oci-layout://DIR[:TAG]
+    /// A context that takes the place of an image or stage: NAME=DIR, NAME=REPOSITORY.git, NAME=docker-image://REF or
+    /// NAME=oci-layout://DIR[:TAG]
     #[arg(long, value_name = "NAME=VALUE")]
     build_context: Vec<String>,
     /// The platform built for, such as linux/386 [default: this machine's]
@@ -90,10 +92,13 @@ impl Build {
         let _usage = super::super::claim(home)?;
         let tags: Vec<Reference> =
             self.tag.iter().map(|tag| Reference::parse(tag)).collect::<Result<_, _>>()?;
-        let source = Source::open(home, &self.context, self.file.as_deref())?;
         let events: Arc<dyn Events> =
             if self.quiet { Arc::new(Silent) } else { progress::to_standard_error(self.verbose).into() };
         let remote = super::super::remote_for(home, &events);
+        let engine = super::super::engine(home, &remote);
+        let ssh: BTreeMap<String, Ssh> =
+            self.ssh.iter().map(|text| given::ssh(text)).collect::<Result<_, _>>()?;
+        let source = Source::open(home, &engine, ssh.get("default"), &self.context, self.file.as_deref())?;
         let mut args: BTreeMap<String, String> =
             self.build_arg.iter().filter_map(|text| given::pair(text)).collect();
         for name in undeclared_args(&source.dockerfile, &args) {
@@ -120,19 +125,20 @@ impl Build {
             args,
             labels: self.label.iter().map(|text| given::label(text)).collect(),
             secrets: self.secret.iter().map(|text| given::secret(text)).collect::<Result<_, _>>()?,
-            ssh: self.ssh.iter().map(|text| given::ssh(text)).collect::<Result<_, _>>()?,
             contexts: self
                 .build_context
                 .iter()
-                .map(|text| given::context(home, remote.as_ref(), &platform, text))
+                .map(|text| {
+                    given::context(&engine, remote.as_ref(), &platform, ssh.get("default"), home, text)
+                })
                 .collect::<Result<_, _>>()?,
             network: self.network != Network::None,
             allow_insecure: self.allow.contains(&Allow::Insecure),
             no_cache: self.no_cache,
+            ssh,
             platform,
             ..BuildRequest::new(source.dockerfile, source.context)
         };
-        let engine = super::super::engine(home, &remote);
         let built = engine.build(&request, events.as_ref())?;
         for tag in &tags {
             home.layout().tag(tag, built.descriptor.clone())?;

@@ -7,7 +7,7 @@ use std::{
     sync::Arc,
 };
 
-use otoshi_engine::{Context, ImageSource, NamedContext, Secret, Ssh};
+use otoshi_engine::{Context, EmbeddedEngine, ImageSource, NamedContext, Secret, Ssh};
 use otoshi_oci::{
     Digest, Platform, Reference,
     transfer::{ImportOptions, Imported, import_oci},
@@ -105,11 +105,13 @@ pub(super) fn ssh(text: &str) -> Result<(String, Ssh), Failure> {
     ))
 }
 
-/// `NAME=DIR`, `NAME=docker-image://REF` or `NAME=oci-layout://DIR[:TAG|@DIGEST]`.
+/// `NAME=DIR`, `NAME=REPOSITORY.git`, `NAME=docker-image://REF` or `NAME=oci-layout://DIR[:TAG|@DIGEST]`.
 pub(super) fn context(
-    home: &Home,
+    engine: &EmbeddedEngine,
     registries: &dyn ImageSource,
     platform: &Platform,
+    ssh: Option<&Ssh>,
+    home: &Home,
     text: &str,
 ) -> Result<(String, NamedContext), Failure> {
     let wrong = |what: String, hint: &str| {
@@ -132,8 +134,10 @@ pub(super) fn context(
         NamedContext::Image(found.ok_or_else(missing)?)
     } else if let Some(layout) = value.strip_prefix("oci-layout://") {
         NamedContext::Image(from_layout(home, layout)?)
+    } else if let Some(root) = engine.remote_directory(value, ssh)? {
+        NamedContext::Directory(Arc::new(Context::scan(home, &root, None)?))
     } else if let Some((scheme, _)) = value.split_once("://") {
-        let hint = "a directory, docker-image:// or oci-layout://";
+        let hint = "a directory, a git repository, docker-image:// or oci-layout://";
         return Err(wrong(format!("contexts from {scheme}:// are not possible"), hint));
     } else {
         let root = Path::new(value);

@@ -8,7 +8,7 @@ use std::{
 };
 
 use otoshi_dockerfile::Dockerfile;
-use otoshi_engine::{Context, EngineError};
+use otoshi_engine::{Context, EmbeddedEngine, EngineError, Ssh};
 use otoshi_oci::{
     layer::{self, UnpackOptions},
     tar,
@@ -32,7 +32,17 @@ pub(super) struct Source {
 
 impl Source {
     /// Reads the Dockerfile and the ignore file, and scans the context.
-    pub(super) fn open(home: &Home, context: &Path, file: Option<&Path>) -> Result<Self, Failure> {
+    pub(super) fn open(
+        home: &Home,
+        engine: &EmbeddedEngine,
+        ssh: Option<&Ssh>,
+        context: &Path,
+        file: Option<&Path>,
+    ) -> Result<Self, Failure> {
+        let remote = context.to_str().map(|text| engine.remote_directory(text, ssh)).transpose()?.flatten();
+        if let Some(root) = remote {
+            return Self::inside(home, &root, &context.display().to_string(), file, None);
+        }
         if !is_standard_input(context) {
             let (dockerfile, ignore) = dockerfile(context, file)?;
             return Self::scan(home, dockerfile, context, ignore, None);
@@ -66,17 +76,28 @@ impl Source {
         // The lock on standard input is bound to this thread, and unpacking uses another.
         drop(input);
         layer::unpack_layer(Cursor::new(start).chain(std::io::stdin()), &root, &options)?;
+        Self::inside(home, &root, "standard input", file, Some(draft))
+    }
+
+    /// A context from elsewhere, with the Dockerfile inside.
+    fn inside(
+        home: &Home,
+        root: &Path,
+        from: &str,
+        file: Option<&Path>,
+        unpacked: Option<Draft>,
+    ) -> Result<Self, Failure> {
         let inside = file.unwrap_or(Path::new("Dockerfile"));
-        let place = beneath(&root, inside).ok_or_else(|| {
-            let message = format!("there is no {} in the archive on standard input", inside.display());
+        let place = beneath(root, inside).ok_or_else(|| {
+            let message = format!("there is no {} in the context from {from}", inside.display());
             Failure::usage(message, Some("-f says where the Dockerfile is".into()))
         })?;
         let beside = format!("{}.dockerignore", inside.display());
         let ignore = [Path::new(&beside), Path::new(".dockerignore")]
             .into_iter()
-            .find_map(|path| fs::read_to_string(beneath(&root, path)?).ok());
+            .find_map(|path| fs::read_to_string(beneath(root, path)?).ok());
         let dockerfile = Dockerfile::parse(&inside.display().to_string(), &read(&place)?);
-        Self::scan(home, dockerfile.map_err(EngineError::from)?, &root, ignore, Some(draft))
+        Self::scan(home, dockerfile.map_err(EngineError::from)?, root, ignore, unpacked)
     }
 
     fn scan(
