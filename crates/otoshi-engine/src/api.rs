@@ -3,7 +3,9 @@
 use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 
 use otoshi_dockerfile::Dockerfile;
-use otoshi_oci::{Descriptor, DiffId, Digest, ImageLayer, Platform, Reference, config::Healthcheck};
+use otoshi_oci::{
+    Descriptor, DiffId, Digest, ImageLayer, Platform, Reference, config::Healthcheck, layer::Mtime,
+};
 use otoshi_store::SnapshotId;
 use serde::{Deserialize, Serialize};
 
@@ -182,16 +184,29 @@ pub struct Output {
     pub compression: otoshi_oci::layer::Compression,
     /// The time given to everything written, in seconds since 1970 (`SOURCE_DATE_EPOCH`).
     pub epoch: i64,
+    /// Whether files in layers keep times that are earlier than that.
+    pub clamp: bool,
 }
 
 impl Output {
     /// 1980-01-01T00:00:01Z, the earliest time that a zip file can hold, and a second.
     pub const DEFAULT_EPOCH: i64 = 315_532_801;
+
+    /// The times of files in layers.
+    pub(crate) fn mtime(self) -> Mtime {
+        if self.clamp { Mtime::Clamp(self.epoch) } else { Mtime::Set(self.epoch) }
+    }
+
+    /// Everything that decides about a layer's bytes, as one text.
+    pub(crate) fn form(self) -> String {
+        let clamp = if self.clamp { " clamp" } else { "" };
+        format!("{:?} {}{clamp}", self.compression, self.epoch)
+    }
 }
 
 impl Default for Output {
     fn default() -> Self {
-        Self { compression: otoshi_oci::layer::Compression::Gzip, epoch: Self::DEFAULT_EPOCH }
+        Self { compression: otoshi_oci::layer::Compression::Gzip, epoch: Self::DEFAULT_EPOCH, clamp: false }
     }
 }
 

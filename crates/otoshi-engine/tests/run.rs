@@ -201,3 +201,36 @@ fn options_of_mounts_may_hold_variables() {
         assert!(error.to_string().contains(message), "{line}: {error}");
     }
 }
+
+#[test]
+fn times_of_files_are_one_or_no_later_than_one() {
+    let Some(world) = world() else { return };
+    world.write("file", "x");
+    let old = std::time::UNIX_EPOCH + std::time::Duration::from_secs(1_000_000_000);
+    fs::File::options().append(true).open(world.source.join("file")).unwrap().set_modified(old).unwrap();
+    let times = |clamp: bool| {
+        let image = world.try_build("FROM busybox\nCOPY file /old\nRUN echo new > /new\n", |request| {
+            request.output.clamp = clamp;
+            request.args.insert("SOURCE_DATE_EPOCH".into(), "1500000000".into());
+        });
+        let image = world.load(&image.unwrap());
+        let mut found = Vec::new();
+        for layer in &image.layers()[1..] {
+            let into = tempfile::tempdir().unwrap();
+            let blob = world.home.layout().open_blob(&layer.digest).unwrap();
+            otoshi_oci::layer::unpack_layer(blob, into.path(), &otoshi_oci::layer::UnpackOptions::default())
+                .unwrap();
+            for entry in fs::read_dir(into.path()).unwrap().flatten() {
+                let time =
+                    entry.metadata().unwrap().modified().unwrap().duration_since(std::time::UNIX_EPOCH);
+                found.push((entry.file_name().into_string().unwrap(), time.unwrap().as_secs()));
+            }
+        }
+        found.sort();
+        found
+    };
+    let named = |new, old| vec![("new".to_owned(), new), ("old".to_owned(), old)];
+    assert_eq!(times(false), named(1_500_000_000, 1_500_000_000));
+    assert_eq!(times(true), named(1_500_000_000, 1_000_000_000));
+    assert_eq!(times(false), named(1_500_000_000, 1_500_000_000));
+}

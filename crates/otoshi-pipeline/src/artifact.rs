@@ -32,7 +32,7 @@ impl Pipeline<'_> {
         let text = self.ignore_text(None)?;
         let context = Context::scan(self.home, &self.project.root, Some(&text)).map_err(failed())?;
         let source = context.snapshot(self.home, (0, 0)).map_err(failed())?;
-        let form = Output { compression: Compression::Gzip, epoch: self.output.epoch };
+        let form = Output { compression: Compression::Gzip, ..self.output };
         let mut config = ImageConfig::new(&self.platform);
         let mut layers = Vec::new();
         for (snapshot, owner) in [(&source, Some((0, 0))), (output, None)] {

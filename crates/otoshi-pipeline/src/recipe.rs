@@ -28,7 +28,7 @@ impl Pipeline<'_> {
     ) -> Result<Descriptor, PipelineError> {
         let layout = self.home.layout();
         let id = self.recipe_tree(app, runner)?;
-        let form = Output { compression: Compression::Gzip, epoch: self.output.epoch };
+        let form = Output { compression: Compression::Gzip, ..self.output };
         let packed = self.engine.pack(&id, Some((0, 0)), form).map_err(PipelineError::engine_in("app"))?;
         let mut annotations = BTreeMap::from([("dev.otoshi.process".to_owned(), process.to_owned())]);
         if let Some(digest) = compiled {

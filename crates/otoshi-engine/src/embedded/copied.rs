@@ -76,7 +76,7 @@ fn exact_key(onto: &Chain, content: &Digest, path: &str, output: Output) -> Dige
 }
 
 fn form(output: Output) -> String {
-    format!("{:?} {}", output.compression, output.epoch)
+    output.form()
 }
 
 /// A layer made before, whose blob is here or in a registry.

@@ -8,7 +8,7 @@ use std::{
 
 use otoshi_oci::{
     Descriptor, DiffId, Digest, ImageConfig,
-    layer::{Mtime, PrefixDir, WriteOptions, write_layer},
+    layer::{PrefixDir, WriteOptions, write_layer},
     write_image,
 };
 use otoshi_store::{Kind, SnapshotId};
@@ -51,10 +51,7 @@ impl EmbeddedEngine {
     ) -> Result<Blob, EngineError> {
         let key = digest_of_fields([
             snapshot.as_str(),
-            &format!(
-                "{:?} {} {:?} {:?}",
-                output.compression, output.epoch, placement.prefix, placement.owner
-            ),
+            &format!("{} {:?} {:?}", output.form(), placement.prefix, placement.owner),
         ]);
         if let Some(blob) = self.home().records().get::<Blob>(Kind::Layer, key.hex())
             && Digest::of(&blob.descriptor).is_ok_and(|digest| self.home().layout().has(&digest))
@@ -65,7 +62,7 @@ impl EmbeddedEngine {
         let tree = self.home().snapshots().path(snapshot);
         let options = WriteOptions {
             compression: output.compression,
-            mtime: Mtime::Set(output.epoch),
+            mtime: output.mtime(),
             prefix: placement.prefix.clone(),
             owner: placement.owner,
             threads: rayon::current_num_threads(),

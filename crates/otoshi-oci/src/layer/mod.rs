@@ -78,6 +78,8 @@ impl Compression {
 pub enum Mtime {
     /// This one, in seconds since 1970.
     Set(i64),
+    /// The one they have in the tree, or this one where theirs is later.
+    Clamp(i64),
     /// The one they have in the tree.
     Keep,
 }

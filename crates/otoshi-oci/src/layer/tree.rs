@@ -210,8 +210,8 @@ impl Walk<'_, '_> {
         if pyc::is_compiled(name) && entry.size >= pyc::HEADER as u64 {
             let mut header = [0; pyc::HEADER];
             file.read_exact(&mut header).map_err(|e| self.io("read", path, e))?;
-            if let Mtime::Set(mtime) = self.options.mtime {
-                self.correct(&mut header, directory, path, name, mtime);
+            if self.options.mtime != Mtime::Keep {
+                self.correct(&mut header, directory, path, name);
             }
             self.emit_bytes(&header, path)?;
             start = pyc::HEADER as u64;
@@ -233,7 +233,7 @@ impl Walk<'_, '_> {
     }
 
     /// Corrects the time that a compiled Python file records, if its source is in this tree or in one known to be below.
-    fn correct(&self, header: &mut [u8], directory: BorrowedFd<'_>, path: &[u8], name: &[u8], mtime: i64) {
+    fn correct(&self, header: &mut [u8], directory: BorrowedFd<'_>, path: &[u8], name: &[u8]) {
         let parent = path[..path.len() - name.len()].strip_suffix(b"/").unwrap_or_default();
         let below = parent.rsplit(|&b| b == b'/').next().unwrap_or_default();
         let Some(source) = pyc::source_of(below, name) else { return };
@@ -255,7 +255,8 @@ impl Walk<'_, '_> {
         if let Some(stat) = found
             && FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile
         {
-            pyc::correct(header, stat.st_mtime, stat.st_size as u64, mtime);
+            let time = self.time(Time { seconds: stat.st_mtime, nanos: 0 });
+            pyc::correct(header, stat.st_mtime, stat.st_size as u64, time.seconds);
         }
     }
 
@@ -273,6 +274,8 @@ impl Walk<'_, '_> {
     fn time(&self, own: Time) -> Time {
         match self.options.mtime {
             Mtime::Set(seconds) => Time { seconds, nanos: 0 },
+            // As BuildKit: what is earlier keeps its time, to the second.
+            Mtime::Clamp(seconds) => Time { seconds: own.seconds.min(seconds), nanos: 0 },
             Mtime::Keep => own,
         }
     }

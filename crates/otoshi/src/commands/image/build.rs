@@ -2,11 +2,11 @@ use std::{collections::BTreeMap, fs, path::PathBuf, process::ExitCode, sync::Arc
 
 use clap::{Args, ValueEnum};
 use otoshi_dockerfile::undeclared_args;
-use otoshi_engine::{BuildRequest, Engine, Event, Events, Silent, Ssh};
+use otoshi_engine::{BuildRequest, Engine, Event, Events, Output, Silent, Ssh};
 use otoshi_oci::{Platform, Reference};
 use otoshi_store::Home;
 
-use super::{check, given, output::Destination, source::Source};
+use super::{check, given, output::Sent, source::Source};
 use crate::{failure::Failure, progress};
 
 /// Builds an image from a Dockerfile, as `docker build` does.
@@ -58,7 +58,7 @@ pub(crate) struct Build {
     /// Where else the image goes: DIR, type=local,dest=DIR, type=tar, type=oci, or type=docker (with dest=FILE, or into Docker); `-` is
     /// standard output
     #[arg(short, long, value_name = "OUTPUT")]
-    output: Vec<Destination>,
+    output: Vec<Sent>,
     /// Write the digest to a file
     #[arg(long, value_name = "FILE")]
     iidfile: Option<PathBuf>,
@@ -135,6 +135,7 @@ impl Build {
             network: self.network != Network::None,
             allow_insecure: self.allow.contains(&Allow::Insecure),
             no_cache: self.no_cache,
+            output: Output { clamp: self.output.iter().any(|sent| sent.clamps), ..Output::default() },
             ssh,
             platform,
             ..BuildRequest::new(source.dockerfile, source.context)
@@ -148,7 +149,7 @@ impl Build {
             fs::write(path, built.digest.as_str()).map_err(Failure::io("writing", shown))?;
         }
         let mut printed = true;
-        for destination in &self.output {
+        for Sent { destination, .. } in &self.output {
             destination.write(home, &engine, &built.digest, &request.platform, &tags)?;
             printed &= !destination.is_standard_output();
         }

@@ -44,6 +44,29 @@ pub(super) enum Place {
     File(PathBuf),
 }
 
+/// One `--output`, with what it says about the image besides where it goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Sent {
+    pub(super) destination: Destination,
+    /// `rewrite-timestamp=true`: files that are later than `SOURCE_DATE_EPOCH` get that time, and others keep theirs.
+    pub(super) clamps: bool,
+}
+
+impl FromStr for Sent {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (asked, other): (Vec<&str>, Vec<&str>) =
+            text.split(',').partition(|field| field.starts_with("rewrite-timestamp"));
+        let clamps = match asked.last() {
+            None | Some(&"rewrite-timestamp=false") => false,
+            Some(&("rewrite-timestamp" | "rewrite-timestamp=true")) => true,
+            Some(other) => return Err(format!("{other}: it is true or false")),
+        };
+        Ok(Self { destination: other.join(",").parse()?, clamps })
+    }
+}
+
 impl FromStr for Destination {
     type Err = String;
 
@@ -197,6 +220,22 @@ fn unpack(root: &Path, directory: &Path) -> Result<(), Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn times_are_clamped_where_it_is_said() {
+        for (text, clamps) in [
+            ("type=oci,dest=x,rewrite-timestamp=true", true),
+            ("type=oci,rewrite-timestamp=false,dest=x", false),
+            ("type=oci,dest=x", false),
+        ] {
+            let sent = text.parse::<Sent>().unwrap();
+            assert_eq!(
+                (sent.destination, sent.clamps),
+                (Destination::OciArchive(Place::File("x".into())), clamps)
+            );
+        }
+        assert!("type=oci,rewrite-timestamp=maybe".parse::<Sent>().is_err());
+    }
 
     #[test]
     fn outputs_are_written_as_for_docker_build() {
