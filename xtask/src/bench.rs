@@ -34,6 +34,9 @@ pub(crate) struct Bench {
     /// Measure pushes and pulls beside skopeo, and nothing else
     #[arg(long)]
     registry: bool,
+    /// Measure builds on a machine without a store, with and without a registry that remembers, and nothing else
+    #[arg(long)]
+    new_machine: bool,
 }
 
 const BUILDER: &str = "ARG BASE\nFROM ${BASE}\nRUN echo builder > /etc/role\n";
@@ -55,6 +58,11 @@ impl Bench {
             println!("| --- | ---: | ---: | ---: |");
             return registry::measure(&project, self.rounds.min(5));
         }
+        if self.new_machine {
+            println!("| what | Otoshi |");
+            println!("| --- | ---: |");
+            return registry::new_machine(&otoshi, self.rounds.min(5));
+        }
         let docker = Docker::start()?;
         // The same image on both sides; Docker's commands need the machine's certificates inside.
         docker.import(&bases.old, bases::BASE)?;
@@ -65,7 +73,8 @@ impl Bench {
         self.run_step(&project, &docker)?;
         self.cold_build(&otoshi, &bases.old, &docker)?;
         memory(&project)?;
-        registry::measure(&project, self.rounds.min(5))
+        registry::measure(&project, self.rounds.min(5))?;
+        registry::new_machine(&otoshi, self.rounds.min(5))
     }
 
     /// All four phases of a project of 10,000 files in which nothing changed.

@@ -50,11 +50,6 @@ impl Project {
         Ok(project)
     }
 
-    /// The program.
-    pub(crate) fn program(&self) -> &Path {
-        &self.otoshi
-    }
-
     /// The project's directory.
     pub(crate) fn path(&self) -> PathBuf {
         self.directory.path().join("project")

@@ -72,12 +72,13 @@ pub(super) fn measure(project: &Project, rounds: usize) -> Result {
     let _ = fs::remove_dir_all(&elsewhere);
     let pulled = peak_memory(&mut pulling())?;
     println!("| peak memory of that push and pull | {pushed} MB, {pulled} MB | | |");
-    nothing_to_push(project, &registry.host())?;
-    new_machine(project.program(), &registry, rounds)
+    nothing_to_push(project, &registry.host())
 }
 
 /// A real example on a machine without a store: the first time, and when a registry remembers it.
-fn new_machine(otoshi: &Path, registry: &Registry, rounds: usize) -> Result {
+pub(super) fn new_machine(otoshi: &Path, rounds: usize) -> Result {
+    let registry =
+        Registry::start().ok_or_else(|| Failure::Wrong("docker-registry does not start".into()))?;
     let example = Project::of_example(otoshi, "python-native")?;
     let base = bases::BASE.replace("otoshi.test", &registry.host());
     example.import(&bases::make(false)?.old, bases::BASE)?;
@@ -110,9 +111,9 @@ fn new_machine(otoshi: &Path, registry: &Registry, rounds: usize) -> Result {
             Ok(took)
         },
     )?;
-    println!("| `examples/python-native` on a machine without a store, from nothing | {first} | | |");
-    println!("| the same when the registry remembers it | {again} | | |");
-    println!("| the same with one source file more | {changed} | | |");
+    println!("| `examples/python-native` on a machine without a store, from nothing | {first} |");
+    println!("| the same when the registry remembers it | {again} |");
+    println!("| the same with one source file more | {changed} |");
     Ok(())
 }
 
