@@ -105,3 +105,42 @@ fn an_ordinary_user_with_one_id_builds_what_is_roots_alone() {
     assert!(!refused.status.success());
     assert!(text.contains("/etc/subuid"), "{text}");
 }
+
+#[test]
+fn an_ordinary_user_builds_single_images_with_everything_in_them() {
+    if !Path::new("/usr/bin/newuidmap").exists() {
+        eprintln!("passed over: needs newuidmap (package uidmap)");
+        return;
+    }
+    let Some(shop) = Shop::new() else { return };
+    let dockerfile = "FROM otoshi.test/busybox:1\n\
+        ADD a.tar /etc/\n\
+        COPY --parents --exclude=*.md --chmod=go-r ./tree/./**/f /t/\n\
+        COPY --link tree/sub /linked/\n\
+        RUN --mount=type=bind,source=tree,target=/m,rw --mount=type=cache,target=/c --mount=type=tmpfs,target=/x \
+        --mount=type=secret,id=s,env=S --mount=type=ssh \
+        echo x > /m/new && echo y > /c/new && echo z > /x/new && test -S \"$SSH_AUTH_SOCK\" && echo \"$S\" > /out\n\
+        RUN <<EOF\n#!/bin/sh\ncat /etc/base /etc/packed /t/sub/f /linked/f /out > /all\nEOF\n";
+    shop.write("img/Dockerfile", dockerfile);
+    shop.write("img/tree/sub/f", "f\n");
+    shop.write("img/tree/sub/g.md", "g\n");
+    shop.write("img/packed", "packed\n");
+    let tar =
+        Command::new("tar").args(["-cf", "a.tar", "packed"]).current_dir(shop.path("img")).status().unwrap();
+    let key = Command::new("ssh-keygen")
+        .args(["-q", "-t", "ed25519", "-N", "", "-f", "key"])
+        .current_dir(shop.path(""))
+        .status()
+        .unwrap();
+    assert!(tar.success() && key.success());
+    for sub_ids in [true, false] {
+        ok(&shop, &format!("export OTOSHI_HOME=../home-{sub_ids}; {IMPORT}"), sub_ids);
+        let line = format!(
+            "export OTOSHI_HOME=../home-{sub_ids} S=secret; otoshi image build img -o out-{sub_ids} --secret id=s,env=S --ssh default=key"
+        );
+        ok(&shop, &line, sub_ids);
+        let all = shop.path(&format!("out-{sub_ids}/all"));
+        assert_eq!(fs::read_to_string(&all).unwrap(), "base 1\npacked\nf\nf\nsecret\n", "{sub_ids}");
+        assert_eq!(fs::metadata(&all).unwrap().uid(), UID, "what is written outside is the user's");
+    }
+}
