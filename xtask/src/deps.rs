@@ -51,6 +51,9 @@ pub(crate) const BENCH: &[Needed] = &[
     ("/usr/bin/skopeo", "skopeo"),
 ];
 
+/// What building the fuzz targets takes: libFuzzer is compiled from its source.
+pub(crate) const FUZZ: &[Needed] = &[("/usr/bin/g++", "g++")];
+
 /// Installs what is missing.
 pub(crate) fn install(groups: &[&[Needed]]) -> Result {
     let needed = groups.iter().flat_map(|group| group.iter());

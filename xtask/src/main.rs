@@ -10,6 +10,7 @@ mod docker;
 #[cfg(test)]
 mod examples;
 mod failure;
+mod fuzz;
 mod http;
 mod process;
 mod project;
@@ -33,6 +34,7 @@ enum Task {
     Test(test::Test),
     Bench(bench::Bench),
     Conformance(conformance::Conformance),
+    Fuzz(fuzz::Fuzz),
     Bases(bases::Bases),
     CiCheck(ci_check::CiCheck),
 }
@@ -43,6 +45,7 @@ fn main() -> ExitCode {
         Task::Test(task) => task.run(),
         Task::Bench(task) => task.run(),
         Task::Conformance(task) => task.run(),
+        Task::Fuzz(task) => task.run(),
         Task::Bases(task) => task.run(),
         Task::CiCheck(task) => task.run(),
     };

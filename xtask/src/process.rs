@@ -29,6 +29,13 @@ pub(crate) fn read(command: &mut Command) -> Result<String> {
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
+/// Runs a command and gives all that it prints, standard error after standard output.
+pub(crate) fn read_both(command: &mut Command) -> Result<String> {
+    let output = command.stdin(Stdio::null()).output().map_err(|source| start(command, source))?;
+    checked(command, &output)?;
+    Ok(String::from_utf8_lossy(&[&output.stdout[..], &output.stderr[..]].concat()).into_owned())
+}
+
 /// Makes a failure of an output whose status says so.
 pub(crate) fn checked(command: &Command, output: &Output) -> Result {
     if output.status.success() {
