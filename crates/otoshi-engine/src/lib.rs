@@ -8,6 +8,8 @@
 //!   build       the graph of stages, run in parallel; instructions one by one
 //!   run_step    RUN and its cache key; run_mount, ssh: what it sees besides its root
 //!   copy_step   COPY and ADD, by content; source: what they pick; copy: what goes where
+//!   remote      what ADD fetches: files by HTTP, git repositories
+//!   outside     named contexts, triggers of images, the time
 //!   chain       the layers below a step, mounted when somebody must look
 //!   export      layers and configs made of what the steps left
 //!   session     running a command in an image: the compile phase, `otoshi run`

@@ -142,6 +142,12 @@ fn named_contexts_stand_for_images_and_stages() {
     ]);
     let image = world.build_request(&request).unwrap();
     assert_eq!(world.output(&image, "cat /all"), "replaced\nnamednamednamed");
+    // A stage that a context stands for runs none of the triggers of what is there.
+    let triggered = world.build("FROM scratch\nCOPY <<t /t\nx\nt\nONBUILD RUN false\n");
+    let image = world.try_build("FROM scratch AS own\nRUN false\nFROM own\n", |request| {
+        request.contexts.insert("own".into(), NamedContext::Image(triggered.digest.clone()));
+    });
+    assert_eq!(world.tree(&image.unwrap(), "/"), "644 0:0 /t \"x\"");
     let image = world.try_build("FROM dir\nCOPY file /b\n", |request| {
         let other = Context::scan(&world.home, other.path(), None).unwrap();
         request.contexts.insert("dir".into(), NamedContext::Directory(Arc::new(other)));

@@ -15,7 +15,7 @@ use std::{
 
 use otoshi_dockerfile::{
     Base, BuildArgs, CommandForm, DockerfileError, GlobalScope, Graph, Healthcheck, Instruction, Located,
-    ReachedStage, Scope, Source as From_, Surroundings,
+    ReachedStage, Scope, Source as From_,
 };
 
 use otoshi_oci::{Digest, Platform};
@@ -26,6 +26,7 @@ use super::{
     chain::{Chain, Layer},
     copy_step,
     export::Placement,
+    outside::{Outside, epoch, named_context},
     rootfs,
     run_step::{self, Stepped},
     source::Tree,
@@ -134,54 +135,6 @@ fn exported(graph: &Graph) -> BTreeSet<usize> {
     found
 }
 
-/// The time that `SOURCE_DATE_EPOCH` says, given or declared before the first FROM; else that of the request.
-fn epoch(request: &BuildRequest, globals: &GlobalScope) -> Result<i64, EngineError> {
-    const NAME: &str = "SOURCE_DATE_EPOCH";
-    let given = request.args.get(NAME).or_else(|| globals.values().get(NAME)).filter(|text| !text.is_empty());
-    let Some(text) = given else { return Ok(request.output.epoch) };
-    text.parse().map_err(|_| EngineError::Invalid {
-        message: format!("{NAME} is {text:?}, which is no number of seconds since 1970"),
-        hint: Some("as in $(git log -1 --format=%ct)".into()),
-    })
-}
-
-/// Named contexts, and the store's images with the triggers in their configs.
-struct Outside<'a> {
-    engine: &'a EmbeddedEngine,
-    request: &'a BuildRequest,
-}
-
-impl Surroundings for Outside<'_> {
-    fn is_named_context(&self, name: &str) -> bool {
-        named_context(self.request, name).is_some()
-    }
-
-    fn triggers(&self, image: &str) -> Vec<String> {
-        // An image that is not there is told of when its stage is built. For another platform it has the same triggers.
-        let platform = &self.request.platform;
-        let found = match named_context(self.request, image) {
-            Some(NamedContext::Directory(_)) => return Vec::new(),
-            Some(NamedContext::Image(digest)) => self.engine.image(digest, platform),
-            None => self.engine.find_image(self.request, image, platform),
-        };
-        found.map(|image| image.config.config.on_build).unwrap_or_default()
-    }
-}
-
-/// The named context that a name in FROM or `--from` means: also that of an image whose name is written in another way.
-fn named_context<'a>(request: &'a BuildRequest, name: &str) -> Option<&'a NamedContext> {
-    fn familiar(name: &str) -> &str {
-        let name = name.strip_prefix("docker.io/").unwrap_or(name);
-        let name = name.strip_prefix("library/").unwrap_or(name);
-        name.strip_suffix(":latest").unwrap_or(name)
-    }
-    if matches!(name, "scratch" | "context") {
-        return None;
-    }
-    let same = |(known, _): &(&String, &NamedContext)| familiar(known).eq_ignore_ascii_case(familiar(name));
-    request.contexts.iter().find(same).map(|(_, context)| context)
-}
-
 impl Build<'_> {
     pub(crate) fn is_stopped(&self) -> bool {
         self.stopped.load(Ordering::SeqCst)
@@ -276,13 +229,26 @@ impl Build<'_> {
         let at = |error: EngineError| self.locate(error, &source.from.span);
         let platform = self.platform(reached).map_err(at)?;
         let scope = |env| Scope::for_base(&self.globals, &self.args, env);
-        let on = |image: &otoshi_oci::Image| stage_on(image, scope, epoch);
+        let on = |image: &otoshi_oci::Image| {
+            // Nothing runs in a stage that a context stands for. And a registry that did not answer at first may do so now.
+            let is_replaced =
+                matches!(&reached.base, Base::Named(context) if source.name.as_ref() == Some(context));
+            if !is_replaced && image.config.config.on_build.len() != reached.triggers.len() {
+                return Err(at(EngineError::Invalid {
+                    message: "the base's ONBUILD triggers could not be read when the build began".into(),
+                    hint: Some("run the same command again".into()),
+                }));
+            }
+            Ok(stage_on(image, scope, epoch))
+        };
         let mut stage = match &reached.base {
             Base::Scratch => Stage::on_scratch(&platform, scope, epoch),
             Base::Stage(parent) => Stage::on_stage(&self.wait(*parent)?),
-            Base::Image(name) => on(&self.engine.find_image(request, name, &platform).map_err(at)?),
+            Base::Image(name) => on(&self.engine.find_image(request, name, &platform).map_err(at)?)?,
             Base::Named(name) => match named_context(request, name) {
-                Some(NamedContext::Image(digest)) => on(&self.engine.image(digest, &platform).map_err(at)?),
+                Some(NamedContext::Image(digest)) => {
+                    on(&self.engine.image(digest, &platform).map_err(at)?)?
+                }
                 Some(NamedContext::Directory(context)) => {
                     let mut stage = Stage::on_scratch(&platform, scope, epoch);
                     stage.push(context.snapshot(self.engine.home(), (0, 0))?, &format!("context {name}"));

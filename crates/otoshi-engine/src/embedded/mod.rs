@@ -9,6 +9,7 @@ mod copy;
 mod copy_step;
 mod export;
 pub(crate) mod mount;
+mod outside;
 mod remote;
 mod rootfs;
 mod run_mount;

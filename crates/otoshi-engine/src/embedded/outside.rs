@@ -1,0 +1,55 @@
+//! What a build is given besides its Dockerfile and context, as far as it decides what is built: named contexts, the
+//! triggers of images, the time.
+
+use otoshi_dockerfile::{GlobalScope, Surroundings};
+
+use super::EmbeddedEngine;
+use crate::{BuildRequest, EngineError, NamedContext};
+
+/// The time that `SOURCE_DATE_EPOCH` says, given or declared before the first FROM; else that of the request.
+pub(super) fn epoch(request: &BuildRequest, globals: &GlobalScope) -> Result<i64, EngineError> {
+    const NAME: &str = "SOURCE_DATE_EPOCH";
+    let given = request.args.get(NAME).or_else(|| globals.values().get(NAME)).filter(|text| !text.is_empty());
+    let Some(text) = given else { return Ok(request.output.epoch) };
+    text.parse().map_err(|_| EngineError::Invalid {
+        message: format!("{NAME} is {text:?}, which is no number of seconds since 1970"),
+        hint: Some("as in $(git log -1 --format=%ct)".into()),
+    })
+}
+
+/// Named contexts, and the store's images with the triggers in their configs.
+pub(super) struct Outside<'a> {
+    pub(super) engine: &'a EmbeddedEngine,
+    pub(super) request: &'a BuildRequest,
+}
+
+impl Surroundings for Outside<'_> {
+    fn is_named_context(&self, name: &str) -> bool {
+        named_context(self.request, name).is_some()
+    }
+
+    fn triggers(&self, image: &str) -> Vec<String> {
+        // An image that is not there is told of when its stage is built. For another platform it has the same triggers.
+        let platform = &self.request.platform;
+        let found = match named_context(self.request, image) {
+            Some(NamedContext::Directory(_)) => return Vec::new(),
+            Some(NamedContext::Image(digest)) => self.engine.image(digest, platform),
+            None => self.engine.find_image(self.request, image, platform),
+        };
+        found.map(|image| image.config.config.on_build).unwrap_or_default()
+    }
+}
+
+/// The named context that a name in FROM or `--from` means: also that of an image whose name is written in another way.
+pub(super) fn named_context<'a>(request: &'a BuildRequest, name: &str) -> Option<&'a NamedContext> {
+    fn familiar(name: &str) -> &str {
+        let name = name.strip_prefix("docker.io/").unwrap_or(name);
+        let name = name.strip_prefix("library/").unwrap_or(name);
+        name.strip_suffix(":latest").unwrap_or(name)
+    }
+    if matches!(name, "scratch" | "context") {
+        return None;
+    }
+    let same = |(known, _): &(&String, &NamedContext)| familiar(known).eq_ignore_ascii_case(familiar(name));
+    request.contexts.iter().find(same).map(|(_, context)| context)
+}
