@@ -228,7 +228,9 @@ impl ImageSource for Remote {
     fn open(&self, layer: &ImageLayer) -> Result<Option<Box<dyn Read + Send>>, EngineError> {
         let known = origins(&self.home, &layer.digest);
         if known.is_empty() {
-            return Ok(None);
+            // One that has just turned out to be gone says so itself.
+            let begun = self.opened.get().and_then(|opened| opened.downloads.follow(&layer.digest));
+            return Ok(begun.map(|reader| Box::new(reader) as Box<dyn Read + Send>));
         }
         let opened = self.opened().map_err(|error| engine_error(&error))?;
         Ok(Some(Box::new(opened.downloads.open(&known, &layer.digest, layer.descriptor.size()))))

@@ -110,6 +110,13 @@ impl Downloads {
         Reader { download: self.download(repositories, digest, size), at: 0, begun: 0 }
     }
 
+    /// Reads a blob whose download was begun before, however that went; `None` where none was.
+    pub fn follow(&self, digest: &Digest) -> Option<impl Read + Send + use<>> {
+        let running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        let download = Arc::clone(running.get(digest)?);
+        Some(Reader { download, at: 0, begun: 0 })
+    }
+
     fn download(&self, repositories: &[Repository], digest: &Digest, size: u64) -> Arc<Download> {
         let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(download) = running.get(digest) {
