@@ -32,7 +32,9 @@ impl Daemon {
         let path = |name: &str| directory.path().join(name).display().to_string();
         let log =
             fs::File::create(directory.path().join("log")).map_err(Failure::file("making", path("log")))?;
-        let mut command = Command::new("/usr/sbin/dockerd");
+        // In a mount namespace of its own: it leaves mounts behind, which then end with it.
+        let mut command = Command::new("unshare");
+        command.args(["--mount", "/usr/sbin/dockerd"]);
         command.args(["--data-root", &path("data"), "--exec-root", &path("exec"), "--pidfile", &path("pid")]);
         command.args(["--host", &format!("unix://{}", path("sock")), "--storage-driver", "overlay2"]);
         command.args(["--bridge", "none", "--iptables=false", "--ip6tables=false"]);

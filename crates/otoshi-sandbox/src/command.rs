@@ -29,6 +29,7 @@ pub(crate) fn run(channel: &Channel, spec: &Spec, privilege: Privilege) -> Sandb
 
 fn prepare(channel: &Channel, spec: &Spec, privilege: Privilege) -> Result<(), SandboxError> {
     namespaces(spec)?;
+    limit_pids(spec.pids)?;
     // Mount points get exactly the modes that are asked for.
     rustix::process::umask(Mode::empty());
     let (placeholders, terminal) = rootfs::enter(spec, privilege)?;
@@ -75,6 +76,32 @@ fn namespaces(spec: &Spec) -> Result<(), SandboxError> {
         sys::loopback_up().map_err(SandboxError::setup("bringing the loopback device up"))?;
     }
     Ok(())
+}
+
+/// Bounds how many processes there can be, by the largest process id of this pid namespace.
+///
+/// The setting belongs to the namespace since Linux 6.14; before, it is the whole machine's and is left alone.
+/// <https://docs.kernel.org/admin-guide/sysctl/kernel.html#pid-max>
+fn limit_pids(pids: u32) -> Result<(), SandboxError> {
+    const SETTING: &str = "/proc/sys/kernel/pid_max";
+    /// What the kernel takes at least.
+    const LEAST: u32 = 301;
+    if !crate::kernel_is_at_least(6, 14) {
+        return Ok(());
+    }
+    let failed = || SandboxError::setup("limiting the number of processes");
+    let text = std::fs::read_to_string(SETTING).map_err(failed())?;
+    let host: u32 = text.trim().parse().unwrap_or(u32::MAX);
+    let most = pids.min(host / 2).max(LEAST);
+    match std::fs::write(SETTING, most.to_string()) {
+        // In a container whose /proc/sys cannot be written, the container's own limit has to do.
+        Err(error)
+            if matches!(Errno::from_io_error(&error), Some(Errno::ROFS | Errno::ACCESS | Errno::PERM)) =>
+        {
+            Ok(())
+        }
+        other => other.map_err(failed()),
+    }
 }
 
 /// Makes a terminal the streams and the controlling terminal of this session.

@@ -29,3 +29,14 @@ pub use init::init_if_requested;
 pub use privilege::{Privilege, enter_namespace, privilege};
 pub use spawn::{ExitStatus, Handle, Running, Sandbox, StdioSpec, Stream};
 pub use spec::{Capabilities, Mount, Network, Root, Spec, UserSpec};
+
+/// Tells whether the running kernel is of this version or a later one.
+pub fn kernel_is_at_least(major: u32, minor: u32) -> bool {
+    let uname = rustix::system::uname();
+    let release = uname.release().to_string_lossy();
+    let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(|number| number.parse::<u32>());
+    match (numbers.next(), numbers.next()) {
+        (Some(Ok(found)), Some(Ok(then))) => (found, then) >= (major, minor),
+        _ => false,
+    }
+}

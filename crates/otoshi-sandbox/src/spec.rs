@@ -38,6 +38,10 @@ pub struct Spec {
     pub volatile: bool,
     /// Whether the command gets a terminal of its own as standard streams; its other end is `Running::terminal`.
     pub terminal: bool,
+    /// How many processes and threads there may be at once; at most half of what the host allows.
+    ///
+    /// Needs Linux 6.14; with an earlier kernel there is no such limit.
+    pub pids: u32,
     /// The size of `/dev/shm` in bytes.
     pub shm_size: u64,
     /// Mounts overlays in the way that kernels before 6.8 know, even where the newer way is there.
@@ -63,6 +67,7 @@ impl Spec {
             readonly_rootfs: false,
             volatile: true,
             terminal: false,
+            pids: 8192,
             shm_size: 64 << 20,
             classic_overlay: false,
         }

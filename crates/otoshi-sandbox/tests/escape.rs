@@ -132,3 +132,38 @@ fn only_the_commands_own_processes_can_be_signalled() {
         Some("3")
     );
 }
+
+#[test]
+fn a_fork_bomb_comes_to_an_end_and_leaves_nothing() {
+    if !otoshi_sandbox::kernel_is_at_least(6, 14) {
+        eprintln!("passed over: needs Linux 6.14");
+        return;
+    }
+    let processes = || {
+        let names = fs::read_dir("/proc").unwrap().flatten().map(|entry| entry.file_name());
+        names.filter(|name| name.as_encoded_bytes()[0].is_ascii_digit()).count()
+    };
+    let image = Image::new();
+    let mut spec =
+        image.script("bomb() { bomb | bomb & }; bomb; sleep 1; ls /proc | grep -c '^[0-9]'; kill -9 -1");
+    spec.pids = 400;
+    let before = processes();
+    let ended = std::sync::atomic::AtomicBool::new(false);
+    let (most, result) = std::thread::scope(|scope| {
+        let watch = scope.spawn(|| {
+            let mut most = 0;
+            while !ended.load(std::sync::atomic::Ordering::Relaxed) {
+                most = processes().max(most);
+            }
+            most
+        });
+        let result = run(&spec);
+        ended.store(true, std::sync::atomic::Ordering::Relaxed);
+        (watch.join().unwrap(), result)
+    });
+    assert!(result.stderr.contains("can't fork"), "{}", result.stderr);
+    assert!(most < before + 600, "{before} processes became {most}");
+    // The host has room, and the bomb is gone with its step.
+    assert!(std::process::Command::new("true").status().unwrap().success());
+    assert!(processes() < before + 100, "{before} {}", processes());
+}
