@@ -4,6 +4,8 @@ mod bases;
 mod bench;
 mod ci_check;
 mod conformance;
+#[cfg(test)]
+mod container;
 mod demo;
 mod deps;
 mod docker;

@@ -14,6 +14,7 @@
 mod capabilities;
 mod channel;
 mod command;
+pub mod doctor;
 mod error;
 mod init;
 mod placeholder;

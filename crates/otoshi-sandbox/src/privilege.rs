@@ -26,7 +26,8 @@ pub enum Privilege {
 static PRIVILEGE: OnceLock<Privilege> = OnceLock::new();
 
 const HINT: &str = "run as root, or allow user namespaces: sysctl user.max_user_namespaces, \
-    kernel.unprivileged_userns_clone (Debian), kernel.apparmor_restrict_unprivileged_userns (Ubuntu)";
+    kernel.unprivileged_userns_clone (Debian), kernel.apparmor_restrict_unprivileged_userns (Ubuntu); \
+    inside a container: docker run --security-opt seccomp=unconfined --security-opt systempaths=unconfined";
 
 /// By what right this process mounts and changes owners, now.
 pub fn privilege() -> Privilege {

@@ -28,6 +28,9 @@ type Result<T> = std::result::Result<T, SandboxError>;
 const SELF_CONTAINED: [(&str, &str); 4] =
     [("redirect_dir", "nofollow"), ("metacopy", "off"), ("index", "off"), ("xino", "off")];
 
+const UPPER_HINT: &str = "overlays cannot write to the file system of the store, as inside a container; \
+    set OTOSHI_HOME to a directory on a volume or tmpfs";
+
 /// The directories of an overlay, opened.
 #[derive(Debug)]
 pub(super) struct Layers {
@@ -71,10 +74,12 @@ impl Layers {
         let Ok(context) = fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC) else { return Ok(None) };
         let failed = |error: Errno| {
             let told = kernel_message(&context);
-            SandboxError::invalid(
-                format!("mounting the merged directories at {name}"),
-                if told.is_empty() { std::io::Error::from(error).to_string() } else { told },
-            )
+            let action = format!("mounting the merged directories at {name}");
+            if told.contains("as upperdir") {
+                return SandboxError::NotSupported { action, reason: told, hint: UPPER_HINT.to_owned() };
+            }
+            let plain = || std::io::Error::from(error).to_string();
+            SandboxError::invalid(action, if told.is_empty() { plain() } else { told })
         };
         for (index, lower) in self.lowers.iter().enumerate() {
             match fsconfig_set_string(&context, "lowerdir+", fd_path(lower)) {

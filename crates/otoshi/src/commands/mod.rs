@@ -1,6 +1,7 @@
 //! The commands, one file each.
 
 mod build;
+mod doctor;
 mod export;
 mod gc;
 mod image;
@@ -36,6 +37,7 @@ pub(crate) enum Command {
     Images(images::Images),
     Inspect(inspect::Inspect),
     Gc(gc::Gc),
+    Doctor(doctor::Doctor),
     Schema(schema::Schema),
     #[command(subcommand)]
     Image(image::ImageCommand),
@@ -45,6 +47,9 @@ impl Command {
     pub(crate) fn run(self, home: Option<PathBuf>) -> Result<ExitCode, Failure> {
         if let Self::Schema(command) = self {
             return Ok(command.run());
+        }
+        if let Self::Doctor(command) = self {
+            return command.run(home);
         }
         // Before any thread: what follows unpacks, mounts or changes owners.
         if !matches!(self, Self::Images(_) | Self::Inspect(_)) {
@@ -63,6 +68,7 @@ impl Command {
             Self::Images(command) => command.run(&home),
             Self::Inspect(command) => command.run(&home),
             Self::Gc(command) => command.run(&home),
+            Self::Doctor(command) => command.run(None),
             Self::Schema(command) => Ok(command.run()),
             Self::Image(command) => command.run(&home),
         }

@@ -1,0 +1,88 @@
+//! Inside a container, as many CI services have it: what is allowed there works, and what is not is named by the doctor.
+//!
+//! `cargo xtask test` says where the program is; without that, these tests say so and pass over.
+
+use std::{fs, path::PathBuf, process::Output};
+
+use crate::{bases, docker::Daemon, process, project::OTOSHI, root};
+
+/// What a container gets so that sandboxes can be made in it, without being privileged.
+const ALLOWED: [&str; 4] =
+    ["--security-opt", "seccomp=unconfined", "--security-opt", "systempaths=unconfined"];
+
+/// A store that a container can lay overlays on.
+const STORE: [&str; 4] = ["--tmpfs", "/store:exec,mode=1777", "--env", "OTOSHI_HOME=/store/home"];
+
+struct Container {
+    docker: Daemon,
+    otoshi: PathBuf,
+    context: tempfile::TempDir,
+}
+
+impl Container {
+    fn new() -> Option<Self> {
+        let Some(otoshi) = std::env::var_os(OTOSHI).map(PathBuf::from) else {
+            eprintln!("passed over: run cargo xtask test");
+            return None;
+        };
+        let docker = Daemon::start().unwrap();
+        let archive = root().join("target/bases/debian-old.tar");
+        process::read(docker.command().arg("import").arg(&archive).arg(bases::BASE)).unwrap();
+        let context = tempfile::tempdir().unwrap();
+        let dockerfile = "FROM scratch AS layer\nADD root.tar /\nRUN [\"/bin/busybox\", \"sh\", \"-c\", \"echo ran as $(/bin/busybox id -u) > /it\"]\n";
+        fs::write(context.path().join("Dockerfile"), dockerfile).unwrap();
+        let mut tar = std::process::Command::new("tar");
+        tar.args(["-C", "/", "-cf"]).arg(context.path().join("root.tar")).arg("bin/busybox");
+        process::read(tar.arg("--dereference")).unwrap();
+        let container = Self { docker, otoshi, context };
+        fs::set_permissions(container.context.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755))
+            .unwrap();
+        Some(container)
+    }
+
+    /// Runs `otoshi` as an ordinary user of an unprivileged container.
+    fn otoshi(&self, options: &[&str], arguments: &[&str]) -> Output {
+        let mount = |from: &std::path::Path, to: &str| format!("{}:{to}:ro", from.display());
+        let mut docker = self.docker.command();
+        docker.args(["run", "--rm", "--network", "none", "--user", "1000:1000"]);
+        docker.args(["--volume", &mount(&self.otoshi, "/usr/bin/otoshi")]);
+        docker.args(["--volume", &mount(self.context.path(), "/context")]);
+        docker.args(options).args([bases::BASE, "otoshi"]).args(arguments).output().unwrap()
+    }
+}
+
+fn text(output: &Output) -> String {
+    [&output.stdout[..], &output.stderr[..]].map(String::from_utf8_lossy).concat()
+}
+
+#[test]
+fn an_unprivileged_container_builds_where_it_may_and_the_doctor_says_where_not() {
+    let Some(container) = Container::new() else { return };
+
+    let allowed = [&ALLOWED[..], &STORE[..]].concat();
+    let well = container.otoshi(&allowed, &["doctor"]);
+    assert!(well.status.success(), "{}", text(&well));
+    assert!(text(&well).contains("images can be built here"), "{}", text(&well));
+    let built = container.otoshi(&allowed, &["image", "build", "--no-cache", "/context"]);
+    assert!(built.status.success() && text(&built).contains("sha256:"), "{}", text(&built));
+
+    // Each thing that is missing is named, with what to do about it.
+    let refused = [
+        (&STORE[..], "rights       bad", "seccomp=unconfined"),
+        (&[&STORE[..], &ALLOWED[..2]].concat(), "sandbox      bad", "systempaths=unconfined"),
+        (
+            &[&ALLOWED[..], &["--env", "OTOSHI_HOME=/tmp/home"]].concat(),
+            "sandbox      bad",
+            "on a volume or tmpfs",
+        ),
+    ];
+    for (options, finding, hint) in refused {
+        let ill = container.otoshi(options, &["doctor"]);
+        let shown = text(&ill);
+        assert_eq!(ill.status.code(), Some(5), "{shown}");
+        assert!(shown.contains(finding) && shown.contains(hint), "{hint}: {shown}");
+        let failed = container.otoshi(options, &["image", "build", "/context"]);
+        assert_eq!(failed.status.code(), Some(5), "{}", text(&failed));
+        assert!(text(&failed).contains(hint), "{hint}: {}", text(&failed));
+    }
+}
