@@ -5,10 +5,14 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use otoshi_sandbox::SandboxError;
 use otoshi_store::{Draft, Home};
-use rustix::mount::{
-    FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, UnmountFlags, fsconfig_create,
-    fsconfig_set_flag, fsconfig_set_string, fsmount, fsopen, move_mount, unmount,
+use rustix::{
+    io::Errno,
+    mount::{
+        FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, UnmountFlags, fsconfig_create,
+        fsconfig_set_flag, fsconfig_set_string, fsmount, fsopen, move_mount, unmount,
+    },
 };
 
 use crate::EngineError;
@@ -45,12 +49,12 @@ impl OverlayMount {
 
         let context = fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC).map_err(failed())?;
         for lower in lowers.iter().map(PathBuf::as_path).chain(empty.iter().map(PathBuf::as_path)) {
-            fsconfig_set_string(&context, "lowerdir+", lower).map_err(EngineError::io("merging", lower))?;
+            fsconfig_set_string(&context, "lowerdir+", lower).map_err(|error| refused(lower, error))?;
         }
         if let Some(upper) = upper {
             let work = draft.work().join("overlay");
             fs::create_dir(&work).map_err(EngineError::io("creating", &work))?;
-            fsconfig_set_string(&context, "upperdir", upper).map_err(EngineError::io("merging", upper))?;
+            fsconfig_set_string(&context, "upperdir", upper).map_err(|error| refused(upper, error))?;
             fsconfig_set_string(&context, "workdir", &work).map_err(failed())?;
         }
         if crate::embedded::in_user_namespace() {
@@ -77,4 +81,16 @@ impl Drop for OverlayMount {
             tracing::warn!(target = %self.target.display(), %error, "could not unmount a view");
         }
     }
+}
+
+/// The kernel takes no directory of a file system that overlays cannot use.
+fn refused(directory: &Path, error: Errno) -> EngineError {
+    if error != Errno::INVAL {
+        return EngineError::io("merging", directory)(error);
+    }
+    EngineError::Sandbox(SandboxError::NotSupported {
+        action: format!("merging {}", directory.display()),
+        reason: std::io::Error::from(error).to_string(),
+        hint: otoshi_sandbox::STORE_HINT.to_owned(),
+    })
 }

@@ -16,6 +16,8 @@ mod kernel;
 mod overlay;
 mod place;
 
+pub use overlay::STORE_HINT;
+
 use std::os::{
     fd::{AsFd, BorrowedFd, OwnedFd},
     unix::ffi::OsStrExt,

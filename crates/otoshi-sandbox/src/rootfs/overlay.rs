@@ -28,7 +28,8 @@ type Result<T> = std::result::Result<T, SandboxError>;
 const SELF_CONTAINED: [(&str, &str); 4] =
     [("redirect_dir", "nofollow"), ("metacopy", "off"), ("index", "off"), ("xino", "off")];
 
-const UPPER_HINT: &str = "overlays cannot write to the file system of the store, as inside a container; \
+/// What to do where the store's file system cannot be part of an overlay.
+pub const STORE_HINT: &str = "overlays cannot use the file system of the store, as inside a container; \
     set OTOSHI_HOME to a directory on a volume or tmpfs";
 
 /// The directories of an overlay, opened.
@@ -76,7 +77,7 @@ impl Layers {
             let told = kernel_message(&context);
             let action = format!("mounting the merged directories at {name}");
             if told.contains("as upperdir") {
-                return SandboxError::NotSupported { action, reason: told, hint: UPPER_HINT.to_owned() };
+                return SandboxError::NotSupported { action, reason: told, hint: STORE_HINT.to_owned() };
             }
             let plain = || std::io::Error::from(error).to_string();
             SandboxError::invalid(action, if told.is_empty() { plain() } else { told })
