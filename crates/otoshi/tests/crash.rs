@@ -3,7 +3,12 @@
 
 mod support;
 
-use std::{fs, process::Stdio, thread, time::Duration};
+use std::{
+    fs,
+    process::Stdio,
+    thread,
+    time::{Duration, Instant},
+};
 
 use otoshi_oci::Digest;
 use support::Shop;
@@ -32,12 +37,15 @@ fn assert_valid(shop: &Shop) {
 fn a_build_ended_at_any_moment_leaves_a_valid_store() {
     let Some(shop) = Shop::new() else { return };
     let mut ended = 0;
+    let started = Instant::now();
+    shop.ok(&["build", "--no-cache"]);
+    let whole = started.elapsed();
     for round in 0..ROUNDS {
         shop.write("src/main", &format!("source {round}\n"));
         let mut build = shop.command(&["build", "--no-cache"]);
         let mut build = build.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
         // From before the first file is opened until after the last is written.
-        thread::sleep(Duration::from_millis(u64::from(round) * 6));
+        thread::sleep(whole * round / ROUNDS);
         build.kill().unwrap();
         ended += u32::from(!build.wait().unwrap().success());
         assert_valid(&shop);
