@@ -92,7 +92,7 @@ impl EngineError {
             Self::Invalid { hint, .. } | Self::Registry { hint, .. } => hint.clone(),
             Self::NoImage { reference } => Some(format!("otoshi import ROOTFS.tar --name {reference}")),
             Self::Image(error) => error.hint(),
-            Self::Layout(error) => error.hint(),
+            Self::Layout(error) | Self::Store(otoshi_store::StoreError::Layout(error)) => error.hint(),
             _ => None,
         }
     }

@@ -91,9 +91,13 @@ impl BaseSource for StoreBases<'_> {
 
 /// Tells whether an image's manifest and config are in the store, and its layers there or in a registry that is known.
 pub(crate) fn is_whole(home: &Home, manifest: &Digest, platform: &Platform) -> bool {
-    let known = |digest: &Digest| home.layout().has(digest) || !origins(home, digest).is_empty();
-    Image::load(home.layout(), manifest, platform)
-        .is_ok_and(|image| image.layers().iter().all(|layer| known(&layer.digest)))
+    let layout = home.layout();
+    Image::load(layout, manifest, platform).is_ok_and(|image| {
+        image
+            .layers()
+            .iter()
+            .all(|layer| layout.holds(&layer.descriptor) || !origins(home, &layer.digest).is_empty())
+    })
 }
 
 /// The repositories of registries that are known to hold a blob or manifest.

@@ -104,7 +104,7 @@ impl PipelineError {
             Self::Invalid { hint, .. } => hint.clone(),
             Self::Engine { source, .. } => source.hint(),
             Self::Project(error) => error.hint().map(str::to_owned),
-            Self::Layout(error) => error.hint(),
+            Self::Layout(error) | Self::Store(otoshi_store::StoreError::Layout(error)) => error.hint(),
             Self::Registry(error) => error.hint(),
             _ => None,
         }

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use otoshi_engine::{EngineError, ImageSource};
-use otoshi_oci::{Digest, Image, ImageLayer, Layout, LayoutError, Platform, Reference};
+use otoshi_oci::{Digest, Image, ImageLayer, Layout, Platform, Reference};
 use otoshi_registry::{
     Client, Depth, Downloads, Item, Origins, Progress, Pulled, RegistryError, Repository, Settings, Summary,
 };
@@ -157,11 +157,10 @@ impl Remote {
     /// Fetches a layer that is not in the store.
     pub(crate) fn fetch_layer(&self, layer: &ImageLayer) -> Result<(), RegistryError> {
         let layout = self.home.layout();
-        if !layout.has(&layer.digest) {
+        if !layout.holds(&layer.descriptor) {
             let known = origins(&self.home, &layer.digest);
-            let mut outcome =
-                Err(LayoutError::Missing { digest: layer.digest.clone(), root: layout.root().to_owned() }
-                    .into());
+            // Missing, or cut off.
+            let mut outcome = layout.verify(&layer.digest).map_err(Into::into);
             for repository in &known {
                 let blobs = std::slice::from_ref(&layer.descriptor);
                 outcome = self.client()?.fetch(layout, repository, blobs, self.progress()).map(drop);
@@ -214,7 +213,7 @@ impl ImageSource for Remote {
     }
 
     fn prepare(&self, layers: &[&ImageLayer]) {
-        for layer in layers.iter().filter(|layer| !self.home.layout().has(&layer.digest)) {
+        for layer in layers.iter().filter(|layer| !self.home.layout().holds(&layer.descriptor)) {
             let known = origins(&self.home, &layer.digest);
             // What goes wrong here is told by whoever needs the layer.
             if !known.is_empty()

@@ -15,10 +15,11 @@ pub enum StoreError {
         /// Why it failed.
         source: std::io::Error,
     },
-    /// The store was written by a later version of Otoshi.
+    /// The store was written by another version of Otoshi, or its `format` file is damaged.
     #[error(
-        "the store {} has format {found}, and this otoshi reads format {supported}\nhint: use a newer otoshi, or another OTOSHI_HOME",
-        path.display()
+        "the store {} has format {found:?}, and this otoshi reads format {supported}\nhint: {}, or another OTOSHI_HOME",
+        path.display(),
+        other_format(found, *supported)
     )]
     Format {
         /// The store's directory.
@@ -45,6 +46,15 @@ pub enum StoreError {
     /// A digest in the store's index is not one.
     #[error("reading the image index: {0}")]
     Digest(#[from] otoshi_oci::DigestError),
+}
+
+/// What to do about a store of another format.
+fn other_format(found: &str, supported: u32) -> &'static str {
+    match found.parse::<u32>() {
+        Ok(found) if found > supported => "use a newer otoshi",
+        Ok(_) => "use an older otoshi",
+        Err(_) => "the store's file `format` is damaged; use a copy",
+    }
 }
 
 impl StoreError {

@@ -10,7 +10,7 @@ use std::{
     sync::atomic::{AtomicU64, Ordering},
 };
 
-use otoshi_oci::{DiffId, Digest};
+use otoshi_oci::{DiffId, Digest, Hasher};
 use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
 
@@ -102,6 +102,27 @@ impl Snapshots {
         entries.filter_map(|entry| entry.file_name().into_string().ok()).map(SnapshotId).collect()
     }
 
+    /// The directory of a snapshot: its tree and its seal.
+    pub(crate) fn directory(&self, id: &SnapshotId) -> PathBuf {
+        self.root.join(&id.0)
+    }
+
+    /// Compares a snapshot with its seal; says what is wrong.
+    pub(crate) fn check(&self, id: &SnapshotId) -> Result<(), String> {
+        let directory = self.directory(id);
+        let tree = directory.join("fs");
+        if !tree.is_dir() {
+            return Err("its tree is gone".to_owned());
+        }
+        // Without a seal it is from before there were seals, or could not be sealed.
+        let Ok(sealed) = fs::read_to_string(directory.join("seal")) else { return Ok(()) };
+        match seal(&tree) {
+            Ok(found) if found == sealed.trim() => Ok(()),
+            Ok(_) => Err("its files are not those that were put there".to_owned()),
+            Err(error) => Err(format!("it cannot be read: {error}")),
+        }
+    }
+
     pub(crate) fn remove(&self, id: &SnapshotId) -> Result<u64, StoreError> {
         // Renamed first, so that a half-removed snapshot is never taken for a whole one.
         let path = self.root.join(&id.0);
@@ -153,9 +174,21 @@ impl Draft {
         remove_tree(&self.work())?;
         let lock = self.dir.join("lock");
         fs::remove_file(&lock).map_err(StoreError::io("removing", &lock))?;
+        // The seal finds damage later; a snapshot that cannot be sealed is as good.
+        if let Ok(seal) = seal(&self.tree()) {
+            let path = self.dir.join("seal");
+            fs::write(&path, seal).map_err(StoreError::io("writing", &path))?;
+        }
         match fs::rename(&self.dir, &target) {
             Ok(()) => self.keep = true,
             Err(_) if target.join("fs").exists() => {}
+            // What somebody else removed in part is no snapshot, and must not be in the way of one.
+            Err(_) if target.exists() => {
+                tracing::warn!(path = %target.display(), "making a damaged snapshot again");
+                self.snapshots.remove(id)?;
+                fs::rename(&self.dir, &target).map_err(StoreError::io("renaming a snapshot to", &target))?;
+                self.keep = true;
+            }
             Err(error) => return Err(StoreError::io("renaming a snapshot to", &target)(error)),
         }
         Ok(target.join("fs"))
@@ -170,6 +203,33 @@ impl Drop for Draft {
             tracing::warn!(%error, "leaving a working directory for the garbage collector");
         }
     }
+}
+
+/// The digest of all names, modes, sizes and times below a directory.
+fn seal(tree: &Path) -> std::io::Result<String> {
+    fn walk(directory: &Path, hasher: &mut Hasher) -> std::io::Result<()> {
+        use std::os::unix::{ffi::OsStrExt, fs::MetadataExt};
+        let mut entries = fs::read_dir(directory)?.collect::<Result<Vec<_>, _>>()?;
+        entries.sort_by_key(fs::DirEntry::file_name);
+        for entry in entries {
+            let meta = entry.metadata()?;
+            // A directory's size is the file system's affair.
+            let size = if meta.is_dir() { 0 } else { meta.size() };
+            hasher.update(entry.file_name().as_bytes());
+            hasher.update(b"\0");
+            for number in [u64::from(meta.mode()), size, meta.mtime() as u64, meta.mtime_nsec() as u64] {
+                hasher.update(&number.to_le_bytes());
+            }
+            if meta.is_dir() {
+                walk(&entry.path(), hasher)?;
+                hasher.update(b"/");
+            }
+        }
+        Ok(())
+    }
+    let mut hasher = Hasher::sha256();
+    walk(tree, &mut hasher)?;
+    Ok(hasher.finish().to_string())
 }
 
 /// Removes a directory tree, also one with directories that nobody may enter; returns about how many bytes it held.

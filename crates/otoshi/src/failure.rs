@@ -70,6 +70,7 @@ impl Failure {
             Self::Sandbox(_) => 5,
             Self::Registry(_) | Self::Missing { .. } => 3,
             Self::Pipeline(error) if error.kind() == otoshi_pipeline::ErrorKind::Registry => 3,
+            Self::Pipeline(error) if error.kind() == otoshi_pipeline::ErrorKind::Internal => 4,
             Self::Project(_) | Self::Pipeline(_) | Self::Reference(_) | Self::Usage { .. } => 2,
             _ => 4,
         }
@@ -84,6 +85,7 @@ impl Failure {
             (Self::Registry(error), _) => error.hint(),
             (Self::Missing { hint, .. }, _) => Some(hint.clone()),
             (Self::Image(error), _) => error.hint(),
+            (Self::Store(otoshi_store::StoreError::Layout(error)), _) => error.hint(),
             (Self::Layout(error), _) => error.hint(),
             (Self::Transfer(error), _) => error.hint(),
             (Self::Layer(error), _) => error.hint(),
@@ -115,11 +117,28 @@ impl Failure {
             if let Some(text) = snippet(place) {
                 eprintln!("{text}");
             }
-        } else if let Some(hint) = self.hint() {
+        } else if let Some(hint) = self.hint().or_else(|| of_disk(self)) {
             eprintln!("\nhint: {hint}");
         }
         ExitCode::from(self.code())
     }
+}
+
+/// What to try when a disk takes nothing more.
+fn of_disk(error: &(dyn std::error::Error + 'static)) -> Option<String> {
+    let mut cause = Some(error);
+    while let Some(error) = cause {
+        match error.downcast_ref::<std::io::Error>().map(std::io::Error::kind) {
+            Some(std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded) => {
+                return Some("free space on this file system, then run the same command again".to_owned());
+            }
+            Some(std::io::ErrorKind::ReadOnlyFilesystem) => {
+                return Some("make the file system writable, or set OTOSHI_HOME to one that is".to_owned());
+            }
+            _ => cause = error.source(),
+        }
+    }
+    None
 }
 
 /// The lines of a file that a diagnostic means, underlined, and its hint; without its message.

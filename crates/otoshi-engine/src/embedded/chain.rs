@@ -89,7 +89,7 @@ impl EmbeddedEngine {
             return Ok(path);
         }
         let layout = self.home().layout();
-        if let (false, Some(source)) = (layout.has(&image_layer.digest), self.source())
+        if let (false, Some(source)) = (layout.holds(&image_layer.descriptor), self.source())
             && let Some(arriving) = source.open(image_layer)?
         {
             let mut watched = Watched { inner: arriving, failed: None };

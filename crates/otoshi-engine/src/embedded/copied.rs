@@ -83,7 +83,8 @@ fn form(output: Output) -> String {
 fn known(engine: &EmbeddedEngine, key: &Digest) -> Option<CopiedLayer> {
     let layer = engine.home().records().get::<CopiedLayer>(Kind::Layer, key.hex())?;
     let digest = Digest::of(&layer.descriptor).ok()?;
-    let there = engine.home().layout().has(&digest) || engine.source().is_some_and(|s| s.knows(&digest));
+    let there =
+        engine.home().layout().holds(&layer.descriptor) || engine.source().is_some_and(|s| s.knows(&digest));
     there.then_some(layer)
 }
 

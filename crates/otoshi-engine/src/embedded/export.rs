@@ -54,7 +54,7 @@ impl EmbeddedEngine {
             &format!("{} {:?} {:?}", output.form(), placement.prefix, placement.owner),
         ]);
         if let Some(blob) = self.home().records().get::<Blob>(Kind::Layer, key.hex())
-            && Digest::of(&blob.descriptor).is_ok_and(|digest| self.home().layout().has(&digest))
+            && self.home().layout().holds(&blob.descriptor)
         {
             return Ok(blob);
         }

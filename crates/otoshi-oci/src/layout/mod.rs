@@ -133,9 +133,9 @@ impl LayoutError {
                 digest.algorithm(),
                 digest.hex()
             )),
-            Self::Io { source, .. } if source.kind() == io::ErrorKind::StorageFull => {
-                Some("free space on this file system, then run the same command again".to_owned())
-            }
+            Self::Json { what, .. } if what.ends_with(INDEX_FILE) => Some(format!(
+                "put a copy of the file in its place, or remove {what}: then no image has a name, and builds give new ones"
+            )),
             _ => None,
         }
     }
@@ -239,6 +239,12 @@ impl Layout {
     /// Says whether a blob is there.
     pub fn has(&self, digest: &Digest) -> bool {
         fs::symlink_metadata(self.blob_path(digest)).is_ok_and(|m| m.is_file())
+    }
+
+    /// Says whether a blob is there, with the size that its descriptor says. One that is cut off is not.
+    pub fn holds(&self, descriptor: &Descriptor) -> bool {
+        Digest::of(descriptor)
+            .is_ok_and(|digest| self.size(&digest).is_ok_and(|size| size == descriptor.size()))
     }
 
     /// Says whether a blob is there and, if so, makes it young, so that no sweep removes it before it is named again.

@@ -299,6 +299,7 @@ pub fn export_oci_dir(
 }
 
 /// Writes images as an OCI archive: an uncompressed tar of an image layout, the same bytes for the same images.
+/// Blobs are verified before the first byte.
 pub fn export_oci_archive(
     layout: &Layout,
     images: &[(Option<Reference>, Descriptor)],
@@ -319,6 +320,9 @@ pub fn export_oci_archive(
     let index = json::canonical(&index)
         .map_err(|source| LayoutError::Json { what: "index.json".to_owned(), source })?;
 
+    for digest in &blobs {
+        layout.verify(digest)?;
+    }
     let mut tar = TarFile::new(out);
     let mut directory = None;
     tar.directory("blobs/")?;

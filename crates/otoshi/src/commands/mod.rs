@@ -13,6 +13,7 @@ mod pull;
 mod push;
 mod run;
 mod schema;
+mod verify;
 
 use std::{path::PathBuf, process::ExitCode, sync::Arc};
 
@@ -38,6 +39,7 @@ pub(crate) enum Command {
     Inspect(inspect::Inspect),
     Gc(gc::Gc),
     Doctor(doctor::Doctor),
+    Verify(verify::Verify),
     Schema(schema::Schema),
     #[command(subcommand)]
     Image(image::ImageCommand),
@@ -69,6 +71,7 @@ impl Command {
             Self::Inspect(command) => command.run(&home),
             Self::Gc(command) => command.run(&home),
             Self::Doctor(command) => command.run(None),
+            Self::Verify(command) => command.run(&home),
             Self::Schema(command) => Ok(command.run()),
             Self::Image(command) => command.run(&home),
         }

@@ -1,0 +1,43 @@
+use std::process::ExitCode;
+
+use clap::Args;
+use otoshi_store::Home;
+
+use crate::failure::Failure;
+
+/// Reads the whole store and says what is damaged.
+#[derive(Debug, Args)]
+pub(crate) struct Verify {
+    /// Remove what is damaged, so that it is made or fetched again
+    #[arg(long)]
+    remove: bool,
+    /// Print JSON: an object with `blobs`, `records`, `snapshots` (how many were read) and `damage` (`path`, `reason`)
+    #[arg(long)]
+    json: bool,
+}
+
+impl Verify {
+    pub(crate) fn run(self, home: &Home) -> Result<ExitCode, Failure> {
+        let seen = home.verify(self.remove)?;
+        if self.json {
+            println!("{}", serde_json::to_string_pretty(&seen).unwrap_or_default());
+        } else {
+            println!(
+                "read {} blobs, {} records, {} snapshots: {} damaged",
+                seen.blobs,
+                seen.records,
+                seen.snapshots,
+                seen.damage.len()
+            );
+        }
+        for damage in &seen.damage {
+            let done = if self.remove { "removed" } else { "damaged" };
+            eprintln!("{done}: {}: {}", damage.path.display(), damage.reason);
+        }
+        if seen.damage.is_empty() || self.remove {
+            return Ok(ExitCode::SUCCESS);
+        }
+        eprintln!("\nhint: otoshi verify --remove removes these; builds and pulls make them again");
+        Ok(ExitCode::from(4))
+    }
+}

@@ -1,0 +1,235 @@
+//! A store survives what happens to the disk under it: full, read-only, damaged, of another format, with another clock.
+
+mod support;
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::{Command, Output},
+    time::{Duration, SystemTime},
+};
+
+use support::Shop;
+
+/// Runs `script` in a mount namespace of its own, in the shop's directory; `$OTOSHI` is the program.
+fn apart(shop: &Shop, script: &str) -> Output {
+    let path = shop.path("script");
+    fs::write(&path, format!("set -eu\nmount --make-rprivate /\n{script}")).unwrap();
+    Command::new("unshare")
+        .args(["--mount", "/bin/sh"])
+        .arg(&path)
+        .current_dir(shop.path(""))
+        .env("OTOSHI", env!("CARGO_BIN_EXE_otoshi"))
+        .env("OTOSHI_HOME", shop.home())
+        .output()
+        .unwrap()
+}
+
+/// What an output's standard error says, after checking the exit code.
+fn told(output: &Output, code: i32) -> String {
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(code), "{text}");
+    assert!(!text.contains("panicked"), "{text}");
+    text
+}
+
+/// Every file under a directory.
+fn files(directory: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
+        if entry.file_type().unwrap().is_dir() {
+            found.extend(files(&entry.path()));
+        } else if entry.file_type().unwrap().is_file() {
+            found.push(entry.path());
+        }
+    }
+    found
+}
+
+/// The name of the project's app image.
+fn app(shop: &Shop) -> String {
+    let images: serde_json::Value = serde_json::from_str(&shop.ok(&["images", "--json"])).unwrap();
+    let names = images.as_array().unwrap().iter().map(|image| image["reference"].as_str().unwrap());
+    names.filter(|name| name.contains("shop")).min_by_key(|name| name.len()).unwrap().to_owned()
+}
+
+/// The blobs of an image's layers, the last on top.
+fn layers(shop: &Shop, name: &str) -> Vec<PathBuf> {
+    let image: serde_json::Value = serde_json::from_str(&shop.ok(&["inspect", name])).unwrap();
+    let digests = image["layers"].as_array().unwrap().iter().map(|layer| layer["digest"].as_str().unwrap());
+    digests.map(|digest| shop.home().join("images/blobs").join(digest.replace(':', "/"))).collect()
+}
+
+#[test]
+fn a_full_disk_ends_the_step_and_the_next_run_goes_on() {
+    let Some(shop) = Shop::new() else { return };
+    shop.write("runner.Dockerfile", "ARG BASE\nFROM ${BASE}\nRUN echo runner > /etc/runner\nCOPY big /big\n");
+    // Noise: what zeros became, no compression would fill a disk with.
+    let mut state = 1u64;
+    let noise: Vec<u8> = (0..12 << 20)
+        .map(|_| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            (state >> 56) as u8
+        })
+        .collect();
+    fs::write(shop.path("big"), noise).unwrap();
+    let script = "
+        mkdir -p kept && cp -a $OTOSHI_HOME/. kept/
+        mount -t tmpfs -o size=16m tmpfs $OTOSHI_HOME
+        cp -a kept/. $OTOSHI_HOME/
+        status=0; $OTOSHI build >&2 || status=$?
+        echo \"first: $status\"
+        $OTOSHI images
+        $OTOSHI verify
+        mount -o remount,size=120m $OTOSHI_HOME
+        $OTOSHI build >&2
+        $OTOSHI verify
+        $OTOSHI run web
+    ";
+    let output = apart(&shop, script);
+    let text = told(&output, 0);
+    let seen = String::from_utf8_lossy(&output.stdout);
+    assert!(seen.contains("first: 4\n"), "{seen}\n{text}");
+    assert!(seen.ends_with("source 1\ndeps 1\nrunner\nbase 1\n"), "{seen}\n{text}");
+    assert!(text.contains("No space left on device"), "{text}");
+    assert!(text.contains(&format!("{}/", shop.home().display())), "the file is named: {text}");
+    assert!(text.contains("hint: free space on this file system"), "{text}");
+}
+
+#[test]
+fn a_read_only_disk_is_told() {
+    let Some(shop) = Shop::new() else { return };
+    shop.ok(&["build"]);
+    shop.write("src/main", "source 2\n");
+    let script = "
+        mount --bind $OTOSHI_HOME $OTOSHI_HOME
+        mount -o remount,bind,ro $OTOSHI_HOME
+        $OTOSHI images
+        $OTOSHI build
+    ";
+    let output = apart(&shop, script);
+    let text = told(&output, 4);
+    assert!(String::from_utf8_lossy(&output.stdout).contains("shop"), "what is there can be listed");
+    assert!(text.contains("Read-only file system") && text.contains("/home"), "{text}");
+    assert!(text.contains("hint: "), "{text}");
+    shop.ok(&["build"]);
+    assert!(shop.ok(&["run", "web"]).starts_with("source 2\n"));
+}
+
+#[test]
+fn a_clock_that_went_backwards_changes_nothing() {
+    let Some(shop) = Shop::new() else { return };
+    assert_eq!(shop.ran(&[]), [1, 2, 3, 4]);
+    let future = SystemTime::now() + Duration::from_secs(3 * 365 * 24 * 3600);
+    let snapshots = shop.home().join("snapshots");
+    for path in files(shop.dir.path()).into_iter().filter(|path| !path.starts_with(&snapshots)) {
+        let _ = fs::File::options().write(true).open(&path).and_then(|file| file.set_modified(future));
+    }
+    assert_eq!(shop.ran(&[]), [] as [u8; 0], "what was written in the future is as good");
+    shop.write("src/main", "source 2\n");
+    let file = fs::File::options().write(true).open(shop.path("src/main")).unwrap();
+    file.set_modified(future).unwrap();
+    assert_eq!(shop.ran(&[]), [2, 4], "a change of the same size at the same time is seen");
+    assert!(shop.ok(&["run", "web"]).starts_with("source 2\n"));
+    shop.ok(&["gc", "--unused-for", "0"]);
+    shop.ok(&["verify"]);
+    assert!(shop.ok(&["run", "web"]).starts_with("source 2\n"));
+}
+
+#[test]
+fn a_truncated_layer_is_written_again() {
+    let Some(shop) = Shop::new() else { return };
+    shop.ok(&["build"]);
+    let name = app(&shop);
+    let top = layers(&shop, &name).pop().unwrap();
+    let whole = fs::read(&top).unwrap();
+    fs::write(&top, &whole[..whole.len() / 2]).unwrap();
+    let text = told(&shop.otoshi(&["verify"]), 4);
+    assert!(text.contains(top.file_name().unwrap().to_str().unwrap()), "{text}");
+    // What needs the layer sees that it is not what it was.
+    let archive = shop.path("archive.tar");
+    let text =
+        told(&shop.otoshi(&["export", &name, archive.to_str().unwrap(), "--format", "oci-archive"]), 3);
+    assert!(text.contains("is corrupt"), "{text}");
+    shop.ok(&["build"]);
+    assert_eq!(fs::read(&top).unwrap(), whole, "the same bytes again");
+    shop.ok(&["verify"]);
+}
+
+#[test]
+fn damage_is_noticed_told_and_made_good() {
+    let Some(shop) = Shop::new() else { return };
+    shop.ok(&["build"]);
+    shop.ok(&["verify"]);
+    let home = shop.home();
+    let snapshots: Vec<_> =
+        fs::read_dir(home.join("snapshots")).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let holds = |name: &str| {
+        snapshots
+            .iter()
+            .find(|snapshot| snapshot.join("fs").join(name).exists())
+            .unwrap_or_else(|| panic!("{name}"))
+    };
+
+    // A file of a snapshot is gone, one is cut off, and of one the whole tree is gone.
+    let damaged = [holds("etc/runner"), holds("opt/deps/lib"), holds("bin/busybox")];
+    fs::remove_file(damaged[0].join("fs/etc/runner")).unwrap();
+    fs::write(damaged[1].join("fs/opt/deps/lib"), "").unwrap();
+    fs::remove_dir_all(damaged[2].join("fs")).unwrap();
+    // A record is cut off.
+    let records = files(&home.join("records"));
+    let record = records.iter().find(|path| path.starts_with(home.join("records/phase"))).unwrap();
+    let body = fs::read(record).unwrap();
+    fs::write(record, &body[..body.len() - 1]).unwrap();
+
+    let text = told(&shop.otoshi(&["verify"]), 4);
+    for path in damaged.into_iter().chain([record]) {
+        assert!(text.contains(path.to_str().unwrap()), "{}: {text}", path.display());
+    }
+    told(&shop.otoshi(&["verify", "--remove"]), 0);
+    shop.ok(&["verify"]);
+    shop.ok(&["build"]);
+    assert_eq!(shop.ok(&["run", "web"]), "source 1\ndeps 1\nrunner\nbase 1\n");
+    shop.ok(&["build", "--no-cache"]);
+    assert_eq!(shop.ok(&["run", "web"]), "source 1\ndeps 1\nrunner\nbase 1\n");
+}
+
+#[test]
+fn an_index_that_is_cut_off_is_told_and_left_alone() {
+    let Some(shop) = Shop::new() else { return };
+    shop.ok(&["build"]);
+    let index = shop.home().join("images/index.json");
+    let whole = fs::read(&index).unwrap();
+    let cut = &whole[..whole.len() - 10];
+    fs::write(&index, cut).unwrap();
+    let blobs = files(&shop.home().join("images/blobs"));
+    for command in [&["build", "--no-cache"][..], &["gc", "--unused-for", "0"], &["images"], &["run", "web"]]
+    {
+        let text = told(&shop.otoshi(command), 4);
+        assert!(text.contains("index.json is not valid"), "{command:?}: {text}");
+        assert!(text.contains("hint: "), "{command:?}: {text}");
+    }
+    assert_eq!(fs::read(&index).unwrap(), cut);
+    assert!(blobs.iter().all(|blob| blob.exists()), "nothing is removed while nobody knows what is named");
+    fs::write(&index, whole).unwrap();
+    assert!(shop.ok(&["run", "web"]).starts_with("source 1\n"));
+}
+
+#[test]
+fn a_store_of_another_format_is_told_and_left_alone() {
+    let Some(shop) = Shop::new() else { return };
+    shop.ok(&["build"]);
+    let format = shop.home().join("format");
+    let before = files(&shop.home());
+    for (found, said) in [("2\n", "use a newer otoshi"), ("0\n", "an older otoshi"), ("", "damaged")] {
+        fs::write(&format, found).unwrap();
+        for command in [&["build"][..], &["gc", "--unused-for", "0"], &["images"], &["verify", "--remove"]] {
+            let text = told(&shop.otoshi(command), 4);
+            assert!(text.contains(said), "{found:?} {command:?}: {text}");
+        }
+        assert_eq!(fs::read_to_string(&format).unwrap(), found);
+        assert_eq!(files(&shop.home()), before);
+    }
+    fs::write(&format, "1\n").unwrap();
+    assert_eq!(shop.ran(&[]), [] as [u8; 0]);
+}
