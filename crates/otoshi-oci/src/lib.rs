@@ -5,12 +5,14 @@
 //! config, image                   what an image is: config, manifest, layers
 //! layout                          where it lies: an OCI image layout, safe under many processes
 //! layer                           tree → tar blob → tree, reproducible one way and safe the other
+//! diff                            what differs between two images
 //! transfer                        import and export: OCI directory and archive, docker-archive, a Docker daemon
 //! ```
 //!
 //! Nothing here uses the network, and nothing prints.
 
 pub mod config;
+pub mod diff;
 mod digest;
 mod image;
 pub mod json;

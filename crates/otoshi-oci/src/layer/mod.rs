@@ -35,6 +35,7 @@ use std::path::PathBuf;
 
 use oci_spec::image::{Descriptor, MediaType};
 
+pub(crate) use self::decompress::with_stream;
 pub use self::decompress::{Encoding, UnsupportedEncoding, decoder};
 pub use self::store::{measure, store_tar};
 pub use self::tree::{write_layer, write_tar};

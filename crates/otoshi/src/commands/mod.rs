@@ -1,6 +1,7 @@
 //! The commands, one file each.
 
 mod build;
+mod diff;
 mod doctor;
 mod export;
 mod gc;
@@ -37,6 +38,7 @@ pub(crate) enum Command {
     Export(export::Export),
     Images(images::Images),
     Inspect(inspect::Inspect),
+    Diff(diff::Diff),
     Gc(gc::Gc),
     Doctor(doctor::Doctor),
     Verify(verify::Verify),
@@ -69,6 +71,7 @@ impl Command {
             Self::Export(command) => command.run(&home),
             Self::Images(command) => command.run(&home),
             Self::Inspect(command) => command.run(&home),
+            Self::Diff(command) => command.run(&home),
             Self::Gc(command) => command.run(&home),
             Self::Doctor(command) => command.run(None),
             Self::Verify(command) => command.run(&home),
