@@ -36,7 +36,7 @@ pub use spec::{Capabilities, Mount, Network, Root, Spec, UserSpec};
 pub fn kernel_is_at_least(major: u32, minor: u32) -> bool {
     let uname = rustix::system::uname();
     let release = uname.release().to_string_lossy();
-    let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(|number| number.parse::<u32>());
+    let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(str::parse::<u32>);
     match (numbers.next(), numbers.next()) {
         (Some(Ok(found)), Some(Ok(then))) => (found, then) >= (major, minor),
         _ => false,

@@ -20,6 +20,7 @@ pub(crate) struct Doctor {
 }
 
 impl Doctor {
+    #[allow(clippy::unnecessary_wraps, reason = "as every command")]
     pub(crate) fn run(self, home: Option<PathBuf>) -> Result<ExitCode, Failure> {
         let mut findings = doctor::examine_rights();
         findings.extend(store(home));
