@@ -86,7 +86,7 @@ impl Conformance {
             let outcome = if self.show { bench.show(case) } else { bench.compare(case) };
             outcome.unwrap_or_else(|failure| Outcome::Different(vec![failure.to_string()]))
         });
-        report(&cases, outcomes, &pending)
+        if self.show { Ok(()) } else { report(&cases, outcomes, &pending) }
     }
 }
 
@@ -128,10 +128,14 @@ impl Bench {
         let otoshi = Otoshi { program: project::build_otoshi()?, home: path("otoshi") };
         let docker = Daemon::start()?;
         let bases = bases::make(&docker, directory.path())?;
-        otoshi.import(&bases.archive)?;
+        for archive in &bases {
+            otoshi.import(archive)?;
+        }
         let buildah = Buildah { home: path("buildah") };
         if cases.iter().any(|case| case.description.reference == Reference::Buildah) {
-            buildah.import(&bases.archive, &bases.names)?;
+            for archive in &bases {
+                buildah.import(archive)?;
+            }
         }
         let server = Server::start(path("cases"))?;
         Ok(Self { otoshi, docker, buildah, server, directory })

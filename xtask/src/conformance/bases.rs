@@ -26,14 +26,8 @@ const PASSWD: &str = "root:x:0:0:root:/root:/bin/sh\ndaemon:x:1:1:daemon:/usr/sb
     7777:x:1234:1235:a number for a name:/:/bin/sh\n";
 const GROUP: &str = "root:x:0:\ndaemon:x:1:\nwww:x:34:\napp:x:1000:\nstaff:x:50:app,web\nlogs:x:51:app\n";
 
-/// An archive that `docker save` wrote, and the names of the images in it.
-pub(super) struct Bases {
-    pub(super) archive: PathBuf,
-    pub(super) names: Vec<String>,
-}
-
-/// Makes the bases in Docker and saves them in a directory.
-pub(super) fn make(docker: &Daemon, directory: &Path) -> Result<Bases> {
+/// Makes the bases in Docker and saves them in a directory, an archive for each.
+pub(super) fn make(docker: &Daemon, directory: &Path) -> Result<Vec<PathBuf>> {
     let rootfs = directory.join("busybox.tar");
     fs::write(&rootfs, busybox()?).map_err(Failure::file("writing", &rootfs))?;
     let name = |short: &str| format!("{REGISTRY}/{short}");
@@ -51,9 +45,14 @@ pub(super) fn make(docker: &Daemon, directory: &Path) -> Result<Bases> {
         process::read(docker.command().args(["build", "--network=host", "--tag", &name]).arg(&folder))?;
         names.push(name);
     }
-    let archive = directory.join("bases.tar");
-    process::read(docker.command().args(["save", "--output"]).arg(&archive).args(&names))?;
-    Ok(Bases { archive, names })
+    let mut bases = Vec::new();
+    for name in names {
+        // One archive for all would have links in place of layers, which not every reader follows.
+        let archive = directory.join(format!("{}.tar", name.replace('/', "-")));
+        process::read(docker.command().args(["save", "--output"]).arg(&archive).arg(&name))?;
+        bases.push(archive);
+    }
+    Ok(bases)
 }
 
 /// A small root file system as a tar: busybox under the names of all that it can do, and some users and groups.

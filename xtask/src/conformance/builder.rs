@@ -106,7 +106,7 @@ impl Otoshi {
         command
     }
 
-    /// Takes in an archive's images by their names.
+    /// Takes in an archive's image by its name.
     pub(super) fn import(&self, archive: &Path) -> Result {
         process::read(self.command().arg("import").arg(archive)).map(drop)
     }
@@ -170,13 +170,10 @@ impl Buildah {
         command
     }
 
-    /// Takes in an archive's images by their names.
-    pub(super) fn import(&self, archive: &Path, names: &[String]) -> Result {
-        for name in names {
-            let source = format!("docker-archive:{}:{name}:latest", archive.display());
-            process::read(self.command("pull").arg(&source))?;
-        }
-        Ok(())
+    /// Takes in an archive's image.
+    pub(super) fn import(&self, archive: &Path) -> Result {
+        let source = format!("docker-archive:{}", archive.display());
+        process::read(self.command("pull").arg(&source)).map(drop)
     }
 }
 

@@ -200,10 +200,23 @@ impl Build<'_> {
                 }
                 None => {
                     let platform = &self.request.platform;
-                    Tree::Chain(Chain::of_image(&self.engine.find_image(self.request, &name, platform)?))
+                    let found = self.engine.find_image(self.request, &name, platform);
+                    Tree::Chain(Chain::of_image(&found.map_err(|error| self.meant_stage(error, &name))?))
                 }
             },
         })
+    }
+
+    /// Proposes the stage that was meant, where there is no such image.
+    fn meant_stage(&self, error: EngineError, name: &str) -> EngineError {
+        let stages = self.request.dockerfile.stages.iter().filter_map(|stage| stage.name.as_deref());
+        let Some(near) = otoshi_dockerfile::suggest(name, stages) else { return error };
+        let hint = Some(format!("did you mean the stage {near:?}?"));
+        match error {
+            EngineError::NoImage { .. } => EngineError::Invalid { message: error.to_string(), hint },
+            EngineError::Registry { message, .. } => EngineError::Registry { message, hint },
+            other => other,
+        }
     }
 
     /// The platform of a stage: what FROM says, else that of the build.
@@ -428,7 +441,7 @@ impl Build<'_> {
                 run.stop_signal = Some(self::signal(&stage.scope.expand(signal)?)?);
             }
             Instruction::Healthcheck(check) => {
-                run.healthcheck = Some(healthcheck(run.shell.as_deref(), check));
+                run.healthcheck = Some(healthcheck(check));
             }
             Instruction::Maintainer(name) => stage.config.author = Some(name.clone()),
             Instruction::Run(_)
@@ -503,7 +516,7 @@ fn signal(text: &str) -> Result<String, EngineError> {
     })
 }
 
-fn healthcheck(shell: Option<&[String]>, check: &Healthcheck) -> otoshi_oci::config::Healthcheck {
+fn healthcheck(check: &Healthcheck) -> otoshi_oci::config::Healthcheck {
     let nanos = |time: Option<std::time::Duration>| time.map_or(0, |time| time.as_nanos() as i64);
     match check {
         Healthcheck::None => {
@@ -512,10 +525,8 @@ fn healthcheck(shell: Option<&[String]>, check: &Healthcheck) -> otoshi_oci::con
         Healthcheck::Test { command, interval, timeout, start_period, start_interval, retries } => {
             let test = match command {
                 CommandForm::Exec(argv) => ["CMD".to_owned()].into_iter().chain(argv.clone()).collect(),
-                CommandForm::Shell(text) if shell.is_none() => vec!["CMD-SHELL".to_owned(), text.clone()],
-                CommandForm::Shell(_) => {
-                    ["CMD".to_owned()].into_iter().chain(super::stage::argv(shell, command)).collect()
-                }
+                // Whoever runs the test looks up the image's shell.
+                CommandForm::Shell(text) => vec!["CMD-SHELL".to_owned(), text.clone()],
             };
             otoshi_oci::config::Healthcheck {
                 test,

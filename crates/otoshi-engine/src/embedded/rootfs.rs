@@ -84,8 +84,10 @@ pub(crate) fn account(root: &Path, spec: &str) -> Result<Account, EngineError> {
     let passwd = read(root, "etc/passwd");
     let groups = read(root, "etc/group");
     let number = user.parse::<u32>().ok();
-    let line = fields(&passwd).find(|line| line[0] == user).or_else(|| {
-        fields(&passwd).find(|line| number.is_some() && line.get(2).and_then(|id| id.parse().ok()) == number)
+    // A number is one, even where an account has it as its name.
+    let line = fields(&passwd).find(|line| match number {
+        Some(_) => line.get(2).and_then(|id| id.parse().ok()) == number,
+        None => line[0] == user,
     });
     let mut account = match (&line, number) {
         (Some(line), _) => Account {
@@ -126,13 +128,16 @@ pub(crate) fn owner(root: &Path, spec: &str) -> Result<(u32, u32), EngineError> 
 }
 
 fn group_id(groups: &str, group: &str) -> Result<u32, EngineError> {
-    if let Some(line) = fields(groups).find(|line| line[0] == group) {
-        return parse_id(line.get(2).copied(), group);
+    if let Ok(number) = group.parse() {
+        return Ok(number);
     }
-    group.parse().map_err(|_| EngineError::Invalid {
-        message: format!("no group {group:?} in the image's /etc/group"),
-        hint: Some("create the group in an earlier step, or give a number".into()),
-    })
+    match fields(groups).find(|line| line[0] == group) {
+        Some(line) => parse_id(line.get(2).copied(), group),
+        None => Err(EngineError::Invalid {
+            message: format!("no group {group:?} in the image's /etc/group"),
+            hint: Some("create the group in an earlier step, or give a number".into()),
+        }),
+    }
 }
 
 fn parse_id(text: Option<&str>, name: &str) -> Result<u32, EngineError> {

@@ -141,6 +141,12 @@ pub(super) fn context(
         return Err(wrong(format!("contexts from {scheme}:// are not possible"), hint));
     } else {
         let root = Path::new(value);
+        if !root.is_dir() {
+            return Err(wrong(
+                format!("{value} is no directory"),
+                "docker-image:// goes before the name of an image",
+            ));
+        }
         let ignore = fs::read_to_string(root.join(".dockerignore")).ok();
         NamedContext::Directory(Arc::new(Context::scan(home, root, ignore.as_deref())?))
     };

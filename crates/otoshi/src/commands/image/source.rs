@@ -44,6 +44,10 @@ impl Source {
             return Self::inside(home, &root, &context.display().to_string(), file, None);
         }
         if !is_standard_input(context) {
+            if !context.is_dir() {
+                let message = format!("the context {} is no directory", context.display());
+                return Err(Failure::usage(message, None));
+            }
             let (dockerfile, ignore) = dockerfile(context, file)?;
             return Self::scan(home, dockerfile, context, ignore, None);
         }
@@ -144,6 +148,10 @@ fn ignore(context: &Path, file: Option<&Path>) -> Option<String> {
 
 fn read(path: &Path) -> Result<String, Failure> {
     let shown = path.display().to_string();
+    if !path.exists() {
+        let hint = "-f says where the Dockerfile is".to_owned();
+        return Err(Failure::usage(format!("there is no {shown}"), Some(hint)));
+    }
     let mut file = fs::File::open(path).map_err(Failure::io("reading", &shown))?;
     text(&mut file, &shown)
 }
