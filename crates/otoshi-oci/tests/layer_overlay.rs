@@ -4,47 +4,13 @@ mod support;
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use otoshi_oci::Digest;
 use otoshi_oci::layer::{LayerError, OverlayXattrs, UnpackOptions, WriteOptions, unpack_layer, write_layer};
 use otoshi_oci::tar::{Entry, Kind};
-use support::{Archive, keep, layout, look};
-
-/// A mounted overlay that is gone when this is.
-struct Overlay(PathBuf);
-
-impl Overlay {
-    fn mount(dir: &Path, lower: &[&Path], upper: &str) -> Option<Self> {
-        let at = |name: &str| dir.join(format!("{upper}-{name}"));
-        for path in [dir.join(upper), at("work"), at("merged")] {
-            fs::create_dir_all(path).unwrap();
-        }
-        let lower = lower.iter().map(|path| path.to_str().unwrap()).collect::<Vec<_>>().join(":");
-        let options = format!(
-            "lowerdir={lower},upperdir={},workdir={},redirect_dir=off,metacopy=off",
-            dir.join(upper).display(),
-            at("work").display()
-        );
-        let mounted = Command::new("mount")
-            .args(["-t", "overlay", "overlay", "-o", &options])
-            .arg(at("merged"))
-            .stderr(Stdio::null())
-            .status();
-        if mounted.is_ok_and(|status| status.success()) {
-            return Some(Self(at("merged")));
-        }
-        println!("skipped: no overlay can be mounted here");
-        None
-    }
-}
-
-impl Drop for Overlay {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg("-l").arg(&self.0).status();
-    }
-}
+use support::{Archive, Overlay, keep, layout, look};
 
 #[test]
 fn a_change_becomes_a_layer_and_a_layer_the_same_change() {

@@ -6,6 +6,7 @@ use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt, PermissionsExt, chown, symlink};
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 
 use otoshi_oci::layer::{Compression, Mtime, UnpackOptions, WriteOptions, unpack_layer, write_layer};
 use otoshi_oci::tar::{END, Entry, Kind, write_header, write_padding};
@@ -219,5 +220,40 @@ impl Archive {
     pub fn finish(mut self) -> Vec<u8> {
         self.0.extend_from_slice(&END);
         self.0
+    }
+}
+
+/// A mounted overlay that is gone when this is.
+pub struct Overlay(pub PathBuf);
+
+impl Overlay {
+    /// Mounts the lower directories, the topmost first, with `upper` on top; `None` where that is not possible.
+    pub fn mount(dir: &Path, lower: &[&Path], upper: &str) -> Option<Self> {
+        let at = |name: &str| dir.join(format!("{upper}-{name}"));
+        for path in [dir.join(upper), at("work"), at("merged")] {
+            fs::create_dir_all(path).unwrap();
+        }
+        let lower = lower.iter().map(|path| path.to_str().unwrap()).collect::<Vec<_>>().join(":");
+        let options = format!(
+            "lowerdir={lower},upperdir={},workdir={},redirect_dir=off,metacopy=off",
+            dir.join(upper).display(),
+            at("work").display()
+        );
+        let mounted = Command::new("mount")
+            .args(["-t", "overlay", "overlay", "-o", &options])
+            .arg(at("merged"))
+            .stderr(Stdio::null())
+            .status();
+        if mounted.is_ok_and(|status| status.success()) {
+            return Some(Self(at("merged")));
+        }
+        println!("skipped: no overlay can be mounted here");
+        None
+    }
+}
+
+impl Drop for Overlay {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("-l").arg(&self.0).status();
     }
 }
