@@ -1,0 +1,118 @@
+//! What a step of a build can reach: the network it was given, and nothing of other builds.
+
+mod support;
+
+use std::{
+    io::{Read, Write},
+    net::TcpListener,
+    process::Stdio,
+    thread,
+    time::{Duration, Instant},
+};
+
+use support::Shop;
+
+/// Serves a word on loopback for as long as the test runs; gives the port.
+fn serve() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            let _ = stream.read(&mut [0; 1024]);
+            let _ = stream.write_all(b"reached\n");
+        }
+    });
+    port
+}
+
+#[test]
+fn a_step_has_the_network_it_was_given() {
+    let Some(shop) = Shop::new() else { return };
+    let port = serve();
+    let get = format!("echo GET / | /bin/busybox nc -w 5 127.0.0.1 {port} > /word");
+    let built = |run: &str, flags: &[&str]| {
+        shop.write("net/Dockerfile", &format!("FROM otoshi.test/busybox:1\nRUN {run}{get}\n"));
+        let output = shop.otoshi(&[&["image", "build", "net", "--no-cache", "-t", "net:1"], flags].concat());
+        (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    for (run, flags) in [
+        ("", &[][..]),
+        ("", &["--network", "default"]),
+        ("", &["--network", "host"]),
+        ("--network=default ", &[]),
+        ("--network=host ", &["--allow", "network.host"]),
+        ("--network=host ", &["--network", "none", "--allow", "network.host"]),
+    ] {
+        let (code, text) = built(run, flags);
+        assert_eq!(code, Some(0), "{run}{flags:?}: {text}");
+        assert_eq!(shop.ok(&["run", "net:1", "--", "/bin/cat", "/word"]), "reached\n");
+    }
+    for (run, flags) in [
+        ("", &["--network", "none"][..]),
+        ("--network=none ", &[]),
+        ("--network=none ", &["--network", "host"]),
+    ] {
+        let (code, text) = built(run, flags);
+        assert_eq!(code, Some(1), "{run}{flags:?}: {text}");
+        assert!(text.contains("nc:"), "{text}");
+    }
+    // Without a network there is a loopback device, and nothing else.
+    shop.write(
+        "net/Dockerfile",
+        "FROM otoshi.test/busybox:1\nRUN --network=none /bin/busybox ls /sys/class/net > /word\n",
+    );
+    shop.ok(&["image", "build", "net", "-t", "net:1"]);
+    assert_eq!(shop.ok(&["run", "net:1", "--", "/bin/cat", "/word"]).trim(), "lo");
+}
+
+#[test]
+fn a_step_sees_no_secret_and_no_process_of_another_build() {
+    let Some(shop) = Shop::new() else { return };
+    const SECRET: &str = "swordfish-of-the-first-build";
+    shop.write("token", SECRET);
+    shop.write(
+        "first/Dockerfile",
+        "FROM otoshi.test/busybox:1\n\
+         RUN --mount=type=secret,id=file --mount=type=secret,id=env,env=TOKEN \
+         test -n \"$TOKEN\" && test -s /run/secrets/file && /bin/busybox sleep 60\n",
+    );
+    let mut first = shop.command(&[
+        "image",
+        "build",
+        "first",
+        "--secret",
+        "id=file,src=token",
+        "--secret",
+        "id=env,env=GIVEN",
+    ]);
+    let mut first = first.env("GIVEN", SECRET).stdout(Stdio::null()).spawn().unwrap();
+    let started = Instant::now();
+    let sleeps = || {
+        let found = std::fs::read_dir("/proc").unwrap().flatten();
+        let mut lines = found.filter_map(|entry| std::fs::read(entry.path().join("environ")).ok());
+        lines.any(|line| String::from_utf8_lossy(&line).contains(&format!("TOKEN={SECRET}")))
+    };
+    while !sleeps() {
+        assert!(started.elapsed() < Duration::from_secs(30), "the first build never ran its command");
+        assert!(first.try_wait().unwrap().is_none(), "the first build ended");
+        thread::sleep(Duration::from_millis(10));
+    }
+    // All that a command can look through: processes, their files, shared directories, and what it was not given.
+    shop.write(
+        "second/Dockerfile",
+        "FROM otoshi.test/busybox:1\n\
+         RUN for p in /proc/[0-9]*; do /bin/busybox tr '\\0' '\\n' < $p/environ; cat $p/cmdline; ls $p/root/run/secrets; done > /seen 2>&1; \
+         /bin/busybox grep -rs swordfis[h] /run /tmp /dev/shm /var >> /seen; ls /run/secrets >> /seen 2>&1; \
+         /bin/busybox ps -o args >> /seen; /bin/busybox pkill -9 sleep >> /seen; true\n",
+    );
+    shop.ok(&["image", "build", "second", "-t", "second:1"]);
+    let seen = shop.ok(&["run", "second:1", "--", "/bin/cat", "/seen"]);
+    assert!(!seen.contains("swordfish") && !seen.contains("sleep 60"), "{seen}");
+    assert!(seen.contains("No such file"), "there are no secrets: {seen}");
+    assert!(first.try_wait().unwrap().is_none(), "the first build was signalled");
+    first.kill().unwrap();
+    first.wait().unwrap();
+    // Nor is it anywhere in the store.
+    let found = std::process::Command::new("grep").args(["-rl", SECRET]).arg(shop.home()).output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&found.stdout), "");
+}
