@@ -4,6 +4,7 @@ mod commands;
 mod failure;
 mod progress;
 mod publish;
+mod timings;
 mod transfer;
 
 use std::process::ExitCode;

@@ -146,7 +146,8 @@ pub(crate) fn sentence(verb: &str, summary: &Summary) -> String {
     format!("moved {} of {}: {parts}", megabytes(summary.moved), megabytes(summary.total))
 }
 
-fn megabytes(bytes: u64) -> String {
+/// A size for people.
+pub(crate) fn megabytes(bytes: u64) -> String {
     if bytes < 100_000 {
         format!("{:.1} kB", bytes as f64 / 1e3)
     } else {

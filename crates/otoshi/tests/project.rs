@@ -58,6 +58,34 @@ fn a_moved_base_runs_the_runner_and_the_app_only() {
 }
 
 #[test]
+fn a_page_shows_a_lane_for_each_step() {
+    let Some(shop) = Shop::new() else { return };
+    let page = shop.dir.path().join("timings.html");
+    let build = ["build", "--timings", page.to_str().unwrap()];
+    let text = |output: std::process::Output, code: i32| {
+        assert_eq!(output.status.code(), Some(code), "{}", String::from_utf8_lossy(&output.stderr));
+        fs::read_to_string(&page).unwrap()
+    };
+    let first = text(shop.otoshi(&build), 0);
+    for step in [
+        "COPY deps.lock /opt/deps/lib",
+        "RUN echo runner &gt; /etc/runner",
+        "/bin/sh -c cat src/main &gt; compiled",
+    ] {
+        let lane = format!("class=\"lane\" title=\"{step}");
+        assert!(first.contains(&lane), "{step}: {first}");
+    }
+    assert!(first.contains("3 steps ran, 0 were cached, 0 failed"), "{first}");
+    assert!(!first.contains("http:") && !first.contains("https:"), "it needs nothing else");
+
+    shop.write("runner.Dockerfile", "ARG BASE\nFROM ${BASE}\nRUN echo runner > /etc/runner\nRUN false\n");
+    let failed = text(shop.otoshi(&build), 1);
+    assert!(failed.contains("0 steps ran, 1 were cached, 1 failed"), "{failed}");
+    let nowhere = shop.otoshi(&["build", "--timings", "/proc/no/page.html"]);
+    assert_eq!(nowhere.status.code(), Some(1), "the build's own failure counts more");
+}
+
+#[test]
 fn mistakes_are_told_with_their_place() {
     let Some(shop) = Shop::new() else { return };
     shop.write("runner.Dockerfile", "ARG BASE\nFROM ${BASE}\nRUN cat /gone\n");

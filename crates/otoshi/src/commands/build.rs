@@ -6,7 +6,7 @@ use otoshi_pipeline::Pipeline;
 use otoshi_project::Project;
 use otoshi_store::Home;
 
-use crate::{failure::Failure, progress, transfer};
+use crate::{failure::Failure, progress, timings::Timings, transfer};
 
 /// Builds a project's images, running only the phases that must run.
 #[derive(Debug, Args)]
@@ -29,6 +29,9 @@ pub(crate) struct Build {
     /// Show the output of every command
     #[arg(short, long)]
     verbose: bool,
+    /// Write an HTML page with a lane for each step, its time and what came of it
+    #[arg(long, value_name = "FILE")]
+    timings: Option<PathBuf>,
     /// Print JSON, in the form of `otoshi plan --json`
     #[arg(long)]
     json: bool,
@@ -39,7 +42,11 @@ impl Build {
         let _usage = super::claim(home)?;
         let started = Instant::now();
         let project = Project::find(&self.project).map_err(Box::new)?;
-        let events: Arc<dyn Events> = progress::to_standard_error(self.verbose).into();
+        let mut events: Arc<dyn Events> = progress::to_standard_error(self.verbose).into();
+        let timings = self.timings.as_ref().map(|_| Arc::new(Timings::new(Arc::clone(&events))));
+        if let Some(timings) = &timings {
+            events = Arc::clone(timings) as Arc<dyn Events>;
+        }
         let remote = super::remote_for(home, &events);
         let engine = super::engine(home, &remote);
         let pipeline =
@@ -49,6 +56,13 @@ impl Build {
         } else {
             pipeline.build(self.locked, events.as_ref())
         };
+        if let (Some(timings), Some(path)) = (timings, &self.timings) {
+            // A failed build is worth a look as well.
+            let written = timings.write(&project.manifest.project.name, path);
+            if built.is_ok() {
+                written?;
+            }
+        }
         let plan = built.map_err(Box::new)?;
         super::plan::print(&plan, self.json, ["kept", "ran", "skipped"]);
         if !self.json {
