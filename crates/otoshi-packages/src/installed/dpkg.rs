@@ -1,0 +1,242 @@
+//! dpkg's record of what is installed.
+//!
+//! ```text
+//! var/lib/dpkg/status          a paragraph for each package: deb-control(5) and dpkg(1)
+//! var/lib/dpkg/status.d/NAME   a paragraph of one package, in images without dpkg itself
+//! var/lib/apt/extended_states  which packages were installed only because others need them
+//! ```
+
+use std::borrow::Cow;
+use std::collections::HashSet;
+
+use super::{InstalledError, Package};
+use crate::files::Files;
+
+const STATUS: &str = "var/lib/dpkg/status";
+const STATUS_DIRECTORY: &str = "var/lib/dpkg/status.d";
+const EXTENDED_STATES: &str = "var/lib/apt/extended_states";
+
+/// The most packages that are read.
+const MOST: usize = 200_000;
+
+/// Reads the installed packages; `None` where dpkg has no record.
+///
+/// A package is installed if the third word of its Status says so; in `status.d`, whatever has a version is.
+pub fn packages(files: &Files) -> Result<Option<Vec<Package>>, InstalledError> {
+    let status = files.get(STATUS);
+    let parts: Vec<(String, &[u8])> =
+        files.list(STATUS_DIRECTORY).into_iter().filter(|(path, _)| !path.ends_with(".md5sums")).collect();
+    if status.is_none() && parts.is_empty() {
+        return Ok(None);
+    }
+    let auto = files.get(EXTENDED_STATES).map(Automatic::of).unwrap_or_default();
+    let mut packages = Vec::new();
+    let sources = status.map(|content| (STATUS, content)).into_iter();
+    for (path, content) in sources.chain(parts.iter().map(|(path, content)| (&path[..], *content))) {
+        for fields in paragraphs(content) {
+            if let Some(package) = package(&fields, path == STATUS, &auto) {
+                packages.push(package);
+            }
+            if packages.len() > MOST {
+                let reason = format!("it names more than {MOST} packages");
+                return Err(InstalledError::Database { path: path.to_owned(), reason });
+            }
+        }
+    }
+    Ok(Some(packages))
+}
+
+/// Says which architecture is dpkg's own: the first that `var/lib/dpkg/arch` lists, else that of the package dpkg, else the
+/// most frequent one that is not `all`.
+pub fn architecture(files: &Files, packages: &[Package]) -> Option<String> {
+    let listed =
+        files.text("var/lib/dpkg/arch").and_then(|text| Some(text.lines().next()?.trim().to_owned()));
+    listed
+        .filter(|name| !name.is_empty())
+        .or_else(|| Some(packages.iter().find(|package| package.name == "dpkg")?.architecture.clone()))
+        .or_else(|| super::most_frequent_architecture(packages, "all"))
+}
+
+/// The fields of a paragraph that matter.
+#[derive(Debug, Default)]
+struct Fields<'a> {
+    package: &'a [u8],
+    version: &'a [u8],
+    architecture: &'a [u8],
+    source: &'a [u8],
+    status: &'a [u8],
+    auto: &'a [u8],
+}
+
+fn package(fields: &Fields<'_>, with_status: bool, auto: &Automatic<'_>) -> Option<Package> {
+    if fields.package.is_empty() || fields.version.is_empty() {
+        return None;
+    }
+    let mut words = fields.status.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty());
+    let (want, _, state) = (words.next(), words.next(), words.next());
+    // A paragraph that is removed can stay as long as its configuration does.
+    match state {
+        Some(b"installed") => {}
+        None if !with_status => {}
+        _ => return None,
+    }
+    let (name, version) = (text(fields.package), text(fields.version));
+    let source = text(fields.source);
+    // `Source: NAME (VERSION)`, the version only where it is another one.
+    let (source, source_version) = match source.split_once('(') {
+        Some((source, rest)) => {
+            (source.trim().to_owned(), rest.trim().trim_end_matches(')').trim().to_owned())
+        }
+        None if source.is_empty() => (name.to_string(), version.to_string()),
+        None => (source.into_owned(), version.to_string()),
+    };
+    Some(Package {
+        name: name.into_owned(),
+        version: version.into_owned(),
+        architecture: text(fields.architecture).into_owned(),
+        source,
+        source_version,
+        held: want == Some(b"hold"),
+        auto: auto.has(fields),
+        module: None,
+    })
+}
+
+/// The packages that extended_states marks as installed only for others.
+#[derive(Debug, Default)]
+struct Automatic<'a> {
+    marked: HashSet<(&'a [u8], &'a [u8])>,
+    names: HashSet<&'a [u8]>,
+}
+
+impl<'a> Automatic<'a> {
+    fn of(content: &'a [u8]) -> Self {
+        let mut automatic = Self::default();
+        for fields in paragraphs(content).filter(|fields| fields.auto == b"1") {
+            automatic.marked.insert((fields.package, fields.architecture));
+            automatic.names.insert(fields.package);
+        }
+        automatic
+    }
+
+    /// apt has no architecture `all` here: it writes the machine's own.
+    fn has(&self, fields: &Fields<'_>) -> bool {
+        match fields.architecture {
+            b"all" => self.names.contains(fields.package),
+            architecture => self.marked.contains(&(fields.package, architecture)),
+        }
+    }
+}
+
+/// Reads paragraphs, which blank lines part, without taking copies. A field's further lines are passed over.
+fn paragraphs(mut content: &[u8]) -> impl Iterator<Item = Fields<'_>> {
+    std::iter::from_fn(move || {
+        if content.is_empty() {
+            return None;
+        }
+        let mut fields = Fields::default();
+        while !content.is_empty() {
+            let end = memchr::memchr(b'\n', content);
+            let (line, rest) = match end {
+                Some(end) => (&content[..end], &content[end + 1..]),
+                None => (content, &content[content.len()..]),
+            };
+            content = rest;
+            let Some(first) = line.first() else { break };
+            // Only these begin a field that matters.
+            if !matches!(first.to_ascii_lowercase(), b'p' | b'v' | b'a' | b's') {
+                if line.iter().all(u8::is_ascii_whitespace) {
+                    break;
+                }
+                continue;
+            }
+            let Some(colon) = line.iter().take(32).position(|byte| *byte == b':') else { continue };
+            let value = line[colon + 1..].trim_ascii();
+            let name = &line[..colon];
+            let known: [(&[u8], &mut &[u8]); 6] = [
+                (b"Package", &mut fields.package),
+                (b"Version", &mut fields.version),
+                (b"Architecture", &mut fields.architecture),
+                (b"Source", &mut fields.source),
+                (b"Status", &mut fields.status),
+                (b"Auto-Installed", &mut fields.auto),
+            ];
+            if let Some((_, field)) = known.into_iter().find(|(known, _)| name.eq_ignore_ascii_case(known)) {
+                *field = value;
+            }
+        }
+        Some(fields)
+    })
+}
+
+fn text(bytes: &[u8]) -> Cow<'_, str> {
+    String::from_utf8_lossy(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::{Files, Installed, Manager};
+
+    const STATUS: &str = "Package: libc6\nStatus: install ok installed\nArchitecture: amd64\nMulti-Arch: same\n\
+        Source: glibc (2.36-8)\nVersion: 2.36-9\nDescription: the C library\n Version: 9\n\n\
+        Package: gone\nStatus: deinstall ok config-files\nArchitecture: amd64\nVersion: 1\n\n\
+        package: kept\nstatus: hold ok installed\narchitecture: all\nversion: 1:2-3\nsource: other\n\n\n\
+        Package: half\nStatus: install ok half-installed\nArchitecture: amd64\nVersion: 1\n\n\
+        Package: bare\nStatus: install ok installed\nVersion: 4";
+
+    #[test]
+    fn the_third_word_says_what_is_installed() {
+        let mut files = Files::new();
+        files.insert(super::STATUS, STATUS.as_bytes());
+        let marks = "Package: libc6\nArchitecture: amd64\nAuto-Installed: 1\n\nPackage: bare\nArchitecture: amd64\n\
+            Auto-Installed: 0\n\nPackage: kept\nArchitecture: amd64\nAuto-Installed: 1\n";
+        files.insert(super::EXTENDED_STATES, marks.as_bytes());
+        let installed = Installed::of(files).unwrap();
+        assert_eq!(installed.manager, Some(Manager::Dpkg));
+        assert_eq!(installed.architecture.as_deref(), Some("amd64"));
+        let short: Vec<_> = installed
+            .packages
+            .iter()
+            .map(|package| {
+                let marks = [(package.held, "held"), (package.auto, "auto")];
+                let marks: Vec<_> = marks.into_iter().filter_map(|(set, name)| set.then_some(name)).collect();
+                format!(
+                    "{}:{} {} from {} {} {marks:?}",
+                    package.name,
+                    package.architecture,
+                    package.version,
+                    package.source,
+                    package.source_version
+                )
+            })
+            .collect();
+        assert_eq!(
+            short,
+            [
+                "bare: 4 from bare 4 []",
+                "kept:all 1:2-3 from other 1:2-3 [\"held\", \"auto\"]",
+                "libc6:amd64 2.36-9 from glibc 2.36-8 [\"auto\"]",
+            ]
+        );
+        assert_eq!(installed.named("kept").len(), 1);
+        assert!(installed.named("gone").is_empty());
+    }
+
+    #[test]
+    fn an_image_without_dpkg_has_a_file_for_each_package() {
+        let mut files = Files::new();
+        files.insert(
+            "var/lib/dpkg/status.d/base",
+            &b"Package: base-files\nVersion: 12.4\nArchitecture: amd64\n"[..],
+        );
+        files.insert(
+            "var/lib/dpkg/status.d/tzdata",
+            &b"Package: tzdata\nVersion: 2024a\nArchitecture: all\n"[..],
+        );
+        files.insert("var/lib/dpkg/status.d/tzdata.md5sums", &b"Package: no\nVersion: 1\n"[..]);
+        let installed = Installed::of(files).unwrap();
+        let names: Vec<_> = installed.packages.iter().map(|package| &package.name[..]).collect();
+        assert_eq!(names, ["base-files", "tzdata"]);
+        assert_eq!(installed.architecture.as_deref(), Some("amd64"));
+    }
+}
