@@ -5,6 +5,7 @@
 //! config, image                   what an image is: config, manifest, layers
 //! layout                          where it lies: an OCI image layout, safe under many processes
 //! layer                           tree → tar blob → tree, reproducible one way and safe the other
+//! contents                        what layers hold, by path: read as streams, put together topmost first
 //! diff                            what differs between two images
 //! transfer                        import and export: OCI directory and archive, docker-archive, a Docker daemon
 //! ```
@@ -12,6 +13,7 @@
 //! Nothing here uses the network, and nothing prints.
 
 pub mod config;
+pub mod contents;
 pub mod diff;
 mod digest;
 mod image;

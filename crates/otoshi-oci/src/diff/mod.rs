@@ -12,7 +12,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Serialize;
 use serde_json::Value;
 
-use self::tree::{File, Layer, Side};
+use self::tree::File;
+use crate::contents::{Contents, Node};
 use crate::image::Image;
 use crate::layer::LayerError;
 use crate::layout::Layout;
@@ -77,23 +78,24 @@ pub fn compare(layout: &Layout, old: &Image, new: &Image) -> Result<Diff, LayerE
     let config = changes(&keys(old), &keys(new));
     let (of_old, of_new) = (old.layers(), new.layers());
     let common = of_old.iter().zip(of_new).take_while(|(a, b)| a.diff_id == b.diff_id).count();
-    let (mut left, mut right) = (Side::default(), Side::default());
+    let (mut left, mut right) = (Contents::default(), Contents::default());
     for (side, layers) in [(&mut left, of_old), (&mut right, of_new)] {
         for layer in layers[common..].iter().rev() {
-            side.below(Layer::read(layout, layer)?, |_| true);
+            side.below(tree::read(layout, layer)?);
         }
     }
-    if !left.covers_the_same(&right) {
-        let (a, b) = (left.cover(), right.cover());
+    // What lies below counts for neither image, or in the same way for both, where these are equal.
+    if left.cover() != right.cover() || !left.files().keys().eq(right.files().keys()) {
+        let (a, b) = (left.cover().clone(), right.cover().clone());
         let counts = |path: &[u8]| a.touches(path) || b.touches(path);
         for layer in of_old[..common].iter().rev() {
-            let layer = Layer::read(layout, layer)?;
-            left.below(layer.clone(), counts);
-            right.below(layer, counts);
+            let layer = tree::read(layout, layer)?;
+            left.below_where(layer.clone(), counts);
+            right.below_where(layer, counts);
         }
     }
-    let packages = changes(&left.packages(), &right.packages());
-    Ok(Diff { config, packages, files: files(&left.files, &right.files) })
+    let packages = changes(&tree::packages(left.files()), &tree::packages(right.files()));
+    Ok(Diff { config, packages, files: files(left.files(), right.files()) })
 }
 
 fn changes(old: &BTreeMap<String, String>, new: &BTreeMap<String, String>) -> Vec<Changed> {
@@ -104,13 +106,13 @@ fn changes(old: &BTreeMap<String, String>, new: &BTreeMap<String, String>) -> Ve
         .collect()
 }
 
-fn files(old: &BTreeMap<Vec<u8>, File>, new: &BTreeMap<Vec<u8>, File>) -> Vec<ChangedFile> {
+fn files(old: &BTreeMap<Vec<u8>, Node<File>>, new: &BTreeMap<Vec<u8>, Node<File>>) -> Vec<ChangedFile> {
     let paths: BTreeSet<&Vec<u8>> = old.keys().chain(new.keys()).collect();
     let mut changed = Vec::new();
     for path in paths {
         let (change, what) = match (old.get(path), new.get(path)) {
             (Some(old), Some(new)) if old == new => continue,
-            (Some(old), Some(new)) => (Change::Changed, changes(&old.facts(), &new.facts())),
+            (Some(old), Some(new)) => (Change::Changed, changes(&tree::facts(old), &tree::facts(new))),
             (None, _) => (Change::Added, Vec::new()),
             (_, None) => (Change::Removed, Vec::new()),
         };

@@ -45,11 +45,11 @@ use crate::layout::LayoutError;
 use crate::tar::TarError;
 
 /// The prefix of a name that deletes.
-const WHITEOUT: &[u8] = b".wh.";
+pub(crate) const WHITEOUT: &[u8] = b".wh.";
 /// The prefix of names that mean something else than deleting one entry.
-const WHITEOUT_META: &[u8] = b".wh..wh.";
+pub(crate) const WHITEOUT_META: &[u8] = b".wh..wh.";
 /// The name that hides everything below its directory.
-const OPAQUE: &[u8] = b".wh..wh..opq";
+pub(crate) const OPAQUE: &[u8] = b".wh..wh..opq";
 
 /// Says how a layer is compressed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
