@@ -132,7 +132,8 @@ impl Context {
 
     /// The source snapshot with the compiled output on top, merged; needs the right to mount.
     pub fn overlay(home: &Home, lower: &SnapshotId, upper: &SnapshotId) -> Result<Self, EngineError> {
-        let lowers = [home.snapshots().path(upper), home.snapshots().path(lower)];
+        let tree = |id| home.snapshots().sound(id).ok_or_else(|| EngineError::lost(id));
+        let lowers = [tree(upper)?, tree(lower)?];
         let mount = OverlayMount::new(home, &lowers)?;
         let mut context = Self::scan_uncached(mount.path())?;
         context._mount = Some(mount);
@@ -293,9 +294,9 @@ impl Context {
         let tree = self.tree_digest()?;
         let id = SnapshotId::of_key(&digest_of_fields(["source", tree.as_str(), &format!("{owner:?}")]));
         let last_key = digest_of_fields([b"snapshot", self.root.as_os_str().as_encoded_bytes()]);
-        if home.snapshots().get(&id).is_none() {
+        if home.snapshots().sound(&id).is_none() {
             let previous = home.records().get::<SnapshotId>(Kind::Scan, last_key.hex());
-            let previous = previous.and_then(|id| home.snapshots().get(&id));
+            let previous = previous.and_then(|id| home.snapshots().sound(&id));
             let draft = home.snapshots().draft()?;
             self.materialize(&draft.tree(), previous.as_deref(), owner)?;
             draft.commit(&id)?;

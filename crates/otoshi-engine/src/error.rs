@@ -36,6 +36,12 @@ pub enum EngineError {
         /// The image, as it was asked for.
         reference: String,
     },
+    /// What a step or phase left is no longer in the store, or was damaged.
+    #[error("the snapshot {snapshot} is damaged, or no longer in the store")]
+    Lost {
+        /// Its name.
+        snapshot: String,
+    },
     /// The build was stopped because another step failed, or by an interrupt.
     #[error("stopped")]
     Stopped,
@@ -82,6 +88,10 @@ impl EngineError {
         move |source| Self::Io { action, path, source: source.into() }
     }
 
+    pub(crate) fn lost(id: &otoshi_store::SnapshotId) -> Self {
+        Self::Lost { snapshot: id.to_string() }
+    }
+
     pub(crate) fn invalid(message: impl Into<String>) -> Self {
         Self::Invalid { message: message.into(), hint: None }
     }
@@ -91,6 +101,7 @@ impl EngineError {
         match self {
             Self::Invalid { hint, .. } | Self::Registry { hint, .. } => hint.clone(),
             Self::NoImage { reference } => Some(format!("otoshi import ROOTFS.tar --name {reference}")),
+            Self::Lost { .. } => Some("run the same command again: what it held is made anew".into()),
             Self::Image(error) => error.hint(),
             Self::Layout(error) | Self::Store(otoshi_store::StoreError::Layout(error)) => error.hint(),
             _ => None,

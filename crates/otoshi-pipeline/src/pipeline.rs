@@ -12,7 +12,7 @@ use std::{
     time::{Instant, SystemTime, UNIX_EPOCH},
 };
 
-use otoshi_engine::{Context, Engine, Events, Output};
+use otoshi_engine::{Context, Engine, EngineError, Event, Events, Output};
 use otoshi_oci::{Digest, Platform, Reference};
 use otoshi_project::{Lock, Project};
 use otoshi_store::Home;
@@ -179,7 +179,7 @@ impl<'a> Pipeline<'a> {
         format!("{}/{part}", self.project.manifest.project.name)
     }
 
-    /// Walks; anew where a registry turned out to have lost something, which is then made like everything that was lost.
+    /// Walks; anew where a registry or the store turned out to have lost something, which is then made again.
     fn walk(&self, events: Option<&dyn Events>, rules: Rules<'_>) -> Result<Plan, PipelineError> {
         let forgotten = || self.remote.map_or(0, Remote::forgotten);
         for _ in 0..MAX_WALKS {
@@ -187,6 +187,12 @@ impl<'a> Pipeline<'a> {
             match self.walk_through(events, rules) {
                 Err(error) if error.kind() == ErrorKind::Registry && forgotten() > before => {
                     tracing::debug!(%error, "a registry lost something");
+                }
+                // A phase whose result was damaged runs again.
+                Err(error) if matches!(error.engine(), Some(EngineError::Lost { .. })) => {
+                    if let Some(events) = events {
+                        events.event(Event::Warning(format!("{error}: the phase runs again")));
+                    }
                 }
                 outcome => return outcome.map(|(plan, ..)| plan),
             }

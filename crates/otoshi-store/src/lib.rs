@@ -5,7 +5,7 @@
 //! ├── format            the store's format version, one number
 //! ├── images/           an OCI image layout, valid at all times (see `otoshi_oci::layout`)
 //! ├── snapshots/ID/fs/  one unpacked layer or step result, in overlayfs form; immutable once it is here
-//! ├── snapshots/ID/seal digest of the names, modes, sizes and times below fs/, for `verify`
+//! ├── snapshots/ID/seal digest of the names, modes, sizes and times below fs/, looked at before use and by `verify`
 //! ├── records/KIND/..   small checksummed files: step results, phase records, memoized digests
 //! ├── caches/ID/        directories of `RUN --mount=type=cache`
 //! ├── work/NAME/        what a running process is making; garbage once that process is gone

@@ -233,3 +233,54 @@ fn a_store_of_another_format_is_told_and_left_alone() {
     fs::write(&format, "1\n").unwrap();
     assert_eq!(shop.ran(&[]), [] as [u8; 0]);
 }
+
+#[test]
+fn a_damaged_snapshot_is_noticed_when_it_is_used() {
+    let Some(shop) = Shop::new() else { return };
+    shop.write(
+        "runner.Dockerfile",
+        "ARG BASE\nFROM ${BASE}\nRUN echo runner > /etc/runner\nRUN cat /etc/runner > /etc/more\n",
+    );
+    shop.ok(&["build"]);
+    let snapshots =
+        || fs::read_dir(shop.home().join("snapshots")).unwrap().map(|entry| entry.unwrap().path());
+    // A base's layer and a step's result, each cut off.
+    for (file, changed) in [
+        (
+            "etc/base",
+            (
+                "runner.Dockerfile",
+                "ARG BASE\nFROM ${BASE}\nRUN echo runner > /etc/runner\nRUN cat /etc/base /etc/runner > /etc/more\n",
+            ),
+        ),
+        (
+            "etc/runner",
+            (
+                "runner.Dockerfile",
+                "ARG BASE\nFROM ${BASE}\nRUN echo runner > /etc/runner\nRUN cat /etc/runner /etc/base > /etc/more\n",
+            ),
+        ),
+    ] {
+        let found = snapshots().find(|path| path.join("fs").join(file).exists()).unwrap();
+        let path = found.join("fs").join(file);
+        fs::write(&path, "").unwrap();
+        shop.write(changed.0, changed.1);
+        let output = shop.otoshi(&["build"]);
+        let text = told(&output, 0);
+        assert!(!found.exists() || fs::read_to_string(&path).unwrap() != "", "{file} is as it was: {text}");
+        assert_eq!(shop.ok(&["run", "web"]), "source 1\ndeps 1\nrunner\nbase 1\n", "{file}: {text}");
+        shop.ok(&["verify"]);
+    }
+    // The same for a Dockerfile alone.
+    shop.write("img/Dockerfile", "FROM otoshi.test/busybox:1\nRUN echo one > /one\nRUN cat /one > /two\n");
+    shop.ok(&["image", "build", "img", "-t", "img:1"]);
+    let one = snapshots().find(|path| path.join("fs/one").exists()).unwrap();
+    fs::remove_file(one.join("fs/one")).unwrap();
+    shop.write(
+        "img/Dockerfile",
+        "FROM otoshi.test/busybox:1\nRUN echo one > /one\nRUN cat /one /etc/base > /two\n",
+    );
+    let text = told(&shop.otoshi(&["image", "build", "img", "-t", "img:1"]), 0);
+    assert!(text.contains("damaged"), "{text}");
+    assert_eq!(shop.ok(&["run", "img:1", "--", "/bin/cat", "/two"]), "one\nbase 1\n");
+}

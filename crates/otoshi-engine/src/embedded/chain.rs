@@ -78,11 +78,7 @@ impl EmbeddedEngine {
     fn snapshot_of(&self, layer: &Layer) -> Result<PathBuf, EngineError> {
         let snapshots = self.home().snapshots();
         let image_layer = match layer {
-            Layer::Step(id) => {
-                return snapshots.get(id).ok_or_else(|| {
-                    EngineError::invalid(format!("the snapshot {id} is no longer in the store"))
-                });
-            }
+            Layer::Step(id) => return snapshots.sound(id).ok_or_else(|| EngineError::lost(id)),
             Layer::Image(layer) => layer,
         };
         if let Some(path) = self.unpacked(image_layer) {
@@ -116,7 +112,8 @@ impl EmbeddedEngine {
     fn unpacked(&self, layer: &ImageLayer) -> Option<PathBuf> {
         let snapshots = self.home().snapshots();
         let own = self.home().records().get::<SnapshotId>(Kind::Diff, layer.diff_id.0.hex());
-        own.and_then(|id| snapshots.get(&id)).or_else(|| snapshots.get(&SnapshotId::of_layer(&layer.diff_id)))
+        own.and_then(|id| snapshots.sound(&id))
+            .or_else(|| snapshots.sound(&SnapshotId::of_layer(&layer.diff_id)))
     }
 
     fn unpack(&self, layer: &ImageLayer, blob: impl Read + Send) -> Result<PathBuf, EngineError> {

@@ -59,7 +59,7 @@ impl EmbeddedEngine {
             return Ok(blob);
         }
         let started = Instant::now();
-        let tree = self.home().snapshots().path(snapshot);
+        let tree = self.home().snapshots().sound(snapshot).ok_or_else(|| EngineError::lost(snapshot))?;
         let options = WriteOptions {
             compression: output.compression,
             mtime: output.mtime(),

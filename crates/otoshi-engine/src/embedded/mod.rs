@@ -38,10 +38,13 @@ use self::{
     stage::Stage,
 };
 use crate::{
-    AppLayer, AssembleRequest, BuildRequest, BuiltImage, CopiedLayer, Engine, EngineError, Events,
+    AppLayer, AssembleRequest, BuildRequest, BuiltImage, CopiedLayer, Engine, EngineError, Event, Events,
     ImageChanges, ImageSource, Output, RunOutcome, RunRequest, Silent,
     content::{digest_of_fields, hash_items},
 };
+
+/// How many damaged snapshots one build makes again.
+const MAX_LOST: usize = 16;
 
 /// Whether this process lives in a user namespace of its own, where overlayfs keeps its marks in `user.*` attributes.
 pub(crate) fn in_user_namespace() -> bool {
@@ -195,7 +198,19 @@ impl EmbeddedEngine {
 
 impl Engine for EmbeddedEngine {
     fn build(&self, request: &BuildRequest, events: &dyn Events) -> Result<BuiltImage, EngineError> {
-        build::build(self, request, events)
+        // What was damaged is gone once somebody looked, and its step runs again.
+        let mut attempts = 0;
+        loop {
+            match build::build(self, request, events) {
+                Err(EngineError::Lost { snapshot }) if attempts < MAX_LOST => {
+                    attempts += 1;
+                    events.event(Event::Warning(format!(
+                        "the snapshot {snapshot} was damaged: its step runs again"
+                    )));
+                }
+                outcome => return outcome,
+            }
+        }
     }
 
     fn assemble(&self, request: &AssembleRequest, events: &dyn Events) -> Result<BuiltImage, EngineError> {

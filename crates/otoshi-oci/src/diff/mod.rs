@@ -4,6 +4,7 @@
 //! Layers that both images begin with are read at most once, and only where the layers above do not say all; of their entries
 //! those count that a layer above covers in one of the images. Times are not compared.
 
+mod cause;
 mod dpkg;
 mod tree;
 
@@ -57,6 +58,9 @@ pub struct ChangedFile {
     pub what: Vec<Changed>,
     /// Says which images have it.
     pub change: Change,
+    /// What such a file is known to hold that differs each time it is made, such as a time; by its path.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cause: Option<&'static str>,
 }
 
 /// Says how a file differs.
@@ -116,7 +120,8 @@ fn files(old: &BTreeMap<Vec<u8>, Node<File>>, new: &BTreeMap<Vec<u8>, Node<File>
             (None, _) => (Change::Added, Vec::new()),
             (_, None) => (Change::Removed, Vec::new()),
         };
-        changed.push(ChangedFile { path: format!("/{}", tar::display(path)), what, change });
+        let path = format!("/{}", tar::display(path));
+        changed.push(ChangedFile { cause: cause::cause(&path), path, what, change });
     }
     changed
 }

@@ -19,7 +19,8 @@ pub(crate) struct Diff {
     /// The new image's name or digest
     new: String,
     /// Print JSON: an object with `old` and `new` (digests), `config` and `packages` (lists of `name`, `old`, `new`) and `files` (a
-    /// list of `path`, `change`, which is added, removed or changed, and `what`, a list of `name`, `old`, `new`)
+    /// list of `path`, `change`, which is added, removed or changed, `what`, a list of `name`, `old`, `new`, and `cause`, where a file is
+    /// known to hold a time or the like)
     #[arg(long)]
     json: bool,
 }
@@ -70,7 +71,9 @@ fn text(found: &diff::Diff) -> String {
                 Change::Changed => '~',
             };
             let what: Vec<String> = file.what.iter().map(fact).collect();
-            let _ = writeln!(text, "{}", format!("  {sign} {}  {}", file.path, what.join(", ")).trim_end());
+            let cause = file.cause.map(|cause| format!("  ({cause})")).unwrap_or_default();
+            let line = format!("  {sign} {}  {}", file.path, what.join(", "));
+            let _ = writeln!(text, "{}{cause}", line.trim_end());
         }
     }
     text
