@@ -2,7 +2,9 @@
 //!
 //! Every comparison is made in turns, Otoshi then Docker, again and again; medians, and the least and the most.
 
+mod buildah;
 mod docker;
+mod engine;
 mod registry;
 
 use std::{
@@ -37,6 +39,9 @@ pub(crate) struct Bench {
     /// Measure builds on a machine without a store, with and without a registry that remembers, and nothing else
     #[arg(long)]
     new_machine: bool,
+    /// Measure the engine beside Docker and buildah, and nothing else
+    #[arg(long)]
+    engine: bool,
 }
 
 const BUILDER: &str = "ARG BASE\nFROM ${BASE}\nRUN echo builder > /etc/role\n";
@@ -67,6 +72,10 @@ impl Bench {
         // The same image on both sides; Docker's commands need the machine's certificates inside.
         docker.import(&bases.old, bases::BASE)?;
 
+        let sides = engine::Sides::new(&project, &docker, &bases.old)?;
+        if self.engine {
+            return sides.measure(self.rounds);
+        }
         println!("| what | Otoshi | Docker with BuildKit | ratio of medians |");
         println!("| --- | ---: | ---: | ---: |");
         self.nothing_changed(&project, &docker)?;
@@ -74,7 +83,8 @@ impl Bench {
         self.cold_build(&otoshi, &bases.old, &docker)?;
         memory(&project)?;
         registry::measure(&project, self.rounds.min(5))?;
-        registry::new_machine(&otoshi, self.rounds.min(5))
+        registry::new_machine(&otoshi, self.rounds.min(5))?;
+        sides.measure(self.rounds)
     }
 
     /// All four phases of a project of 10,000 files in which nothing changed.

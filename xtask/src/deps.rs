@@ -46,6 +46,7 @@ pub(crate) const CONFORMANCE: &[Needed] = &[
 
 /// What the benchmarks take, besides bases.
 pub(crate) const BENCH: &[Needed] = &[
+    ("/usr/bin/buildah", "buildah"),
     ("/usr/sbin/dockerd", "docker.io"),
     ("/usr/bin/docker-registry", "docker-registry"),
     ("/usr/bin/skopeo", "skopeo"),

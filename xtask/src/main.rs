@@ -16,6 +16,7 @@ mod fuzz;
 mod http;
 mod process;
 mod project;
+mod reproduce;
 mod test;
 
 use std::{path::Path, process::ExitCode};
@@ -36,6 +37,7 @@ enum Task {
     Test(test::Test),
     Bench(bench::Bench),
     Conformance(conformance::Conformance),
+    Reproduce(reproduce::Reproduce),
     Fuzz(fuzz::Fuzz),
     Bases(bases::Bases),
     CiCheck(ci_check::CiCheck),
@@ -47,6 +49,7 @@ fn main() -> ExitCode {
         Task::Test(task) => task.run(),
         Task::Bench(task) => task.run(),
         Task::Conformance(task) => task.run(),
+        Task::Reproduce(task) => task.run(),
         Task::Fuzz(task) => task.run(),
         Task::Bases(task) => task.run(),
         Task::CiCheck(task) => task.run(),
