@@ -32,6 +32,11 @@ pub(crate) const TESTS: &[Needed] = &[
     ("/usr/bin/bzip2", "bzip2"),
     ("/usr/bin/xz", "xz-utils"),
     ("/usr/bin/zstd", "zstd"),
+    ("/usr/bin/gpg", "gpg"),
+    ("/usr/bin/gpg-agent", "gpg-agent"),
+    ("/usr/bin/rpm", "rpm"),
+    ("/usr/bin/sqlite3", "sqlite3"),
+    ("/usr/bin/db_load", "db-util"),
 ];
 
 /// What the conformance suite takes.

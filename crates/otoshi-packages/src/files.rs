@@ -114,7 +114,7 @@ impl Files {
     }
 
     /// Where a path leads when all links are followed; `None` where they go round in circles.
-    fn resolve(&self, path: &str) -> Option<String> {
+    pub(crate) fn resolve(&self, path: &str) -> Option<String> {
         let mut left: Vec<Cow<'_, str>> = path.split('/').rev().map(Cow::Borrowed).collect();
         let mut place = String::new();
         let mut links = 0;

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! files       the few files of an image that say these things, by path, in memory
-//! installed   files → the packages that are installed, and the release of the distribution
+//! installed   an image's layers → files → the packages that are installed, and the release of the distribution
 //! version     the order of versions, exactly as each package manager has it
 //! ```
 //!
@@ -12,6 +12,7 @@
 
 pub mod files;
 pub mod installed;
+mod pattern;
 pub mod version;
 
 pub use crate::files::Files;

@@ -44,10 +44,12 @@ pub enum Kind {
     Scan,
     /// A blob or manifest → the repositories of registries that hold it.
     Origin,
+    /// A layer's diff id → the files in it that say what is installed.
+    Installed,
 }
 
 impl Kind {
-    pub(crate) const ALL: [Self; 9] = [
+    pub(crate) const ALL: [Self; 10] = [
         Self::Step,
         Self::Layer,
         Self::Diff,
@@ -57,6 +59,7 @@ impl Kind {
         Self::Argument,
         Self::Scan,
         Self::Origin,
+        Self::Installed,
     ];
 
     pub(crate) fn directory(self) -> &'static str {
@@ -70,6 +73,7 @@ impl Kind {
             Self::Argument => "argument",
             Self::Scan => "scan",
             Self::Origin => "origin",
+            Self::Installed => "installed",
         }
     }
 }

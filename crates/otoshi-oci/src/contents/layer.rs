@@ -181,6 +181,21 @@ impl<T: Clone> Layer<T> {
 }
 
 impl<T> Layer<T> {
+    /// Puts an entry at a path, as a layer that comes from elsewhere than a tar has it.
+    pub fn insert(&mut self, path: Vec<u8>, node: Node<T>) {
+        self.files.insert(path, node);
+    }
+
+    /// Notes that the layer deletes a path from those below.
+    pub fn delete(&mut self, path: Vec<u8>) {
+        self.deleted.insert(path);
+    }
+
+    /// Notes that nothing is left of what the layers below have in a directory.
+    pub fn make_opaque(&mut self, directory: Vec<u8>) {
+        self.opaque.insert(directory);
+    }
+
     /// Returns its entries, sorted by path.
     pub fn files(&self) -> &BTreeMap<Vec<u8>, Node<T>> {
         &self.files

@@ -2,10 +2,22 @@
 
 pub mod apk;
 pub mod dpkg;
+mod layers;
 mod os_release;
+pub mod rpm;
+mod tree;
+mod wanted;
 
+use std::error::Error;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use otoshi_oci::layer::LayerError;
+use otoshi_oci::{Digest, Image};
+use otoshi_store::Home;
 use serde::{Deserialize, Serialize};
 
+pub use self::layers::Fetch;
 pub use self::os_release::OsRelease;
 use crate::files::Files;
 
@@ -68,16 +80,61 @@ pub enum InstalledError {
         /// Why.
         reason: String,
     },
+    /// A layer could not be read.
+    #[error("cannot read what is installed")]
+    Layer(#[from] LayerError),
+    /// A layer is not here and could not be brought.
+    #[error("cannot read what is installed: layer {layer} is not here")]
+    Fetch {
+        /// The layer's blob.
+        layer: Digest,
+        /// Why.
+        source: Box<dyn Error + Send + Sync>,
+    },
+    /// An unpacked root could not be read.
+    #[error("cannot read what is installed below {}", path.display())]
+    Root {
+        /// The root.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// Links lead on and on.
+    #[error("cannot read what is installed: links in the image lead on and on")]
+    Links,
+}
+
+impl InstalledError {
+    /// Returns what to try, where that is known.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Layer(error) => error.hint(),
+            _ => None,
+        }
+    }
 }
 
 impl Installed {
+    /// Reads what is installed in an image out of its layers, the topmost first. Nothing of the image is run.
+    ///
+    /// What matters of a layer is remembered by its diff id. `fetch` brings the blob of a layer that is neither remembered,
+    /// nor unpacked, nor in the layout.
+    pub fn of_image(home: &Home, image: &Image, fetch: &Fetch<'_>) -> Result<Self, InstalledError> {
+        Self::of(layers::files(home, image, fetch)?)
+    }
+
+    /// Reads what is installed in an unpacked root file system; links in it lead nowhere outside of it.
+    pub fn of_root(root: &Path) -> Result<Self, InstalledError> {
+        Self::of(layers::files_of_root(root)?)
+    }
+
     /// Reads what is installed out of an image's files.
     ///
     /// Of several databases the one with packages counts: dpkg's first, then apk's, then rpm's.
     pub fn of(files: Files) -> Result<Self, InstalledError> {
         let os = OsRelease::of(&files);
-        let readers: [(Manager, fn(&Files) -> Result<Option<Vec<Package>>, InstalledError>); 2] =
-            [(Manager::Dpkg, dpkg::packages), (Manager::Apk, apk::packages)];
+        let readers: [(Manager, fn(&Files) -> Result<Option<Vec<Package>>, InstalledError>); 3] =
+            [(Manager::Dpkg, dpkg::packages), (Manager::Apk, apk::packages), (Manager::Rpm, rpm::packages)];
         let mut found = (None, Vec::new());
         for (manager, read) in readers {
             if let Some(packages) = read(&files)?
@@ -92,7 +149,8 @@ impl Installed {
         let architecture = match manager {
             Some(Manager::Dpkg) => dpkg::architecture(&files, &packages),
             Some(Manager::Apk) => apk::architecture(&files, &packages),
-            Some(Manager::Rpm) | None => None,
+            Some(Manager::Rpm) => rpm::architecture(&packages),
+            None => None,
         };
         Ok(Self { manager, packages, architecture, os, files })
     }

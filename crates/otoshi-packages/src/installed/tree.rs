@@ -1,0 +1,117 @@
+//! A layer that is unpacked, in overlayfs form, or any other root.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+use std::sync::Arc;
+
+use otoshi_oci::contents::{Layer, Node};
+use otoshi_oci::tar::Kind;
+use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, fgetxattr, fstat, openat, readlinkat, statat};
+use rustix::io::Errno;
+
+use super::layers::largest;
+use super::wanted::{Wanted, is_secret};
+
+/// The attributes that make a directory opaque.
+const OPAQUE: [&str; 2] = ["trusted.overlay.opaque", "user.overlay.opaque"];
+/// The most files of a directory that are looked at.
+const MOST: usize = 20_000;
+/// How deep a directory that is wanted as a whole is read.
+const DEPTH: usize = 4;
+
+/// Reads what is wanted of a directory. No link is followed, so nothing outside of it is read.
+pub(super) fn layer(root: &Path, wanted: &Wanted) -> io::Result<Layer<Option<Arc<[u8]>>>> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let root = openat(CWD, root, flags, Mode::empty())?;
+    let mut found = Layer::default();
+    directory(root.as_fd(), b"", wanted, 0, &mut found)?;
+    Ok(found)
+}
+
+fn directory(
+    fd: BorrowedFd<'_>,
+    path: &[u8],
+    wanted: &Wanted,
+    depth: usize,
+    found: &mut Layer<Option<Arc<[u8]>>>,
+) -> io::Result<()> {
+    let mut value = [0; 1];
+    // No attribute, or a file system without attributes, is an ordinary directory.
+    if OPAQUE.iter().any(|name| fgetxattr(fd, *name, &mut value) == Ok(1) && value == *b"y") {
+        found.make_opaque(path.to_vec());
+    }
+    if !wanted.whole {
+        for (name, below) in &wanted.children {
+            node(fd, path, name, below, depth, found)?;
+        }
+        return Ok(());
+    }
+    let below = Wanted { whole: true, ..Wanted::default() };
+    for entry in Dir::read_from(fd)?.take(MOST) {
+        let entry = entry?;
+        let name = entry.file_name().to_bytes();
+        if name != b"." && name != b".." && !is_secret(name) && depth < DEPTH {
+            node(fd, path, name, &below, depth + 1, found)?;
+        }
+    }
+    Ok(())
+}
+
+fn node(
+    parent: BorrowedFd<'_>,
+    path: &[u8],
+    name: &[u8],
+    wanted: &Wanted,
+    depth: usize,
+    found: &mut Layer<Option<Arc<[u8]>>>,
+) -> io::Result<()> {
+    let stat = match statat(parent, name, AtFlags::SYMLINK_NOFOLLOW) {
+        Err(Errno::NOENT | Errno::NOTDIR) => return Ok(()),
+        stat => stat?,
+    };
+    let slash: &[u8] = if path.is_empty() { b"" } else { b"/" };
+    let path = [path, slash, name].concat();
+    let mut link = Vec::new();
+    let mut content = None;
+    let kind = match FileType::from_raw_mode(stat.st_mode) {
+        FileType::CharacterDevice if stat.st_rdev == 0 => {
+            found.delete(path);
+            return Ok(());
+        }
+        FileType::Directory => {
+            let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            let fd = openat(parent, name, flags, Mode::empty())?;
+            directory(fd.as_fd(), &path, wanted, depth, found)?;
+            Kind::Directory
+        }
+        FileType::Symlink => {
+            link = readlinkat(parent, name, Vec::new())?.into_bytes();
+            Kind::Symlink
+        }
+        FileType::RegularFile => {
+            if wanted.children.is_empty() {
+                let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+                content = Some(read(openat(parent, name, flags, Mode::empty())?, largest(&path))?.into());
+            }
+            Kind::File
+        }
+        _ => Kind::Fifo,
+    };
+    found.insert(path, Node { kind, link, facts: content });
+    Ok(())
+}
+
+fn read(file: OwnedFd, most: u64) -> io::Result<Vec<u8>> {
+    let stat = fstat(&file)?;
+    let mut bytes = Vec::with_capacity(usize::try_from(stat.st_size).unwrap_or(0).min(16 << 20));
+    File::from(file).take(most + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > most {
+        return Err(io::Error::new(
+            io::ErrorKind::FileTooLarge,
+            format!("it is larger than {} MiB", most >> 20),
+        ));
+    }
+    Ok(bytes)
+}

@@ -1,0 +1,211 @@
+//! What is installed in an image, read from its layers and remembered by their diff ids.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+use otoshi_oci::config::{History, ImageConfig};
+use otoshi_oci::layer::{Compression, UnpackOptions, store_tar, unpack_layer};
+use otoshi_oci::tar::{END, Entry, Kind, write_header, write_padding};
+use otoshi_oci::{Digest, Image, ImageLayer, Platform, write_image};
+use otoshi_packages::{Installed, Manager};
+use otoshi_store::{Home, SnapshotId};
+
+/// A layer, entry by entry.
+#[derive(Default)]
+struct Layer(Vec<u8>);
+
+impl Layer {
+    fn put(mut self, name: &str, kind: Kind, link: &str, content: &[u8]) -> Self {
+        let mut entry = Entry::new(name, kind, 0o755);
+        entry.link = link.as_bytes().to_vec();
+        entry.size = content.len() as u64;
+        write_header(&mut self.0, &entry);
+        self.0.extend_from_slice(content);
+        write_padding(&mut self.0, entry.size);
+        self
+    }
+
+    fn file(self, name: &str, content: impl AsRef<[u8]>) -> Self {
+        self.put(name, Kind::File, "", content.as_ref())
+    }
+
+    fn link(self, name: &str, target: &str) -> Self {
+        self.put(name, Kind::Symlink, target, b"")
+    }
+
+    fn hard_link(self, name: &str, target: &str) -> Self {
+        self.put(name, Kind::HardLink, target, b"")
+    }
+}
+
+fn home(directory: &Path) -> Home {
+    Home::open(&directory.join("home")).unwrap()
+}
+
+fn image(home: &Home, layers: Vec<Layer>) -> Image {
+    let (store, platform) = (home.layout(), Platform::host());
+    let mut config = ImageConfig::new(&platform);
+    let mut descriptors = Vec::new();
+    for mut layer in layers {
+        layer.0.extend_from_slice(&END);
+        let written = store_tar(store, &layer.0[..], Compression::Zstd, 1, "a layer").unwrap();
+        config.rootfs.diff_ids.push(written.diff_id);
+        config.history.push(History::default());
+        descriptors.push(written.descriptor);
+    }
+    let descriptor = write_image(store, &config, &descriptors, &BTreeMap::new()).unwrap();
+    Image::load(store, &Digest::of(&descriptor).unwrap(), &platform).unwrap()
+}
+
+/// Nothing may be fetched.
+fn here(layer: &ImageLayer) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    Err(format!("{} was asked for", layer.digest).into())
+}
+
+fn status(packages: &[(&str, &str)]) -> String {
+    let paragraph = |(name, version): &(&str, &str)| {
+        format!("Package: {name}\nStatus: install ok installed\nArchitecture: amd64\nVersion: {version}\n\n")
+    };
+    packages.iter().map(paragraph).collect()
+}
+
+fn base() -> Layer {
+    Layer::default()
+        .link("lib", "usr/lib")
+        .file("usr/lib/os-release", "ID=debian\nVERSION_ID=12\n")
+        .link("etc/os-release", "../usr/lib/os-release")
+        .file("etc/apt/sources.list", "deb [signed-by=/opt/keys/own.asc] https://x.test/ stable main\n")
+        .file("etc/apt/auth.conf", "machine x.test login l password secret")
+        .file("opt/keys/own.asc", "a key")
+        .file("opt/keys/other.asc", "another key")
+        .link("etc/apt/trusted.gpg.d/linked.asc", "/opt/keys/other.asc")
+        .file("var/lib/dpkg/status", status(&[("a", "1"), ("b", "1")]))
+        .file("var/lib/dpkg/status-old", "nothing")
+        .file("usr/bin/large", vec![7; 3 << 20])
+}
+
+fn short(installed: &Installed) -> Vec<String> {
+    installed.packages.iter().map(|package| format!("{} {}", package.name, package.version)).collect()
+}
+
+#[test]
+fn the_topmost_layer_counts_and_links_are_followed() {
+    let dir = tempfile::tempdir().unwrap();
+    let home = home(dir.path());
+    let newer = Layer::default()
+        .file("var/lib/dpkg/status", status(&[("a", "2"), ("b", "1"), ("c", "1")]))
+        .file("etc/apt/sources.list.d/.wh..wh..opq", "");
+    let one = image(&home, vec![base()]);
+    let two = image(&home, vec![base(), newer]);
+    let installed = Installed::of_image(&home, &one, &here).unwrap();
+    assert_eq!(
+        (installed.manager, short(&installed)),
+        (Some(Manager::Dpkg), vec!["a 1".into(), "b 1".into()])
+    );
+    assert_eq!(installed.os.as_ref().unwrap().version_id.as_deref(), Some("12"));
+    // Keys outside of the usual places come along; logins, and what nobody asked for, do not.
+    for (path, content) in [
+        ("opt/keys/own.asc", Some(&b"a key"[..])),
+        ("etc/apt/trusted.gpg.d/linked.asc", Some(b"another key")),
+        ("etc/apt/auth.conf", None),
+        ("usr/bin/large", None),
+    ] {
+        assert_eq!(installed.files.get(path), content, "{path}");
+    }
+    assert_eq!(short(&Installed::of_image(&home, &two, &here).unwrap()), ["a 2", "b 1", "c 1"]);
+}
+
+#[test]
+fn a_layer_is_read_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let home = home(dir.path());
+    let image =
+        image(&home, vec![base(), Layer::default().file(".wh.opt", "").file("var/lib/dpkg/.wh.status", "")]);
+    let first = Installed::of_image(&home, &image, &here).unwrap();
+    assert_eq!((first.manager, first.files.get("opt/keys/own.asc")), (None, None));
+    // The blobs are gone, as on a machine that pulled the image's config alone; what was learnt is still known.
+    for layer in image.layers() {
+        fs::remove_file(home.layout().blob_path(&layer.digest)).unwrap();
+    }
+    assert_eq!(Installed::of_image(&home, &image, &here).unwrap(), first);
+    fs::remove_dir_all(home.root().join("records/installed")).unwrap();
+    let error = Installed::of_image(&home, &image, &here).unwrap_err();
+    let why = std::error::Error::source(&error).unwrap().to_string();
+    assert!(why.ends_with("was asked for"), "{error}: {why}");
+}
+
+#[test]
+fn an_unpacked_layer_says_the_same() {
+    let dir = tempfile::tempdir().unwrap();
+    let home = home(dir.path());
+    let upper = || {
+        Layer::default()
+            .file("var/lib/dpkg/.wh.status", "")
+            .file("var/lib/dpkg/status.d/one", "Package: one\nVersion: 3\n")
+            .file("etc/apt/.wh..wh..opq", "")
+            .file("etc/apt/preferences.d/pin", "Package: *")
+    };
+    let image = image(&home, vec![base(), upper()]);
+    let from_blobs = Installed::of_image(&home, &image, &here).unwrap();
+    assert_eq!(short(&from_blobs), ["one 3"]);
+    assert_eq!(from_blobs.files.get("etc/apt/sources.list"), None);
+    fs::remove_dir_all(home.root().join("records/installed")).unwrap();
+    for layer in image.layers() {
+        let draft = home.snapshots().draft().unwrap();
+        let blob = home.layout().open_blob(&layer.digest).unwrap();
+        unpack_layer(blob, &draft.tree(), &UnpackOptions::default()).unwrap();
+        draft.commit(&SnapshotId::of_layer(&layer.diff_id)).unwrap();
+        fs::remove_file(home.layout().blob_path(&layer.digest)).unwrap();
+    }
+    assert_eq!(Installed::of_image(&home, &image, &here).unwrap(), from_blobs);
+}
+
+#[test]
+fn hard_links_lead_to_files_that_nobody_asked_for() {
+    let dir = tempfile::tempdir().unwrap();
+    let home = home(dir.path());
+    let layer =
+        Layer::default().file("srv/x", status(&[("a", "1")])).hard_link("var/lib/dpkg/status", "srv/x");
+    let image = image(&home, vec![layer]);
+    assert_eq!(short(&Installed::of_image(&home, &image, &here).unwrap()), ["a 1"]);
+}
+
+#[test]
+fn hostile_layers_end() {
+    let dir = tempfile::tempdir().unwrap();
+    let home = home(dir.path());
+    let circle =
+        Layer::default().link("var", "lib").link("lib", "var").link("etc", "etc/etc").link("usr", "/");
+    let circle = image(&home, vec![circle]);
+    let installed = Installed::of_image(&home, &circle, &here).unwrap();
+    assert_eq!((installed.manager, installed.os), (None, None));
+    // Each round of reading finds a link to another place.
+    let mut chain = Layer::default();
+    for number in 0..30 {
+        chain = chain.link(&format!("k/{number}"), &format!("/k/{}", number + 1));
+    }
+    let chain = image(&home, vec![chain.link("etc/apt/sources.list", "/k/0")]);
+    let error = Installed::of_image(&home, &chain, &here).unwrap_err().to_string();
+    assert!(error.contains("lead on and on"), "{error}");
+    let large = image(&home, vec![Layer::default().file("etc/apt/sources.list", vec![b'#'; 9 << 20])]);
+    let error = Installed::of_image(&home, &large, &here).unwrap_err();
+    let text = format!("{:?}", std::error::Error::source(&error));
+    assert!(text.contains("larger than 8 MiB"), "{text}");
+}
+
+#[test]
+fn a_root_on_disk_is_read_without_leaving_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let root = dir.path().join("root");
+    fs::create_dir_all(root.join("var/lib/dpkg")).unwrap();
+    fs::create_dir_all(root.join("etc/apt")).unwrap();
+    fs::write(dir.path().join("outside"), "deb https://outside.test/ x main").unwrap();
+    fs::write(root.join("var/lib/dpkg/status"), status(&[("a", "1")])).unwrap();
+    std::os::unix::fs::symlink(dir.path().join("outside"), root.join("etc/apt/sources.list")).unwrap();
+    std::os::unix::fs::symlink("/var/lib/dpkg/status", root.join("etc/apt/preferences")).unwrap();
+    let installed = Installed::of_root(&root).unwrap();
+    assert_eq!(short(&installed), ["a 1"]);
+    assert_eq!(installed.files.get("etc/apt/sources.list"), None);
+    assert!(installed.files.get("etc/apt/preferences").is_some());
+}
