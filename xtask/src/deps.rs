@@ -37,6 +37,9 @@ pub(crate) const TESTS: &[Needed] = &[
     ("/usr/bin/rpm", "rpm"),
     ("/usr/bin/sqlite3", "sqlite3"),
     ("/usr/bin/db_load", "db-util"),
+    ("/usr/bin/gcc", "gcc"),
+    ("/usr/include/stdio.h", "libc6-dev"),
+    ("/usr/bin/musl-gcc", "musl-tools"),
 ];
 
 /// What the conformance suite takes.

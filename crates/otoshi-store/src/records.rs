@@ -46,10 +46,14 @@ pub enum Kind {
     Origin,
     /// A layer's diff id → the files in it that say what is installed.
     Installed,
+    /// A layer's diff id → what of its files matters when the layer below or above is another.
+    Facts,
+    /// A project → what its images and its lock were before each refresh.
+    Previous,
 }
 
 impl Kind {
-    pub(crate) const ALL: [Self; 10] = [
+    pub(crate) const ALL: [Self; 12] = [
         Self::Step,
         Self::Layer,
         Self::Diff,
@@ -60,6 +64,8 @@ impl Kind {
         Self::Scan,
         Self::Origin,
         Self::Installed,
+        Self::Facts,
+        Self::Previous,
     ];
 
     pub(crate) fn directory(self) -> &'static str {
@@ -74,6 +80,8 @@ impl Kind {
             Self::Scan => "scan",
             Self::Origin => "origin",
             Self::Installed => "installed",
+            Self::Facts => "facts",
+            Self::Previous => "previous",
         }
     }
 }

@@ -3,6 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, BufRead};
 
+use serde::{Deserialize, Serialize};
+
 use super::data::Data;
 use crate::image::ImageLayer;
 use crate::layer::{LayerError, OPAQUE, WHITEOUT, WHITEOUT_META, with_stream};
@@ -15,7 +17,7 @@ const MOST: usize = 4_000_000;
 const LINKS: usize = 40;
 
 /// Describes what a layer has at a path.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Node<T> {
     /// What it is; never a hard link, which is the file that it names.
     pub kind: Kind,
@@ -33,7 +35,7 @@ impl<T> Node<T> {
 }
 
 /// Holds the wanted entries of one layer.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Layer<T> {
     pub(super) files: BTreeMap<Vec<u8>, Node<T>>,
     pub(super) deleted: BTreeSet<Vec<u8>>,

@@ -46,7 +46,7 @@ pub enum TarError {
 }
 
 /// Says what an entry is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub enum Kind {
     /// A regular file, whose data follows.
     File,

@@ -1,0 +1,195 @@
+//! What of a layer's files matters when the layers below or above become others: read once for each layer, and remembered.
+
+use std::io::Read;
+use std::sync::Arc;
+
+use otoshi_oci::contents::{Contents, Data, Layer};
+use otoshi_oci::layer::LayerError;
+use otoshi_oci::tar::{Entry, Kind, TarError};
+use otoshi_oci::{DiffId, Digest, Hasher, ImageLayer, Layout};
+use otoshi_store::{Home, Kind as Record};
+use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
+
+use super::elf::Elf;
+
+/// The form of remembered facts; another form is another key.
+const FORM: &str = "facts 1";
+/// The largest ELF file that is read.
+const LARGEST_ELF: u64 = 512 << 20;
+/// The largest text that is kept.
+const LARGEST_TEXT: u64 = 1 << 20;
+/// Of a script, how much of the first line counts; the kernel reads no more.
+const LINE: usize = 256;
+
+/// Holds what is known of one file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Facts {
+    /// The mode.
+    pub mode: u32,
+    /// The owner.
+    pub uid: u32,
+    /// The group.
+    pub gid: u32,
+    /// What its content is.
+    pub content: Content,
+}
+
+/// Says what a file's content is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Content {
+    /// Nothing that matters.
+    Other,
+    /// A program or library.
+    Elf(Arc<Elf>),
+    /// A script, by what follows `#!`.
+    Script(Arc<str>),
+    /// A small text that says how the system is set up.
+    Text(Arc<str>),
+    /// A file whose change matters, by its digest.
+    Sum(Digest),
+    /// A program or library that cannot be read, and why.
+    Unread(Arc<str>),
+}
+
+/// Says whether a change of a file below an equal path above would go unseen.
+pub(super) fn is_watched(path: &[u8]) -> bool {
+    is_sum(path) || path == b"etc/passwd" || path == b"etc/group"
+}
+
+fn is_sum(path: &[u8]) -> bool {
+    const FILES: [&[u8]; 6] = [
+        b"var/lib/dpkg/status",
+        b"lib/apk/db/installed",
+        b"usr/lib/apk/db/installed",
+        b"etc/ld.so.cache",
+        b"etc/shadow",
+        b"etc/gshadow",
+    ];
+    let rpm = |directory: &[u8]| {
+        path.strip_prefix(directory)
+            .is_some_and(|name| name == b"rpmdb.sqlite" || name == b"Packages" || name == b"Packages.db")
+    };
+    FILES.contains(&path) || rpm(b"var/lib/rpm/") || rpm(b"usr/lib/sysimage/rpm/")
+}
+
+fn is_text(path: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(path);
+    let jvm = |text: &str| {
+        text.contains("jvm/") || text.contains("java") || text.contains("jdk") || text.contains("jre")
+    };
+    matches!(path, b"etc/passwd" | b"etc/group" | b"etc/ld.so.conf")
+        || (text.starts_with("etc/ld.so.conf.d/") && text.ends_with(".conf"))
+        || (text.starts_with("etc/ld-musl-") && text.ends_with(".path"))
+        || text.ends_with("include/node/node_version.h")
+        || (text.ends_with("/release") && jvm(&text))
+}
+
+/// Reads the facts of one entry.
+pub(super) fn read(path: &[u8], entry: &Entry, data: &mut Data<'_>) -> Result<Facts, TarError> {
+    let content = if entry.kind == Kind::File { content(path, entry, data)? } else { Content::Other };
+    Ok(Facts { mode: entry.mode, uid: entry.uid, gid: entry.gid, content })
+}
+
+fn content(path: &[u8], entry: &Entry, data: &mut Data<'_>) -> Result<Content, TarError> {
+    if is_text(path) {
+        let bytes = data.read_at_most(LARGEST_TEXT)?;
+        return Ok(
+            bytes.map_or(Content::Other, |bytes| Content::Text(String::from_utf8_lossy(&bytes).into()))
+        );
+    }
+    if is_sum(path) {
+        let mut hasher = Hasher::sha256();
+        let mut buffer = vec![0; 64 << 10];
+        loop {
+            match data.read(&mut buffer)? {
+                0 => return Ok(Content::Sum(hasher.finish())),
+                count => hasher.update(&buffer[..count]),
+            }
+        }
+    }
+    if entry.size < 4 {
+        return Ok(Content::Other);
+    }
+    let mut start = [0; LINE];
+    let mut length = 0;
+    while length < 4 {
+        match data.read(&mut start[length..])? {
+            0 => break,
+            count => length += count,
+        }
+    }
+    if start.starts_with(b"\x7fELF") {
+        if data.size() > LARGEST_ELF || data.holes() > 0 && data.size() > LARGEST_TEXT {
+            return Ok(Content::Unread(format!("it has {} bytes", data.size()).into()));
+        }
+        let mut bytes = start[..length].to_vec();
+        bytes.reserve(usize::try_from(data.size()).unwrap_or_default().min(8 << 20));
+        data.read_to_end(&mut bytes)?;
+        return Ok(match Elf::parse(&bytes) {
+            Ok(elf) => Content::Elf(Arc::new(elf)),
+            Err(reason) => Content::Unread(reason.into()),
+        });
+    }
+    if start.starts_with(b"#!") && entry.mode & 0o111 != 0 {
+        while length < LINE && !start[..length].contains(&b'\n') {
+            match data.read(&mut start[length..])? {
+                0 => break,
+                count => length += count,
+            }
+        }
+        let line = start[2..length].split(|byte| *byte == b'\n').next().unwrap_or_default();
+        return Ok(Content::Script(String::from_utf8_lossy(line).trim().into()));
+    }
+    Ok(Content::Other)
+}
+
+/// The key under which the facts of a layer are remembered.
+fn key(diff_id: &DiffId) -> String {
+    Digest::sha256_of(format!("{FORM} {diff_id}").as_bytes()).hex().to_owned()
+}
+
+/// Recalls the facts of a layer.
+pub fn recall(home: &Home, diff_id: &DiffId) -> Option<Layer<Facts>> {
+    let key = key(diff_id);
+    let bytes = home.records().get_bytes(Record::Facts, &key)?;
+    home.records().touch(Record::Facts, &key);
+    postcard::from_bytes(&bytes).ok()
+}
+
+/// Reads the facts of a layer, and remembers them. The layer must be in the store.
+pub fn learn(home: &Home, layer: &ImageLayer) -> Result<Layer<Facts>, LayerError> {
+    let facts = of_layer(home.layout(), layer)?;
+    // What is not remembered is read again.
+    if let Ok(bytes) = postcard::to_stdvec(&facts) {
+        let _ = home.records().put_bytes(Record::Facts, &key(&layer.diff_id), &bytes);
+    }
+    Ok(facts)
+}
+
+/// Recalls the facts of layers, and reads those that are not remembered, several at the same time.
+///
+/// A layer that is not remembered must be in the store.
+pub fn all(home: &Home, layers: &[ImageLayer]) -> Result<Vec<Layer<Facts>>, LayerError> {
+    let one = |layer: &ImageLayer| recall(home, &layer.diff_id).map_or_else(|| learn(home, layer), Ok);
+    layers.par_iter().map(one).collect()
+}
+
+/// Says whether the facts of a layer are remembered.
+pub fn is_known(home: &Home, diff_id: &DiffId) -> bool {
+    home.records().get_bytes(Record::Facts, &key(diff_id)).is_some()
+}
+
+/// Reads the facts of a layer out of a layout.
+pub fn of_layer(layout: &Layout, layer: &ImageLayer) -> Result<Layer<Facts>, LayerError> {
+    Layer::read(layout, layer, |_| true, read)
+}
+
+/// Puts layers together, the lowest first.
+pub fn together<'a>(layers: impl DoubleEndedIterator<Item = &'a Layer<Facts>>) -> Contents<Facts> {
+    let mut contents = Contents::default();
+    for layer in layers.rev() {
+        contents.below(layer.clone());
+    }
+    contents
+}

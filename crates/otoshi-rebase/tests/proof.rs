@@ -1,0 +1,318 @@
+//! The proof: a base that changed in a way that matters is caught by the finding of that name, and one that changed in a
+//! compatible way is not.
+
+mod support;
+
+use otoshi_oci::{Image, RunConfig};
+use otoshi_rebase::Finding;
+use otoshi_rebase::proof::{Base, Swap, prove};
+use support::{File, Store, cc, library, program, script, text};
+
+const V1: &str = "FOO_1 { global: foo; local: *; };";
+const V12: &str = "FOO_1 { global: foo; }; FOO_2 { global: bar; } FOO_1;";
+
+/// What is found when an application moves from one base to another.
+fn findings(app: &[File], old: &[File], new: &[File]) -> Vec<Finding> {
+    findings_with(app, old, new, &RunConfig::default())
+}
+
+fn findings_with(app: &[File], old: &[File], new: &[File], config: &RunConfig) -> Vec<Finding> {
+    let store = Store::new();
+    let image = |files: &[File]| store.image(&[files], |_| {});
+    let facts = |image: &Image| store.facts(image.layers());
+    let (app, old, new) = (facts(&image(app)), facts(&image(old)), facts(&image(new)));
+    let app: Vec<_> = app.iter().collect();
+    let swap = Swap {
+        app: &app,
+        old: &Base::new(old.iter()),
+        new: &Base::new(new.iter()),
+        old_config: config,
+        new_config: config,
+    };
+    prove(swap)
+}
+
+fn waivers(findings: &[Finding]) -> Vec<String> {
+    findings.iter().map(|finding| finding.waiver().to_string()).collect()
+}
+
+/// A program that needs `foo` and `bar` of libfoo.so.1, and the library with both.
+fn foo() -> Option<(Vec<u8>, Vec<u8>)> {
+    let both = library("libfoo.so.1", "int foo(void) { return 1; } int bar(void) { return 2; }", V12)?;
+    let source = "int foo(void); int bar(void); void _start(void) { foo(); bar(); for (;;); }";
+    let web =
+        cc(source, &["-nostdlib", "-Wl,--dynamic-linker=/lib64/ld-test.so"], &[("libfoo.so.1", &both)])?;
+    Some((web, both))
+}
+
+#[test]
+fn a_renamed_library_is_found_with_who_needs_it_and_what_is_there_instead() {
+    let Some((web, lib)) = foo() else { return };
+    let app = [program("app/bin/web", &web), program("app/bin/worker", &web)];
+    let renamed = library("libfoo.so.2", "int foo(void) { return 1; }", "").unwrap();
+    let found =
+        findings(&app, &[program("usr/lib/libfoo.so.1", &lib)], &[program("usr/lib/libfoo.so.2", &renamed)]);
+    assert_eq!(waivers(&found), ["soname-missing=libfoo.so.1"]);
+    assert_eq!((found[0].file.as_str(), found[0].more), ("/app/bin/web", 1));
+    assert_eq!(found[0].was.as_deref(), Some("/usr/lib/libfoo.so.1"));
+    assert!(found[0].text.ends_with("which has libfoo.so.2"), "{}", found[0]);
+    // Another place that is looked at is as good, also behind a link.
+    let moved = [
+        program("usr/lib/x86_64-linux-gnu/libfoo.so.1.9", &lib),
+        File::Link("lib", "usr/lib"),
+        File::Link("usr/lib/x86_64-linux-gnu/libfoo.so.1", "libfoo.so.1.9"),
+    ];
+    assert_eq!(waivers(&findings(&app, &[program("usr/lib/libfoo.so.1", &lib)], &moved)), [""; 0]);
+}
+
+#[test]
+fn a_lost_version_and_a_lost_symbol_are_found() {
+    let Some((web, lib)) = foo() else { return };
+    let (app, old) = ([program("app/web", &web)], [program("lib/libfoo.so.1", &lib)]);
+    let lost = library("libfoo.so.1", "int foo(void) { return 1; }", V1).unwrap();
+    let found = findings(&app, &old, &[program("lib/libfoo.so.1", &lost)]);
+    assert_eq!(waivers(&found), ["version-missing=FOO_2"]);
+    // The version is there, and the symbol is not under it.
+    let other = library(
+        "libfoo.so.1",
+        "int foo(void) { return 1; } int baz(void) { return 1; }",
+        "FOO_1 { global: foo; }; FOO_2 { global: baz; local: *; } FOO_1;",
+    );
+    let found = findings(&app, &old, &[program("lib/libfoo.so.1", &other.unwrap())]);
+    assert_eq!(waivers(&found), ["symbol-missing=bar@FOO_2"]);
+    let more = library(
+        "libfoo.so.1",
+        "int foo(void) { return 1; } int bar(void) { return 2; } int baz(void) { return 3; }",
+        "FOO_1 { global: foo; }; FOO_2 { global: bar; } FOO_1; FOO_3 { global: baz; } FOO_2;",
+    );
+    assert_eq!(waivers(&findings(&app, &old, &[program("lib/libfoo.so.1", &more.unwrap())])), [""; 0]);
+}
+
+#[test]
+fn what_was_missing_before_is_no_finding() {
+    let Some((web, _)) = foo() else { return };
+    assert_eq!(
+        waivers(&findings(&[program("app/web", &web)], &[text("etc/a", "1")], &[text("etc/a", "2")])),
+        [""; 0]
+    );
+}
+
+#[test]
+fn a_library_of_the_applications_own_is_found_beside_it() {
+    let Some((_, lib)) = foo() else { return };
+    let source = "int foo(void); void _start(void) { foo(); for (;;); }";
+    let web = cc(source, &["-nostdlib", "-Wl,-rpath,$ORIGIN/../lib"], &[("libfoo.so.1", &lib)]).unwrap();
+    let app = [program("app/bin/web", &web), program("app/lib/libfoo.so.1", &lib)];
+    assert_eq!(
+        waivers(&findings(&app, &[program("usr/lib/libfoo.so.1", &lib)], &[text("etc/a", "2")])),
+        [""; 0]
+    );
+}
+
+#[test]
+fn directories_of_ld_so_conf_and_of_the_environment_are_looked_at() {
+    let Some((web, lib)) = foo() else { return };
+    let app = [program("app/web", &web)];
+    let old = [program("usr/lib/libfoo.so.1", &lib)];
+    let elsewhere = |conf: &str| {
+        [
+            text("etc/ld.so.conf", "include /etc/ld.so.conf.d/*.conf\n"),
+            text("etc/ld.so.conf.d/a.conf", conf),
+            program("opt/foo/libfoo.so.1", &lib),
+        ]
+    };
+    assert_eq!(waivers(&findings(&app, &old, &elsewhere("# none\n"))), ["soname-missing=libfoo.so.1"]);
+    assert_eq!(waivers(&findings(&app, &old, &elsewhere("/opt/foo\n"))), [""; 0]);
+    let config = RunConfig { env: vec!["LD_LIBRARY_PATH=/opt/foo".into()], ..RunConfig::default() };
+    assert_eq!(waivers(&findings_with(&app, &old, &elsewhere(""), &config)), [""; 0]);
+}
+
+#[test]
+fn another_c_library_is_called_by_its_name() {
+    let Some(libc) = library("libc.so.6", "int puts(void) { return 1; }", "") else { return };
+    let source = "int puts(void); void _start(void) { puts(); for (;;); }";
+    let web = cc(source, &["-nostdlib"], &[("libc.so.6", &libc)]).unwrap();
+    let musl = library("libc.musl-x86_64.so.1", "int puts(void) { return 1; }", "").unwrap();
+    let found = findings(
+        &[program("app/web", &web)],
+        &[program("lib/libc.so.6", &libc), program("lib64/ld-linux-x86-64.so.2", &libc)],
+        &[
+            program("lib/ld-musl-x86_64.so.1", &musl),
+            File::Link("lib/libc.musl-x86_64.so.1", "ld-musl-x86_64.so.1"),
+        ],
+    );
+    let names = waivers(&found);
+    assert!(names.contains(&"libc-changed=glibc".to_owned()), "{names:?}");
+    assert!(names.contains(&"loader-missing=/lib64/ld-linux-x86-64.so.2".to_owned()), "{names:?}");
+}
+
+#[test]
+fn a_symbol_that_the_program_gives_to_its_modules_is_looked_for_in_the_base() {
+    let Some(module) = library("m.so", "int py_init(void); int start(void) { return py_init(); }", "") else {
+        return;
+    };
+    let python = library("libpython.so", "int py_init(void) { return 1; }", "").unwrap();
+    let older = library("libpython.so", "int py_old(void) { return 1; }", "").unwrap();
+    let app = [program("app/m.so", &module)];
+    let (old, new) = ([program("usr/bin/python3", &python)], [program("usr/bin/python3", &older)]);
+    assert_eq!(waivers(&findings(&app, &old, &new)), ["symbol-missing=py_init"]);
+    assert_eq!(waivers(&findings(&app, &old, &old)), [""; 0]);
+}
+
+#[test]
+fn scripts_keep_their_interpreters() {
+    let app = [
+        script("app/a", "#!/bin/bash -e\n"),
+        script("app/b", "#!/usr/bin/env -S A=1 ruby -w\n"),
+        text("app/c", "#!/gone\n"),
+    ];
+    let old = [script("bin/bash", "x"), script("usr/bin/env", "x"), script("usr/local/bin/ruby", "x")];
+    let found = findings(&app, &old, &[script("usr/bin/env", "x")]);
+    assert_eq!(waivers(&found), ["interpreter-missing=/bin/bash", "interpreter-missing=ruby"]);
+    let usrmerge = [
+        File::Link("bin", "usr/bin"),
+        script("usr/bin/bash", "x"),
+        script("usr/bin/env", "x"),
+        script("usr/bin/ruby", "x"),
+    ];
+    assert_eq!(waivers(&findings(&app, &old, &usrmerge)), [""; 0]);
+    let config = RunConfig { env: vec!["PATH=/bin".into()], ..RunConfig::default() };
+    // What PATH no longer reaches is not found either.
+    let config_old = RunConfig { env: vec!["PATH=/usr/local/bin".into()], ..RunConfig::default() };
+    let store = Store::new();
+    let facts = |files: &[File]| store.facts(store.image(&[files], |_| {}).layers());
+    let (app, old) = (facts(&app), facts(&old));
+    let (app, base): (Vec<_>, _) = (app.iter().collect(), Base::new(old.iter()));
+    let found =
+        prove(Swap { app: &app, old: &base, new: &base, old_config: &config_old, new_config: &config });
+    assert_eq!(waivers(&found), ["interpreter-missing=ruby"]);
+}
+
+#[test]
+fn the_start_command_and_the_health_check_are_there() {
+    let config = RunConfig {
+        cmd: Some(vec!["web".into()]),
+        healthcheck: Some(otoshi_oci::config::Healthcheck {
+            test: vec!["CMD-SHELL".into(), "true".into()],
+            ..Default::default()
+        }),
+        ..RunConfig::default()
+    };
+    let old = [script("usr/bin/web", "x"), script("bin/sh", "x")];
+    let found = findings_with(&[text("app/x", "")], &old, &[text("etc/a", "")], &config);
+    assert_eq!(waivers(&found), ["command-missing=/bin/sh", "command-missing=web"]);
+    assert_eq!(waivers(&findings_with(&[text("app/x", "")], &old, &old, &config)), [""; 0]);
+}
+
+#[test]
+fn links_into_the_base_lead_somewhere() {
+    let app = [File::Link("opt/venv/bin/python", "/usr/bin/python3"), File::Link("app/dangling", "/nowhere")];
+    let old = [File::Link("usr/bin/python3", "python3.11"), script("usr/bin/python3.11", "x")];
+    let found = findings(&app, &old, &[script("usr/bin/python3.12", "x")]);
+    assert_eq!(waivers(&found), ["link-broken=/opt/venv/bin/python"]);
+    assert_eq!(found[0].was.as_deref(), Some("/usr/bin/python3.11"));
+    let other = [File::Link("usr/bin/python3", "python3.12"), script("usr/bin/python3.12", "x")];
+    assert_eq!(waivers(&findings(&app, &old, &other)), [""; 0]);
+}
+
+#[test]
+fn runtimes_are_those_that_the_files_were_made_for() {
+    let ruby = |api: &'static str| [text(api, ""), script("usr/bin/ruby", "x")];
+    let app = [text("app/vendor/bundle/ruby/3.1.0/gems/x.rb", "")];
+    let found = findings(&app, &ruby("usr/lib/ruby/3.1.0/set.rb"), &ruby("usr/lib/ruby/3.3.0/set.rb"));
+    assert_eq!(waivers(&found), ["runtime-changed=ruby-3.1.0"]);
+    assert!(found[0].text.ends_with("the new base has 3.3.0"), "{}", found[0]);
+    assert_eq!(
+        waivers(&findings(
+            &app,
+            &ruby("usr/lib/ruby/3.1.0/set.rb"),
+            &ruby("usr/local/lib/ruby/3.1.0/set.rb")
+        )),
+        [""; 0]
+    );
+
+    let app = [text("opt/venv/lib/python3.11/site-packages/x.py", "")];
+    let python = |os: &'static str| [text(os, "")];
+    let found = findings(&app, &python("usr/lib/python3.11/os.py"), &python("usr/lib/python3.12/os.py"));
+    assert_eq!(waivers(&found), ["runtime-changed=python-3.11"]);
+
+    let java =
+        |version: &str| [text("usr/lib/jvm/default/release", &format!("JAVA_VERSION=\"{version}\"\n"))];
+    let app = [text("app/app.jar", "")];
+    assert_eq!(waivers(&findings(&app, &java("17.0.9"), &java("11.0.2"))), ["runtime-changed=java-17"]);
+    assert_eq!(waivers(&findings(&app, &java("17.0.9"), &java("21.0.1"))), [""; 0]);
+
+    let Some(module) = library("m.node", "int x(void) { return 1; }", "") else { return };
+    let node = |version: u32| {
+        [text("usr/include/node/node_version.h", &format!("#define NODE_MODULE_VERSION {version}\n"))]
+    };
+    let app = [program("app/m.node", &module)];
+    assert_eq!(waivers(&findings(&app, &node(108), &node(115))), ["runtime-changed=node-108"]);
+    let stable = library("m.node", "int napi_register_module_v1(void) { return 1; }", "").unwrap();
+    assert_eq!(waivers(&findings(&[program("app/m.node", &stable)], &node(108), &node(115))), [""; 0]);
+}
+
+#[test]
+fn accounts_keep_their_names_and_numbers() {
+    let base = |passwd: &str| [text("etc/passwd", passwd), text("etc/group", "app:x:1000:\n")];
+    let config = RunConfig { user: "app:app".into(), ..RunConfig::default() };
+    let app = [File::Owned("app/data", 1000)];
+    let old = base("root:x:0:0::/:\napp:x:1000:1000::/:\n");
+    let with = |passwd: &str| waivers(&findings_with(&app, &old, &base(passwd), &config));
+    assert_eq!(with("root:x:0:0::/:\n"), ["user-missing=app"]);
+    assert_eq!(
+        with("app:x:2000:1000::/:\nmail:x:1000:8::/:\n"),
+        ["user-changed=app", "owner-changed=user:1000"]
+    );
+    assert_eq!(with("mail:x:8:8::/:\napp:x:1000:1000::/home/app:/bin/sh\n"), [""; 0]);
+    let no_group = [text("etc/passwd", "app:x:1000:1000::/:\n"), text("etc/group", "")];
+    assert_eq!(waivers(&findings_with(&app, &old, &no_group, &config)), ["group-changed=app"]);
+}
+
+#[test]
+fn what_the_application_hides_of_the_system_is_told_when_it_changed() {
+    let base = |version: &str| [text("var/lib/dpkg/status", version), text("etc/ld.so.cache", version)];
+    let app = [text("var/lib/dpkg/status", "own"), text("etc/ld.so.cache", "own")];
+    let found = findings(&app, &base("1"), &base("2"));
+    assert_eq!(waivers(&found), ["file-shadowed=/etc/ld.so.cache", "file-shadowed=/var/lib/dpkg/status"]);
+    assert_eq!(waivers(&findings(&app, &base("1"), &base("1"))), [""; 0]);
+}
+
+#[test]
+fn deletions_hit_only_what_was_there() {
+    let app = [File::Gone("usr/share/doc"), File::Gone("etc/motd")];
+    let old = [text("usr/share/doc/a", ""), text("etc/motd", "1")];
+    let found = findings(
+        &app,
+        &old,
+        &[text("usr/share/doc/a", ""), text("usr/share/doc/new", ""), text("etc/motd", "2")],
+    );
+    assert_eq!(waivers(&found), ["whiteout-hides=/usr/share/doc"]);
+    assert_eq!(waivers(&findings(&app, &old, &[text("usr/share/doc/a", "2")])), [""; 0]);
+}
+
+#[test]
+fn a_directory_that_became_a_link_is_told() {
+    let app = [File::Directory("lib"), text("lib/own", "")];
+    let merged = [File::Directory("usr"), File::Directory("usr/lib"), File::Link("lib", "usr/lib")];
+    let found = findings(&app, &[File::Directory("lib"), text("lib/a", "")], &merged);
+    assert_eq!(waivers(&found), ["path-changed=/lib"]);
+    assert_eq!(
+        waivers(&findings(&app, &[File::Directory("lib")], &[File::Directory("lib"), text("lib/b", "")])),
+        [""; 0]
+    );
+}
+
+#[test]
+fn a_damaged_program_is_told_and_never_a_panic() {
+    let Some((web, lib)) = foo() else { return };
+    let cut = &web[..web.len() / 2];
+    let found = findings(&[program("app/web", cut)], &[program("lib/libfoo.so.1", &lib)], &[text("a", "")]);
+    assert!(found.iter().any(|finding| finding.waiver().to_string() == "unreadable=/app/web"), "{found:?}");
+    for place in (0..web.len()).step_by(7) {
+        let mut damaged = web.clone();
+        damaged[place] ^= 0xff;
+        let _ = otoshi_rebase::proof::Elf::parse(&damaged);
+        let _ = otoshi_rebase::proof::Elf::parse(&web[..place]);
+    }
+}
