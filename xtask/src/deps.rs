@@ -40,6 +40,8 @@ pub(crate) const TESTS: &[Needed] = &[
     ("/usr/bin/gcc", "gcc"),
     ("/usr/include/stdio.h", "libc6-dev"),
     ("/usr/bin/musl-gcc", "musl-tools"),
+    ("/usr/bin/createrepo_c", "createrepo-c"),
+    ("/usr/bin/dnf", "dnf"),
 ];
 
 /// What the conformance suite takes.
