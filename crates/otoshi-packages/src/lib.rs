@@ -1,6 +1,7 @@
 //! Packages of dpkg, apk and rpm: what is installed in an image, what its repositories have, and which version is newer.
 //!
 //! ```text
+//! apt         files → what the repositories have that a Debian or Ubuntu root uses, and apt's choice
 //! files       the few files of an image that say these things, by path, in memory
 //! installed   an image's layers → files → the packages that are installed, and the release of the distribution
 //! version     the order of versions, exactly as each package manager has it
@@ -10,6 +11,7 @@
 //! links are bounded, and what cannot be read is an error that names the file, or is left out where the package manager
 //! leaves it out as well.
 
+pub mod apt;
 pub mod files;
 pub mod installed;
 mod pattern;

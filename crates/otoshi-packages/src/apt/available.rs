@@ -1,0 +1,320 @@
+//! What a root's repositories have: versions by name, and the one that apt would choose.
+//!
+//! Source of the rules: apt_preferences(5), and `apt-cache policy`, which the tests ask.
+
+use std::cmp::Ordering;
+use std::sync::Arc;
+
+use super::configuration::Configuration;
+use super::error::AptError;
+use super::index::{Damaged, Index, Record};
+use super::preferences::{Facts, Matcher, NEVER, Preferences};
+use super::release::Release;
+use crate::version::dpkg;
+
+/// What is installed has this priority, if no pin says otherwise.
+const INSTALLED: i32 = 100;
+/// The priority of `APT::Default-Release`.
+const DEFAULT_RELEASE: i32 = 990;
+/// From this priority on, an older version is taken, too.
+const DOWNGRADES: i32 = 1000;
+
+/// One component of one suite for one architecture, as it is now.
+#[derive(Debug, Clone)]
+pub struct Suite {
+    /// Where its source stands: a file below the root and a line.
+    pub place: String,
+    /// The address of its release file's directory.
+    pub(crate) directory: String,
+    /// The repository's address, which paths of packages are relative to.
+    pub uri: String,
+    /// The repository's host.
+    pub site: String,
+    /// The suite, as its source names it.
+    pub suite: String,
+    /// The component; empty in a flat repository.
+    pub component: String,
+    /// The architecture of its index.
+    pub architecture: String,
+    /// What its release file says.
+    pub release: Arc<Release>,
+    /// Its packages.
+    pub index: Arc<Index>,
+}
+
+impl Suite {
+    /// Says whether it is where fixes of security are published.
+    pub fn is_security(&self) -> bool {
+        let name = self.suite.trim_end_matches('/');
+        self.release.is_security() || name.ends_with("-security") || name.ends_with("/updates")
+    }
+
+    fn facts(&self) -> Facts<'_> {
+        Facts {
+            version: &self.release.version,
+            origin: &self.release.origin,
+            archive: &self.release.suite,
+            codename: &self.release.codename,
+            label: &self.release.label,
+            component: &self.component,
+            architecture: &self.architecture,
+            site: &self.site,
+        }
+    }
+}
+
+/// A source that could not be asked, or part of one.
+#[derive(Debug, Clone)]
+pub struct SourceFailure {
+    /// Where the source stands: a file below the root and a line; empty where the error names it.
+    pub place: String,
+    /// The repository's address, without a password; empty where the error names it.
+    pub url: String,
+    /// Why.
+    pub error: AptError,
+    /// Whether what was kept of it counts instead.
+    pub kept: bool,
+}
+
+/// A version of a package that some suites have.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Version {
+    /// The version.
+    pub version: String,
+    /// The priority that apt gives it.
+    pub priority: i32,
+    /// The suites that have it, as numbers into [`Available::suites`], in the order of the sources.
+    pub suites: Vec<usize>,
+    /// Whether one of them publishes fixes of security.
+    pub security: bool,
+    /// How many machines in a hundred take it already, where it is taken step by step.
+    pub phased: Option<u8>,
+    /// Whether a pin names this package and means this version.
+    pub pinned: bool,
+    /// What the first of the suites says of it.
+    pub record: Record,
+}
+
+/// The version that apt would choose.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Candidate {
+    /// The version.
+    pub version: String,
+    /// The suite, as its source names it; empty where only what is installed has it.
+    pub suite: String,
+    /// Whether it is in a suite that publishes fixes of security.
+    pub security: bool,
+    /// How many machines in a hundred take it already, where it is taken step by step.
+    pub phased: Option<u8>,
+    /// Whether pins decided: one names this package, or a newer version is there and not taken.
+    pub pinned: bool,
+    /// The priority that apt gives it.
+    pub priority: i32,
+    /// The newest version that the repositories have, whether or not it is taken.
+    pub newest: Option<String>,
+    /// What the repository says of it; `None` where only what is installed has it.
+    pub record: Option<Record>,
+}
+
+/// What a root's repositories have.
+#[derive(Debug)]
+pub struct Available {
+    suites: Vec<Suite>,
+    failures: Vec<SourceFailure>,
+    priorities: Vec<i32>,
+    installed: i32,
+    preferences: Preferences,
+    architecture: String,
+}
+
+impl Available {
+    pub(crate) fn new(
+        suites: Vec<Suite>,
+        failures: Vec<SourceFailure>,
+        configuration: &Configuration,
+        preferences: Preferences,
+        architecture: String,
+    ) -> Self {
+        let default = configuration.get("APT::Default-Release").filter(|release| !release.is_empty());
+        let default = default.map(|release| (Matcher::release(release), DEFAULT_RELEASE));
+        let general: Vec<_> = default
+            .into_iter()
+            .chain(
+                preferences
+                    .pins
+                    .iter()
+                    .filter(|pin| pin.packages.is_none())
+                    .map(|pin| (pin.matcher.clone(), pin.priority)),
+            )
+            .collect();
+        let priority = |facts: &Facts<'_>, otherwise: i32| {
+            let mut found = None;
+            for (_, priority) in general.iter().filter(|(matcher, _)| matcher.matches_suite(facts)) {
+                // The first pin counts, and one that says never counts more.
+                if *priority == NEVER {
+                    return NEVER;
+                }
+                found = found.or(Some(*priority));
+            }
+            found.unwrap_or(otherwise)
+        };
+        let priorities = suites
+            .iter()
+            .map(|suite| {
+                let release = &suite.release;
+                let otherwise = match (release.not_automatic, release.but_automatic_upgrades) {
+                    (true, true) => 100,
+                    (true, false) => 1,
+                    (false, _) => 500,
+                };
+                priority(&suite.facts(), otherwise)
+            })
+            .collect();
+        let installed = priority(&Facts { archive: "now", ..Facts::default() }, INSTALLED);
+        Self { suites, failures, priorities, installed, preferences, architecture }
+    }
+
+    /// Returns the components of suites that could be read, in the order of the sources.
+    pub fn suites(&self) -> &[Suite] {
+        &self.suites
+    }
+
+    /// Returns what could not be read.
+    pub fn failures(&self) -> &[SourceFailure] {
+        &self.failures
+    }
+
+    /// Returns the root's own architecture.
+    pub fn architecture(&self) -> &str {
+        &self.architecture
+    }
+
+    /// Returns apt's priority of a suite by its number, for packages that no pin names.
+    pub fn priority(&self, suite: usize) -> Option<i32> {
+        self.priorities.get(suite).copied()
+    }
+
+    /// Returns all versions of a package for an architecture, newest first. Packages for `all` belong to the root's own.
+    pub fn versions(&self, name: &str, architecture: &str) -> Result<Vec<Version>, Damaged> {
+        let architecture = if architecture == "all" { &self.architecture } else { architecture };
+        let native = architecture == self.architecture;
+        let mut versions: Vec<Version> = Vec::new();
+        for (number, suite) in self.suites.iter().enumerate() {
+            for at in suite.index.find(name) {
+                let record = suite.index.record(at)?;
+                if record.architecture != architecture && !(native && record.architecture == "all") {
+                    continue;
+                }
+                match versions.iter_mut().find(|known| known.version == record.version) {
+                    Some(known) => {
+                        known.suites.push(number);
+                        known.security |= suite.is_security();
+                    }
+                    None => versions.push(Version {
+                        version: record.version.clone(),
+                        priority: 0,
+                        suites: vec![number],
+                        security: suite.is_security(),
+                        phased: record.phased,
+                        pinned: false,
+                        record,
+                    }),
+                }
+            }
+        }
+        versions.sort_by(|left, right| dpkg::compare(&right.version, &left.version));
+        for version in &mut versions {
+            version.suites.dedup();
+            let most = version.suites.iter().map(|suite| self.priorities[*suite]).max().unwrap_or_default();
+            let facts = version.suites.iter().map(|suite| self.suites[*suite].facts());
+            let pin = self.pin(name, &version.record.source, architecture, &version.version, facts);
+            // A pin on the package counts, unless nothing but suites that are never taken has it.
+            version.pinned = pin.is_some();
+            version.priority = match pin {
+                Some(NEVER) => NEVER,
+                Some(pin) if most != NEVER => pin,
+                _ => most,
+            };
+        }
+        Ok(versions)
+    }
+
+    /// The priority by which a pin names a version of a package.
+    fn pin<'a>(
+        &self,
+        name: &str,
+        source: &str,
+        architecture: &str,
+        version: &str,
+        facts: impl Iterator<Item = Facts<'a>> + Clone,
+    ) -> Option<i32> {
+        let native = architecture == self.architecture;
+        let named = self.preferences.pins.iter().filter(|pin| {
+            pin.packages.as_ref().is_some_and(|packages| packages.matches(name, source, architecture, native))
+        });
+        let mut meant = named.filter(|pin| match &pin.matcher {
+            Matcher::Version(expression) => expression.matches(version),
+            matcher => facts.clone().any(|facts| matcher.matches_suite(&facts)),
+        });
+        meant.next().map(|pin| pin.priority)
+    }
+
+    /// Returns the version of a package that apt would choose, given the one that is installed; `None` where there is none.
+    ///
+    /// Phased updates are returned as such, whether or not this machine would take part.
+    pub fn candidate(
+        &self,
+        name: &str,
+        architecture: &str,
+        installed: Option<&str>,
+    ) -> Result<Option<Candidate>, Damaged> {
+        let versions = self.versions(name, architecture)?;
+        let newest = versions.first().map(|version| version.version.clone());
+        let own = installed.map(|installed| {
+            let known = versions.iter().find(|version| version.version == installed);
+            let source = known.map_or(name, |known| &known.record.source);
+            let now = Facts { archive: "now", ..Facts::default() };
+            let pin = self.pin(name, source, architecture, installed, std::iter::once(now));
+            let suites = known.map_or(i32::MIN, |known| known.priority);
+            // Where a pin names the version by itself, it counts for what is installed as well.
+            let priority = match known {
+                Some(known) if known.pinned => known.priority,
+                _ => pin.unwrap_or(self.installed).max(suites),
+            };
+            (installed, priority, known)
+        });
+        let mut best: Option<(&str, i32, Option<&Version>)> = None;
+        let others = versions.iter().filter(|version| Some(version.version.as_str()) != installed);
+        let mut all: Vec<_> =
+            others.map(|known| (known.version.as_str(), known.priority, Some(known))).collect();
+        all.extend(own);
+        all.sort_by(|left, right| dpkg::compare(right.0, left.0));
+        for (version, priority, known) in all {
+            let not_better =
+                best.is_some_and(|(_, best, _)| priority <= best) || priority < 0 || priority == 0;
+            let older = installed.is_some_and(|installed| {
+                priority < DOWNGRADES && dpkg::compare(version, installed) == Ordering::Less
+            });
+            if !not_better && !older {
+                best = Some((version, priority, known));
+            }
+        }
+        Ok(best.map(|(version, priority, known)| {
+            let is_newest =
+                newest.as_ref().is_none_or(|newest| dpkg::compare(version, newest) != Ordering::Less);
+            // Of the suites that have it, the one with the fixes of security says most.
+            let suites = known.map_or(&[][..], |known| &known.suites);
+            let suite = suites.iter().find(|suite| self.suites[**suite].is_security()).or(suites.first());
+            Candidate {
+                version: version.to_owned(),
+                suite: suite.map(|suite| self.suites[*suite].suite.clone()).unwrap_or_default(),
+                security: known.is_some_and(|known| known.security),
+                phased: known.and_then(|known| known.phased),
+                pinned: known.is_some_and(|known| known.pinned) || !is_newest,
+                priority,
+                newest: newest.clone(),
+                record: known.map(|known| known.record.clone()),
+            }
+        }))
+    }
+}

@@ -1,0 +1,104 @@
+//! Paragraphs of fields, as Debian's control files have them: `Name: value`, and lines that go on with a blank.
+//!
+//! Spec: <https://manpages.debian.org/bookworm/dpkg-dev/deb822.5.en.html>
+
+use super::error::Malformed;
+
+/// Fields in the order they stand in.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Paragraph {
+    /// The line that the first field stands in, from 1.
+    pub line: usize,
+    fields: Vec<(String, String)>,
+}
+
+impl Paragraph {
+    /// Returns a field's value; names are compared without regard to case.
+    ///
+    /// A value of several lines has them parted by `\n`, without the blank that each begins with.
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.fields
+            .iter()
+            .find(|(known, _)| known.eq_ignore_ascii_case(name))
+            .map(|(_, value)| value.as_str())
+    }
+
+    /// Says whether a field is `yes` (or `true`, or `1`); `None` where it is not there or says something else.
+    pub fn flag(&self, name: &str) -> Option<bool> {
+        self.get(name).and_then(flag)
+    }
+
+    /// Splits a field at blanks.
+    pub fn words(&self, name: &str) -> Vec<String> {
+        self.get(name).unwrap_or_default().split_whitespace().map(str::to_owned).collect()
+    }
+}
+
+/// Reads what apt takes for yes and no.
+pub(crate) fn flag(value: &str) -> Option<bool> {
+    let is = |words: [&str; 6]| words.iter().any(|word| value.trim().eq_ignore_ascii_case(word));
+    if is(["yes", "true", "with", "on", "enable", "1"]) {
+        Some(true)
+    } else if is(["no", "false", "without", "off", "disable", "0"]) {
+        Some(false)
+    } else {
+        None
+    }
+}
+
+/// Reads paragraphs; lines that begin with `#` are comments.
+pub fn paragraphs(text: &str) -> Result<Vec<Paragraph>, Malformed> {
+    let mut paragraphs = Vec::new();
+    let mut current = Paragraph::default();
+    for (number, line) in text.lines().enumerate() {
+        let number = number + 1;
+        if line.starts_with('#') {
+            continue;
+        }
+        if line.trim().is_empty() {
+            if !current.fields.is_empty() {
+                paragraphs.push(std::mem::take(&mut current));
+            }
+        } else if let Some(rest) = line.strip_prefix([' ', '\t']) {
+            let (_, value) = current.fields.last_mut().ok_or_else(|| {
+                Malformed::new(number, "the line goes on with a field, but there is none before it")
+            })?;
+            value.push('\n');
+            value.push_str(rest.trim_end());
+        } else {
+            let (name, value) = line
+                .split_once(':')
+                .filter(|(name, _)| !name.trim().is_empty())
+                .ok_or_else(|| Malformed::new(number, "the line has no `Name: value`"))?;
+            if current.fields.is_empty() {
+                current.line = number;
+            }
+            current.fields.push((name.trim_end().to_owned(), value.trim().to_owned()));
+        }
+    }
+    if !current.fields.is_empty() {
+        paragraphs.push(current);
+    }
+    Ok(paragraphs)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paragraphs_have_fields_that_go_on() {
+        let text = "# a comment\nName: one\nLong: first\n second\n# another\n .\n third\n\n\n\nname: two\n";
+        let read = paragraphs(text).unwrap();
+        assert_eq!(read.len(), 2);
+        assert_eq!((read[0].line, read[1].line), (2, 11));
+        assert_eq!(read[0].get("LONG"), Some("first\nsecond\n.\nthird"));
+        assert_eq!(read[1].get("Name"), Some("two"));
+    }
+
+    #[test]
+    fn what_is_no_field_is_named_by_its_line() {
+        assert_eq!(paragraphs("A: b\nnothing\n").unwrap_err().line, 2);
+        assert_eq!(paragraphs("\n goes on\n").unwrap_err().line, 2);
+    }
+}

@@ -1,0 +1,217 @@
+//! Why a repository cannot be used: each reason is a variant, so that a person and a program can tell them apart.
+
+use std::path::PathBuf;
+
+use jiff::Timestamp;
+
+/// Says what is wrong with a text, and in which line.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("line {line}: {reason}")]
+pub struct Malformed {
+    /// The line, from 1.
+    pub line: usize,
+    /// What is wrong with it.
+    pub reason: String,
+}
+
+impl Malformed {
+    pub(crate) fn new(line: usize, reason: impl Into<String>) -> Self {
+        Self { line, reason: reason.into() }
+    }
+}
+
+/// An error with a repository.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum AptError {
+    /// A file of apt's configuration cannot be understood.
+    #[error("{file}: {reason}")]
+    Configuration {
+        /// The file, below the root.
+        file: String,
+        /// What is wrong, and in which line.
+        reason: Malformed,
+    },
+    /// The address is of a kind that is not fetched.
+    #[error("{url} is not fetched: only http and https are")]
+    Method {
+        /// The address.
+        url: String,
+    },
+    /// No key can be read for a source.
+    #[error("no key to check {url} with: {reason}")]
+    Keyring {
+        /// The repository.
+        url: String,
+        /// What was tried.
+        reason: String,
+    },
+    /// There was no answer, or not the one asked for.
+    #[error("cannot fetch {url}: {reason}")]
+    Fetch {
+        /// The address.
+        url: String,
+        /// Why.
+        reason: String,
+    },
+    /// The repository has no such file.
+    #[error("{url} is not there")]
+    Missing {
+        /// The address.
+        url: String,
+    },
+    /// The repository is not signed.
+    #[error("{url} is unsigned")]
+    Unsigned {
+        /// The address.
+        url: String,
+    },
+    /// Nobody signed whose key is known.
+    #[error("{url} is signed by {}, and the image has no such key", keys.join(" and "))]
+    UnknownKey {
+        /// The address.
+        url: String,
+        /// Who signed: fingerprints, or key ids.
+        keys: Vec<String>,
+    },
+    /// The key that signed is not to be trusted any more, or never was to sign.
+    #[error("{url} is signed by {key}, which {reason}")]
+    UselessKey {
+        /// The address.
+        url: String,
+        /// The key's fingerprint.
+        key: String,
+        /// Why it counts for nothing, as in "expired on …".
+        reason: String,
+    },
+    /// Something is not what was signed.
+    #[error("{url} was tampered with: {reason}")]
+    Tampered {
+        /// The address.
+        url: String,
+        /// What does not match.
+        reason: String,
+    },
+    /// Something is shorter or longer than what was signed.
+    #[error("{url} is truncated: it has {found} bytes instead of {expected}")]
+    Truncated {
+        /// The address.
+        url: String,
+        /// How many bytes were promised.
+        expected: u64,
+        /// How many came.
+        found: u64,
+    },
+    /// What was signed is not valid any more.
+    #[error("{url} expired at {since}")]
+    Expired {
+        /// The address.
+        url: String,
+        /// When.
+        since: Timestamp,
+    },
+    /// What was signed is of a time to come.
+    #[error("{url} is dated {date}, which is in the future")]
+    NotYetValid {
+        /// The address.
+        url: String,
+        /// Its date.
+        date: Timestamp,
+    },
+    /// What was signed is older than what was seen before.
+    #[error("{url} is a replay: it is of {date}, and one of {seen} was seen before")]
+    Replayed {
+        /// The address.
+        url: String,
+        /// Its date.
+        date: Timestamp,
+        /// The newest date seen.
+        seen: Timestamp,
+    },
+    /// What was signed cannot be understood, or lacks what the source names.
+    #[error("{url}: {reason}")]
+    Malformed {
+        /// The address.
+        url: String,
+        /// What is wrong.
+        reason: String,
+    },
+    /// What is kept of repositories cannot be read or written.
+    #[error("{doing} {}: {reason}", path.display())]
+    Kept {
+        /// What was being done, as in "writing".
+        doing: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// Why it failed.
+        reason: String,
+    },
+}
+
+impl AptError {
+    /// Names the reason in one word that stays the same, for data.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Configuration { .. } => "configuration",
+            Self::Method { .. } => "method",
+            Self::Keyring { .. } => "keyring",
+            Self::Fetch { .. } => "fetch",
+            Self::Missing { .. } => "missing",
+            Self::Unsigned { .. } => "unsigned",
+            Self::UnknownKey { .. } => "unknown-key",
+            Self::UselessKey { .. } => "useless-key",
+            Self::Tampered { .. } => "tampered",
+            Self::Truncated { .. } => "truncated",
+            Self::Expired { .. } => "expired",
+            Self::NotYetValid { .. } => "not-yet-valid",
+            Self::Replayed { .. } => "replayed",
+            Self::Malformed { .. } => "malformed",
+            Self::Kept { .. } => "kept",
+        }
+    }
+
+    /// Returns what to try, where that is known.
+    pub fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::UnknownKey { .. } | Self::Keyring { .. } => {
+                Some("the source's Signed-By must name the key of whoever runs the repository")
+            }
+            Self::UselessKey { .. } => {
+                Some("update the package that holds the repository's keys in the image")
+            }
+            Self::Unsigned { .. } => {
+                Some("trusted=yes on the source takes what nobody signed; better sign the repository")
+            }
+            Self::Expired { .. } => Some(
+                "the mirror may be stale, or the release be archived: check-valid-until=no takes it as it is",
+            ),
+            Self::NotYetValid { .. } => Some("look at this machine's clock"),
+            Self::Tampered { .. } | Self::Truncated { .. } | Self::Replayed { .. } => Some(
+                "the mirror may be in the middle of an update, or something on the way changes it: try again",
+            ),
+            Self::Missing { .. } => Some("the suite may have been archived, or its name be wrong"),
+            _ => None,
+        }
+    }
+}
+
+/// Takes a name and password out of an address, so that it can be shown.
+pub(crate) fn shown(url: &str) -> String {
+    let Some((scheme, rest)) = url.split_once("://") else { return url.to_owned() };
+    let authority = rest.find('/').map_or(rest, |end| &rest[..end]);
+    match authority.rfind('@') {
+        Some(at) => format!("{scheme}://{}", &rest[at + 1..]),
+        None => url.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::shown;
+
+    #[test]
+    fn an_address_is_shown_without_its_password() {
+        assert_eq!(shown("https://me:secret@host.test/debian/"), "https://host.test/debian/");
+        assert_eq!(shown("https://host.test/a@b"), "https://host.test/a@b");
+        assert_eq!(shown("https://a@b:p@host.test"), "https://host.test");
+    }
+}

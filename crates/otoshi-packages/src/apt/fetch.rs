@@ -1,0 +1,228 @@
+//! Fetching files of a repository over HTTP: conditional requests, bounded answers, a few tries.
+
+use std::io::{self, Write};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use reqwest::header::{ETAG, HeaderMap, HeaderName, IF_MODIFIED_SINCE, IF_NONE_MATCH, LAST_MODIFIED};
+use reqwest::{Client, Proxy, StatusCode};
+use tokio::runtime::Runtime;
+
+use super::configuration::Configuration;
+use super::error::shown;
+
+/// How often something is tried that may work the next time.
+const ATTEMPTS: u32 = 3;
+
+/// What is asked for.
+#[derive(Debug, Clone, Default)]
+pub struct Request {
+    /// The address.
+    pub url: String,
+    /// What is known already, so that nothing is sent when it has not changed.
+    pub known: Validators,
+    /// The most bytes that are taken.
+    pub limit: u64,
+}
+
+/// What a server tells one state of a file from another by.
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Validators {
+    /// `ETag`.
+    pub etag: Option<String>,
+    /// `Last-Modified`.
+    pub last_modified: Option<String>,
+}
+
+/// What came of a request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Answer {
+    /// The file, which went into the sink.
+    Sent(Validators),
+    /// What is known is still good.
+    NotModified,
+    /// There is no such file.
+    Missing,
+}
+
+/// Fetches files.
+pub trait Fetch: Sync {
+    /// Fetches a file into a sink; fails with the reason in one line, without the address.
+    ///
+    /// An answer that is longer than the limit is cut off one byte behind it. A sink may get the beginning of a file that
+    /// fails afterwards.
+    fn get(&self, request: &Request, sink: &mut dyn Write) -> Result<Answer, String>;
+}
+
+/// Fetches over HTTP and HTTPS.
+pub struct HttpFetcher {
+    runtime: Runtime,
+    client: Client,
+    direct: Client,
+    requests: AtomicU64,
+}
+
+impl HttpFetcher {
+    /// Makes a fetcher that uses the proxies that the environment and a configuration of apt name, such as this machine's.
+    pub fn new(configuration: &Configuration) -> Result<Self, String> {
+        // Another part of the process may have chosen already.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let builder = || {
+            Client::builder()
+                .user_agent(concat!("otoshi/", env!("CARGO_PKG_VERSION")))
+                .referer(false)
+                .connect_timeout(Duration::from_secs(15))
+                .read_timeout(Duration::from_secs(60))
+                .redirect(reqwest::redirect::Policy::custom(|attempt| {
+                    let secure = attempt.previous().first().is_some_and(|url| url.scheme() == "https");
+                    if attempt.previous().len() > 5 {
+                        attempt.error("it leads on and on")
+                    } else if secure && attempt.url().scheme() != "https" {
+                        attempt.error("it leads away from https")
+                    } else {
+                        attempt.follow()
+                    }
+                }))
+        };
+        let mut proxied = builder();
+        for (name, proxy) in [
+            ("Acquire::http::Proxy", Proxy::http as fn(String) -> reqwest::Result<Proxy>),
+            ("Acquire::https::Proxy", Proxy::https),
+        ] {
+            if let Some(address) = configuration.get(name).filter(|address| address.contains("://")) {
+                proxied =
+                    proxied.proxy(proxy(address.to_owned()).map_err(|error| format!("{name}: {error}"))?);
+            }
+        }
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .thread_name("otoshi-packages")
+            .enable_all()
+            .build()
+            .map_err(|error| error.to_string())?;
+        Ok(Self {
+            runtime,
+            client: proxied.build().map_err(reason)?,
+            direct: builder().no_proxy().build().map_err(reason)?,
+            requests: AtomicU64::new(0),
+        })
+    }
+
+    /// How many requests were sent so far.
+    pub fn requests(&self) -> u64 {
+        self.requests.load(Ordering::Relaxed)
+    }
+
+    async fn once(&self, request: &Request, sink: &mut dyn Write) -> Result<Answer, Failed> {
+        let mut headers = HeaderMap::new();
+        let mut add = |name: HeaderName, value: &Option<String>| {
+            if let Some(value) = value.as_deref().and_then(|value| value.parse().ok()) {
+                headers.insert(name, value);
+            }
+        };
+        add(IF_NONE_MATCH, &request.known.etag);
+        add(IF_MODIFIED_SINCE, &request.known.last_modified);
+        self.requests.fetch_add(1, Ordering::Relaxed);
+        tracing::debug!(url = shown(&request.url), "request");
+        let client = if is_loopback(&request.url) { &self.direct } else { &self.client };
+        let response = client.get(&request.url).headers(headers).send().await.map_err(Failed::again)?;
+        match response.status() {
+            StatusCode::OK => {}
+            StatusCode::NOT_MODIFIED => return Ok(Answer::NotModified),
+            StatusCode::NOT_FOUND | StatusCode::GONE => return Ok(Answer::Missing),
+            status => {
+                let transient = status.is_server_error() || matches!(status.as_u16(), 408 | 425 | 429);
+                return Err(Failed { reason: format!("it answered {status}"), again: transient });
+            }
+        }
+        let text = |name: HeaderName| Some(response.headers().get(name)?.to_str().ok()?.to_owned());
+        let validators = Validators { etag: text(ETAG), last_modified: text(LAST_MODIFIED) };
+        let mut taken = 0_u64;
+        let mut stream = response.bytes_stream();
+        while let Some(chunk) = stream.next().await {
+            let chunk = chunk.map_err(Failed::again)?;
+            let left = (request.limit + 1).saturating_sub(taken);
+            let chunk = &chunk[..chunk.len().min(usize::try_from(left).unwrap_or(usize::MAX))];
+            sink.write_all(chunk).map_err(|error| Failed { reason: error.to_string(), again: false })?;
+            taken += chunk.len() as u64;
+            if taken > request.limit {
+                break;
+            }
+        }
+        Ok(Answer::Sent(validators))
+    }
+}
+
+impl Fetch for HttpFetcher {
+    fn get(&self, request: &Request, sink: &mut dyn Write) -> Result<Answer, String> {
+        let mut tried = 0;
+        loop {
+            let mut counted = Counted { sink: &mut *sink, count: 0 };
+            let outcome = self.runtime.block_on(self.once(request, &mut counted));
+            tried += 1;
+            match outcome {
+                Ok(answer) => return Ok(answer),
+                // What is in the sink cannot be taken back.
+                Err(failed) if failed.again && tried < ATTEMPTS && counted.count == 0 => {
+                    std::thread::sleep(Duration::from_millis(200 << tried));
+                }
+                Err(failed) => return Err(failed.reason),
+            }
+        }
+    }
+}
+
+impl std::fmt::Debug for HttpFetcher {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("HttpFetcher").field("requests", &self.requests()).finish_non_exhaustive()
+    }
+}
+
+/// Counts what goes into a sink.
+struct Counted<'a> {
+    sink: &'a mut dyn Write,
+    count: u64,
+}
+
+impl Write for Counted<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.sink.write(bytes)?;
+        self.count += written as u64;
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.sink.flush()
+    }
+}
+
+struct Failed {
+    reason: String,
+    again: bool,
+}
+
+impl Failed {
+    fn again(error: reqwest::Error) -> Self {
+        Self { again: !error.is_builder() && !error.is_redirect(), reason: reason(error) }
+    }
+}
+
+/// An error and what caused it, in one line, without the address.
+fn reason(error: reqwest::Error) -> String {
+    let error = error.without_url();
+    let mut text = error.to_string();
+    let mut source = std::error::Error::source(&error);
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    text
+}
+
+fn is_loopback(url: &str) -> bool {
+    let host =
+        reqwest::Url::parse(url).ok().and_then(|url| url.host_str().map(str::to_owned)).unwrap_or_default();
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
+}

@@ -1,0 +1,65 @@
+//! What the repositories have that a Debian or Ubuntu root is configured to use, and which version apt would choose.
+//!
+//! ```text
+//! repositories    a root's files → its sources, keys, pins → what they have now
+//! available       what they have: versions by name, and apt's candidate
+//!   preferences     pins
+//!   configuration   apt.conf
+//!   sources         sources.list, in one line or in paragraphs
+//!   release         a suite's release file
+//!     signature, keyring   whether it is signed by a key that counts
+//!   index           the packages of a component, in a form that is searched by name
+//! kept            what is kept between runs, for all images
+//! fetch           HTTP
+//! ```
+//!
+//! ```no_run
+//! use otoshi_packages::apt::{HttpFetcher, Kept, Repositories, read_root};
+//!
+//! let repositories = Repositories::from_files(&read_root("/".as_ref())?, "amd64");
+//! let fetcher = HttpFetcher::new(repositories.configuration())?;
+//! let available = repositories.refresh(&Kept::new("/var/cache/otoshi/apt"), &fetcher, jiff::Timestamp::now());
+//! for failure in available.failures() {
+//!     eprintln!("{}: {}", failure.place, failure.error);
+//! }
+//! let candidate = available.candidate("bash", "amd64", Some("5.2.15-2"))?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! Promises:
+//! - Nothing of a repository counts that is not signed by a key that the source names, or the root trusts; is past its end, is
+//!   older than what was seen before, or does not have the listed size and hash.
+//! - One source that fails hides no other. What was kept of it still counts while it is valid, and is told as a failure.
+//! - A suite is asked for once in a run, however many images use it, and an index is fetched once for all of them.
+//! - Which version is the candidate is what `apt-cache policy` says in the root.
+//!
+//! What is left out: `file:`, `cdrom:` and other methods but `http` and `https`; logins in `auth.conf`; keyboxes.
+
+mod available;
+mod configuration;
+mod deb822;
+mod error;
+mod fetch;
+mod files;
+pub mod index;
+mod kept;
+mod keyring;
+mod preferences;
+mod release;
+mod repositories;
+mod signature;
+mod sources;
+
+pub use available::{Available, Candidate, SourceFailure, Suite, Version};
+pub use configuration::Configuration;
+pub use deb822::{Paragraph, paragraphs};
+pub use error::{AptError, Malformed};
+pub use fetch::{Answer, Fetch, HttpFetcher, Request, Validators};
+pub use files::{PATHS, read_more, read_root};
+pub use kept::Kept;
+pub use keyring::Keyring;
+pub use preferences::Preferences;
+pub use release::{Listed, Release};
+pub use repositories::Repositories;
+pub use signature::Signed;
+pub use sources::{SignedBy, Source, parse_deb822, parse_list};

@@ -1,0 +1,476 @@
+//! A root's repositories: what its files say, and fetching what they have now.
+
+use std::collections::HashSet;
+use std::io::Read;
+use std::sync::Arc;
+use std::thread;
+
+use jiff::{SignedDuration, Timestamp};
+use otoshi_oci::Digest;
+use otoshi_oci::layer::decoder;
+
+use super::available::{Available, SourceFailure, Suite};
+use super::configuration::Configuration;
+use super::error::{AptError, shown};
+use super::fetch::{Answer, Fetch, Request, Validators};
+use super::files::parts;
+use super::index::{Index, parse, write};
+use super::kept::{Documents, Kept};
+use super::keyring::Keyring;
+use super::preferences::Preferences;
+use super::release::{Listed, Release};
+use super::signature::Signed;
+use super::sources::{Source, parse_deb822, parse_list};
+use crate::files::Files;
+
+/// The longest release file, in bytes; Debian's have some 200,000.
+const RELEASE_LIMIT: u64 = 16 << 20;
+/// The longest index, in bytes; that of all of Debian has some 50 million.
+const INDEX_LIMIT: u64 = 1 << 30;
+/// How far in the future a release may be dated, as clocks differ.
+const CLOCKS_DIFFER: SignedDuration = SignedDuration::from_secs(10);
+/// How many sources are asked at the same time.
+const PARALLEL: usize = 8;
+
+/// A root's sources, keys, pins and settings.
+#[derive(Debug, Clone)]
+pub struct Repositories {
+    sources: Vec<Source>,
+    problems: Vec<AptError>,
+    configuration: Configuration,
+    preferences: Preferences,
+    architectures: Vec<String>,
+    files: Files,
+}
+
+impl Repositories {
+    /// Reads a root's files; `architecture` is its own, in Debian's words, as in `amd64`.
+    ///
+    /// What cannot be understood becomes a failure of [`Repositories::refresh`] and hides nothing else.
+    pub fn from_files(files: &Files, architecture: &str) -> Self {
+        let (configuration, mut problems) = Configuration::from_files(files);
+        let (preferences, more) = Preferences::from_files(files);
+        problems.extend(more);
+        let mut sources = Vec::new();
+        let main =
+            files.get("etc/apt/sources.list").map(|content| ("etc/apt/sources.list".to_owned(), content));
+        let all = main.into_iter().chain(parts(files, "etc/apt/sources.list.d", &["list", "sources"]));
+        for (file, content) in all {
+            let text = String::from_utf8_lossy(content);
+            let paragraphs = file.ends_with(".sources");
+            let read = if paragraphs { parse_deb822 } else { parse_list };
+            for source in read(&text, architecture, &file) {
+                match source {
+                    Ok(source) => sources.push(source),
+                    Err(reason) => problems.push(AptError::Configuration { file: file.clone(), reason }),
+                }
+            }
+        }
+        let mut architectures = vec![architecture.to_owned()];
+        let configured = configuration.list("APT::Architectures").iter().map(String::as_str);
+        let foreign = files.text("var/lib/dpkg/arch").unwrap_or_default();
+        for other in configured.chain(foreign.lines().map(str::trim)) {
+            if !other.is_empty() && !architectures.iter().any(|known| known == other) {
+                architectures.push(other.to_owned());
+            }
+        }
+        Self { sources, problems, configuration, preferences, architectures, files: files.clone() }
+    }
+
+    /// Returns the sources, in the order that apt reads them in.
+    pub fn sources(&self) -> &[Source] {
+        &self.sources
+    }
+
+    /// Returns the settings.
+    pub fn configuration(&self) -> &Configuration {
+        &self.configuration
+    }
+
+    /// Replaces the sources, for a root that is still to be made.
+    #[must_use]
+    pub fn with_sources(mut self, sources: Vec<Source>) -> Self {
+        self.sources = sources;
+        self
+    }
+
+    /// Asks every source what it has now; what has not changed since is taken from what is kept.
+    pub fn refresh(&self, kept: &Kept, fetch: &dyn Fetch, now: Timestamp) -> Available {
+        let mut results = Vec::with_capacity(self.sources.len());
+        for some in self.sources.chunks(PARALLEL) {
+            let one = |source| move || Refresh { of: self, source, kept, fetch, now }.run();
+            results.extend(thread::scope(|scope| {
+                let running: Vec<_> = some.iter().map(|source| scope.spawn(one(source))).collect();
+                running.into_iter().map(thread::ScopedJoinHandle::join).collect::<Vec<_>>()
+            }));
+        }
+        let mut suites: Vec<Suite> = Vec::new();
+        let mut failures: Vec<SourceFailure> = self
+            .problems
+            .iter()
+            .map(|error| SourceFailure {
+                place: String::new(),
+                url: String::new(),
+                error: error.clone(),
+                kept: false,
+            })
+            .collect();
+        let mut had = HashSet::new();
+        for result in results {
+            // A thread that panicked is a mistake of ours, which no source may cause: tell it as it is.
+            let (some, failed) = result.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+            // What two sources name alike counts once.
+            suites.extend(some.into_iter().filter(|suite| {
+                had.insert((suite.directory.clone(), suite.component.clone(), suite.architecture.clone()))
+            }));
+            failures.extend(failed);
+        }
+        Available::new(
+            suites,
+            failures,
+            &self.configuration,
+            self.preferences.clone(),
+            self.architectures[0].clone(),
+        )
+    }
+
+    /// The keys that a source's signature is checked with.
+    fn keyring(&self, source: &Source) -> Result<Keyring, AptError> {
+        let mut keyring = Keyring::default();
+        let mut reasons = Vec::new();
+        let mut add = |name: &str, content: Option<&[u8]>| match content.map(|content| keyring.add(content)) {
+            Some(Ok(())) => {}
+            Some(Err(reason)) => reasons.push(format!("{name}: {reason}")),
+            None => reasons.push(format!("{name} is not there")),
+        };
+        let signed_by = &source.signed_by;
+        if let Some(embedded) = &signed_by.embedded {
+            add("the key in the source itself", Some(embedded.as_bytes()));
+        }
+        for path in &signed_by.paths {
+            add(path, self.files.get(path));
+        }
+        if signed_by.embedded.is_none() && signed_by.paths.is_empty() {
+            // Without a word on keys, every key counts that the root trusts.
+            if let Some(content) = self.files.get("etc/apt/trusted.gpg").filter(|content| !content.is_empty())
+            {
+                add("/etc/apt/trusted.gpg", Some(content));
+            }
+            for (path, content) in parts(&self.files, "etc/apt/trusted.gpg.d", &["gpg", "asc"]) {
+                add(&format!("/{path}"), Some(content));
+            }
+        }
+        if keyring.is_empty() {
+            let reason =
+                if reasons.is_empty() { "the image trusts no key".to_owned() } else { reasons.join("; ") };
+            return Err(AptError::Keyring { url: shown(&source.directory()), reason });
+        }
+        Ok(keyring)
+    }
+}
+
+/// One source, being asked.
+#[derive(Clone, Copy)]
+struct Refresh<'a> {
+    of: &'a Repositories,
+    source: &'a Source,
+    kept: &'a Kept,
+    fetch: &'a dyn Fetch,
+    now: Timestamp,
+}
+
+impl Refresh<'_> {
+    fn run(self) -> (Vec<Suite>, Vec<SourceFailure>) {
+        let mut failures = Vec::new();
+        let directory = self.source.directory();
+        let failure = |error, kept| SourceFailure {
+            place: self.source.place.clone(),
+            url: shown(&directory),
+            error,
+            kept,
+        };
+        let release = match self.release(&directory) {
+            Ok(release) => release,
+            Err(error) => {
+                // What is kept may still hold, and is better than nothing; that it is old is told.
+                let old = self
+                    .kept
+                    .release(&directory)
+                    .and_then(|documents| self.check(&directory, &documents).ok());
+                failures.push(failure(error, old.is_some()));
+                let Some(release) = old else { return (Vec::new(), failures) };
+                release
+            }
+        };
+        let release = Arc::new(release);
+        let mut suites = Vec::new();
+        let mut architectures = self.source.architectures_of(&self.of.architectures);
+        if release.index_of_all {
+            architectures.push("all".to_owned());
+        }
+        // A flat repository has one index, for all architectures.
+        let flat = [String::new()];
+        let components = if self.source.is_flat() { &flat[..] } else { &self.source.components[..] };
+        if self.source.is_flat() {
+            architectures.truncate(1);
+        }
+        for component in components {
+            for architecture in &architectures {
+                match self.index(&directory, &release, component, architecture) {
+                    Ok(Some(index)) => suites.push(Suite {
+                        place: self.source.place.clone(),
+                        directory: directory.clone(),
+                        uri: self.source.uri.clone(),
+                        site: self.source.site().to_owned(),
+                        suite: self.source.suite.clone(),
+                        component: component.clone(),
+                        architecture: architecture.clone(),
+                        release: Arc::clone(&release),
+                        index,
+                    }),
+                    Ok(None) => {}
+                    Err(error) => failures.push(failure(error, false)),
+                }
+            }
+        }
+        (suites, failures)
+    }
+
+    /// Fetches the release, checks it and keeps it.
+    fn release(self, directory: &str) -> Result<Release, AptError> {
+        if !(directory.starts_with("http://") || directory.starts_with("https://")) {
+            return Err(AptError::Method { url: shown(directory) });
+        }
+        let documents = self.kept.fetched(directory, || self.fetch_release(directory).map(Arc::new))?;
+        let release = self.check(directory, &documents)?;
+        if self.kept.release(directory).as_ref() != Some(&*documents) {
+            self.kept.keep_release(directory, &documents)?;
+        }
+        Ok(release)
+    }
+
+    fn fetch_release(self, directory: &str) -> Result<Documents, AptError> {
+        let old = self.kept.release(directory);
+        let known = old.as_ref().map(|documents| documents.validators.clone()).unwrap_or_default();
+        let in_clear = old.as_ref().is_none_or(|old| old.signature.is_none());
+        let known = if in_clear { known } else { Validators::default() };
+        let url = format!("{directory}InRelease");
+        match self.get(&url, known, RELEASE_LIMIT)? {
+            (Answer::Sent(validators), release) => {
+                return Ok(Documents { release, signature: None, validators });
+            }
+            (Answer::NotModified, _) => {
+                return old.ok_or_else(|| AptError::Fetch {
+                    url: shown(&url),
+                    reason: "it answered that nothing changed, but nothing was there".to_owned(),
+                });
+            }
+            (Answer::Missing, _) => {}
+        }
+        // Older repositories have the signature beside the file.
+        let url = format!("{directory}Release");
+        let (answer, release) = self.get(&url, Validators::default(), RELEASE_LIMIT)?;
+        if answer == Answer::Missing {
+            return Err(AptError::Missing { url: shown(&format!("{directory}InRelease")) });
+        }
+        let (answer, signature) =
+            self.get(&format!("{directory}Release.gpg"), Validators::default(), RELEASE_LIMIT)?;
+        let signature = (answer != Answer::Missing).then_some(signature);
+        Ok(Documents { release, signature, validators: Validators::default() })
+    }
+
+    fn get(self, url: &str, known: Validators, limit: u64) -> Result<(Answer, Vec<u8>), AptError> {
+        let mut bytes = Vec::new();
+        let request = Request { url: url.to_owned(), known, limit };
+        let failed = |reason| AptError::Fetch { url: shown(url), reason };
+        let answer = self.fetch.get(&request, &mut bytes).map_err(failed)?;
+        if bytes.len() as u64 > limit {
+            return Err(failed(format!("it is longer than {limit} bytes")));
+        }
+        Ok((answer, bytes))
+    }
+
+    /// Checks signature, dates and replay.
+    fn check(self, directory: &str, documents: &Documents) -> Result<Release, AptError> {
+        let url = shown(directory);
+        let unreadable = |reason| AptError::Tampered { url: url.clone(), reason };
+        let signed = match &documents.signature {
+            Some(signature) => Some(Signed::detached(&documents.release, signature).map_err(unreadable)?),
+            None => Signed::in_clear(&documents.release).map_err(unreadable)?,
+        };
+        let trusted = self.source.trusted == Some(true);
+        let (text, signer) = match signed {
+            None if trusted => {
+                (String::from_utf8_lossy(&documents.release).into_owned(), "nobody".to_owned())
+            }
+            None => return Err(AptError::Unsigned { url }),
+            Some(signed) => {
+                let fingerprints = &self.source.signed_by.fingerprints;
+                let verified = self
+                    .of
+                    .keyring(self.source)
+                    .and_then(|keyring| signed.verify(directory, &keyring, fingerprints, self.now));
+                let signer = match verified {
+                    Err(_) if trusted => "nobody".to_owned(),
+                    other => other?,
+                };
+                (signed.text, signer)
+            }
+        };
+        let malformed = |reason| AptError::Malformed { url: url.clone(), reason };
+        let release = Release::parse(&text).map_err(malformed)?;
+        if !release.lists_files() && text.contains("MD5Sum:") {
+            return Err(malformed("it lists its files without SHA-256".to_owned()));
+        }
+        self.check_dates(&url, &release)?;
+        if let Some(date) = release.date {
+            match self.kept.seen(directory, &signer) {
+                Some(seen) if date < seen => return Err(AptError::Replayed { url, date, seen }),
+                Some(seen) if date == seen => {}
+                _ => self.kept.note_seen(directory, &signer, date)?,
+            }
+        }
+        Ok(release)
+    }
+
+    fn check_dates(self, url: &str, release: &Release) -> Result<(), AptError> {
+        let configuration = &self.of.configuration;
+        let flag = |own: Option<bool>, name: &str| own.or(configuration.flag(name)).unwrap_or(true);
+        let seconds = |own: Option<u64>, name: &str| {
+            own.or_else(|| configuration.get(name)?.parse().ok())
+                .filter(|seconds| *seconds > 0)
+                .map(|seconds| SignedDuration::from_secs(i64::try_from(seconds).unwrap_or(i64::MAX)))
+        };
+        let Some(date) = release.date else { return Ok(()) };
+        if flag(self.source.check_date, "Acquire::Check-Date") && date > later(self.now, CLOCKS_DIFFER) {
+            return Err(AptError::NotYetValid { url: url.to_owned(), date });
+        }
+        if !flag(self.source.check_valid_until, "Acquire::Check-Valid-Until") {
+            return Ok(());
+        }
+        let longest =
+            seconds(self.source.valid_until_max, "Acquire::Max-ValidTime").map(|most| later(date, most));
+        let shortest =
+            seconds(self.source.valid_until_min, "Acquire::Min-ValidTime").map(|least| later(date, least));
+        let end = match (release.valid_until, longest) {
+            (Some(end), Some(longest)) => Some(end.min(longest)),
+            (end, longest) => end.or(longest),
+        };
+        match end.map(|end| shortest.map_or(end, |shortest| end.max(shortest))) {
+            Some(since) if since < self.now => Err(AptError::Expired { url: url.to_owned(), since }),
+            _ => Ok(()),
+        }
+    }
+
+    /// Returns the index of a component for an architecture; `None` where the release has none for it.
+    fn index(
+        self,
+        directory: &str,
+        release: &Release,
+        component: &str,
+        architecture: &str,
+    ) -> Result<Option<Arc<Index>>, AptError> {
+        let base = if component.is_empty() {
+            "Packages".to_owned()
+        } else {
+            format!("{component}/binary-{architecture}/Packages")
+        };
+        let plain = release.file(&base);
+        let forms = ["", ".xz", ".zst", ".gz"].into_iter();
+        let listed = forms.filter_map(|ending| {
+            Some((format!("{base}{ending}"), release.file(&format!("{base}{ending}"))?))
+        });
+        let Some((path, chosen)) = listed.min_by_key(|(_, listed)| listed.size) else {
+            let has_component = release.has_below(&format!("{component}/"));
+            if !component.is_empty() && !has_component {
+                let reason = format!("it has no component {component}");
+                return Err(AptError::Malformed { url: shown(directory), reason });
+            }
+            return Ok(None);
+        };
+        let key = plain.unwrap_or(chosen).sha256.clone();
+        let make = || {
+            let bytes = self.fetch_listed(directory, &path, chosen, release)?;
+            let url = shown(&format!("{directory}{path}"));
+            let text = decompress(&bytes, plain, &url)?;
+            let records =
+                parse(&text).map_err(|error| AptError::Malformed { url, reason: error.to_string() })?;
+            Ok(write(records))
+        };
+        self.kept.index(&key, make).map(Some)
+    }
+
+    /// Fetches what the release lists, by its hash where that can be, and checks it.
+    fn fetch_listed(
+        self,
+        directory: &str,
+        path: &str,
+        listed: &Listed,
+        release: &Release,
+    ) -> Result<Vec<u8>, AptError> {
+        let url = format!("{directory}{path}");
+        let limit = listed.size.min(INDEX_LIMIT);
+        let mut found = (Answer::Missing, Vec::new());
+        if self.source.by_hash.unwrap_or(release.by_hash) {
+            let parent = path.rfind('/').map_or("", |end| &path[..=end]);
+            let by_hash = format!("{directory}{parent}by-hash/SHA256/{}", listed.sha256);
+            found = self.get_listed(&by_hash, limit)?;
+        }
+        if found.0 == Answer::Missing {
+            found = self.get_listed(&url, limit)?;
+        }
+        if found.0 == Answer::Missing {
+            return Err(AptError::Missing { url: shown(&url) });
+        }
+        verify(&found.1, listed, &shown(&url))?;
+        Ok(found.1)
+    }
+
+    fn get_listed(self, url: &str, limit: u64) -> Result<(Answer, Vec<u8>), AptError> {
+        let mut bytes = Vec::new();
+        let request = Request { url: url.to_owned(), known: Validators::default(), limit };
+        let failed = |reason| AptError::Fetch { url: shown(url), reason };
+        Ok((self.fetch.get(&request, &mut bytes).map_err(failed)?, bytes))
+    }
+}
+
+/// A time that is this much later, or the end of time.
+fn later(time: Timestamp, duration: SignedDuration) -> Timestamp {
+    time.checked_add(duration).unwrap_or(Timestamp::MAX)
+}
+
+/// Checks bytes against what a release lists.
+fn verify(bytes: &[u8], listed: &Listed, url: &str) -> Result<(), AptError> {
+    let found = bytes.len() as u64;
+    if found < listed.size {
+        return Err(AptError::Truncated { url: url.to_owned(), expected: listed.size, found });
+    }
+    let sum = Digest::sha256_of(bytes);
+    if found > listed.size || sum.hex() != listed.sha256 {
+        let reason = if found > listed.size {
+            format!("it has more than the {} bytes that were signed", listed.size)
+        } else {
+            format!("its SHA-256 is {}, and {} was signed", sum.hex(), listed.sha256)
+        };
+        return Err(AptError::Tampered { url: url.to_owned(), reason });
+    }
+    Ok(())
+}
+
+/// Undoes the compression of an index, and checks what comes of it where the release lists that, too.
+fn decompress(bytes: &[u8], plain: Option<&Listed>, url: &str) -> Result<Vec<u8>, AptError> {
+    let limit = plain.map_or(INDEX_LIMIT, |plain| plain.size.min(INDEX_LIMIT));
+    let mut text = Vec::with_capacity(usize::try_from(limit.min(128 << 20)).unwrap_or_default());
+    let malformed = |error: std::io::Error| AptError::Malformed {
+        url: url.to_owned(),
+        reason: format!("it cannot be decompressed: {error}"),
+    };
+    let (_, mut reader) = decoder(bytes).map_err(malformed)?;
+    reader.by_ref().take(limit + 1).read_to_end(&mut text).map_err(malformed)?;
+    if let Some(plain) = plain {
+        verify(&text, plain, url)?;
+    } else if text.len() as u64 > limit {
+        return Err(malformed(std::io::Error::other("it is too long")));
+    }
+    Ok(text)
+}

@@ -1,0 +1,172 @@
+//! Signed documents: `InRelease`, which is signed in clear, and a document with its signature beside it.
+//!
+//! Spec: <https://www.rfc-editor.org/rfc/rfc9580.html#section-7>
+
+use jiff::Timestamp;
+use pgp::composed::{Deserializable, DetachedSignature};
+use pgp::packet::Signature;
+
+use super::error::{AptError, shown};
+use super::keyring::{Judged, Keyring};
+
+const MESSAGE: &str = "-----BEGIN PGP SIGNED MESSAGE-----";
+const SIGNATURE: &str = "-----BEGIN PGP SIGNATURE-----";
+const END: &str = "-----END PGP SIGNATURE-----";
+/// The most signatures that a document may have.
+const MOST: usize = 64;
+
+/// A document whose signature is still to be checked.
+#[derive(Debug, Clone)]
+pub struct Signed {
+    /// The document's text.
+    pub text: String,
+    /// Exactly the bytes that were signed.
+    signed: Vec<u8>,
+    signatures: Vec<Signature>,
+}
+
+impl Signed {
+    /// Takes apart a document that is signed in clear. Nothing may stand before it or behind it.
+    ///
+    /// Fails with the reason; [`None`] as a value where it is no such document at all.
+    pub fn in_clear(bytes: &[u8]) -> Result<Option<Self>, String> {
+        let text = std::str::from_utf8(bytes).map_err(|_| "it is no UTF-8".to_owned())?;
+        let mut lines = text.split('\n').map(|line| line.strip_suffix('\r').unwrap_or(line));
+        if lines.next().map(str::trim_end) != Some(MESSAGE) {
+            return Ok(None);
+        }
+        // The headers say which hashes are used, which the signatures say, too.
+        for line in lines.by_ref() {
+            if line.trim().is_empty() {
+                break;
+            }
+            if !line.starts_with("Hash:") {
+                return Err("it has a header that is not Hash".to_owned());
+            }
+        }
+        let (mut document, mut signed) = (String::new(), Vec::new());
+        let mut found = false;
+        for line in lines.by_ref() {
+            if line.trim_end() == SIGNATURE {
+                found = true;
+                break;
+            }
+            let line = match line.strip_prefix('-') {
+                None => line,
+                Some(escaped) => {
+                    escaped.strip_prefix(' ').ok_or("it has a line that begins with a bare hyphen")?
+                }
+            };
+            let line = line.trim_end_matches([' ', '\t', '\r']);
+            if !document.is_empty() || !signed.is_empty() {
+                signed.extend_from_slice(b"\r\n");
+            }
+            signed.extend_from_slice(line.as_bytes());
+            document.push_str(line);
+            document.push('\n');
+        }
+        if !found {
+            return Err("it ends before its signature".to_owned());
+        }
+        let mut armour = format!("{SIGNATURE}\n");
+        let mut closed = false;
+        for line in lines.by_ref() {
+            armour.push_str(line);
+            armour.push('\n');
+            if line.trim_end() == END {
+                closed = true;
+                break;
+            }
+        }
+        if !closed {
+            return Err("it ends within its signature".to_owned());
+        }
+        if lines.any(|line| !line.trim().is_empty()) {
+            return Err("something stands behind its signature".to_owned());
+        }
+        Ok(Some(Self { text: document, signed, signatures: signatures(armour.as_bytes())? }))
+    }
+
+    /// Takes a document and the file with its signature, armoured or binary.
+    pub fn detached(document: &[u8], signature: &[u8]) -> Result<Self, String> {
+        let text = std::str::from_utf8(document).map_err(|_| "it is no UTF-8".to_owned())?;
+        Ok(Self { text: text.to_owned(), signed: document.to_vec(), signatures: signatures(signature)? })
+    }
+
+    /// Checks the signatures, and returns the fingerprint of a primary key that signed.
+    ///
+    /// One good signature is enough, and a bad one by a known key spoils all. Where `fingerprints` are given, a good one
+    /// must be by one of these keys (with `!`: by this very key).
+    pub fn verify(
+        &self,
+        url: &str,
+        keyring: &Keyring,
+        fingerprints: &[String],
+        now: Timestamp,
+    ) -> Result<String, AptError> {
+        let url = shown(url);
+        let (mut good, mut unknown, mut useless) = (None, Vec::new(), None);
+        for signature in &self.signatures {
+            match keyring.judge(signature, &self.signed, now) {
+                Judged::Bad { signer } => {
+                    let reason = format!("the signature of {signer} does not match it");
+                    return Err(AptError::Tampered { url, reason });
+                }
+                Judged::Good { primary, signer } => {
+                    let wanted = |fingerprint: &String| match fingerprint.strip_suffix('!') {
+                        Some(exact) => exact == signer,
+                        None => *fingerprint == signer || *fingerprint == primary,
+                    };
+                    if fingerprints.is_empty() || fingerprints.iter().any(wanted) {
+                        good = Some(primary);
+                    } else {
+                        unknown.push(signer);
+                    }
+                }
+                Judged::Useless { signer, reason } => useless = Some((signer, reason)),
+                Judged::Unknown { signer } => unknown.push(signer),
+            }
+        }
+        match (good, useless) {
+            (Some(primary), _) => Ok(primary),
+            (None, Some((key, reason))) => Err(AptError::UselessKey { url, key, reason }),
+            (None, None) if unknown.is_empty() => Err(AptError::Unsigned { url }),
+            (None, None) => Err(AptError::UnknownKey { url, keys: unknown }),
+        }
+    }
+}
+
+fn signatures(bytes: &[u8]) -> Result<Vec<Signature>, String> {
+    let unreadable = |error: pgp::errors::Error| format!("its signature cannot be read: {error}");
+    let armoured = bytes.trim_ascii_start().starts_with(b"-----");
+    let found: Vec<_> = if armoured {
+        DetachedSignature::from_armor_many(bytes).map_err(unreadable)?.0.take(MOST).collect()
+    } else {
+        DetachedSignature::from_bytes_many(bytes).map_err(unreadable)?.take(MOST).collect()
+    };
+    let mut signatures = Vec::new();
+    for signature in found {
+        signatures.push(signature.map_err(unreadable)?.signature);
+    }
+    Ok(signatures)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_signed_in_clear_is_told_apart_from_what_is_cut_off() {
+        assert!(Signed::in_clear(b"Origin: x\n").unwrap().is_none());
+        let start = format!("{MESSAGE}\nHash: SHA256\n\nOrigin: x\n");
+        for text in [
+            start.clone(),
+            format!("{start}{SIGNATURE}\n\nabc\n"),
+            format!("{start}-bare\n{SIGNATURE}\n{END}\n"),
+            format!("{MESSAGE}\nSurprise: x\n\nOrigin: x\n{SIGNATURE}\n{END}\n"),
+            format!("{start}{SIGNATURE}\n{END}\nOrigin: y\n"),
+        ] {
+            assert!(Signed::in_clear(text.as_bytes()).is_err(), "{text}");
+        }
+    }
+}
