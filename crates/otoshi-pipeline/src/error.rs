@@ -27,6 +27,12 @@ pub enum PipelineError {
     /// A registry failed.
     #[error(transparent)]
     Registry(#[from] otoshi_registry::RegistryError),
+    /// There is no image of that name.
+    #[error("there is no image {reference}, neither in the store nor in its registry")]
+    Missing {
+        /// The name.
+        reference: String,
+    },
     /// A file of the project cannot be read.
     #[error("reading {}: {source}", path.display())]
     Read {
@@ -93,7 +99,7 @@ impl PipelineError {
                 EngineError::Registry { .. } => ErrorKind::Registry,
                 _ => ErrorKind::Internal,
             },
-            Self::Registry(_) => ErrorKind::Registry,
+            Self::Registry(_) | Self::Missing { .. } => ErrorKind::Registry,
             Self::Store(_) | Self::Layout(_) => ErrorKind::Internal,
         }
     }
@@ -102,6 +108,9 @@ impl PipelineError {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Invalid { hint, .. } => hint.clone(),
+            Self::Missing { .. } => {
+                Some("check the repository and the tag; a private one may need a login".to_owned())
+            }
             Self::Engine { source, .. } => source.hint(),
             Self::Project(error) => error.hint().map(str::to_owned),
             Self::Layout(error) | Self::Store(otoshi_store::StoreError::Layout(error)) => error.hint(),

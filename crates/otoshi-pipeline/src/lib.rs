@@ -13,6 +13,7 @@
 //! remote     registries behind the store: bases, and layers fetched when something mounts them
 //! publish    everything that the phases made ─▶ the project's registry    artifact, recipe
 //! memory     what the project's own registry remembers: phase key ─▶ what it made
+//! rebase     images on another base, in the store and in registries
 //! pipeline   the walk: observe, decide, run, record    ─▶ plan    what comes out, as data
 //! ```
 
@@ -29,6 +30,7 @@ mod pipeline;
 mod plan;
 mod publish;
 mod reason;
+mod rebase;
 mod recipe;
 mod record;
 mod remote;
@@ -41,4 +43,5 @@ pub use pipeline::Pipeline;
 pub use plan::{Moved, PhasePlan, Plan, Status};
 pub use publish::Published;
 pub use reason::{Reason, ReasonKind};
+pub use rebase::{Outcome, PlatformRebase, RebaseOptions, Rebased, Rebaser};
 pub use remote::Remote;

@@ -9,8 +9,9 @@ use tokio::runtime::{Builder, Runtime};
 use crate::error::RegistryError;
 use crate::manifest::{Document, Name};
 use crate::progress::{Progress, Quiet, Summary, Tally};
-use crate::pull::{Depth, Pulled};
+use crate::pull::{Depth, Pulled, keep};
 use crate::push::{Item, Origins};
+use crate::replace::Replacement;
 use crate::repository::Repository;
 use crate::settings::Settings;
 use crate::transport::Transport;
@@ -55,6 +56,30 @@ impl Client {
     pub fn manifest(&self, reference: &Reference) -> Result<Option<Document>, RegistryError> {
         let (repository, name) = (Repository::of(reference), Name::of(reference));
         self.wait(self.transport.get_manifest(&repository, &name, &Tally::new(Arc::new(Quiet))))
+    }
+
+    /// Fetches a manifest or index into a layout, and nothing that it names; `None` where there is none.
+    pub fn fetch_manifest(
+        &self,
+        layout: &Layout,
+        reference: &Reference,
+    ) -> Result<Option<Descriptor>, RegistryError> {
+        if let Some(digest) = reference.digest().filter(|digest| layout.has(digest)) {
+            return Ok(Some(layout.describe(digest)?));
+        }
+        self.manifest(reference)?.map(|document| keep(layout, &document)).transpose()
+    }
+
+    /// Replaces an image by one whose layers are in registries already; the tag moves at the end, or not at all.
+    pub fn replace(
+        &self,
+        layout: &Layout,
+        replacement: &Replacement,
+        progress: Arc<dyn Progress>,
+    ) -> Result<Summary, RegistryError> {
+        let (before, tally) = (self.requests(), Arc::new(Tally::new(progress)));
+        self.wait(self.transport.replace(layout, replacement, &tally))?;
+        Ok(tally.summary(self.requests() - before))
     }
 
     /// Lists the tags of a repository.

@@ -92,6 +92,14 @@ pub enum RegistryError {
         /// The blob.
         digest: Digest,
     },
+    /// A tag was moved by somebody else.
+    #[error("{repository}: the tag {tag} was moved while its image was worked on; it stays where it is now")]
+    Moved {
+        /// The repository.
+        repository: String,
+        /// The tag.
+        tag: String,
+    },
     /// The image layout failed.
     #[error(transparent)]
     Layout(#[from] LayoutError),
@@ -133,6 +141,7 @@ impl RegistryError {
             Self::Unreachable { hint, .. } => hint.clone(),
             Self::Login { host, .. } => Some(format!("docker login {host}, or skopeo login {host}")),
             Self::Foreign { .. } => Some("use an image whose layers are all in the registry".to_owned()),
+            Self::Moved { .. } => Some("run the same command again".to_owned()),
             Self::Gone { .. } => Some("build or pull the image again".to_owned()),
             Self::Layout(error) => error.hint(),
             Self::Image(error) => error.hint(),

@@ -3,6 +3,7 @@
 //! ```text
 //! client                          the calls, which wait; everything below is asynchronous on a runtime of its own
 //!   pull, push                    images and artifacts ⇄ a layout
+//!   replace                       an image by one whose layers are in registries already
 //!   downloads                     blobs that are read while they arrive
 //!     manifest, blob, upload, listing     the parts of the API
 //!       transport, call, answer   requests: addresses, redirects, trying again
@@ -32,6 +33,7 @@ mod manifest;
 mod progress;
 mod pull;
 mod push;
+mod replace;
 mod repository;
 mod settings;
 mod transport;
@@ -46,5 +48,6 @@ pub use crate::manifest::Document;
 pub use crate::progress::{Event, Progress, Quiet, Summary};
 pub use crate::pull::{Depth, Pulled};
 pub use crate::push::{Item, NoOrigins, Origins};
+pub use crate::replace::Replacement;
 pub use crate::repository::Repository;
 pub use crate::settings::{Retries, Settings};

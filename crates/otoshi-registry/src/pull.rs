@@ -32,6 +32,8 @@ pub struct Pulled {
 pub enum Depth {
     /// Index, manifest and config: what says all about it, in a few kilobytes.
     Config,
+    /// The same, of an image whose layers nobody is going to ask the registry for.
+    Documents,
     /// The layers as well.
     Layers,
 }
@@ -67,7 +69,9 @@ impl Transport {
         self.fetch_all(layout, &repository, std::slice::from_ref(config), tally).await?;
         // Says what is wrong with manifest and config, if anything is.
         Image::load(layout, &manifest, platform)?;
-        refuse_foreign(&repository, document.layers())?;
+        if depth != Depth::Documents {
+            refuse_foreign(&repository, document.layers())?;
+        }
         if depth == Depth::Layers {
             self.fetch_all(layout, &repository, document.layers(), tally).await?;
         }
@@ -159,12 +163,19 @@ pub(crate) fn keep(layout: &Layout, document: &Document) -> Result<Descriptor, R
     Ok(document.descriptor.clone())
 }
 
+/// Says whether a registry need not hold a layer.
+pub(crate) fn is_foreign(layer: &Descriptor) -> bool {
+    let kind = layer.media_type().as_ref();
+    layer.urls().as_ref().is_some_and(|urls| !urls.is_empty())
+        || kind.contains("foreign")
+        || kind.contains("nondistributable")
+}
+
 /// Refuses layers that a registry does not hold.
 pub(crate) fn refuse_foreign(repository: &Repository, layers: &[Descriptor]) -> Result<(), RegistryError> {
     for layer in layers {
-        let kind = layer.media_type().to_string();
-        let elsewhere = layer.urls().as_ref().is_some_and(|urls| !urls.is_empty());
-        if elsewhere || kind.contains("foreign") || kind.contains("nondistributable") {
+        if is_foreign(layer) {
+            let kind = layer.media_type().to_string();
             return Err(RegistryError::Foreign {
                 repository: repository.to_string(),
                 digest: Digest::of(layer).map_err(LayoutError::from)?,

@@ -47,19 +47,19 @@ impl Origins for NoOrigins {
 }
 
 /// A manifest with its bytes.
-struct Manifest {
+pub(crate) struct Manifest {
     digest: Digest,
-    media_type: String,
-    bytes: Bytes,
+    pub(crate) media_type: String,
+    pub(crate) bytes: Bytes,
     subject: Option<Digest>,
     /// As an index of referrers lists it.
     entry: Descriptor,
-    blobs: Vec<Descriptor>,
-    children: Vec<Digest>,
+    pub(crate) blobs: Vec<Descriptor>,
+    pub(crate) children: Vec<Digest>,
 }
 
 impl Manifest {
-    fn read(layout: &Layout, digest: &Digest) -> Result<Self, RegistryError> {
+    pub(crate) fn read(layout: &Layout, digest: &Digest) -> Result<Self, RegistryError> {
         let bytes = layout.read(digest)?;
         let descriptor = layout.describe(digest)?;
         let json = |source| LayoutError::Json { what: format!("blob {digest}"), source };
@@ -228,7 +228,7 @@ impl Transport {
     }
 
     /// Stores one blob, fetching it first where only another registry has it.
-    async fn store_blob(
+    pub(crate) async fn store_blob(
         self: &Arc<Self>,
         layout: &Layout,
         upload: &Upload,
@@ -269,7 +269,7 @@ impl Transport {
     }
 
     /// Stores manifests, those that others name first, and notes what refers to what.
-    async fn push_manifests(
+    pub(crate) async fn push_manifests(
         &self,
         endpoint: &Endpoint,
         repository: &Repository,

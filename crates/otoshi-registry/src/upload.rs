@@ -81,6 +81,13 @@ impl Transport {
             404 => {}
             _ => return Err(refused(&asked, response).await),
         }
+        self.mount(upload).await
+    }
+
+    /// Takes a blob over from another repository. Gives where an upload was begun instead, if one was.
+    pub(crate) async fn mount(&self, upload: &Upload) -> Result<Result<(), Option<Url>>, RegistryError> {
+        let asked = upload.asked();
+        let (digest, size) = (upload.digest.clone(), upload.size);
         // One try: a registry that does not have it there begins an upload each time.
         let Some(from) = upload.from.first() else { return Ok(Err(None)) };
         let mut call =

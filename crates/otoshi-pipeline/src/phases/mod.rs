@@ -13,6 +13,7 @@ use otoshi_dockerfile::CommandForm;
 use otoshi_engine::{Output, Secret};
 use otoshi_oci::{Digest, layer::Compression};
 use otoshi_project::Command;
+use otoshi_rebase::seam;
 
 use crate::{
     PartKind, Pipeline, PipelineError, bases,
@@ -113,11 +114,11 @@ impl Pipeline<'_> {
         found
     }
 
-    /// Where an app image parts from the runner below: the topmost layer of the runner.
+    /// Where an app image parts from the runner below: the chain id of the runner's layers.
     fn seam(&self, runner: &Digest) -> Option<(String, String)> {
         let image = otoshi_oci::Image::load(self.home.layout(), runner, &self.platform).ok()?;
-        let top = image.layers().last()?.diff_id.to_string();
-        Some(("dev.otoshi.seam".to_owned(), top))
+        let layers: Vec<_> = image.layers().iter().map(|layer| layer.diff_id.clone()).collect();
+        Some((seam::SEAM.to_owned(), seam::chain_id(&layers)?.to_string()))
     }
 }
 

@@ -12,6 +12,7 @@ mod inspect;
 mod plan;
 mod pull;
 mod push;
+mod rebase;
 mod run;
 mod schema;
 mod verify;
@@ -35,6 +36,7 @@ pub(crate) enum Command {
     Import(import::Import),
     Pull(pull::Pull),
     Push(push::Push),
+    Rebase(rebase::Rebase),
     Export(export::Export),
     Images(images::Images),
     Inspect(inspect::Inspect),
@@ -68,6 +70,7 @@ impl Command {
             Self::Import(command) => command.run(&home),
             Self::Pull(command) => command.run(&home),
             Self::Push(command) => command.run(&home),
+            Self::Rebase(command) => command.run(&home),
             Self::Export(command) => command.run(&home),
             Self::Images(command) => command.run(&home),
             Self::Inspect(command) => command.run(&home),

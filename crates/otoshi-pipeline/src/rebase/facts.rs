@@ -1,0 +1,107 @@
+//! What the proof knows of layers: remembered for each layer, else read from the layer, which is fetched for that.
+
+use std::sync::{Arc, PoisonError};
+
+use otoshi_oci::{Descriptor, Image, ImageLayer, contents::Layer};
+use otoshi_rebase::{
+    Composed, Facts, Finding, Kind,
+    proof::{self, Base, Swap},
+};
+
+use super::Rebaser;
+use crate::PipelineError;
+
+impl Rebaser<'_> {
+    /// What the application would no longer find.
+    pub(super) fn prove(
+        &self,
+        app: &Image,
+        seam: usize,
+        new: &Image,
+        composed: &Composed,
+    ) -> Result<Vec<Finding>, PipelineError> {
+        let mut findings = Vec::new();
+        let (below, own) = app.layers().split_at(seam);
+        let own = self.facts(own, &mut findings)?;
+        let (old, new) = (self.base(below, &mut findings)?, self.base(new.layers(), &mut findings)?);
+        let own: Vec<&Layer<Facts>> = own.iter().collect();
+        findings.extend(proof::prove(Swap {
+            app: &own,
+            old: &old,
+            new: &new,
+            old_config: &app.config.config,
+            new_config: &composed.config.config,
+        }));
+        findings.sort();
+        Ok(findings)
+    }
+
+    /// A base's files, computed once.
+    fn base(&self, layers: &[ImageLayer], findings: &mut Vec<Finding>) -> Result<Arc<Base>, PipelineError> {
+        let key: Vec<_> = layers.iter().map(|layer| layer.diff_id.clone()).collect();
+        // Others wait for the one that computes it: that is cheaper than doing it twice.
+        let mut proofs = self.proofs.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = proofs.get(&key) {
+            return Ok(Arc::clone(known));
+        }
+        let before = findings.len();
+        let facts = self.facts(layers, findings)?;
+        let base = Arc::new(Base::new(facts.iter()));
+        if findings.len() == before {
+            proofs.insert(key, Arc::clone(&base));
+        }
+        Ok(base)
+    }
+
+    fn facts(
+        &self,
+        layers: &[ImageLayer],
+        findings: &mut Vec<Finding>,
+    ) -> Result<Vec<Layer<Facts>>, PipelineError> {
+        let layout = self.home.layout();
+        let (mut known, mut unknown) = (Vec::new(), Vec::new());
+        for layer in layers {
+            let is_known = proof::is_known(self.home, &layer.diff_id);
+            if !is_known && is_foreign(&layer.descriptor) && !layout.holds(&layer.descriptor) {
+                findings.push(elsewhere(layer));
+                continue;
+            }
+            if !is_known {
+                unknown.push(layer);
+            }
+            known.push(layer.clone());
+        }
+        std::thread::scope(|scope| {
+            let fetches: Vec<_> =
+                unknown.iter().map(|layer| scope.spawn(|| self.remote.fetch_layer(layer))).collect();
+            fetches.into_iter().try_for_each(|fetch| {
+                fetch
+                    .join()
+                    .map_err(|_| PipelineError::plain("a thread died while a layer was fetched"))?
+                    .map_err(PipelineError::from)
+            })
+        })?;
+        proof::all(self.home, &known).map_err(PipelineError::plain)
+    }
+}
+
+fn is_foreign(layer: &Descriptor) -> bool {
+    let kind = layer.media_type().as_ref();
+    kind.contains("foreign")
+        || kind.contains("nondistributable")
+        || layer.urls().as_ref().is_some_and(|urls| !urls.is_empty())
+}
+
+fn elsewhere(layer: &ImageLayer) -> Finding {
+    Finding {
+        kind: Kind::Unreadable,
+        subject: layer.diff_id.to_string(),
+        file: String::new(),
+        more: 0,
+        was: None,
+        text: format!(
+            "the layer {} is kept outside of registries, so nothing is known of its files",
+            layer.digest
+        ),
+    }
+}

@@ -1,0 +1,229 @@
+use std::{
+    process::ExitCode,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+
+use clap::Args;
+use otoshi_oci::{Platform, Reference};
+use otoshi_pipeline::{Outcome, PipelineError, RebaseOptions, Rebased, Rebaser};
+use otoshi_rebase::{Conflict, Waiver};
+use otoshi_registry::Quiet;
+use otoshi_store::Home;
+
+use crate::failure::Failure;
+
+/// The exit code of a refusal.
+pub(crate) const REFUSED: u8 = 6;
+
+/// How many images are worked on at the same time.
+const PARALLEL: usize = 8;
+
+/// Puts images on another base, without building anything: the base's layers are swapped under the application's.
+///
+/// Where the old base ends is read from the image's annotations or labels and verified; config and history are merged. Before
+/// anything is written, the files of the application are compared with both bases: what it found in the old one must be in the
+/// new one. What is not is told, and the image stays as it is (exit code 6), unless --allow names it. Images of the store move
+/// there, others in their registry.
+#[derive(Debug, Args)]
+pub(crate) struct Rebase {
+    /// The images
+    #[arg(required = true, value_name = "IMAGE")]
+    images: Vec<String>,
+    /// The new base [default: what the name of the old base stands for now]
+    #[arg(long, value_name = "REF")]
+    onto: Option<String>,
+    /// The old base, where an image does not say it
+    #[arg(long, value_name = "REF")]
+    base: Option<String>,
+    /// Only this platform of an image for several; may be repeated
+    #[arg(long, value_name = "PLATFORM")]
+    platform: Vec<String>,
+    /// Let one finding pass, as in soname-missing=libfoo.so.1; may be repeated
+    #[arg(long, value_name = "FINDING")]
+    allow: Vec<String>,
+    /// Say what would be done, and write nothing
+    #[arg(long)]
+    dry_run: bool,
+    /// Only say what the application would no longer find; exit code 6 where there is something
+    #[arg(long)]
+    check: bool,
+    /// Print JSON: a list with an object for each image (`image`, `outcome`, `old`, `new`, `platforms` with `conflicts`, `findings`,
+    /// `waived`, `left_behind`, `requests`, `moved`, `took_ms`, or `error`)
+    #[arg(long)]
+    json: bool,
+}
+
+impl Rebase {
+    pub(crate) fn run(self, home: &Arc<Home>) -> Result<ExitCode, Failure> {
+        let _usage = super::claim(home)?;
+        let parse = |text: &String| Reference::parse(text).map_err(Failure::from);
+        let images = self.images.iter().map(parse).collect::<Result<Vec<_>, _>>()?;
+        let platforms = self
+            .platform
+            .iter()
+            .map(|text| text.parse::<Platform>().map_err(|error| Failure::usage(error.to_string(), None)));
+        let options = RebaseOptions {
+            onto: self.onto.as_ref().map(parse).transpose()?,
+            base: self.base.as_ref().map(parse).transpose()?,
+            platforms: platforms.collect::<Result<_, _>>()?,
+            allow: waivers(&self.allow)?,
+            dry_run: self.dry_run || self.check,
+        };
+        let remote = super::remote(home);
+        let rebaser = Rebaser::new(home, &remote);
+        let results = in_parallel(&images, |image| {
+            let result = rebaser.rebase(image, &options, Arc::new(Quiet));
+            if !self.json {
+                self.print(image, &result, images.len());
+            }
+            result
+        });
+        if self.json {
+            let list: Vec<_> =
+                images.iter().zip(&results).map(|(image, result)| json(image, result)).collect();
+            println!("{}", serde_json::to_string_pretty(&list).unwrap_or_default());
+        }
+        let refused = results.iter().flatten().any(|rebased| rebased.outcome == Outcome::Refused);
+        let done = results.iter().flatten().count();
+        if images.len() > 1 {
+            eprintln!("{done} of {} images done", images.len());
+        }
+        // Of several images each failure was told; the exit code is that of the first.
+        if let Some(error) = results.into_iter().find_map(Result::err) {
+            return Err(Box::new(error).into());
+        }
+        Ok(if refused { ExitCode::from(REFUSED) } else { ExitCode::SUCCESS })
+    }
+
+    fn print(&self, image: &Reference, result: &Result<Rebased, PipelineError>, count: usize) {
+        match result {
+            Ok(rebased) if self.check => print_findings(rebased),
+            Ok(rebased) => print(rebased),
+            Err(error) if count > 1 => eprintln!("{}: {error}", image.familiar()),
+            Err(_) => {}
+        }
+    }
+}
+
+/// Parses what is let pass.
+pub(crate) fn waivers(texts: &[String]) -> Result<Vec<Waiver>, Failure> {
+    let parse = |text: &String| text.parse().map_err(|error: String| Failure::usage(error, None));
+    texts.iter().map(parse).collect()
+}
+
+fn json(image: &Reference, result: &Result<Rebased, PipelineError>) -> serde_json::Value {
+    match result {
+        Ok(rebased) => serde_json::to_value(rebased).unwrap_or_default(),
+        Err(error) => serde_json::json!({ "image": image.familiar(), "error": error.to_string() }),
+    }
+}
+
+/// Works on many at the same time; results come in the order of what they are of.
+fn in_parallel<T: Sync, U: Send>(items: &[T], work: impl Fn(&T) -> U + Sync) -> Vec<U> {
+    let (next, found) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
+    std::thread::scope(|scope| {
+        for _ in 0..PARALLEL.min(items.len()) {
+            scope.spawn(|| {
+                loop {
+                    let index = next.fetch_add(1, Ordering::Relaxed);
+                    let Some(item) = items.get(index) else { break };
+                    let done = work(item);
+                    found.lock().unwrap_or_else(PoisonError::into_inner).push((index, done));
+                }
+            });
+        }
+    });
+    let mut found = found.into_inner().unwrap_or_else(PoisonError::into_inner);
+    found.sort_by_key(|(index, _)| *index);
+    found.into_iter().map(|(_, done)| done).collect()
+}
+
+fn short(digest: &str) -> &str {
+    &digest[..19.min(digest.len())]
+}
+
+fn print(rebased: &Rebased) {
+    let mut text = match (rebased.outcome, &rebased.new) {
+        (Outcome::Same, _) => format!("{} stands on {} already\n", rebased.image, rebased.onto),
+        (Outcome::Refused, _) => format!("{} stays as it is\n", rebased.image),
+        (outcome, new) => {
+            let word = match outcome {
+                Outcome::WouldRebase => " (nothing was written)",
+                _ if rebased.in_store => " (in the store)",
+                _ => "",
+            };
+            let new = new.as_deref().unwrap_or_default();
+            format!("{}  {} → {} on {}{word}\n", rebased.image, short(&rebased.old), short(new), rebased.onto)
+        }
+    };
+    let several = rebased.platforms.len() > 1;
+    for platform in &rebased.platforms {
+        let name = if several { format!("  {}", platform.platform) } else { String::new() };
+        if !matches!(rebased.outcome, Outcome::Same | Outcome::Refused) {
+            text.push_str(&format!(
+                "{name}  {} of the base's layers are replaced by {}, {} of the application's stay\n",
+                platform.seam, platform.base_layers, platform.kept
+            ));
+        }
+        for conflict in &platform.conflicts {
+            text.push_str(&format!("{name}  {}\n", sentence(conflict)));
+        }
+        for finding in &platform.waived {
+            text.push_str(&format!("{name}  let pass: {finding}\n"));
+        }
+    }
+    for left in &rebased.left_behind {
+        text.push_str(&format!(
+            "  not carried over: {} {} of {}\n",
+            left.kind,
+            short(&left.digest),
+            short(&left.about)
+        ));
+    }
+    if !matches!(rebased.outcome, Outcome::Same | Outcome::Refused) {
+        let [kept, all] = rebased.layers;
+        let requests = rebased.requests;
+        text.push_str(&format!("  {kept} of {all} layers stay where they are; {requests} requests\n"));
+    }
+    print!("{text}");
+    if rebased.outcome == Outcome::Refused {
+        print_findings(rebased);
+    }
+}
+
+/// Prints what the application would no longer find; to standard output, since it is the answer.
+fn print_findings(rebased: &Rebased) {
+    let mut text = String::new();
+    let mut first = None;
+    for platform in &rebased.platforms {
+        let several = rebased.platforms.len() > 1;
+        let name = if several { format!("{}: ", platform.platform) } else { String::new() };
+        for finding in &platform.findings {
+            first.get_or_insert_with(|| finding.waiver());
+            text.push_str(&format!("  {name}{finding}\n"));
+        }
+    }
+    if text.is_empty() {
+        println!("{}: all that it found in its base is in {}", rebased.image, rebased.onto);
+        return;
+    }
+    print!("{}: what it found in its base and is not in {}\n{text}", rebased.image, rebased.onto);
+    if let Some(waiver) = first {
+        eprintln!("\nhint: build it again on the new base, or let a finding pass with --allow '{waiver}'");
+    }
+}
+
+fn sentence(conflict: &Conflict) -> String {
+    let or_none = |value: &Option<String>| value.clone().unwrap_or_else(|| "nothing".to_owned());
+    format!(
+        "{}: both changed it from {}; the base to {}, the application to {}; it is {}",
+        conflict.key,
+        or_none(&conflict.old),
+        or_none(&conflict.new),
+        or_none(&conflict.app),
+        or_none(&conflict.merged)
+    )
+}

@@ -1,0 +1,360 @@
+//! `otoshi rebase`: the base's layers are swapped under the application's, where that is safe; images then run on the new base.
+
+mod support;
+
+use std::{
+    fs,
+    io::{Read, Write},
+    net::TcpStream,
+    path::Path,
+    process::{Command, Output},
+};
+
+use otoshi_registry_test::{Fault, Proxy, Registry};
+use serde_json::Value;
+use support::Shop;
+
+/// A registry behind a proxy, and a machine with an application's image on the base `base:1`.
+struct Yard {
+    registry: Registry,
+    proxy: Proxy,
+    shop: Shop,
+}
+
+const APP: &str = "FROM BASE\nCOPY web /app/web\nENV PATH=/app:$PATH\nCMD [\"web\"]\n";
+
+impl Yard {
+    fn new() -> Option<Self> {
+        let (registry, shop) = (Registry::start()?, Shop::new()?);
+        let yard = Self { proxy: Proxy::start(registry.port()), registry, shop };
+        yard.base("1", "base 1\n");
+        yard.shop.write("app/web", "#!/bin/sh\ncat /etc/base\n");
+        Command::new("chmod").arg("755").arg(yard.shop.path("app/web")).status().unwrap();
+        yard.app("app");
+        Some(yard)
+    }
+
+    fn name(&self, name: &str) -> String {
+        format!("{}/{name}", self.proxy.host())
+    }
+
+    /// Pushes a base whose /etc/base says `text` as `base:1`, and under a tag that stays.
+    fn base(&self, stays: &str, text: &str) {
+        self.shop.import(text);
+        for tag in ["1", &format!("as-{stays}")] {
+            self.shop.ok(&["image", "push", "otoshi.test/busybox:1", &self.name(&format!("base:{tag}"))]);
+        }
+    }
+
+    /// Builds and pushes an application on the base.
+    fn app(&self, name: &str) {
+        self.shop.write("app/Dockerfile", &APP.replace("BASE", &self.name("base:1")));
+        let name = self.name(&format!("{name}:1"));
+        self.shop.ok(&["image", "build", "app", "-t", &name]);
+        self.shop.ok(&["image", "push", &name]);
+    }
+
+    fn replace_machine(&self) {
+        let _ = fs::remove_dir_all(self.shop.home());
+        self.proxy.take_log();
+    }
+
+    /// Runs the image's start command, by building on it.
+    fn runs(&self, image: &str, expected: &str) {
+        let _ = fs::remove_dir_all(self.shop.home());
+        let text =
+            format!("FROM {image}\nRUN test \"$(web)\" = \"{expected}\" && test \"$(web)\" != other\n");
+        self.shop.write("check/Dockerfile", &text.replace("test ", "/bin/busybox test "));
+        self.shop.ok(&["image", "build", "check"]);
+    }
+
+    fn rebase(&self, arguments: &[&str]) -> Value {
+        let all = [&["rebase", "--json"], arguments].concat();
+        let output = self.shop.otoshi(&all);
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(output.status.success(), "{text}{}", String::from_utf8_lossy(&output.stderr));
+        serde_json::from_str::<Value>(&text).unwrap()[0].clone()
+    }
+
+    fn writes(&self) -> usize {
+        self.proxy
+            .take_log()
+            .iter()
+            .filter(|request| request.method != "GET" && request.method != "HEAD")
+            .count()
+    }
+}
+
+fn said(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
+}
+
+#[test]
+fn an_image_moves_to_a_new_base_in_its_registry_with_a_few_requests() {
+    let Some(yard) = Yard::new() else { return };
+    let (image, onto, old) = (yard.name("app:1"), yard.name("base:1"), yard.name("base:as-1"));
+    yard.base("2", "base 2\n");
+    yard.replace_machine();
+    // The layers are read once, for the proof.
+    let checked = yard.shop.ok(&["rebase", "--check", "--base", &old, "--onto", &onto, &image]);
+    assert!(checked.contains("all that it found in its base is in"), "{checked}");
+    assert_eq!(yard.writes(), 0);
+
+    let done = yard.rebase(&["--base", &old, "--onto", &onto, &image]);
+    assert_eq!(done["outcome"], "rebased", "{done}");
+    let log = yard.proxy.take_log();
+    let shown: Vec<_> = log.iter().map(|request| format!("{} {}", request.method, request.path)).collect();
+    assert!(log.len() <= 10, "{shown:#?}");
+    let uploads = log.iter().filter(|request| request.is("PUT", "/blobs/uploads/")).count();
+    assert_eq!(uploads, 1, "the config, and no layer: {shown:#?}");
+    assert_eq!(log.iter().filter(|request| request.is("GET", "/blobs/")).count(), 0, "{shown:#?}");
+
+    // The same again writes nothing.
+    let again = yard.rebase(&["--base", &onto, "--onto", &onto, &image]);
+    assert_eq!((&again["outcome"], &again["old"]), (&"same".into(), &done["new"]));
+    assert_eq!(yard.writes(), 0);
+    yard.runs(&image, "base 2");
+
+    // And back, which is a downgrade only where times say so: these bases have none.
+    let back = yard.rebase(&["--base", &onto, "--onto", &old, &image]);
+    assert_eq!(back["outcome"], "rebased");
+    yard.runs(&image, "base 1");
+    // The annotations say now on which base it stands.
+    yard.base("3", "base 3\n");
+    let by_annotation = yard.rebase(&["--onto", &onto, &image]);
+    assert_eq!(by_annotation["platforms"][0]["source"], "annotations", "{by_annotation}");
+    yard.runs(&image, "base 3");
+}
+
+#[test]
+fn several_images_move_at_once_and_a_dry_run_moves_none() {
+    let Some(yard) = Yard::new() else { return };
+    yard.app("second");
+    yard.base("2", "base 2\n");
+    let (old, onto) = (yard.name("base:as-1"), yard.name("base:1"));
+    let images = [yard.name("app:1"), yard.name("second:1")];
+    yard.replace_machine();
+    let arguments = ["rebase", "--json", "--base", &old, "--onto", &onto, &images[0], &images[1]];
+    let dry: Value = serde_json::from_str(&yard.shop.ok(&[&arguments[..], &["--dry-run"]].concat())).unwrap();
+    assert_eq!(yard.writes(), 0);
+    let done: Value = serde_json::from_str(&yard.shop.ok(&arguments)).unwrap();
+    for index in [0, 1] {
+        assert_eq!(dry[index]["outcome"], "would-rebase");
+        assert_eq!(dry[index]["new"], done[index]["new"]);
+        yard.runs(&images[index], "base 2");
+    }
+    // One that is not there fails by itself, and is told.
+    let output =
+        yard.shop.otoshi(&["rebase", "--base", &onto, "--onto", &onto, &images[0], &yard.name("gone:1")]);
+    assert_eq!(output.status.code(), Some(3), "{}", said(&output));
+    assert!(said(&output).contains("1 of 2 images done"), "{}", said(&output));
+}
+
+#[test]
+fn a_base_that_lacks_something_is_refused_and_each_finding_has_a_waiver() {
+    let Some(yard) = Yard::new() else { return };
+    let image = yard.name("app:1");
+    let (old, onto) = (yard.name("base:as-1"), yard.name("base:2"));
+    yard.shop
+        .write("bare/Dockerfile", &format!("FROM {}\nRUN /bin/busybox rm /bin/sh\n", yard.name("base:1")));
+    yard.shop.ok(&["image", "build", "bare", "-t", &onto]);
+    yard.shop.ok(&["image", "push", &onto]);
+    let before = yard.shop.ok(&["inspect", &image]);
+    yard.proxy.take_log();
+    let arguments = ["rebase", "--base", &old, "--onto", &onto, &image];
+    let output = yard.shop.otoshi(&arguments);
+    assert_eq!(output.status.code(), Some(6), "{}", said(&output));
+    let text = said(&output);
+    assert!(text.contains("interpreter-missing=/bin/sh: the script /app/web is run by /bin/sh"), "{text}");
+    assert!(text.contains("hint: ") && text.contains("--allow 'interpreter-missing=/bin/sh'"), "{text}");
+    assert_eq!(yard.writes(), 0);
+    assert_eq!(yard.shop.ok(&["inspect", &image]), before);
+    let output = yard.shop.otoshi(&[&arguments[..], &["--allow", "interpreter-missing=/bin/sh"]].concat());
+    assert!(output.status.success() && said(&output).contains("let pass: "), "{}", said(&output));
+    let output = yard.shop.otoshi(&[&arguments[..], &["--allow", "all"]].concat());
+    assert_eq!(output.status.code(), Some(2), "{}", said(&output));
+}
+
+#[test]
+fn a_base_that_the_image_does_not_stand_on_is_no_base() {
+    let Some(yard) = Yard::new() else { return };
+    yard.base("2", "base 2\n");
+    let output = yard.shop.otoshi(&[
+        "rebase",
+        "--base",
+        &yard.name("base:1"),
+        "--onto",
+        &yard.name("base:as-1"),
+        &yard.name("app:1"),
+    ]);
+    assert_eq!(output.status.code(), Some(2), "{}", said(&output));
+    assert!(
+        said(&output).contains("does not stand on that base: layer 1 of the base is sha256:"),
+        "{}",
+        said(&output)
+    );
+    let output = yard.shop.otoshi(&["rebase", &yard.name("app:1")]);
+    assert_eq!(output.status.code(), Some(2), "{}", said(&output));
+    assert!(said(&output).contains("nothing says on which base"), "{}", said(&output));
+}
+
+#[test]
+fn a_push_that_breaks_leaves_the_old_image() {
+    let Some(yard) = Yard::new() else { return };
+    let image = yard.name("app:1");
+    yard.base("2", "base 2\n");
+    let (old, onto) = (yard.name("base:as-1"), yard.name("base:1"));
+    yard.replace_machine();
+    for (method, path) in
+        [("POST", "/app/blobs/uploads/"), ("PUT", "/app/blobs/uploads/"), ("PUT", "/app/manifests/1")]
+    {
+        yard.proxy.fault(method, path, 99, Fault::Answer("403 Forbidden", String::new()));
+        let output = yard.shop.otoshi(&["rebase", "--base", &old, "--onto", &onto, &image]);
+        assert_eq!(output.status.code(), Some(3), "{method} {path}: {}", said(&output));
+        yard.proxy.heal();
+        yard.runs(&image, "base 1");
+    }
+    yard.rebase(&["--base", &old, "--onto", &onto, &image]);
+    yard.runs(&image, "base 2");
+}
+
+#[test]
+fn an_index_stays_one_and_moves_whole_or_not_at_all() {
+    let Some(yard) = Yard::new() else { return };
+    let put = |repository: &str, tag: &str, body: &str| {
+        let mut stream = TcpStream::connect(yard.proxy.host().replace("localhost", "127.0.0.1")).unwrap();
+        let head = format!(
+            "PUT /v2/{repository}/manifests/{tag} HTTP/1.1\r\nHost: {}\r\nContent-Type: application/vnd.oci.image.index.v1+json\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
+            yard.proxy.host(),
+            body.len()
+        );
+        stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(body.as_bytes())).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        assert!(answer.contains(" 201 "), "{answer}");
+    };
+    // Both entries are this machine's image: what matters is that each is replaced.
+    let entry = |image: &str, variant: &str| {
+        let shown: Value = serde_json::from_str(&yard.shop.ok(&["inspect", image])).unwrap();
+        let digest = shown["digest"].as_str().unwrap().to_owned();
+        let size = fs::metadata(yard.shop.home().join("images/blobs/sha256").join(&digest[7..]))
+            .map_or(0, |meta| meta.len());
+        assert!(size > 0, "{}", yard.shop.home().display());
+        serde_json::json!({
+            "mediaType": "application/vnd.oci.image.manifest.v1+json", "digest": digest, "size": size,
+            "platform": { "os": "linux", "architecture": std::env::consts::ARCH.replace("x86_64", "amd64").replace("aarch64", "arm64"), "variant": variant },
+        })
+    };
+    let image = yard.name("app:1");
+    let app = entry(&image, "");
+    let attestation = serde_json::json!({
+        "mediaType": "application/vnd.oci.image.manifest.v1+json", "digest": app["digest"], "size": app["size"],
+        "platform": { "os": "unknown", "architecture": "unknown" },
+        "annotations": { "vnd.docker.reference.type": "attestation-manifest", "vnd.docker.reference.digest": app["digest"] },
+    });
+    let index = |entries: &[&Value]| {
+        serde_json::json!({ "schemaVersion": 2, "mediaType": "application/vnd.oci.image.index.v1+json", "manifests": entries }).to_string()
+    };
+    put("app", "many", &index(&[&app, &attestation]));
+    yard.base("2", "base 2\n");
+    let many = yard.name("app:many");
+    let done = yard.rebase(&["--base", &yard.name("base:as-1"), "--onto", &yard.name("base:1"), &many]);
+    assert_eq!(done["outcome"], "rebased", "{done}");
+    assert_eq!(done["left_behind"][0]["kind"], "attestation-manifest", "{done}");
+    yard.runs(&many, "base 2");
+    yard.runs(&image, "base 1");
+    let output = Command::new("skopeo")
+        .args(["inspect", "--raw", "--tls-verify=false", &format!("docker://{many}")])
+        .output()
+        .unwrap();
+    let raw: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(raw["manifests"].as_array().unwrap().len(), 1, "{raw}");
+    // A base that lacks a platform moves nothing.
+    let output = yard.shop.otoshi(&[
+        "rebase",
+        "--platform",
+        "linux/s390x",
+        "--base",
+        &yard.name("base:1"),
+        "--onto",
+        &yard.name("base:as-1"),
+        &many,
+    ]);
+    assert_eq!(output.status.code(), Some(2), "{}", said(&output));
+}
+
+#[test]
+fn images_of_the_store_move_in_the_store() {
+    let Some(shop) = Shop::new() else { return };
+    shop.write(
+        "app/Dockerfile",
+        "FROM otoshi.test/busybox:1\nRUN echo app > /app\nCMD [\"cat\", \"/app\", \"/etc/base\"]\n",
+    );
+    shop.ok(&["image", "build", "app", "-t", "app:1"]);
+    let old = serde_json::from_str::<Value>(&shop.ok(&["inspect", "otoshi.test/busybox:1"])).unwrap();
+    let old = format!("otoshi.test/busybox@{}", old["digest"].as_str().unwrap());
+    shop.import("base 2\n");
+    shop.ok(&["rebase", "--base", &old, "--onto", "otoshi.test/busybox:1", "app:1"]);
+    shop.write(
+        "check/Dockerfile",
+        "FROM app:1\nRUN /bin/busybox test \"$(cat /app /etc/base)\" = \"$(echo app; echo base 2)\"\n",
+    );
+    shop.ok(&["image", "build", "check"]);
+}
+
+#[test]
+fn images_of_docker_and_buildah_keep_their_form() {
+    let Some(yard) = Yard::new() else { return };
+    let docker = yard.name("docker:1");
+    let copied = Command::new("skopeo")
+        .args(["copy", "-q", "--format", "v2s2", "--src-tls-verify=false", "--dest-tls-verify=false"])
+        .args([format!("docker://{}", yard.name("app:1")), format!("docker://{docker}")])
+        .output()
+        .unwrap();
+    assert!(copied.status.success(), "{}", said(&copied));
+    // Straight to the registry: it keeps connections open, and the proxy takes one request on each.
+    let buildah = format!("{}/buildah:1", yard.registry.host());
+    let root = yard.shop.dir.path().join("buildah");
+    let storage = [
+        "--root".to_owned(),
+        root.join("root").display().to_string(),
+        "--runroot".to_owned(),
+        root.join("run").display().to_string(),
+        "--storage-driver=vfs".to_owned(),
+    ];
+    if Path::new("/usr/bin/buildah").exists() {
+        let built = Command::new("buildah")
+            .args(&storage)
+            .args(["bud", "-q", "--tls-verify=false", "-t", &buildah])
+            .arg(yard.shop.path("app"))
+            .output()
+            .unwrap();
+        assert!(built.status.success(), "{}", said(&built));
+        let pushed = Command::new("buildah")
+            .args(&storage)
+            .args(["push", "-q", "--tls-verify=false", &buildah])
+            .output()
+            .unwrap();
+        assert!(pushed.status.success(), "{}", said(&pushed));
+    }
+    yard.base("2", "base 2\n");
+    let done = yard.rebase(&["--base", &yard.name("base:as-1"), "--onto", &yard.name("base:1"), &docker]);
+    assert_eq!(done["outcome"], "rebased", "{done}");
+    let raw = Command::new("skopeo")
+        .args(["inspect", "--raw", "--tls-verify=false", &format!("docker://{docker}")])
+        .output()
+        .unwrap();
+    let raw = String::from_utf8(raw.stdout).unwrap();
+    assert!(raw.contains("vnd.docker.distribution.manifest.v2+json") && !raw.contains("vnd.oci."), "{raw}");
+    yard.runs(&docker, "base 2");
+    if Path::new("/usr/bin/buildah").exists() {
+        // It says itself on which base it stands, and which name that had.
+        let done = yard.rebase(&[&buildah]);
+        assert_eq!(
+            (&done["outcome"], &done["platforms"][0]["source"]),
+            (&"rebased".into(), &"annotations".into()),
+            "{done}"
+        );
+        yard.runs(&buildah, "base 2");
+    }
+}
