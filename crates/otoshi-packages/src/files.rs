@@ -158,6 +158,11 @@ pub(crate) fn normal(path: &str) -> String {
     parts.join("/")
 }
 
+/// Says whether a path ends in a point and that extension.
+pub(crate) fn has_extension(path: &str, extension: &str) -> bool {
+    std::path::Path::new(path).extension().is_some_and(|found| found == extension)
+}
+
 #[cfg(test)]
 mod tests {
     use super::Files;

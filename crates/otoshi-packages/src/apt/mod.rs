@@ -53,6 +53,7 @@ mod sources;
 pub use available::{Available, Candidate, SourceFailure, Suite, Version};
 pub use configuration::Configuration;
 pub use deb822::{Paragraph, paragraphs};
+pub(crate) use error::shown;
 pub use error::{AptError, Malformed};
 pub use fetch::{Answer, Fetch, HttpFetcher, Request, Validators};
 pub use files::{PATHS, read_more, read_root};

@@ -1,0 +1,116 @@
+//! What the repositories have that an Alpine root is configured to use, and which version apk would choose.
+//!
+//! ```text
+//! sources      etc/apk/repositories and etc/apk/repositories.d/*.list → addresses of indexes
+//! signature    APKINDEX.tar.gz: a signature by a key in etc/apk/keys or usr/share/apk/keys, and the index it signs
+//! index        the packages of an index
+//! world        etc/apk/world: what was asked for, at which versions, from which tagged repositories
+//! ```
+//!
+//! Nothing of an index counts that is not signed by a key of the image. One repository that fails hides no other. Alpine has
+//! no suites for security: every newer version in a stable release is a fix.
+
+mod index;
+mod signature;
+mod sources;
+mod world;
+
+use std::sync::Arc;
+
+pub use self::index::{Index, Record};
+pub use self::signature::{Keys, verified};
+pub use self::sources::{Source, sources};
+pub use self::world::{Asked, World};
+use crate::apt::{AptError, Fetch, shown};
+use crate::available::Failure;
+use crate::documents::Documents;
+use crate::files::Files;
+use crate::version::apk::compare;
+
+/// The largest index that is fetched, in bytes.
+const LARGEST: u64 = 64 << 20;
+
+/// Holds what an image's repositories have.
+#[derive(Debug, Default)]
+pub struct Available {
+    repositories: Vec<(Source, Arc<Index>)>,
+    /// Repositories that could not be asked, by address.
+    pub failures: Vec<Failure>,
+    world: World,
+}
+
+/// The version that apk would choose for a package.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Candidate {
+    /// The version.
+    pub version: String,
+    /// The repository that has it; empty for what is installed and in no repository.
+    pub repository: String,
+    /// A newer version that `world` keeps away, and the repository that has it.
+    pub newer: Option<(String, String)>,
+}
+
+impl Available {
+    /// Asks all repositories that an image's files name for what they have for an architecture.
+    pub fn refresh(files: &Files, architecture: &str, documents: &Documents, fetch: &dyn Fetch) -> Self {
+        let keys = Keys::of(files);
+        let world = files.text("etc/apk/world").map(|text| World::parse(&text)).unwrap_or_default();
+        let mut available = Self { world, ..Self::default() };
+        for source in sources(files) {
+            if !source.url.starts_with("http://") && !source.url.starts_with("https://") {
+                let place = shown(&source.url);
+                let error = AptError::Method { url: place.clone() };
+                available.failures.push(Failure { place, error, kept: false });
+                continue;
+            }
+            let url = format!("{}/{architecture}/APKINDEX.tar.gz", source.url);
+            let place = shown(&source.url);
+            let read = documents.get(&url, LARGEST, fetch).and_then(|document| {
+                let index = verified(&shown(&url), &document.bytes, &keys)?;
+                Ok((Index::parse(&index), document.stale))
+            });
+            match read {
+                Ok((index, stale)) => {
+                    available.failures.extend(stale.map(|error| Failure { place, error, kept: true }));
+                    available.repositories.push((source, Arc::new(index)));
+                }
+                Err(error) => available.failures.push(Failure { place, error, kept: false }),
+            }
+        }
+        available
+    }
+
+    /// Returns every version of a package, newest first, with the repository that has it and whether `world` allows it.
+    pub fn versions(&self, name: &str) -> Vec<(&Record, &Source, bool)> {
+        let mut found = Vec::new();
+        for (source, index) in &self.repositories {
+            found.extend(index.named(name).iter().map(|record| {
+                let allowed = self.world.allows(name, &record.version, source.tag.as_deref());
+                (record, source, allowed)
+            }));
+        }
+        found.sort_by(|left, right| compare(&right.0.version, &left.0.version));
+        found
+    }
+
+    /// Returns the version that apk would choose, given the one that is installed; `None` where no repository has the package.
+    pub fn candidate(&self, name: &str, installed: Option<&str>) -> Option<Candidate> {
+        let versions = self.versions(name);
+        let newest = versions
+            .iter()
+            .find(|(_, source, _)| source.tag.is_none() || self.world.tag(name) == source.tag.as_deref());
+        let chosen = versions.iter().find(|(_, _, allowed)| *allowed);
+        let is_newer = |left: &str, right: &str| compare(left, right).is_gt();
+        let (version, repository) = match (chosen, installed) {
+            (Some((record, source, _)), None) => (record.version.clone(), shown(&source.url)),
+            (Some((record, source, _)), Some(installed)) if !is_newer(installed, &record.version) => {
+                (record.version.clone(), shown(&source.url))
+            }
+            (_, Some(installed)) if !versions.is_empty() => (installed.to_owned(), String::new()),
+            _ => return None,
+        };
+        let newer = newest.filter(|(record, ..)| is_newer(&record.version, &version));
+        let newer = newer.map(|(record, source, _)| (record.version.clone(), shown(&source.url)));
+        Some(Candidate { version, repository, newer })
+    }
+}

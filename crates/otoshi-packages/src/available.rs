@@ -1,0 +1,211 @@
+//! What an image's own repositories have for what is installed in it, whichever package manager it has.
+
+use std::path::PathBuf;
+
+use jiff::Timestamp;
+
+use crate::apt::{self, AptError, Fetch};
+use crate::documents::Documents;
+use crate::installed::{Installed, Manager, Package};
+use crate::version::{compare, dpkg};
+use crate::{apk, rpm};
+
+/// Holds what is kept of repositories, for all images of a run and between runs.
+#[derive(Debug)]
+pub struct Cache {
+    apt: apt::Kept,
+    documents: Documents,
+}
+
+impl Cache {
+    /// Uses a directory, which is made when something is written. All in it can be removed at any time.
+    pub fn new(directory: impl Into<PathBuf>) -> Self {
+        let directory = directory.into();
+        Self {
+            apt: apt::Kept::new(directory.join("apt")),
+            documents: Documents::new(directory.join("repositories")),
+        }
+    }
+}
+
+/// Holds what an image's repositories have.
+#[derive(Debug)]
+pub enum Available {
+    /// Those of apt.
+    Apt(apt::Available),
+    /// Those of apk.
+    Apk(apk::Available),
+    /// Those of dnf, yum or zypper.
+    Rpm(rpm::Available),
+    /// There is no package manager, and so no repository.
+    Nothing,
+}
+
+/// A repository that could not be asked, or a part of one.
+#[derive(Debug, Clone)]
+pub struct Failure {
+    /// Which one: its id, or its address, or where its source stands.
+    pub place: String,
+    /// Why.
+    pub error: AptError,
+    /// Says whether what was kept of it counts instead.
+    pub kept: bool,
+}
+
+/// Says how a package stands to its image's repositories.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Standing {
+    /// No repository has the package: somebody installed it by other means.
+    Foreign,
+    /// No repository that answered has the package, and one did not answer.
+    Unknown,
+    /// There is nothing newer.
+    Fresh,
+    /// There is something newer.
+    Newer(Newer),
+}
+
+/// A newer version of a package.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Newer {
+    /// The version.
+    pub version: String,
+    /// The suite, address or id of the repository that has it.
+    pub repository: String,
+    /// Says whether it, or a version between it and the installed one, fixes something of security, as far as the repositories
+    /// say so (those of Alpine do not).
+    pub security: bool,
+    /// Why the package manager would not take it by itself; `None` where it would.
+    pub withheld: Option<Withheld>,
+}
+
+/// Says why a package manager does not take a newer version by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Withheld {
+    /// Somebody asked that the package stays as it is.
+    Held,
+    /// A pin, or a condition on its version.
+    Pinned,
+    /// It is taken step by step, and so many machines in a hundred take it already.
+    Phased(u8),
+    /// The settings exclude it.
+    Excluded,
+    /// It belongs to a stream that is not on.
+    Module,
+    /// A repository that counts more has the package, too.
+    Priority,
+}
+
+impl Available {
+    /// Asks all repositories that an image is configured to use.
+    ///
+    /// One that fails hides no other; see [`Available::failures`].
+    pub fn refresh(installed: &Installed, cache: &Cache, fetch: &dyn Fetch, now: Timestamp) -> Self {
+        let files = &installed.files;
+        let architecture = installed.architecture.as_deref().unwrap_or_default();
+        match installed.manager {
+            Some(Manager::Dpkg) => {
+                let repositories = apt::Repositories::from_files(files, architecture);
+                Self::Apt(repositories.refresh(&cache.apt, fetch, now))
+            }
+            Some(Manager::Apk) => {
+                Self::Apk(apk::Available::refresh(files, architecture, &cache.documents, fetch))
+            }
+            Some(Manager::Rpm) => {
+                let os = installed.os.as_ref();
+                Self::Rpm(rpm::Available::refresh(files, os, architecture, &cache.documents, fetch, now))
+            }
+            None => Self::Nothing,
+        }
+    }
+
+    /// Returns the repositories that could not be asked.
+    pub fn failures(&self) -> Vec<Failure> {
+        match self {
+            Self::Apt(available) => available
+                .failures()
+                .iter()
+                .map(|failure| Failure {
+                    place: failure.place.clone(),
+                    error: failure.error.clone(),
+                    kept: failure.kept,
+                })
+                .collect(),
+            Self::Apk(available) => available.failures.clone(),
+            Self::Rpm(available) => available.failures.clone(),
+            Self::Nothing => Vec::new(),
+        }
+    }
+
+    /// Says how an installed package stands to the repositories; fails where what is kept of them is damaged.
+    pub fn standing(&self, package: &Package) -> Result<Standing, String> {
+        let standing = match self {
+            Self::Apt(available) => of_apt(available, package).map_err(|error| error.to_string())?,
+            Self::Apk(available) => of_apk(available, package),
+            Self::Rpm(available) => of_rpm(available, package),
+            Self::Nothing => Standing::Foreign,
+        };
+        let all_answered = || self.failures().iter().all(|failure| failure.kept);
+        Ok(if standing == Standing::Foreign && !all_answered() { Standing::Unknown } else { standing })
+    }
+}
+
+fn of_apt(available: &apt::Available, package: &Package) -> Result<Standing, apt::index::Damaged> {
+    let Package { name, architecture, version: own, .. } = package;
+    let versions = available.versions(name, architecture)?;
+    if versions.is_empty() {
+        return Ok(Standing::Foreign);
+    }
+    let is_newer = |version: &str, than: &str| dpkg::compare(version, than).is_gt();
+    let candidate = available.candidate(name, architecture, Some(own))?;
+    if let Some(candidate) = candidate.filter(|candidate| is_newer(&candidate.version, own)) {
+        let passed = |version: &&apt::Version| {
+            is_newer(&version.version, own) && !is_newer(&version.version, &candidate.version)
+        };
+        let security = versions.iter().filter(passed).any(|version| version.security);
+        let phased = candidate.phased.filter(|share| *share < 100).map(Withheld::Phased);
+        let withheld = if package.held { Some(Withheld::Held) } else { phased };
+        let (version, repository) = (candidate.version, candidate.suite);
+        return Ok(Standing::Newer(Newer { version, repository, security, withheld }));
+    }
+    let newest = versions.first().filter(|newest| is_newer(&newest.version, own));
+    Ok(newest.map_or(Standing::Fresh, |newest| {
+        let suite = newest.suites.first().and_then(|suite| available.suites().get(*suite));
+        Standing::Newer(Newer {
+            version: newest.version.clone(),
+            repository: suite.map(|suite| suite.suite.clone()).unwrap_or_default(),
+            security: newest.security,
+            withheld: Some(Withheld::Pinned),
+        })
+    }))
+}
+
+fn of_apk(available: &apk::Available, package: &Package) -> Standing {
+    let Some(candidate) = available.candidate(&package.name, Some(&package.version)) else {
+        return Standing::Foreign;
+    };
+    if compare(Manager::Apk, &candidate.version, &package.version).is_gt() {
+        let (version, repository) = (candidate.version, candidate.repository);
+        return Standing::Newer(Newer { version, repository, security: false, withheld: None });
+    }
+    candidate.newer.map_or(Standing::Fresh, |(version, repository)| {
+        let withheld = Some(Withheld::Pinned);
+        Standing::Newer(Newer { version, repository, security: false, withheld })
+    })
+}
+
+fn of_rpm(available: &rpm::Available, package: &Package) -> Standing {
+    let Package { name, architecture, version: own, .. } = package;
+    let Some(candidate) = available.candidate(name, architecture, Some(own)) else {
+        return Standing::Foreign;
+    };
+    if compare(Manager::Rpm, &candidate.version, own).is_gt() {
+        let withheld = package.held.then_some(Withheld::Held);
+        let rpm::Candidate { version, repository, security, .. } = candidate;
+        return Standing::Newer(Newer { version, repository, security, withheld });
+    }
+    candidate.newer.map_or(Standing::Fresh, |newer| {
+        let rpm::Version { version, repository, security, kept_away, .. } = newer;
+        Standing::Newer(Newer { version, repository, security, withheld: kept_away })
+    })
+}

@@ -1,0 +1,133 @@
+//! Files of repositories that are fetched by address: at most once in a run, with a conditional request where one was kept.
+//!
+//! ```text
+//! DIRECTORY/
+//! ├── document/HASH    a file as it came, by the hash of its address: what the server tells it by, and its bytes
+//! └── content/HASH     a file, or what was made of it, by the hash that a signed file lists
+//! ```
+//!
+//! Files are written under a temporary name and renamed; one that is damaged is the same as one that is not there. Whether a
+//! file may be trusted is not decided here.
+
+use std::collections::HashMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use otoshi_oci::Digest;
+
+use crate::apt::{Answer, AptError, Fetch, Request, Validators, shown};
+
+/// Holds what was fetched; shared by all images of a run, and by runs.
+#[derive(Debug)]
+pub struct Documents {
+    directory: PathBuf,
+    fetched: Mutex<HashMap<String, Arc<OnceLock<Result<Document, AptError>>>>>,
+}
+
+/// A file of a repository.
+#[derive(Debug, Clone)]
+pub(crate) struct Document {
+    pub(crate) bytes: Arc<[u8]>,
+    /// Why this is one that was kept and not what the server has now, where that is so.
+    pub(crate) stale: Option<AptError>,
+}
+
+impl Documents {
+    /// Uses a directory, which is made when something is written.
+    pub fn new(directory: impl Into<PathBuf>) -> Self {
+        Self { directory: directory.into(), fetched: Mutex::default() }
+    }
+
+    /// Fetches a file of at most `limit` bytes; where that fails, what was kept of it is returned and says so.
+    pub(crate) fn get(&self, url: &str, limit: u64, fetch: &dyn Fetch) -> Result<Document, AptError> {
+        let mut all = self.fetched.lock().unwrap_or_else(PoisonError::into_inner);
+        let cell = Arc::clone(all.entry(url.to_owned()).or_default());
+        drop(all);
+        cell.get_or_init(|| self.fetch(url, limit, fetch)).clone()
+    }
+
+    fn fetch(&self, url: &str, limit: u64, fetch: &dyn Fetch) -> Result<Document, AptError> {
+        let path = self.directory.join("document").join(Digest::sha256_of(url.as_bytes()).hex());
+        let kept = read_document(&path);
+        let known = kept.as_ref().map(|(validators, _)| validators.clone()).unwrap_or_default();
+        let mut bytes = Vec::new();
+        let failed = match fetch.get(&Request { url: url.to_owned(), known, limit }, &mut bytes) {
+            Ok(Answer::Sent(validators)) if bytes.len() as u64 <= limit => {
+                if let Err(error) = write_document(&path, &validators, &bytes) {
+                    tracing::debug!(%error, url = shown(url), "a file of a repository was not kept");
+                }
+                return Ok(Document { bytes: bytes.into(), stale: None });
+            }
+            Ok(Answer::Sent(_)) => {
+                let reason = format!("it is larger than {} MiB", limit >> 20);
+                AptError::Malformed { url: shown(url), reason }
+            }
+            Ok(Answer::NotModified) => match kept {
+                Some((_, bytes)) => return Ok(Document { bytes: bytes.into(), stale: None }),
+                None => AptError::Fetch { url: shown(url), reason: "it answered 304 to nothing".into() },
+            },
+            Ok(Answer::Missing) => AptError::Missing { url: shown(url) },
+            Err(reason) => AptError::Fetch { url: shown(url), reason },
+        };
+        match kept {
+            Some((_, bytes)) => Ok(Document { bytes: bytes.into(), stale: Some(failed) }),
+            None => Err(failed),
+        }
+    }
+
+    /// Fetches a file that nobody asks for twice, since what is made of it is kept.
+    pub(crate) fn get_once(&self, url: &str, limit: u64, fetch: &dyn Fetch) -> Result<Vec<u8>, AptError> {
+        let mut bytes = Vec::new();
+        let request = Request { url: url.to_owned(), known: Validators::default(), limit };
+        match fetch.get(&request, &mut bytes) {
+            Ok(Answer::Sent(_)) => Ok(bytes),
+            Ok(Answer::Missing) => Err(AptError::Missing { url: shown(url) }),
+            Ok(Answer::NotModified) => {
+                Err(AptError::Fetch { url: shown(url), reason: "it answered 304 to nothing".into() })
+            }
+            Err(reason) => Err(AptError::Fetch { url: shown(url), reason }),
+        }
+    }
+
+    /// Reads what was made of content of a hash.
+    pub(crate) fn content(&self, hash: &str) -> Option<Vec<u8>> {
+        let bytes = fs::read(self.directory.join("content").join(hash)).ok()?;
+        let (sum, body) = bytes.split_at_checked(64)?;
+        (Digest::sha256_of(body).hex().as_bytes() == sum).then(|| body.to_vec())
+    }
+
+    /// Keeps what was made of content of a hash.
+    pub(crate) fn keep_content(&self, hash: &str, body: &[u8]) {
+        let bytes = [Digest::sha256_of(body).hex().as_bytes(), body].concat();
+        if let Err(error) = write(&self.directory.join("content").join(hash), &bytes) {
+            tracing::debug!(%error, "an index of a repository was not kept");
+        }
+    }
+}
+
+fn read_document(path: &Path) -> Option<(Validators, Vec<u8>)> {
+    let mut bytes = fs::read(path).ok()?;
+    let end = bytes.iter().position(|byte| *byte == b'\n')?;
+    let (validators, sum): (Validators, String) = serde_json::from_slice(&bytes[..end]).ok()?;
+    bytes.drain(..=end);
+    (Digest::sha256_of(&bytes).hex() == sum).then_some((validators, bytes))
+}
+
+fn write_document(path: &Path, validators: &Validators, body: &[u8]) -> std::io::Result<()> {
+    let mut bytes = serde_json::to_vec(&(validators, Digest::sha256_of(body).hex()))?;
+    bytes.push(b'\n');
+    bytes.extend_from_slice(body);
+    write(path, &bytes)
+}
+
+fn write(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    static COUNTER: AtomicU64 = AtomicU64::new(0);
+    let count = COUNTER.fetch_add(1, Ordering::Relaxed);
+    let temporary = path.with_extension(format!("{}-{count}.tmp", std::process::id()));
+    fs::create_dir_all(path.parent().unwrap_or(Path::new("/")))?;
+    fs::write(&temporary, bytes).and_then(|()| fs::rename(&temporary, path)).inspect_err(|_| {
+        let _ = fs::remove_file(&temporary);
+    })
+}
