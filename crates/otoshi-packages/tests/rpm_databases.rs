@@ -37,7 +37,7 @@ fn make() -> Made {
     let directory = tempfile::tempdir().unwrap();
     let top = directory.path();
     let mut spec =
-        "Name: main\nVersion: 1.2\nRelease: 3.el9\nEpoch: 2\nSummary: s\nLicense: MIT\nBuildArch: noarch\n\
+        "Name: main\nVersion: 1.2\nRelease: 3.el9\nEpoch: 2\nSummary: s\nLicense: MIT\nBuildArch: noarch\nModularityLabel: modx:s1:1:c1\n\
                     %description\nd\n%files\n"
             .to_owned();
     for number in 0..COUNT {
@@ -159,6 +159,19 @@ fn sqlite_is_read_as_rpm_reads_it() {
     assert!(MADE.listed.contains(&"main 2:1.2-3.el9 noarch main-1.2-3.el9.src.rpm".to_owned()));
     assert_eq!(ours("var/lib/rpm/rpmdb.sqlite", read("sqlite/rpmdb.sqlite")).unwrap(), MADE.listed);
     assert_eq!(ours("usr/lib/sysimage/rpm/rpmdb.sqlite", read("sqlite/rpmdb.sqlite")).unwrap(), MADE.listed);
+}
+
+#[test]
+fn locks_and_modules_are_known() {
+    let mut files = Files::new();
+    files.insert("var/lib/rpm/rpmdb.sqlite", read("sqlite/rpmdb.sqlite"));
+    let locks = "# comment\nmain-2:1.2-3.*\n!sub-001-0:*\nsub-002-0:9-*.*\nsub-1[0-4]*\n";
+    files.insert("etc/dnf/plugins/versionlock.list", locks.as_bytes());
+    let installed = Installed::of(files).unwrap();
+    let held: Vec<_> = installed.packages.iter().filter(|package| package.held).collect();
+    assert_eq!(held.len(), 51);
+    assert_eq!((&held[0].name[..], held[0].module.as_deref()), ("main", Some("modx:s1")));
+    assert!(held[1..].iter().all(|package| package.name.starts_with("sub-1")));
 }
 
 #[test]
