@@ -209,3 +209,16 @@ fn a_root_on_disk_is_read_without_leaving_it() {
     assert_eq!(installed.files.get("etc/apt/sources.list"), None);
     assert!(installed.files.get("etc/apt/preferences").is_some());
 }
+
+#[test]
+fn many_names_of_one_large_file_are_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let home = home(dir.path());
+    let mut many = Layer::default().file("etc/apt/sources.list", vec![b'#'; 7 << 20]);
+    for number in 0..80 {
+        many = many.hard_link(&format!("etc/apt/sources.list.d/{number}.list"), "etc/apt/sources.list");
+    }
+    let many = image(&home, vec![many]);
+    let error = Installed::of_image(&home, &many, &here).unwrap_err().to_string();
+    assert!(error.contains("too many or too large"), "{error}");
+}

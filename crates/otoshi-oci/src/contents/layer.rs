@@ -85,7 +85,8 @@ impl<T: Clone> Layer<T> {
         let (mut found, mut reader) = (Self::default(), Reader::new(stream));
         while let Some(entry) = reader.next_entry()? {
             found.entry(entry, &mut reader, &wants, &mut facts)?;
-            if found.files.len() + found.deleted.len() + found.links.len() > MOST {
+            let other = found.deleted.len() + found.links.len() + found.unresolved.len();
+            if found.files.len() + other > MOST {
                 let text = format!("it has more than {MOST} entries, which are not read");
                 return Err(TarError::Io(io::Error::other(text)));
             }

@@ -23,7 +23,7 @@ use crate::files::Files;
 const FORM: &str = "1";
 /// How often links and settings may lead to files that were not read.
 const ROUNDS: usize = 4;
-/// The most files that are kept of a layer.
+/// The most files, links and directories that are kept of a layer.
 const MOST: usize = 20_000;
 /// The most bytes that are kept of a layer.
 const TOTAL: u64 = 512 << 20;
@@ -34,8 +34,37 @@ type Kept = Layer<Option<Arc<[u8]>>>;
 /// Brings a layer's blob into the store's layout, where it is not yet.
 pub type Fetch<'a> = dyn Fn(&ImageLayer) -> Result<(), Box<dyn Error + Send + Sync>> + Sync + 'a;
 
+/// What may still be read of a layer.
+#[derive(Debug)]
+pub(super) struct Room {
+    entries: usize,
+    bytes: u64,
+}
+
+impl Default for Room {
+    fn default() -> Self {
+        Self { entries: MOST, bytes: TOTAL }
+    }
+}
+
+impl Room {
+    /// Takes the room of an entry with content of a size; fails with the reason where there is none.
+    pub(super) fn take(&mut self, path: &[u8], size: u64) -> Result<(), String> {
+        let most = largest(path);
+        if size > most {
+            return Err(format!("it is larger than {} MiB", most >> 20));
+        }
+        let left = (self.entries.checked_sub(1), self.bytes.checked_sub(size));
+        let (Some(entries), Some(bytes)) = left else {
+            return Err(format!("there are more than {MOST} files like it, or {} MiB", TOTAL >> 20));
+        };
+        (self.entries, self.bytes) = (entries, bytes);
+        Ok(())
+    }
+}
+
 /// The largest size in bytes at which a file is read.
-pub(super) fn largest(path: &[u8]) -> u64 {
+fn largest(path: &[u8]) -> u64 {
     let path = std::str::from_utf8(path).unwrap_or_default();
     if rpm::is_database(path.strip_suffix("-wal").unwrap_or(path)) {
         TOTAL
@@ -99,7 +128,7 @@ fn kept(
     };
     let kept = reduce(kept);
     // Without the record the next run takes longer.
-    if let Some(bytes) = encode(&kept)
+    if let Some(bytes) = encode(&kept, wanted)
         && let Err(error) = records.put_bytes(Record::Installed, &key, &bytes)
     {
         tracing::debug!(%error, "what is installed in a layer was not remembered");
@@ -118,27 +147,23 @@ fn from_blob(
         fetch(layer).map_err(|source| InstalledError::Fetch { layer: layer.digest.clone(), source })?;
     }
     let read = |wanted: &Wanted| {
-        let (mut files, mut total) = (0, 0);
-        Layer::read(
+        let mut room = Room::default();
+        let kept: Kept = Layer::read(
             layout,
             layer,
             |path| wanted.wants(path).is_some(),
             |path, entry, data| {
-                if entry.kind != Kind::File || wanted.wants(path) != Some(Want::Content) {
-                    return Ok(None);
-                }
-                files += 1;
-                total += data.size();
-                let most = largest(path);
-                let bytes = if files <= MOST && total <= TOTAL { data.read_at_most(most)? } else { None };
-                let invalid = || {
-                    let reason =
-                        format!("it is larger than {} MiB, or one of more than {MOST} files", most >> 20);
-                    TarError::Invalid { place: entry.display_name(), reason: reason.into() }
-                };
-                bytes.map(|bytes| Some(bytes.into())).ok_or_else(invalid)
+                let invalid = |reason| TarError::Invalid { place: entry.display_name(), reason };
+                let is_content = entry.kind == Kind::File && wanted.wants(path) == Some(Want::Content);
+                let size = if is_content { data.size() } else { 0 };
+                room.take(path, size).map_err(|reason| invalid(reason.into()))?;
+                Ok(if is_content { data.read_at_most(size)?.map(Into::into) } else { None })
             },
-        )
+        )?;
+        // Hard links have the content of their files, which was counted once.
+        let sizes = kept.files().values().filter_map(|node| Some(node.facts.as_deref()?.len() as u64));
+        let too_much = sizes.sum::<u64>() > TOTAL || kept.files().len() + kept.unresolved().len() > MOST;
+        if too_much { Err(InstalledError::TooMuch { layer: layer.digest.clone() }) } else { Ok(kept) }
     };
     let kept = read(wanted)?;
     if kept.unresolved().is_empty() {
@@ -149,7 +174,7 @@ fn from_blob(
     for (_, target) in kept.unresolved() {
         more.add(&String::from_utf8_lossy(target), false);
     }
-    Ok(read(&more)?)
+    read(&more)
 }
 
 /// Puts the list of its packages in the place of every database of rpm.
@@ -169,7 +194,8 @@ fn reduce(kept: Kept) -> Kept {
     kept.map(|path, content| content.map(|content| reduced.remove(path).map_or(content, Into::into)))
 }
 
-fn encode(kept: &Kept) -> Option<Vec<u8>> {
+/// Writes a layer with those whiteouts that matter.
+fn encode(kept: &Kept, wanted: &Wanted) -> Option<Vec<u8>> {
     let mut tar = Vec::new();
     let mut put = |name: Vec<u8>, kind, link: &[u8], content: &[u8]| {
         let mut entry = Entry::new(name, kind, 0o644);
@@ -179,11 +205,12 @@ fn encode(kept: &Kept) -> Option<Vec<u8>> {
         tar.extend_from_slice(content);
         write_padding(&mut tar, entry.size);
     };
-    for path in kept.deleted() {
+    let matters = |path: &&Vec<u8>| path.is_empty() || wanted.wants(path).is_some();
+    for path in kept.deleted().iter().filter(matters) {
         let name = path.rsplit(|byte| *byte == b'/').next().unwrap_or_default();
         put([&path[..path.len() - name.len()], b".wh.", name].concat(), Kind::File, &[], &[]);
     }
-    for path in kept.opaque() {
+    for path in kept.opaque().iter().filter(matters) {
         let slash: &[u8] = if path.is_empty() { b"" } else { b"/" };
         put([path, slash, b".wh..wh..opq"].concat(), Kind::File, &[], &[]);
     }

@@ -99,6 +99,12 @@ pub enum InstalledError {
         /// Why.
         source: io::Error,
     },
+    /// A layer has more, or larger, files that say such things than any that is meant so.
+    #[error("cannot read what is installed: layer {layer} has too many or too large files of settings")]
+    TooMuch {
+        /// The layer's blob.
+        layer: Digest,
+    },
     /// Links lead on and on.
     #[error("cannot read what is installed: links in the image lead on and on")]
     Links,

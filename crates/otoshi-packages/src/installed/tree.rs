@@ -11,13 +11,11 @@ use otoshi_oci::tar::Kind;
 use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, fgetxattr, fstat, openat, readlinkat, statat};
 use rustix::io::Errno;
 
-use super::layers::largest;
+use super::layers::Room;
 use super::wanted::{Wanted, is_secret};
 
 /// The attributes that make a directory opaque.
 const OPAQUE: [&str; 2] = ["trusted.overlay.opaque", "user.overlay.opaque"];
-/// The most files of a directory that are looked at.
-const MOST: usize = 20_000;
 /// How deep a directory that is wanted as a whole is read.
 const DEPTH: usize = 4;
 
@@ -25,9 +23,16 @@ const DEPTH: usize = 4;
 pub(super) fn layer(root: &Path, wanted: &Wanted) -> io::Result<Layer<Option<Arc<[u8]>>>> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let root = openat(CWD, root, flags, Mode::empty())?;
-    let mut found = Layer::default();
+    let mut found = Found::default();
     directory(root.as_fd(), b"", wanted, 0, &mut found)?;
-    Ok(found)
+    Ok(found.layer)
+}
+
+/// What was found, and what may still be.
+#[derive(Default)]
+struct Found {
+    layer: Layer<Option<Arc<[u8]>>>,
+    room: Room,
 }
 
 fn directory(
@@ -35,12 +40,12 @@ fn directory(
     path: &[u8],
     wanted: &Wanted,
     depth: usize,
-    found: &mut Layer<Option<Arc<[u8]>>>,
+    found: &mut Found,
 ) -> io::Result<()> {
     let mut value = [0; 1];
     // No attribute, or a file system without attributes, is an ordinary directory.
     if OPAQUE.iter().any(|name| fgetxattr(fd, *name, &mut value) == Ok(1) && value == *b"y") {
-        found.make_opaque(path.to_vec());
+        found.layer.make_opaque(path.to_vec());
     }
     if !wanted.whole {
         for (name, below) in &wanted.children {
@@ -49,7 +54,7 @@ fn directory(
         return Ok(());
     }
     let below = Wanted { whole: true, ..Wanted::default() };
-    for entry in Dir::read_from(fd)?.take(MOST) {
+    for entry in Dir::read_from(fd)? {
         let entry = entry?;
         let name = entry.file_name().to_bytes();
         if name != b"." && name != b".." && !is_secret(name) && depth < DEPTH {
@@ -65,7 +70,7 @@ fn node(
     name: &[u8],
     wanted: &Wanted,
     depth: usize,
-    found: &mut Layer<Option<Arc<[u8]>>>,
+    found: &mut Found,
 ) -> io::Result<()> {
     let stat = match statat(parent, name, AtFlags::SYMLINK_NOFOLLOW) {
         Err(Errno::NOENT | Errno::NOTDIR) => return Ok(()),
@@ -74,10 +79,10 @@ fn node(
     let slash: &[u8] = if path.is_empty() { b"" } else { b"/" };
     let path = [path, slash, name].concat();
     let mut link = Vec::new();
-    let mut content = None;
+    let (mut content, mut size) = (None, 0);
     let kind = match FileType::from_raw_mode(stat.st_mode) {
         FileType::CharacterDevice if stat.st_rdev == 0 => {
-            found.delete(path);
+            found.layer.delete(path);
             return Ok(());
         }
         FileType::Directory => {
@@ -93,25 +98,24 @@ fn node(
         FileType::RegularFile => {
             if wanted.children.is_empty() {
                 let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-                content = Some(read(openat(parent, name, flags, Mode::empty())?, largest(&path))?.into());
+                let fd = openat(parent, name, flags, Mode::empty())?;
+                size = fstat(&fd)?.st_size.unsigned_abs();
+                content = Some(fd);
             }
             Kind::File
         }
         _ => Kind::Fifo,
     };
-    found.insert(path, Node { kind, link, facts: content });
+    let too_large = |reason| io::Error::new(io::ErrorKind::FileTooLarge, reason);
+    found.room.take(&path, size).map_err(too_large)?;
+    let content = content.map(|fd| read(fd, size)).transpose()?;
+    found.layer.insert(path, Node { kind, link, facts: content.map(Into::into) });
     Ok(())
 }
 
-fn read(file: OwnedFd, most: u64) -> io::Result<Vec<u8>> {
-    let stat = fstat(&file)?;
-    let mut bytes = Vec::with_capacity(usize::try_from(stat.st_size).unwrap_or(0).min(16 << 20));
-    File::from(file).take(most + 1).read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > most {
-        return Err(io::Error::new(
-            io::ErrorKind::FileTooLarge,
-            format!("it is larger than {} MiB", most >> 20),
-        ));
-    }
+/// Reads a file up to the size that it had.
+fn read(file: OwnedFd, size: u64) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::with_capacity(usize::try_from(size).unwrap_or(0));
+    File::from(file).take(size).read_to_end(&mut bytes)?;
     Ok(bytes)
 }
