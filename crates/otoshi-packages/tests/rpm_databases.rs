@@ -66,8 +66,9 @@ fn make() -> Made {
     fs::write(top.join("key.asc"), run(gpg().args(["--armor", "--export"]))).unwrap();
     run(rpm(&database, "sqlite").arg("--import").arg(top.join("key.asc")));
     let listed = listed(&database, "sqlite");
-    write_bdb(&database, &top.join("bdb"), 4096);
-    write_bdb(&database, &top.join("bdb-large-pages"), 65536);
+    write_bdb(&database, &top.join("bdb"), 4096, 1234);
+    write_bdb(&database, &top.join("bdb-large-pages"), 65536, 1234);
+    write_bdb(&database, &top.join("bdb-other-order"), 4096, 4321);
     write_ndb(&database, &top.join("ndb"));
     Made { directory, listed }
 }
@@ -93,9 +94,11 @@ fn headers(database: &Path) -> Vec<(u32, String)> {
 }
 
 /// Loads the same headers into a hash of Berkeley DB, as rpm had them until 4.16.
-fn write_bdb(database: &Path, directory: &Path, page: usize) {
+fn write_bdb(database: &Path, directory: &Path, page: usize, order: u32) {
     fs::create_dir(directory).unwrap();
-    let mut dump = format!("VERSION=3\nformat=bytevalue\ntype=hash\ndb_pagesize={page}\nHEADER=END\n");
+    let mut dump = format!(
+        "VERSION=3\nformat=bytevalue\ntype=hash\ndb_pagesize={page}\ndb_lorder={order}\nHEADER=END\n"
+    );
     write!(dump, " 00000000\n ff000000\n").unwrap();
     for (number, hex) in headers(database) {
         writeln!(dump, " {:08x}\n {}", number.swap_bytes(), hex.to_lowercase()).unwrap();
@@ -176,7 +179,7 @@ fn locks_and_modules_are_known() {
 
 #[test]
 fn berkeley_db_is_read_as_rpm_reads_it() {
-    for name in ["bdb", "bdb-large-pages"] {
+    for name in ["bdb", "bdb-large-pages", "bdb-other-order"] {
         assert_eq!(listed(&MADE.directory.path().join(name), "bdb_ro"), MADE.listed);
         assert_eq!(ours("var/lib/rpm/Packages", read(&format!("{name}/Packages"))).unwrap(), MADE.listed);
     }
