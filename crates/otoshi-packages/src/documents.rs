@@ -9,6 +9,7 @@
 //! Files are written under a temporary name and renamed; one that is damaged is the same as one that is not there. Whether a
 //! file may be trusted is not decided here.
 
+use std::any::{Any, TypeId};
 use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -24,6 +25,8 @@ use crate::apt::{Answer, AptError, Fetch, Request, Validators, shown};
 pub struct Documents {
     directory: PathBuf,
     fetched: Mutex<HashMap<String, Arc<OnceLock<Result<Document, AptError>>>>>,
+    /// What was made of files in this run, by the kind of thing and the file's hash.
+    made: Mutex<HashMap<(TypeId, String), Arc<dyn Any + Send + Sync>>>,
 }
 
 /// A file of a repository.
@@ -37,7 +40,7 @@ pub(crate) struct Document {
 impl Documents {
     /// Uses a directory, which is made when something is written.
     pub fn new(directory: impl Into<PathBuf>) -> Self {
-        Self { directory: directory.into(), fetched: Mutex::default() }
+        Self { directory: directory.into(), fetched: Mutex::default(), made: Mutex::default() }
     }
 
     /// Fetches a file of at most `limit` bytes; where that fails, what was kept of it is returned and says so.
@@ -75,6 +78,25 @@ impl Documents {
             Some((_, bytes)) => Ok(Document { bytes: bytes.into(), stale: Some(failed) }),
             None => Err(failed),
         }
+    }
+
+    /// Makes something of a file of a hash, once in this run for all images that use it.
+    pub(crate) fn shared<T: Any + Send + Sync, E>(
+        &self,
+        hash: &str,
+        make: impl FnOnce() -> Result<T, E>,
+    ) -> Result<Arc<T>, E> {
+        let key = (TypeId::of::<T>(), hash.to_owned());
+        let made = || self.made.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = made().get(&key).cloned().and_then(|known| known.downcast::<T>().ok());
+        if let Some(known) = known {
+            return Ok(known);
+        }
+        // Two that come at the same time both make it: that is wasted work, and no more.
+        let value = Arc::new(make()?);
+        let shared: Arc<dyn Any + Send + Sync> = Arc::<T>::clone(&value);
+        made().insert(key, shared);
+        Ok(value)
     }
 
     /// Fetches a file that nobody asks for twice, since what is made of it is kept.

@@ -17,8 +17,10 @@ mod world;
 
 use std::sync::Arc;
 
+use otoshi_oci::Digest;
+
 pub use self::index::{Index, Record};
-pub use self::signature::{Keys, verified};
+pub use self::signature::{Keys, Signed};
 pub use self::sources::{Source, sources};
 pub use self::world::{Asked, World};
 use crate::apt::{AptError, Fetch, shown};
@@ -66,13 +68,15 @@ impl Available {
             let url = format!("{}/{architecture}/APKINDEX.tar.gz", source.url);
             let place = shown(&source.url);
             let read = documents.get(&url, LARGEST, fetch).and_then(|document| {
-                let index = verified(&shown(&url), &document.bytes, &keys)?;
-                Ok((Index::parse(&index), document.stale))
+                let signed = Signed::check(&shown(&url), &document.bytes, &keys)?;
+                let hash = Digest::sha256_of(signed.bytes());
+                let index = documents.shared(hash.hex(), || Ok(Index::parse(&signed.index()?)))?;
+                Ok((index, document.stale))
             });
             match read {
                 Ok((index, stale)) => {
                     available.failures.extend(stale.map(|error| Failure { place, error, kept: true }));
-                    available.repositories.push((source, Arc::new(index)));
+                    available.repositories.push((source, index));
                 }
                 Err(error) => available.failures.push(Failure { place, error, kept: false }),
             }

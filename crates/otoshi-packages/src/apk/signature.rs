@@ -49,50 +49,68 @@ impl Keys {
     }
 }
 
-/// Returns the text of an index whose signature is by one of the keys; fails with the reason.
-pub fn verified(url: &str, bytes: &[u8], keys: &Keys) -> Result<Vec<u8>, AptError> {
-    let url = url.to_owned();
-    let malformed = |reason: &str| AptError::Malformed { url: url.clone(), reason: reason.to_owned() };
-    let mut first = GzDecoder::new(bytes);
-    let mut head = Vec::new();
-    let read = (&mut first).take(LARGEST_SIGNATURE).read_to_end(&mut head);
-    read.map_err(|error| malformed(&error.to_string()))?;
-    let signatures = signatures(&head).map_err(|error| malformed(&error.to_string()))?;
-    // The signature ends where the first member does; an index without one may be of any length.
-    if head.len() as u64 == LARGEST_SIGNATURE && !signatures.is_empty() {
-        return Err(malformed("its signature is too large"));
-    }
-    let signed = first.into_inner();
-    let (mut unknown, mut good) = (Vec::new(), false);
-    for (name, signature) in &signatures {
-        let Some((parameters, key)) = form(name) else { continue };
-        let Some(public) = keys.keys.get(key) else {
-            unknown.push(key.to_owned());
-            continue;
-        };
-        if UnparsedPublicKey::new(parameters, public).verify(signed, signature).is_err() {
-            let reason = format!("the signature of {key} does not match it");
-            return Err(AptError::Tampered { url, reason });
+/// An index whose signature counts.
+#[derive(Debug)]
+pub struct Signed<'a> {
+    url: String,
+    bytes: &'a [u8],
+}
+
+impl<'a> Signed<'a> {
+    /// Checks that an index is signed by one of the keys; fails with the reason.
+    pub fn check(url: &str, bytes: &'a [u8], keys: &Keys) -> Result<Self, AptError> {
+        let url = url.to_owned();
+        let malformed = |reason: &str| AptError::Malformed { url: url.clone(), reason: reason.to_owned() };
+        let mut first = GzDecoder::new(bytes);
+        let mut head = Vec::new();
+        let read = (&mut first).take(LARGEST_SIGNATURE).read_to_end(&mut head);
+        read.map_err(|error| malformed(&error.to_string()))?;
+        let signatures = signatures(&head).map_err(|error| malformed(&error.to_string()))?;
+        // The signature ends where the first member does; an index without one may be of any length.
+        if head.len() as u64 == LARGEST_SIGNATURE && !signatures.is_empty() {
+            return Err(malformed("its signature is too large"));
         }
-        good = true;
+        let signed = first.into_inner();
+        let (mut unknown, mut good) = (Vec::new(), false);
+        for (name, signature) in &signatures {
+            let Some((parameters, key)) = form(name) else { continue };
+            let Some(public) = keys.keys.get(key) else {
+                unknown.push(key.to_owned());
+                continue;
+            };
+            if UnparsedPublicKey::new(parameters, public).verify(signed, signature).is_err() {
+                let reason = format!("the signature of {key} does not match it");
+                return Err(AptError::Tampered { url, reason });
+            }
+            good = true;
+        }
+        if !good {
+            return Err(if unknown.is_empty() {
+                AptError::Unsigned { url }
+            } else {
+                AptError::UnknownKey { url, keys: unknown }
+            });
+        }
+        Ok(Self { url, bytes: signed })
     }
-    if !good {
-        return Err(if unknown.is_empty() {
-            AptError::Unsigned { url }
-        } else {
-            AptError::UnknownKey { url, keys: unknown }
-        });
+
+    /// Returns what is signed, as it came.
+    pub fn bytes(&self) -> &'a [u8] {
+        self.bytes
     }
-    let mut tar = Vec::new();
-    GzDecoder::new(signed)
-        .take(LARGEST)
-        .read_to_end(&mut tar)
-        .map_err(|error| malformed(&error.to_string()))?;
-    let wants = |path: &[u8]| path == b"APKINDEX";
-    let index = Layer::of_tar(&tar[..], wants, |_, _, data| Ok(data.read_at_most(LARGEST)?));
-    let index = index.map_err(|error| malformed(&error.to_string()))?;
-    let index = index.files().get(&b"APKINDEX"[..]).and_then(|node| node.facts.clone());
-    index.ok_or_else(|| malformed("there is no APKINDEX in it"))
+
+    /// Returns the text of the index.
+    pub fn index(&self) -> Result<Vec<u8>, AptError> {
+        let malformed = |reason: String| AptError::Malformed { url: self.url.clone(), reason };
+        let mut tar = Vec::new();
+        let read = GzDecoder::new(self.bytes).take(LARGEST).read_to_end(&mut tar);
+        read.map_err(|error| malformed(error.to_string()))?;
+        let wants = |path: &[u8]| path == b"APKINDEX";
+        let index = Layer::of_tar(&tar[..], wants, |_, _, data| Ok(data.read_at_most(LARGEST)?));
+        let index = index.map_err(|error| malformed(error.to_string()))?;
+        let index = index.files().get(&b"APKINDEX"[..]).and_then(|node| node.facts.clone());
+        index.ok_or_else(|| malformed("there is no APKINDEX in it".to_owned()))
+    }
 }
 
 /// The signatures that stand before anything else, by name.

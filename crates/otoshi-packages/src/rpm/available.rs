@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::io::{BufReader, Read};
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use rayon::prelude::*;
@@ -36,13 +37,19 @@ pub struct Available {
     pub failures: Vec<Failure>,
     filter: Filter,
     /// Names, architectures and versions that fix something of security.
-    security: HashSet<String>,
+    security: Vec<Arc<Security>>,
 }
 
 /// What one repository has.
 #[derive(Debug)]
 struct Held {
     repository: Repository,
+    packages: Arc<Packages>,
+}
+
+/// The packages of a repository, a line each.
+#[derive(Debug)]
+struct Packages {
     lines: String,
     /// For each name, where its lines begin.
     names: HashMap<String, Vec<usize>>,
@@ -89,15 +96,15 @@ impl Available {
         let settings = Settings::of(files, os, architecture);
         let ask = |repository: &Repository| Asking { repository, files, documents, fetch, now }.ask();
         let answers: Vec<_> = settings.repositories.par_iter().map(ask).collect();
-        let (mut available, mut modules) = (Self::default(), Modules::default());
+        let (mut available, mut modules) = (Self::default(), Vec::new());
         for (repository, (answer, failures)) in settings.repositories.into_iter().zip(answers) {
             let (place, kept) = (&repository.id, answer.is_some());
             let failure = |error| Failure { place: place.clone(), error, kept };
             available.failures.extend(failures.into_iter().map(failure));
             let Some(answer) = answer else { continue };
-            available.security.extend(answer.security.lines().map(str::to_owned));
-            modules.extend(answer.modules);
-            available.repositories.push(Held::new(repository, answer.lines));
+            available.security.push(answer.security);
+            modules.push(answer.modules);
+            available.repositories.push(Held { repository, packages: answer.packages });
         }
         available.filter = Filter::new(&modules, files);
         available
@@ -107,7 +114,7 @@ impl Available {
     pub fn versions(&self, name: &str) -> Vec<Version> {
         let mut found = Vec::new();
         for held in &self.repositories {
-            for record in held.named(name) {
+            for record in held.packages.named(name) {
                 let excluded = held.repository.excludes(&record);
                 let off = !held.repository.module_hotfixes
                     && !self.filter.allows(name, record.version, record.architecture);
@@ -178,12 +185,13 @@ impl Available {
     }
 
     fn fixes(&self, name: &str, architecture: &str, version: &str) -> bool {
-        !self.security.is_empty() && self.security.contains(&format!("{name}\t{architecture}\t{version}"))
+        let line = format!("{name}\t{architecture}\t{version}");
+        self.security.iter().any(|security| security.0.contains(&line))
     }
 }
 
-impl Held {
-    fn new(repository: Repository, lines: String) -> Self {
+impl Packages {
+    fn new(lines: String) -> Self {
         let mut names: HashMap<String, Vec<usize>> = HashMap::new();
         let mut start = 0;
         for line in lines.split_inclusive('\n') {
@@ -195,7 +203,7 @@ impl Held {
             }
             start += line.len();
         }
-        Self { repository, lines, names }
+        Self { lines, names }
     }
 
     fn named(&self, name: &str) -> impl Iterator<Item = Record<'_>> {
@@ -227,11 +235,30 @@ impl Repository {
 }
 
 /// What one repository answered, in short forms.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Answered {
-    lines: String,
-    security: String,
-    modules: Modules,
+    packages: Arc<Packages>,
+    security: Arc<Security>,
+    modules: Arc<Modules>,
+}
+
+/// What notices of security name, a line each.
+#[derive(Debug, Default)]
+struct Security(HashSet<String>);
+
+/// A file of metadata, decompressed.
+type Source<'a> = Box<dyn Read + Send + 'a>;
+
+/// What a repository need not have, or nothing and a failure.
+fn take<T: Default>(found: Option<Result<Arc<T>, AptError>>, failures: &mut Vec<AptError>) -> Arc<T> {
+    match found {
+        Some(Ok(found)) => found,
+        None => Arc::default(),
+        Some(Err(error)) => {
+            failures.push(error);
+            Arc::default()
+        }
+    }
 }
 
 /// One repository, being asked.
@@ -318,30 +345,36 @@ impl Asking<'_> {
         }
         let repomd = Repomd::parse(&document.bytes)
             .map_err(|reason| AptError::Malformed { url: shown(&url), reason })?;
-        let part = |kind: &str, reduce: fn(Box<dyn Read + Send + '_>) -> Result<String, String>| {
-            repomd.files.get(kind).map(|listed| self.file(address, kind, listed, reduce)).transpose()
-        };
-        let lines = part("primary", |source| primary::reduce(BufReader::new(source)))?;
-        let lines = lines.ok_or_else(|| {
+        let primary = repomd.files.get("primary").ok_or_else(|| {
             let reason = "it lists no primary, the file with the packages".to_owned();
             AptError::Malformed { url: shown(&url), reason }
         })?;
+        let packages = self.documents.shared(primary.checksum.0.hex(), || {
+            let reduce = |source: Source<'_>| primary::reduce(BufReader::new(source));
+            self.file(address, "primary", primary, reduce).map(Packages::new)
+        })?;
         // Without these, more counts than should, or less is known of it: that is told, and the packages are there.
-        let mut optional = |kind, reduce| match part(kind, reduce) {
-            Ok(text) => text.unwrap_or_default(),
-            Err(error) => {
-                failures.push(error);
-                String::new()
-            }
-        };
-        let security = optional("updateinfo", |source| updateinfo::reduce(BufReader::new(source)));
-        let modules = optional("modules", |mut source| {
-            let mut text = String::new();
-            source.read_to_string(&mut text).map_err(|error| error.to_string())?;
-            serde_json::to_string(&Modules::parse(&text)?).map_err(|error| error.to_string())
+        let security = repomd.files.get("updateinfo").map(|listed| {
+            self.documents.shared(listed.checksum.0.hex(), || {
+                let reduce = |source: Source<'_>| updateinfo::reduce(BufReader::new(source));
+                let lines = self.file(address, "updateinfo", listed, reduce)?;
+                Ok(Security(lines.lines().map(str::to_owned).collect()))
+            })
         });
-        let modules = serde_json::from_str(&modules).unwrap_or_default();
-        Ok((Answered { lines, security, modules }, failures))
+        let modules = repomd.files.get("modules").map(|listed| {
+            self.documents.shared(listed.checksum.0.hex(), || {
+                let reduce = |mut source: Source<'_>| {
+                    let mut text = String::new();
+                    source.read_to_string(&mut text).map_err(|error| error.to_string())?;
+                    serde_json::to_string(&Modules::parse(&text)?).map_err(|error| error.to_string())
+                };
+                let text = self.file(address, "modules", listed, reduce)?;
+                Ok(serde_json::from_str::<Modules>(&text).unwrap_or_default())
+            })
+        });
+        let security = take(security, &mut failures);
+        let modules = take(modules, &mut failures);
+        Ok((Answered { packages, security, modules }, failures))
     }
 
     /// A file in its short form, which is kept by the hash of the file; fails where it is not what is listed.
@@ -350,7 +383,7 @@ impl Asking<'_> {
         address: &str,
         kind: &str,
         listed: &Listed,
-        reduce: fn(Box<dyn Read + Send + '_>) -> Result<String, String>,
+        reduce: impl FnOnce(Source<'_>) -> Result<String, String>,
     ) -> Result<String, AptError> {
         let key = format!("{kind}-{FORM}-{}", listed.checksum.0.hex());
         let kept = self.documents.content(&key).and_then(|bytes| String::from_utf8(bytes).ok());

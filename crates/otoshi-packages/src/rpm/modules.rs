@@ -3,6 +3,7 @@
 //! Format: <https://github.com/fedora-modularity/libmodulemd/tree/main/yaml_specs>
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use yaml_rust2::parser::{Event, Parser};
@@ -62,12 +63,6 @@ impl Modules {
         }
         Err("it has too many values".to_owned())
     }
-
-    /// Takes in the streams of another repository.
-    pub(super) fn extend(&mut self, other: Self) {
-        self.streams.extend(other.streams);
-        self.defaults.extend(other.defaults);
-    }
 }
 
 /// Says which packages count, given the streams that are on.
@@ -82,10 +77,11 @@ pub(super) struct Filter {
 }
 
 impl Filter {
-    /// Decides by what `etc/dnf/modules.d` says, and by the defaults.
-    pub(super) fn new(modules: &Modules, files: &Files) -> Self {
+    /// Decides by what `etc/dnf/modules.d` says, and by the defaults of the repositories.
+    pub(super) fn new(modules: &[Arc<Modules>], files: &Files) -> Self {
+        let defaults = modules.iter().flat_map(|modules| &modules.defaults);
         let mut active: HashMap<&str, String> =
-            modules.defaults.iter().map(|(name, stream)| (&name[..], stream.clone())).collect();
+            defaults.map(|(name, stream)| (&name[..], stream.clone())).collect();
         let settings: Vec<_> = files
             .list("etc/dnf/modules.d")
             .into_iter()
@@ -108,7 +104,7 @@ impl Filter {
                 && (module.requires.is_empty() || module.requires.iter().any(|set| is_met(set, &active)))
         };
         let mut filter = Self::default();
-        for module in &modules.streams {
+        for module in modules.iter().flat_map(|modules| &modules.streams) {
             for artifact in
                 module.artifacts.iter().filter(|artifact| artifact.rsplit('.').next() != Some("src"))
             {
@@ -276,6 +272,8 @@ impl Reading {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::{Filter, Modules};
     use crate::Files;
 
@@ -289,9 +287,9 @@ mod tests {
 
     #[test]
     fn streams_that_are_on_hide_what_else_has_their_packages() {
-        let modules = Modules::parse(TEXT).unwrap();
-        assert_eq!(modules.streams.len(), 3);
-        assert_eq!(modules.defaults["nodejs"], "18");
+        let modules = [Arc::new(Modules::parse(TEXT).unwrap())];
+        assert_eq!(modules[0].streams.len(), 3);
+        assert_eq!(modules[0].defaults["nodejs"], "18");
         let check = |files: &Files, expected: [bool; 5]| {
             let filter = Filter::new(&modules, files);
             let found = [
@@ -316,7 +314,7 @@ mod tests {
 
     #[test]
     fn a_stream_is_on_where_what_it_requires_is() {
-        let modules = Modules::parse(TEXT).unwrap();
+        let modules = [Arc::new(Modules::parse(TEXT).unwrap())];
         let mut files = Files::new();
         let allows = |files: &Files| Filter::new(&modules, files).on.contains("perl-x-0:1-1.noarch");
         assert!(!allows(&files));
