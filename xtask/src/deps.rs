@@ -42,6 +42,9 @@ pub(crate) const TESTS: &[Needed] = &[
     ("/usr/bin/musl-gcc", "musl-tools"),
     ("/usr/bin/createrepo_c", "createrepo-c"),
     ("/usr/bin/dnf", "dnf"),
+    ("/usr/bin/apt-ftparchive", "apt-utils"),
+    ("/usr/bin/dpkg-scanpackages", "dpkg-dev"),
+    ("/usr/bin/gpgv", "gpgv"),
 ];
 
 /// What the conformance suite takes.

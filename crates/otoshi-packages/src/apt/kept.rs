@@ -29,7 +29,7 @@ pub struct Kept {
     directory: PathBuf,
     /// What was fetched in this run, by address: nothing is asked for twice.
     fetched: Mutex<HashMap<String, Arc<OnceLock<Fetched>>>>,
-    open: Mutex<HashMap<String, Arc<OnceLock<Result<Arc<Index>, AptError>>>>>,
+    open: Mutex<HashMap<String, Arc<Mutex<Option<Arc<Index>>>>>>,
 }
 
 /// What came of fetching a release.
@@ -109,7 +109,12 @@ impl Kept {
         let cell = Arc::clone(
             self.open.lock().unwrap_or_else(PoisonError::into_inner).entry(sha256.to_owned()).or_default(),
         );
-        let result = cell.get_or_init(|| {
+        // Whoever wants the same index waits here; if this one fails, the next tries its own mirror.
+        let mut opened = cell.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(index) = &*opened {
+            return Ok(Arc::clone(index));
+        }
+        let open = || {
             let path = self.directory.join("index").join(sha256);
             if let Ok(index) = Index::open(&path) {
                 // Its time says when it was last of use.
@@ -125,12 +130,10 @@ impl Kept {
                 reason: error.to_string(),
             };
             Index::open(&path).map(Arc::new).map_err(damaged)
-        });
-        if result.is_err() {
-            // The next image may have better luck with another mirror.
-            self.open.lock().unwrap_or_else(PoisonError::into_inner).remove(sha256);
-        }
-        result.clone()
+        };
+        let index: Arc<Index> = open()?;
+        *opened = Some(Arc::clone(&index));
+        Ok(index)
     }
 
     fn path(&self, kind: &str, name: &str) -> PathBuf {

@@ -182,7 +182,7 @@ pub(crate) enum Expression {
 impl Expression {
     fn new(text: &str) -> Self {
         if let Some(inner) = text.strip_prefix('/').and_then(|text| text.strip_suffix('/')) {
-            let built = RegexBuilder::new(inner).size_limit(1 << 20).unicode(false).build();
+            let built = RegexBuilder::new(inner).size_limit(1 << 20).build();
             return built.map_or(Self::Nothing, Self::Regex);
         }
         Self::Glob(text.to_owned())
@@ -306,6 +306,9 @@ impl Preferences {
                         .ok_or_else(|| wrong("Pin-Priority is no number but 0"))?,
                 )
             };
+            if packages != "*" && priority == NEVER {
+                return Err(wrong("Pin-Priority: never is for Package: * alone"));
+            }
             if packages == "*" {
                 self.pins.push(Pin { packages: None, matcher, priority });
                 continue;
@@ -351,7 +354,7 @@ mod tests {
         read.read(
             "Explanation: all\nPackage: *\nPin: release a=testing, l=Debian\nPin-Priority: -10\n\n\
              Package: vim src:glibc:any\nPin: version 2:9*\nPin-Priority: 1001\n\n\
-             Package: /^ruby/\nPin: origin \"deb.test\"\nPin-Priority: never\n",
+             Package: /^ruby/\nPin: origin \"deb.test\"\nPin-Priority: -1\n",
         )
         .unwrap();
         let facts = Facts { archive: "testing", label: "Debian", site: "deb.test", ..Facts::default() };
@@ -369,7 +372,9 @@ mod tests {
             ruby.matches("ruby3.1", "ruby3.1", "amd64", true) && !ruby.matches("jruby", "", "amd64", true)
         );
         assert!(read.pins[3].matcher.matches_suite(&facts));
-        assert_eq!(read.pins[3].priority, NEVER);
+        assert_eq!(read.pins[3].priority, -1);
+        read.read("Package: *\nPin: release a=x\nPin-Priority: never\n").unwrap();
+        assert_eq!(read.pins[4].priority, NEVER);
     }
 
     #[test]
@@ -379,6 +384,7 @@ mod tests {
             "Package: x\nPin-Priority: 1\n",
             "Package: x\nPin: what x\nPin-Priority: 1\n",
             "Pin: release a=b\nPin-Priority: 5\n",
+            "Package: x\nPin: release a=b\nPin-Priority: never\n",
             "Package: x\nPin: release a=b\nPin-Priority: 0\n",
             "Package: x\nPin: release a=b\nPin-Priority: 99999\n",
         ] {

@@ -376,11 +376,13 @@ impl Refresh<'_> {
             format!("{component}/binary-{architecture}/Packages")
         };
         let plain = release.file(&base);
-        let forms = ["", ".xz", ".zst", ".gz"].into_iter();
-        let listed = forms.filter_map(|ending| {
-            Some((format!("{base}{ending}"), release.file(&format!("{base}{ending}"))?))
-        });
-        let Some((path, chosen)) = listed.min_by_key(|(_, listed)| listed.size) else {
+        let compressed = [".xz", ".zst", ".gz"].map(|ending| format!("{base}{ending}"));
+        let mut forms: Vec<_> =
+            compressed.into_iter().filter_map(|path| Some((release.file(&path)?, path))).collect();
+        forms.sort_by_key(|(listed, _)| listed.size);
+        // Mirrors seldom have the plain form, though it is listed.
+        forms.extend(plain.map(|listed| (listed, base)));
+        let Some((first, _)) = forms.first() else {
             let has_component = release.has_below(&format!("{component}/"));
             if !component.is_empty() && !has_component {
                 let reason = format!("it has no component {component}");
@@ -388,14 +390,27 @@ impl Refresh<'_> {
             }
             return Ok(None);
         };
-        let key = plain.unwrap_or(chosen).sha256.clone();
+        let key = plain.unwrap_or(first).sha256.clone();
         let make = || {
-            let bytes = self.fetch_listed(directory, &path, chosen, release)?;
-            let url = shown(&format!("{directory}{path}"));
-            let text = decompress(&bytes, plain, &url)?;
-            let records =
-                parse(&text).map_err(|error| AptError::Malformed { url, reason: error.to_string() })?;
-            Ok(write(records))
+            if plain.is_some_and(|plain| plain.size == 0) {
+                return Ok(write(Vec::new()));
+            }
+            let mut missing = None;
+            for (listed, path) in &forms {
+                let url = shown(&format!("{directory}{path}"));
+                let bytes = match self.fetch_listed(directory, path, listed, release) {
+                    Err(AptError::Missing { url }) => {
+                        missing = missing.or(Some(AptError::Missing { url }));
+                        continue;
+                    }
+                    other => other?,
+                };
+                let text = decompress(&bytes, plain, &url)?;
+                let malformed =
+                    |error: super::Malformed| AptError::Malformed { url, reason: error.to_string() };
+                return Ok(write(parse(&text).map_err(malformed)?));
+            }
+            Err(missing.unwrap_or(AptError::Missing { url: shown(directory) }))
         };
         self.kept.index(&key, make).map(Some)
     }

@@ -1,0 +1,224 @@
+//! A signed repository on loopback, made with the tools that make real ones.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::net::{TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::{Arc, Mutex};
+use std::thread;
+
+/// Runs a program and returns what it prints; fails with what it says.
+pub(crate) fn run(command: &mut Command) -> Vec<u8> {
+    let output = command.stdin(Stdio::null()).output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
+    output.stdout
+}
+
+/// Keys of GnuPG, in a home of their own.
+pub(crate) struct Keys {
+    home: tempfile::TempDir,
+}
+
+impl Keys {
+    pub(crate) fn new() -> Self {
+        Self { home: tempfile::tempdir().unwrap() }
+    }
+
+    pub(crate) fn gpg(&self, arguments: &[&str]) -> Vec<u8> {
+        let gpg = &mut Command::new("gpg");
+        gpg.arg("--homedir").arg(self.home.path()).args([
+            "--batch",
+            "--quiet",
+            "--yes",
+            "--pinentry-mode=loopback",
+        ]);
+        run(gpg.args(["--passphrase", ""]).args(arguments))
+    }
+
+    /// Makes a key and returns its fingerprint; `expires` as in `1d` or `seconds=1`, or `never`.
+    pub(crate) fn make(&self, name: &str, algorithm: &str, expires: &str) -> String {
+        self.gpg(&[
+            "--quick-generate-key",
+            &format!("{name} <{name}@otoshi.test>"),
+            algorithm,
+            "sign",
+            expires,
+        ]);
+        let listed = String::from_utf8(self.gpg(&["--with-colons", "--list-keys", name])).unwrap();
+        let line = listed.lines().find(|line| line.starts_with("fpr:")).unwrap();
+        line.split(':').nth(9).unwrap().to_owned()
+    }
+
+    /// Revokes a key with the certificate that was made with it.
+    pub(crate) fn revoke(&self, key: &str) {
+        let path = self.home.path().join(format!("openpgp-revocs.d/{key}.rev"));
+        // A colon keeps it from being used by accident.
+        let certificate = fs::read_to_string(&path).unwrap().replace(":-----BEGIN", "-----BEGIN");
+        fs::write(&path, certificate).unwrap();
+        self.gpg(&["--import", path.to_str().unwrap()]);
+    }
+
+    pub(crate) fn public(&self, key: &str, armoured: bool) -> Vec<u8> {
+        if armoured { self.gpg(&["--armor", "--export", key]) } else { self.gpg(&["--export", key]) }
+    }
+
+    /// Signs a suite's release file in clear.
+    pub(crate) fn sign(&self, directory: &Path, key: &str) {
+        self.sign_with(directory, &["--local-user", key]);
+    }
+
+    pub(crate) fn sign_with(&self, directory: &Path, options: &[&str]) {
+        let (release, signed) = (directory.join("Release"), directory.join("InRelease"));
+        let paths = ["--clearsign", "--output", signed.to_str().unwrap(), release.to_str().unwrap()];
+        self.gpg(&[options, &paths].concat());
+    }
+}
+
+impl Drop for Keys {
+    fn drop(&mut self) {
+        let _ =
+            Command::new("gpgconf").arg("--homedir").arg(self.home.path()).args(["--kill", "all"]).output();
+    }
+}
+
+/// Makes a package's file with nothing in it but a document.
+pub(crate) fn deb(pool: &Path, name: &str, version: &str, more: &str) {
+    let tree = tempfile::tempdir().unwrap();
+    let documents = tree.path().join("usr/share/doc").join(name);
+    fs::create_dir_all(&documents).unwrap();
+    fs::write(documents.join("version"), version).unwrap();
+    fs::create_dir(tree.path().join("DEBIAN")).unwrap();
+    let control = format!(
+        "Package: {name}\nVersion: {version}\nArchitecture: all\nMaintainer: Nobody <nobody@otoshi.test>\nDescription: a test\n{more}"
+    );
+    fs::write(tree.path().join("DEBIAN/control"), control).unwrap();
+    fs::create_dir_all(pool).unwrap();
+    run(Command::new("dpkg-deb")
+        .args(["--root-owner-group", "-Zgzip", "-z1", "--build"])
+        .arg(tree.path())
+        .arg(pool));
+}
+
+/// Writes a suite's index from text, in the forms named, and its release file.
+pub(crate) fn suite(
+    root: &Path,
+    suite: &str,
+    packages: &str,
+    forms: &[&str],
+    fields: &[(&str, &str)],
+) -> PathBuf {
+    let directory = root.join("dists").join(suite);
+    let index = directory.join("main/binary-amd64");
+    fs::create_dir_all(&index).unwrap();
+    fs::write(index.join("Packages"), packages).unwrap();
+    for form in forms {
+        let tool = match *form {
+            "xz" => "xz",
+            "zst" => "zstd",
+            "gz" => "gzip",
+            _ => panic!("{form}"),
+        };
+        run(Command::new(tool).args(["-kfq"]).arg(index.join("Packages")));
+    }
+    release(&directory, fields);
+    // As on real mirrors: the release lists the plain index, which is not there.
+    if !forms.is_empty() {
+        fs::remove_file(index.join("Packages")).unwrap();
+    }
+    directory
+}
+
+/// Writes a release file over what is in a directory.
+pub(crate) fn release(directory: &Path, fields: &[(&str, &str)]) {
+    let mut apt = Command::new("apt-ftparchive");
+    // The one field that this tool does not write.
+    let (end, fields): (Vec<_>, Vec<_>) = fields.iter().partition(|(name, _)| *name == "Valid-Until");
+    for (name, value) in fields {
+        apt.args(["-o", &format!("APT::FTPArchive::Release::{name}={value}")]);
+    }
+    let text = run(apt.arg("release").arg(".").current_dir(directory));
+    let end: String = end.iter().map(|(name, value)| format!("{name}: {value}\n")).collect();
+    fs::write(directory.join("Release"), [end.as_bytes(), &text].concat()).unwrap();
+}
+
+/// Puts the files of a directory where they are found by hash, and takes their names away.
+pub(crate) fn by_hash(index: &Path) {
+    let place = index.join("by-hash/SHA256");
+    fs::create_dir_all(&place).unwrap();
+    for entry in fs::read_dir(index).unwrap().flatten().filter(|entry| entry.path().is_file()) {
+        let sum = otoshi_oci::Digest::sha256_of(&fs::read(entry.path()).unwrap());
+        fs::rename(entry.path(), place.join(sum.hex())).unwrap();
+    }
+}
+
+/// A server of a directory's files that remembers what it was asked for.
+pub(crate) struct Server {
+    port: u16,
+    asked: Arc<Mutex<Vec<String>>>,
+}
+
+impl Server {
+    pub(crate) fn start(root: &Path) -> Self {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let asked = Arc::<Mutex<Vec<String>>>::default();
+        let (root, log) = (root.to_owned(), Arc::clone(&asked));
+        thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                let (root, log) = (root.clone(), Arc::clone(&log));
+                thread::spawn(move || serve(stream, &root, &log));
+            }
+        });
+        Self { port, asked }
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.port)
+    }
+
+    /// What was asked for since the last time, with the status of each answer.
+    pub(crate) fn asked(&self) -> Vec<String> {
+        let mut asked = std::mem::take(&mut *self.asked.lock().unwrap());
+        asked.sort();
+        asked
+    }
+}
+
+fn serve(stream: TcpStream, root: &Path, asked: &Mutex<Vec<String>>) -> Option<()> {
+    let mut reader = BufReader::new(stream.try_clone().ok()?);
+    let mut stream = stream;
+    loop {
+        let mut line = String::new();
+        reader.read_line(&mut line).ok()?;
+        let path = line.split(' ').nth(1)?.to_owned();
+        let mut known = None;
+        loop {
+            let mut header = String::new();
+            reader.read_line(&mut header).ok()?;
+            if header.trim().is_empty() {
+                break;
+            }
+            if let Some((name, value)) = header.split_once(':')
+                && name.eq_ignore_ascii_case("if-none-match")
+            {
+                known = Some(value.trim().to_owned());
+            }
+        }
+        let body = fs::read(root.join(path.trim_start_matches('/'))).ok();
+        let (status, head, body) = match body {
+            None => ("404 Not Found", String::new(), Vec::new()),
+            Some(body) => {
+                let tag = format!("\"{}\"", otoshi_oci::Digest::sha256_of(&body).short());
+                if known.as_ref() == Some(&tag) {
+                    ("304 Not Modified", format!("ETag: {tag}\r\n"), Vec::new())
+                } else {
+                    ("200 OK", format!("ETag: {tag}\r\n"), body)
+                }
+            }
+        };
+        asked.lock().unwrap().push(format!("{} {path}", &status[..3]));
+        write!(stream, "HTTP/1.1 {status}\r\n{head}Content-Length: {}\r\n\r\n", body.len()).ok()?;
+        stream.write_all(&body).ok()?;
+    }
+}
