@@ -42,6 +42,9 @@ pub(crate) struct Bench {
     /// Measure the engine beside Docker and buildah, and nothing else
     #[arg(long)]
     engine: bool,
+    /// Measure reading installed packages and indexes of repositories, and nothing else
+    #[arg(long)]
+    packages: bool,
 }
 
 const BUILDER: &str = "ARG BASE\nFROM ${BASE}\nRUN echo builder > /etc/role\n";
@@ -53,6 +56,11 @@ const BIG: &str = "[project]\nname = \"big\"\n[bases]\nBASE = \"otoshi.test/debi
 
 impl Bench {
     pub(crate) fn run(self) -> Result {
+        if self.packages {
+            let mut cargo = Command::new("cargo");
+            cargo.args(["bench", "-p", "otoshi-packages", "--benches"]).current_dir(crate::root());
+            return process::run(&mut cargo);
+        }
         deps::install(&[deps::BASES, deps::BENCH])?;
         let bases = bases::make(false)?;
         let otoshi = project::build_otoshi()?;

@@ -1,6 +1,6 @@
 //! What reading the packages of an image costs, with 400 packages in a layer of some 8,000 files and 120 MB.
 //!
-//! `cargo bench -p otoshi-packages --bench installed`
+//! `cargo xtask bench --packages` runs it.
 
 use std::collections::BTreeMap;
 use std::error::Error;

@@ -223,6 +223,7 @@ fn damage_is_an_error_that_names_the_file() {
         ("var/lib/rpm/Packages.db", "ndb/Packages.db"),
     ] {
         let whole = read(name);
+        assert_eq!(ours(path, Vec::new()).unwrap(), Vec::<String>::new());
         for database in
             [b"nothing of the kind".to_vec(), whole[..whole.len() / 2].to_vec(), whole[..600].to_vec()]
         {

@@ -100,6 +100,10 @@ fn read(path: &str, database: &[u8], journal: Option<&[u8]>) -> Result<Vec<Packa
     let Some((_, headers)) = FORMS.iter().find(|(known, _)| *known == name) else {
         return Err("it is no database that is known".to_owned());
     };
+    // A database that was never written to.
+    if database.is_empty() {
+        return Ok(Vec::new());
+    }
     let applied = match journal {
         Some(journal) if !journal.is_empty() => sqlite::with_journal(database, journal)?,
         _ => None,
