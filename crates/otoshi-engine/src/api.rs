@@ -365,7 +365,7 @@ pub struct RunRequest {
     pub network: bool,
     /// Input and output.
     pub stdio: Stdio,
-    /// Called once a command with this process's own input and output runs, with the way to hand signals to it.
+    /// Called once a command runs whose output is no event, with the way to hand signals to it.
     pub started: Option<fn(otoshi_sandbox::Handle)>,
 }
 

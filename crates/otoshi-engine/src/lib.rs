@@ -31,3 +31,4 @@ pub use context::{Context, ContextEntry, EntryKind};
 pub use embedded::EmbeddedEngine;
 pub use error::EngineError;
 pub use event::{Event, Events, Silent, StepId};
+pub use otoshi_sandbox::Handle;

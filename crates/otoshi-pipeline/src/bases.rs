@@ -115,6 +115,8 @@ pub(crate) struct Rules<'a> {
     pub(crate) locked: bool,
     /// The roles whose bases move to what their references name now.
     pub(crate) move_roles: &'a [&'static str],
+    /// Images get no names.
+    pub(crate) hold: bool,
 }
 
 /// The digest of every base of every role.
@@ -265,7 +267,7 @@ fn parse(role: &str, base: &str) -> Result<Reference, PipelineError> {
 
 fn refresh_hint(role: &str) -> String {
     let side = if role == "builder" { " --builder" } else { "" };
-    format!("otoshi build --refresh{side} takes what the name stands for now")
+    format!("otoshi refresh{side} takes what the name stands for now")
 }
 
 fn locked(lock: &Lock, role: &str, base: &str, platform: &str) -> Result<Option<Digest>, PipelineError> {

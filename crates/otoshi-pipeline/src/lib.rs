@@ -14,6 +14,7 @@
 //! publish    everything that the phases made ─▶ the project's registry    artifact, recipe
 //! memory     what the project's own registry remembers: phase key ─▶ what it made
 //! rebase     images on another base, in the store and in registries
+//! refresh    what moved outside comes in, is proved and tried, and then named; and the way back
 //! pipeline   the walk: observe, decide, run, record    ─▶ plan    what comes out, as data
 //! ```
 
@@ -33,6 +34,7 @@ mod reason;
 mod rebase;
 mod recipe;
 mod record;
+mod refresh;
 mod remote;
 
 pub use bases::{BaseSource, LockedDigests, StoreBases};
@@ -44,4 +46,7 @@ pub use plan::{Moved, PhasePlan, Plan, Status};
 pub use publish::Published;
 pub use reason::{Reason, ReasonKind};
 pub use rebase::{Outcome, PlatformRebase, RebaseOptions, Rebased, Rebaser};
+pub use refresh::{
+    Checkout, Cost, ImageChange, PackageChange, RefreshOptions, RefreshOutcome, Refreshed, RolledBack,
+};
 pub use remote::Remote;

@@ -164,14 +164,14 @@ impl<'a> Pipeline<'a> {
 
     /// Runs what must run. Bases that `otoshi.lock` lacks are added to it; with `locked` they are an error.
     pub fn build(&self, locked: bool, events: &dyn Events) -> Result<Plan, PipelineError> {
-        self.walk(Some(events), Rules { locked, move_roles: &[] })
+        self.walk(Some(events), Rules { locked, ..Rules::default() })
     }
 
     /// Moves the runner's and the app's side of `otoshi.lock` to what the references name now (with `builder`, that side
     /// too), and builds. The report's `moved` says what moved.
-    pub fn refresh(&self, builder: bool, events: &dyn Events) -> Result<Plan, PipelineError> {
+    pub fn build_refreshed(&self, builder: bool, events: &dyn Events) -> Result<Plan, PipelineError> {
         let move_roles: &[&str] = if builder { &["builder", "runner", "app"] } else { &["runner", "app"] };
-        self.walk(Some(events), Rules { locked: false, move_roles })
+        self.walk(Some(events), Rules { move_roles, ..Rules::default() })
     }
 
     /// The name of an image of this project, such as `shop/web`.
@@ -181,6 +181,15 @@ impl<'a> Pipeline<'a> {
 
     /// Walks; anew where a registry or the store turned out to have lost something, which is then made again.
     fn walk(&self, events: Option<&dyn Events>, rules: Rules<'_>) -> Result<Plan, PipelineError> {
+        self.walk_whole(events, rules).map(|(plan, ..)| plan)
+    }
+
+    /// The same, with the phases and bases.
+    pub(crate) fn walk_whole(
+        &self,
+        events: Option<&dyn Events>,
+        rules: Rules<'_>,
+    ) -> Result<(Plan, Vec<Settled>, Bases), PipelineError> {
         let forgotten = || self.remote.map_or(0, Remote::forgotten);
         for _ in 0..MAX_WALKS {
             let before = forgotten();
@@ -194,10 +203,10 @@ impl<'a> Pipeline<'a> {
                         events.event(Event::Warning(format!("{error}: the phase runs again")));
                     }
                 }
-                outcome => return outcome.map(|(plan, ..)| plan),
+                outcome => return outcome,
             }
         }
-        self.walk_through(events, rules).map(|(plan, ..)| plan)
+        self.walk_through(events, rules)
     }
 
     /// Walks, and gives the phases whose results are known, and the bases, as well.
@@ -249,7 +258,7 @@ impl<'a> Pipeline<'a> {
                 images.extend(made.images);
             }
         }
-        if events.is_some() {
+        if events.is_some() && !rules.hold {
             for (name, digest) in &images {
                 self.tag(&self.image_name(name), digest)?;
             }
@@ -329,7 +338,7 @@ impl<'a> Pipeline<'a> {
             other => other.map_err(|source| PipelineError::Read { path, source })?,
         };
         // Otoshi's own files are no source, unless the project says so.
-        Ok(format!("otoshi.toml\notoshi.lock\n{text}"))
+        Ok(format!("otoshi.toml\notoshi.lock\notoshi.lock.*.tmp\n{text}"))
     }
 
     pub(crate) fn ledger(&self) -> Ledger<'_> {
@@ -353,6 +362,7 @@ impl<'a> Pipeline<'a> {
         let events = walk.events;
         match (first, second) {
             (Decided::Stale(one), Decided::Stale(two)) => {
+                let (one_settled, two_settled) = (one.settled(), two.settled());
                 let (one_entry, two_entry) = (one.entry, two.entry);
                 let (one, two) = thread::scope(|scope| {
                     let one = scope.spawn(|| self.execute(one.job, &one.key, events));
@@ -360,7 +370,7 @@ impl<'a> Pipeline<'a> {
                     let panicked = |_| Err(PipelineError::plain("the thread of a phase panicked"));
                     (one.join().unwrap_or_else(panicked), two)
                 });
-                Ok((done(walk, one_entry, one?), done(walk, two_entry, two?)))
+                Ok((done(walk, one_entry, one_settled, one?), done(walk, two_entry, two_settled, two?)))
             }
             (first, second) => Ok((
                 self.finish(walk, first, |job, key| self.execute(job, key, events))?,
@@ -434,8 +444,9 @@ impl<'a> Pipeline<'a> {
         match decided {
             Decided::Given(given) => Ok(given),
             Decided::Stale(stale) => {
+                let settled = stale.settled();
                 let ran = execute(stale.job, &stale.key)?;
-                Ok(done(walk, stale.entry, ran))
+                Ok(done(walk, stale.entry, settled, ran))
             }
         }
     }
@@ -479,6 +490,14 @@ struct Stale<'a> {
     job: Job<'a>,
 }
 
+impl Stale<'_> {
+    /// What it will be when it has run.
+    fn settled(&self) -> Settled {
+        let (key, seen) = (self.key.clone(), self.job.seen.clone());
+        Settled { phase: self.job.phase, key, seen, made: Made::default() }
+    }
+}
+
 enum Decided<'a> {
     Given(Given),
     Stale(Stale<'a>),
@@ -499,10 +518,11 @@ fn entry(phase: &'static str, number: u8, status: Status) -> PhasePlan {
 }
 
 /// Notes a phase that ran.
-fn done(walk: &mut Walk<'_>, mut entry: PhasePlan, ran: Ran) -> Given {
+fn done(walk: &mut Walk<'_>, mut entry: PhasePlan, settled: Settled, ran: Ran) -> Given {
     entry.layers_written = ran.layers_written;
     entry.took_ms = Some(ran.made.took_ms);
     entry.output = ran.made.one();
     walk.phases.push(entry);
+    walk.settled.push(Settled { made: ran.made.clone(), ..settled });
     Given::Made(ran.made)
 }

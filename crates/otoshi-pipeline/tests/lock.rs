@@ -86,7 +86,7 @@ fn a_locked_base_that_was_lost_matters_only_to_a_phase_that_runs() {
     let error = shop.try_build(&engine).unwrap_err();
     let text = error.to_string();
     assert!(text.starts_with("the runner starts from test.local/slim:12 at sha256:"), "{text}");
-    assert_eq!(error.hint().as_deref(), Some("otoshi build --refresh takes what the name stands for now"));
+    assert_eq!(error.hint().as_deref(), Some("otoshi refresh takes what the name stands for now"));
 }
 
 #[test]

@@ -48,7 +48,7 @@ fn a_moved_base_of_the_runner_runs_3_and_4_and_only_on_refresh() {
     let new = shop.import("test.local/slim:12", "2", &[]);
     assert_eq!(ran(&shop.build(&engine)), NOTHING, "build never moves the lock");
 
-    let report = shop.with(&engine, |pipeline| pipeline.refresh(false, &Silent).unwrap());
+    let report = shop.with(&engine, |pipeline| pipeline.build_refreshed(false, &Silent).unwrap());
     assert_eq!(ran(&report), [3, 4]);
     assert_eq!(report.moved.len(), 1);
     let moved = &report.moved[0];
@@ -58,7 +58,7 @@ fn a_moved_base_of_the_runner_runs_3_and_4_and_only_on_refresh() {
     let reason = reasons(&report, 3)[0];
     assert!(reason.starts_with("base RUNNER_BASE moved sha256:"), "{reason}");
 
-    let report = shop.with(&engine, |pipeline| pipeline.refresh(false, &Silent).unwrap());
+    let report = shop.with(&engine, |pipeline| pipeline.build_refreshed(false, &Silent).unwrap());
     assert_eq!((ran(&report), report.moved), (NOTHING.to_vec(), Vec::new()));
 }
 
@@ -69,9 +69,9 @@ fn the_same_base_moves_on_the_runners_side_and_on_the_builders_only_when_asked()
     shop.edit("runner.Dockerfile", "RUNNER_BASE", "RUBY_BASE");
     shop.build(&engine);
     shop.import("test.local/ruby:3.1.2", "2", &[]);
-    let report = shop.with(&engine, |pipeline| pipeline.refresh(false, &Silent).unwrap());
+    let report = shop.with(&engine, |pipeline| pipeline.build_refreshed(false, &Silent).unwrap());
     assert_eq!(ran(&report), [3, 4]);
-    let report = shop.with(&engine, |pipeline| pipeline.refresh(true, &Silent).unwrap());
+    let report = shop.with(&engine, |pipeline| pipeline.build_refreshed(true, &Silent).unwrap());
     assert_eq!(report.moved.iter().map(|moved| moved.role).collect::<Vec<_>>(), ["builder"]);
     assert_eq!(ran(&report), [1, 2, 3, 4]);
 }

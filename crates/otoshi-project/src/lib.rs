@@ -13,6 +13,6 @@ pub use error::ProjectError;
 pub use lock::{Lock, LockedBase};
 pub use manifest::{
     App, Argument, Build, Command, Compile, Computed, Image, Manifest, Process, ProcessTable, ProjectTable,
-    Secret, schema,
+    Refresh, Secret, Verify, schema,
 };
 pub use project::{NamedProcess, Project};

@@ -1,6 +1,6 @@
 //! `otoshi.toml` as types.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, de::Error};
@@ -42,6 +42,11 @@ pub struct Manifest {
     /// The application's images.
     #[serde(default)]
     pub app: App,
+    /// How far `otoshi refresh` goes.
+    #[serde(default)]
+    pub refresh: Refresh,
+    /// What is tried in new images before their names move.
+    pub verify: Option<Verify>,
     /// The processes; in place of a `Procfile`.
     #[serde(default)]
     pub processes: BTreeMap<String, Process>,
@@ -189,6 +194,62 @@ pub struct App {
     pub expose: Vec<String>,
 }
 
+/// `[refresh]`.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
+pub struct Refresh {
+    /// The age, as in `30 days`, from which bases of the builder move too.
+    pub builder_max_age: Option<String>,
+}
+
+impl Refresh {
+    /// The age from which bases of the builder move too.
+    pub fn builder_max_age(&self) -> Result<Option<Duration>, ProjectError> {
+        self.builder_max_age.as_ref().map(|text| duration("[refresh] builder-max-age", text)).transpose()
+    }
+}
+
+/// `[verify]`.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Verify {
+    /// The process; without it, all are tried with a command, and `web` or the only one with a request.
+    pub process: Option<String>,
+    /// A command that must end with 0 in the new image.
+    pub run: Option<Command>,
+    /// An address on this machine, as `http://localhost:8080/health`, that the process must answer with a status below 400.
+    pub http: Option<String>,
+    /// How long that may take, as in `30s`.
+    pub timeout: Option<String>,
+}
+
+impl Verify {
+    /// How long it may take; 60 seconds where nothing is said.
+    pub fn timeout(&self) -> Result<Duration, ProjectError> {
+        let text = self.timeout.as_deref().unwrap_or("60s");
+        duration("[verify] timeout", text)
+    }
+}
+
+/// A time span as people write it, such as `30s` or `30 days`.
+fn duration(place: &str, text: &str) -> Result<Duration, ProjectError> {
+    let wrong = || {
+        ProjectError::new("otoshi.toml", format!("{place}: {text:?} is no time span"))
+            .with_hint("a number and a unit, as in \"90s\", \"12h\" or \"30 days\"")
+    };
+    let start = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = (text[..start].parse::<u64>().map_err(|_| wrong())?, text[start..].trim());
+    let seconds = match unit {
+        "s" | "second" | "seconds" => 1,
+        "m" | "min" | "minute" | "minutes" => 60,
+        "h" | "hour" | "hours" => 3600,
+        "d" | "day" | "days" => 86_400,
+        "w" | "week" | "weeks" => 604_800,
+        _ => return Err(wrong()),
+    };
+    number.checked_mul(seconds).map(Duration::from_secs).ok_or_else(wrong)
+}
+
 /// A command: text for a shell, or a list.
 #[derive(Debug, Clone, PartialEq, Eq, JsonSchema)]
 #[schemars(untagged)]
@@ -285,6 +346,18 @@ impl Manifest {
                 return Err(ProjectError::new(file, message).with_hint(
                     "each process is an image of its own, as in \"registry.example/team/shop-{process}\"",
                 ));
+            }
+        }
+        manifest.refresh.builder_max_age()?;
+        if let Some(verify) = &manifest.verify {
+            verify.timeout()?;
+            if verify.run.is_some() == verify.http.is_some() {
+                let message = "[verify] needs either run or http";
+                return Err(ProjectError::new(file, message)
+                    .with_hint("run = [\"/app/check\"], or http = \"http://localhost:8080/health\""));
+            }
+            if verify.http.as_ref().is_some_and(|http| !http.starts_with("http://")) {
+                return Err(ProjectError::new(file, "[verify] http: it does not begin with http://"));
             }
         }
         let of_processes = manifest.processes.iter().filter_map(|(name, process)| match process {

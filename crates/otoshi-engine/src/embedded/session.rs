@@ -332,6 +332,9 @@ fn execute(
                 stderr: Stream::Fd(errors_writer),
             };
             let running = Sandbox::spawn(spec, stdio, engine.init())?;
+            if let Some(started) = request.started {
+                started(running.handle());
+            }
             let mut stdout = Vec::new();
             std::thread::scope(|scope| {
                 scope.spawn(|| {

@@ -95,20 +95,28 @@ impl Layout {
     ///
     /// Of a reference with both tag and digest, the tag is the name.
     pub fn tag(&self, reference: &Reference, descriptor: Descriptor) -> Result<(), LayoutError> {
-        let reference = reference.filed();
-        let mut entry = descriptor;
-        let mut annotations: HashMap<String, String> = entry.annotations().clone().unwrap_or_default();
-        annotations.insert(REF_NAME.to_owned(), reference.to_string());
-        entry.set_annotations(Some(annotations));
+        self.tag_all(&[(reference.clone(), descriptor)])
+    }
+
+    /// Names several manifests at once, as [`Layout::tag`] does one: all have their names, or none.
+    pub fn tag_all(&self, named: &[(Reference, Descriptor)]) -> Result<(), LayoutError> {
         self.change(|manifests| {
-            if manifests.contains(&entry) {
-                return Ok(());
+            for (reference, descriptor) in named {
+                let reference = reference.filed();
+                let mut entry = descriptor.clone();
+                let mut annotations: HashMap<String, String> =
+                    entry.annotations().clone().unwrap_or_default();
+                annotations.insert(REF_NAME.to_owned(), reference.to_string());
+                entry.set_annotations(Some(annotations));
+                if manifests.contains(&entry) {
+                    continue;
+                }
+                for old in manifests.iter_mut().filter(|old| reference_of(old).as_ref() == Some(&reference)) {
+                    without_name(old);
+                }
+                manifests.push(entry);
+                tidy(manifests);
             }
-            for old in manifests.iter_mut().filter(|old| reference_of(old).as_ref() == Some(&reference)) {
-                without_name(old);
-            }
-            manifests.push(entry);
-            tidy(manifests);
             Ok(())
         })
     }

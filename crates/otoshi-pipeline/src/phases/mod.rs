@@ -131,7 +131,7 @@ fn role_annotations(role: &str) -> BTreeMap<String, String> {
     BTreeMap::from([("dev.otoshi.role".to_owned(), role.to_owned())])
 }
 
-fn form(command: &Command) -> CommandForm {
+pub(crate) fn form(command: &Command) -> CommandForm {
     match command {
         Command::Shell(text) => CommandForm::Shell(text.clone()),
         Command::Exec(argv) => CommandForm::Exec(argv.clone()),

@@ -36,6 +36,27 @@ impl Rebaser<'_> {
         Ok(findings)
     }
 
+    /// What an application would no longer find, whose images on both bases are there; with how many layers are the bases'.
+    pub(crate) fn prove_both(
+        &self,
+        (old, old_seam): (&Image, usize),
+        (new, new_seam): (&Image, usize),
+    ) -> Result<Vec<Finding>, PipelineError> {
+        let mut findings = Vec::new();
+        let own = self.facts(&new.layers()[new_seam..], &mut findings)?;
+        let below = self.base(&old.layers()[..old_seam], &mut findings)?;
+        let base = self.base(&new.layers()[..new_seam], &mut findings)?;
+        let own: Vec<&Layer<Facts>> = own.iter().collect();
+        findings.extend(proof::prove(Swap {
+            app: &own,
+            old: &below,
+            new: &base,
+            old_config: &old.config.config,
+            new_config: &new.config.config,
+        }));
+        Ok(findings)
+    }
+
     /// A base's files, computed once.
     fn base(&self, layers: &[ImageLayer], findings: &mut Vec<Finding>) -> Result<Arc<Base>, PipelineError> {
         let key: Vec<_> = layers.iter().map(|layer| layer.diff_id.clone()).collect();

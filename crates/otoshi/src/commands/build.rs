@@ -52,7 +52,7 @@ impl Build {
         let pipeline =
             Pipeline::new(home, &engine, &project).with_remote(&remote).with_no_cache(self.no_cache);
         let built = if self.refresh {
-            pipeline.refresh(self.builder, events.as_ref())
+            pipeline.build_refreshed(self.builder, events.as_ref())
         } else {
             pipeline.build(self.locked, events.as_ref())
         };

@@ -13,6 +13,8 @@ mod plan;
 mod pull;
 mod push;
 mod rebase;
+mod refresh;
+mod rollback;
 mod run;
 mod schema;
 mod verify;
@@ -36,6 +38,8 @@ pub(crate) enum Command {
     Import(import::Import),
     Pull(pull::Pull),
     Push(push::Push),
+    Refresh(refresh::Refresh),
+    Rollback(rollback::Rollback),
     Rebase(rebase::Rebase),
     Export(export::Export),
     Images(images::Images),
@@ -71,6 +75,8 @@ impl Command {
             Self::Pull(command) => command.run(&home),
             Self::Push(command) => command.run(&home),
             Self::Rebase(command) => command.run(&home),
+            Self::Refresh(command) => command.run(&home),
+            Self::Rollback(command) => command.run(&home),
             Self::Export(command) => command.run(&home),
             Self::Images(command) => command.run(&home),
             Self::Inspect(command) => command.run(&home),

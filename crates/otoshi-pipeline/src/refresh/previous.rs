@@ -1,0 +1,138 @@
+//! What the images and the lock of a project were before each refresh, and the way back.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use otoshi_oci::{Descriptor, Digest, Reference};
+use otoshi_store::Kind;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::{Pipeline, PipelineError, bases::is_whole};
+
+/// How many states are kept.
+const KEPT: usize = 10;
+
+/// A state of a project before a refresh.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Previous {
+    /// When it was left, in seconds since 1970.
+    at: u64,
+    /// The images by their names in the store.
+    images: BTreeMap<String, Digest>,
+    /// The text of otoshi.lock.
+    lock: Option<String>,
+}
+
+/// Describes the way back.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+pub struct RolledBack {
+    /// The images by name → digest of the manifest.
+    pub images: BTreeMap<String, String>,
+    /// When the state was left that they have again, in seconds since 1970.
+    pub at: u64,
+    /// How many earlier states are kept.
+    pub left: usize,
+}
+
+impl Pipeline<'_> {
+    /// Waits until no other refresh of the project runs; until the file is dropped, none begins.
+    pub(super) fn alone(&self) -> Result<fs::File, PipelineError> {
+        let path = self.project.root.clone();
+        let failed = |source| PipelineError::Read { path: path.clone(), source };
+        let directory = fs::File::open(&path).map_err(failed)?;
+        directory.lock().map_err(failed)?;
+        Ok(directory)
+    }
+
+    fn previous_key(&self) -> Digest {
+        Digest::sha256_of(format!("{}\0previous", self.project.root.display()).as_bytes())
+    }
+
+    fn previous(&self) -> Vec<Previous> {
+        self.home.records().get(Kind::Previous, self.previous_key().hex()).unwrap_or_default()
+    }
+
+    /// The text of the lock; `None` where there is none.
+    pub(super) fn lock_text(&self) -> Result<Option<String>, PipelineError> {
+        let path = self.project.root.join("otoshi.lock");
+        match fs::read_to_string(&path) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            other => other.map(Some).map_err(|source| PipelineError::Read { path, source }),
+        }
+    }
+
+    /// Puts the lock back; never half.
+    pub(super) fn put_lock(&self, text: Option<&str>) -> Result<(), PipelineError> {
+        let path = self.project.root.join("otoshi.lock");
+        let failed = |source| PipelineError::Read { path: path.clone(), source };
+        let Some(text) = text else {
+            return match fs::remove_file(&path) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(failed(error)),
+                _ => Ok(()),
+            };
+        };
+        if fs::read_to_string(&path).is_ok_and(|now| now == text) {
+            return Ok(());
+        }
+        let temporary = path.with_extension(format!("lock.{}.tmp", std::process::id()));
+        fs::write(&temporary, text).and_then(|()| fs::rename(&temporary, &path)).map_err(failed)
+    }
+
+    /// Remembers a state that is about to be left.
+    pub(super) fn leave(
+        &self,
+        images: BTreeMap<String, Digest>,
+        lock: Option<String>,
+    ) -> Result<(), PipelineError> {
+        if images.is_empty() {
+            return Ok(());
+        }
+        let at = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs());
+        let mut all = self.previous();
+        all.insert(0, Previous { at, images, lock });
+        all.truncate(KEPT);
+        self.home.records().put(Kind::Previous, self.previous_key().hex(), &all)?;
+        Ok(())
+    }
+
+    /// Gives names in the store, all at once.
+    pub(super) fn tag_all(&self, images: &BTreeMap<String, Digest>) -> Result<(), PipelineError> {
+        let layout = self.home.layout();
+        let mut named: Vec<(Reference, Descriptor)> = Vec::new();
+        for (name, digest) in images {
+            let reference = Reference::parse(name).map_err(PipelineError::plain)?;
+            named.push((reference, layout.describe(digest)?));
+        }
+        layout.tag_all(&named)?;
+        Ok(())
+    }
+
+    /// Goes back to what the images and the lock were before the last refresh.
+    pub fn rollback(&self) -> Result<RolledBack, PipelineError> {
+        let _alone = self.alone()?;
+        let mut all = self.previous();
+        if all.is_empty() {
+            return Err(PipelineError::invalid(
+                format!("nothing is known of {} before a refresh", self.project.manifest.project.name),
+                "otoshi refresh remembers what was there, on the machine where it runs",
+            ));
+        }
+        let previous = all.remove(0);
+        let gone = previous.images.iter().find(|(_, digest)| !is_whole(self.home, digest, &self.platform));
+        if let Some((name, digest)) = gone {
+            return Err(PipelineError::invalid(
+                format!("{name} was {digest}, which is no longer in the store"),
+                "restore an earlier otoshi.lock, and build",
+            ));
+        }
+        self.put_lock(previous.lock.as_deref())?;
+        self.tag_all(&previous.images)?;
+        self.home.records().put(Kind::Previous, self.previous_key().hex(), &all)?;
+        let images = previous.images.into_iter().map(|(name, digest)| (name, digest.to_string())).collect();
+        Ok(RolledBack { images, at: previous.at, left: all.len() })
+    }
+}

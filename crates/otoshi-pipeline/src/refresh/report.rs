@@ -1,0 +1,166 @@
+//! What a refresh did, as data.
+
+use otoshi_rebase::Finding;
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use crate::{Moved, PhasePlan};
+
+/// Says how a refresh ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum RefreshOutcome {
+    /// Nothing moved outside, and nothing was written.
+    Same,
+    /// The images are new.
+    Refreshed,
+    /// The application would not find something, or the smoke test failed; everything is as it was.
+    Refused,
+}
+
+/// Names what had to run, the cheapest first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Cost {
+    /// Nothing.
+    Nothing,
+    /// Configs and manifests were written, and no layer.
+    Metadata,
+    /// The base's layers were swapped; the runner's own and the application's stayed.
+    LayerSwap,
+    /// The app phase wrote layers.
+    App,
+    /// The runner was built anew; the application's layers stayed.
+    Runner,
+    /// The application was compiled anew, in the builder that was there.
+    Compile,
+    /// All phases ran.
+    All,
+}
+
+impl Cost {
+    /// Says it for people.
+    pub fn text(self) -> &'static str {
+        match self {
+            Self::Nothing => "nothing ran",
+            Self::Metadata => "only metadata was written",
+            Self::LayerSwap => "the base's layers were swapped under the runner's and the application's",
+            Self::App => "phase 4 ran",
+            Self::Runner => "phases 3 and 4 ran, and the application's layers stayed",
+            Self::Compile => "the application was compiled anew",
+            Self::All => "all phases ran",
+        }
+    }
+}
+
+/// Describes an image before and after.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct ImageChange {
+    /// Its name.
+    pub name: String,
+    /// Its digest before; none where it was not known here.
+    pub old: Option<String>,
+    /// Its digest now.
+    pub new: String,
+}
+
+/// Describes a package of the runner that changed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct PackageChange {
+    /// Its name.
+    pub name: String,
+    /// Its version before; none where it was added.
+    pub old: Option<String>,
+    /// Its version now; none where it was removed.
+    pub new: Option<String>,
+}
+
+/// Describes a refresh.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+pub struct Refreshed {
+    /// The version of this form; 1.
+    pub version: u32,
+    /// The project's name.
+    pub project: String,
+    /// How it ended.
+    pub outcome: RefreshOutcome,
+    /// What had to run.
+    pub cost: Cost,
+    /// Why not less, where that is more than the bases' move.
+    pub because: Vec<String>,
+    /// The phases: what ran, and what was kept.
+    pub phases: Vec<PhasePlan>,
+    /// The bases that moved.
+    pub moved: Vec<Moved>,
+    /// The images.
+    pub images: Vec<ImageChange>,
+    /// The runner's packages that changed.
+    pub packages: Vec<PackageChange>,
+    /// What the application would not find; empty unless it was refused, or let pass.
+    pub findings: Vec<Finding>,
+    /// What it would not find, and that was let pass.
+    pub waived: Vec<Finding>,
+    /// What the smoke test said where it failed.
+    pub failed: Option<String>,
+    /// Layers of the app images that are new, of how many.
+    pub layers: [usize; 2],
+    /// Bytes of these, of how many.
+    pub bytes: [u64; 2],
+    /// How long it took, in milliseconds.
+    pub took_ms: u64,
+    /// What all phases took when each ran last, in milliseconds; none where that is not known here.
+    pub full_ms: Option<u64>,
+}
+
+impl Refreshed {
+    /// Writes it as Markdown, for a pull request or a job's summary.
+    pub fn markdown(&self) -> String {
+        let mut text = format!("## {}: {}\n\n", self.project, self.cost.text());
+        for base in &self.moved {
+            let old = base.old.as_deref().map_or("nothing", short);
+            text.push_str(&format!(
+                "- `{}` of the {}: `{old}` → `{}`\n",
+                base.reference,
+                base.role,
+                short(&base.new)
+            ));
+        }
+        if !self.images.is_empty() {
+            text.push_str("\n| image | before | now |\n| --- | --- | --- |\n");
+            for image in &self.images {
+                let old = image.old.as_deref().map_or("–", short);
+                text.push_str(&format!("| `{}` | `{old}` | `{}` |\n", image.name, short(&image.new)));
+            }
+        }
+        if !self.packages.is_empty() {
+            text.push_str("\n| package | before | now |\n| --- | --- | --- |\n");
+            for package in &self.packages {
+                let version = |version: &Option<String>| version.clone().unwrap_or_else(|| "–".to_owned());
+                text.push_str(&format!(
+                    "| {} | {} | {} |\n",
+                    package.name,
+                    version(&package.old),
+                    version(&package.new)
+                ));
+            }
+        }
+        for finding in self.findings.iter().chain(&self.waived) {
+            text.push_str(&format!("\n- {finding}"));
+        }
+        if let Some(failed) = &self.failed {
+            text.push_str(&format!("\n- smoke test: {failed}"));
+        }
+        let [new, all] = self.layers;
+        text.push_str(&format!("\n{new} of {all} layers are new. {:.1} s", self.took_ms as f64 / 1e3));
+        if let Some(full) = self.full_ms {
+            text.push_str(&format!("; a full rebuild took {:.1} s", full as f64 / 1e3));
+        }
+        text.push_str(".\n");
+        text
+    }
+}
+
+/// The start of a digest, for people.
+fn short(digest: &str) -> &str {
+    &digest[..19.min(digest.len())]
+}

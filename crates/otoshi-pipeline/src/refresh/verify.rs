@@ -1,0 +1,147 @@
+//! The smoke test of `[verify]`: a command in the new image, or an HTTP request to the process that it starts.
+
+use std::{
+    collections::BTreeMap,
+    io::{Read, Write},
+    net::{TcpStream, ToSocketAddrs},
+    sync::{Mutex, PoisonError},
+    thread,
+    time::{Duration, Instant},
+};
+
+use otoshi_engine::{Engine, RunRequest, Silent, Stdio};
+use otoshi_oci::{Digest, Platform};
+use otoshi_project::Verify;
+
+use crate::{PipelineError, phases::form};
+
+/// The process that is being asked; one at a time.
+static STARTED: Mutex<Option<otoshi_engine::Handle>> = Mutex::new(None);
+/// So that there is one at a time.
+static ALONE: Mutex<()> = Mutex::new(());
+/// The most of an answer that is read.
+const ANSWER: u64 = 64 << 10;
+
+/// Tries an image; `None` when all is well, else what happened.
+pub(super) fn try_image(
+    engine: &dyn Engine,
+    verify: &Verify,
+    image: &Digest,
+    platform: &Platform,
+    process: &str,
+) -> Result<Option<String>, PipelineError> {
+    let timeout = verify.timeout().map_err(PipelineError::Project)?;
+    if let Some(command) = &verify.run {
+        let request = RunRequest { command: Some(form(command)), ..request(image, platform, process) };
+        let outcome = timed(engine, &request, timeout)?;
+        return Ok(match outcome {
+            Some(0) => None,
+            Some(code) => Some(format!("the command of [verify] ended with exit code {code}")),
+            None => Some(format!("the command of [verify] was not done after {} s", timeout.as_secs())),
+        });
+    }
+    let Some(address) = &verify.http else { return Ok(None) };
+    let request = request(image, platform, process);
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    forget();
+    thread::scope(|scope| {
+        let running = scope.spawn(|| engine.run(&request, &Silent));
+        let since = Instant::now();
+        let failed = loop {
+            let Err(last) = ask(address) else { break None };
+            if running.is_finished() {
+                break Some(format!("{process} ended before it answered at {address}"));
+            }
+            if since.elapsed() > timeout {
+                break Some(format!(
+                    "{process} did not answer at {address} in {} s: {last}",
+                    timeout.as_secs()
+                ));
+            }
+            thread::sleep(Duration::from_millis(100));
+        };
+        end();
+        let _ = running.join();
+        Ok(failed)
+    })
+}
+
+/// Runs a command; `None` where it took too long.
+fn timed(engine: &dyn Engine, request: &RunRequest, timeout: Duration) -> Result<Option<i32>, PipelineError> {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    forget();
+    let since = Instant::now();
+    thread::scope(|scope| {
+        let running = scope.spawn(|| engine.run(request, &Silent));
+        while !running.is_finished() {
+            if since.elapsed() > timeout {
+                end();
+                let _ = running.join();
+                return Ok(None);
+            }
+            thread::sleep(Duration::from_millis(10));
+        }
+        let outcome = running.join().map_err(|_| PipelineError::plain("the thread of [verify] panicked"))?;
+        Ok(Some(outcome.map_err(PipelineError::engine_in("verify"))?.code))
+    })
+}
+
+fn forget() {
+    *STARTED.lock().unwrap_or_else(PoisonError::into_inner) = None;
+}
+
+/// Ends the process, also one that is about to start.
+fn end() {
+    for _ in 0..50 {
+        if let Some(handle) = STARTED.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            handle.kill();
+            return;
+        }
+        thread::sleep(Duration::from_millis(20));
+    }
+}
+
+fn request(image: &Digest, platform: &Platform, process: &str) -> RunRequest {
+    RunRequest {
+        image: image.clone(),
+        platform: platform.clone(),
+        name: format!("verify {process}"),
+        command: None,
+        entrypoint: true,
+        env: Vec::new(),
+        cwd: None,
+        user: None,
+        view: None,
+        keep: false,
+        outputs: Vec::new(),
+        exclude: Vec::new(),
+        caches: Vec::new(),
+        secrets: BTreeMap::new(),
+        ca_certificates: None,
+        network: true,
+        stdio: Stdio::Capture,
+        started: Some(|handle| *STARTED.lock().unwrap_or_else(PoisonError::into_inner) = Some(handle)),
+    }
+}
+
+/// Asks for a page; an error says what came instead of a status below 400.
+fn ask(address: &str) -> Result<(), String> {
+    let rest = address.strip_prefix("http://").ok_or("it is no http:// address")?;
+    let (host, path) = rest.split_once('/').unwrap_or((rest, ""));
+    let port = if host.contains(':') { host.to_owned() } else { format!("{host}:80") };
+    let text = |error: std::io::Error| error.to_string();
+    let mut places = port.to_socket_addrs().map_err(text)?;
+    let place = places.find(std::net::SocketAddr::is_ipv4).ok_or("it has no address")?;
+    let mut stream = TcpStream::connect_timeout(&place, Duration::from_secs(2)).map_err(text)?;
+    stream.set_read_timeout(Some(Duration::from_secs(5))).map_err(text)?;
+    let request = format!("GET /{path} HTTP/1.0\r\nHost: {host}\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).map_err(text)?;
+    let mut answer = Vec::new();
+    let _ = stream.take(ANSWER).read_to_end(&mut answer);
+    let line = String::from_utf8_lossy(&answer).lines().next().unwrap_or_default().to_owned();
+    match line.split(' ').nth(1).and_then(|status| status.parse::<u16>().ok()) {
+        Some(status) if status < 400 => Ok(()),
+        Some(status) => Err(format!("it answered {status}")),
+        None => Err("it gave no HTTP answer".to_owned()),
+    }
+}

@@ -1,0 +1,150 @@
+use std::{path::PathBuf, process::ExitCode, sync::Arc};
+
+use clap::Args;
+use otoshi_engine::Events;
+use otoshi_oci::Reference;
+use otoshi_pipeline::{Checkout, Pipeline, RefreshOptions, RefreshOutcome, Refreshed, Status};
+use otoshi_project::Project;
+use otoshi_store::Home;
+
+use crate::{failure::Failure, progress, transfer::Shown};
+
+/// Takes in what moved outside, at the least cost: the runner's bases move, and the application stays as it was compiled.
+///
+/// The runner's side of otoshi.lock moves to what the tags name now; the runner is built anew where it must be, and the app images
+/// are put together again. What the application found in its old runner must be in the new one; where it is not, and compiling
+/// can help, the builder's side moves too. The smoke test of [verify] runs before any name moves; then all move at once. What was
+/// there before is remembered for `otoshi rollback`. Exit code 6: something was found, or the test failed, and all is as it was.
+#[derive(Debug, Args)]
+pub(crate) struct Refresh {
+    /// An app image in a registry, to be refreshed there without the project's directory
+    image: Option<String>,
+    /// The project's directory [default: the nearest one with an otoshi.toml]
+    #[arg(long, value_name = "DIR", default_value = ".", conflicts_with = "image")]
+    project: PathBuf,
+    /// Move the builder's side as well
+    #[arg(long)]
+    builder: bool,
+    /// Push what was made, as `otoshi push` does
+    #[arg(long)]
+    push: bool,
+    /// The tag of pushed app images, as in `otoshi push --tag`
+    #[arg(short, long, value_name = "TAG")]
+    tag: Option<String>,
+    /// Let one finding pass, as in soname-missing=libfoo.so.1; may be repeated
+    #[arg(long, value_name = "FINDING")]
+    allow: Vec<String>,
+    /// Show the output of every command
+    #[arg(short, long)]
+    verbose: bool,
+    /// Print JSON: `outcome`, `cost`, `because`, `phases`, `moved`, `images`, `packages`, `findings`, `layers`, `bytes`, `took_ms`, `full_ms`
+    #[arg(long)]
+    json: bool,
+    /// Print Markdown
+    #[arg(long, conflicts_with = "json")]
+    markdown: bool,
+}
+
+impl Refresh {
+    pub(crate) fn run(self, home: &Arc<Home>) -> Result<ExitCode, Failure> {
+        let _usage = super::claim(home)?;
+        let options = RefreshOptions { builder: self.builder, allow: super::rebase::waivers(&self.allow)? };
+        let events: Arc<dyn Events> = progress::to_standard_error(self.verbose).into();
+        let remote = super::remote_for(home, &events);
+        let engine = super::engine(home, &remote);
+        let checkout = match &self.image {
+            Some(image) => {
+                let reference = Reference::parse(image)?;
+                Some(Checkout::of_image(home, &remote, &reference).map_err(Box::new)?)
+            }
+            None => None,
+        };
+        let directory = checkout.as_ref().map_or_else(|| self.project.clone(), Checkout::directory);
+        let project = Project::find(&directory).map_err(Box::new)?;
+        let pipeline = Pipeline::new(home, &engine, &project).with_remote(&remote);
+        let refreshed = pipeline.refresh(&options, events.as_ref()).map_err(Box::new)?;
+        // From a registry it goes back there: nothing else would keep it.
+        let pushes = self.push || self.image.is_some();
+        if pushes && refreshed.outcome == RefreshOutcome::Refreshed {
+            let shown = Shown::new("uploaded");
+            let published =
+                pipeline.publish(self.tag.as_deref(), Arc::clone(&shown) as _).map_err(Box::new)?;
+            shown.finish(&published.summary);
+        }
+        if self.json {
+            println!("{}", serde_json::to_string_pretty(&refreshed).unwrap_or_default());
+        } else if self.markdown {
+            print!("{}", refreshed.markdown());
+        } else {
+            print(&refreshed);
+        }
+        Ok(match refreshed.outcome {
+            RefreshOutcome::Refused => ExitCode::from(super::rebase::REFUSED),
+            _ => ExitCode::SUCCESS,
+        })
+    }
+}
+
+fn short(digest: &str) -> &str {
+    &digest[..19.min(digest.len())]
+}
+
+fn print(refreshed: &Refreshed) {
+    let mut text = match refreshed.outcome {
+        RefreshOutcome::Same => format!("{}: nothing moved outside\n", refreshed.project),
+        RefreshOutcome::Refused => format!("{}: all stays as it was\n", refreshed.project),
+        RefreshOutcome::Refreshed => format!("{}: {}\n", refreshed.project, refreshed.cost.text()),
+    };
+    for base in &refreshed.moved {
+        let old = base.old.as_deref().map_or("nothing", short);
+        text.push_str(&format!("  {} of the {}: {old} → {}\n", base.reference, base.role, short(&base.new)));
+    }
+    for because in &refreshed.because {
+        text.push_str(&format!("  because {because}\n"));
+    }
+    for phase in &refreshed.phases {
+        let word = if phase.status == Status::Stale { "ran" } else { "kept" };
+        text.push_str(&format!("  {} {:8} {word}\n", phase.number, phase.phase));
+    }
+    if refreshed.outcome != RefreshOutcome::Same {
+        for image in &refreshed.images {
+            let old = image.old.as_deref().map_or("nothing", short);
+            text.push_str(&format!("  {}  {old} → {}\n", image.name, short(&image.new)));
+        }
+    }
+    for package in &refreshed.packages {
+        let version = |version: &Option<String>| version.clone().unwrap_or_else(|| "nothing".to_owned());
+        text.push_str(&format!(
+            "  package {}  {} → {}\n",
+            package.name,
+            version(&package.old),
+            version(&package.new)
+        ));
+    }
+    for finding in &refreshed.findings {
+        text.push_str(&format!("  {finding}\n"));
+    }
+    for finding in &refreshed.waived {
+        text.push_str(&format!("  let pass: {finding}\n"));
+    }
+    if let Some(failed) = &refreshed.failed {
+        text.push_str(&format!("  smoke test: {failed}\n"));
+    }
+    print!("{text}");
+    let [new, all] = refreshed.layers;
+    let [bytes, of] = refreshed.bytes;
+    let full = refreshed.full_ms.map(|full| format!("; a full rebuild took {:.1} s", full as f64 / 1e3));
+    eprintln!(
+        "{new} of {all} layers are new, {:.1} of {:.1} MB, in {:.2} s{}",
+        bytes as f64 / 1e6,
+        of as f64 / 1e6,
+        refreshed.took_ms as f64 / 1e3,
+        full.unwrap_or_default()
+    );
+    if let Some(finding) = refreshed.findings.first() {
+        eprintln!(
+            "\nhint: change what the application needs, or let a finding pass with --allow '{}'",
+            finding.waiver()
+        );
+    }
+}

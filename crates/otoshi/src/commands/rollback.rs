@@ -1,0 +1,53 @@
+use std::{path::PathBuf, process::ExitCode, sync::Arc};
+
+use clap::Args;
+use otoshi_pipeline::Pipeline;
+use otoshi_project::Project;
+use otoshi_store::Home;
+
+use crate::{failure::Failure, transfer::Shown};
+
+/// Goes back to what the images and otoshi.lock were before the last refresh on this machine.
+///
+/// Run again, it goes back further. Nothing is built; `otoshi refresh` goes forward again.
+#[derive(Debug, Args)]
+pub(crate) struct Rollback {
+    /// The project's directory [default: the nearest one with an otoshi.toml]
+    #[arg(long, value_name = "DIR", default_value = ".")]
+    project: PathBuf,
+    /// Push the earlier images, as `otoshi push` does
+    #[arg(long)]
+    push: bool,
+    /// The tag of pushed app images, as in `otoshi push --tag`
+    #[arg(short, long, value_name = "TAG")]
+    tag: Option<String>,
+    /// Print JSON: `images` (name → digest), `at` (when they were left, in seconds since 1970), `left` (earlier states)
+    #[arg(long)]
+    json: bool,
+}
+
+impl Rollback {
+    pub(crate) fn run(self, home: &Arc<Home>) -> Result<ExitCode, Failure> {
+        let _usage = super::claim(home)?;
+        let project = Project::find(&self.project).map_err(Box::new)?;
+        let remote = super::remote(home);
+        let engine = super::engine(home, &remote);
+        let pipeline = Pipeline::new(home, &engine, &project).with_remote(&remote);
+        let back = pipeline.rollback().map_err(Box::new)?;
+        if self.push {
+            let shown = Shown::new("uploaded");
+            let published =
+                pipeline.publish(self.tag.as_deref(), Arc::clone(&shown) as _).map_err(Box::new)?;
+            shown.finish(&published.summary);
+        }
+        if self.json {
+            println!("{}", serde_json::to_string_pretty(&back).unwrap_or_default());
+            return Ok(ExitCode::SUCCESS);
+        }
+        for (name, digest) in &back.images {
+            println!("{name}  {}", &digest[..19.min(digest.len())]);
+        }
+        eprintln!("{} earlier states are known", back.left);
+        Ok(ExitCode::SUCCESS)
+    }
+}

@@ -1,0 +1,249 @@
+//! `otoshi refresh`: what moved outside comes in at the least cost, is looked at and tried, and there is a way back.
+
+mod stage;
+mod support;
+
+use std::{fs, process::Output};
+
+use serde_json::Value;
+use stage::Stage;
+use support::{MANIFEST, Shop};
+
+fn refresh(shop: &Shop, arguments: &[&str]) -> Value {
+    serde_json::from_str(&shop.ok(&[&["refresh", "--json"], arguments].concat())).unwrap()
+}
+
+/// The numbers of the phases that ran.
+fn ran(refreshed: &Value) -> Vec<u64> {
+    let phases = refreshed["phases"].as_array().unwrap();
+    let stale = phases.iter().filter(|phase| phase["status"] == "stale");
+    stale.map(|phase| phase["number"].as_u64().unwrap()).collect()
+}
+
+fn said(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
+}
+
+/// A project of which a first build is done.
+fn shop() -> Option<Shop> {
+    let shop = Shop::new()?;
+    shop.ok(&["build"]);
+    Some(shop)
+}
+
+fn state(shop: &Shop) -> (String, String) {
+    (shop.ok(&["images"]), fs::read_to_string(shop.path("otoshi.lock")).unwrap())
+}
+
+#[test]
+fn a_moved_base_runs_runner_and_app_and_the_application_answers() {
+    let Some(shop) = shop() else { return };
+    let before = state(&shop);
+    let same = refresh(&shop, &[]);
+    assert_eq!((&same["outcome"], &same["cost"]), (&"same".into(), &"nothing".into()), "{same}");
+    assert_eq!(state(&shop), before);
+
+    shop.import("base 2\n");
+    let refreshed = refresh(&shop, &[]);
+    assert_eq!(
+        (&refreshed["outcome"], &refreshed["cost"]),
+        (&"refreshed".into(), &"runner".into()),
+        "{refreshed}"
+    );
+    assert_eq!(ran(&refreshed), [3, 4]);
+    assert_eq!(refreshed["moved"][0]["role"], "runner");
+    assert_eq!(shop.ok(&["run", "web"]), "source 1\ndeps 1\nrunner\nbase 2\n");
+    let again = refresh(&shop, &[]);
+    assert_eq!((&again["outcome"], ran(&again)), (&"same".into(), vec![]));
+
+    let all = refresh(&shop, &["--builder"]);
+    assert_eq!(all["cost"], "all", "{all}");
+    assert_eq!(shop.ok(&["run", "web"]), "source 1\ndeps 1\nrunner\nbase 2\n");
+}
+
+#[test]
+fn a_runner_that_only_adds_files_is_a_swap_of_layers() {
+    let Some(shop) = Shop::new() else { return };
+    shop.write("runner.Dockerfile", "ARG BASE\nFROM ${BASE}\nCOPY motd /etc/runner\nENV A=1\n");
+    shop.write("motd", "runner\n");
+    shop.ok(&["build"]);
+    shop.import("base 2\n");
+    let refreshed = refresh(&shop, &[]);
+    assert_eq!(refreshed["cost"], "layer-swap", "{refreshed}");
+    assert_eq!(refreshed["layers"][0], 1, "the base's: {refreshed}");
+    assert_eq!(shop.ok(&["run", "web"]), "source 1\ndeps 1\nrunner\nbase 2\n");
+    let text = shop.ok(&["refresh", "--markdown"]);
+    assert!(text.starts_with("## shop: nothing ran"), "{text}");
+}
+
+#[test]
+fn there_is_a_way_back_and_forth() {
+    let Some(shop) = shop() else { return };
+    let first = state(&shop);
+    shop.import("base 2\n");
+    shop.ok(&["refresh"]);
+    shop.import("base 3\n");
+    shop.ok(&["refresh"]);
+    let third = state(&shop);
+    let names = |(images, lock): &(String, String)| {
+        let of_shop = images.lines().filter(|line| line.starts_with("shop/"));
+        (of_shop.map(str::to_owned).collect::<Vec<_>>(), lock.clone())
+    };
+    shop.ok(&["rollback"]);
+    assert_eq!(shop.ok(&["run", "web"]), "source 1\ndeps 1\nrunner\nbase 2\n");
+    shop.ok(&["rollback"]);
+    assert_eq!(names(&state(&shop)), names(&first));
+    assert_eq!(shop.ran(&[]), [0; 0], "a build keeps what is there");
+    let output = shop.otoshi(&["rollback"]);
+    assert_eq!(output.status.code(), Some(2), "{}", said(&output));
+    shop.ok(&["refresh"]);
+    assert_eq!(names(&state(&shop)), names(&third));
+}
+
+#[test]
+fn a_smoke_test_that_fails_moves_nothing() {
+    let Some(shop) = Shop::new() else { return };
+    let verify = "[verify]\nrun = \"/bin/busybox grep -q good /etc/base\"\n[builder]";
+    shop.write("otoshi.toml", &MANIFEST.replace("[builder]", verify));
+    shop.import("good 1\n");
+    shop.ok(&["build"]);
+    let before = state(&shop);
+    let base = shop.ok(&["inspect", "otoshi.test/busybox:1"]);
+    shop.import("bad\n");
+    assert_ne!(shop.ok(&["inspect", "otoshi.test/busybox:1"]), base);
+    let output = shop.otoshi(&["refresh"]);
+    assert_eq!(output.status.code(), Some(6), "{}", said(&output));
+    assert!(
+        said(&output).contains("smoke test: cli: the command of [verify] ended with exit code 1"),
+        "{}",
+        said(&output)
+    );
+    assert_eq!(state(&shop).1, before.1);
+    assert_eq!(shop.ok(&["run", "web"]), "source 1\ndeps 1\nrunner\ngood 1\n");
+    shop.import("good 2\n");
+    assert_eq!(refresh(&shop, &[])["outcome"], "refreshed");
+    assert_eq!(shop.ok(&["run", "web"]), "source 1\ndeps 1\nrunner\ngood 2\n");
+}
+
+#[test]
+fn a_process_is_asked_by_http_before_its_name_moves() {
+    let Some(shop) = Shop::new() else { return };
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let verify = format!("[verify]\nhttp = \"http://127.0.0.1:{port}/base\"\ntimeout = \"20s\"\n[builder]");
+    let web = format!("web = \"/bin/busybox httpd -f -p 127.0.0.1:{port} -h /etc\"");
+    let manifest =
+        MANIFEST.replace("[builder]", &verify).replace("web = \"cat compiled /etc/runner /etc/base\"", &web);
+    shop.write("otoshi.toml", &manifest);
+    shop.ok(&["build"]);
+    shop.import("base 2\n");
+    assert_eq!(refresh(&shop, &[])["outcome"], "refreshed");
+    assert!(std::net::TcpStream::connect(("127.0.0.1", port)).is_err(), "it has ended");
+    shop.import("base 3\n");
+    shop.write("otoshi.toml", &manifest.replace("/base\"", "/gone\"").replace("20s", "1s"));
+    let output = shop.otoshi(&["refresh"]);
+    assert_eq!(output.status.code(), Some(6), "{}", said(&output));
+    assert!(said(&output).contains("it answered 404"), "{}", said(&output));
+}
+
+#[test]
+fn what_the_application_would_not_find_is_told_and_nothing_moves() {
+    let Some(shop) = Shop::new() else { return };
+    shop.write(
+        "otoshi.toml",
+        &MANIFEST
+            .replace(
+                "run = \"cat src/main",
+                "run = \"printf '#!/bin/sh\\\\n' > start && /bin/busybox chmod 755 start && cat src/main",
+            )
+            .replace("printf", "/bin/busybox printf"),
+    );
+    shop.write("runner.Dockerfile", "ARG BASE\nFROM ${BASE}\nCOPY motd /etc/runner\n");
+    shop.write("motd", "runner\n");
+    shop.ok(&["build"]);
+    let before = state(&shop);
+    // A base without a shell.
+    shop.write("bare/Dockerfile", "FROM otoshi.test/busybox:1\nRUN /bin/busybox rm /bin/sh\n");
+    shop.ok(&["image", "build", "bare", "-t", "otoshi.test/busybox:1"]);
+    let output = shop.otoshi(&["refresh"]);
+    assert_eq!(output.status.code(), Some(6), "{}", said(&output));
+    assert!(
+        said(&output).contains("interpreter-missing=/bin/sh: the script /app/start"),
+        "{}",
+        said(&output)
+    );
+    assert_eq!(state(&shop).1, before.1);
+    let allowed =
+        refresh(&shop, &["--allow", "interpreter-missing=/bin/sh", "--allow", "command-missing=/bin/sh"]);
+    assert_eq!(
+        (&allowed["outcome"], allowed["waived"].as_array().unwrap().len()),
+        (&"refreshed".into(), 2),
+        "{allowed}"
+    );
+}
+
+#[test]
+fn the_builder_moves_by_the_age_of_its_bases() {
+    let Some(shop) = Shop::new() else { return };
+    shop.write(
+        "otoshi.toml",
+        &MANIFEST.replace("[builder]", "[refresh]\nbuilder-max-age = \"30 days\"\n[builder]"),
+    );
+    shop.ok(&["build"]);
+    shop.import("base 2\n");
+    let refreshed = refresh(&shop, &[]);
+    // Bases that are imported are of 1980, or say no time.
+    let is_known = serde_json::from_str::<Value>(&shop.ok(&["inspect", "otoshi.test/busybox:1"])).unwrap()["config"]["created"].is_string();
+    assert_eq!(refreshed["cost"], if is_known { "all" } else { "runner" }, "{refreshed}");
+    shop.write(
+        "otoshi.toml",
+        &MANIFEST.replace("[builder]", "[refresh]\nbuilder-max-age = \"soon\"\n[builder]"),
+    );
+    let output = shop.otoshi(&["refresh"]);
+    assert_eq!(output.status.code(), Some(2), "{}", said(&output));
+    assert!(said(&output).contains("\"soon\" is no time span"), "{}", said(&output));
+}
+
+#[test]
+fn two_refreshes_at_once_end_in_one_state() {
+    let Some(shop) = shop() else { return };
+    shop.import("base 2\n");
+    let mut both: Vec<_> = (0..2)
+        .map(|_| shop.command(&["refresh", "--json"]).stderr(std::process::Stdio::null()).spawn().unwrap())
+        .collect();
+    for one in &mut both {
+        assert!(one.wait().unwrap().success());
+    }
+    assert_eq!(refresh(&shop, &[])["outcome"], "same");
+    assert_eq!(shop.ok(&["run", "web"]), "source 1\ndeps 1\nrunner\nbase 2\n");
+}
+
+#[test]
+fn an_image_is_refreshed_from_the_registry_alone() {
+    let Some(stage) = Stage::new() else { return };
+    stage.shop.ok(&["build"]);
+    stage.shop.ok(&["push"]);
+    stage.push_base("slim", "slim 2\n");
+    stage.replace_machine();
+    // A directory without the project.
+    let elsewhere = tempfile::tempdir().unwrap();
+    let web = stage.name("web");
+    let run =
+        |arguments: &[&str]| stage.shop.command(arguments).current_dir(elsewhere.path()).output().unwrap();
+    let output = run(&["refresh", "--json", &web]);
+    assert!(output.status.success(), "{}", said(&output));
+    let refreshed: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!((&refreshed["cost"], ran(&refreshed)), (&"runner".into(), vec![3, 4]), "{refreshed}");
+    stage.replace_machine();
+    stage.shop.ok(&["pull", &web]);
+    assert_eq!(stage.shop.ok(&["run", &web]), "source 1\ndeps 1\nrunner\nslim 2\n");
+
+    // With nothing new, nothing is written.
+    stage.replace_machine();
+    let output = run(&["refresh", "--json", &web]);
+    let refreshed: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(refreshed["outcome"], "same", "{refreshed}");
+    let log = stage.proxy.take_log();
+    assert!(log.iter().all(|request| request.method == "GET" || request.method == "HEAD"), "{log:?}");
+    // The project's directory is as it was, and its lock is behind; a build there goes on from what the registry has.
+    stage.shop.ok(&["build"]);
+}
