@@ -58,7 +58,7 @@ impl Bench {
     pub(crate) fn run(self) -> Result {
         if self.packages {
             let mut cargo = Command::new("cargo");
-            cargo.args(["bench", "-p", "otoshi-packages", "--benches"]).current_dir(crate::root());
+            cargo.args(["bench", "-p", "otoshi-packages", "--bench", "*"]).current_dir(crate::root());
             return process::run(&mut cargo);
         }
         deps::install(&[deps::BASES, deps::BENCH])?;
