@@ -4,6 +4,7 @@
 //! installed   an image's layers → files → the packages that are installed, and the release of the distribution
 //! available   files → what the image's own repositories have, and how a package stands to them
 //!   apt, apk, rpm   the repositories of each package manager, and its choice
+//! roots       root file systems made of packages
 //! version     the order of versions, exactly as each package manager has it
 //! files       the few files of an image that say these things, by path, in memory
 //! documents   files of repositories, fetched once and kept
@@ -20,6 +21,7 @@ mod documents;
 pub mod files;
 pub mod installed;
 mod pattern;
+pub mod roots;
 pub mod rpm;
 pub mod version;
 

@@ -58,6 +58,7 @@ pub use error::{AptError, Malformed};
 pub use fetch::{Answer, Fetch, HttpFetcher, Request, Validators};
 pub use files::{PATHS, read_more, read_root};
 pub use kept::Kept;
+pub(crate) use kept::write as write_kept;
 pub use keyring::Keyring;
 pub use preferences::Preferences;
 pub use release::{Listed, Release};
