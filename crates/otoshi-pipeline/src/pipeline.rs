@@ -18,7 +18,8 @@ use otoshi_project::{Lock, Project};
 use otoshi_store::Home;
 
 use crate::{
-    BaseSource, ErrorKind, PhasePlan, PipelineError, Plan, Reason, ReasonKind, Remote, Status, StoreBases,
+    BaseSource, ErrorKind, PackageBases, PhasePlan, PipelineError, Plan, Reason, ReasonKind, Remote, Status,
+    StoreBases,
     bases::{Bases, Rules},
     files::{Files, role_reference},
     memory::Memory,
@@ -278,10 +279,8 @@ impl<'a> Pipeline<'a> {
     }
 
     pub(crate) fn with_base_source<T>(&self, call: impl FnOnce(&dyn BaseSource) -> T) -> T {
-        match self.bases {
-            Some(bases) => call(bases),
-            None => call(&StoreBases::new(self.home)),
-        }
+        let here = StoreBases::new(self.home);
+        call(&PackageBases::new(self.home, self.project, self.bases.unwrap_or(&here)))
     }
 
     /// Settles the bases, and writes the lock before anything runs: a failing build does not make the next one look again.

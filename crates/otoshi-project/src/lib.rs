@@ -12,7 +12,7 @@ mod project;
 pub use error::ProjectError;
 pub use lock::{Lock, LockedBase};
 pub use manifest::{
-    App, Argument, Build, Command, Compile, Computed, Image, Manifest, Process, ProcessTable, ProjectTable,
-    Refresh, Secret, Verify, schema,
+    App, Argument, Base, Build, Command, Compile, Computed, Image, Manifest, Packages, Process, ProcessTable,
+    ProjectTable, Refresh, Secret, Variant, Verify, schema,
 };
 pub use project::{NamedProcess, Project};

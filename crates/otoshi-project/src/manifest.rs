@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, de::Error};
+use sha2::{Digest as _, Sha256};
 
 use crate::{
     ProjectError,
@@ -21,7 +22,7 @@ pub struct Manifest {
     pub versions: BTreeMap<String, String>,
     /// Base images, each a build argument of the same name; may use `{VERSION}`.
     #[serde(default)]
-    pub bases: BTreeMap<String, String>,
+    pub bases: BTreeMap<String, Base>,
     /// Further build arguments; plain ones may use `{VERSION}` and `{OTHER}`.
     #[serde(default)]
     pub args: BTreeMap<String, Argument>,
@@ -50,6 +51,69 @@ pub struct Manifest {
     /// The processes; in place of a `Procfile`.
     #[serde(default)]
     pub processes: BTreeMap<String, Process>,
+}
+
+/// A base: the name of an image, or packages that one is made of.
+#[derive(Debug, Clone, PartialEq, Eq, JsonSchema)]
+#[schemars(untagged)]
+pub enum Base {
+    /// The name of an image.
+    Image(String),
+    /// Packages of a distribution.
+    Packages(Packages),
+}
+
+impl<'de> Deserialize<'de> for Base {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        match Form::deserialize(deserializer)? {
+            Form::Text(text) => Ok(Self::Image(text)),
+            Form::Table(packages) => Ok(Self::Packages(packages)),
+            Form::List(_) => Err(D::Error::custom("a base is an image's name, or a table of `packages`")),
+        }
+    }
+}
+
+/// Packages that a base is made of; they come from where this machine's apt has the release from.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Packages {
+    /// Debian's release, as in `bookworm`.
+    pub debian: Option<String>,
+    /// Ubuntu's release, as in `noble`.
+    pub ubuntu: Option<String>,
+    /// The packages; what they depend on comes with them.
+    pub packages: Vec<String>,
+    /// What is made of them.
+    pub variant: Variant,
+}
+
+/// What is made of packages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Variant {
+    /// Their files alone: no shell, no package manager, and no scripts are run.
+    Distroless,
+}
+
+impl Packages {
+    /// The distribution and its release, as in `debian` and `bookworm`.
+    pub fn release(&self) -> Option<(&'static str, &str)> {
+        match (&self.debian, &self.ubuntu) {
+            (Some(release), None) => Some(("debian", release)),
+            (None, Some(release)) => Some(("ubuntu", release)),
+            _ => None,
+        }
+    }
+
+    /// The name that the image has here; other packages give another name. No registry has an image of that name.
+    pub fn reference(&self) -> Option<String> {
+        let (distribution, release) = self.release()?;
+        let mut packages = self.packages.clone();
+        packages.sort_unstable();
+        packages.dedup();
+        let sum = hex::encode(Sha256::digest(format!("{:?} {}", self.variant, packages.join(" "))));
+        Some(format!("otoshi.packages/{distribution}:{release}-{}", &sum[..12]))
+    }
 }
 
 /// `[project]`.

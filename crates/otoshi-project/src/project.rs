@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::{Argument, Command, Computed, Manifest, Process, ProcessTable, ProjectError};
+use crate::{Argument, Base, Command, Computed, Manifest, Packages, Process, ProcessTable, ProjectError};
 
 /// A loaded project.
 #[derive(Debug, Clone)]
@@ -55,11 +55,26 @@ impl Project {
     /// Every base by name, with `{VERSION}` replaced.
     pub fn bases(&self) -> Result<BTreeMap<String, String>, ProjectError> {
         let versions = &self.manifest.versions;
-        let fill_base = |(name, template): (&String, &String)| {
+        let fill_base = |(name, base): (&String, &Base)| {
             let lookup = |key: &str| Ok(versions.get(key).cloned());
-            Ok((name.clone(), fill(name, template, versions.keys(), lookup)?))
+            let reference = match base {
+                Base::Image(template) => fill(name, template, versions.keys(), lookup)?,
+                Base::Packages(packages) => reference_of(name, packages)?,
+            };
+            Ok((name.clone(), reference))
         };
         self.manifest.bases.iter().map(fill_base).collect()
+    }
+
+    /// The bases that are made of packages, by the references that they have here.
+    pub fn package_bases(&self) -> Result<BTreeMap<String, Packages>, ProjectError> {
+        let packages = |(name, base): (&String, &Base)| match base {
+            Base::Image(_) => None,
+            Base::Packages(packages) => {
+                Some(reference_of(name, packages).map(|reference| (reference, packages.clone())))
+            }
+        };
+        self.manifest.bases.iter().filter_map(packages).collect()
     }
 
     /// The arguments that commands compute, each with its name and the base's reference.
@@ -202,6 +217,28 @@ fn processes(manifest: &Manifest, procfile: Option<&str>) -> Result<Vec<NamedPro
     Ok(found.into_iter().map(named).collect())
 }
 
+fn reference_of(name: &str, packages: &Packages) -> Result<String, ProjectError> {
+    let word = |text: &str| {
+        let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"+-.".contains(&byte);
+        text.starts_with(|first: char| first.is_ascii_alphanumeric()) && text.bytes().all(plain)
+    };
+    let wrong = |message: String| Err(ProjectError::new("otoshi.toml", message));
+    match packages.release() {
+        None => {
+            return wrong(format!("{name} is made of packages of either debian = \"…\" or ubuntu = \"…\""));
+        }
+        Some((_, release)) if !word(release) => return wrong(format!("{name}: {release:?} is no release")),
+        Some(_) => {}
+    }
+    if let Some(other) = packages.packages.iter().find(|package| !word(package)) {
+        return wrong(format!("{name}: {other:?} is no name of a package"));
+    }
+    if packages.packages.is_empty() {
+        return wrong(format!("{name} is made of no packages"));
+    }
+    Ok(packages.reference().unwrap_or_default())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -257,6 +294,30 @@ mod tests {
     fn project(more: &str) -> Project {
         let manifest = Manifest::parse("otoshi.toml", &format!("{MINIMAL}{more}")).unwrap();
         Project { root: "/".into(), processes: Vec::new(), manifest }
+    }
+
+    #[test]
+    fn a_base_may_be_made_of_packages() {
+        let base = |table: &str| project(&format!("[bases]\nRUN = {table}\n"));
+        let one =
+            base("{ debian = \"bookworm\", packages = [\"ruby\", \"libpq5\"], variant = \"distroless\" }");
+        let same =
+            base("{ variant = \"distroless\", packages = [\"libpq5\", \"ruby\"], debian = \"bookworm\" }");
+        let other = base("{ debian = \"bookworm\", packages = [\"ruby\"], variant = \"distroless\" }");
+        let reference = one.bases().unwrap()["RUN"].clone();
+        assert!(reference.starts_with("otoshi.packages/debian:bookworm-"), "{reference}");
+        assert_eq!(same.bases().unwrap()["RUN"], reference);
+        assert_ne!(other.bases().unwrap()["RUN"], reference);
+        assert_eq!(one.package_bases().unwrap()[&reference].packages, ["ruby", "libpq5"]);
+        for wrong in [
+            "{ packages = [\"ruby\"], variant = \"distroless\" }",
+            "{ debian = \"a\", ubuntu = \"b\", packages = [\"ruby\"], variant = \"distroless\" }",
+            "{ debian = \"bookworm\", packages = [], variant = \"distroless\" }",
+            "{ debian = \"bookworm\", packages = [\"--help\"], variant = \"distroless\" }",
+            "{ debian = \"book worm\", packages = [\"ruby\"], variant = \"distroless\" }",
+        ] {
+            assert!(base(wrong).bases().is_err(), "{wrong}");
+        }
     }
 
     #[test]

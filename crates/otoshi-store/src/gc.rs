@@ -101,12 +101,29 @@ impl Home {
         collected.blobs = swept.blobs;
         collected.bytes += swept.bytes;
         collected.bytes += self.snapshots().sweep_work()?;
+        collected.bytes += self.sweep_packages(policy.unused_for)?;
         if policy.caches {
             let caches = self.root().join("caches");
             fs::remove_dir_all(&caches).map_err(StoreError::io("removing", &caches))?;
             fs::create_dir(&caches).map_err(StoreError::io("creating", &caches))?;
         }
         Ok(collected)
+    }
+
+    /// Removes indexes and packages that were not used for so long; which dates were seen stays known. Gives bytes freed.
+    fn sweep_packages(&self, unused_for: Duration) -> Result<u64, StoreError> {
+        let mut freed = 0;
+        for directory in ["apt/index", "apt/release", "deb"] {
+            let directory = self.root().join("packages").join(directory);
+            for file in fs::read_dir(directory).into_iter().flatten().flatten() {
+                let Ok(meta) = file.metadata() else { continue };
+                if meta.modified().is_ok_and(|time| crate::records::age(time) > unused_for) {
+                    fs::remove_file(file.path()).map_err(StoreError::io("removing", &file.path()))?;
+                    freed += meta.len();
+                }
+            }
+        }
+        Ok(freed)
     }
 
     /// Follows manifests to every blob they need; also gives the hex digests of the layers' diff ids.
@@ -140,5 +157,36 @@ fn collect_names(value: &Value, digests: &mut HashSet<Digest>, snapshots: &mut H
         Value::Array(items) => items.iter().for_each(|item| collect_names(item, digests, snapshots)),
         Value::Object(fields) => fields.values().for_each(|field| collect_names(field, digests, snapshots)),
         _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::SystemTime;
+
+    use super::*;
+
+    #[test]
+    fn packages_that_nobody_used_go_and_dates_that_were_seen_stay() {
+        let directory = tempfile::tempdir().unwrap();
+        let home = Home::open(directory.path()).unwrap();
+        let place = |path: &str, age: Duration| {
+            let path = home.root().join("packages").join(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(&path, "x").unwrap();
+            fs::File::options()
+                .append(true)
+                .open(&path)
+                .unwrap()
+                .set_modified(SystemTime::now() - age)
+                .unwrap();
+            path
+        };
+        let (day, month) = (Duration::from_secs(86_400), Duration::from_secs(30 * 86_400));
+        let old = [place("deb/old.deb", month), place("apt/index/old", month)];
+        let kept = [place("deb/new.deb", Duration::ZERO), place("apt/seen/old", month)];
+        let policy = GcPolicy { unused_for: day, caches: false, wait: Duration::ZERO };
+        assert_eq!(home.gc(policy).unwrap().bytes, 2);
+        assert!(old.iter().all(|path| !path.exists()) && kept.iter().all(|path| path.exists()));
     }
 }

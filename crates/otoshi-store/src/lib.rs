@@ -7,6 +7,7 @@
 //! ├── snapshots/ID/fs/  one unpacked layer or step result, in overlayfs form; immutable once it is here
 //! ├── snapshots/ID/seal digest of the names, modes, sizes and times below fs/, looked at before use and by `verify`
 //! ├── records/KIND/..   small checksummed files: step results, phase records, memoized digests
+//! ├── packages/        indexes of package repositories, and packages, by hash; dates of releases that were seen
 //! ├── caches/ID/        directories of `RUN --mount=type=cache`
 //! ├── work/NAME/        what a running process is making; garbage once that process is gone
 //! ├── gate              passed by whoever begins to use the store; held by a garbage collector that waits for its turn

@@ -46,6 +46,11 @@ impl Configuration {
         self.get(name).and_then(flag)
     }
 
+    /// Forgets a value.
+    pub(crate) fn forget(&mut self, name: &str) {
+        self.values.remove(&name.to_ascii_lowercase());
+    }
+
     /// Reads one file on top of what is known.
     pub fn read(&mut self, text: &str) -> Result<(), Malformed> {
         let mut scopes: Vec<String> = Vec::new();

@@ -94,6 +94,17 @@ impl Repositories {
         self
     }
 
+    /// Forgets pins and the default release, for a root that is still to be made.
+    #[must_use]
+    pub fn without_preferences(mut self) -> Self {
+        self.preferences = Preferences::default();
+        self.configuration.forget("APT::Default-Release");
+        // What is wrong elsewhere in a machine's configuration is of no concern to another root.
+        self.problems.clear();
+        self.architectures.truncate(1);
+        self
+    }
+
     /// Asks every source what it has now; what has not changed since is taken from what is kept.
     pub fn refresh(&self, kept: &Kept, fetch: &dyn Fetch, now: Timestamp) -> Available {
         let mut results = Vec::with_capacity(self.sources.len());

@@ -1,0 +1,88 @@
+//! A runner that starts from Debian's packages, with no registry, no shell and no package manager.
+//!
+//! Needs root, and an apt that knows bookworm; elsewhere the tests say so and pass over.
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Output};
+
+const MANIFEST: &str = r#"
+[project]
+name = "hello"
+[bases]
+RUN = { debian = "bookworm", packages = ["hello"], variant = "distroless" }
+[runner]
+dockerfile = "runner.Dockerfile"
+[processes]
+web = ["/usr/bin/hello"]
+cat = ["/usr/bin/cat", "/etc/os-release"]
+"#;
+
+fn otoshi(project: &Path, home: &str, arguments: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_otoshi"));
+    command.args(arguments).current_dir(project).env("OTOSHI_HOME", project.parent().unwrap().join(home));
+    command.output().unwrap()
+}
+
+fn ok(project: &Path, home: &str, arguments: &[&str]) -> String {
+    let output = otoshi(project, home, arguments);
+    assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+fn stale(project: &Path, home: &str, arguments: &[&str]) -> Vec<u64> {
+    let report: serde_json::Value =
+        serde_json::from_str(&ok(project, home, &[&["build", "--json"], arguments].concat())).unwrap();
+    let phases = report["phases"].as_array().unwrap().iter();
+    phases.filter(|phase| phase["status"] == "stale").map(|phase| phase["number"].as_u64().unwrap()).collect()
+}
+
+#[test]
+fn a_runner_of_packages_runs_and_is_the_same_on_every_machine() {
+    let root = fs::metadata("/proc/self").is_ok_and(|meta| std::os::unix::fs::MetadataExt::uid(&meta) == 0);
+    let targets = Command::new("apt-get").args(["indextargets", "--format", "$(CODENAME)"]).output();
+    let knows = targets
+        .is_ok_and(|said| String::from_utf8_lossy(&said.stdout).lines().any(|line| line == "bookworm"));
+    if !root || !knows {
+        eprintln!("passed over: needs root, and an apt that knows bookworm");
+        return;
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let project = directory.path().join("hello");
+    fs::create_dir(&project).unwrap();
+    fs::write(project.join("otoshi.toml"), MANIFEST).unwrap();
+    fs::write(project.join("runner.Dockerfile"), "ARG RUN\nFROM ${RUN}\n").unwrap();
+
+    assert_eq!(stale(&project, "one", &[]), [3, 4]);
+    assert_eq!(ok(&project, "one", &["run", "web"]), "Hello, world!\n");
+    let no_shell = otoshi(&project, "one", &["run", "cat"]);
+    assert!(!no_shell.status.success(), "there is nothing but what was asked for");
+    let lock = fs::read_to_string(project.join("otoshi.lock")).unwrap();
+    assert!(lock.contains("otoshi.packages/debian:bookworm-"), "{lock}");
+
+    // Nothing new in the repositories, nothing to do.
+    assert_eq!(stale(&project, "one", &[]), [0u64; 0]);
+    assert_eq!(stale(&project, "one", &["--refresh"]), [0u64; 0]);
+
+    // Another machine makes the very image that the lock has.
+    assert_eq!(stale(&project, "two", &["--locked"]), [3, 4]);
+    assert_eq!(ok(&project, "one", &["images"]), ok(&project, "two", &["images"]));
+    assert_eq!(fs::read_to_string(project.join("otoshi.lock")).unwrap(), lock);
+
+    // One package more is another base: the runner and the app are made again, of one package more.
+    let debs = || fs::read_dir(directory.path().join("one/packages/deb")).unwrap().count();
+    let before = debs();
+    fs::write(project.join("otoshi.toml"), MANIFEST.replace("[\"hello\"]", "[\"hello\", \"netbase\"]"))
+        .unwrap();
+    assert_eq!(stale(&project, "one", &[]), [3, 4]);
+    assert_eq!(debs(), before + 1);
+
+    let unknown = MANIFEST.replace("\"hello\"]", "\"hello-there-is-no-such\"]");
+    fs::write(project.join("otoshi.toml"), unknown).unwrap();
+    let refused = otoshi(&project, "one", &["build"]);
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(
+        said.contains("no repository has the package hello-there-is-no-such") && said.contains("hint:"),
+        "{said}"
+    );
+}
