@@ -11,8 +11,8 @@ fuzz_target!(|bytes: &[u8]| {
     let _ = Elf::parse(bytes);
     let Ok(layer) = of_tar(bytes) else { return };
     let (base, empty) = (Base::new([&layer].into_iter()), Base::new([].into_iter()));
-    let config = RunConfig::default();
-    let swap = |old, new| Swap { app: &[&layer], old, new, old_config: &config, new_config: &config };
+    let (config, app) = (RunConfig::default(), [&layer]);
+    let swap = |old, new| Swap { app: &app, old, new, old_config: &config, new_config: &config };
     let unknown = |kind| kind == Kind::Unreadable;
     assert!(prove(swap(&base, &base)).iter().all(|finding| unknown(finding.kind)), "the same base is another");
     let _ = prove(swap(&base, &empty));

@@ -5,6 +5,7 @@
 mod buildah;
 mod docker;
 mod engine;
+mod rebase;
 mod registry;
 
 use std::{
@@ -42,6 +43,12 @@ pub(crate) struct Bench {
     /// Measure the engine beside Docker and buildah, and nothing else
     #[arg(long)]
     engine: bool,
+    /// Measure putting images on a new base, and nothing else
+    #[arg(long)]
+    rebase: bool,
+    /// With --rebase: how many images
+    #[arg(long, default_value_t = 1000)]
+    apps: usize,
     /// Measure reading installed packages and indexes of repositories, and nothing else
     #[arg(long)]
     packages: bool,
@@ -60,6 +67,10 @@ impl Bench {
             let mut cargo = Command::new("cargo");
             cargo.args(["bench", "-p", "otoshi-packages", "--bench", "*"]).current_dir(crate::root());
             return process::run(&mut cargo);
+        }
+        if self.rebase {
+            deps::install(&[deps::BENCH])?;
+            return rebase::measure(&project::build_otoshi()?, self.rounds.min(5), self.apps);
         }
         deps::install(&[deps::BASES, deps::BENCH])?;
         let bases = bases::make(false)?;

@@ -316,3 +316,24 @@ fn a_damaged_program_is_told_and_never_a_panic() {
         let _ = otoshi_rebase::proof::Elf::parse(&web[..place]);
     }
 }
+
+/// The same as the fuzz target `facts`, on what it begins with.
+#[test]
+fn an_application_finds_all_on_the_base_that_it_stands_on() {
+    let corpus = concat!(env!("CARGO_MANIFEST_DIR"), "/../../fuzz/corpus/facts");
+    let mut layers = 0;
+    for file in std::fs::read_dir(corpus).unwrap().flatten() {
+        let bytes = std::fs::read(file.path()).unwrap();
+        let _ = otoshi_rebase::proof::Elf::parse(&bytes);
+        let Ok(layer) = otoshi_rebase::proof::of_tar(&bytes[..]) else { continue };
+        layers += 1;
+        let (base, empty) = (Base::new([&layer].into_iter()), Base::new([].into_iter()));
+        let (config, app) = (RunConfig::default(), [&layer]);
+        let swap = |old, new| Swap { app: &app, old, new, old_config: &config, new_config: &config };
+        let unknown = |kind| kind == otoshi_rebase::Kind::Unreadable;
+        assert!(prove(swap(&base, &base)).iter().all(|finding| unknown(finding.kind)));
+        let _ = prove(swap(&base, &empty));
+        let _ = prove(swap(&empty, &base));
+    }
+    assert!(layers > 0);
+}

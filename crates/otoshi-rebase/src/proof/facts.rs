@@ -1,6 +1,6 @@
 //! What of a layer's files matters when the layers below or above become others: read once for each layer, and remembered.
 
-use std::io::Read;
+use std::io::{BufRead, Read};
 use std::sync::Arc;
 
 use otoshi_oci::contents::{Contents, Data, Layer};
@@ -183,6 +183,11 @@ pub fn is_known(home: &Home, diff_id: &DiffId) -> bool {
 /// Reads the facts of a layer out of a layout.
 pub fn of_layer(layout: &Layout, layer: &ImageLayer) -> Result<Layer<Facts>, LayerError> {
     Layer::read(layout, layer, |_| true, read)
+}
+
+/// Reads the facts of a layer out of an uncompressed tar stream.
+pub fn of_tar(stream: impl BufRead) -> Result<Layer<Facts>, TarError> {
+    Layer::of_tar(stream, |_| true, read)
 }
 
 /// Puts layers together, the lowest first.

@@ -25,7 +25,7 @@ use otoshi_oci::contents::{Contents, Layer};
 use otoshi_oci::{RunConfig, tar};
 
 pub use self::elf::Elf;
-pub use self::facts::{Content, Facts, all, is_known, learn, of_layer, recall, together};
+pub use self::facts::{Content, Facts, all, is_known, learn, of_layer, of_tar, recall, together};
 pub use self::finding::{Finding, Kind, Waiver, judge};
 use self::loader::Loader;
 use self::tree::Tree;
