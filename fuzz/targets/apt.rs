@@ -1,4 +1,4 @@
-//! Everything that apt's repositories are read from: sources, pins, settings, releases, signatures, keys and indexes.
+//! Everything that apt's repositories are read from: sources, pins, settings, releases, signatures, keys, indexes and packages.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
@@ -7,6 +7,7 @@ use otoshi_packages::apt::index::{self, Index};
 use otoshi_packages::apt::{
     Configuration, Keyring, Preferences, Release, Repositories, Signed, paragraphs, parse_deb822, parse_list,
 };
+use otoshi_packages::roots::{Deb, parse_dependencies};
 
 fuzz_target!(|bytes: &[u8]| {
     let text = String::from_utf8_lossy(bytes);
@@ -37,6 +38,15 @@ fuzz_target!(|bytes: &[u8]| {
         if let Ok(signed) = Signed::detached(b"document", &bytes[..at]) {
             let _ = signed.verify("http://x.test/", &keyring, &[], jiff::Timestamp::UNIX_EPOCH);
         }
+    }
+
+    // A package's file, and what it depends on.
+    if let Ok(deb) = Deb::parse(bytes) {
+        let _ = deb.control("control");
+    }
+    for dependency in parse_dependencies(&text).into_iter().flatten() {
+        let shown = dependency.to_string();
+        assert_eq!(parse_dependencies(&shown), [vec![dependency]], "{shown}");
     }
 
     // What is read is found again.

@@ -64,6 +64,7 @@ const BIG: &str = "[project]\nname = \"big\"\n[bases]\nBASE = \"otoshi.test/debi
 impl Bench {
     pub(crate) fn run(self) -> Result {
         if self.packages {
+            deps::install(&[deps::BASES])?;
             let mut cargo = Command::new("cargo");
             cargo.args(["bench", "-p", "otoshi-packages", "--bench", "*"]).current_dir(crate::root());
             return process::run(&mut cargo);

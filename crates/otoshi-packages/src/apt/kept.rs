@@ -10,7 +10,7 @@
 //! Files are written under a temporary name and renamed; one that is damaged is the same as one that is not there. Everything
 //! here can be removed at any time, at the price of fetching it again and of not noticing a replay.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -22,6 +22,7 @@ use otoshi_oci::Digest;
 use super::error::AptError;
 use super::fetch::Validators;
 use super::index::Index;
+use super::release::Release;
 
 /// What is kept of repositories; shared by all images of a run, and by runs.
 #[derive(Debug)]
@@ -29,8 +30,15 @@ pub struct Kept {
     directory: PathBuf,
     /// What was fetched in this run, by address: nothing is asked for twice.
     fetched: Mutex<HashMap<String, Arc<OnceLock<Fetched>>>>,
+    /// What was verified in this run: what was signed, and by whom.
+    verified: Mutex<HashMap<Digest, Verified>>,
+    /// The addresses whose release is kept as it came in this run.
+    written: Mutex<HashSet<String>>,
     open: Mutex<HashMap<String, Arc<Mutex<Option<Arc<Index>>>>>>,
 }
+
+/// What came of verifying a release.
+pub(crate) type Verified = Result<(Arc<Release>, String), AptError>;
 
 /// What came of fetching a release.
 pub(crate) type Fetched = Result<Arc<Documents>, AptError>;
@@ -47,7 +55,13 @@ pub(crate) struct Documents {
 impl Kept {
     /// Uses a directory, which is made when something is written.
     pub fn new(directory: impl Into<PathBuf>) -> Self {
-        Self { directory: directory.into(), fetched: Mutex::default(), open: Mutex::default() }
+        Self {
+            directory: directory.into(),
+            fetched: Mutex::default(),
+            verified: Mutex::default(),
+            written: Mutex::default(),
+            open: Mutex::default(),
+        }
     }
 
     /// Fetches a release at most once in this run.
@@ -56,6 +70,29 @@ impl Kept {
             self.fetched.lock().unwrap_or_else(PoisonError::into_inner).entry(url.to_owned()).or_default(),
         );
         cell.get_or_init(fetch).clone()
+    }
+
+    /// Verifies the same with the same keys at most once in this run, but for those who ask at the same time.
+    pub(crate) fn verified(&self, same: &Digest, verify: impl FnOnce() -> Verified) -> Verified {
+        let known = self.verified.lock().unwrap_or_else(PoisonError::into_inner).get(same).cloned();
+        known.unwrap_or_else(|| {
+            let verified = verify();
+            let mut all = self.verified.lock().unwrap_or_else(PoisonError::into_inner);
+            all.insert(same.clone(), verified.clone());
+            verified
+        })
+    }
+
+    /// Keeps a release that was fetched in this run, unless that was done already.
+    pub(crate) fn keep_release_once(&self, url: &str, documents: &Documents) -> Result<(), AptError> {
+        if self.written.lock().unwrap_or_else(PoisonError::into_inner).contains(url) {
+            return Ok(());
+        }
+        if self.release(url).as_ref() != Some(documents) {
+            self.keep_release(url, documents)?;
+        }
+        self.written.lock().unwrap_or_else(PoisonError::into_inner).insert(url.to_owned());
+        Ok(())
     }
 
     /// Reads the release that was last kept of an address.

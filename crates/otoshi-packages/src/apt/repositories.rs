@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::thread;
 
 use jiff::{SignedDuration, Timestamp};
-use otoshi_oci::Digest;
 use otoshi_oci::layer::decoder;
+use otoshi_oci::{Digest, Hasher};
 
 use super::available::{Available, SourceFailure, Suite};
 use super::configuration::Configuration;
@@ -145,39 +145,42 @@ impl Repositories {
         )
     }
 
-    /// The keys that a source's signature is checked with.
-    fn keyring(&self, source: &Source) -> Result<Keyring, AptError> {
-        let mut keyring = Keyring::default();
-        let mut reasons = Vec::new();
-        let mut add = |name: &str, content: Option<&[u8]>| match content.map(|content| keyring.add(content)) {
+    /// The files of keys that a source's signature is checked with: a name for people, and the content where it is there.
+    fn key_files<'a>(&'a self, source: &'a Source) -> Vec<(String, Option<&'a [u8]>)> {
+        let signed_by = &source.signed_by;
+        let mut found = Vec::new();
+        if let Some(embedded) = &signed_by.embedded {
+            found.push(("the key in the source itself".to_owned(), Some(embedded.as_bytes())));
+        }
+        found.extend(signed_by.paths.iter().map(|path| (path.clone(), self.files.get(path))));
+        if found.is_empty() {
+            // Without a word on keys, every key counts that the root trusts.
+            let one = self.files.get("etc/apt/trusted.gpg").filter(|content| !content.is_empty());
+            found.extend(one.map(|content| ("/etc/apt/trusted.gpg".to_owned(), Some(content))));
+            let parts = parts(&self.files, "etc/apt/trusted.gpg.d", &["gpg", "asc"]).into_iter();
+            found.extend(parts.map(|(path, content)| (format!("/{path}"), Some(content))));
+        }
+        found
+    }
+}
+
+/// Reads keys from files; says what was tried when there is none.
+fn keyring(url: &str, files: &[(String, Option<&[u8]>)]) -> Result<Keyring, AptError> {
+    let mut keyring = Keyring::default();
+    let mut reasons = Vec::new();
+    for (name, content) in files {
+        match content.map(|content| keyring.add(content)) {
             Some(Ok(())) => {}
             Some(Err(reason)) => reasons.push(format!("{name}: {reason}")),
             None => reasons.push(format!("{name} is not there")),
-        };
-        let signed_by = &source.signed_by;
-        if let Some(embedded) = &signed_by.embedded {
-            add("the key in the source itself", Some(embedded.as_bytes()));
         }
-        for path in &signed_by.paths {
-            add(path, self.files.get(path));
-        }
-        if signed_by.embedded.is_none() && signed_by.paths.is_empty() {
-            // Without a word on keys, every key counts that the root trusts.
-            if let Some(content) = self.files.get("etc/apt/trusted.gpg").filter(|content| !content.is_empty())
-            {
-                add("/etc/apt/trusted.gpg", Some(content));
-            }
-            for (path, content) in parts(&self.files, "etc/apt/trusted.gpg.d", &["gpg", "asc"]) {
-                add(&format!("/{path}"), Some(content));
-            }
-        }
-        if keyring.is_empty() {
-            let reason =
-                if reasons.is_empty() { "the image trusts no key".to_owned() } else { reasons.join("; ") };
-            return Err(AptError::Keyring { url: shown(&source.directory()), reason });
-        }
-        Ok(keyring)
     }
+    if keyring.is_empty() {
+        let reason =
+            if reasons.is_empty() { "the image trusts no key".to_owned() } else { reasons.join("; ") };
+        return Err(AptError::Keyring { url: url.to_owned(), reason });
+    }
+    Ok(keyring)
 }
 
 /// One source, being asked.
@@ -213,7 +216,6 @@ impl Refresh<'_> {
                 release
             }
         };
-        let release = Arc::new(release);
         let mut suites = Vec::new();
         let mut architectures = self.source.architectures_of(&self.of.architectures);
         if release.index_of_all {
@@ -248,15 +250,13 @@ impl Refresh<'_> {
     }
 
     /// Fetches the release, checks it and keeps it.
-    fn release(self, directory: &str) -> Result<Release, AptError> {
+    fn release(self, directory: &str) -> Result<Arc<Release>, AptError> {
         if !(directory.starts_with("http://") || directory.starts_with("https://")) {
             return Err(AptError::Method { url: shown(directory) });
         }
         let documents = self.kept.fetched(directory, || self.fetch_release(directory).map(Arc::new))?;
         let release = self.check(directory, &documents)?;
-        if self.kept.release(directory).as_ref() != Some(&*documents) {
-            self.kept.keep_release(directory, &documents)?;
-        }
+        self.kept.keep_release_once(directory, &documents)?;
         Ok(release)
     }
 
@@ -302,37 +302,27 @@ impl Refresh<'_> {
     }
 
     /// Checks signature, dates and replay.
-    fn check(self, directory: &str, documents: &Documents) -> Result<Release, AptError> {
+    fn check(self, directory: &str, documents: &Documents) -> Result<Arc<Release>, AptError> {
         let url = shown(directory);
-        let unreadable = |reason| AptError::Tampered { url: url.clone(), reason };
-        let signed = match &documents.signature {
-            Some(signature) => Some(Signed::detached(&documents.release, signature).map_err(unreadable)?),
-            None => Signed::in_clear(&documents.release).map_err(unreadable)?,
-        };
-        let trusted = self.source.trusted == Some(true);
-        let (text, signer) = match signed {
-            None if trusted => {
-                (String::from_utf8_lossy(&documents.release).into_owned(), "nobody".to_owned())
-            }
-            None => return Err(AptError::Unsigned { url }),
-            Some(signed) => {
-                let fingerprints = &self.source.signed_by.fingerprints;
-                let verified = self
-                    .of
-                    .keyring(self.source)
-                    .and_then(|keyring| signed.verify(directory, &keyring, fingerprints, self.now));
-                let signer = match verified {
-                    Err(_) if trusted => "nobody".to_owned(),
-                    other => other?,
-                };
-                (signed.text, signer)
-            }
-        };
-        let malformed = |reason| AptError::Malformed { url: url.clone(), reason };
-        let release = Release::parse(&text).map_err(malformed)?;
-        if !release.lists_files() && text.contains("MD5Sum:") {
-            return Err(malformed("it lists its files without SHA-256".to_owned()));
+        let keys = self.of.key_files(self.source);
+        // Many images have the same keys: what was found out for one in this run holds for all.
+        let mut same = Hasher::sha256();
+        for part in
+            [directory.as_bytes(), &documents.release, documents.signature.as_deref().unwrap_or_default()]
+        {
+            same.update(&part.len().to_le_bytes());
+            same.update(part);
         }
+        for (name, content) in &keys {
+            let content = content.unwrap_or(b"none");
+            same.update(&[name.len().to_le_bytes(), content.len().to_le_bytes()].concat());
+            same.update(&[name.as_bytes(), content].concat());
+        }
+        let rest = (&self.source.signed_by.fingerprints, self.source.trusted, documents.signature.is_some());
+        same.update(format!("{rest:?} {}", self.now.as_second()).as_bytes());
+        let (release, signer) = self.kept.verified(&same.finish(), || {
+            self.verify(&url, documents, &keys).map(|(release, signer)| (Arc::new(release), signer))
+        })?;
         self.check_dates(&url, &release)?;
         if let Some(date) = release.date {
             match self.kept.seen(directory, &signer) {
@@ -342,6 +332,43 @@ impl Refresh<'_> {
             }
         }
         Ok(release)
+    }
+
+    /// Checks the signature, and returns what was signed and by whom.
+    fn verify(
+        self,
+        url: &str,
+        documents: &Documents,
+        keys: &[(String, Option<&[u8]>)],
+    ) -> Result<(Release, String), AptError> {
+        let unreadable = |reason| AptError::Tampered { url: url.to_owned(), reason };
+        let signed = match &documents.signature {
+            Some(signature) => Some(Signed::detached(&documents.release, signature).map_err(unreadable)?),
+            None => Signed::in_clear(&documents.release).map_err(unreadable)?,
+        };
+        let trusted = self.source.trusted == Some(true);
+        let (text, signer) = match signed {
+            None if trusted => {
+                (String::from_utf8_lossy(&documents.release).into_owned(), "nobody".to_owned())
+            }
+            None => return Err(AptError::Unsigned { url: url.to_owned() }),
+            Some(signed) => {
+                let fingerprints = &self.source.signed_by.fingerprints;
+                let verified = keyring(url, keys)
+                    .and_then(|keyring| signed.verify(url, &keyring, fingerprints, self.now));
+                let signer = match verified {
+                    Err(_) if trusted => "nobody".to_owned(),
+                    other => other?,
+                };
+                (signed.text, signer)
+            }
+        };
+        let malformed = |reason| AptError::Malformed { url: url.to_owned(), reason };
+        let release = Release::parse(&text).map_err(malformed)?;
+        if !release.lists_files() && text.contains("MD5Sum:") {
+            return Err(malformed("it lists its files without SHA-256".to_owned()));
+        }
+        Ok((release, signer))
     }
 
     fn check_dates(self, url: &str, release: &Release) -> Result<(), AptError> {

@@ -102,7 +102,7 @@ pub fn parse(field: &str) -> Vec<Vec<Dependency>> {
 fn parse_one(text: &str) -> Option<Dependency> {
     let (name, rest) = text.split_once('(').map_or((text, None), |(name, rest)| (name, Some(rest)));
     let name = name.split(['[', '<']).next()?.trim();
-    let name = name.split(':').next()?;
+    let name = name.split(':').next()?.trim();
     if name.is_empty() {
         return None;
     }
