@@ -1,5 +1,6 @@
 //! Repositories as a Debian root uses them, signed by GnuPG and indexed by Debian's own tools, served on loopback.
 
+mod packages;
 mod policy;
 mod refused;
 mod repository;
