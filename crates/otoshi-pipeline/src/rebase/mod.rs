@@ -54,6 +54,8 @@ pub struct Rebaser<'a> {
     remote: &'a Remote,
     names: Mutex<HashMap<Reference, Option<Arc<Named>>>>,
     proofs: Mutex<HashMap<Vec<DiffId>, Arc<Base>>>,
+    /// Layers of new bases that were taken over into repositories.
+    taken: Mutex<HashMap<Repository, BTreeSet<Digest>>>,
 }
 
 /// An image on its new base, for one platform.
@@ -67,7 +69,7 @@ struct Moved {
 impl<'a> Rebaser<'a> {
     /// Works on a store and the registries behind it.
     pub fn new(home: &'a Home, remote: &'a Remote) -> Self {
-        Self { home, remote, names: Mutex::default(), proofs: Mutex::default() }
+        Self { home, remote, names: Mutex::default(), proofs: Mutex::default(), taken: Mutex::default() }
     }
 
     fn images(&self) -> Images<'_> {
@@ -353,8 +355,20 @@ impl<'a> Rebaser<'a> {
             }
         }
         held.extend(named.about.iter().filter_map(|about| about.digest.parse().ok()));
+        let wanted: BTreeSet<Digest> = origins.keys().cloned().collect();
+        // One takes a base's layers over for all images of the repository: a registry that takes over the same layer twice at
+        // the same time may lose it for a moment.
+        let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
+        let of_repository = taken.entry(repository.clone()).or_default();
+        held.extend(of_repository.iter().cloned());
+        let first = if wanted.is_subset(of_repository) {
+            drop(taken);
+            None
+        } else {
+            Some(taken)
+        };
         let replacement = Replacement {
-            repository,
+            repository: repository.clone(),
             tag: named
                 .reference
                 .digest()
@@ -367,6 +381,9 @@ impl<'a> Rebaser<'a> {
             origins,
         };
         let summary = self.remote.client()?.replace(layout, &replacement, progress)?;
+        if let Some(mut taken) = first {
+            taken.entry(repository).or_default().extend(wanted);
+        }
         Ok(summary.moved)
     }
 }
