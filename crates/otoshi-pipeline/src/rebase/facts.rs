@@ -2,14 +2,18 @@
 
 use std::sync::{Arc, PoisonError};
 
-use otoshi_oci::{Descriptor, Image, ImageLayer, contents::Layer};
+use otoshi_oci::{Descriptor, Digest, Image, ImageLayer, contents::Layer};
 use otoshi_rebase::{
     Composed, Facts, Finding, Kind,
     proof::{self, Base, Swap},
 };
+use otoshi_store::Kind as Record;
 
 use super::Rebaser;
 use crate::PipelineError;
+
+/// The form of remembered findings; to be changed with what the proof looks at.
+const VERDICT: &str = "verdict 1";
 
 impl Rebaser<'_> {
     /// What the application would no longer find.
@@ -20,6 +24,11 @@ impl Rebaser<'_> {
         new: &Image,
         composed: &Composed,
     ) -> Result<Vec<Finding>, PipelineError> {
+        let key = verdict_key(app, seam, new, composed);
+        if let Some(known) = self.home.records().get(Record::Facts, key.hex()) {
+            self.home.records().touch(Record::Facts, key.hex());
+            return Ok(known);
+        }
         let mut findings = Vec::new();
         let (below, own) = app.layers().split_at(seam);
         let own = self.facts(own, &mut findings)?;
@@ -33,6 +42,8 @@ impl Rebaser<'_> {
             new_config: &composed.config.config,
         }));
         findings.sort();
+        // What is not remembered is computed again.
+        let _ = self.home.records().put(Record::Facts, key.hex(), &findings);
         Ok(findings)
     }
 
@@ -104,6 +115,17 @@ impl Rebaser<'_> {
         })?;
         proof::all(self.home, &known).map_err(PipelineError::plain)
     }
+}
+
+/// All that a proof depends on: layers and how the image runs, before and after.
+fn verdict_key(app: &Image, seam: usize, new: &Image, composed: &Composed) -> Digest {
+    let ids = |image: &Image| {
+        image.layers().iter().map(|layer| layer.diff_id.to_string()).collect::<Vec<_>>().join(" ")
+    };
+    let configs = [&app.config.config, &composed.config.config];
+    let configs = configs.map(|config| serde_json::to_string(config).unwrap_or_default());
+    let text = format!("{VERDICT}\n{}\n{seam}\n{}\n{}\n{}", ids(app), ids(new), configs[0], configs[1]);
+    Digest::sha256_of(text.as_bytes())
 }
 
 fn is_foreign(layer: &Descriptor) -> bool {
