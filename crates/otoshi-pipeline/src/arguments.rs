@@ -29,8 +29,7 @@ impl Pipeline<'_> {
         if wanted.is_empty() {
             return Ok(BTreeMap::new());
         }
-        let path = self.project.root.join("otoshi.lock");
-        let mut lock = Lock::load(&path)?;
+        let mut lock = self.lock()?;
         let before = lock.clone();
         let mut values = BTreeMap::new();
         for (name, base, computed) in wanted {
@@ -52,7 +51,7 @@ impl Pipeline<'_> {
             values.insert(name, value);
         }
         if events.is_some() && lock != before {
-            lock.save(&path)?;
+            self.save_lock(&lock)?;
         }
         Ok(values)
     }

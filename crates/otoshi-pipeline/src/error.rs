@@ -77,7 +77,8 @@ impl PipelineError {
         Self::Invalid { message: message.into(), hint: Some(hint.into()) }
     }
 
-    pub(crate) fn plain(message: impl ToString) -> Self {
+    /// An error of which only a sentence is known.
+    pub fn plain(message: impl ToString) -> Self {
         Self::Invalid { message: message.to_string(), hint: None }
     }
 

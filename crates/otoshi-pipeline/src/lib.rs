@@ -16,6 +16,7 @@
 //! rebase     images on another base, in the store and in registries
 //! refresh    what moved outside comes in, is proved and tried, and then named; and the way back
 //! pipeline   the walk: observe, decide, run, record    ─▶ plan    what comes out, as data
+//! outlook    what a change outside would make run: two plans compared
 //! ```
 
 mod arguments;
@@ -25,6 +26,7 @@ mod error;
 mod files;
 mod memory;
 mod observe;
+mod outlook;
 mod packages;
 mod part;
 mod phases;
@@ -41,6 +43,7 @@ mod remote;
 pub use bases::{BaseSource, LockedDigests, StoreBases};
 pub use error::{ErrorKind, PipelineError};
 pub use memory::{COMPILED_TYPE, RECIPE_TYPE};
+pub use outlook::{Outlook, UsedBase};
 pub use packages::PackageBases;
 pub use part::{Part, PartKind};
 pub use pipeline::Pipeline;

@@ -18,8 +18,8 @@ use otoshi_project::{Lock, Project};
 use otoshi_store::Home;
 
 use crate::{
-    BaseSource, ErrorKind, PackageBases, PhasePlan, PipelineError, Plan, Reason, ReasonKind, Remote, Status,
-    StoreBases,
+    BaseSource, ErrorKind, PackageBases, Part, PhasePlan, PipelineError, Plan, Reason, ReasonKind, Remote,
+    Status, StoreBases,
     bases::{Bases, Rules},
     files::{Files, role_reference},
     memory::Memory,
@@ -43,6 +43,8 @@ pub struct Pipeline<'a> {
     pub(crate) remote: Option<&'a Remote>,
     pub(crate) memory: Option<Memory<'a>>,
     bases: Option<&'a dyn BaseSource>,
+    /// In place of the file.
+    lock: Option<Lock>,
 }
 
 /// The state of one walk.
@@ -55,7 +57,19 @@ pub(crate) struct Walk<'a> {
     pub(crate) roles: BTreeMap<String, Digest>,
     phases: Vec<PhasePlan>,
     pub(crate) settled: Vec<Settled>,
+    /// What each phase observes, as far as that is known.
+    observed: Vec<(&'static str, Vec<Part>)>,
     contexts: BTreeMap<String, Arc<Context>>,
+}
+
+/// What a walk found out.
+pub(crate) struct Walked {
+    pub(crate) plan: Plan,
+    /// The phases whose results are known.
+    pub(crate) settled: Vec<Settled>,
+    pub(crate) bases: Bases,
+    /// While planning: what each phase observes, as far as that is known.
+    pub(crate) observed: Vec<(&'static str, Vec<Part>)>,
 }
 
 /// A phase that is observed and can be decided on.
@@ -122,7 +136,15 @@ impl<'a> Pipeline<'a> {
             remote: None,
             memory: None,
             bases: None,
+            lock: None,
         }
+    }
+
+    /// Takes what a lock says in place of `otoshi.lock`, which is then neither read nor written.
+    #[must_use]
+    pub fn with_lock(mut self, lock: Lock) -> Self {
+        self.lock = Some(lock);
+        self
     }
 
     /// Takes bases from somewhere else.
@@ -216,6 +238,15 @@ impl<'a> Pipeline<'a> {
         events: Option<&dyn Events>,
         rules: Rules<'_>,
     ) -> Result<(Plan, Vec<Settled>, Bases), PipelineError> {
+        self.walk_once(events, rules).map(|walked| (walked.plan, walked.settled, walked.bases))
+    }
+
+    /// Walks, and gives all that was found out on the way.
+    pub(crate) fn walk_once(
+        &self,
+        events: Option<&dyn Events>,
+        rules: Rules<'_>,
+    ) -> Result<Walked, PipelineError> {
         let computed = self.computed_arguments(events, rules)?;
         let files = Files::load(self.project, &self.platform, &computed)?;
         let bases = self.settle_bases(&files, rules, events.is_some())?;
@@ -226,6 +257,7 @@ impl<'a> Pipeline<'a> {
             roles: BTreeMap::new(),
             phases: Vec::new(),
             settled: Vec::new(),
+            observed: Vec::new(),
             contexts: BTreeMap::new(),
         };
         let apart = self.waits_for(&walk, &files.runner).is_none();
@@ -264,7 +296,7 @@ impl<'a> Pipeline<'a> {
                 self.tag(&self.image_name(name), digest)?;
             }
         }
-        let (mut phases, settled) = (walk.phases, walk.settled);
+        let (mut phases, settled, observed) = (walk.phases, walk.settled, walk.observed);
         phases.sort_by_key(|phase| phase.number);
         let named = images.into_iter().map(|(name, digest)| (self.image_name(&name), digest.to_string()));
         let plan = Plan {
@@ -275,7 +307,7 @@ impl<'a> Pipeline<'a> {
             moved: bases.moved.clone(),
             warnings: self.memory.as_ref().and_then(Memory::failure).into_iter().collect(),
         };
-        Ok((plan, settled, bases))
+        Ok(Walked { plan, settled, bases, observed })
     }
 
     pub(crate) fn with_base_source<T>(&self, call: impl FnOnce(&dyn BaseSource) -> T) -> T {
@@ -284,18 +316,34 @@ impl<'a> Pipeline<'a> {
     }
 
     /// Settles the bases, and writes the lock before anything runs: a failing build does not make the next one look again.
-    fn settle_bases(&self, files: &Files, rules: Rules<'_>, write: bool) -> Result<Bases, PipelineError> {
-        let path = self.project.root.join("otoshi.lock");
-        let mut lock = Lock::load(&path)?;
+    pub(crate) fn settle_bases(
+        &self,
+        files: &Files,
+        rules: Rules<'_>,
+        write: bool,
+    ) -> Result<Bases, PipelineError> {
+        let mut lock = self.lock()?;
         let before = lock.clone();
         let all: Vec<_> = files.all().collect();
         let settle = |source: &dyn BaseSource| Bases::settle(&all, &mut lock, source, &self.platform, rules);
         let bases = self.with_base_source(settle)?;
         if write && lock != before {
-            lock.save(&path)?;
+            self.save_lock(&lock)?;
         }
         self.describe(&bases);
         Ok(bases)
+    }
+
+    /// What the lock says now.
+    pub(crate) fn lock(&self) -> Result<Lock, PipelineError> {
+        Ok(self.lock.clone().map_or_else(|| Lock::load(&self.project.root.join("otoshi.lock")), Ok)?)
+    }
+
+    pub(crate) fn save_lock(&self, lock: &Lock) -> Result<(), PipelineError> {
+        if self.lock.is_none() {
+            lock.save(&self.project.root.join("otoshi.lock"))?;
+        }
+        Ok(())
     }
 
     /// Lets later Dockerfiles see a role's image.
@@ -391,6 +439,9 @@ impl<'a> Pipeline<'a> {
             Next::Job(job) => job,
         };
         let (ledger, key) = (self.ledger(), key(job.phase, &job.seen.parts));
+        if walk.events.is_none() {
+            walk.observed.push((job.phase, job.seen.parts.clone()));
+        }
         let mut entry = entry(job.phase, job.number, Status::Fresh);
         entry.key = Some(key.to_string());
         let made = if self.no_cache { None } else { ledger.made(&key) };

@@ -65,6 +65,13 @@ impl Remote {
         Ok(&self.opened()?.client)
     }
 
+    /// Whether a name was given to an image in the store, and stands for that whatever registries have.
+    pub fn is_local(&self, reference: &Reference) -> Result<bool, PipelineError> {
+        let here = self.home.layout().resolve(reference)?;
+        let here = here.map(|found| Digest::of(&found).map_err(PipelineError::plain)).transpose()?;
+        Ok(here.is_some_and(|digest| origins(&self.home, &digest).is_empty()))
+    }
+
     /// What was downloaded for the engine, and how many requests were sent in all; `None` when nothing was asked.
     pub fn summary(&self) -> Option<Summary> {
         self.opened.get().map(|opened| opened.downloads.summary())

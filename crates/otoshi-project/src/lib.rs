@@ -3,12 +3,14 @@
 //! `otoshi.toml` says what is wanted, `otoshi.lock` what the outside world was when it was built; `build` reads the lock and
 //! adds what is missing, and never moves an entry.
 
+mod check;
 mod error;
 mod form;
 mod lock;
 mod manifest;
 mod project;
 
+pub use check::{Check, Hold, HoldTable, Range};
 pub use error::ProjectError;
 pub use lock::{Lock, LockedBase};
 pub use manifest::{

@@ -7,7 +7,7 @@ use serde::{Deserialize, Deserializer, de::Error};
 use sha2::{Digest as _, Sha256};
 
 use crate::{
-    ProjectError,
+    Check, ProjectError,
     form::{Form, NoTable},
 };
 
@@ -34,6 +34,9 @@ pub struct Manifest {
     pub build: Build,
     /// The registry that keeps what the phases made.
     pub registry: Option<Registry>,
+    /// What is wanted of what is newer outside.
+    #[serde(default)]
+    pub check: Check,
     /// The builder image.
     pub builder: Option<Image>,
     /// How the application is compiled.
@@ -424,6 +427,7 @@ impl Manifest {
                 return Err(ProjectError::new(file, "[verify] http: it does not begin with http://"));
             }
         }
+        manifest.check.validate(file)?;
         let of_processes = manifest.processes.iter().filter_map(|(name, process)| match process {
             Process::Table(table) => Some((format!("[processes] {name}: expose"), &table.expose)),
             Process::Command(_) => None,

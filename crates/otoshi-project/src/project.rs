@@ -356,6 +356,7 @@ mod tests {
             "secrets",
             "build",
             "registry",
+            "check",
             "builder",
             "compile",
             "runner",

@@ -42,6 +42,13 @@ impl Client {
         self.transport.requests()
     }
 
+    /// How many requests the registry of a repository said are left, in its last answer that said so; `None` where none did.
+    ///
+    /// Registries say it in `RateLimit-Remaining`; of Docker Hub that is what pulls are left, and asking by HEAD costs none.
+    pub fn remaining(&self, repository: &Repository) -> Option<u64> {
+        self.transport.remaining(repository)
+    }
+
     pub(crate) fn wait<T>(&self, future: impl Future<Output = T>) -> T {
         self.runtime.block_on(future)
     }

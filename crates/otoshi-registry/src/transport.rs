@@ -23,6 +23,7 @@ use crate::error::{Asked, RegistryError};
 use crate::grant::{Grant, Grants};
 use crate::hosts::{Endpoint, is_loopback};
 use crate::progress::{Event, Tally};
+use crate::repository::Repository;
 use crate::settings::Settings;
 
 const MAX_REDIRECTS: usize = 5;
@@ -39,6 +40,8 @@ pub(crate) struct Transport {
     grants: tokio::sync::Mutex<Grants>,
     /// By host: when its budget is full again.
     budgets: Mutex<HashMap<String, Instant>>,
+    /// By host: how many requests its last answer said are left.
+    remaining: Mutex<HashMap<String, u64>>,
     requests: AtomicU64,
 }
 
@@ -59,6 +62,7 @@ impl Transport {
             logins: Mutex::default(),
             grants: tokio::sync::Mutex::default(),
             budgets: Mutex::default(),
+            remaining: Mutex::default(),
             requests: AtomicU64::new(0),
         }
     }
@@ -66,6 +70,12 @@ impl Transport {
     /// How many requests were sent so far.
     pub(crate) fn requests(&self) -> u64 {
         self.requests.load(Ordering::Relaxed)
+    }
+
+    /// How many requests the host of a repository said are left, in its last answer that said so.
+    pub(crate) fn remaining(&self, repository: &Repository) -> Option<u64> {
+        let endpoint = self.settings.hosts.to_read(repository).ok()?.pop()?;
+        self.remaining.lock().unwrap_or_else(PoisonError::into_inner).get(&endpoint.host).copied()
     }
 
     fn client(&self, host: &str) -> Result<Client, RegistryError> {
@@ -368,13 +378,15 @@ impl Transport {
         }
     }
 
-    /// Takes note of `RateLimit-Remaining: 0` and of when it is more again.
+    /// Takes note of `RateLimit-Remaining`, and where that is 0 of when it is more again.
     fn note_budget(&self, host: &str, headers: &HeaderMap) {
         let number = |names: [&str; 2]| {
             let value = names.iter().find_map(|name| headers.get(*name))?.to_str().ok()?;
             value.split(';').next()?.trim().parse::<u64>().ok()
         };
-        if number(["ratelimit-remaining", "x-ratelimit-remaining"]) != Some(0) {
+        let Some(remaining) = number(["ratelimit-remaining", "x-ratelimit-remaining"]) else { return };
+        self.remaining.lock().unwrap_or_else(PoisonError::into_inner).insert(host.to_owned(), remaining);
+        if remaining != 0 {
             return;
         }
         let Some(reset) = number(["ratelimit-reset", "x-ratelimit-reset"]) else { return };

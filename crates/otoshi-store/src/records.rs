@@ -50,10 +50,12 @@ pub enum Kind {
     Facts,
     /// A project → what its images and its lock were before each refresh.
     Previous,
+    /// Something newer outside → when it was first seen from here.
+    Seen,
 }
 
 impl Kind {
-    pub(crate) const ALL: [Self; 12] = [
+    pub(crate) const ALL: [Self; 13] = [
         Self::Step,
         Self::Layer,
         Self::Diff,
@@ -66,6 +68,7 @@ impl Kind {
         Self::Installed,
         Self::Facts,
         Self::Previous,
+        Self::Seen,
     ];
 
     pub(crate) fn directory(self) -> &'static str {
@@ -82,6 +85,7 @@ impl Kind {
             Self::Installed => "installed",
             Self::Facts => "facts",
             Self::Previous => "previous",
+            Self::Seen => "seen",
         }
     }
 }

@@ -1,6 +1,7 @@
 //! The commands, one file each.
 
 mod build;
+mod check;
 mod diff;
 mod doctor;
 mod export;
@@ -34,6 +35,7 @@ use crate::{failure::Failure, transfer::InBuild};
 pub(crate) enum Command {
     Build(build::Build),
     Plan(plan::Plan),
+    Check(check::Check),
     Run(run::Run),
     Import(import::Import),
     Pull(pull::Pull),
@@ -70,6 +72,7 @@ impl Command {
         match self {
             Self::Build(command) => command.run(&home),
             Self::Plan(command) => command.run(&home),
+            Self::Check(command) => command.run(&home),
             Self::Run(command) => command.run(&home),
             Self::Import(command) => command.run(&home),
             Self::Pull(command) => command.run(&home),

@@ -1,0 +1,99 @@
+//! What a change outside would make run: the plan as things are beside the plan as they would be.
+//!
+//! A phase is affected when it would observe something else, or depends on one that would. So the answer is that of the
+//! planner itself, whatever was built here before.
+
+use std::collections::BTreeMap;
+
+use crate::{
+    Part, PhasePlan, Pipeline, PipelineError, Plan, Reason, ReasonKind, Status,
+    bases::{ARGUMENTS, Rules},
+    files::Files,
+    reason::difference,
+};
+
+/// A base that a project uses.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct UsedBase {
+    /// The role that uses it: `builder`, `runner`, `app`, or `args` where an argument is computed in it.
+    pub role: &'static str,
+    /// The base, as the Dockerfile has it after expansion.
+    pub reference: String,
+    /// The Dockerfile that names it; none for `args`.
+    pub dockerfile: Option<String>,
+}
+
+/// A plan, with what each phase observes.
+#[derive(Debug)]
+pub struct Outlook {
+    /// The plan.
+    pub plan: Plan,
+    observed: BTreeMap<&'static str, Vec<Part>>,
+}
+
+impl Pipeline<'_> {
+    /// Every base that the project uses, by role.
+    pub fn used_bases(&self) -> Result<Vec<UsedBase>, PipelineError> {
+        let computed = self.computed_arguments(None, Rules::default())?;
+        let files = Files::load(self.project, &self.platform, &computed)?;
+        let mut found = Vec::new();
+        for file in files.all() {
+            let dockerfile = Some(file.path.clone());
+            let used = |reference| UsedBase { role: file.role, reference, dockerfile: dockerfile.clone() };
+            found.extend(file.bases().into_iter().map(used));
+        }
+        let computed = self.project.computed()?.into_iter();
+        found.extend(computed.map(|(_, reference, _)| UsedBase {
+            role: ARGUMENTS,
+            reference,
+            dockerfile: None,
+        }));
+        found.sort();
+        found.dedup();
+        Ok(found)
+    }
+
+    /// Adds to the lock the bases that it lacks, and drops those that nothing uses any more; runs nothing.
+    pub fn lock_bases(&self) -> Result<(), PipelineError> {
+        let computed = self.computed_arguments(None, Rules::default())?;
+        let files = Files::load(self.project, &self.platform, &computed)?;
+        self.settle_bases(&files, Rules::default(), true).map(drop)
+    }
+
+    /// Plans, and keeps what each phase observes, to be compared with another outlook.
+    pub fn outlook(&self) -> Result<Outlook, PipelineError> {
+        let walked = self.walk_once(None, Rules::default())?;
+        Ok(Outlook { plan: walked.plan, observed: walked.observed.into_iter().collect() })
+    }
+}
+
+impl Outlook {
+    /// The phases that would run, or may turn out to have to, when things became those of `then`; each with its reasons.
+    pub fn would_run(&self, then: &Self) -> Vec<PhasePlan> {
+        let mut affected: Vec<PhasePlan> = Vec::new();
+        for phase in then.plan.phases.iter().filter(|phase| phase.status != Status::Fresh) {
+            let (before, after) = (self.observed.get(phase.phase), then.observed.get(phase.phase));
+            let reasons = match (before, after) {
+                (Some(before), Some(after)) if before == after => continue,
+                (Some(before), Some(after)) => difference(before, after, &|_| Vec::new()),
+                _ => Vec::new(),
+            };
+            let differs = !reasons.is_empty();
+            // Files that changed meanwhile, and what was never built, are no consequence of this change.
+            let upstream = affected.iter().map(|other| other.phase).find(|other| {
+                let waits = |reason: &Reason| reason.kind == ReasonKind::Depends && reason.name == *other;
+                phase.phase == "app" || phase.reasons.iter().any(waits)
+            });
+            match upstream {
+                _ if differs => affected.push(PhasePlan { reasons, ..phase.clone() }),
+                Some(upstream) => {
+                    let text = format!("depends on what the {upstream} gives");
+                    let reasons = vec![Reason::plain(ReasonKind::Depends, upstream, text)];
+                    affected.push(PhasePlan { reasons, ..phase.clone() });
+                }
+                None => {}
+            }
+        }
+        affected
+    }
+}

@@ -1,0 +1,239 @@
+//! Tags as people make them: a prefix, a version, a pre-release, a distribution, and words for the flavour.
+//!
+//! ```text
+//! v3.1.2-rc.1-slim-bookworm
+//! │└─┬─┘ └─┬┘ └┬─┘ └──┬───┘
+//! │  │     │   │      distribution   debian, bookworm
+//! │  │     │   flavour               slim
+//! │  │     pre-release               rc 1
+//! │  version                         3, 1, 2
+//! prefix                             v
+//! ```
+//!
+//! Nothing says how tags are to be written, so this reads what repositories really have. What names a commit, a signature
+//! or a build by number is no tag of a series and is [`None`].
+
+mod distribution;
+mod suggest;
+#[cfg(test)]
+mod tests;
+
+use crate::cycle::Cycles;
+
+pub use distribution::Distribution;
+pub use suggest::{Candidate, Level, Suggestions, suggest};
+
+/// A tag, taken apart.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tag {
+    /// The tag as it is written.
+    pub text: String,
+    /// What stands before the version, such as `v` or `jdk-`.
+    pub prefix: String,
+    /// The version; `None` where the tag has none, as `latest` and `bookworm-slim`.
+    pub version: Option<Version>,
+    /// The distribution below.
+    pub distribution: Option<Distribution>,
+    /// The words that are nothing of the above, in their order.
+    pub flavour: Vec<String>,
+}
+
+/// A version in a tag.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Version {
+    /// The numbers.
+    pub numbers: Vec<u64>,
+    /// A pre-release comes before the release.
+    pub stage: Stage,
+    /// Numbers after the version, such as a packager's revision or a date.
+    pub revision: Vec<u64>,
+}
+
+/// How far a version is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Stage {
+    /// Anything that is not even an alpha.
+    Development(u64),
+    /// An alpha.
+    Alpha(u64),
+    /// A beta.
+    Beta(u64),
+    /// A release candidate.
+    Candidate(u64),
+    /// A release.
+    Release,
+}
+
+impl Version {
+    /// Whether its first number is a year or a date.
+    pub fn is_calendar(&self) -> bool {
+        self.numbers.first().is_some_and(|first| is_year(*first) || is_date(*first))
+    }
+}
+
+impl Tag {
+    /// Takes a tag apart; `None` for what names a commit, a signature, or a build by its number alone.
+    pub fn parse(text: &str, cycles: &Cycles) -> Option<Self> {
+        let lower = text.to_ascii_lowercase();
+        let artifact = [".sig", ".att", ".sbom"].iter().any(|end| lower.ends_with(end));
+        if !text.is_ascii() || artifact || ["sha256-", "sha512-"].iter().any(|start| lower.starts_with(start))
+        {
+            return None;
+        }
+        let mut tag = Self {
+            text: text.to_owned(),
+            prefix: String::new(),
+            version: None,
+            distribution: None,
+            flavour: Vec::new(),
+        };
+        let tokens: Vec<&str> = text.split('-').collect();
+        let mut index = 0;
+        while index < tokens.len() {
+            let token = tokens[index];
+            let previous = index.checked_sub(1).map(|before| tokens[before]);
+            if is_commit(token, previous) {
+                return None;
+            }
+            index += 1;
+            // Of `rc.1` and `rc-1`, the number may stand apart.
+            if let Some(mut stage) = stage(&token.to_ascii_lowercase()).filter(|_| tag.version.is_some()) {
+                if let (None, Some(number)) = (stage.1, tokens.get(index).and_then(|next| small_number(next)))
+                {
+                    stage.1 = Some(number);
+                    index += 1;
+                }
+                if let Some(version) = &mut tag.version {
+                    version.stage = (stage.0)(stage.1.unwrap_or(0));
+                }
+                continue;
+            }
+            if tag.distribution.is_none()
+                && let Some((distribution, used)) =
+                    Distribution::parse(token, tokens.get(index).copied(), cycles)
+            {
+                tag.distribution = Some(distribution);
+                index += used;
+                continue;
+            }
+            match (&mut tag.version, version(token)) {
+                (None, Some((prefix, version))) => {
+                    // A lone number of seven digits or more counts builds, unless it is a date.
+                    let first = version.numbers.first().copied().unwrap_or(0);
+                    if first >= 1_000_000 && !is_date(first) {
+                        return None;
+                    }
+                    let before = std::mem::take(&mut tag.flavour);
+                    tag.prefix = before.iter().map(|word| format!("{word}-")).collect::<String>() + &prefix;
+                    tag.version = Some(version);
+                }
+                (Some(known), Some((prefix, more)))
+                    if is_revision(&prefix) && more.stage == Stage::Release =>
+                {
+                    if more.numbers.iter().any(|number| *number >= 1_000_000 && !is_date(*number)) {
+                        return None;
+                    }
+                    known.revision.extend(more.numbers);
+                }
+                _ => tag.flavour.push(token.to_owned()),
+            }
+        }
+        Some(tag)
+    }
+}
+
+fn is_revision(prefix: &str) -> bool {
+    ["", "r", "p", "b", "rev", "build"].contains(&prefix)
+}
+
+/// A version: letters, numbers with `.`, `_` or `u` between them, and a pre-release that may follow at once.
+fn version(token: &str) -> Option<(String, Version)> {
+    let start = token.find(|c: char| c.is_ascii_digit())?;
+    let (prefix, rest) = token.split_at(start);
+    if !prefix.chars().all(|c| c.is_ascii_alphabetic() || c == '.' || c == '_') || prefix.len() > 12 {
+        return None;
+    }
+    let (mut numbers, mut revision) = (Vec::new(), Vec::new());
+    let mut rest = rest;
+    loop {
+        let end = rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len());
+        if end == 0 {
+            return None;
+        }
+        numbers.push(rest[..end].parse().ok()?);
+        rest = &rest[end..];
+        let mut following = rest.chars();
+        match (following.next(), following.next()) {
+            (Some('.' | '_' | '+' | 'u'), Some(next)) if next.is_ascii_digit() => rest = &rest[1..],
+            _ => break,
+        }
+    }
+    let word = rest.trim_start_matches(['.', '_', '+']).to_ascii_lowercase();
+    let mut found = Stage::Release;
+    if !word.is_empty() {
+        let glued = stage(&word).or_else(|| {
+            // Python writes 3.13.0a1, b2.
+            let (letter, number) = word.split_at(1);
+            let number = small_number(number)?;
+            match letter {
+                "a" => Some((Stage::Alpha as fn(u64) -> Stage, Some(number))),
+                "b" => Some((Stage::Beta as fn(u64) -> Stage, Some(number))),
+                _ => None,
+            }
+        });
+        if let Some((make, number)) = glued {
+            found = make(number.unwrap_or(0));
+        } else {
+            revision.push(word.strip_prefix('p').and_then(small_number)?);
+        }
+    }
+    Some((prefix.to_owned(), Version { numbers, stage: found, revision }))
+}
+
+/// A word for a pre-release, with the number that follows it in the same word.
+fn stage(word: &str) -> Option<(fn(u64) -> Stage, Option<u64>)> {
+    let end = word.find(|c: char| c.is_ascii_digit() || c == '.').unwrap_or(word.len());
+    let (name, number) = word.split_at(end);
+    let number = number.trim_start_matches('.');
+    let number = if number.is_empty() { None } else { Some(small_number(number)?) };
+    let make: fn(u64) -> Stage = match name {
+        "rc" | "cr" => Stage::Candidate,
+        "beta" => Stage::Beta,
+        "alpha" => Stage::Alpha,
+        "dev" | "devel" | "pre" | "preview" | "nightly" | "snapshot" | "canary" | "ea" | "edge" | "next"
+        | "unstable" | "testing" | "experimental" | "milestone" | "insiders" => Stage::Development,
+        "m" if number.is_some() => Stage::Development,
+        _ => return None,
+    };
+    Some((make, number))
+}
+
+fn small_number(text: &str) -> Option<u64> {
+    if text.is_empty() || text.len() > 9 || !text.bytes().all(|b| b.is_ascii_digit()) {
+        return None;
+    }
+    text.parse().ok()
+}
+
+/// Whether a word names a commit.
+fn is_commit(word: &str, previous: Option<&str>) -> bool {
+    let hex = |text: &str| {
+        (7..=64).contains(&text.len()) && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
+    };
+    let mixed = |text: &str| {
+        hex(text) && text.bytes().any(|b| b.is_ascii_digit()) && text.bytes().any(|b| b.is_ascii_alphabetic())
+    };
+    let said = previous.is_some_and(|word| ["sha", "git", "commit", "rev"].contains(&word));
+    let described = word.strip_prefix('g').is_some_and(mixed);
+    mixed(word) || (said && hex(word)) || described || (matches!(word.len(), 40 | 64) && hex(word))
+}
+
+fn is_year(number: u64) -> bool {
+    (1990..=2100).contains(&number)
+}
+
+/// Whether a number is a date such as 20240131.
+fn is_date(number: u64) -> bool {
+    let (year, month, day) = (number / 10_000, number / 100 % 100, number % 100);
+    is_year(year) && (1..=12).contains(&month) && (1..=31).contains(&day)
+}

@@ -1,0 +1,210 @@
+use jiff::civil::{Date, date};
+use proptest::prelude::*;
+
+use super::*;
+
+const TODAY: Date = date(2026, 2, 1);
+
+fn parse(text: &str) -> Tag {
+    Tag::parse(text, &Cycles::built_in()).unwrap_or_else(|| panic!("{text} is no tag of a series"))
+}
+
+/// What is suggested: versions, then distributions, the newest first.
+fn suggested(repository: &str, current: &str, tags: &str) -> (Vec<String>, Vec<String>) {
+    let found = suggest(repository, current, tags.split_whitespace(), &Cycles::built_in(), TODAY);
+    let texts = |list: Vec<Candidate>| list.into_iter().map(|found| found.tag.text).collect::<Vec<_>>();
+    (texts(found.versions), texts(found.distributions))
+}
+
+#[test]
+fn a_tag_is_taken_apart() {
+    let tag = parse("v3.1.2-rc.1-slim-bookworm");
+    assert_eq!(tag.prefix, "v");
+    let version = tag.version.unwrap();
+    assert_eq!((version.numbers, version.stage), (vec![3, 1, 2], Stage::Candidate(1)));
+    assert_eq!(tag.flavour, ["slim"]);
+    let distribution = tag.distribution.unwrap();
+    assert_eq!((distribution.family.as_str(), distribution.release), ("debian", Some(vec![12])));
+
+    let numbers = |text: &str| parse(text).version.map(|version| version.numbers);
+    assert_eq!(numbers("17.0.9_9-jre-alpine"), Some(vec![17, 0, 9, 9]));
+    assert_eq!(numbers("8u392-jdk"), Some(vec![8, 392]));
+    assert_eq!(numbers("bookworm-20240110-slim"), Some(vec![20_240_110]));
+    assert_eq!(numbers("latest"), None);
+    assert_eq!(parse("jdk-21.0.2_13").prefix, "jdk-");
+    assert_eq!(parse("3.13.0rc2-slim").version.unwrap().stage, Stage::Candidate(2));
+    assert_eq!(parse("3.13.0b4").version.unwrap().stage, Stage::Beta(4));
+    assert_eq!(parse("16beta1").version.unwrap().stage, Stage::Beta(1));
+    let bitnami = parse("16.1.0-debian-12-r18");
+    assert_eq!(bitnami.distribution.unwrap().release, Some(vec![12]));
+    assert_eq!(bitnami.version.unwrap().revision, [18]);
+    let family = |text: &str| parse(text).distribution.map(|found| (found.family, found.release));
+    assert_eq!(family("1.21-alpine3.19"), Some(("alpine".into(), Some(vec![3, 19]))));
+    assert_eq!(family("20-alpine"), Some(("alpine".into(), None)));
+    assert_eq!(family("11.8-ubuntu22.04"), Some(("ubuntu".into(), Some(vec![22, 4]))));
+    assert_eq!(parse("8.2-fpm-alpine").flavour, ["fpm"]);
+}
+
+#[test]
+fn commits_signatures_and_build_numbers_are_no_tags_of_a_series() {
+    for text in [
+        "sha256-5f6e3d3c.sig",
+        "sha256-aa11.att",
+        "1.2.3.sbom",
+        "main-3f9c2d1",
+        "3f9c2d1",
+        "sha-1234567",
+        "1.2.3-4-g3f9c2d1",
+        "da39a3ee5e6b4b0d3255bfef95601890afd80709",
+        "1234567",
+        "build-98765432",
+        "1.2.3-98765432",
+    ] {
+        assert_eq!(Tag::parse(text, &Cycles::built_in()), None, "{text}");
+    }
+    // These only look like it.
+    assert!(parse("1.2.3-decade").version.is_some());
+    assert!(parse("20240131").version.is_some());
+}
+
+/// Tags as repositories have them.
+const RUBY: &str = "latest slim bookworm slim-bookworm 3 3-slim 3.1 3.1-slim 3.1.2 3.1.2-slim 3.1.2-slim-bullseye 3.1.2-slim-bookworm \
+    3.1.3-slim 3.1.4 3.1.4-slim 3.1.4-slim-bookworm 3.1.4-alpine3.18 3.1.4-alpine3.19 3.2.0-preview1-slim 3.2.0-slim 3.2.0-rc1 \
+    3.4.1-slim 3.4.1-slim-bookworm 4.0.0-slim 4.1.0-preview1-slim 2.7.8-slim sha256-0f1e.sig";
+const NODE: &str = "18 20 20-slim 20-alpine 20-alpine3.18 20-alpine3.19 20-alpine3.20 20.11.0 20.11.0-alpine3.19 20.11.1-alpine3.19 22 22-slim \
+    22-alpine 23-alpine lts lts-slim current 20240131 9999";
+const DEBIAN: &str = "12 12-slim 12.4 12.4-slim 12.5 12.5-slim 13 13-slim 13.1-slim 14-slim bookworm bookworm-slim trixie trixie-slim forky-slim \
+    bookworm-20240110 bookworm-20240110-slim bookworm-20240211-slim bookworm-20990101-slim sid-slim testing-slim rc-buggy 11-slim";
+const UBUNTU: &str = "20.04 22.04 22.10 23.10 24.04 24.10 25.10 26.04 26.10 jammy noble oracular resolute jammy-20240111 jammy-20240125 devel rolling";
+const TEMURIN: &str = "17-jre-jammy 17-jdk-jammy 17.0.9_9-jre-jammy 17.0.10_7-jre-jammy 17.0.10_7-jdk-jammy 21-jre-jammy 21.0.2_13-jre-jammy \
+    17.0.9_9-jre-noble 8u392-b08-jre-jammy";
+const BITNAMI: &str =
+    "16.1.0-debian-11-r18 16.1.0-debian-11-r19 16.1.0-debian-12-r0 16.2.0-debian-11-r1 16 16.1.0";
+const APP: &str = "1.2.0 1.2.1 1.3.0 2019.1.2 20190101 v1.4.0 1.2.1-dev release-1.9.0 1500.0.0 main edge 1.2.1-3f9c2d1 pr-99";
+
+#[test]
+fn newer_versions_and_newer_distributions_are_two_suggestions() {
+    for (repository, current, tags, versions, distributions) in [
+        ("library/ruby", "3.1.2-slim", RUBY, "4.0.0-slim 3.4.1-slim 3.2.0-slim 3.1.4-slim 3.1.3-slim", ""),
+        ("library/ruby", "3.1.2-slim-bullseye", RUBY, "", "3.1.2-slim-bookworm"),
+        ("library/ruby", "3.1.2-slim-bookworm", RUBY, "3.4.1-slim-bookworm 3.1.4-slim-bookworm", ""),
+        ("library/ruby", "3.1.4-alpine3.18", RUBY, "", "3.1.4-alpine3.19"),
+        (
+            "library/ruby",
+            "3.2.0-preview1-slim",
+            RUBY,
+            "4.1.0-preview1-slim 4.0.0-slim 3.4.1-slim 3.2.0-slim",
+            "",
+        ),
+        ("library/ruby", "latest", RUBY, "", ""),
+        ("library/ruby", "slim-bookworm", RUBY, "", ""),
+        ("library/node", "20-alpine", NODE, "23-alpine 22-alpine", ""),
+        ("library/node", "20-alpine3.18", NODE, "", "20-alpine3.20 20-alpine3.19"),
+        ("library/node", "20", NODE, "22", ""),
+        ("library/node", "20.11.0-alpine3.19", NODE, "20.11.1-alpine3.19", ""),
+        ("library/debian", "12-slim", DEBIAN, "", "13-slim"),
+        ("library/debian", "12.4-slim", DEBIAN, "12.5-slim", "13.1-slim"),
+        ("library/debian", "bookworm-slim", DEBIAN, "", "trixie-slim"),
+        ("library/debian", "bookworm-20240110-slim", DEBIAN, "bookworm-20240211-slim", ""),
+        ("library/ubuntu", "22.04", UBUNTU, "", "24.04"),
+        ("library/ubuntu", "22.10", UBUNTU, "", "25.10 24.10 24.04 23.10"),
+        ("library/ubuntu", "jammy", UBUNTU, "", "noble"),
+        ("library/ubuntu", "jammy-20240111", UBUNTU, "jammy-20240125", ""),
+        (
+            "eclipse-temurin",
+            "17.0.9_9-jre-jammy",
+            TEMURIN,
+            "21.0.2_13-jre-jammy 17.0.10_7-jre-jammy",
+            "17.0.9_9-jre-noble",
+        ),
+        ("eclipse-temurin", "17-jre-jammy", TEMURIN, "21-jre-jammy", ""),
+        (
+            "bitnami/postgresql",
+            "16.1.0-debian-11-r18",
+            BITNAMI,
+            "16.2.0-debian-11-r1 16.1.0-debian-11-r19",
+            "",
+        ),
+        ("acme/app", "1.2.0", APP, "1.3.0 1.2.1", ""),
+        ("acme/app", "v1.2.0", APP, "v1.4.0", ""),
+        ("acme/app", "main-3f9c2d1", APP, "", ""),
+    ] {
+        let found = suggested(repository, current, tags);
+        let list = |text: &str| text.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+        assert_eq!(found, (list(versions), list(distributions)), "{repository}:{current}");
+    }
+}
+
+#[test]
+fn a_distribution_that_is_not_out_yet_is_not_suggested() {
+    let cycles = Cycles::built_in();
+    let on = |day: Date| {
+        suggest("debian", "bookworm-slim", DEBIAN.split_whitespace(), &cycles, day).distributions.len()
+    };
+    assert_eq!((on(date(2025, 8, 8)), on(date(2025, 8, 9))), (0, 1));
+}
+
+#[test]
+fn steps_have_sizes() {
+    let found = suggest("library/ruby", "3.1.2-slim", RUBY.split_whitespace(), &Cycles::built_in(), TODAY);
+    let levels: Vec<_> = found.versions.iter().map(|found| found.level).collect();
+    assert_eq!(levels, [Level::Major, Level::Minor, Level::Minor, Level::Patch, Level::Patch]);
+}
+
+fn some_tag() -> impl Strategy<Value = String> {
+    let version = prop::collection::vec(0u64..40, 1..4)
+        .prop_map(|numbers| numbers.iter().map(ToString::to_string).collect::<Vec<_>>().join("."));
+    let prefix = prop::sample::select(vec!["", "v", "jdk-"]);
+    let rest = prop::sample::select(vec![
+        "",
+        "-slim",
+        "-alpine",
+        "-alpine3.19",
+        "-alpine3.20",
+        "-bookworm",
+        "-trixie",
+        "-slim-bookworm",
+        "-rc1",
+        "-rc2",
+        "-beta.1-slim",
+        "-r3",
+    ]);
+    (prefix, version, rest).prop_map(|(prefix, version, rest)| format!("{prefix}{version}{rest}"))
+}
+
+proptest! {
+    #[test]
+    fn no_text_makes_it_panic(text in "\\PC{0,60}") {
+        let cycles = Cycles::built_in();
+        let _ = Tag::parse(&text, &cycles);
+        let _ = suggest(&text, &text, [text.as_str(), "1.0"], &cycles, TODAY);
+    }
+
+    #[test]
+    fn nothing_suggested_is_older_or_of_another_kind(current in some_tag(), tags in prop::collection::vec(some_tag(), 0..40)) {
+        let cycles = Cycles::built_in();
+        let now = parse(&current);
+        let found = suggest("acme/app", &current, &tags, &cycles, TODAY);
+        for candidate in &found.versions {
+            prop_assert!(candidate.tag.version > now.version);
+            prop_assert_eq!(&candidate.tag.flavour, &now.flavour);
+            prop_assert_eq!(&candidate.tag.prefix, &now.prefix);
+            prop_assert_eq!(&candidate.tag.distribution, &now.distribution);
+            // What is suggested never suggests the way back.
+            let back = suggest("acme/app", &candidate.tag.text, [current.as_str()], &cycles, TODAY);
+            prop_assert_eq!(back, Suggestions::default());
+        }
+        for candidate in &found.distributions {
+            prop_assert_eq!(&candidate.tag.version, &now.version);
+            let newer = candidate.tag.distribution.as_ref().unwrap().compare(now.distribution.as_ref().unwrap());
+            prop_assert_eq!(newer, Some(std::cmp::Ordering::Greater));
+        }
+        // The newest comes first, whatever the registry's order.
+        let mut reversed = tags.clone();
+        reversed.reverse();
+        let again = suggest("acme/app", &current, &reversed, &cycles, TODAY);
+        prop_assert_eq!(again.versions.first(), found.versions.first());
+        let sorted = found.versions.windows(2).all(|pair| pair[0].tag.version >= pair[1].tag.version);
+        prop_assert!(sorted);
+    }
+}

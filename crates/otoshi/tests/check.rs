@@ -1,0 +1,158 @@
+//! What is newer outside, asked through the program: moved tags, newer tags, policies, and registries that fail.
+
+mod stage;
+mod support;
+
+use std::{
+    fs,
+    io::{Read, Write},
+    net::TcpStream,
+};
+
+use serde_json::Value;
+use stage::Stage;
+
+/// Checks; gives the exit code and the report.
+fn check(stage: &Stage) -> (i32, Value) {
+    let output = stage.shop.otoshi(&["check", "--json"]);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    let report = serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {said}"));
+    (output.status.code().unwrap(), report)
+}
+
+/// The numbers of the phases that the only finding would make run.
+fn phases(report: &Value) -> Vec<u64> {
+    let findings = report["findings"].as_array().unwrap();
+    assert_eq!(findings.len(), 1, "{report}");
+    let phases = findings[0]["phases"].as_array().unwrap();
+    phases.iter().map(|phase| phase["number"].as_u64().unwrap()).collect()
+}
+
+/// One request to the registry itself; gives the header and the body.
+fn request(stage: &Stage, head: &str, body: &[u8]) -> (String, Vec<u8>) {
+    let mut stream = TcpStream::connect(("127.0.0.1", stage.registry.port())).unwrap();
+    let length = body.len();
+    let head = format!("{head}\r\nHost: localhost\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n");
+    stream.write_all(head.as_bytes()).unwrap();
+    stream.write_all(body).unwrap();
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).unwrap();
+    let end = answer.windows(4).position(|four| four == b"\r\n\r\n").unwrap();
+    (String::from_utf8_lossy(&answer[..end]).into_owned(), answer[end + 4..].to_vec())
+}
+
+#[test]
+fn nothing_new_costs_few_requests() {
+    let Some(stage) = Stage::new() else { return };
+    stage.shop.ok(&["build"]);
+    stage.proxy.take_log();
+    let (code, report) = check(&stage);
+    assert_eq!((code, &report["counts"]["fresh"]), (0, &Value::from(2)), "{report}");
+    let asked = stage.proxy.take_log();
+    assert!(asked.len() <= 6, "{asked:?}");
+}
+
+#[test]
+fn a_moved_base_is_found_with_the_phases_that_it_would_make_run() {
+    let Some(stage) = Stage::new() else { return };
+    stage.shop.ok(&["build"]);
+    stage.push_base("slim", "slim 2\n");
+    let lock = fs::read(stage.shop.path("otoshi.lock")).unwrap();
+    let (code, report) = check(&stage);
+    assert_eq!(code, 10, "{report}");
+    let finding = &report["findings"][0];
+    assert_eq!((&finding["kind"], &finding["name"]), (&"base-moved".into(), &"RUN_BASE".into()));
+    assert_eq!(phases(&report), [3, 4]);
+    let reason = finding["phases"][0]["reasons"][0]["text"].as_str().unwrap();
+    assert!(reason.starts_with("base RUN_BASE moved sha256:"), "{reason}");
+    assert_eq!(fs::read(stage.shop.path("otoshi.lock")).unwrap(), lock, "a check moves nothing");
+
+    let said = String::from_utf8(stage.shop.otoshi(&["check"]).stdout).unwrap();
+    assert!(
+        said.contains("take it in: otoshi build --refresh\n") && said.contains("1 found, 0 held"),
+        "{said}"
+    );
+    stage.shop.ok(&["build", "--refresh"]);
+    assert_eq!(check(&stage).0, 0);
+
+    // The builder's side is another finding, which makes everything run that looks at it.
+    stage.push_base("base", "base 2\n");
+    let (code, report) = check(&stage);
+    assert_eq!((code, phases(&report)[0]), (10, 1), "{report}");
+    assert_eq!(report["findings"][0]["command"], "otoshi build --refresh --builder");
+}
+
+#[test]
+fn an_index_that_changed_around_this_platforms_image_is_no_change() {
+    let Some(stage) = Stage::new() else { return };
+    stage.shop.ok(&["build"]);
+    let accept = "Accept: application/vnd.oci.image.manifest.v1+json";
+    let (head, manifest) = request(&stage, &format!("GET /v2/slim/manifests/1 HTTP/1.1\r\n{accept}"), b"");
+    assert!(head.starts_with("HTTP/1.1 200"), "{head}");
+    let architecture = if cfg!(target_arch = "aarch64") { "arm64" } else { "amd64" };
+    let kind = "application/vnd.oci.image.index.v1+json";
+    let index = serde_json::json!({
+        "schemaVersion": 2, "mediaType": kind, "annotations": { "rebuilt": "yes" },
+        "manifests": [{
+            "mediaType": "application/vnd.oci.image.manifest.v1+json", "size": manifest.len(),
+            "digest": otoshi_oci::Digest::sha256_of(&manifest).to_string(),
+            "platform": { "os": "linux", "architecture": architecture },
+        }],
+    });
+    let put = format!("PUT /v2/slim/manifests/1 HTTP/1.1\r\nContent-Type: {kind}");
+    let (head, _) = request(&stage, &put, index.to_string().as_bytes());
+    assert!(head.starts_with("HTTP/1.1 201"), "{head}");
+    let (code, report) = check(&stage);
+    assert_eq!((code, &report["counts"]["fresh"]), (0, &Value::from(2)), "{report}");
+    // What was fetched for that is known from then on.
+    stage.proxy.take_log();
+    check(&stage);
+    assert!(stage.proxy.take_log().iter().all(|request| !request.is("GET", "/manifests/")));
+}
+
+#[test]
+fn a_newer_tag_is_found_and_policies_are_kept() {
+    let Some(stage) = Stage::new() else { return };
+    stage.shop.ok(&["build"]);
+    let name = |tag: &str| format!("{}/slim:{tag}", stage.proxy.host());
+    // Another name for the same image is nothing newer.
+    stage.shop.import("slim 1\n");
+    stage.shop.ok(&["image", "push", "otoshi.test/busybox:1", &name("2")]);
+    assert_eq!(check(&stage).0, 0);
+
+    stage.shop.import("slim 2\n");
+    stage.shop.ok(&["image", "push", "otoshi.test/busybox:1", &name("2")]);
+    let (code, report) = check(&stage);
+    let finding = &report["findings"][0];
+    assert_eq!((code, &finding["kind"], &finding["level"]), (10, &"newer-version".into(), &"major".into()));
+    assert_eq!((&finding["to"], phases(&report)), (&name("2").into(), vec![3, 4]));
+    let command = finding["command"].as_str().unwrap();
+    assert!(command.starts_with(&format!("set RUN_BASE = \"{}\"", name("2"))), "{command}");
+
+    let manifest = fs::read_to_string(stage.shop.path("otoshi.toml")).unwrap();
+    for (policy, state) in [
+        ("ignore = [\"RUN_*\"]", "ignored"),
+        ("minimum-age = \"3 days\"", "held"),
+        ("hold = { RUN_BASE = { until = \"2999-01-01\", because = \"frozen\" } }", "held"),
+    ] {
+        stage.shop.write("otoshi.toml", &format!("{manifest}[check]\n{policy}\n"));
+        let (code, report) = check(&stage);
+        assert_eq!((code, &report["findings"][0]["state"]), (0, &state.into()), "{policy}: {report}");
+        assert_eq!(report["counts"][state], 1);
+    }
+    stage.shop.write("otoshi.toml", &format!("{manifest}[check]\nranges = {{ RUN_BASE = \"1\" }}\n"));
+    assert_eq!(check(&stage).0, 0);
+}
+
+#[test]
+fn a_dead_registry_hides_nothing_that_another_has() {
+    let Some(stage) = Stage::new() else { return };
+    stage.shop.ok(&["build"]);
+    stage.shop.import("slim 2\n");
+    stage.shop.ok(&["image", "push", "otoshi.test/busybox:1", &format!("{}/slim:2", stage.proxy.host())]);
+    stage.edit("otoshi.toml", &format!("{}/base:1", stage.proxy.host()), "localhost:1/base:1");
+    let (code, report) = check(&stage);
+    assert_eq!(code, 20, "{report}");
+    assert_eq!(report["failed"][0]["reference"], "localhost:1/base:1");
+    assert_eq!(report["findings"][0]["name"], "RUN_BASE");
+}
