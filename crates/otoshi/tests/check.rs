@@ -116,8 +116,11 @@ fn a_newer_tag_is_found_and_policies_are_kept() {
     stage.shop.ok(&["build"]);
     let name = |tag: &str| format!("{}/slim:{tag}", stage.proxy.host());
     // Another name for the same image is nothing newer.
-    stage.shop.import("slim 1\n");
-    stage.shop.ok(&["image", "push", "otoshi.test/busybox:1", &name("2")]);
+    let kind = "application/vnd.oci.image.manifest.v1+json";
+    let (_, manifest) = request(&stage, &format!("GET /v2/slim/manifests/1 HTTP/1.1\r\nAccept: {kind}"), b"");
+    let put = format!("PUT /v2/slim/manifests/2 HTTP/1.1\r\nContent-Type: {kind}");
+    let (head, _) = request(&stage, &put, &manifest);
+    assert!(head.starts_with("HTTP/1.1 201"), "{head}");
     assert_eq!(check(&stage).0, 0);
 
     stage.shop.import("slim 2\n");
