@@ -288,3 +288,58 @@ fn a_context_may_be_a_repository() {
         text(&missing.stderr)
     );
 }
+
+/// Writes `386` and a line break to /made, with the system calls of a 32-bit program.
+const PROGRAM_386: &str = "
+    .globl _start
+_start:
+    movl $5, %eax           # open
+    movl $path, %ebx
+    movl $0x41, %ecx        # O_WRONLY | O_CREAT
+    movl $0644, %edx
+    int $0x80
+    movl %eax, %ebx
+    movl $4, %eax           # write
+    movl $text, %ecx
+    movl $4, %edx
+    int $0x80
+    movl $1, %eax           # exit
+    xorl %ebx, %ebx
+    int $0x80
+path: .asciz \"/made\"
+text: .ascii \"386\\n\"
+";
+
+#[test]
+#[cfg(target_arch = "x86_64")]
+fn a_platform_that_the_machine_runs_is_built_for_and_others_are_told() {
+    let Some(shop) = Shop::new() else { return };
+    shop.write("old/program.s", PROGRAM_386);
+    let tool = |arguments: &[&str]| {
+        let made = Command::new(arguments[0]).args(&arguments[1..]).current_dir(shop.path("old")).status();
+        made.is_ok_and(|status| status.success())
+    };
+    if !tool(&["as", "--32", "program.s", "-o", "program.o"])
+        || !tool(&["ld", "-m", "elf_i386", "program.o", "-o", "program"])
+    {
+        eprintln!("passed over: needs as and ld (package binutils)");
+        return;
+    }
+    shop.write(
+        "old/Dockerfile",
+        "FROM scratch\nARG TARGETARCH\nCOPY program /program-${TARGETARCH}\nRUN [\"/program-386\"]\n",
+    );
+    shop.ok(&["image", "build", "old", "--platform", "linux/386", "-t", "old:1", "-o", "out"]);
+    assert_eq!(fs::read_to_string(shop.path("out/made")).unwrap(), "386\n");
+    let image: serde_json::Value = serde_json::from_str(&shop.ok(&["inspect", "old:1"])).unwrap();
+    assert_eq!(image["config"]["architecture"], "386");
+
+    // What needs an emulator is told; what runs nothing needs none.
+    shop.write("other/Dockerfile", "FROM scratch\nCOPY Dockerfile /d\nRUN [\"/d\"]\n");
+    let refused = shop.otoshi(&["image", "build", "other", "--platform", "linux/riscv64"]);
+    let text = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert_eq!(refused.status.code(), Some(2), "{text}");
+    assert!(text.contains("riscv64") && text.contains("other/Dockerfile:3"), "{text}");
+    shop.write("other/Dockerfile", "FROM scratch\nCOPY Dockerfile /d\nENTRYPOINT [\"/d\"]\n");
+    shop.ok(&["image", "build", "other", "--platform", "linux/riscv64", "-t", "riscv:1"]);
+}
