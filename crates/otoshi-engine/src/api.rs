@@ -369,6 +369,36 @@ pub struct RunRequest {
     pub started: Option<fn(otoshi_sandbox::Handle)>,
 }
 
+impl RunRequest {
+    /// A command in an image for this machine's platform, with the network, no input and captured output; nothing is kept.
+    pub fn new(
+        image: Digest,
+        name: impl Into<String>,
+        command: Option<otoshi_dockerfile::CommandForm>,
+    ) -> Self {
+        Self {
+            image,
+            platform: Platform::host(),
+            name: name.into(),
+            command,
+            entrypoint: false,
+            env: Vec::new(),
+            cwd: None,
+            user: None,
+            view: None,
+            keep: false,
+            outputs: Vec::new(),
+            exclude: Vec::new(),
+            caches: Vec::new(),
+            secrets: BTreeMap::new(),
+            ca_certificates: None,
+            network: true,
+            stdio: Stdio::Capture,
+            started: None,
+        }
+    }
+}
+
 /// How a command ended.
 #[derive(Debug, Clone)]
 pub struct RunOutcome {

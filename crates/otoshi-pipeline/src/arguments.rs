@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use otoshi_dockerfile::CommandForm;
-use otoshi_engine::{EngineError, Events, RunRequest, Stdio};
+use otoshi_engine::{EngineError, Events, RunRequest};
 use otoshi_oci::{Digest, Reference};
 use otoshi_project::Lock;
 use otoshi_store::Kind;
@@ -102,25 +102,11 @@ impl Pipeline<'_> {
         events: &dyn Events,
     ) -> Result<String, PipelineError> {
         self.with_base_source(|source| ensure(source, ARGUMENTS, base, &image, &self.platform))?;
+        let command = CommandForm::Shell(run.to_owned());
         let request = RunRequest {
-            image,
             platform: self.platform.clone(),
-            name: format!("argument {name}"),
-            command: Some(CommandForm::Shell(run.to_owned())),
-            entrypoint: false,
-            env: Vec::new(),
-            cwd: None,
-            user: None,
-            view: None,
-            keep: false,
-            outputs: Vec::new(),
-            exclude: Vec::new(),
-            caches: Vec::new(),
-            secrets: BTreeMap::new(),
-            ca_certificates: None,
             network: false,
-            stdio: Stdio::Capture,
-            started: None,
+            ..RunRequest::new(image, format!("argument {name}"), Some(command))
         };
         let failed = PipelineError::engine_in("args");
         let outcome = match self.engine.run(&request, events) {

@@ -90,10 +90,7 @@ fn limit_pids(pids: u32) -> Result<(), SandboxError> {
         return Ok(());
     }
     let failed = || SandboxError::setup("limiting the number of processes");
-    let text = std::fs::read_to_string(SETTING).map_err(failed())?;
-    let host: u32 = text.trim().parse().unwrap_or(u32::MAX);
-    let most = pids.min(host / 2).max(LEAST);
-    match std::fs::write(SETTING, most.to_string()) {
+    match std::fs::write(SETTING, pids.max(LEAST).to_string()) {
         // In a container whose /proc/sys cannot be written, the container's own limit has to do.
         Err(error)
             if matches!(Errno::from_io_error(&error), Some(Errno::ROFS | Errno::ACCESS | Errno::PERM)) =>

@@ -38,7 +38,7 @@ pub struct Spec {
     pub volatile: bool,
     /// Whether the command gets a terminal of its own as standard streams; its other end is `Running::terminal`.
     pub terminal: bool,
-    /// How many processes and threads there may be at once; at most half of what the host allows.
+    /// How many processes and threads there may be at once; the limits of the host count as well.
     ///
     /// Needs Linux 6.14; with an earlier kernel there is no such limit.
     pub pids: u32,

@@ -8,7 +8,7 @@ use std::{collections::BTreeMap, fs, os::unix::fs::symlink, path::Path, sync::Ar
 
 use otoshi_dockerfile::{CommandForm, Dockerfile};
 use otoshi_engine::{
-    BuildRequest, BuiltImage, Context, EmbeddedEngine, Engine, EngineError, RunRequest, Silent, Stdio,
+    BuildRequest, BuiltImage, Context, EmbeddedEngine, Engine, EngineError, RunRequest, Silent,
 };
 use otoshi_oci::{Digest, Image, ImageConfig, Platform, Reference, layer, write_image};
 use otoshi_store::Home;
@@ -80,26 +80,7 @@ impl World {
     }
 
     pub fn request(&self, image: &Digest, command: &str) -> RunRequest {
-        RunRequest {
-            image: image.clone(),
-            platform: Platform::host(),
-            name: "test".into(),
-            command: Some(CommandForm::Shell(command.into())),
-            entrypoint: false,
-            env: Vec::new(),
-            cwd: None,
-            user: None,
-            view: None,
-            keep: false,
-            outputs: Vec::new(),
-            exclude: Vec::new(),
-            caches: Vec::new(),
-            secrets: BTreeMap::new(),
-            ca_certificates: None,
-            network: true,
-            stdio: Stdio::Capture,
-            started: None,
-        }
+        RunRequest::new(image.clone(), "test", Some(CommandForm::Shell(command.into())))
     }
 
     pub fn output(&self, image: &BuiltImage, command: &str) -> String {

@@ -54,14 +54,10 @@ impl Pipeline<'_> {
             let source = context.snapshot(self.home, (0, 0)).map_err(failed())?;
             let cache = |path: &String| CacheMount { id: path.clone(), target: path.clone(), locked: true };
             let request = RunRequest {
-                image,
                 platform: self.platform.clone(),
-                name: PHASE.into(),
-                command: Some(form(&compile.run)),
                 entrypoint: compile.entrypoint,
                 env: compile.env.clone().into_iter().collect(),
                 cwd: Some(compile.workdir.clone()),
-                user: None,
                 view: Some(View { tree: self.home.snapshots().path(&source), at: compile.workdir.clone() }),
                 keep: true,
                 outputs: compile.outputs.clone(),
@@ -73,9 +69,8 @@ impl Pipeline<'_> {
                     .filter(|(name, _)| compile.secrets.contains(name))
                     .collect(),
                 ca_certificates: self.ca_certificates()?,
-                network: true,
                 stdio: Stdio::Events,
-                started: None,
+                ..RunRequest::new(image, PHASE, Some(form(&compile.run)))
             };
             let outcome = self.engine.run(&request, events).map_err(failed())?;
             if outcome.code != 0 {

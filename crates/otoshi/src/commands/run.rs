@@ -1,5 +1,4 @@
 use std::{
-    collections::BTreeMap,
     path::{Path, PathBuf},
     process::ExitCode,
     sync::{Arc, Mutex, PoisonError},
@@ -8,7 +7,6 @@ use std::{
 use clap::Args;
 use otoshi_dockerfile::CommandForm;
 use otoshi_engine::{Engine, RunRequest, Stdio};
-use otoshi_oci::Platform;
 use otoshi_project::Project;
 use otoshi_store::Home;
 use signal_hook::{
@@ -50,25 +48,13 @@ impl Run {
             let wrong = || Failure::usage(format!("--env {text}: not of the form NAME=VALUE"), None);
             text.split_once('=').map(|(name, value)| (name.to_owned(), value.to_owned())).ok_or_else(wrong)
         };
+        let command = (!self.command.is_empty()).then_some(CommandForm::Exec(self.command));
         let request = RunRequest {
-            image: image.digest,
-            platform: Platform::host(),
-            name,
-            command: (!self.command.is_empty()).then_some(CommandForm::Exec(self.command)),
             entrypoint: true,
             env: self.env.iter().map(pair).collect::<Result<_, _>>()?,
-            cwd: None,
-            user: None,
-            view: None,
-            keep: false,
-            outputs: Vec::new(),
-            exclude: Vec::new(),
-            caches: Vec::new(),
-            secrets: BTreeMap::new(),
-            ca_certificates: None,
-            network: true,
             stdio: Stdio::Inherit,
             started: Some(forward_signals),
+            ..RunRequest::new(image.digest, name, command)
         };
         for published in &self.publish {
             let offered = published.offer();
