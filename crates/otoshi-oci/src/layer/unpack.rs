@@ -173,6 +173,15 @@ impl Unpacker<'_> {
                 }
                 Err(Problem::Refused("a character device 0:0 means a deletion on disk".to_owned()))
             }
+            // No user namespace lets anybody make one; and whoever runs the image brings a /dev of their own.
+            Kind::Char { .. } | Kind::Block { .. } if self.options.in_userns && is_in_dev(&entry.name) => {
+                tracing::debug!(
+                    layer = self.options.layer_name,
+                    entry = entry.display_name(),
+                    "device left out"
+                );
+                Ok(())
+            }
             Kind::Char { major, minor } => {
                 self.node(entry, &parent, last, attributes, (FileType::CharacterDevice, major, minor))
             }
@@ -436,6 +445,12 @@ fn named(problem: Problem, layer: &str, entry: &[u8]) -> LayerError {
         Problem::Refused(reason) => LayerError::Refused { layer, entry, reason },
         Problem::Io { action, source } => LayerError::Entry { layer, entry, action, source },
     }
+}
+
+/// Whether a path lies below `/dev`.
+fn is_in_dev(name: &[u8]) -> bool {
+    let mut parts = name.split(|byte| *byte == b'/').filter(|part| !matches!(part, [] | [b'.']));
+    parts.next() == Some(b"dev") && parts.next().is_some()
 }
 
 #[cfg(test)]

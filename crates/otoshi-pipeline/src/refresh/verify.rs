@@ -1,7 +1,6 @@
 //! The smoke test of `[verify]`: a command in the new image, or an HTTP request to the process that it starts.
 
 use std::{
-    collections::BTreeMap,
     io::{Read, Write},
     net::{TcpStream, ToSocketAddrs},
     sync::{Mutex, PoisonError},
@@ -9,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use otoshi_engine::{Engine, RunRequest, Silent, Stdio};
+use otoshi_engine::{Engine, RunRequest, Silent};
 use otoshi_oci::{Digest, Platform};
 use otoshi_project::Verify;
 
@@ -103,24 +102,10 @@ fn end() {
 
 fn request(image: &Digest, platform: &Platform, process: &str) -> RunRequest {
     RunRequest {
-        image: image.clone(),
         platform: platform.clone(),
-        name: format!("verify {process}"),
-        command: None,
         entrypoint: true,
-        env: Vec::new(),
-        cwd: None,
-        user: None,
-        view: None,
-        keep: false,
-        outputs: Vec::new(),
-        exclude: Vec::new(),
-        caches: Vec::new(),
-        secrets: BTreeMap::new(),
-        ca_certificates: None,
-        network: true,
-        stdio: Stdio::Capture,
         started: Some(|handle| *STARTED.lock().unwrap_or_else(PoisonError::into_inner) = Some(handle)),
+        ..RunRequest::new(image.clone(), format!("verify {process}"), None)
     }
 }
 
