@@ -62,6 +62,25 @@ fn a_moved_base_runs_runner_and_app_and_the_application_answers() {
 }
 
 #[test]
+fn an_application_that_does_not_stand_on_the_runner_is_told() {
+    let Some(shop) = shop() else { return };
+    shop.write(
+        "otoshi.toml",
+        &MANIFEST.replace("dependencies = [\"/opt/deps\"]", "dockerfile = \"app.Dockerfile\""),
+    );
+    let app = "ARG BASE\nFROM ${BASE} AS web\nCOPY . /app\nWORKDIR /app\nFROM web AS cli\nENV A=1\n";
+    shop.write("app.Dockerfile", app);
+    shop.ok(&["build"]);
+    shop.import("base 2\n");
+    let output = shop.otoshi(&["refresh"]);
+    assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+    for name in ["shop/web", "shop/cli"] {
+        let told = format!("{name}: it does not say where its runner ends, so nothing is proved of it");
+        assert!(said(&output).contains(&told), "{}", said(&output));
+    }
+}
+
+#[test]
 fn a_runner_that_only_adds_files_is_a_swap_of_layers() {
     let Some(shop) = Shop::new() else { return };
     shop.write("runner.Dockerfile", "ARG BASE\nFROM ${BASE}\nCOPY motd /etc/runner\nENV A=1\n");

@@ -20,7 +20,7 @@ use std::{
     time::Instant,
 };
 
-use otoshi_engine::Events;
+use otoshi_engine::{Event, Events};
 use otoshi_oci::{DiffId, Digest, Image, Reference};
 use otoshi_packages::Installed;
 use otoshi_rebase::{
@@ -151,25 +151,30 @@ impl Pipeline<'_> {
             if let (Some(old), true) = (before.get(name), self.is_app(name))
                 && old != new
             {
-                found.extend(self.prove_app(old, new)?);
+                match self.prove_app(old, new)? {
+                    Some(findings) => found.extend(findings),
+                    None => events.event(Event::Warning(format!(
+                        "{name}: it does not say where its runner ends, so nothing is proved of it"
+                    ))),
+                }
             }
         }
         let (findings, waived) = judge(found.into_iter().collect(), &options.allow);
         Ok(Attempt { plan, settled, findings, waived })
     }
 
-    /// What an app image would not find on its new runner.
-    fn prove_app(&self, old: &Digest, new: &Digest) -> Result<Vec<Finding>, PipelineError> {
-        let Some(remote) = self.remote else { return Ok(Vec::new()) };
+    /// What an app image would not find on its new runner; `None` where that cannot be told.
+    fn prove_app(&self, old: &Digest, new: &Digest) -> Result<Option<Vec<Finding>>, PipelineError> {
+        let Some(remote) = self.remote else { return Ok(None) };
         let load = |digest: &Digest| {
             Image::load(self.home.layout(), digest, &self.platform).map_err(PipelineError::plain)
         };
         let (old, new) = (load(old)?, load(new)?);
-        let (Some(old_seam), Some(new_seam)) = (seam_of(&old), seam_of(&new)) else { return Ok(Vec::new()) };
+        let (Some(old_seam), Some(new_seam)) = (seam_of(&old), seam_of(&new)) else { return Ok(None) };
         if ids(&old)[..old_seam] == ids(&new)[..new_seam] {
-            return Ok(Vec::new());
+            return Ok(Some(Vec::new()));
         }
-        Rebaser::new(self.home, remote).prove_both((&old, old_seam), (&new, new_seam))
+        Rebaser::new(self.home, remote).prove_both((&old, old_seam), (&new, new_seam)).map(Some)
     }
 
     /// The images that the project has now, by their names in the store.
