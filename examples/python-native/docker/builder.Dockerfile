@@ -17,12 +17,13 @@ RUN --mount=type=cache,target=/root/.cache/pip \
     /opt/node/bin/pip install --require-hashes --requirement requirements-node.txt
 ENV PATH=/opt/node/bin:${PATH}
 
-# psycopg2 is compiled here, against the headers of libpq.
+# psycopg2 is compiled here, against the headers of libpq; without debug information, which would name pip's temporary directory,
+# another one each time.
 COPY requirements-build.txt requirements.txt ./
 RUN --mount=type=cache,target=/root/.cache/pip \
     python3 -m venv /opt/venv && \
     /opt/venv/bin/pip install --require-hashes --requirement requirements-build.txt && \
-    /opt/venv/bin/pip install --require-hashes --no-build-isolation --no-binary psycopg2 \
+    CFLAGS=-g0 /opt/venv/bin/pip install --require-hashes --no-build-isolation --no-binary psycopg2 \
       --requirement requirements.txt
 
 # Above the application's directory: Node looks for packages in parent directories, too.

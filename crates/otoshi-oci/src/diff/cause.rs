@@ -2,7 +2,7 @@
 //!
 //! What is listed are files that are known to hold a time, a random number or the day's state of a network, whoever builds.
 
-/// Where such files are, and what they hold: a start or an end of the path, each with its `/`.
+/// Where such files are, and what they hold: a start, an end or a part of the path, each with its `/`.
 const KNOWN: &[(Place, &str)] = &[
     (Place::Below("/var/log/"), "a log, which holds times"),
     (Place::Below("/root/.npm/_logs/"), "a log, which holds times"),
@@ -27,6 +27,7 @@ const KNOWN: &[(Place, &str)] = &[
     (Place::Is("/etc/shadow-"), "accounts, which hold the day on which a password was set"),
     (Place::Below("/etc/ssh/ssh_host_"), "a key made for each machine"),
     (Place::Below("/etc/ssl/private/"), "a key made for each machine"),
+    (Place::Within("/node-compile-cache/"), "Node's cache of compiled code, which holds the state of a run"),
     (Place::End("/.package-lock.json"), "npm's notes about what it installed"),
 ];
 
@@ -34,6 +35,7 @@ enum Place {
     Is(&'static str),
     Below(&'static str),
     End(&'static str),
+    Within(&'static str),
 }
 
 /// Names what a file at `path` is known to hold that differs from build to build; `None` where nothing is known.
@@ -42,6 +44,7 @@ pub(super) fn cause(path: &str) -> Option<&'static str> {
         Place::Is(whole) => path == *whole,
         Place::Below(start) => path.starts_with(start),
         Place::End(end) => path.ends_with(end),
+        Place::Within(part) => path.contains(part),
     };
     KNOWN.iter().find(|(place, _)| holds(place)).map(|(_, cause)| *cause)
 }
