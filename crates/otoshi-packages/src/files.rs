@@ -8,8 +8,7 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-/// How many links on the way to one file are followed.
-const LINKS: usize = 40;
+use otoshi_oci::contents::follow;
 
 /// Holds files and symbolic links by path.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -115,33 +114,11 @@ impl Files {
 
     /// Where a path leads when all links are followed; `None` where they go round in circles.
     pub(crate) fn resolve(&self, path: &str) -> Option<String> {
-        let mut left: Vec<Cow<'_, str>> = path.split('/').rev().map(Cow::Borrowed).collect();
-        let mut place = String::new();
-        let mut links = 0;
-        while let Some(part) = left.pop() {
-            match &*part {
-                "" | "." => continue,
-                ".." => {
-                    place.truncate(place.rfind('/').unwrap_or(0));
-                    continue;
-                }
-                _ => {}
-            }
-            let parent = place.len();
-            if parent > 0 {
-                place.push('/');
-            }
-            place.push_str(&part);
-            if let Some(Node::Link(target)) = self.nodes.get(&place) {
-                links += 1;
-                if links > LINKS {
-                    return None;
-                }
-                place.truncate(if target.starts_with('/') { 0 } else { parent });
-                left.extend(target.split('/').rev().map(|part| Cow::Owned(part.to_owned())));
-            }
-        }
-        Some(place)
+        let link = |place: &[u8]| match self.nodes.get(std::str::from_utf8(place).ok()?)? {
+            Node::Link(target) => Some(target.as_bytes()),
+            Node::File(_) => None,
+        };
+        String::from_utf8(follow(path.as_bytes(), link)?).ok()
     }
 }
 

@@ -6,6 +6,7 @@ use std::io::{self, BufRead};
 use serde::{Deserialize, Serialize};
 
 use super::data::Data;
+use super::follow::{Way, walk};
 use crate::image::ImageLayer;
 use crate::layer::{LayerError, OPAQUE, WHITEOUT, WHITEOUT_META, with_stream};
 use crate::layout::Layout;
@@ -13,8 +14,6 @@ use crate::tar::{Entry, Kind, Reader, Segment, TarError};
 
 /// The most entries of a layer that are read.
 const MOST: usize = 4_000_000;
-/// How many links on the way to an entry are followed.
-const LINKS: usize = 40;
 
 /// Describes what a layer has at a path.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -148,38 +147,7 @@ impl<T: Clone> Layer<T> {
 
     /// A name without `.`, `..` and superfluous slashes, with links on the way followed; `None` for one that climbs out.
     fn path(&self, name: &[u8]) -> Option<Vec<u8>> {
-        let mut left: Vec<Vec<u8>> = name.split(|byte| *byte == b'/').rev().map(<[u8]>::to_vec).collect();
-        let mut path: Vec<u8> = Vec::new();
-        let mut links = 0;
-        while let Some(part) = left.pop() {
-            match &part[..] {
-                b"" | b"." => continue,
-                b".." if path.is_empty() && links == 0 => return None,
-                b".." => {
-                    path.truncate(path.iter().rposition(|byte| *byte == b'/').unwrap_or(0));
-                    continue;
-                }
-                _ => {}
-            }
-            let parent = path.len();
-            if parent > 0 {
-                path.push(b'/');
-            }
-            path.extend_from_slice(&part);
-            if self.links.is_empty() {
-                continue;
-            }
-            let more = left.iter().any(|part| !part.is_empty() && part != b".");
-            if more && let Some(link) = self.links.get(&path) {
-                links += 1;
-                if links > LINKS {
-                    return None;
-                }
-                path.truncate(if link.starts_with(b"/") { 0 } else { parent });
-                left.extend(link.split(|byte| *byte == b'/').rev().map(<[u8]>::to_vec));
-            }
-        }
-        Some(path)
+        walk(name, Way::ToEntry, |path| self.links.get(path).map(Vec::as_slice))
     }
 }
 

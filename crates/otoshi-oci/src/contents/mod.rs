@@ -13,11 +13,13 @@
 //! want the directories above ([`above`]).
 
 mod data;
+mod follow;
 mod layer;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 pub use self::data::{Data, Piece};
+pub use self::follow::follow;
 pub use self::layer::{Layer, Node};
 
 /// Returns the directories above a path, the root's children first, without the root and the path itself.

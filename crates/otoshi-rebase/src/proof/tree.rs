@@ -1,13 +1,10 @@
 //! An image's files as the application sees them: its own layers over those of a base.
 
-use otoshi_oci::contents::{Contents, Node};
+use otoshi_oci::contents::{Contents, Node, follow};
 use otoshi_oci::tar::Kind;
 
 use super::elf::Elf;
 use super::facts::{Content, Facts};
-
-/// How many links on the way are followed.
-const LINKS: usize = 40;
 
 /// Layers of an application over those of a base.
 #[derive(Debug, Clone, Copy)]
@@ -52,34 +49,9 @@ impl<'a> Tree<'a> {
 
     /// Follows all links of a path.
     pub(super) fn find(&self, path: &[u8]) -> Option<Found<'a>> {
-        let mut left: Vec<Vec<u8>> = path.split(|byte| *byte == b'/').rev().map(<[u8]>::to_vec).collect();
-        let mut path: Vec<u8> = Vec::new();
-        let mut links = 0;
-        while let Some(part) = left.pop() {
-            match &part[..] {
-                b"" | b"." => continue,
-                b".." => {
-                    path.truncate(path.iter().rposition(|byte| *byte == b'/').unwrap_or(0));
-                    continue;
-                }
-                _ => {}
-            }
-            let parent = path.len();
-            if parent > 0 {
-                path.push(b'/');
-            }
-            path.extend_from_slice(&part);
-            if let Some((node, _)) = self.get(&path)
-                && node.kind == Kind::Symlink
-            {
-                links += 1;
-                if links > LINKS {
-                    return None;
-                }
-                path.truncate(if node.link.starts_with(b"/") { 0 } else { parent });
-                left.extend(node.link.split(|byte| *byte == b'/').rev().map(<[u8]>::to_vec));
-            }
-        }
+        let path = follow(path, |path| {
+            self.get(path).filter(|(node, _)| node.kind == Kind::Symlink).map(|(node, _)| &node.link[..])
+        })?;
         match self.get(&path) {
             Some((node, is_own)) => Some(Found { path, node: Some(node), is_own }),
             None if path.is_empty() => Some(Found { path, node: None, is_own: false }),
