@@ -210,15 +210,7 @@ impl Transport {
             let beside = done.iter().filter(|(_, held)| held.contains(&digest)).map(|(r, _)| r.clone());
             let known = origins.of(&digest).into_iter().filter(|other| !near.contains(other));
             let others: Vec<Repository> = beside.chain(known).filter(|other| other != repository).collect();
-            let same = others.iter().filter(|other| other.registry == repository.registry);
-            let upload = Upload {
-                endpoint: endpoint.clone(),
-                repository: repository.clone(),
-                from: same.map(|other| other.name.clone()).collect(),
-                tally: Arc::clone(tally),
-                digest,
-                size,
-            };
+            let upload = Upload::new((endpoint, repository), (digest, size), &others, tally);
             let (transport, layout) = (Arc::clone(self), layout.clone());
             Abort(tokio::spawn(async move { transport.store_blob(&layout, &upload, &others).await }))
         };

@@ -75,15 +75,7 @@ impl Transport {
         let store = |(digest, size): (Digest, u64)| {
             let others = replacement.origins.get(&digest).cloned().unwrap_or_default();
             let others: Vec<_> = others.into_iter().filter(|other| other != repository).collect();
-            let same = others.iter().filter(|other| other.registry == repository.registry);
-            let upload = Upload {
-                endpoint: endpoint.clone(),
-                repository: repository.clone(),
-                from: same.map(|other| other.name.clone()).collect(),
-                tally: Arc::clone(tally),
-                digest,
-                size,
-            };
+            let upload = Upload::new((&endpoint, repository), (digest, size), &others, tally);
             let (transport, layout) = (Arc::clone(self), layout.clone());
             Abort(tokio::spawn(async move { transport.take_over(&layout, &upload, &others).await }))
         };

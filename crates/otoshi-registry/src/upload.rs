@@ -48,6 +48,24 @@ enum Step {
 }
 
 impl Upload {
+    /// A blob for `repository` that those of `others` may have which are in the same registry.
+    pub(crate) fn new(
+        (endpoint, repository): (&Endpoint, &Repository),
+        (digest, size): (Digest, u64),
+        others: &[Repository],
+        tally: &Arc<Tally>,
+    ) -> Self {
+        let same = others.iter().filter(|other| other.registry == repository.registry);
+        Self {
+            endpoint: endpoint.clone(),
+            repository: repository.clone(),
+            from: same.map(|other| other.name.clone()).collect(),
+            tally: Arc::clone(tally),
+            digest,
+            size,
+        }
+    }
+
     fn asked(&self) -> Asked {
         self.repository.asked(format!("to store the blob {}", self.digest))
     }
