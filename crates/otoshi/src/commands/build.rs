@@ -67,7 +67,7 @@ impl Build {
         super::plan::print(&plan, self.json, ["kept", "ran", "skipped"]);
         if !self.json {
             for (name, digest) in &plan.images {
-                println!("{name}  {}", &digest[..19.min(digest.len())]);
+                println!("{name}  {}", super::short(digest));
             }
             if let Some(summary) = remote.summary().filter(|summary| summary.requests > 0) {
                 eprintln!("{}", transfer::sentence("downloaded", &summary));

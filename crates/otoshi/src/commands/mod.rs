@@ -25,14 +25,26 @@ use std::{path::PathBuf, process::ExitCode, sync::Arc};
 use clap::Subcommand;
 use otoshi_engine::{EmbeddedEngine, Events};
 use otoshi_oci::{Digest, Image, Platform, Reference};
-use otoshi_pipeline::Remote;
+use otoshi_pipeline::{Pipeline, Remote};
 use otoshi_registry::Quiet;
 use otoshi_store::{Home, Usage};
 
-use crate::{failure::Failure, transfer::InBuild};
+use crate::{
+    failure::Failure,
+    transfer::{InBuild, Shown},
+};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    #[command(flatten)]
+    InStore(InStore),
+    Doctor(doctor::Doctor),
+    Schema(schema::Schema),
+}
+
+/// The commands that need a store.
+#[derive(Debug, Subcommand)]
+pub(crate) enum InStore {
     Build(build::Build),
     Plan(plan::Plan),
     Check(check::Check),
@@ -48,21 +60,23 @@ pub(crate) enum Command {
     Inspect(inspect::Inspect),
     Diff(diff::Diff),
     Gc(gc::Gc),
-    Doctor(doctor::Doctor),
     Verify(verify::Verify),
-    Schema(schema::Schema),
     #[command(subcommand)]
     Image(image::ImageCommand),
 }
 
 impl Command {
     pub(crate) fn run(self, home: Option<PathBuf>) -> Result<ExitCode, Failure> {
-        if let Self::Schema(command) = self {
-            return Ok(command.run());
+        match self {
+            Self::InStore(command) => command.run(home),
+            Self::Doctor(command) => command.run(home),
+            Self::Schema(command) => Ok(command.run()),
         }
-        if let Self::Doctor(command) = self {
-            return command.run(home);
-        }
+    }
+}
+
+impl InStore {
+    fn run(self, home: Option<PathBuf>) -> Result<ExitCode, Failure> {
         // Before any thread: what follows unpacks, mounts or changes owners.
         if !matches!(self, Self::Images(_) | Self::Inspect(_)) {
             otoshi_sandbox::enter_namespace()?;
@@ -85,9 +99,7 @@ impl Command {
             Self::Inspect(command) => command.run(&home),
             Self::Diff(command) => command.run(&home),
             Self::Gc(command) => command.run(&home),
-            Self::Doctor(command) => command.run(None),
             Self::Verify(command) => command.run(&home),
-            Self::Schema(command) => Ok(command.run()),
             Self::Image(command) => command.run(&home),
         }
     }
@@ -122,6 +134,19 @@ fn tail(reference: &Reference) -> String {
         (Some(digest), _) => format!("the digest {digest}"),
         (None, tag) => format!("the tag {}", tag.unwrap_or("latest")),
     }
+}
+
+/// A digest as people read it.
+fn short(digest: &str) -> &str {
+    &digest[..19.min(digest.len())]
+}
+
+/// Pushes what a project's images are now, as `otoshi push` does, and tells what moved.
+fn publish(pipeline: &Pipeline<'_>, tag: Option<&str>) -> Result<(), Failure> {
+    let shown = Shown::new("uploaded");
+    let published = pipeline.publish(tag, Arc::clone(&shown) as _).map_err(Box::new)?;
+    shown.finish(&published.summary);
+    Ok(())
 }
 
 /// Finds an image by its name or digest.

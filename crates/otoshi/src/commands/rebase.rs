@@ -13,6 +13,7 @@ use otoshi_rebase::{Conflict, Waiver};
 use otoshi_registry::Quiet;
 use otoshi_store::Home;
 
+use super::short;
 use crate::failure::Failure;
 
 /// The exit code of a refusal.
@@ -139,10 +140,6 @@ fn in_parallel<T: Sync, U: Send>(items: &[T], work: impl Fn(&T) -> U + Sync) -> 
     let mut found = found.into_inner().unwrap_or_else(PoisonError::into_inner);
     found.sort_by_key(|(index, _)| *index);
     found.into_iter().map(|(_, done)| done).collect()
-}
-
-fn short(digest: &str) -> &str {
-    &digest[..19.min(digest.len())]
 }
 
 fn print(rebased: &Rebased) {

@@ -7,7 +7,8 @@ use otoshi_pipeline::{Checkout, Pipeline, RefreshOptions, RefreshOutcome, Refres
 use otoshi_project::Project;
 use otoshi_store::Home;
 
-use crate::{failure::Failure, progress, transfer::Shown};
+use super::short;
+use crate::{failure::Failure, progress};
 
 /// Takes in what moved outside, at the least cost: the runner's bases move, and the application stays as it was compiled.
 ///
@@ -66,10 +67,7 @@ impl Refresh {
         // From a registry it goes back there: nothing else would keep it.
         let pushes = self.push || self.image.is_some();
         if pushes && refreshed.outcome == RefreshOutcome::Refreshed {
-            let shown = Shown::new("uploaded");
-            let published =
-                pipeline.publish(self.tag.as_deref(), Arc::clone(&shown) as _).map_err(Box::new)?;
-            shown.finish(&published.summary);
+            super::publish(&pipeline, self.tag.as_deref())?;
         }
         if self.json {
             println!("{}", serde_json::to_string_pretty(&refreshed).unwrap_or_default());
@@ -83,10 +81,6 @@ impl Refresh {
             _ => ExitCode::SUCCESS,
         })
     }
-}
-
-fn short(digest: &str) -> &str {
-    &digest[..19.min(digest.len())]
 }
 
 fn print(refreshed: &Refreshed) {

@@ -5,7 +5,7 @@ use otoshi_pipeline::Pipeline;
 use otoshi_project::Project;
 use otoshi_store::Home;
 
-use crate::{failure::Failure, transfer::Shown};
+use crate::failure::Failure;
 
 /// Goes back to what the images and otoshi.lock were before the last refresh on this machine.
 ///
@@ -35,17 +35,14 @@ impl Rollback {
         let pipeline = Pipeline::new(home, &engine, &project).with_remote(&remote);
         let back = pipeline.rollback().map_err(Box::new)?;
         if self.push {
-            let shown = Shown::new("uploaded");
-            let published =
-                pipeline.publish(self.tag.as_deref(), Arc::clone(&shown) as _).map_err(Box::new)?;
-            shown.finish(&published.summary);
+            super::publish(&pipeline, self.tag.as_deref())?;
         }
         if self.json {
             println!("{}", serde_json::to_string_pretty(&back).unwrap_or_default());
             return Ok(ExitCode::SUCCESS);
         }
         for (name, digest) in &back.images {
-            println!("{name}  {}", &digest[..19.min(digest.len())]);
+            println!("{name}  {}", super::short(digest));
         }
         eprintln!("{} earlier states are known", back.left);
         Ok(ExitCode::SUCCESS)
