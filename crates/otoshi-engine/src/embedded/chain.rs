@@ -55,7 +55,7 @@ impl Chain {
     /// Of two that are the same only the upper one is there: it hides all of the other, and overlayfs takes none twice.
     pub(crate) fn lowers(&self, engine: &EmbeddedEngine) -> Result<Vec<PathBuf>, EngineError> {
         if let Some(source) = engine.source() {
-            let missing = self.layers.iter().filter_map(|layer| match layer {
+            let missing = self.layers.par_iter().filter_map(|layer| match layer {
                 Layer::Image(layer) if engine.unpacked(layer).is_none() => Some(layer),
                 _ => None,
             });
