@@ -161,6 +161,11 @@ impl Image {
         &self.layers
     }
 
+    /// Returns the digests of the uncompressed layers, the lowest first.
+    pub fn diff_ids(&self) -> &[DiffId] {
+        &self.config.rootfs.diff_ids
+    }
+
     /// Returns the digest of the config, which Docker calls the image's id.
     pub fn id(&self) -> Digest {
         Digest::sha256_of(&self.config_bytes)

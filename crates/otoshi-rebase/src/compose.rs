@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use otoshi_oci::config::History;
-use otoshi_oci::{Descriptor, DiffId, Digest, Image, ImageConfig, ImageError, Layout, MediaType, json};
+use otoshi_oci::{Descriptor, Digest, Image, ImageConfig, ImageError, Layout, MediaType, json};
 use serde_json::Value;
 
 use crate::merge::{Conflict, merge, merge_extra};
@@ -98,8 +98,7 @@ pub fn compose(bases: Bases<'_>) -> Result<Composed, ComposeError> {
         return Err(ComposeError::Platform { app: of_app.to_string(), base: of_new.to_string() });
     }
     let merged = merge(old.map(|old| &old.config.config), &app.config.config, &new.config.config);
-    let diff_ids: Vec<DiffId> =
-        new.layers().iter().chain(&app.layers()[seam..]).map(|layer| layer.diff_id.clone()).collect();
+    let diff_ids = [new.diff_ids(), &app.diff_ids()[seam..]].concat();
     let docker = is_docker(app);
     let base = new.layers().iter().map(|layer| in_form(&layer.descriptor, docker));
     let mut layers = base.collect::<Result<Vec<_>, _>>()?;
@@ -177,10 +176,8 @@ pub fn is_older(old: &Image, new: &Image) -> bool {
         (Some(before), Some(now)) if before != now => now < before,
         // Times that say nothing: what has only the first layers of another is what that was made from.
         _ => {
-            let ids =
-                |image: &Image| image.layers().iter().map(|layer| layer.diff_id.clone()).collect::<Vec<_>>();
-            let (before, now) = (ids(old), ids(new));
-            now.len() < before.len() && before.starts_with(&now)
+            let (before, now) = (old.diff_ids(), new.diff_ids());
+            now.len() < before.len() && before.starts_with(now)
         }
     }
 }

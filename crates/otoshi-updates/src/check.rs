@@ -214,8 +214,7 @@ impl<'a> Check<'a> {
             let image = Image::load(self.home.layout(), digest, &self.platform).ok()?;
             let mut config = image.config.config.clone();
             config.labels.clear();
-            let layers: Vec<_> = image.layers().iter().map(|layer| layer.diff_id.clone()).collect();
-            Some((layers, config))
+            Some((image.diff_ids().to_vec(), config))
         };
         if let Ok(old) = manifest.parse::<Digest>() {
             if !self.home.layout().has(&old) {

@@ -117,8 +117,7 @@ impl Pipeline<'_> {
     /// Where an app image parts from the runner below: the chain id of the runner's layers.
     fn seam(&self, runner: &Digest) -> Option<(String, String)> {
         let image = otoshi_oci::Image::load(self.home.layout(), runner, &self.platform).ok()?;
-        let layers: Vec<_> = image.layers().iter().map(|layer| layer.diff_id.clone()).collect();
-        Some((seam::SEAM.to_owned(), seam::chain_id(&layers)?.to_string()))
+        Some((seam::SEAM.to_owned(), seam::chain_id(image.diff_ids())?.to_string()))
     }
 }
 

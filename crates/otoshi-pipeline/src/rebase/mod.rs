@@ -167,11 +167,8 @@ impl<'a> Rebaser<'a> {
         })?;
         let new = self.images().image(&target, new, &platform)?.ok_or_else(|| missing(&target))?;
         let (old, source) = self.old_base(named, claim.as_ref(), &target, &platform, options)?;
-        let ids =
-            |image: &Image| image.layers().iter().map(|layer| layer.diff_id.clone()).collect::<Vec<_>>();
-        let (of_app, of_new) = (ids(&app), ids(&new));
-        let of_old = old.as_ref().map(ids);
-        let found = seam::find(&of_app, claim.as_ref(), of_old.as_deref());
+        let (of_app, of_new) = (app.diff_ids(), new.diff_ids());
+        let found = seam::find(of_app, claim.as_ref(), old.as_ref().map(Image::diff_ids));
         let seam = found.map_err(|error| {
             PipelineError::invalid(
                 format!("{}: {error}", named.reference.familiar()),
@@ -192,7 +189,7 @@ impl<'a> Rebaser<'a> {
             old: app.digest.to_string(),
             new: None,
         };
-        let unchanged = of_app[..seam] == of_new[..]
+        let unchanged = of_app[..seam] == *of_new
             && old.as_ref().is_none_or(|old| old.config.config == new.config.config);
         if unchanged {
             return Ok(Moved { report, app, new, composed: None });

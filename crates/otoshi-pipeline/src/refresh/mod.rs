@@ -21,7 +21,7 @@ use std::{
 };
 
 use otoshi_engine::{Event, Events};
-use otoshi_oci::{DiffId, Digest, Image, Reference};
+use otoshi_oci::{Digest, Image, Reference};
 use otoshi_packages::Installed;
 use otoshi_rebase::{
     Finding, Kind, Waiver,
@@ -147,11 +147,13 @@ impl Pipeline<'_> {
         let (plan, settled, _): (Plan, Vec<Settled>, Bases) = self.walk_whole(Some(events), rules)?;
         let images = self.named(&settled);
         let mut found: BTreeSet<Finding> = BTreeSet::new();
+        // One for all images: they share their runners, and each is read once.
+        let rebaser = self.remote.map(|remote| Rebaser::new(self.home, remote));
         for (name, new) in &images {
             if let (Some(old), true) = (before.get(name), self.is_app(name))
                 && old != new
             {
-                match self.prove_app(old, new)? {
+                match self.prove_app(rebaser.as_ref(), old, new)? {
                     Some(findings) => found.extend(findings),
                     None => events.event(Event::Warning(format!(
                         "{name}: it does not say where its runner ends, so nothing is proved of it"
@@ -164,17 +166,22 @@ impl Pipeline<'_> {
     }
 
     /// What an app image would not find on its new runner; `None` where that cannot be told.
-    fn prove_app(&self, old: &Digest, new: &Digest) -> Result<Option<Vec<Finding>>, PipelineError> {
-        let Some(remote) = self.remote else { return Ok(None) };
+    fn prove_app(
+        &self,
+        rebaser: Option<&Rebaser<'_>>,
+        old: &Digest,
+        new: &Digest,
+    ) -> Result<Option<Vec<Finding>>, PipelineError> {
+        let Some(rebaser) = rebaser else { return Ok(None) };
         let load = |digest: &Digest| {
             Image::load(self.home.layout(), digest, &self.platform).map_err(PipelineError::plain)
         };
         let (old, new) = (load(old)?, load(new)?);
         let (Some(old_seam), Some(new_seam)) = (seam_of(&old), seam_of(&new)) else { return Ok(None) };
-        if ids(&old)[..old_seam] == ids(&new)[..new_seam] {
+        if old.diff_ids()[..old_seam] == new.diff_ids()[..new_seam] {
             return Ok(Some(Vec::new()));
         }
-        Rebaser::new(self.home, remote).prove_both((&old, old_seam), (&new, new_seam)).map(Some)
+        rebaser.prove_both((&old, old_seam), (&new, new_seam)).map(Some)
     }
 
     /// The images that the project has now, by their names in the store.
@@ -320,14 +327,10 @@ fn compiling_helps(kind: Kind) -> bool {
     )
 }
 
-fn ids(image: &Image) -> Vec<DiffId> {
-    image.layers().iter().map(|layer| layer.diff_id.clone()).collect()
-}
-
 /// How many layers of an app image are its runner's.
 fn seam_of(image: &Image) -> Option<usize> {
     let chain: Digest = image.annotations().get(SEAM)?.parse().ok()?;
-    let ids = ids(image);
+    let ids = image.diff_ids();
     (1..=ids.len()).find(|count| chain_id(&ids[..*count]).as_ref() == Some(&chain))
 }
 
