@@ -36,7 +36,8 @@ pub(super) struct Scope<'a> {
 
 /// A file that is loaded under a name.
 pub(super) struct Loaded<'a> {
-    pub(super) name: String,
+    /// The name that it was asked for by, or calls itself; a program has none.
+    pub(super) name: Option<String>,
     pub(super) path: Vec<u8>,
     pub(super) elf: &'a Elf,
     pub(super) is_own: bool,
@@ -44,7 +45,7 @@ pub(super) struct Loaded<'a> {
 
 impl Scope<'_> {
     pub(super) fn named(&self, name: &str) -> Option<&Loaded<'_>> {
-        self.files.iter().find(|file| file.name == name)
+        self.files.iter().find(|file| file.name.as_deref() == Some(name))
     }
 }
 
@@ -83,9 +84,8 @@ impl<'a> Loader<'a> {
         'a: 'b,
     {
         let musl = is_musl(elf);
-        let own_name = elf.soname.clone().unwrap_or_default();
         let mut scope = Scope {
-            files: vec![Loaded { name: own_name, path: path.to_vec(), elf, is_own }],
+            files: vec![Loaded { name: elf.soname.clone(), path: path.to_vec(), elf, is_own }],
             missing: Vec::new(),
         };
         let mut seen: BTreeSet<String> = elf.soname.clone().into_iter().collect();
@@ -110,7 +110,7 @@ impl<'a> Loader<'a> {
                 match self.library(name, elf, musl, &first) {
                     Some((found, library)) => {
                         scope.files.push(Loaded {
-                            name: name.clone(),
+                            name: Some(name.clone()),
                             path: found.path,
                             elf: library,
                             is_own: found.is_own,
