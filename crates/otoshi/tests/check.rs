@@ -68,18 +68,15 @@ fn a_moved_base_is_found_with_the_phases_that_it_would_make_run() {
     assert_eq!(fs::read(stage.shop.path("otoshi.lock")).unwrap(), lock, "a check moves nothing");
 
     let said = String::from_utf8(stage.shop.otoshi(&["check"]).stdout).unwrap();
-    assert!(
-        said.contains("take it in: otoshi build --refresh\n") && said.contains("1 found, 0 held"),
-        "{said}"
-    );
-    stage.shop.ok(&["build", "--refresh"]);
+    assert!(said.contains("take it in: otoshi refresh\n") && said.contains("1 found, 0 held"), "{said}");
+    stage.shop.ok(&["refresh"]);
     assert_eq!(check(&stage).0, 0);
 
     // The builder's side is another finding, which makes everything run that looks at it.
     stage.push_base("base", "base 2\n");
     let (code, report) = check(&stage);
     assert_eq!((code, phases(&report)[0]), (10, 1), "{report}");
-    assert_eq!(report["findings"][0]["command"], "otoshi build --refresh --builder");
+    assert_eq!(report["findings"][0]["command"], "otoshi refresh --builder");
 }
 
 #[test]

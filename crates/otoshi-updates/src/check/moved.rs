@@ -53,9 +53,9 @@ impl Check<'_> {
                 then.set(role, &base.text, &platform, now.as_str(), new.as_str());
             }
             let (command, side) = if builder_side {
-                ("otoshi build --refresh --builder", "builder")
+                ("otoshi refresh --builder", "builder")
             } else {
-                ("otoshi build --refresh", "runner")
+                ("otoshi refresh", "runner")
             };
             let mut finding = self.finding(FindingKind::BaseMoved, base, index, Some(now.to_string()));
             finding.roles = roles.iter().map(ToString::to_string).collect();
