@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use crate::{
-    Part, PhasePlan, Pipeline, PipelineError, Plan, Reason, ReasonKind, Status,
+    Part, PartKind, PhasePlan, Pipeline, PipelineError, Plan, Reason, ReasonKind, Status,
     bases::{ARGUMENTS, Rules},
     files::Files,
     reason::difference,
@@ -95,5 +95,46 @@ impl Outlook {
             }
         }
         affected
+    }
+
+    /// The phases that would run if some of them gave something else, each for a reason that no plan knows of; and those that
+    /// look at what these give.
+    pub fn would_run_again(&self, again: &[(&str, Reason)]) -> Vec<PhasePlan> {
+        let mut affected: BTreeMap<u8, PhasePlan> = BTreeMap::new();
+        for phase in &self.plan.phases {
+            if let Some((_, reason)) = again.iter().find(|(name, _)| *name == phase.phase) {
+                let (status, reasons) = (Status::Stale, vec![reason.clone()]);
+                affected.insert(phase.number, PhasePlan { status, reasons, ..phase.clone() });
+            }
+        }
+        loop {
+            let known = affected.len();
+            for phase in &self.plan.phases {
+                let upstream = affected.values().map(|other| other.phase);
+                let upstream = upstream.filter(|other| self.looks_at(phase, other)).collect::<Vec<_>>();
+                if let (Some(upstream), false) = (upstream.first(), affected.contains_key(&phase.number)) {
+                    let text = format!("depends on what the {upstream} gives");
+                    let reasons = vec![Reason::plain(ReasonKind::Depends, upstream, text)];
+                    affected.insert(
+                        phase.number,
+                        PhasePlan { status: Status::Pending, reasons, ..phase.clone() },
+                    );
+                }
+            }
+            if affected.len() == known {
+                return affected.into_values().collect();
+            }
+        }
+    }
+
+    /// Whether a phase observes something of what another gives; where that is not known yet, whether it waits for it.
+    fn looks_at(&self, phase: &PhasePlan, other: &str) -> bool {
+        let Some(parts) = self.observed.get(phase.phase) else {
+            let waits = |reason: &Reason| reason.kind == ReasonKind::Depends && reason.name == other;
+            return phase.phase == "app" || phase.reasons.iter().any(waits);
+        };
+        // Such a part is called by the phase, or by the phase and a path.
+        let of_other = |part: &&Part| part.name.split(' ').next() == Some(other);
+        parts.iter().filter(|part| part.kind == PartKind::Role).any(|part| of_other(&part))
     }
 }

@@ -27,6 +27,8 @@ pub enum ReasonKind {
     Setting,
     /// A process changed.
     Process,
+    /// Packages in what it makes, or starts from, are newer outside.
+    Packages,
     /// The phase never ran for this project in this store.
     NeverBuilt,
     /// What it made is no longer in the store.

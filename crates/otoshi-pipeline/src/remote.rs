@@ -162,7 +162,7 @@ impl Remote {
     }
 
     /// Fetches a layer that is not in the store.
-    pub(crate) fn fetch_layer(&self, layer: &ImageLayer) -> Result<(), RegistryError> {
+    pub fn fetch_layer(&self, layer: &ImageLayer) -> Result<(), RegistryError> {
         let layout = self.home.layout();
         if !layout.holds(&layer.descriptor) {
             let known = origins(&self.home, &layer.digest);

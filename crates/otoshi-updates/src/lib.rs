@@ -1,17 +1,28 @@
 //! What is newer outside than what a project uses, and which phases that would make run.
 //!
 //! ```text
-//! tag       tags taken apart; newer versions, newer distributions       cycle   ends of life, from a dated table
-//! ledger    since when a newer thing is known here
-//! check     every base of a project for itself      ─▶ report   what was found, as data
+//! check     every base of a project for itself, and its runner      ─▶ report   what was found, as data
+//!   outside   what is asked: registries, repositories, the table of ends, and what `[check]` wants
+//!     packages  packages in an image beside its own repositories      budget    what registries have left for us
+//!     ends      ends of life of what an image holds                   policy    found, held or ignored
+//!     ledger    since when a newer thing is known here                parallel  many things side by side
+//!     tag       tags taken apart; newer versions, distributions       cycle     ends of life, from a dated table
 //! ```
 
+mod budget;
 mod check;
 mod cycle;
+mod ends;
 mod ledger;
+mod outside;
+mod packages;
+mod parallel;
+mod policy;
 mod report;
 pub mod tag;
 
 pub use check::Check;
 pub use cycle::{Cycles, End, Product, ProductKind, Release, end_of};
-pub use report::{Counts, CyclesUsed, Failed, Finding, FindingKind, Report, State, schema};
+pub use report::{
+    Counts, CyclesUsed, Failed, Finding, FindingKind, Looked, PackageUpdate, Report, State, schema,
+};

@@ -3,10 +3,13 @@
 //! ```text
 //! { "version": 1, "project": "shop",
 //!   "findings": [ { "kind", "state", "name", "reference", "roles", "from", "to", "level", "first_seen", "because", "until",
+//!                   "packages": [ { "name", "architecture", "source", "from", "to", "repository", "security", "withheld",
+//!                                   "inherited", "state", "first_seen", "because", "until" } ],
 //!                   "phases": [ … as in otoshi plan … ], "command", "text" } ],
 //!   "failed":   [ { "reference", "message", "hint" } ],
 //!   "fresh":    [ "…" ],
-//!   "counts":   { "found", "held", "ignored", "failed", "fresh" },
+//!   "images":   [ { "name", "reference", "digest", "roles", "base", "distribution", "packages", "foreign", "unknown" } ],
+//!   "counts":   { "found", "security", "held", "ignored", "failed", "fresh" },
 //!   "cycles":   { "date", "age_days" }, "requests": 5 }
 //! ```
 //!
@@ -28,6 +31,10 @@ pub enum FindingKind {
     NewerVersion,
     /// The same version is there on a newer distribution.
     NewerDistribution,
+    /// Packages in an image are newer in its own repositories, and some of them fix something of security.
+    SecurityUpdates,
+    /// Packages in an image are newer in its own repositories.
+    PackageUpdates,
     /// A release reached its end of life, or will soon.
     EndOfLife,
 }
@@ -53,13 +60,13 @@ pub struct Finding {
     pub state: State,
     /// What it is called in `otoshi.toml`, else the reference.
     pub name: String,
-    /// The base.
+    /// The base or image.
     pub reference: String,
     /// The roles that use it.
     pub roles: Vec<String>,
-    /// What is in use.
+    /// What is in use; of packages, the digest of the image that has them.
     pub from: String,
-    /// What is newer; none for an end of life.
+    /// What is newer; none for an end of life, and for packages, which have a list of their own.
     pub to: Option<String>,
     /// How large the step is.
     pub level: Option<Level>,
@@ -69,6 +76,8 @@ pub struct Finding {
     pub because: Option<String>,
     /// Until when it is held.
     pub until: Option<String>,
+    /// The packages that are newer, those with security updates first.
+    pub packages: Vec<PackageUpdate>,
     /// The phases that it would make run, each with its reasons.
     pub phases: Vec<PhasePlan>,
     /// What takes it in.
@@ -77,10 +86,64 @@ pub struct Finding {
     pub text: String,
 }
 
-/// Something that could not be looked at.
+/// A package in an image that is newer in one of the image's own repositories.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct PackageUpdate {
+    /// Its name.
+    pub name: String,
+    /// Its architecture, in the package manager's words.
+    pub architecture: String,
+    /// The source package that it was built from.
+    pub source: String,
+    /// The version in the image.
+    pub from: String,
+    /// The newer version.
+    pub to: String,
+    /// The suite, address or id of the repository that has it.
+    pub repository: String,
+    /// Whether it fixes something of security, as far as the repository says so.
+    pub security: bool,
+    /// What keeps the package manager from taking it by itself: `held`, `pinned`, `phased`, `excluded`, `module` or `priority`.
+    pub withheld: Option<String>,
+    /// Whether the image has the package from the one that it stands on.
+    pub inherited: bool,
+    /// What is to be done about it.
+    pub state: State,
+    /// When it was first seen from here, in RFC 3339 form.
+    pub first_seen: Option<String>,
+    /// Why it is held or ignored.
+    pub because: Option<String>,
+    /// Until when it is held.
+    pub until: Option<String>,
+}
+
+/// An image whose packages were looked at.
 #[derive(Debug, Clone, Serialize, JsonSchema)]
+pub struct Looked {
+    /// What it is called in `otoshi.toml`, else the reference.
+    pub name: String,
+    /// The image.
+    pub reference: String,
+    /// The digest of its manifest.
+    pub digest: String,
+    /// The roles that use it.
+    pub roles: Vec<String>,
+    /// The image that it stands on, where it says so.
+    pub base: Option<String>,
+    /// The release of its distribution, for people.
+    pub distribution: Option<String>,
+    /// How many packages are installed in it.
+    pub packages: usize,
+    /// Packages that none of its own repositories has: somebody put them there by other means.
+    pub foreign: Vec<String>,
+    /// Packages of which nothing is known, since a repository did not answer.
+    pub unknown: Vec<String>,
+}
+
+/// Something that could not be looked at.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Failed {
-    /// The base.
+    /// The base, image, or repository of packages.
     pub reference: String,
     /// Why.
     pub message: String,
@@ -93,13 +156,15 @@ pub struct Failed {
 pub struct Counts {
     /// Findings that can be taken in.
     pub found: usize,
+    /// Those of them that are security updates.
+    pub security: usize,
     /// Findings that wait.
     pub held: usize,
     /// Findings that are not wanted.
     pub ignored: usize,
-    /// Bases that could not be looked at.
+    /// Bases, images and repositories that could not be looked at.
     pub failed: usize,
-    /// Bases of which nothing is newer.
+    /// Bases and images of which nothing is newer.
     pub fresh: usize,
 }
 
@@ -117,14 +182,16 @@ pub struct CyclesUsed {
 pub struct Report {
     /// The version of this form; 1.
     pub version: u32,
-    /// The project's name.
-    pub project: String,
+    /// The project's name; none for images that were named.
+    pub project: Option<String>,
     /// What is newer outside.
     pub findings: Vec<Finding>,
     /// What could not be looked at.
     pub failed: Vec<Failed>,
-    /// The bases of which nothing is newer.
+    /// The bases and images of which nothing is newer.
     pub fresh: Vec<String>,
+    /// The images whose packages were looked at.
+    pub images: Vec<Looked>,
     /// How many there are of each.
     pub counts: Counts,
     /// The table of ends of life that was used.
@@ -138,6 +205,13 @@ impl Report {
         let of = |state| self.findings.iter().filter(|finding| finding.state == state).count();
         self.counts = Counts {
             found: of(State::Found),
+            security: self
+                .findings
+                .iter()
+                .filter(|finding| {
+                    finding.state == State::Found && finding.kind == FindingKind::SecurityUpdates
+                })
+                .count(),
             held: of(State::Held),
             ignored: of(State::Ignored),
             failed: self.failed.len(),
@@ -145,12 +219,13 @@ impl Report {
         };
     }
 
-    /// The exit code that says it: 0 fresh, 10 updates, 20 where something could not be looked at.
+    /// The exit code that says it: 0 fresh, 10 updates, 11 security updates, 20 where something could not be looked at.
     pub fn exit_code(&self) -> u8 {
-        match (self.counts.failed, self.counts.found) {
-            (0, 0) => 0,
-            (0, _) => 10,
-            _ => 20,
+        match self.counts {
+            Counts { failed: 1.., .. } => 20,
+            Counts { security: 1.., .. } => 11,
+            Counts { found: 1.., .. } => 10,
+            _ => 0,
         }
     }
 }

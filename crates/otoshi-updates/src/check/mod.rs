@@ -1,48 +1,47 @@
-//! A check of a project: every base is looked at for itself, so that one that fails hides no other.
+//! A check of a project: every base is looked at for itself, so that one that fails hides no other, and then the runner.
 //!
-//! Tags are asked by HEAD; an image is fetched (manifest and config, no layer) only where a tag names something that is not
-//! known here, and not while its registry says that little is left of its budget.
+//! Tags are asked by HEAD; an image is fetched (manifest and config) only where a tag names something that is not known here,
+//! and not while its registry says that little is left of its budget. Repositories of registries are asked side by side, the
+//! bases of one after another: their tags are listed once, and one that does not answer is not asked again.
 //!
 //! ```text
-//! moved    tags that name another image now          policy   what `[check]` says of a finding, and since when it is known
-//! newer    newer versions and distributions          phases   what a finding would make run
-//! ends     ends of life
+//! moved    tags that name another image now          packages   what is installed in bases and runner
+//! newer    newer versions and distributions          phases     what a finding would make run
 //! ```
 
-mod ends;
 mod moved;
 mod newer;
+mod packages;
 mod phases;
-mod policy;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use jiff::{Timestamp, civil::Date, tz::TimeZone};
 use otoshi_engine::Engine;
-use otoshi_oci::{Platform, Reference};
+use otoshi_oci::Reference;
+use otoshi_packages::Package;
 use otoshi_pipeline::{Pipeline, PipelineError, Remote};
 use otoshi_project::{Lock, Project};
-use otoshi_registry::RegistryError;
+use otoshi_registry::Repository;
 use otoshi_store::Home;
 
+use self::phases::{Planner, Then};
 use crate::{
-    Cycles,
-    report::{Counts, CyclesUsed, Failed, Finding, FindingKind, Report, State},
+    ends::Held,
+    outside::{Outside, Stop, Subject},
+    parallel::side_by_side,
+    report::{Failed, Finding, Looked, Report},
 };
 
 /// The roles whose bases a refresh leaves alone unless it is told otherwise.
 const BUILDER_SIDE: [&str; 2] = ["builder", "args"];
+/// How many repositories are asked at the same time.
+const AT_ONCE: usize = 8;
 
 /// Looks at what is newer than what a project uses; runs nothing and moves nothing.
 pub struct Check<'a> {
-    home: &'a Home,
+    outside: Outside<'a>,
     engine: &'a dyn Engine,
     project: &'a Project,
-    remote: &'a Remote,
-    cycles: Cycles,
-    now: Timestamp,
-    today: Date,
-    platform: Platform,
 }
 
 /// One base with the roles that use it.
@@ -51,43 +50,100 @@ struct Used {
     text: String,
     name: String,
     roles: BTreeSet<&'static str>,
+    /// The Dockerfiles that name it.
+    dockerfiles: BTreeSet<String>,
+}
+
+impl Used {
+    /// What findings about it are about, for some of its roles.
+    fn subject<'r>(&self, roles: impl IntoIterator<Item = &'r &'static str>) -> Subject {
+        Subject {
+            name: self.name.clone(),
+            reference: self.text.clone(),
+            roles: roles.into_iter().map(ToString::to_string).collect(),
+        }
+    }
+}
+
+/// A finding, and what would be if it were taken in.
+struct Draft {
+    finding: Finding,
+    then: Then,
+}
+
+/// What came of looking at one base.
+#[derive(Default)]
+struct Asked {
+    drafts: Vec<Draft>,
+    failed: Vec<Failed>,
+    looked: Vec<Looked>,
+    held: Held,
+    /// What is installed in it where the runner uses it.
+    below: BTreeSet<Package>,
 }
 
 impl<'a> Check<'a> {
     /// Puts together what a check needs; the time is that of now.
     pub fn new(home: &'a Home, engine: &'a dyn Engine, project: &'a Project, remote: &'a Remote) -> Self {
-        let now = Timestamp::now();
-        let today = TimeZone::UTC.to_datetime(now).date();
-        Self {
-            home,
-            engine,
-            project,
-            remote,
-            cycles: Cycles::built_in(),
-            now,
-            today,
-            platform: Platform::host(),
-        }
+        Self { outside: Outside::new(home, remote, &project.manifest.check), engine, project }
     }
 
-    /// Checks every base that comes from a registry.
+    /// Checks every base that comes from a registry or the store, and the runner.
     pub fn run(&self) -> Result<Report, PipelineError> {
-        let pipeline = Pipeline::new(self.home, self.engine, self.project).with_remote(self.remote);
+        let pipeline =
+            Pipeline::new(self.outside.home, self.engine, self.project).with_remote(self.outside.remote);
         let lock = Lock::load(&self.project.root.join("otoshi.lock"))?;
+        let mut report = self.outside.report(Some(&self.project.manifest.project.name));
+        let bases = self.used(&pipeline, &mut report.failed)?;
+        let mut groups: BTreeMap<Repository, Vec<&Used>> = BTreeMap::new();
+        for base in bases.values() {
+            groups.entry(Repository::of(&base.reference)).or_default().push(base);
+        }
+        let groups: Vec<Vec<&Used>> = groups.into_values().collect();
+        let asked = side_by_side(&groups, AT_ONCE, |group| self.ask_all(group, &lock));
+        let mut answers: BTreeMap<&str, Asked> = BTreeMap::new();
+        for (group, asked) in groups.iter().zip(asked) {
+            answers.extend(group.iter().map(|base| base.text.as_str()).zip(asked?));
+        }
+        let mut planner = Planner::new(self, pipeline);
+        let mut below = BTreeSet::new();
+        for (base, answer) in answers {
+            below.extend(answer.below);
+            if answer.failed.is_empty() && answer.drafts.is_empty() {
+                report.fresh.push(base.to_owned());
+            }
+            self.take(&mut report, &mut planner, answer.drafts, answer.failed)?;
+            report.images.extend(answer.looked);
+        }
+        let mut runner = Asked::default();
+        let found = planner.runner()?;
+        let taken_in = |finding: &&Finding| finding.command.as_deref() == Some("otoshi refresh");
+        let moves = report.findings.iter().any(|finding| taken_in(&finding));
+        if let Some((name, image)) = found {
+            match self.runner(&name, &image, &below, moves, &mut runner) {
+                Ok(()) => {}
+                Err(stop) => runner.failed.push(stop.of(&name)?),
+            }
+            if runner.failed.is_empty() && runner.drafts.is_empty() && !runner.looked.is_empty() {
+                report.fresh.push(name);
+            }
+        }
+        self.take(&mut report, &mut planner, runner.drafts, runner.failed)?;
+        report.images.extend(runner.looked);
+        self.outside.finish(&mut report)?;
+        Ok(report)
+    }
+
+    /// Every base with its roles; those that are no references are noted as failed.
+    fn used(
+        &self,
+        pipeline: &Pipeline<'_>,
+        failed: &mut Vec<Failed>,
+    ) -> Result<BTreeMap<String, Used>, PipelineError> {
         let names: BTreeMap<String, String> =
             self.project.bases()?.into_iter().map(|(name, reference)| (reference, name)).collect();
         let made_here = self.project.package_bases()?;
         let mut bases: BTreeMap<String, Used> = BTreeMap::new();
-        let mut report = Report {
-            version: 1,
-            project: self.project.manifest.project.name.clone(),
-            findings: Vec::new(),
-            failed: Vec::new(),
-            fresh: Vec::new(),
-            counts: Counts::default(),
-            cycles: CyclesUsed { date: self.cycles.date.to_string(), age_days: self.cycles.age(self.today) },
-            requests: 0,
-        };
         for base in pipeline.used_bases()? {
             if made_here.contains_key(&base.reference) {
                 continue;
@@ -96,97 +152,75 @@ impl<'a> Check<'a> {
                 Ok(reference) => {
                     let name = names.get(&base.reference).unwrap_or(&base.reference).clone();
                     let text = base.reference.clone();
-                    let used = Used { reference, text, name, roles: BTreeSet::new() };
-                    bases.entry(base.reference).or_insert(used).roles.insert(base.role);
+                    let (roles, dockerfiles) = (BTreeSet::new(), BTreeSet::new());
+                    let used = Used { reference, text, name, roles, dockerfiles };
+                    let used = bases.entry(base.reference).or_insert(used);
+                    used.roles.insert(base.role);
+                    used.dockerfiles.extend(base.dockerfile);
                 }
-                Err(error) => report.failed.push(Failed {
+                Err(error) => failed.push(Failed {
                     reference: base.reference,
                     message: error.to_string(),
                     hint: error.hint(),
                 }),
             }
         }
-        let mut before = None;
-        for base in bases.values() {
-            let found = report.findings.len();
-            let failed = |error: &RegistryError| Failed {
-                reference: base.text.clone(),
-                message: error.to_string(),
-                hint: error.hint(),
-            };
-            let mut failures = Vec::new();
-            if !self.remote.is_local(&base.reference)? {
-                match self.moved(base, &lock, &pipeline, &mut before) {
-                    Ok(findings) => report.findings.extend(findings),
-                    Err(Stop::Registry(error)) => failures.push(failed(&error)),
-                    Err(Stop::Budget(left)) => failures.push(Failed {
-                        reference: base.text.clone(),
-                        message: format!("not looked at: its registry says that {left} requests are left"),
-                        hint: Some("wait, log in for a larger budget, or lower [check] budget-floor".into()),
-                    }),
-                    Err(Stop::Pipeline(error)) => return Err(error),
-                }
-                // A registry that did not answer just now is not asked again.
-                if failures.is_empty() {
-                    match self.newer(base, &lock, &pipeline, &mut before) {
-                        Ok(findings) => report.findings.extend(findings),
-                        Err(Stop::Registry(error)) => failures.push(failed(&error)),
-                        Err(Stop::Budget(_)) => {}
-                        Err(Stop::Pipeline(error)) => return Err(error),
-                    }
-                }
+        Ok(bases)
+    }
+
+    /// Asks about bases that are in one repository of a registry.
+    fn ask_all(&self, bases: &[&Used], lock: &Lock) -> Result<Vec<Asked>, PipelineError> {
+        let mut tags = None;
+        bases.iter().map(|base| self.ask(base, lock, &mut tags)).collect()
+    }
+
+    fn ask(&self, base: &Used, lock: &Lock, tags: &mut Option<Vec<String>>) -> Result<Asked, PipelineError> {
+        let mut asked = Asked::default();
+        let told = |outcome: Result<Vec<Draft>, Stop>, failed: &mut Vec<Failed>| match outcome {
+            Ok(drafts) => Ok(drafts),
+            Err(stop) => {
+                failed.push(stop.of(&base.text)?);
+                Ok::<_, PipelineError>(Vec::new())
             }
-            report.findings.extend(self.ends(base));
-            if failures.is_empty() && report.findings.len() == found {
-                report.fresh.push(base.text.clone());
+        };
+        if !self.outside.remote.is_local(&base.reference)? {
+            asked.drafts = told(self.moved(base, lock), &mut asked.failed)?;
+            // A registry that did not answer just now is not asked again.
+            if asked.failed.is_empty() {
+                asked.drafts.extend(told(self.newer(base, lock, tags), &mut asked.failed)?);
             }
-            report.failed.extend(failures);
         }
-        report.requests = self.remote.client()?.requests();
-        report.count();
-        Ok(report)
+        let moved = asked.drafts.iter().filter_map(|draft| draft.finding.command.clone()).collect::<Vec<_>>();
+        asked.held.name(&base.reference, &self.outside.cycles);
+        let drafts = match self.packages(base, lock, &moved, &mut asked) {
+            // It was told already, and is nothing of the packages.
+            Err(Stop::Registry(_) | Stop::Budget(_)) if !asked.failed.is_empty() => Vec::new(),
+            outcome => told(outcome, &mut asked.failed)?,
+        };
+        asked.drafts.extend(drafts);
+        let ends = self.outside.ends(&base.subject(&base.roles), &asked.held);
+        asked.drafts.extend(ends.into_iter().map(|finding| Draft { finding, then: Then::Nothing }));
+        Ok(asked)
     }
 
-    fn finding(&self, kind: FindingKind, base: &Used, from: String, to: Option<String>) -> Finding {
-        Finding {
-            kind,
-            state: State::Found,
-            name: base.name.clone(),
-            reference: base.text.clone(),
-            roles: base.roles.iter().map(ToString::to_string).collect(),
-            from,
-            to,
-            level: None,
-            first_seen: None,
-            because: None,
-            until: None,
-            phases: Vec::new(),
-            command: None,
-            text: String::new(),
+    /// Puts into a report what came of a base or the runner; what failed twice in the same way is told once.
+    fn take(
+        &self,
+        report: &mut Report,
+        planner: &mut Planner<'_, 'a>,
+        drafts: Vec<Draft>,
+        failed: Vec<Failed>,
+    ) -> Result<(), PipelineError> {
+        for Draft { mut finding, then } in drafts {
+            planner.tell(&mut finding, then)?;
+            report.findings.push(finding);
         }
-    }
-}
-
-/// Why a base could not be looked at.
-enum Stop {
-    Registry(RegistryError),
-    Budget(u64),
-    Pipeline(PipelineError),
-}
-
-impl From<RegistryError> for Stop {
-    fn from(error: RegistryError) -> Self {
-        Self::Registry(error)
-    }
-}
-
-impl From<PipelineError> for Stop {
-    fn from(error: PipelineError) -> Self {
-        // What a registry did while planning is that base's failure.
-        match error {
-            PipelineError::Registry(error) => Self::Registry(error),
-            error => Self::Pipeline(error),
+        for failure in failed {
+            if !report.failed.contains(&failure) {
+                report.failed.push(failure);
+            }
         }
+        Ok(())
     }
 }
 

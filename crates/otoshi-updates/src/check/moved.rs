@@ -1,30 +1,20 @@
 //! Tags that name another image now.
 
 use otoshi_oci::{Digest, Image};
-use otoshi_pipeline::{Outlook, Pipeline};
 use otoshi_project::Lock;
-use otoshi_registry::{Depth, RegistryError, Repository};
+use otoshi_registry::RegistryError;
 
-use super::{BUILDER_SIDE, Check, Stop, Used};
-use crate::report::{Finding, FindingKind};
-
-/// How few requests may be left before no image is fetched, where the project does not say.
-const BUDGET_FLOOR: u64 = 10;
+use super::{BUILDER_SIDE, Check, Draft, Used, phases::Then};
+use crate::{outside::Stop, report::FindingKind};
 
 impl Check<'_> {
     /// Whether a tag names another image now, for the runner's side and the builder's.
-    pub(super) fn moved(
-        &self,
-        base: &Used,
-        lock: &Lock,
-        pipeline: &Pipeline<'_>,
-        before: &mut Option<Outlook>,
-    ) -> Result<Vec<Finding>, Stop> {
-        let mut findings = Vec::new();
+    pub(super) fn moved(&self, base: &Used, lock: &Lock) -> Result<Vec<Draft>, Stop> {
+        let mut drafts = Vec::new();
         if base.reference.digest().is_some() {
-            return Ok(findings);
+            return Ok(drafts);
         }
-        let client = self.remote.client()?;
+        let client = self.outside.remote.client()?;
         let Some(now) = client.resolve(&base.reference)? else {
             return Err(Stop::Registry(RegistryError::Wrong {
                 asked: otoshi_registry::Asked {
@@ -34,9 +24,9 @@ impl Check<'_> {
                 reason: "there is none any more".to_owned(),
             }));
         };
-        let platform = self.platform.to_string();
+        let platform = self.outside.platform.to_string();
         for builder_side in [false, true] {
-            let roles: Vec<&str> = base
+            let roles: Vec<&'static str> = base
                 .roles
                 .iter()
                 .copied()
@@ -57,45 +47,32 @@ impl Check<'_> {
             } else {
                 ("otoshi refresh", "runner")
             };
-            let mut finding = self.finding(FindingKind::BaseMoved, base, index, Some(now.to_string()));
-            finding.roles = roles.iter().map(ToString::to_string).collect();
+            let mut finding =
+                base.subject(&roles).finding(FindingKind::BaseMoved, index, Some(now.to_string()));
             finding.command = Some(command.to_owned());
             finding.text = format!("{} moved, for the {side}", base.reference.familiar());
-            self.judge(&mut finding, &base.text, now.as_str(), None)?;
-            self.tell_phases(&mut finding, pipeline, before, self.project, then)?;
-            findings.push(finding);
+            self.outside.judge(&mut finding, &base.text, now.as_str(), None)?;
+            drafts.push(Draft { finding, then: Then::Lock(then) });
         }
-        Ok(findings)
+        Ok(drafts)
     }
 
     /// The manifest that an index has for this platform, where it is another image than the one in use.
     fn another(&self, base: &Used, index: &Digest, manifest: &str) -> Result<Option<Digest>, Stop> {
-        let repository = Repository::of(&base.reference);
-        let floor = self.project.manifest.check.budget_floor.unwrap_or(BUDGET_FLOOR);
-        if let Some(left) = self.remote.client()?.remaining(&repository).filter(|left| *left <= floor)
-            && !self.home.layout().has(index)
-        {
-            return Err(Stop::Budget(left));
-        }
         let exact = base.reference.with_digest(index.clone());
-        let Some((pulled, _)) = self.remote.pull(&exact, &self.platform, Depth::Config)? else {
-            return Ok(None);
-        };
+        let Some(pulled) = self.outside.fetch(&exact)? else { return Ok(None) };
         if pulled.manifest.as_str() == manifest {
             return Ok(None);
         }
         let content = |digest: &Digest| {
-            let image = Image::load(self.home.layout(), digest, &self.platform).ok()?;
+            let image = Image::load(self.outside.home.layout(), digest, &self.outside.platform).ok()?;
             let mut config = image.config.config.clone();
             config.labels.clear();
             Some((image.diff_ids().to_vec(), config))
         };
         if let Ok(old) = manifest.parse::<Digest>() {
-            if !self.home.layout().has(&old) {
-                // What its registry threw away cannot be compared, and then counts as another.
-                let _ =
-                    self.remote.pull(&base.reference.with_digest(old.clone()), &self.platform, Depth::Config);
-            }
+            // What its registry threw away cannot be compared, and then counts as another.
+            let _ = self.outside.fetch(&base.reference.with_digest(old.clone()));
             let (old, new) = (content(&old), content(&pulled.manifest));
             if old.is_some() && old == new {
                 return Ok(None);

@@ -1,36 +1,40 @@
 //! Newer versions and newer distributions, and how `otoshi.toml` would have to be for them.
 
-use otoshi_pipeline::{Outlook, Pipeline, PipelineError};
+use otoshi_pipeline::PipelineError;
 use otoshi_project::{Base, Lock, Project};
 use otoshi_registry::Repository;
 
-use super::{Check, Stop, Used};
+use super::{Check, Draft, Used, phases::Then};
 use crate::{
-    report::{Finding, FindingKind, State},
+    outside::Stop,
+    report::{FindingKind, State},
     tag::{Candidate, Level, Tag, suggest},
 };
 
 impl Check<'_> {
-    /// Newer versions and newer distributions among the tags of a base's repository.
+    /// Newer versions and newer distributions among the tags of a base's repository, which are listed where they were not yet.
     pub(super) fn newer(
         &self,
         base: &Used,
         lock: &Lock,
-        pipeline: &Pipeline<'_>,
-        before: &mut Option<Outlook>,
-    ) -> Result<Vec<Finding>, Stop> {
-        let mut findings = Vec::new();
+        tags: &mut Option<Vec<String>>,
+    ) -> Result<Vec<Draft>, Stop> {
+        let mut drafts = Vec::new();
+        let (cycles, today) = (&self.outside.cycles, self.outside.today);
         let Some(current) = base.reference.tag().filter(|_| base.reference.digest().is_none()) else {
-            return Ok(findings);
+            return Ok(drafts);
         };
-        let in_series = Tag::parse(current, &self.cycles)
+        let in_series = Tag::parse(current, cycles)
             .is_some_and(|tag| tag.version.is_some() || tag.distribution.is_some());
         if !in_series {
-            return Ok(findings);
+            return Ok(drafts);
         }
-        let client = self.remote.client()?;
-        let tags = client.tags(&Repository::of(&base.reference))?;
-        let found = suggest(base.reference.repository(), current, &tags, &self.cycles, self.today);
+        let client = self.outside.remote.client()?;
+        let tags = match tags {
+            Some(tags) => tags,
+            None => tags.insert(client.tags(&Repository::of(&base.reference))?),
+        };
+        let found = suggest(base.reference.repository(), current, &*tags, cycles, today);
         let small = found.versions.iter().filter(|candidate| candidate.level != Level::Major);
         let large = found.versions.iter().filter(|candidate| candidate.level == Level::Major);
         let slots: [(FindingKind, Vec<&Candidate>); 3] = [
@@ -59,7 +63,7 @@ impl Check<'_> {
                     continue;
                 }
                 let to = Some(newer.familiar());
-                let mut finding = self.finding(kind, base, base.reference.familiar(), to);
+                let mut finding = base.subject(&base.roles).finding(kind, base.reference.familiar(), to);
                 finding.level = Some(candidate.level);
                 subject.clone_into(&mut finding.name);
                 finding.text = format!("{} → {}", base.reference.familiar(), candidate.tag.text);
@@ -67,18 +71,22 @@ impl Check<'_> {
                     Some(change) => format!("set {} in otoshi.toml, then otoshi build", change.text),
                     None => format!("name {} in the Dockerfile, then otoshi build", newer.familiar()),
                 });
-                self.judge(&mut finding, &base.reference.name(), &candidate.tag.text, Some(&names))?;
-                if let Some(change) = change {
-                    self.tell_phases(&mut finding, pipeline, before, &change.project, lock.clone())?;
-                }
+                self.outside.judge(
+                    &mut finding,
+                    &base.reference.name(),
+                    &candidate.tag.text,
+                    Some(&names),
+                )?;
+                let then = change
+                    .map_or(Then::Nothing, |change| Then::Project(Box::new(change.project), lock.clone()));
                 let taken = finding.state == State::Found;
-                findings.push(finding);
+                drafts.push(Draft { finding, then });
                 if taken {
                     break;
                 }
             }
         }
-        Ok(findings)
+        Ok(drafts)
     }
 
     /// How `otoshi.toml` would have to be for a base to have a tag: one version, or the base itself.

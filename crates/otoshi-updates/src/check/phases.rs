@@ -1,23 +1,39 @@
-//! Which phases a finding would make run.
+//! Which phases a finding would make run: the answer is the planner's own.
 
-use otoshi_pipeline::{Outlook, PhasePlan, Pipeline, PipelineError};
+use otoshi_oci::{Digest, Image, Reference};
+use otoshi_pipeline::{Outlook, PhasePlan, Pipeline, PipelineError, Reason, ReasonKind};
 use otoshi_project::{Lock, Project};
 
 use super::Check;
 use crate::report::Finding;
 
-impl Check<'_> {
-    /// Asks the planner what would run if the project and the lock were these.
-    pub(super) fn tell_phases(
-        &self,
-        finding: &mut Finding,
-        pipeline: &Pipeline<'_>,
-        before: &mut Option<Outlook>,
-        project: &Project,
-        lock: Lock,
-    ) -> Result<(), PipelineError> {
-        let phases = self.would_run(pipeline, before, project, lock);
-        match phases {
+/// What would be if a finding were taken in.
+pub(super) enum Then {
+    /// Nothing that a build looks at.
+    Nothing,
+    /// Another lock.
+    Lock(Lock),
+    /// Another project, with the lock that there is.
+    Project(Box<Project>, Lock),
+    /// Phases would give something else, for a reason in words.
+    Again(Vec<&'static str>, String),
+}
+
+/// The planner, and the plan as things are, which is made when it is first needed.
+pub(super) struct Planner<'c, 'a> {
+    check: &'c Check<'a>,
+    pipeline: Pipeline<'c>,
+    before: Option<Outlook>,
+}
+
+impl<'c, 'a> Planner<'c, 'a> {
+    pub(super) fn new(check: &'c Check<'a>, pipeline: Pipeline<'c>) -> Self {
+        Self { check, pipeline, before: None }
+    }
+
+    /// Asks what would run, and says it in a finding.
+    pub(super) fn tell(&mut self, finding: &mut Finding, then: Then) -> Result<(), PipelineError> {
+        match self.would_run(then) {
             Ok(phases) => finding.phases = phases,
             // What was found is true all the same.
             Err(PipelineError::Registry(error)) => {
@@ -28,21 +44,65 @@ impl Check<'_> {
         Ok(())
     }
 
-    fn would_run(
-        &self,
-        pipeline: &Pipeline<'_>,
-        before: &mut Option<Outlook>,
-        project: &Project,
-        lock: Lock,
-    ) -> Result<Vec<PhasePlan>, PipelineError> {
-        let now = match before.take() {
-            Some(outlook) => outlook,
-            None => pipeline.outlook()?,
+    fn would_run(&mut self, then: Then) -> Result<Vec<PhasePlan>, PipelineError> {
+        let check = self.check;
+        let plan = |project: &Project, lock: Lock| {
+            Pipeline::new(check.outside.home, check.engine, project)
+                .with_remote(check.outside.remote)
+                .with_lock(lock)
+                .outlook()
         };
-        let then =
-            Pipeline::new(self.home, self.engine, project).with_remote(self.remote).with_lock(lock).outlook();
-        let phases = then.map(|then| now.would_run(&then));
-        *before = Some(now);
-        phases
+        Ok(match then {
+            Then::Nothing => Vec::new(),
+            Then::Lock(lock) => {
+                let then = plan(check.project, lock)?;
+                self.now()?.would_run(&then)
+            }
+            Then::Project(project, lock) => {
+                let then = plan(&project, lock)?;
+                self.now()?.would_run(&then)
+            }
+            Then::Again(phases, text) => {
+                let reason = |phase: &&'static str| Reason {
+                    kind: ReasonKind::Packages,
+                    name: (*phase).to_owned(),
+                    old: None,
+                    new: None,
+                    text: text.clone(),
+                };
+                let again: Vec<_> = phases.iter().map(|phase| (*phase, reason(phase))).collect();
+                self.now()?.would_run_again(&again)
+            }
+        })
+    }
+
+    /// The plan as things are.
+    fn now(&mut self) -> Result<&Outlook, PipelineError> {
+        let outlook = match self.before.take() {
+            Some(outlook) => outlook,
+            None => self.pipeline.outlook()?,
+        };
+        Ok(self.before.insert(outlook))
+    }
+
+    /// The runner that the project has now, with its name: that of the plan, else the one that was made last.
+    pub(super) fn runner(&mut self) -> Result<Option<(String, Image)>, PipelineError> {
+        let name = self.pipeline.image_name("runner");
+        let planned = match self.now() {
+            Ok(outlook) => outlook.plan.images.get(&name).and_then(|digest| digest.parse().ok()),
+            Err(error) => {
+                // Why there is no plan is told of the base that it is about.
+                tracing::debug!(%error, "no plan");
+                None
+            }
+        };
+        let outside = &self.check.outside;
+        let layout = outside.home.layout();
+        let named = || -> Result<Option<Digest>, PipelineError> {
+            let reference = Reference::parse(&name).map_err(PipelineError::plain)?;
+            Ok(layout.resolve(&reference)?.and_then(|found| Digest::of(&found).ok()))
+        };
+        let digest = planned.map_or_else(named, |digest| Ok(Some(digest)))?;
+        Ok(digest.and_then(|digest| Some((name, Image::load(layout, &digest, &outside.platform).ok()?))))
     }
 }

@@ -3,19 +3,22 @@ use std::{path::PathBuf, process::ExitCode, sync::Arc};
 use clap::Args;
 use otoshi_project::Project;
 use otoshi_store::Home;
-use otoshi_updates::{Report, State};
+use otoshi_updates::{Finding, PackageUpdate, Report, State};
 
 use crate::failure::Failure;
 
 /// Says what is newer outside than what a project uses, and which phases that would make run; runs nothing.
 ///
-/// Exit codes: 0 nothing is newer; 10 something is; 20 some bases could not be looked at.
+/// Looked at are the tags of all bases, the packages installed in the bases and in the runner (beside the repositories that these
+/// images are configured to use), and ends of life. What is installed is read from layers.
+///
+/// Exit codes: 0 nothing is newer; 10 something is; 11 security updates are waiting; 20 something could not be looked at.
 #[derive(Debug, Args)]
 pub(crate) struct Check {
     /// The project's directory [default: the nearest one with an otoshi.toml]
     #[arg(long, value_name = "DIR", default_value = ".")]
     project: PathBuf,
-    /// Print JSON: `version`, `project`, `findings`, `failed`, `fresh`, `counts`, `cycles`, `requests`
+    /// Print JSON: `version`, `project`, `findings`, `failed`, `fresh`, `images`, `counts`, `cycles`, `requests`
     #[arg(long)]
     json: bool,
 }
@@ -36,18 +39,17 @@ impl Check {
     }
 }
 
+/// How many packages of an image are listed for people.
+const LISTED: usize = 12;
+
 fn print(report: &Report) {
     for finding in &report.findings {
-        let word = match finding.state {
-            State::Found => "found",
-            State::Held => "held",
-            State::Ignored => "ignored",
-        };
-        println!("{word:8} {}  {}", finding.name, finding.text);
+        println!("{:8} {}  {}", word(finding.state), finding.name, finding.text);
         if let Some(because) = &finding.because {
             let until = finding.until.as_ref().map(|until| format!(", until {until}")).unwrap_or_default();
             println!("{:9}because {because}{until}", "");
         }
+        print_packages(finding);
         if let Some(first) = &finding.first_seen {
             println!("{:9}first seen {first}", "");
         }
@@ -59,13 +61,65 @@ fn print(report: &Report) {
             println!("{:9}take it in: {command}", "");
         }
     }
+    for image in &report.images {
+        let told = [
+            ("foreign", &image.foreign, "in none of its repositories"),
+            ("unknown", &image.unknown, "not known"),
+        ];
+        for (word, packages, what) in told {
+            if !packages.is_empty() {
+                let (named, all) =
+                    (packages.iter().take(LISTED).cloned().collect::<Vec<_>>(), packages.len());
+                let more = if all > LISTED { ", …" } else { "" };
+                println!(
+                    "{word:8} {}  {all} of {} packages {what}: {}{more}",
+                    image.name,
+                    image.packages,
+                    named.join(", ")
+                );
+            }
+        }
+    }
     for failed in &report.failed {
         println!("{:8} {}  {}", "failed", failed.reference, failed.message);
+        if let Some(hint) = &failed.hint {
+            println!("{:9}hint: {hint}", "");
+        }
     }
     let counts = report.counts;
+    let security =
+        if counts.security > 0 { format!(" ({} of security)", counts.security) } else { String::new() };
     println!(
-        "{} found, {} held, {} ignored, {} failed, {} fresh",
+        "{} found{security}, {} held, {} ignored, {} failed, {} fresh",
         counts.found, counts.held, counts.ignored, counts.failed, counts.fresh
     );
     eprintln!("ends of life as of {}, {} days ago", report.cycles.date, report.cycles.age_days);
+}
+
+fn print_packages(finding: &Finding) {
+    // Those of the image below are told there.
+    let (inherited, own): (Vec<_>, Vec<_>) = finding.packages.iter().partition(|update| update.inherited);
+    for update in own.iter().take(LISTED) {
+        let kind = if update.security { "security" } else { "update" };
+        let state = match (&update.because, update.state) {
+            (Some(because), State::Held | State::Ignored) => format!(", {}: {because}", word(update.state)),
+            _ => String::new(),
+        };
+        let PackageUpdate { name, from, to, repository, .. } = *update;
+        println!("{:9}{kind:8} {name} {from} → {to} ({repository}){state}", "");
+    }
+    if let Some(more @ 1..) = own.len().checked_sub(LISTED) {
+        println!("{:9}and {more} more, which --json lists", "");
+    }
+    if !inherited.is_empty() {
+        println!("{:9}{} of {} come with its base", "", inherited.len(), finding.packages.len());
+    }
+}
+
+fn word(state: State) -> &'static str {
+    match state {
+        State::Found => "found",
+        State::Held => "held",
+        State::Ignored => "ignored",
+    }
 }

@@ -1,0 +1,197 @@
+//! What a check asks with: the store, registries, package repositories, the table of ends of life, the time, and what `[check]`
+//! wants.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use jiff::{Timestamp, civil::Date, tz::TimeZone};
+use otoshi_oci::{Image, Platform, Reference};
+use otoshi_packages::Installed;
+use otoshi_pipeline::{PipelineError, Remote};
+use otoshi_project::Check as Settings;
+use otoshi_registry::{Depth, Pulled, RegistryError, Repository};
+use otoshi_store::Home;
+
+use crate::{
+    Cycles,
+    budget::Budget,
+    ledger::Ledger,
+    packages::Repositories,
+    report::{Counts, CyclesUsed, Failed, Finding, FindingKind, Report, State},
+};
+
+/// Everything that is asked, and by when.
+pub(crate) struct Outside<'a> {
+    pub(crate) home: &'a Home,
+    pub(crate) remote: &'a Remote,
+    pub(crate) settings: &'a Settings,
+    pub(crate) cycles: Cycles,
+    pub(crate) now: Timestamp,
+    pub(crate) today: Date,
+    pub(crate) platform: Platform,
+    pub(crate) repositories: Repositories,
+    budget: Budget,
+}
+
+/// What a finding is about.
+#[derive(Debug, Clone)]
+pub(crate) struct Subject {
+    /// What it is called in `otoshi.toml`, else the reference.
+    pub(crate) name: String,
+    /// The reference as somebody wrote it.
+    pub(crate) reference: String,
+    /// The roles that use it.
+    pub(crate) roles: Vec<String>,
+}
+
+impl Subject {
+    /// A finding about it, which is to be told more of.
+    pub(crate) fn finding(&self, kind: FindingKind, from: impl Into<String>, to: Option<String>) -> Finding {
+        Finding {
+            kind,
+            state: State::Found,
+            name: self.name.clone(),
+            reference: self.reference.clone(),
+            roles: self.roles.clone(),
+            from: from.into(),
+            to,
+            level: None,
+            first_seen: None,
+            because: None,
+            until: None,
+            packages: Vec::new(),
+            phases: Vec::new(),
+            command: None,
+            text: String::new(),
+        }
+    }
+}
+
+impl<'a> Outside<'a> {
+    /// Puts together what a check asks with; the time is that of now.
+    pub(crate) fn new(home: &'a Home, remote: &'a Remote, settings: &'a Settings) -> Self {
+        let now = Timestamp::now();
+        Self {
+            home,
+            remote,
+            settings,
+            cycles: Cycles::built_in(),
+            now,
+            today: TimeZone::UTC.to_datetime(now).date(),
+            platform: Platform::host(),
+            repositories: Repositories::new(home),
+            budget: Budget::new(settings.budget_floor),
+        }
+    }
+
+    /// A report that has nothing in it yet.
+    pub(crate) fn report(&self, project: Option<&str>) -> Report {
+        Report {
+            version: 1,
+            project: project.map(str::to_owned),
+            findings: Vec::new(),
+            failed: Vec::new(),
+            fresh: Vec::new(),
+            images: Vec::new(),
+            counts: Counts::default(),
+            cycles: CyclesUsed { date: self.cycles.date.to_string(), age_days: self.cycles.age(self.today) },
+            requests: 0,
+        }
+    }
+
+    /// Counts what a report has, and what was asked for it.
+    pub(crate) fn finish(&self, report: &mut Report) -> Result<(), RegistryError> {
+        report.requests = self.remote.client()?.requests() + self.repositories.requests();
+        report.count();
+        Ok(())
+    }
+
+    pub(crate) fn ledger(&self) -> Ledger<'_> {
+        Ledger::new(self.home, u64::try_from(self.now.as_second()).unwrap_or(0))
+    }
+
+    /// Fetches what says all about an image, where it is not here and the registry's budget allows it; `None` where there is none.
+    pub(crate) fn fetch(&self, reference: &Reference) -> Result<Option<Pulled>, Stop> {
+        let is_here = |digest| Image::load(self.home.layout(), digest, &self.platform).is_ok();
+        let known = reference.digest().is_some_and(is_here);
+        let client = self.remote.client()?;
+        let begun = (!known).then(|| self.budget.begin(client, &Repository::of(reference)));
+        let _begun = begun.transpose().map_err(Stop::Budget)?;
+        Ok(self.remote.pull(reference, &self.platform, Depth::Config)?.map(|(pulled, _)| pulled))
+    }
+
+    /// Reads what is installed in an image; of its layers those are fetched that nothing is known of here.
+    pub(crate) fn installed(&self, image: &Image, reference: &Reference) -> Result<Installed, Stop> {
+        const ENOUGH: u64 = u64::MAX;
+        let left = AtomicU64::new(ENOUGH);
+        let repository = Repository::of(reference);
+        let fetch = |layer: &otoshi_oci::ImageLayer| -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+            let _begun = self.budget.begin(self.remote.client()?, &repository).map_err(|few| {
+                left.store(few, Ordering::Relaxed);
+                "its registry has few requests left"
+            })?;
+            Ok(self.remote.fetch_layer(layer)?)
+        };
+        Installed::of_image(self.home, image, &fetch).map_err(|error| match left.load(Ordering::Relaxed) {
+            ENOUGH => {
+                let cause = std::error::Error::source(&error).map(|cause| format!(": {cause}"));
+                Stop::Told(format!("{error}{}", cause.unwrap_or_default()), error.hint())
+            }
+            left => Stop::Budget(left),
+        })
+    }
+
+    /// A second since 1970 as people and programs read it.
+    pub(crate) fn time(second: u64) -> Option<String> {
+        Timestamp::from_second(i64::try_from(second).ok()?).ok().map(|time| time.to_string())
+    }
+}
+
+/// Why something could not be looked at.
+#[derive(Debug)]
+pub(crate) enum Stop {
+    Registry(RegistryError),
+    /// So few requests are left.
+    Budget(u64),
+    /// What happened, and what to try.
+    Told(String, Option<String>),
+    /// Nothing else can be looked at either.
+    Pipeline(PipelineError),
+}
+
+impl Stop {
+    /// Says it of one thing; an error where it is one of everything.
+    pub(crate) fn of(self, reference: &str) -> Result<Failed, PipelineError> {
+        let (message, hint) = match self {
+            Self::Registry(error) => (error.to_string(), error.hint()),
+            Self::Budget(left) => (
+                format!("not looked at: its registry says that {left} requests are left"),
+                Some("wait, log in for a larger budget, or lower [check] budget-floor".to_owned()),
+            ),
+            Self::Told(message, hint) => (message, hint),
+            Self::Pipeline(error) => return Err(error),
+        };
+        Ok(Failed { reference: reference.to_owned(), message, hint })
+    }
+}
+
+impl From<RegistryError> for Stop {
+    fn from(error: RegistryError) -> Self {
+        Self::Registry(error)
+    }
+}
+
+impl From<PipelineError> for Stop {
+    fn from(error: PipelineError) -> Self {
+        // What a registry did while planning is that base's failure.
+        match error {
+            PipelineError::Registry(error) => Self::Registry(error),
+            error => Self::Pipeline(error),
+        }
+    }
+}
+
+impl From<otoshi_store::StoreError> for Stop {
+    fn from(error: otoshi_store::StoreError) -> Self {
+        Self::Pipeline(error.into())
+    }
+}

@@ -1,0 +1,262 @@
+//! The packages in an image, beside what the image's own repositories have.
+//!
+//! What is installed is read from layers, and what is newer is what the image's package manager would say of it. Repositories
+//! are asked once in a run for all images, and one that fails hides no other.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
+    sync::{Mutex, OnceLock, PoisonError},
+};
+
+use otoshi_packages::{
+    Available, Cache, Installed, Manager, Newer, Package, Standing, Withheld,
+    apt::{self, HttpFetcher},
+};
+use otoshi_store::Home;
+
+use crate::{
+    outside::{Outside, Stop, Subject},
+    policy::Verdict,
+    report::{Failed, Finding, FindingKind, Looked, PackageUpdate, State},
+};
+
+/// How many packages a sentence names.
+const NAMED: usize = 3;
+
+/// Package repositories, and what is known of them.
+pub(crate) struct Repositories {
+    cache: Cache,
+    fetcher: OnceLock<Result<HttpFetcher, String>>,
+    /// When each newer package was first seen, for those that many images have.
+    seen: Mutex<BTreeMap<(String, String), (u64, u64)>>,
+}
+
+impl Repositories {
+    pub(crate) fn new(home: &Home) -> Self {
+        Self {
+            cache: Cache::new(home.root().join("packages")),
+            fetcher: OnceLock::new(),
+            seen: Mutex::default(),
+        }
+    }
+
+    /// How many requests were sent so far.
+    pub(crate) fn requests(&self) -> u64 {
+        self.fetcher.get().and_then(|fetcher| fetcher.as_ref().ok()).map_or(0, HttpFetcher::requests)
+    }
+
+    /// Fetches through the proxies that this machine's apt is told to use, where there is one.
+    fn fetcher(&self) -> Result<&HttpFetcher, Stop> {
+        let open = || {
+            let files = apt::read_root(Path::new("/")).unwrap_or_default();
+            HttpFetcher::new(apt::Repositories::from_files(&files, "all").configuration())
+        };
+        self.fetcher.get_or_init(open).as_ref().map_err(|error| Stop::Told(error.clone(), None))
+    }
+}
+
+/// What an image has installed, and what of it is newer outside.
+#[derive(Debug)]
+pub(crate) struct Compared {
+    pub(crate) looked: Looked,
+    /// The security updates first.
+    pub(crate) updates: Vec<PackageUpdate>,
+}
+
+impl Outside<'_> {
+    /// Compares what is installed in an image with what its own repositories have now; notes in `failed` those that fail.
+    ///
+    /// `below` are the packages of the image that it stands on.
+    pub(crate) fn compare(
+        &self,
+        subject: &Subject,
+        digest: &str,
+        installed: &Installed,
+        below: &BTreeSet<Package>,
+        failed: &mut Vec<Failed>,
+    ) -> Result<Compared, Stop> {
+        let mut looked = Looked {
+            name: subject.name.clone(),
+            reference: subject.reference.clone(),
+            digest: digest.to_owned(),
+            roles: subject.roles.clone(),
+            base: None,
+            distribution: installed
+                .os
+                .as_ref()
+                .map(|os| os.pretty_name.clone().unwrap_or_else(|| os.id.clone())),
+            packages: installed.packages.len(),
+            foreign: Vec::new(),
+            unknown: Vec::new(),
+        };
+        let mut updates = Vec::new();
+        if !installed.packages.is_empty() {
+            let fetcher = self.repositories.fetcher()?;
+            let available = Available::refresh(installed, &self.repositories.cache, fetcher, self.now);
+            failed.extend(available.failures().into_iter().map(|failure| {
+                let kept = if failure.kept { "; what was kept of it still counts" } else { "" };
+                Failed {
+                    reference: failure.place,
+                    message: format!("{}{kept}", failure.error),
+                    hint: failure.error.hint().map(str::to_owned),
+                }
+            }));
+            for package in &installed.packages {
+                let standing =
+                    available.standing(package).map_err(|error| Stop::Told(error.clone(), None))?;
+                match standing {
+                    Standing::Fresh => {}
+                    Standing::Foreign => looked.foreign.push(package.name.clone()),
+                    Standing::Unknown => looked.unknown.push(package.name.clone()),
+                    Standing::Newer(newer) => {
+                        updates.push(self.update(
+                            subject,
+                            installed,
+                            package,
+                            newer,
+                            below.contains(package),
+                        )?);
+                    }
+                }
+            }
+        }
+        updates.sort_by_key(|update| (!update.security, update.name.clone()));
+        Ok(Compared { looked, updates })
+    }
+
+    fn update(
+        &self,
+        subject: &Subject,
+        installed: &Installed,
+        package: &Package,
+        newer: Newer,
+        inherited: bool,
+    ) -> Result<PackageUpdate, Stop> {
+        let release = installed.os.as_ref().map(|os| {
+            let version = os.version_id.as_ref().or(os.codename.as_ref());
+            format!("{} {}", os.id, version.map_or("", String::as_str))
+        });
+        let key = (
+            format!("{} package {}", release.unwrap_or_default(), package.name),
+            format!("{} {}", newer.version, newer.repository),
+        );
+        let (first, age) = self.first_seen(key)?;
+        let names = [
+            format!("package:{}", package.name),
+            package.name.clone(),
+            format!("package:{}", package.source),
+            package.source.clone(),
+        ];
+        let mut names: Vec<&str> = names.iter().map(String::as_str).collect();
+        names.extend([subject.name.as_str(), subject.reference.as_str()]);
+        let mut verdict = self.verdict(&names);
+        let withheld = newer.withheld.map(withheld);
+        if verdict.state == State::Found {
+            if let Some((_, because)) = &withheld {
+                verdict = Verdict::held(because.clone());
+            } else if let (false, Some(young)) = (newer.security, self.too_young(first, age)) {
+                verdict = young;
+            }
+        }
+        Ok(PackageUpdate {
+            name: package.name.clone(),
+            architecture: package.architecture.clone(),
+            source: package.source.clone(),
+            from: package.version.clone(),
+            to: newer.version,
+            repository: newer.repository,
+            security: newer.security,
+            withheld: withheld.map(|(word, _)| word.to_owned()),
+            inherited,
+            state: verdict.state,
+            first_seen: Self::time(first),
+            because: verdict.because,
+            until: verdict.until,
+        })
+    }
+
+    /// When a newer package was first seen, and how long ago that is; read once in a run for all images that have it.
+    fn first_seen(&self, key: (String, String)) -> Result<(u64, u64), Stop> {
+        let mut seen = self.repositories.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = seen.get(&key) {
+            return Ok(*known);
+        }
+        let known = self.ledger().see(&key.0, &key.1)?;
+        seen.insert(key, known);
+        Ok(known)
+    }
+
+    /// The one finding about an image's packages.
+    pub(crate) fn package_finding(&self, subject: &Subject, compared: &Compared) -> Option<Finding> {
+        let Compared { looked, updates } = compared;
+        let states = [State::Found, State::Held, State::Ignored];
+        let state = states.into_iter().find(|state| updates.iter().any(|update| update.state == *state))?;
+        let (of_security, others): (Vec<_>, Vec<_>) =
+            updates.iter().filter(|update| update.state == state).partition(|update| update.security);
+        let kind =
+            if of_security.is_empty() { FindingKind::PackageUpdates } else { FindingKind::SecurityUpdates };
+        let mut finding = subject.finding(kind, looked.digest.clone(), None);
+        let most = if of_security.is_empty() { &others } else { &of_security };
+        let named = most.iter().map(|update| format!("{} {} → {}", update.name, update.from, update.to));
+        let named = named.take(NAMED).collect::<Vec<_>>().join(", ");
+        let more = if most.len() > NAMED { ", …" } else { "" };
+        let all = looked.packages;
+        finding.text = match (of_security.len(), others.len()) {
+            (0, others) => format!("{others} of {all} packages are newer outside: {named}{more}"),
+            (security, 0) => format!("{security} of {all} packages have security updates: {named}{more}"),
+            (security, others) => {
+                format!(
+                    "{security} of {all} packages have security updates, {others} more are newer: {named}{more}"
+                )
+            }
+        };
+        finding.state = state;
+        if state != State::Found {
+            let first = updates.iter().find(|update| update.state == state);
+            finding.because = first.and_then(|update| update.because.clone());
+            finding.until = updates
+                .iter()
+                .filter(|update| update.state == state)
+                .filter_map(|update| update.until.clone())
+                .min();
+        }
+        finding.first_seen = updates
+            .iter()
+            .filter(|update| update.state == state)
+            .filter_map(|update| update.first_seen.clone())
+            .min();
+        finding.packages.clone_from(updates);
+        Some(finding)
+    }
+}
+
+/// What keeps a package manager from taking something, in a word and in words.
+fn withheld(withheld: Withheld) -> (&'static str, String) {
+    let (word, because) = match withheld {
+        Withheld::Held => ("held", "the image marks it as held"),
+        Withheld::Pinned => ("pinned", "a pin of the image keeps its package manager from it"),
+        Withheld::Phased(share) => {
+            return ("phased", format!("it is given out step by step, to {share} of 100 machines so far"));
+        }
+        Withheld::Excluded => ("excluded", "the image's settings exclude it"),
+        Withheld::Module => ("module", "it belongs to a module stream that is not on"),
+        Withheld::Priority => ("priority", "a repository that counts more has the package, too"),
+    };
+    (word, because.to_owned())
+}
+
+/// How all packages of an image are upgraded with its own package manager, in a Dockerfile.
+pub(crate) fn upgrade(manager: Option<Manager>) -> &'static str {
+    match manager {
+        Some(Manager::Dpkg) | None => "RUN apt-get update && apt-get -y upgrade",
+        Some(Manager::Apk) => "RUN apk upgrade --no-cache",
+        Some(Manager::Rpm) => "RUN dnf -y upgrade",
+    }
+}
+
+impl std::fmt::Debug for Repositories {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Repositories").field("cache", &self.cache).finish_non_exhaustive()
+    }
+}

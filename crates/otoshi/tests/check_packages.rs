@@ -1,0 +1,134 @@
+//! Packages in bases and in the runner, beside the real archive of Debian: what is newer is what `apt-get upgrade` would install.
+//!
+//! `cargo xtask test` makes the base, of the release suite alone, so that the security updates of today are all waiting.
+
+mod debian;
+mod support;
+
+use std::{collections::BTreeSet, fs};
+
+use serde_json::Value;
+use support::Shop;
+
+/// Checks; gives the exit code and the report.
+fn check(shop: &Shop) -> (i32, Value) {
+    let output = shop.otoshi(&["check", "--json"]);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    let report = serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {said}"));
+    (output.status.code().unwrap(), report)
+}
+
+fn finding<'r>(report: &'r Value, name: &str) -> &'r Value {
+    let found = report["findings"].as_array().unwrap().iter().find(|finding| finding["name"] == name);
+    found.unwrap_or_else(|| panic!("nothing of {name}: {report}"))
+}
+
+/// Name, version and whether it is of security, as the oracle writes them.
+fn newer(finding: &Value) -> BTreeSet<String> {
+    let packages = finding["packages"].as_array().unwrap().iter();
+    let line = |package: &Value| {
+        let security = if package["security"] == true { " security" } else { "" };
+        format!("{} {}{security}", package["name"].as_str().unwrap(), package["to"].as_str().unwrap())
+    };
+    packages.map(line).collect()
+}
+
+#[test]
+fn security_updates_are_those_that_apt_would_install_in_base_and_runner() {
+    let Some(shop) = Shop::new() else { return };
+    let sources = debian::sources();
+    debian::import(&shop, &sources);
+    shop.write(
+        "otoshi.toml",
+        &support::MANIFEST.replace("otoshi.test/busybox:{SERIES}", "otoshi.test/debian:{SERIES}"),
+    );
+    // A package that no repository has.
+    shop.write(
+        "own.control",
+        "Package: daruma\nStatus: install ok installed\nVersion: 1\nArchitecture: all\n\n",
+    );
+    shop.write(
+        "runner.Dockerfile",
+        "ARG BASE\nFROM ${BASE}\nCOPY own.control /tmp/own\nRUN cat /tmp/own >> /var/lib/dpkg/status\n",
+    );
+    shop.ok(&["build"]);
+    let (code, report) = check(&shop);
+    assert_eq!(code, 11, "{report}");
+
+    let theirs = debian::upgrades(&sources);
+    assert!(
+        theirs.iter().any(|line| line.ends_with(" security")),
+        "no update of security is waiting: {theirs:?}"
+    );
+    let (base, runner) = (finding(&report, "BASE"), finding(&report, "runner"));
+    assert_eq!((newer(base), newer(runner)), (theirs.clone(), theirs.clone()));
+    assert_eq!((&base["kind"], &runner["kind"]), (&"security-updates".into(), &"security-updates".into()));
+    let first = &runner["packages"][0];
+    assert_eq!((&first["security"], &first["inherited"]), (&true.into(), &true.into()), "{first}");
+    assert!(first["repository"].as_str().unwrap().contains("-security"), "{first}");
+
+    // The builder stands on the same image: all phases look at it. The runner alone is looked at by the app.
+    let phases = |finding: &Value| -> Vec<u64> {
+        finding["phases"].as_array().unwrap().iter().map(|phase| phase["number"].as_u64().unwrap()).collect()
+    };
+    assert_eq!((phases(base), phases(runner)), (vec![1, 2, 3, 4], vec![3, 4]));
+    let reason = runner["phases"][0]["reasons"][0]["text"].as_str().unwrap();
+    assert_eq!(reason, format!("{} packages of runner would be newer", theirs.len()));
+    let command = runner["command"].as_str().unwrap();
+    assert!(command.contains("apt-get -y upgrade\" to runner.Dockerfile"), "{command}");
+
+    let looked = report["images"].as_array().unwrap().iter().find(|image| image["name"] == "runner").unwrap();
+    assert_eq!(looked["foreign"], serde_json::json!(["daruma"]));
+    let said = String::from_utf8(shop.otoshi(&["check"]).stdout).unwrap();
+    assert!(said.contains("have security updates") && said.contains("foreign  runner  1 of "), "{said}");
+    assert!(said.contains("(2 of security)"), "{said}");
+    assert!(said.contains(&format!("{0} of {0} come with its base", theirs.len())), "{said}");
+
+    // Policies go by the packages' names, and only those of security never wait for an age.
+    let manifest = fs::read_to_string(shop.path("otoshi.toml")).unwrap();
+    let names: BTreeSet<&str> = theirs.iter().filter_map(|line| line.split(' ').next()).collect();
+    let all =
+        format!("ignore = {:?}\n", names.iter().map(|name| format!("package:{name}")).collect::<Vec<_>>());
+    let but_one = format!("ignore = {:?}\n", names.iter().skip(1).collect::<Vec<_>>());
+    for (policy, codes, state) in [
+        (all.as_str(), [0].as_slice(), "ignored"),
+        (but_one.as_str(), &[10, 11], "found"),
+        ("minimum-age = \"3 days\"\n", &[11], "found"),
+        ("hold = { \"*\" = { until = \"2999-01-01\", because = \"frozen\" } }\n", &[0], "held"),
+    ] {
+        shop.write("otoshi.toml", &format!("{manifest}[check]\n{policy}"));
+        let (code, report) = check(&shop);
+        assert!(codes.contains(&code), "{policy}: {report}");
+        assert_eq!(finding(&report, "runner")["state"], state, "{policy}");
+        let waiting = finding(&report, "runner")["packages"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .filter(|p| p["state"] != "found");
+        let of_security = theirs.iter().filter(|line| line.ends_with(" security")).count();
+        let expected = match policy {
+            policy if policy == but_one => theirs.len() - 1,
+            policy if policy.starts_with("minimum") => theirs.len() - of_security,
+            _ => theirs.len(),
+        };
+        assert_eq!(waiting.count(), expected, "{policy}");
+    }
+}
+
+#[test]
+fn a_repository_that_fails_hides_no_other() {
+    let Some(shop) = Shop::new() else { return };
+    let sources = format!("{}deb http://localhost:1/debian nowhere main\n", debian::sources());
+    debian::import(&shop, &sources);
+    shop.write(
+        "otoshi.toml",
+        &support::MANIFEST.replace("otoshi.test/busybox:{SERIES}", "otoshi.test/debian:{SERIES}"),
+    );
+    shop.write("runner.Dockerfile", "ARG BASE\nFROM ${BASE}\n");
+    shop.ok(&["build"]);
+    let (code, report) = check(&shop);
+    assert_eq!((code, report["failed"].as_array().unwrap().len()), (20, 1), "{report}");
+    let message = report["failed"][0]["message"].as_str().unwrap();
+    assert!(message.contains("localhost:1/debian"), "{message}");
+    assert_eq!(finding(&report, "BASE")["kind"], "security-updates");
+}

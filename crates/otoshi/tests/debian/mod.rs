@@ -1,0 +1,82 @@
+//! A base of Debian's release suite alone, with the sources of its updates; and what apt says of it.
+
+#![allow(dead_code, unreachable_pub, reason = "each test file uses a part")]
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use crate::support::Shop;
+
+fn run(command: &mut Command) -> String {
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// The base, which `cargo xtask test` makes.
+fn archive() -> PathBuf {
+    let archive = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/bases/debian-old.tar");
+    assert!(archive.exists(), "cargo xtask bases makes {}", archive.display());
+    archive
+}
+
+/// This machine's sources of Debian's release, its updates and its fixes of security.
+pub(crate) fn sources() -> String {
+    let format = "$(LABEL)|$(REPO_URI)|$(COMPONENT)|$(CODENAME)";
+    let listed =
+        run(Command::new("apt-get").args(["indextargets", "--format", format, "Created-By: Packages"]));
+    let address = |label: &str| {
+        let mut rows = listed.lines().map(|line| line.split('|').collect::<Vec<_>>());
+        let row =
+            rows.find(|row| row[0] == label && row[2] == "main").expect("sources of Debian's main archive");
+        (row[1].to_owned(), row[3].split('-').next().unwrap().to_owned())
+    };
+    let ((archive, release), (security, _)) = (address("Debian"), address("Debian-Security"));
+    format!(
+        "deb {archive} {release} main\ndeb {archive} {release}-updates main\ndeb {security} {release}-security main\n"
+    )
+}
+
+/// Makes otoshi.test/debian:1, the base with these sources.
+pub(crate) fn import(shop: &Shop, sources: &str) {
+    let old = archive();
+    shop.ok(&["import", old.to_str().unwrap(), "--name", "otoshi.test/debian-old:1"]);
+    let directory = shop.dir.path().join("debian");
+    fs::create_dir_all(&directory).unwrap();
+    fs::write(
+        directory.join("Dockerfile"),
+        "FROM otoshi.test/debian-old:1\nCOPY sources.list /etc/apt/sources.list\n",
+    )
+    .unwrap();
+    fs::write(directory.join("sources.list"), sources).unwrap();
+    shop.ok(&["image", "build", directory.to_str().unwrap(), "-t", "otoshi.test/debian:1"]);
+}
+
+/// What `apt-get upgrade` would install in the base with these sources: name, version, and whether it is of security.
+pub(crate) fn upgrades(sources: &str) -> BTreeSet<String> {
+    let directory = tempfile::tempdir().unwrap();
+    let root = directory.path();
+    run(Command::new("tar").arg("-C").arg(root).args(["--exclude=./dev/*", "-xf"]).arg(archive()));
+    fs::write(root.join("etc/apt/sources.list"), sources).unwrap();
+    let apt = || {
+        let mut apt = Command::new("apt-get");
+        apt.arg("-o").arg(format!("Dir={}", root.display()));
+        apt.arg("-o").arg(format!("Dir::State::status={}", root.join("var/lib/dpkg/status").display()));
+        apt.args(["-o", "APT::Sandbox::User=root", "-q"]);
+        apt
+    };
+    run(apt().arg("update"));
+    let text = run(apt().args(["-s", "upgrade"]));
+    let line = |line: &str| {
+        let (name, rest) = line.strip_prefix("Inst ")?.split_once(' ')?;
+        let (_, new) = rest.split_once('(')?;
+        let version = new.split(' ').next()?;
+        let security = if new.split(')').next()?.contains("-security") { " security" } else { "" };
+        Some(format!("{name} {version}{security}"))
+    };
+    text.lines().filter_map(line).collect()
+}
