@@ -137,6 +137,61 @@ impl Available {
         }
     }
 
+    /// Says whether a repository has a package in a version, whatever would choose it; fails where what is kept is damaged.
+    pub fn has(&self, package: &Package, version: &str) -> Result<bool, String> {
+        Ok(self.versions(package)?.iter().any(|(known, _)| known == version))
+    }
+
+    /// Says whether going from an installed package to a newer version of it fixes something of security; `None` where the
+    /// repositories do not say so: they do not have the package any more, or are Alpine's. Fails where what is kept is damaged.
+    pub fn fixes(&self, package: &Package, newer: &str) -> Result<Option<bool>, String> {
+        let passed = self.passed(package, newer)?;
+        Ok(if passed.is_empty() { None } else { Some(passed.iter().any(|(_, security)| *security)) })
+    }
+
+    /// Returns the newest version of an installed package, up to a given one, that is published as a fix of security; fails where
+    /// what is kept is damaged.
+    pub fn newest_fix(&self, package: &Package, up_to: &str) -> Result<Option<String>, String> {
+        let passed = self.passed(package, up_to)?;
+        Ok(passed.into_iter().find(|(_, security)| *security).map(|(version, _)| version))
+    }
+
+    /// The versions that are newer than the installed one and not newer than another, newest first; none where repositories do
+    /// not say what fixes something.
+    fn passed(&self, package: &Package, up_to: &str) -> Result<Vec<(String, bool)>, String> {
+        let manager = match self {
+            Self::Apt(_) => Manager::Dpkg,
+            Self::Rpm(_) => Manager::Rpm,
+            Self::Apk(_) | Self::Nothing => return Ok(Vec::new()),
+        };
+        let mut versions = self.versions(package)?;
+        versions.retain(|(version, _)| {
+            compare(manager, version, &package.version).is_gt() && !compare(manager, version, up_to).is_gt()
+        });
+        Ok(versions)
+    }
+
+    /// The versions of a package, newest first, and whether each fixes something of security.
+    fn versions(&self, package: &Package) -> Result<Vec<(String, bool)>, String> {
+        let Package { name, architecture, .. } = package;
+        Ok(match self {
+            Self::Apt(available) => {
+                let versions = available.versions(name, architecture).map_err(|error| error.to_string())?;
+                versions.into_iter().map(|version| (version.version, version.security)).collect()
+            }
+            Self::Apk(available) => {
+                let versions = available.versions(name).into_iter();
+                versions.map(|(record, ..)| (record.version.clone(), false)).collect()
+            }
+            Self::Rpm(available) => {
+                let mut versions = available.versions(name);
+                versions.retain(|version| version.architecture == *architecture);
+                versions.into_iter().map(|version| (version.version, version.security)).collect()
+            }
+            Self::Nothing => Vec::new(),
+        })
+    }
+
     /// Says how an installed package stands to the repositories; fails where what is kept of them is damaged.
     pub fn standing(&self, package: &Package) -> Result<Standing, String> {
         let standing = match self {

@@ -50,7 +50,7 @@ impl Pipeline<'_> {
             };
             values.insert(name, value);
         }
-        if events.is_some() && lock != before {
+        if (events.is_some() || self.has_own_lock()) && lock != before {
             self.save_lock(&lock)?;
         }
         Ok(values)

@@ -124,6 +124,8 @@ pub(crate) struct Rules<'a> {
 pub(crate) struct Bases {
     digests: BTreeMap<(&'static str, String), Digest>,
     pub(crate) moved: Vec<Moved>,
+    /// The packages of the runner that a layer of its own makes newer: `NAME:ARCHITECTURE` → version.
+    pub(crate) upgrades: BTreeMap<String, String>,
 }
 
 impl Bases {
@@ -176,6 +178,7 @@ impl Bases {
                 "run otoshi build without --locked",
             ));
         }
+        bases.upgrades = lock.upgrades("runner", &name);
         if *lock != before {
             lock.roles.retain(|role, bases| {
                 // The bases of computed arguments are in no Dockerfile.

@@ -98,6 +98,11 @@ impl<'a> Memory<'a> {
         Self { remote, reference, platform, failed: Mutex::default() }
     }
 
+    /// The same repository, for another walk.
+    pub(crate) fn anew(&self) -> Self {
+        Self::new(self.remote, self.reference.clone(), self.platform.clone())
+    }
+
     pub(crate) fn repository(&self) -> Repository {
         Repository::of(&self.reference)
     }

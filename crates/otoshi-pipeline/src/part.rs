@@ -24,6 +24,8 @@ pub enum PartKind {
     Setting,
     /// A process.
     Process,
+    /// A package that a layer of its own makes newer.
+    Upgrade,
 }
 
 impl PartKind {
@@ -38,6 +40,7 @@ impl PartKind {
             Self::Role => "content of",
             Self::Setting => "setting",
             Self::Process => "process",
+            Self::Upgrade => "upgrade of",
         }
     }
 }

@@ -7,7 +7,7 @@
 use std::{
     collections::BTreeMap,
     fs,
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
     thread,
     time::{Instant, SystemTime, UNIX_EPOCH},
 };
@@ -18,8 +18,8 @@ use otoshi_project::{Lock, Project};
 use otoshi_store::Home;
 
 use crate::{
-    BaseSource, ErrorKind, PackageBases, Part, PhasePlan, PipelineError, Plan, Reason, ReasonKind, Remote,
-    Status, StoreBases,
+    BaseSource, ErrorKind, Moved, PackageBases, Part, PhasePlan, PipelineError, Plan, Reason, ReasonKind,
+    Remote, Status, StoreBases,
     bases::{Bases, Rules},
     files::{Files, role_reference},
     memory::Memory,
@@ -44,7 +44,7 @@ pub struct Pipeline<'a> {
     pub(crate) memory: Option<Memory<'a>>,
     bases: Option<&'a dyn BaseSource>,
     /// In place of the file.
-    lock: Option<Lock>,
+    lock: Option<Mutex<Lock>>,
 }
 
 /// The state of one walk.
@@ -109,6 +109,21 @@ pub(crate) enum Given {
     Made(Made),
 }
 
+impl<'a> Walk<'a> {
+    fn new(events: Option<&'a dyn Events>, files: &'a Files, bases: &'a Bases) -> Self {
+        Self {
+            events,
+            files,
+            bases,
+            roles: BTreeMap::new(),
+            phases: Vec::new(),
+            settled: Vec::new(),
+            observed: Vec::new(),
+            contexts: BTreeMap::new(),
+        }
+    }
+}
+
 impl Given {
     pub(crate) fn image(&self, name: &str) -> Option<&Digest> {
         match self {
@@ -143,8 +158,23 @@ impl<'a> Pipeline<'a> {
     /// Takes what a lock says in place of `otoshi.lock`, which is then neither read nor written.
     #[must_use]
     pub fn with_lock(mut self, lock: Lock) -> Self {
-        self.lock = Some(lock);
+        self.lock = Some(Mutex::new(lock));
         self
+    }
+
+    /// The same project on a lock of its own: what moves there is not seen by anybody.
+    pub(crate) fn on_lock(&self, lock: Lock) -> Self {
+        Self {
+            platform: self.platform.clone(),
+            memory: self.memory.as_ref().map(Memory::anew),
+            lock: Some(Mutex::new(lock)),
+            ..*self
+        }
+    }
+
+    /// Whether there is a lock in place of the file.
+    pub(crate) fn has_own_lock(&self) -> bool {
+        self.lock.is_some()
     }
 
     /// Takes bases from somewhere else.
@@ -241,25 +271,47 @@ impl<'a> Pipeline<'a> {
         self.walk_once(events, rules).map(|walked| (walked.plan, walked.settled, walked.bases))
     }
 
+    /// Moves bases as the rules say, on the lock; nothing runs but what computes arguments.
+    pub(crate) fn move_bases(
+        &self,
+        events: Option<&dyn Events>,
+        rules: Rules<'_>,
+    ) -> Result<Vec<Moved>, PipelineError> {
+        self.begin(events, rules).map(|(_, bases)| bases.moved)
+    }
+
+    fn begin(&self, events: Option<&dyn Events>, rules: Rules<'_>) -> Result<(Files, Bases), PipelineError> {
+        let computed = self.computed_arguments(events, rules)?;
+        let files = Files::load(self.project, &self.platform, &computed)?;
+        let bases = self.settle_bases(&files, rules, events.is_some())?;
+        Ok((files, bases))
+    }
+
+    /// Walks as far as the runner, and gives it with the phases that were looked at.
+    pub(crate) fn walk_to_runner(
+        &self,
+        events: &dyn Events,
+    ) -> Result<(Option<Digest>, Vec<PhasePlan>), PipelineError> {
+        let (files, bases) = self.begin(Some(events), Rules::default())?;
+        let mut walk = Walk::new(Some(events), &files, &bases);
+        if self.waits_for(&walk, &files.runner).is_some() {
+            let next = self.builder(&mut walk)?;
+            let builder = self.settle_one(&mut walk, next)?;
+            self.know(&mut walk, "builder", &builder);
+        }
+        let next = self.runner(&mut walk)?;
+        let runner = self.settle_one(&mut walk, next)?;
+        Ok((runner.image("runner").cloned(), walk.phases))
+    }
+
     /// Walks, and gives all that was found out on the way.
     pub(crate) fn walk_once(
         &self,
         events: Option<&dyn Events>,
         rules: Rules<'_>,
     ) -> Result<Walked, PipelineError> {
-        let computed = self.computed_arguments(events, rules)?;
-        let files = Files::load(self.project, &self.platform, &computed)?;
-        let bases = self.settle_bases(&files, rules, events.is_some())?;
-        let mut walk = Walk {
-            events,
-            files: &files,
-            bases: &bases,
-            roles: BTreeMap::new(),
-            phases: Vec::new(),
-            settled: Vec::new(),
-            observed: Vec::new(),
-            contexts: BTreeMap::new(),
-        };
+        let (files, bases) = self.begin(events, rules)?;
+        let mut walk = Walk::new(events, &files, &bases);
         let apart = self.waits_for(&walk, &files.runner).is_none();
         let (builder, compiled, runner) = if files.builder.is_some() && apart {
             let (next, other) = (self.builder(&mut walk)?, self.runner(&mut walk)?);
@@ -327,7 +379,7 @@ impl<'a> Pipeline<'a> {
         let all: Vec<_> = files.all().collect();
         let settle = |source: &dyn BaseSource| Bases::settle(&all, &mut lock, source, &self.platform, rules);
         let bases = self.with_base_source(settle)?;
-        if write && lock != before {
+        if (write || self.has_own_lock()) && lock != before {
             self.save_lock(&lock)?;
         }
         self.describe(&bases);
@@ -336,12 +388,16 @@ impl<'a> Pipeline<'a> {
 
     /// What the lock says now.
     pub(crate) fn lock(&self) -> Result<Lock, PipelineError> {
-        Ok(self.lock.clone().map_or_else(|| Lock::load(&self.project.root.join("otoshi.lock")), Ok)?)
+        match &self.lock {
+            Some(lock) => Ok(lock.lock().unwrap_or_else(PoisonError::into_inner).clone()),
+            None => Ok(Lock::load(&self.project.root.join("otoshi.lock"))?),
+        }
     }
 
     pub(crate) fn save_lock(&self, lock: &Lock) -> Result<(), PipelineError> {
-        if self.lock.is_none() {
-            lock.save(&self.project.root.join("otoshi.lock"))?;
+        match &self.lock {
+            Some(own) => *own.lock().unwrap_or_else(PoisonError::into_inner) = lock.clone(),
+            None => drop(lock.save(&self.project.root.join("otoshi.lock"))?),
         }
         Ok(())
     }

@@ -29,6 +29,8 @@ pub enum ReasonKind {
     Process,
     /// Packages in what it makes, or starts from, are newer outside.
     Packages,
+    /// A package is to be newer, another version of it than last time, or no longer.
+    Upgrade,
     /// The phase never ran for this project in this store.
     NeverBuilt,
     /// What it made is no longer in the store.
@@ -52,6 +54,7 @@ impl From<PartKind> for ReasonKind {
             PartKind::Role => Self::Role,
             PartKind::Setting => Self::Setting,
             PartKind::Process => Self::Process,
+            PartKind::Upgrade => Self::Upgrade,
         }
     }
 }

@@ -9,12 +9,14 @@ mod form;
 mod lock;
 mod manifest;
 mod project;
+mod refresh;
 
 pub use check::{Check, Hold, HoldTable, Range};
 pub use error::ProjectError;
 pub use lock::{Lock, LockedBase};
 pub use manifest::{
     App, Argument, Base, Build, Command, Compile, Computed, Image, Manifest, Packages, Process, ProcessTable,
-    ProjectTable, Refresh, Secret, Variant, Verify, schema,
+    ProjectTable, Secret, Variant, Verify, schema,
 };
 pub use project::{NamedProcess, Project};
+pub use refresh::{Refresh, Upgrade};

@@ -1,4 +1,4 @@
-//! `otoshi.lock`: per role, the digests that each base had when it was first used.
+//! `otoshi.lock`: per role, the digests that each base had when it was first used, and the packages that are newer than those.
 
 use std::{collections::BTreeMap, fs, io::Write, path::Path};
 
@@ -18,6 +18,9 @@ pub struct Lock {
     /// For each role, each base by its reference.
     #[serde(default)]
     pub roles: BTreeMap<String, BTreeMap<String, LockedBase>>,
+    /// For each role and platform, the packages that a layer of its own makes newer: `NAME:ARCHITECTURE` → version.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub upgrades: BTreeMap<String, BTreeMap<String, BTreeMap<String, String>>>,
 }
 
 /// A base at the time it was locked.
@@ -32,7 +35,7 @@ pub struct LockedBase {
 
 impl Default for Lock {
     fn default() -> Self {
-        Self { version: 1, roles: BTreeMap::new() }
+        Self { version: 1, roles: BTreeMap::new(), upgrades: BTreeMap::new() }
     }
 }
 
@@ -88,6 +91,20 @@ impl Lock {
         base.index = index.into();
         base.platforms.insert(platform.into(), manifest.into());
     }
+
+    /// The packages that are newer than those of a role's base: `NAME:ARCHITECTURE` → version.
+    pub fn upgrades(&self, role: &str, platform: &str) -> BTreeMap<String, String> {
+        self.upgrades.get(role).and_then(|platforms| platforms.get(platform)).cloned().unwrap_or_default()
+    }
+
+    /// Locks the packages that are newer than those of a role's base.
+    pub fn set_upgrades(&mut self, role: &str, platform: &str, packages: BTreeMap<String, String>) {
+        self.upgrades.entry(role.to_owned()).or_default().insert(platform.to_owned(), packages);
+        self.upgrades.retain(|_, platforms| {
+            platforms.retain(|_, packages| !packages.is_empty());
+            !platforms.is_empty()
+        });
+    }
 }
 
 #[cfg(test)]
@@ -102,7 +119,17 @@ mod tests {
         lock.set("runner", "docker.io/library/debian:12", "linux/amd64", "sha256:aa", "sha256:bb");
         assert!(lock.save(&path).unwrap());
         assert!(!lock.save(&path).unwrap());
+        let plain = fs::read_to_string(&path).unwrap();
+        let newer = BTreeMap::from([("libssl3:amd64".to_owned(), "3.0.17-1~deb12u2".to_owned())]);
+        lock.set_upgrades("runner", "linux/amd64", newer.clone());
+        assert!(lock.save(&path).unwrap());
         let again = Lock::load(&path).unwrap();
+        assert_eq!(again, lock);
+        assert_eq!(again.upgrades("runner", "linux/amd64"), newer);
+        assert_eq!(again.upgrades("runner", "linux/arm64"), BTreeMap::new());
+        lock.set_upgrades("runner", "linux/amd64", BTreeMap::new());
+        assert!(lock.save(&path).unwrap());
+        assert_eq!(fs::read_to_string(&path).unwrap(), plain, "nothing is left of it");
         assert_eq!(again.get("runner", "docker.io/library/debian:12", "linux/amd64"), Some("sha256:bb"));
         assert_eq!(again.get("builder", "docker.io/library/debian:12", "linux/amd64"), None);
         fs::write(&path, "<<<<<<< ours\n").unwrap();

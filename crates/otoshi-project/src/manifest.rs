@@ -7,7 +7,7 @@ use serde::{Deserialize, Deserializer, de::Error};
 use sha2::{Digest as _, Sha256};
 
 use crate::{
-    Check, ProjectError,
+    Check, ProjectError, Refresh,
     form::{Form, NoTable},
 };
 
@@ -261,21 +261,6 @@ pub struct App {
     pub expose: Vec<String>,
 }
 
-/// `[refresh]`.
-#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
-pub struct Refresh {
-    /// The age, as in `30 days`, from which bases of the builder move too.
-    pub builder_max_age: Option<String>,
-}
-
-impl Refresh {
-    /// The age from which bases of the builder move too.
-    pub fn builder_max_age(&self) -> Result<Option<Duration>, ProjectError> {
-        self.builder_max_age.as_ref().map(|text| duration("[refresh] builder-max-age", text)).transpose()
-    }
-}
-
 /// `[verify]`.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -299,7 +284,7 @@ impl Verify {
 }
 
 /// A time span as people write it, such as `30s` or `30 days`.
-fn duration(place: &str, text: &str) -> Result<Duration, ProjectError> {
+pub(crate) fn duration(place: &str, text: &str) -> Result<Duration, ProjectError> {
     let wrong = || {
         ProjectError::new("otoshi.toml", format!("{place}: {text:?} is no time span"))
             .with_hint("a number and a unit, as in \"90s\", \"12h\" or \"30 days\"")

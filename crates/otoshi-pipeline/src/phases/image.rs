@@ -1,4 +1,4 @@
-//! Phases 1 and 3: the builder and the runner, each a Dockerfile.
+//! Phases 1 and 3: the builder and the runner, each a Dockerfile; on the runner a layer of newer packages, where the lock has some.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -55,6 +55,10 @@ impl Pipeline<'_> {
             compiled: None,
         };
         observer.observe(&mut seen)?;
+        let upgrades = if phase == "runner" { walk.bases.upgrades.clone() } else { BTreeMap::new() };
+        for (package, version) in &upgrades {
+            seen.add(PartKind::Upgrade, package, version);
+        }
         let bases = bases_of(walk, phase);
         let targets = file.targets.iter();
         let requests: Vec<_> = targets
@@ -69,8 +73,10 @@ impl Pipeline<'_> {
             for request in requests {
                 let request = BuildRequest { ca_certificates: self.ca_certificates()?, ..request };
                 let built = self.engine.build(&request, events).map_err(PipelineError::engine_in(phase))?;
-                made.images.insert(phase.to_owned(), built.digest);
                 layers_written += built.layers_written;
+                let (digest, more) = self.upgraded(built.digest, &upgrades, events)?;
+                layers_written += more;
+                made.images.insert(phase.to_owned(), digest);
             }
             Ok(Ran { made, layers_written })
         };

@@ -6,6 +6,7 @@
 mod app;
 mod compile;
 mod image;
+mod upgrade;
 
 use std::{collections::BTreeMap, path::PathBuf};
 
@@ -15,6 +16,7 @@ use otoshi_oci::{Digest, layer::Compression};
 use otoshi_project::Command;
 use otoshi_rebase::seam;
 
+pub(crate) use self::upgrade::is_plain;
 use crate::{
     PartKind, Pipeline, PipelineError, bases,
     files::{RoleFile, Target},

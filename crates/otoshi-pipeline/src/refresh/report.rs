@@ -73,6 +73,16 @@ pub struct PackageChange {
     pub old: Option<String>,
     /// Its version now; none where it was removed.
     pub new: Option<String>,
+    /// Whether the newer version, or one between the two, fixes something of security; none where it is not newer, or where the
+    /// image's repositories do not say so.
+    pub security: Option<bool>,
+}
+
+impl PackageChange {
+    /// Says for people whether it fixes something of security.
+    pub fn mark(&self) -> &'static str {
+        if self.security == Some(true) { "security" } else { "" }
+    }
 }
 
 /// Describes a refresh.
@@ -88,6 +98,8 @@ pub struct Refreshed {
     pub cost: Cost,
     /// Why not less, where that is more than the bases' move.
     pub because: Vec<String>,
+    /// What else people should know.
+    pub notes: Vec<String>,
     /// The phases: what ran, and what was kept.
     pub phases: Vec<PhasePlan>,
     /// The bases that moved.
@@ -133,16 +145,20 @@ impl Refreshed {
             }
         }
         if !self.packages.is_empty() {
-            text.push_str("\n| package | before | now |\n| --- | --- | --- |\n");
+            text.push_str("\n| package | before | now | |\n| --- | --- | --- | --- |\n");
             for package in &self.packages {
                 let version = |version: &Option<String>| version.clone().unwrap_or_else(|| "–".to_owned());
                 text.push_str(&format!(
-                    "| {} | {} | {} |\n",
+                    "| {} | {} | {} | {} |\n",
                     package.name,
                     version(&package.old),
-                    version(&package.new)
+                    version(&package.new),
+                    package.mark()
                 ));
             }
+        }
+        for note in &self.notes {
+            text.push_str(&format!("\n- {note}"));
         }
         for finding in self.findings.iter().chain(&self.waived) {
             text.push_str(&format!("\n- {finding}"));

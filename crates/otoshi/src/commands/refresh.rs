@@ -49,7 +49,11 @@ pub(crate) struct Refresh {
 impl Refresh {
     pub(crate) fn run(self, home: &Arc<Home>) -> Result<ExitCode, Failure> {
         let _usage = super::claim(home)?;
-        let options = RefreshOptions { builder: self.builder, allow: super::rebase::waivers(&self.allow)? };
+        let options = RefreshOptions {
+            builder: self.builder,
+            allow: super::rebase::waivers(&self.allow)?,
+            from_registry: self.image.is_some(),
+        };
         let events: Arc<dyn Events> = progress::to_standard_error(self.verbose).into();
         let remote = super::remote_for(home, &events);
         let engine = super::engine(home, &remote);
@@ -109,11 +113,16 @@ fn print(refreshed: &Refreshed) {
     for package in &refreshed.packages {
         let version = |version: &Option<String>| version.clone().unwrap_or_else(|| "nothing".to_owned());
         text.push_str(&format!(
-            "  package {}  {} → {}\n",
+            "  package {}  {} → {}{}{}\n",
             package.name,
             version(&package.old),
-            version(&package.new)
+            version(&package.new),
+            if package.mark().is_empty() { "" } else { "  " },
+            package.mark()
         ));
+    }
+    for note in &refreshed.notes {
+        text.push_str(&format!("  note: {note}\n"));
     }
     for finding in &refreshed.findings {
         text.push_str(&format!("  {finding}\n"));

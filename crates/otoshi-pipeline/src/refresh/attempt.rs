@@ -1,0 +1,124 @@
+//! One attempt of a refresh: a lock that moved, what must run for it, and the proof of what came of it.
+//!
+//! The lock is one of its own, in memory, so that an attempt that is given up, or ends half-way, leaves everything as it was.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use otoshi_engine::{Event, Events};
+use otoshi_oci::{Digest, Image};
+use otoshi_project::Lock;
+use otoshi_rebase::{
+    Finding, Kind,
+    proof::judge,
+    seam::{SEAM, chain_id},
+};
+
+use super::RefreshOptions;
+use crate::{PhasePlan, Pipeline, PipelineError, Plan, Rebaser, Status, bases::Rules, pipeline::Settled};
+
+/// What one attempt gave.
+pub(super) struct Attempt {
+    pub(super) plan: Plan,
+    pub(super) settled: Vec<Settled>,
+    pub(super) findings: Vec<Finding>,
+    pub(super) waived: Vec<Finding>,
+    /// What people should know.
+    pub(super) notes: Vec<String>,
+    /// The lock that it stands on.
+    pub(super) lock: Lock,
+}
+
+impl Pipeline<'_> {
+    /// Moves a lock, runs what must run, and proves what came of it; names, and the project's lock, stay as they are.
+    pub(super) fn attempt(
+        &self,
+        builder: bool,
+        options: &RefreshOptions,
+        events: &dyn Events,
+        before: &BTreeMap<String, Digest>,
+    ) -> Result<Attempt, PipelineError> {
+        let moving = self.on_lock(self.lock()?);
+        let moved = moving.move_bases(Some(events), moving_rules(builder))?;
+        let upgrades = moving.settle_upgrades(Some(events))?;
+        let (mut plan, settled, _) =
+            moving.walk_whole(Some(events), Rules { hold: true, ..Rules::default() })?;
+        plan.moved = moved;
+        count_as_well(&mut plan, upgrades.ran);
+        let images = self.named(&settled);
+        let mut found: BTreeSet<Finding> = BTreeSet::new();
+        // One for all images: they share their runners, and each is read once.
+        let rebaser = self.remote.map(|remote| Rebaser::new(self.home, remote));
+        for (name, new) in &images {
+            if let (Some(old), true) = (before.get(name), self.is_app(name))
+                && old != new
+            {
+                match self.prove_app(rebaser.as_ref(), old, new)? {
+                    Some(findings) => found.extend(findings),
+                    None => events.event(Event::Warning(format!(
+                        "{name}: it does not say where its runner ends, so nothing is proved of it"
+                    ))),
+                }
+            }
+        }
+        let (findings, waived) = judge(found.into_iter().collect(), &options.allow);
+        Ok(Attempt { plan, settled, findings, waived, notes: upgrades.notes, lock: moving.lock()? })
+    }
+
+    /// What an app image would not find on its new runner; `None` where that cannot be told.
+    fn prove_app(
+        &self,
+        rebaser: Option<&Rebaser<'_>>,
+        old: &Digest,
+        new: &Digest,
+    ) -> Result<Option<Vec<Finding>>, PipelineError> {
+        let Some(rebaser) = rebaser else { return Ok(None) };
+        let load = |digest: &Digest| {
+            Image::load(self.home.layout(), digest, &self.platform).map_err(PipelineError::plain)
+        };
+        let (old, new) = (load(old)?, load(new)?);
+        let (Some(old_seam), Some(new_seam)) = (seam_of(&old), seam_of(&new)) else { return Ok(None) };
+        if old.diff_ids()[..old_seam] == new.diff_ids()[..new_seam] {
+            return Ok(Some(Vec::new()));
+        }
+        rebaser.prove_both((&old, old_seam), (&new, new_seam)).map(Some)
+    }
+}
+
+/// What moves: the runner's side, and the builder's where it is asked for.
+pub(super) fn moving_rules(builder: bool) -> Rules<'static> {
+    let move_roles: &[&str] = if builder { &["builder", "runner", "app"] } else { &["runner", "app"] };
+    Rules { move_roles, ..Rules::default() }
+}
+
+/// Adds to a plan what ran before it, to find out what there was to do.
+fn count_as_well(plan: &mut Plan, ran: Vec<PhasePlan>) {
+    for early in ran.into_iter().filter(|early| early.status == Status::Stale) {
+        let Some(phase) = plan.phases.iter_mut().find(|phase| phase.phase == early.phase) else { continue };
+        phase.layers_written += early.layers_written;
+        phase.took_ms = Some(phase.took_ms.unwrap_or_default() + early.took_ms.unwrap_or_default());
+        if phase.status != Status::Stale {
+            phase.status = Status::Stale;
+            phase.reasons = early.reasons;
+        }
+    }
+}
+
+/// Whether compiling the application on newer bases can make up for something.
+pub(super) fn compiling_helps(kind: Kind) -> bool {
+    matches!(
+        kind,
+        Kind::LibcChanged
+            | Kind::LoaderMissing
+            | Kind::SonameMissing
+            | Kind::VersionMissing
+            | Kind::SymbolMissing
+            | Kind::RuntimeChanged
+    )
+}
+
+/// How many layers of an app image are its runner's.
+fn seam_of(image: &Image) -> Option<usize> {
+    let chain: Digest = image.annotations().get(SEAM)?.parse().ok()?;
+    let ids = image.diff_ids();
+    (1..=ids.len()).find(|count| chain_id(&ids[..*count]).as_ref() == Some(&chain))
+}

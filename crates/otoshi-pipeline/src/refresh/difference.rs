@@ -1,0 +1,132 @@
+//! What a refresh changed: layers, packages, what had to run, and what a full rebuild takes.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use otoshi_oci::{Digest, Image};
+use otoshi_packages::{Installed, Package, version::compare};
+
+use super::{Cost, PackageChange, RefreshOutcome};
+use crate::{Pipeline, Plan, Status, pipeline::Settled};
+
+impl Pipeline<'_> {
+    /// New layers of the app images and all of them, in number and bytes.
+    pub(super) fn difference(
+        &self,
+        before: &BTreeMap<String, Digest>,
+        images: &BTreeMap<String, Digest>,
+    ) -> ([usize; 2], [u64; 2]) {
+        let layers = |images: &BTreeMap<String, Digest>| {
+            let apps = images.iter().filter(|(name, _)| self.is_app(name));
+            let loaded =
+                apps.filter_map(|(_, digest)| Image::load(self.home.layout(), digest, &self.platform).ok());
+            let pairs = loaded.flat_map(|image| {
+                image
+                    .layers()
+                    .iter()
+                    .map(|layer| (layer.digest.clone(), layer.descriptor.size()))
+                    .collect::<Vec<_>>()
+            });
+            pairs.collect::<BTreeMap<Digest, u64>>()
+        };
+        let (old, new) = (layers(before), layers(images));
+        let moved = new.iter().filter(|(digest, _)| !old.contains_key(*digest));
+        let (count, bytes) = moved.fold((0, 0), |(count, bytes), (_, size)| (count + 1, bytes + size));
+        ([count, new.len()], [bytes, new.values().sum()])
+    }
+
+    /// The runner's packages that changed, as far as they can be read, and whether that fixes something of security.
+    pub(super) fn packages(
+        &self,
+        before: &BTreeMap<String, Digest>,
+        images: &BTreeMap<String, Digest>,
+    ) -> Vec<PackageChange> {
+        let name = self.image_name("runner");
+        let (Some(old), Some(new)) = (before.get(&name), images.get(&name)) else { return Vec::new() };
+        if old == new {
+            return Vec::new();
+        }
+        let installed = |digest: &Digest| {
+            let read = self.load_image(digest).and_then(|image| self.installed_in(&image));
+            read.inspect_err(|error| tracing::warn!(%error, "packages are not compared")).ok()
+        };
+        let (Some(old), Some(new)) = (installed(old), installed(new)) else { return Vec::new() };
+        let mut changes = changes(&old, &new);
+        // Only the repositories say what a newer version fixes, and they are asked only where there is one.
+        if changes.iter().any(|change| change.is_newer)
+            && let Ok(available) = self.repositories(&new)
+        {
+            for change in changes.iter_mut().filter(|change| change.is_newer) {
+                let fixes = |(old, new): (&Package, &String)| available.fixes(old, new).ok().flatten();
+                change.report.security = change.old.zip(change.report.new.as_ref()).and_then(fixes);
+            }
+        }
+        changes.into_iter().map(|change| change.report).collect()
+    }
+}
+
+/// A package that changed.
+struct Change<'i> {
+    old: Option<&'i Package>,
+    is_newer: bool,
+    report: PackageChange,
+}
+
+/// The packages that differ, by name and architecture.
+fn changes<'i>(old: &'i Installed, new: &'i Installed) -> Vec<Change<'i>> {
+    let by_name = |installed: &'i Installed| -> BTreeMap<(&str, &str), &Package> {
+        let key = |package: &'i Package| (package.name.as_str(), package.architecture.as_str());
+        installed.packages.iter().map(|package| (key(package), package)).collect()
+    };
+    let (before, after) = (by_name(old), by_name(new));
+    let keys: BTreeSet<_> = before.keys().chain(after.keys()).collect();
+    let manager = new.manager;
+    let mut found = Vec::new();
+    for key in keys {
+        let (old, new) = (before.get(key).copied(), after.get(key).copied());
+        let version = |package: Option<&Package>| package.map(|package| package.version.clone());
+        if version(old) == version(new) {
+            continue;
+        }
+        let is_newer = old
+            .zip(new)
+            .zip(manager)
+            .is_some_and(|((old, new), manager)| compare(manager, &new.version, &old.version).is_gt());
+        let report =
+            PackageChange { name: key.0.to_owned(), old: version(old), new: version(new), security: None };
+        found.push(Change { old, is_newer, report });
+    }
+    found
+}
+
+/// What had to run.
+pub(super) fn cost(plan: &Plan, outcome: RefreshOutcome) -> Cost {
+    let ran =
+        |phase: &str| plan.phases.iter().find(|entry| entry.phase == phase && entry.status == Status::Stale);
+    let wrote = |phase: &str| ran(phase).is_some_and(|entry| entry.layers_written > 0);
+    if ran("builder").is_some() {
+        Cost::All
+    } else if ran("compile").is_some() {
+        Cost::Compile
+    } else if wrote("runner") {
+        Cost::Runner
+    } else if wrote("app") {
+        Cost::App
+    } else if ran("runner").is_some() {
+        Cost::LayerSwap
+    } else if ran("app").is_some() || outcome == RefreshOutcome::Refreshed {
+        Cost::Metadata
+    } else {
+        Cost::Nothing
+    }
+}
+
+/// What all phases took when each ran last.
+pub(super) fn full(plan: &Plan, settled: &[Settled]) -> Option<u64> {
+    let times = plan.phases.iter().map(|entry| {
+        entry.took_ms.or_else(|| {
+            let known = settled.iter().find(|settled| settled.phase == entry.phase)?;
+            (known.made.took_ms > 0).then_some(known.made.took_ms)
+        })
+    });
+    times.sum()
+}

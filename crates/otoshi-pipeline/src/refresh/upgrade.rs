@@ -1,0 +1,261 @@
+//! Which packages of the runner are to be newer than its base and its Dockerfile make them: decided from what is installed
+//! and from what its own repositories have, before any package manager runs.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use otoshi_engine::Events;
+use otoshi_oci::Image;
+use otoshi_packages::apt::{self, HttpFetcher, Repositories};
+use otoshi_packages::{Available, Cache, Installed, Newer, Package, Standing};
+use otoshi_project::Upgrade;
+
+use crate::{PhasePlan, Pipeline, PipelineError, bases::Rules, phases::is_plain};
+
+/// How many names a note lists.
+const NAMED: usize = 5;
+
+/// What was decided, and what had to run for that.
+#[derive(Debug, Default)]
+pub(super) struct Upgrades {
+    /// What people should know.
+    pub(super) notes: Vec<String>,
+    /// The phases that were looked at, where the runner had to be built to know its packages.
+    pub(super) ran: Vec<PhasePlan>,
+    /// Whether only building the runner can tell.
+    pub(super) unknown: bool,
+}
+
+/// The packages to be newer, and those that stay behind although there is something newer.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Choice {
+    packages: BTreeMap<String, String>,
+    withheld: BTreeSet<String>,
+    is_known: bool,
+}
+
+impl Pipeline<'_> {
+    /// Decides on the newer packages of the runner and puts them into the lock of this pipeline. `events` are there where
+    /// phases may run.
+    pub(super) fn settle_upgrades(&self, events: Option<&dyn Events>) -> Result<Upgrades, PipelineError> {
+        let mut found = Upgrades::default();
+        let wanted = self.project.manifest.refresh.upgrade;
+        let packages = match wanted {
+            Upgrade::Off => BTreeMap::new(),
+            _ => match self.newer_packages(wanted, events, &mut found)? {
+                Some(packages) => packages,
+                None => return Ok(found),
+            },
+        };
+        let mut lock = self.lock()?;
+        let before = lock.clone();
+        lock.set_upgrades("runner", &self.platform.to_string(), packages);
+        if lock != before {
+            self.save_lock(&lock)?;
+        }
+        Ok(found)
+    }
+
+    /// The newer packages; `None` where that is known only once the runner is built.
+    fn newer_packages(
+        &self,
+        wanted: Upgrade,
+        events: Option<&dyn Events>,
+        found: &mut Upgrades,
+    ) -> Result<Option<BTreeMap<String, String>>, PipelineError> {
+        let Some(below) = self.runner_below(events, found)? else {
+            found.unknown = true;
+            found.notes.push("which packages are to be newer is known once the runner is built".to_owned());
+            return Ok(None);
+        };
+        let installed = self.installed_in(&below)?;
+        let Some(manager) = installed.manager else {
+            found.notes.push(
+                "[refresh] upgrade: no package of a distribution is in the runner, so it is as new as its base"
+                    .to_owned(),
+            );
+            return Ok(Some(BTreeMap::new()));
+        };
+        let available = self.repositories(&installed)?;
+        if let Some(failure) = available.failures().into_iter().find(|failure| !failure.kept) {
+            let place = if failure.place.is_empty() { String::new() } else { format!("{}: ", failure.place) };
+            return Err(PipelineError::Invalid {
+                message: format!("what is newer than the runner's packages: {place}{}", failure.error),
+                hint: failure.error.hint().map(str::to_owned).or_else(|| {
+                    Some("later again, or without [refresh] upgrade: nothing has moved".to_owned())
+                }),
+            });
+        }
+        let choice = choose(&installed.packages, &available, wanted).map_err(PipelineError::plain)?;
+        if !choice.is_known {
+            found.notes.push(
+                "[refresh] upgrade: the runner has no repository that knows its packages; those of a base made of packages move \
+                 with it, others want their sources kept in the image"
+                    .to_owned(),
+            );
+        }
+        if !choice.withheld.is_empty() {
+            let names = few(&choice.withheld);
+            found.notes.push(format!("held back by the runner's own settings: {names}"));
+        }
+        if !choice.packages.is_empty() && self.tool(&below.digest, manager)?.is_none() {
+            let names = few(&choice.packages.keys().cloned().collect());
+            found.notes.push(format!(
+                "[refresh] upgrade: there is something newer of {names}, and the runner has no package manager to take it: \
+                 it comes with a newer base, or name one in [bases] that is made of `packages`, which takes it by itself"
+            ));
+            return Ok(Some(BTreeMap::new()));
+        }
+        Ok(Some(choice.packages))
+    }
+
+    /// The runner without newer packages; `None` where it would have to be built and nothing may run.
+    fn runner_below(
+        &self,
+        events: Option<&dyn Events>,
+        found: &mut Upgrades,
+    ) -> Result<Option<Image>, PipelineError> {
+        // As the lock has it now: of a runner that is there, the layers below are known without another build.
+        let (_, settled, _) = self.walk_whole(None, Rules::default())?;
+        let runner = settled.iter().find(|settled| settled.phase == "runner");
+        if let Some(digest) = runner.and_then(|settled| settled.made.images.get("runner")) {
+            return self.below_upgrades(self.load_image(digest)?).map(Some);
+        }
+        let mut lock = self.lock()?;
+        lock.set_upgrades("runner", &self.platform.to_string(), BTreeMap::new());
+        let bare = self.on_lock(lock);
+        let Some(events) = events else {
+            let (_, settled, _) = bare.walk_whole(None, Rules::default())?;
+            let runner = settled.iter().find(|settled| settled.phase == "runner");
+            let digest = runner.and_then(|settled| settled.made.images.get("runner"));
+            return digest.map(|digest| self.load_image(digest)).transpose();
+        };
+        let (runner, phases) = bare.walk_to_runner(events)?;
+        found.ran = phases;
+        runner.map(|digest| self.load_image(&digest)).transpose()
+    }
+
+    /// What the repositories of an image have now.
+    pub(crate) fn repositories(&self, installed: &Installed) -> Result<Available, PipelineError> {
+        // This machine's own settings say only through which proxy they are reached.
+        let machine = apt::read_root(Path::new("/")).unwrap_or_default();
+        let architecture = installed.architecture.as_deref().unwrap_or_default();
+        let machine = Repositories::from_files(&machine, architecture);
+        let fetcher = HttpFetcher::new(machine.configuration()).map_err(PipelineError::plain)?;
+        let cache = Cache::new(self.home.root().join("packages"));
+        Ok(Available::refresh(installed, &cache, &fetcher, jiff::Timestamp::now()))
+    }
+}
+
+/// What repositories say of a package.
+trait Repository {
+    fn standing(&self, package: &Package) -> Result<Standing, String>;
+
+    /// The newest version up to another that is a fix of security.
+    fn newest_fix(&self, package: &Package, up_to: &str) -> Result<Option<String>, String>;
+}
+
+impl Repository for Available {
+    fn standing(&self, package: &Package) -> Result<Standing, String> {
+        self.standing(package)
+    }
+
+    fn newest_fix(&self, package: &Package, up_to: &str) -> Result<Option<String>, String> {
+        self.newest_fix(package, up_to)
+    }
+}
+
+/// Chooses, for each package, what its package manager would take and what is wanted of that: all of it, or no more than the
+/// newest fix of security.
+fn choose(packages: &[Package], repository: &dyn Repository, wanted: Upgrade) -> Result<Choice, String> {
+    let mut choice = Choice::default();
+    for package in packages {
+        let newer = match repository.standing(package)? {
+            Standing::Newer(newer) => newer,
+            standing => {
+                choice.is_known |= standing == Standing::Fresh;
+                continue;
+            }
+        };
+        choice.is_known = true;
+        if wanted == Upgrade::Off || (wanted == Upgrade::Security && !newer.security) {
+            continue;
+        }
+        let fix = match wanted {
+            Upgrade::Security => repository.newest_fix(package, &newer.version)?,
+            _ => None,
+        };
+        let newer = Newer { version: fix.unwrap_or(newer.version), ..newer };
+        let Package { name, architecture, .. } = package;
+        if newer.withheld.is_some()
+            || ![name, architecture, &newer.version].into_iter().all(|text| is_plain(text))
+        {
+            choice.withheld.insert(name.clone());
+        } else {
+            choice.packages.insert(format!("{name}:{architecture}"), newer.version);
+        }
+    }
+    Ok(choice)
+}
+
+/// The first few names, and how many more there are.
+fn few(names: &BTreeSet<String>) -> String {
+    let shown = names.iter().take(NAMED).map(String::as_str).collect::<Vec<_>>().join(", ");
+    match names.len().saturating_sub(NAMED) {
+        0 => shown,
+        more => format!("{shown} (+{more} more)"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use otoshi_packages::Withheld;
+
+    use super::*;
+
+    fn package(name: &str) -> Package {
+        Package { name: name.into(), architecture: "amd64".into(), version: "1".into(), ..Package::default() }
+    }
+
+    fn newer(version: &str, security: bool, withheld: Option<Withheld>) -> Standing {
+        Standing::Newer(Newer { version: version.into(), repository: "r".into(), security, withheld })
+    }
+
+    struct Fixed;
+
+    impl Repository for Fixed {
+        fn standing(&self, package: &Package) -> Result<Standing, String> {
+            Ok(match package.name.as_str() {
+                "fixed" => newer("1.1", true, None),
+                "grown" => newer("2", false, None),
+                "both" => newer("2", true, None),
+                "held" => newer("1.2", true, Some(Withheld::Held)),
+                "odd" => newer("1.3;reboot", true, None),
+                "own" => Standing::Foreign,
+                _ => Standing::Fresh,
+            })
+        }
+
+        fn newest_fix(&self, package: &Package, _: &str) -> Result<Option<String>, String> {
+            Ok((package.name == "both").then(|| "1.5".to_owned()))
+        }
+    }
+
+    #[test]
+    fn security_takes_fixes_and_all_takes_what_the_package_manager_would() {
+        let installed: Vec<_> = ["both", "fixed", "grown", "held", "new", "odd", "own"].map(package).into();
+        let chosen = |wanted| choose(&installed, &Fixed, wanted).unwrap();
+        let security = chosen(Upgrade::Security);
+        let fixes = [("both:amd64", "1.5"), ("fixed:amd64", "1.1")];
+        let owned = |pairs: &[(&str, &str)]| -> BTreeMap<String, String> {
+            pairs.iter().map(|(name, version)| ((*name).to_owned(), (*version).to_owned())).collect()
+        };
+        assert_eq!(security.packages, owned(&fixes));
+        assert_eq!(security.withheld, BTreeSet::from(["held".into(), "odd".into()]));
+        let everything = chosen(Upgrade::All);
+        let all = [("both:amd64", "2"), ("fixed:amd64", "1.1"), ("grown:amd64", "2")];
+        assert_eq!(everything.packages, owned(&all));
+        assert!(everything.is_known);
+        assert!(!choose(&[package("own")], &Fixed, Upgrade::All).unwrap().is_known);
+    }
+}

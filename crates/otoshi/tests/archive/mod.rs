@@ -1,0 +1,256 @@
+//! A project on a real Debian of the release alone, for which fixes are waiting; and an archive of one package made here.
+
+#![allow(dead_code, reason = "each test file uses a part")]
+
+use std::{
+    collections::BTreeMap,
+    fmt::Write as _,
+    fs,
+    net::TcpListener,
+    path::{Path, PathBuf},
+    process::{Child, Command, Output, Stdio},
+};
+
+use serde_json::Value;
+
+pub(crate) struct Debian {
+    dir: tempfile::TempDir,
+}
+
+fn bases() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/bases")
+}
+
+impl Debian {
+    pub(crate) fn new() -> Option<Self> {
+        let root =
+            fs::metadata("/proc/self").is_ok_and(|meta| std::os::unix::fs::MetadataExt::uid(&meta) == 0);
+        if !root || !bases().join("debian-old.tar").exists() || !Path::new("/bin/busybox").exists() {
+            eprintln!("passed over: needs root, /bin/busybox, and the bases of cargo xtask bases");
+            return None;
+        }
+        let debian = Self { dir: tempfile::tempdir().unwrap() };
+        fs::create_dir(debian.path("")).unwrap();
+        debian.import("debian-old");
+        Some(debian)
+    }
+
+    /// Takes one of the bases that `cargo xtask bases` makes under the name that the project has for its base.
+    pub(crate) fn import(&self, name: &str) {
+        let tar = bases().join(format!("{name}.tar"));
+        self.ok(&["import", tar.to_str().unwrap(), "--name", "otoshi.test/debian:1"]);
+    }
+
+    /// The project, with one setting of upgrades and more of its tables and processes.
+    pub(crate) fn project(&self, upgrade: &str, tables: &str, processes: &str) {
+        let manifest = format!(
+            "[project]\nname = \"shop\"\n[bases]\nBASE = \"otoshi.test/debian:1\"\n[runner]\ndockerfile = \"runner.Dockerfile\"\n\
+             [refresh]\nupgrade = \"{upgrade}\"\n{tables}[processes]\n{processes}greet = \"cat /usr/share/greeting\"\n\
+             list = [\"dpkg-query\", \"-W\", \"-f\", \"${{Package}} ${{Version}}\\n\"]\n"
+        );
+        self.write("otoshi.toml", &manifest);
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join("shop").join(name)
+    }
+
+    pub(crate) fn write(&self, name: &str, text: &str) {
+        fs::write(self.path(name), text).unwrap();
+    }
+
+    fn home(&self) -> PathBuf {
+        self.dir.path().join("home")
+    }
+
+    pub(crate) fn otoshi(&self, arguments: &[&str]) -> Output {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_otoshi"));
+        command.args(arguments).current_dir(self.path("")).env("OTOSHI_HOME", self.home()).output().unwrap()
+    }
+
+    pub(crate) fn ok(&self, arguments: &[&str]) -> String {
+        let output = self.otoshi(arguments);
+        assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    pub(crate) fn refresh(&self, arguments: &[&str]) -> Value {
+        serde_json::from_str(&self.ok(&[&["refresh", "--json"], arguments].concat())).unwrap()
+    }
+
+    /// The numbers of the phases that ran.
+    pub(crate) fn ran(&self, report: &Value) -> Vec<u64> {
+        let stale = report["phases"].as_array().unwrap().iter().filter(|phase| phase["status"] == "stale");
+        stale.map(|phase| phase["number"].as_u64().unwrap()).collect()
+    }
+
+    /// Builds, and gives the phases that ran.
+    pub(crate) fn built(&self) -> Vec<u64> {
+        let report = serde_json::from_str(&self.ok(&["build", "--json"])).unwrap();
+        self.ran(&report)
+    }
+
+    /// What dpkg has on record in the app image, as the image itself says.
+    pub(crate) fn versions(&self) -> BTreeMap<String, String> {
+        let listed = self.ok(&["run", "list"]);
+        let rows = listed.lines().filter_map(|line| line.split_once(' '));
+        rows.map(|(name, version)| (name.to_owned(), version.to_owned())).collect()
+    }
+
+    pub(crate) fn lock(&self) -> String {
+        fs::read_to_string(self.path("otoshi.lock")).unwrap()
+    }
+
+    /// The images by name and digest, and the lock.
+    pub(crate) fn state(&self) -> (String, String) {
+        (self.ok(&["images"]), self.lock())
+    }
+
+    /// Throws the store away; the base comes again.
+    pub(crate) fn replace_machine(&self) {
+        fs::remove_dir_all(self.home()).unwrap();
+        self.import("debian-old");
+    }
+
+    fn inspect(&self, image: &str) -> Value {
+        serde_json::from_str(&self.ok(&["inspect", image])).unwrap()
+    }
+
+    pub(crate) fn layers(&self, image: &str) -> usize {
+        self.inspect(image)["layers"].as_array().unwrap().len()
+    }
+
+    /// The names in an image's topmost layer.
+    pub(crate) fn top_layer(&self, image: &str) -> Vec<String> {
+        let layers = self.inspect(image)["layers"].clone();
+        let digest = layers.as_array().unwrap().last().unwrap()["digest"].as_str().unwrap().to_owned();
+        let out = self.dir.path().join("exported");
+        let _ = fs::remove_dir_all(&out);
+        self.ok(&["export", image, out.to_str().unwrap(), "--format", "oci"]);
+        let blob = out.join("blobs/sha256").join(digest.trim_start_matches("sha256:"));
+        let listed = Command::new("tar").arg("-tzf").arg(blob).output().unwrap();
+        assert!(listed.status.success());
+        String::from_utf8_lossy(&listed.stdout).lines().map(str::to_owned).collect()
+    }
+}
+
+/// This machine's sources of Debian's release, its updates and its fixes of security.
+pub(crate) fn sources() -> String {
+    let format = "$(LABEL)|$(REPO_URI)|$(COMPONENT)|$(CODENAME)";
+    let listed =
+        said(Command::new("apt-get").args(["indextargets", "--format", format, "Created-By: Packages"]));
+    let address = |label: &str| {
+        let mut rows = listed.lines().map(|line| line.split('|').collect::<Vec<_>>());
+        let row = rows.find(|row| row[0] == label && row[2] == "main");
+        row.expect("sources of Debian's main archive")[1].to_owned()
+    };
+    let (archive, security) = (address("Debian"), address("Debian-Security"));
+    format!(
+        "deb {archive} bookworm main\ndeb {archive} bookworm-updates main\ndeb {security} bookworm-security main\n"
+    )
+}
+
+/// What a command prints.
+fn said(command: &mut Command) -> String {
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// An archive that serves versions of one package, `greeting`, on loopback.
+pub(crate) struct Archive {
+    dir: tempfile::TempDir,
+    server: Child,
+    port: u16,
+    versions: Vec<(String, String)>,
+}
+
+impl Archive {
+    /// Serves versions in suites.
+    pub(crate) fn new(versions: &[(&str, &str)]) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let mut server = Command::new("/bin/busybox");
+        server.args(["httpd", "-f", "-p", &format!("127.0.0.1:{port}"), "-h"]).arg(dir.path());
+        let server = server.stderr(Stdio::null()).spawn().unwrap();
+        let versions: Vec<_> =
+            versions.iter().map(|(suite, version)| (suite.to_string(), version.to_string())).collect();
+        let archive = Self { dir, server, port, versions };
+        for (_, version) in &archive.versions {
+            archive.make(version);
+        }
+        archive.index("");
+        archive
+    }
+
+    /// Has a version no more.
+    pub(crate) fn forget(&self, version: &str) {
+        fs::remove_file(self.deb(version)).unwrap();
+        self.index(version);
+    }
+
+    /// Lines for apt's list of sources.
+    pub(crate) fn sources(&self) -> String {
+        let line = |suite: &str| format!("deb [trusted=yes] http://127.0.0.1:{} {suite} main\n", self.port);
+        line("stable") + &line("stable-security")
+    }
+
+    pub(crate) fn deb(&self, version: &str) -> PathBuf {
+        self.dir.path().join(format!("greeting_{version}_all.deb"))
+    }
+
+    fn control(version: &str) -> String {
+        format!(
+            "Package: greeting\nVersion: {version}\nArchitecture: all\nMaintainer: A Test <test@otoshi.test>\n\
+             Description: says its version\n"
+        )
+    }
+
+    fn make(&self, version: &str) {
+        let tree = self.dir.path().join("tree");
+        fs::create_dir_all(tree.join("DEBIAN")).unwrap();
+        fs::create_dir_all(tree.join("usr/share")).unwrap();
+        fs::write(tree.join("DEBIAN/control"), Self::control(version)).unwrap();
+        fs::write(tree.join("usr/share/greeting"), format!("greeting {version}\n")).unwrap();
+        said(Command::new("dpkg-deb").args(["--root-owner-group", "-b"]).arg(&tree).arg(self.deb(version)));
+        fs::remove_dir_all(tree).unwrap();
+    }
+
+    fn sum(path: &Path) -> String {
+        said(Command::new("sha256sum").arg(path)).split(' ').next().unwrap().to_owned()
+    }
+
+    fn index(&self, without: &str) {
+        for suite in ["stable", "stable-security"] {
+            let directory = self.dir.path().join("dists").join(suite);
+            let packages = directory.join("main/binary-amd64/Packages");
+            fs::create_dir_all(packages.parent().unwrap()).unwrap();
+            let mut text = String::new();
+            for (_, version) in self.versions.iter().filter(|(of, version)| of == suite && version != without)
+            {
+                let deb = self.deb(version);
+                let (name, size) =
+                    (deb.file_name().unwrap().to_string_lossy(), fs::metadata(&deb).unwrap().len());
+                let (control, sum) = (Self::control(version), Self::sum(&deb));
+                write!(text, "{control}Filename: {name}\nSize: {size}\nSHA256: {sum}\n\n").unwrap();
+            }
+            fs::write(&packages, &text).unwrap();
+            let date =
+                said(Command::new("date").args(["-u", "+%a, %d %b %Y %H:%M:%S UTC"]).env("LC_ALL", "C"));
+            let release = format!(
+                "Suite: {suite}\nCodename: {suite}\nDate: {date}Architectures: amd64 all\nComponents: main\nSHA256:\n \
+                 {} {} main/binary-amd64/Packages\n",
+                Self::sum(&packages),
+                text.len()
+            );
+            fs::write(directory.join("Release"), release).unwrap();
+        }
+    }
+}
+
+impl Drop for Archive {
+    fn drop(&mut self) {
+        let _ = self.server.kill();
+        let _ = self.server.wait();
+    }
+}

@@ -1,0 +1,154 @@
+//! `[refresh] upgrade`: newer packages as a layer on the runner, on a real Debian, with its own archive and with one made here.
+//!
+//! Needs root and the base that `cargo xtask test` makes; elsewhere the tests say so and pass over.
+
+mod archive;
+
+use std::{collections::BTreeMap, fs};
+
+use archive::{Archive, Debian};
+use serde_json::Value;
+
+fn packages(refreshed: &Value) -> BTreeMap<String, (String, String, Value)> {
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let changes = refreshed["packages"].as_array().unwrap().iter();
+    let row = |change: &Value| (text(&change["old"]), text(&change["new"]), change["security"].clone());
+    changes.map(|change| (text(&change["name"]), row(change))).collect()
+}
+
+#[test]
+fn fixes_of_debians_archive_come_in_without_a_new_base_and_the_application_answers() {
+    let Some(shop) = Debian::new() else { return };
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    shop.write(
+        "serve.pl",
+        "use IO::Socket::INET; my $s = IO::Socket::INET->new(LocalAddr => '127.0.0.1', LocalPort => $ENV{PORT}, Listen => 5, \
+         ReuseAddr => 1) or die; while (my $c = $s->accept) { while (<$c>) { last if /^\\r/ } print $c \
+         \"HTTP/1.0 200 OK\\r\\n\\r\\nfresh\\n\"; close $c }\n",
+    );
+    let verify = format!("[verify]\nhttp = \"http://127.0.0.1:{port}/\"\n");
+    let web = format!("web = {{ command = \"perl /app/serve.pl\", env = {{ PORT = \"{port}\" }} }}\n");
+    shop.project("security", &verify, &web);
+    shop.write("runner.Dockerfile", "ARG BASE\nFROM ${BASE}\nCOPY sources.list /etc/apt/sources.list\n");
+    shop.write("sources.list", &archive::sources());
+    shop.ok(&["build"]);
+    let before = shop.versions();
+
+    let refreshed = shop.refresh(&[]);
+    assert_eq!(
+        (&refreshed["outcome"], shop.ran(&refreshed)),
+        (&"refreshed".into(), vec![3, 4]),
+        "{refreshed}"
+    );
+    let changed = packages(&refreshed);
+    assert!(!changed.is_empty(), "no fix of security is waiting: {refreshed}");
+    let after = shop.versions();
+    for (name, (old, new, security)) in &changed {
+        assert_eq!((before.get(name), after.get(name)), (Some(old), Some(new)), "{name}");
+        assert_eq!(*security, true, "{name}: only fixes of security were asked for");
+    }
+    let untouched = |versions: &BTreeMap<String, String>| {
+        let mut versions = versions.clone();
+        versions.retain(|name, _| !changed.contains_key(name));
+        versions
+    };
+    assert_eq!(untouched(&before), untouched(&after));
+    let waiting = "apt-get -qq update && apt-get -s upgrade | grep ^Inst | grep -e -security || true";
+    assert_eq!(shop.ok(&["run", "list", "--", "/bin/sh", "-c", waiting]), "", "apt has no fix more");
+
+    // It is a layer of its own, of the packages' files alone.
+    let names = shop.top_layer("shop/runner");
+    assert!(names.iter().any(|name| name == "var/lib/dpkg/status"));
+    for left in ["var/log/", "var/cache/apt/", "var/lib/apt/lists/", "tmp/"] {
+        let left: Vec<_> = names.iter().filter(|name| name.starts_with(left)).collect();
+        assert!(left.is_empty(), "{left:?}");
+    }
+    let auto = ["run", "list", "--", "/usr/bin/apt-mark", "showauto"];
+    let marked = shop.ok(&auto);
+
+    // With nothing new nothing is written, and a build keeps it.
+    let state = shop.state();
+    let again = shop.refresh(&[]);
+    assert_eq!((&again["outcome"], shop.ran(&again)), (&"same".into(), vec![]), "{again}");
+    assert_eq!(shop.state(), state);
+    assert_eq!(shop.built(), [0u64; 0]);
+    assert_eq!(shop.state(), state);
+
+    // Another machine makes the same of the lock.
+    shop.replace_machine();
+    assert_eq!(shop.built(), [3, 4]);
+    assert_eq!((shop.versions(), shop.ok(&auto)), (after.clone(), marked));
+
+    // A base that has the versions itself needs no layer.
+    shop.import("debian-patched");
+    let refreshed = shop.refresh(&[]);
+    assert_eq!(refreshed["outcome"], "refreshed", "{refreshed}");
+    assert!(!shop.lock().contains("[upgrades"), "{}", shop.lock());
+    assert_eq!(shop.layers("shop/runner"), 2, "base and sources");
+    let now = shop.versions();
+    assert!(changed.keys().all(|name| now.get(name) == after.get(name)), "{now:?}");
+}
+
+#[test]
+fn security_and_all_are_told_apart_and_a_version_that_is_gone_is_told() {
+    let Some(shop) = Debian::new() else { return };
+    let archive = Archive::new(&[("stable", "1.0"), ("stable-security", "1.1"), ("stable", "2.0")]);
+    shop.project("off", "", "");
+    let dockerfile = "ARG BASE\nFROM ${BASE}\nCOPY sources.list /etc/apt/sources.list\nCOPY greeting.deb /tmp/greeting.deb\n\
+                      RUN dpkg -i /tmp/greeting.deb && rm /tmp/greeting.deb\nUSER nobody\nONBUILD RUN false\n";
+    shop.write("runner.Dockerfile", dockerfile);
+    shop.write("sources.list", &archive.sources());
+    fs::copy(archive.deb("1.0"), shop.path("greeting.deb")).unwrap();
+    shop.ok(&["build"]);
+    assert_eq!(shop.refresh(&[])["outcome"], "same", "packages are left alone where nothing is said");
+    let greeting = || shop.ok(&["run", "greet"]);
+    assert_eq!(greeting(), "greeting 1.0\n");
+
+    shop.project("security", "", "");
+    let refreshed = shop.refresh(&[]);
+    assert_eq!(packages(&refreshed)["greeting"], ("1.0".into(), "1.1".into(), true.into()), "{refreshed}");
+    assert_eq!(greeting(), "greeting 1.1\n");
+    assert!(shop.lock().contains("\"greeting:all\" = \"1.1\""), "{}", shop.lock());
+    // Its config is its own: user, triggers and all.
+    let config =
+        &serde_json::from_str::<Value>(&shop.ok(&["inspect", "shop/runner"])).unwrap()["config"]["config"];
+    assert_eq!((&config["User"], &config["OnBuild"][0]), (&"nobody".into(), &"RUN false".into()));
+
+    shop.project("all", "", "");
+    let output = shop.ok(&["refresh"]);
+    assert!(output.contains("package greeting  1.1 → 2.0\n"), "it fixes nothing: {output}");
+    assert_eq!(greeting(), "greeting 2.0\n");
+    let report = shop.ok(&["plan"]);
+    assert!(!report.contains("stale"), "{report}");
+
+    // What the lock says is held to, also where somebody else makes it: there, the archive has forgotten it.
+    archive.forget("2.0");
+    shop.replace_machine();
+    let output = shop.otoshi(&["build"]);
+    let told = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(2), "{told}");
+    let lost = "otoshi.lock says greeting:all 2.0 for the runner, and its repositories no longer have it";
+    assert!(told.contains(lost) && told.contains("hint: otoshi refresh"), "{told}");
+    shop.refresh(&[]);
+    assert_eq!(greeting(), "greeting 1.1\n");
+
+    // Without the setting the layer goes, and the report says what that means.
+    shop.project("off", "", "");
+    assert_eq!(shop.built(), [0u64; 0], "a build never moves the lock");
+    let refreshed = shop.refresh(&[]);
+    assert_eq!(packages(&refreshed)["greeting"], ("1.1".into(), "1.0".into(), Value::Null), "{refreshed}");
+    assert_eq!(greeting(), "greeting 1.0\n");
+    assert!(!shop.lock().contains("upgrades"), "{}", shop.lock());
+
+    // Without a package manager there is nobody to take it, and that is said.
+    shop.project("all", "", "");
+    shop.write("runner.Dockerfile", &dockerfile.replace("USER", "RUN rm /usr/bin/apt-get\nUSER"));
+    shop.ok(&["build"]);
+    let refreshed = shop.refresh(&[]);
+    assert_eq!(refreshed["outcome"], "same", "{refreshed}");
+    let note = refreshed["notes"][0].as_str().unwrap();
+    assert!(
+        note.contains("something newer of greeting:all, and the runner has no package manager"),
+        "{note}"
+    );
+}
