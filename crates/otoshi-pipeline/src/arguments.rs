@@ -65,7 +65,8 @@ impl Pipeline<'_> {
         Ok(value)
     }
 
-    fn argument_base(
+    /// The image in which an argument is computed, as the lock has it; added to the lock where that lacks it.
+    pub(crate) fn argument_base(
         &self,
         lock: &mut Lock,
         name: &str,

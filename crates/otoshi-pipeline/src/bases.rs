@@ -212,12 +212,9 @@ impl Bases {
                 )),
             };
         }
-        source.resolve(&reference, platform)?.ok_or_else(|| {
-            PipelineError::invalid(
-                format!("the {role} starts from {base}, which is not in the store"),
-                format!("otoshi import ROOTFS.tar --name {base}"),
-            )
-        })
+        source
+            .resolve(&reference, platform)?
+            .ok_or_else(|| PipelineError::NoBase { role: role.to_owned(), reference: base.to_owned() })
     }
 
     /// The digest of a base of a role.

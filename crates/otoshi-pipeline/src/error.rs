@@ -33,6 +33,14 @@ pub enum PipelineError {
         /// The name.
         reference: String,
     },
+    /// A base's name stands for nothing.
+    #[error("the {role} starts from {reference}, and there is no such image")]
+    NoBase {
+        /// The role.
+        role: String,
+        /// The name.
+        reference: String,
+    },
     /// A file of the project cannot be read.
     #[error("reading {}: {source}", path.display())]
     Read {
@@ -100,7 +108,7 @@ impl PipelineError {
                 EngineError::Registry { .. } => ErrorKind::Registry,
                 _ => ErrorKind::Internal,
             },
-            Self::Registry(_) | Self::Missing { .. } => ErrorKind::Registry,
+            Self::Registry(_) | Self::Missing { .. } | Self::NoBase { .. } => ErrorKind::Registry,
             Self::Store(_) | Self::Layout(_) => ErrorKind::Internal,
         }
     }
@@ -112,6 +120,9 @@ impl PipelineError {
             Self::Missing { .. } => {
                 Some("check the repository and the tag; a private one may need a login".to_owned())
             }
+            Self::NoBase { reference, .. } => Some(format!(
+                "check the repository and the tag; otoshi import ROOTFS.tar --name {reference} makes one here"
+            )),
             Self::Engine { source, .. } => source.hint(),
             Self::Project(error) => error.hint().map(str::to_owned),
             Self::Layout(error) | Self::Store(otoshi_store::StoreError::Layout(error)) => error.hint(),

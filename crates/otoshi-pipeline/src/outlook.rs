@@ -3,11 +3,13 @@
 //! A phase is affected when it would observe something else, or depends on one that would. So the answer is that of the
 //! planner itself, whatever was built here before.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+
+use otoshi_project::Lock;
 
 use crate::{
-    Part, PartKind, PhasePlan, Pipeline, PipelineError, Plan, Reason, ReasonKind, Status,
-    bases::{ARGUMENTS, Rules},
+    BaseSource, Part, PartKind, PhasePlan, Pipeline, PipelineError, Plan, Reason, ReasonKind, Status,
+    bases::{ARGUMENTS, Bases, Rules},
     files::Files,
     reason::difference,
 };
@@ -53,11 +55,25 @@ impl Pipeline<'_> {
         Ok(found)
     }
 
-    /// Adds to the lock the bases that it lacks, and drops those that nothing uses any more; runs nothing.
-    pub fn lock_bases(&self) -> Result<(), PipelineError> {
+    /// The lock with the bases that it lacks, and without those that nothing uses any more; runs and writes nothing.
+    pub fn locked_bases(&self) -> Result<Lock, PipelineError> {
         let computed = self.computed_arguments(None, Rules::default())?;
         let files = Files::load(self.project, &self.platform, &computed)?;
-        self.settle_bases(&files, Rules::default(), true).map(drop)
+        let (mut lock, all) = (self.lock()?, files.all().collect::<Vec<_>>());
+        let settle = |source: &dyn BaseSource| {
+            Bases::settle(&all, &mut lock, source, &self.platform, Rules::default()).map(drop)
+        };
+        self.with_base_source(settle)?;
+        let mut used = BTreeSet::new();
+        for (name, base, _) in self.project.computed()? {
+            self.argument_base(&mut lock, &name, &base, Rules::default())?;
+            used.insert(base);
+        }
+        if let Some(bases) = lock.roles.get_mut(ARGUMENTS) {
+            bases.retain(|base, _| used.contains(base));
+        }
+        lock.roles.retain(|_, bases| !bases.is_empty());
+        Ok(lock)
     }
 
     /// Plans, and keeps what each phase observes, to be compared with another outlook.

@@ -441,7 +441,7 @@ impl<'a> Pipeline<'a> {
             other => other.map_err(|source| PipelineError::Read { path, source })?,
         };
         // Otoshi's own files are no source, unless the project says so.
-        Ok(format!("otoshi.toml\notoshi.lock\notoshi.lock.*.tmp\n{text}"))
+        Ok(format!("otoshi.toml\notoshi.toml.*.tmp\notoshi.lock\notoshi.lock.*.tmp\n{text}"))
     }
 
     pub(crate) fn ledger(&self) -> Ledger<'_> {

@@ -68,8 +68,8 @@ fn a_base_that_is_not_there_is_told_with_role_and_hint() {
     let engine = shop.recorder();
     shop.edit("otoshi.toml", "slim:12", "slim:13");
     let error = shop.try_build(&engine).unwrap_err();
-    assert_eq!(error.to_string(), "the runner starts from test.local/slim:13, which is not in the store");
-    assert_eq!(error.hint().as_deref(), Some("otoshi import ROOTFS.tar --name test.local/slim:13"));
+    assert_eq!(error.to_string(), "the runner starts from test.local/slim:13, and there is no such image");
+    assert!(error.hint().unwrap().contains("otoshi import ROOTFS.tar --name test.local/slim:13"));
     assert!(engine.calls.lock().unwrap().is_empty(), "found out before anything runs");
 }
 

@@ -10,6 +10,8 @@ mod lock;
 mod manifest;
 mod project;
 mod refresh;
+mod replace;
+mod setting;
 
 pub use check::{Check, Hold, HoldTable, Range};
 pub use error::ProjectError;
@@ -20,3 +22,5 @@ pub use manifest::{
 };
 pub use project::{NamedProcess, Project};
 pub use refresh::{Refresh, Upgrade};
+pub use replace::{Replacement, replace_all};
+pub use setting::{Setting, SettingTable, edit};

@@ -42,16 +42,22 @@ impl Default for Lock {
 impl Lock {
     /// Reads the lock; an absent one is empty.
     pub fn load(path: &Path) -> Result<Self, ProjectError> {
-        let text = match fs::read_to_string(path) {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Self::default()),
-            other => other.map_err(|error| ProjectError::new("otoshi.lock", error.to_string()))?,
-        };
+        match fs::read_to_string(path) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Self::default()),
+            other => {
+                Self::parse(&other.map_err(|error| ProjectError::new("otoshi.lock", error.to_string()))?)
+            }
+        }
+    }
+
+    /// Reads the text of a lock.
+    pub fn parse(text: &str) -> Result<Self, ProjectError> {
         if text.lines().any(|line| line.starts_with("<<<<<<<")) {
             return Err(ProjectError::new("otoshi.lock", "it holds the marks of an unfinished merge")
                 .with_hint("take one side whole, then run otoshi build"));
         }
         let lock: Self =
-            toml::from_str(&text).map_err(|error| ProjectError::of_toml("otoshi.lock", &text, &error))?;
+            toml::from_str(text).map_err(|error| ProjectError::of_toml("otoshi.lock", text, &error))?;
         if lock.version != 1 {
             return Err(ProjectError::new(
                 "otoshi.lock",
@@ -64,9 +70,7 @@ impl Lock {
     /// Writes the lock if it changed; tells whether it did. The file is never half-written.
     pub fn save(&self, path: &Path) -> Result<bool, ProjectError> {
         let failed = |error: std::io::Error| ProjectError::new("otoshi.lock", format!("writing it: {error}"));
-        let body =
-            toml::to_string(self).map_err(|error| ProjectError::new("otoshi.lock", error.to_string()))?;
-        let text = format!("{HEADER}{body}");
+        let text = self.text()?;
         if fs::read_to_string(path).is_ok_and(|old| old == text) {
             return Ok(false);
         }
@@ -77,9 +81,26 @@ impl Lock {
         Ok(true)
     }
 
+    /// The text of the file.
+    pub fn text(&self) -> Result<String, ProjectError> {
+        let body =
+            toml::to_string(self).map_err(|error| ProjectError::new("otoshi.lock", error.to_string()))?;
+        Ok(format!("{HEADER}{body}"))
+    }
+
     /// The manifest locked for a role, a base and a platform.
     pub fn get(&self, role: &str, reference: &str, platform: &str) -> Option<&str> {
         self.roles.get(role)?.get(reference)?.platforms.get(platform).map(String::as_str)
+    }
+
+    /// Forgets what a base is locked at for a role; the next build, or update, locks it at what its name stands for then.
+    pub fn remove(&mut self, role: &str, reference: &str) {
+        if let Some(bases) = self.roles.get_mut(role) {
+            bases.remove(reference);
+            if bases.is_empty() {
+                self.roles.remove(role);
+            }
+        }
     }
 
     /// Locks a base for a role.

@@ -7,6 +7,7 @@
 //!     ends      ends of life of what an image holds                   policy    found, held or ignored
 //!     ledger    since when a newer thing is known here                parallel  many things side by side
 //!     tag       tags taken apart; newer versions, distributions       cycle     ends of life, from a dated table
+//! update    what of a report goes into otoshi.toml and otoshi.lock
 //! ```
 
 mod budget;
@@ -20,9 +21,11 @@ mod parallel;
 mod policy;
 mod report;
 pub mod tag;
+mod update;
 
 pub use check::Check;
 pub use cycle::{Cycles, End, Product, ProductKind, Release, end_of};
 pub use report::{
     Counts, CyclesUsed, Failed, Finding, FindingKind, Looked, PackageUpdate, Report, State, schema,
 };
+pub use update::{Left, LockChange, Update, UpdateOptions, Updated};

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use jiff::{Timestamp, civil::Date, tz::TimeZone};
 use otoshi_oci::{Image, Platform, Reference};
 use otoshi_packages::Installed;
-use otoshi_pipeline::{PipelineError, Remote};
+use otoshi_pipeline::{ErrorKind, PipelineError, Remote};
 use otoshi_project::Check as Settings;
 use otoshi_registry::{Depth, Pulled, RegistryError, Repository};
 use otoshi_store::Home;
@@ -59,6 +59,7 @@ impl Subject {
             because: None,
             until: None,
             packages: Vec::new(),
+            set: Vec::new(),
             phases: Vec::new(),
             command: None,
             text: String::new(),
@@ -185,6 +186,7 @@ impl From<PipelineError> for Stop {
         // What a registry did while planning is that base's failure.
         match error {
             PipelineError::Registry(error) => Self::Registry(error),
+            error if error.kind() == ErrorKind::Registry => Self::Told(error.to_string(), error.hint()),
             error => Self::Pipeline(error),
         }
     }

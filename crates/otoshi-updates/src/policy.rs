@@ -5,6 +5,9 @@ use crate::{
     report::{Finding, State},
 };
 
+/// Why something waits for the minimum age.
+pub(crate) const TOO_YOUNG: &str = "it was first seen less than the minimum age ago";
+
 /// What is to be done about something, why, and until when.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Verdict {
@@ -66,10 +69,8 @@ impl Outside<'_> {
     /// Whether something has to be known for longer than it is.
     pub(crate) fn too_young(&self, first: u64, age: u64) -> Option<Verdict> {
         let least = self.settings.minimum_age();
-        (age < least).then(|| Verdict {
-            until: Self::time(first.saturating_add(least)),
-            ..Verdict::held("it was first seen less than the minimum age ago")
-        })
+        (age < least)
+            .then(|| Verdict { until: Self::time(first.saturating_add(least)), ..Verdict::held(TOO_YOUNG) })
     }
 }
 

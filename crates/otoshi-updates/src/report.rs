@@ -5,7 +5,7 @@
 //!   "findings": [ { "kind", "state", "name", "reference", "roles", "from", "to", "level", "first_seen", "because", "until",
 //!                   "packages": [ { "name", "architecture", "source", "from", "to", "repository", "security", "withheld",
 //!                                   "inherited", "state", "first_seen", "because", "until" } ],
-//!                   "phases": [ … as in otoshi plan … ], "command", "text" } ],
+//!                   "set": [ { "table", "name", "from", "to" } ], "phases": [ … as in otoshi plan … ], "command", "text" } ],
 //!   "failed":   [ { "reference", "message", "hint" } ],
 //!   "fresh":    [ "…" ],
 //!   "images":   [ { "name", "reference", "digest", "roles", "base", "distribution", "packages", "foreign", "unknown" } ],
@@ -16,6 +16,7 @@
 //! Fields are added within a version; their meaning changes only with it.
 
 use otoshi_pipeline::PhasePlan;
+use otoshi_project::Setting;
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -78,6 +79,8 @@ pub struct Finding {
     pub until: Option<String>,
     /// The packages that are newer, those with security updates first.
     pub packages: Vec<PackageUpdate>,
+    /// What `otoshi.toml` has to say for it; nothing where it does not say that.
+    pub set: Vec<Setting>,
     /// The phases that it would make run, each with its reasons.
     pub phases: Vec<PhasePlan>,
     /// What takes it in.

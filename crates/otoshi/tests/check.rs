@@ -127,7 +127,7 @@ fn a_newer_tag_is_found_and_policies_are_kept() {
     assert_eq!((code, &finding["kind"], &finding["level"]), (10, &"newer-version".into(), &"major".into()));
     assert_eq!((&finding["to"], phases(&report)), (&name("2").into(), vec![3, 4]));
     let command = finding["command"].as_str().unwrap();
-    assert!(command.starts_with(&format!("set RUN_BASE = \"{}\"", name("2"))), "{command}");
+    assert!(command.starts_with(&format!("otoshi update RUN_BASE={}, then", name("2"))), "{command}");
 
     let manifest = fs::read_to_string(stage.shop.path("otoshi.toml")).unwrap();
     for (policy, state) in [

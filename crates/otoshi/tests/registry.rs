@@ -215,8 +215,9 @@ fn an_image_that_nobody_has_is_told_with_its_registry() {
     let Some(stage) = Stage::new() else { return };
     stage.edit("otoshi.toml", "/slim:1", "/slim:2");
     let output = stage.shop.otoshi(&["build"]);
+    assert_eq!(output.status.code(), Some(3));
     let said = String::from_utf8(output.stderr).unwrap();
-    assert!(said.contains("/slim:2, which is not in the store"), "{said}");
+    assert!(said.contains("/slim:2, and there is no such image"), "{said}");
     let output = stage.shop.otoshi(&["pull", &format!("{}/slim:2", stage.proxy.host())]);
     assert_eq!(output.status.code(), Some(3));
     stage.edit("otoshi.toml", &format!("{}/slim:2", stage.proxy.host()), "localhost:1/slim:2");

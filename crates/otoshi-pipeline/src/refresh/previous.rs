@@ -39,8 +39,8 @@ pub struct RolledBack {
 }
 
 impl Pipeline<'_> {
-    /// Waits until no other refresh of the project runs; until the file is dropped, none begins.
-    pub(super) fn alone(&self) -> Result<fs::File, PipelineError> {
+    /// Waits until no other refresh or update of the project runs; until the file is dropped, none begins.
+    pub fn alone(&self) -> Result<fs::File, PipelineError> {
         let path = self.project.root.clone();
         let failed = |source| PipelineError::Read { path: path.clone(), source };
         let directory = fs::File::open(&path).map_err(failed)?;

@@ -1,7 +1,8 @@
 //! Newer versions and newer distributions, and how `otoshi.toml` would have to be for them.
 
+use otoshi_oci::Reference;
 use otoshi_pipeline::PipelineError;
-use otoshi_project::{Base, Lock, Project};
+use otoshi_project::{Lock, Setting};
 use otoshi_registry::Repository;
 
 use super::{Check, Draft, Used, phases::Then};
@@ -46,8 +47,8 @@ impl Check<'_> {
         for (kind, candidates) in slots {
             // The newest that can be taken in; those that are newer still and wait are told before it.
             for candidate in candidates {
-                let change = self.change(base, &candidate.tag.text);
-                let subject = change.as_ref().map_or(base.name.as_str(), |change| change.name.as_str());
+                let settings = self.settings(base, &candidate.tag.text);
+                let subject = settings.first().map_or(base.name.as_str(), |setting| setting.name.as_str());
                 let names = [subject, base.name.as_str(), base.text.as_str()];
                 let version = candidate.tag.version.as_ref().map(|version| version.numbers.clone());
                 if let (Some((range, _)), Some(version)) =
@@ -59,7 +60,7 @@ impl Check<'_> {
                 let newer = base.reference.with_tag(&candidate.tag.text).map_err(PipelineError::plain)?;
                 let same =
                     client.resolve(&newer)?.is_none_or(|digest| locked.as_deref() == Some(digest.as_str()));
-                if same {
+                if same || self.breaks_others(base, &settings)? {
                     continue;
                 }
                 let to = Some(newer.familiar());
@@ -67,9 +68,11 @@ impl Check<'_> {
                 finding.level = Some(candidate.level);
                 subject.clone_into(&mut finding.name);
                 finding.text = format!("{} → {}", base.reference.familiar(), candidate.tag.text);
-                finding.command = Some(match &change {
-                    Some(change) => format!("set {} in otoshi.toml, then otoshi build", change.text),
-                    None => format!("name {} in the Dockerfile, then otoshi build", newer.familiar()),
+                finding.command = Some(if settings.is_empty() {
+                    format!("name {} in the Dockerfile, then otoshi build", newer.familiar())
+                } else {
+                    let values: Vec<_> = settings.iter().map(ToString::to_string).collect();
+                    format!("otoshi update {}, then otoshi build", values.join(" "))
                 });
                 self.outside.judge(
                     &mut finding,
@@ -77,8 +80,12 @@ impl Check<'_> {
                     &candidate.tag.text,
                     Some(&names),
                 )?;
-                let then = change
-                    .map_or(Then::Nothing, |change| Then::Project(Box::new(change.project), lock.clone()));
+                let then = if settings.is_empty() {
+                    Then::Nothing
+                } else {
+                    Then::Project(Box::new(self.project.with_settings(&settings)), lock.clone())
+                };
+                finding.set = settings;
                 let taken = finding.state == State::Found;
                 drafts.push(Draft { finding, then });
                 if taken {
@@ -89,41 +96,30 @@ impl Check<'_> {
         Ok(drafts)
     }
 
-    /// How `otoshi.toml` would have to be for a base to have a tag: one version, or the base itself.
-    fn change(&self, base: &Used, tag: &str) -> Option<Change> {
-        let Some(Base::Image(template)) = self.project.manifest.bases.get(&base.name) else { return None };
-        let wanted = format!("{}:{tag}", base.text.strip_suffix(&format!(":{}", base.reference.tag()?))?);
-        let mut project = self.project.clone();
-        if !template.contains('{') {
-            project.manifest.bases.insert(base.name.clone(), Base::Image(wanted.clone()));
-            let text = format!("{} = {wanted:?}", base.name);
-            return Some(Change { name: base.name.clone(), text, project });
-        }
-        for name in self.project.manifest.versions.keys() {
-            let Some((start, end)) = template.split_once(&format!("{{{name}}}")) else { continue };
-            let filled = |part: &str| {
-                let fill = |text: String, (name, value): (&String, &String)| {
-                    text.replace(&format!("{{{name}}}"), value)
-                };
-                self.project.manifest.versions.iter().fold(part.to_owned(), fill)
-            };
-            let value = wanted.strip_prefix(&filled(start)).and_then(|rest| rest.strip_suffix(&filled(end)));
-            let Some(value) = value.filter(|value| !value.is_empty()) else { continue };
-            project.manifest.versions.insert(name.clone(), value.to_owned());
-            if project.bases().ok()?.get(&base.name) == Some(&wanted) {
-                return Some(Change { name: name.clone(), text: format!("{name} = {value:?}"), project });
-            }
-            project = self.project.clone();
-        }
-        None
+    /// The other values that `otoshi.toml` needs for a base to have a tag; that of the base's own name first.
+    fn settings(&self, base: &Used, tag: &str) -> Vec<Setting> {
+        let name = base.text.strip_suffix(&format!(":{}", base.reference.tag().unwrap_or_default()));
+        let wanted = name.map(|name| format!("{name}:{tag}"));
+        let mut found =
+            wanted.map(|wanted| self.project.settings_for(&base.text, &wanted)).unwrap_or_default();
+        found.sort_by_key(|setting| setting.name != base.name);
+        found
     }
-}
 
-/// Another project that has what is newer.
-struct Change {
-    /// The version or base that changes.
-    name: String,
-    /// As it would stand in `otoshi.toml`.
-    text: String,
-    project: Project,
+    /// Whether other bases that a value is part of would name nothing with another one.
+    fn breaks_others(&self, base: &Used, settings: &[Setting]) -> Result<bool, Stop> {
+        let (now, then) = (self.project.bases(), self.project.with_settings(settings).bases());
+        let (now, then) = (now.map_err(PipelineError::from)?, then.map_err(PipelineError::from)?);
+        for (name, reference) in then.iter().filter(|(name, reference)| now.get(*name) != Some(*reference)) {
+            if now.get(name) == Some(&base.text) {
+                continue;
+            }
+            // A registry that does not answer is told of with its own base.
+            let Ok(reference) = Reference::parse(reference) else { return Ok(true) };
+            if let Ok(None) = self.outside.remote.client()?.resolve(&reference) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
 }

@@ -1,7 +1,7 @@
 //! Which phases a finding would make run: the answer is the planner's own.
 
 use otoshi_oci::{Digest, Image, Reference};
-use otoshi_pipeline::{Outlook, PhasePlan, Pipeline, PipelineError, Reason, ReasonKind};
+use otoshi_pipeline::{ErrorKind, Outlook, PhasePlan, Pipeline, PipelineError, Reason, ReasonKind};
 use otoshi_project::{Lock, Project};
 
 use super::Check;
@@ -36,7 +36,7 @@ impl<'c, 'a> Planner<'c, 'a> {
         match self.would_run(then) {
             Ok(phases) => finding.phases = phases,
             // What was found is true all the same.
-            Err(PipelineError::Registry(error)) => {
+            Err(error) if error.kind() == ErrorKind::Registry => {
                 finding.text.push_str(&format!("; what it would make run is not known: {error}"));
             }
             Err(error) => return Err(error),

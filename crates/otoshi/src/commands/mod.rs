@@ -18,6 +18,7 @@ mod refresh;
 mod rollback;
 mod run;
 mod schema;
+mod update;
 mod verify;
 
 use std::{path::PathBuf, process::ExitCode, sync::Arc};
@@ -48,6 +49,7 @@ pub(crate) enum InStore {
     Build(build::Build),
     Plan(plan::Plan),
     Check(check::Check),
+    Update(update::Update),
     Run(run::Run),
     Import(import::Import),
     Pull(pull::Pull),
@@ -87,6 +89,7 @@ impl InStore {
             Self::Build(command) => command.run(&home),
             Self::Plan(command) => command.run(&home),
             Self::Check(command) => command.run(&home),
+            Self::Update(command) => command.run(&home),
             Self::Run(command) => command.run(&home),
             Self::Import(command) => command.run(&home),
             Self::Pull(command) => command.run(&home),

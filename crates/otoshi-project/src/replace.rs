@@ -1,0 +1,176 @@
+//! Files of a project that change together: all of them, or none.
+//!
+//! New contents are written beside the files first and reach the disk; then each takes its file's place. Where one cannot,
+//! those before it are put back. What somebody else changed since it was read is left alone.
+
+use std::{
+    fs,
+    io::Write,
+    path::{Path, PathBuf},
+};
+
+use crate::ProjectError;
+
+/// A file that gets another content.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Replacement {
+    /// The file.
+    pub path: PathBuf,
+    /// What it held when it was read; `None` where it was not there.
+    pub old: Option<String>,
+    /// What it is to hold.
+    pub new: String,
+}
+
+/// A new content that waits beside its file.
+struct Waiting<'a> {
+    replacement: &'a Replacement,
+    /// The file itself, where its name is a link.
+    target: PathBuf,
+    temporary: PathBuf,
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.temporary);
+    }
+}
+
+/// Replaces files in their order; tells whether anything changed. Those whose content stays are not touched.
+pub fn replace_all(replacements: &[Replacement]) -> Result<bool, ProjectError> {
+    replace_by(replacements, |from, to| fs::rename(from, to))
+}
+
+fn replace_by(
+    replacements: &[Replacement],
+    rename: impl Fn(&Path, &Path) -> std::io::Result<()>,
+) -> Result<bool, ProjectError> {
+    let changed = replacements.iter().filter(|one| one.old.as_deref() != Some(one.new.as_str()));
+    let waiting = changed.map(wait).collect::<Result<Vec<_>, _>>()?;
+    for one in replacements {
+        if read(&one.path).map_err(failed("reading", &one.path))? != one.old {
+            return Err(ProjectError::new(
+                name(&one.path),
+                "it was changed meanwhile, and stays as it is now",
+            )
+            .with_hint("run the same command again"));
+        }
+    }
+    for (index, one) in waiting.iter().enumerate() {
+        if let Err(error) = rename(&one.temporary, &one.target) {
+            for done in &waiting[..index] {
+                put_back(done)?;
+            }
+            return Err(failed("writing", &one.replacement.path)(error));
+        }
+    }
+    Ok(!waiting.is_empty())
+}
+
+/// Writes a new content beside its file.
+fn wait(replacement: &Replacement) -> Result<Waiting<'_>, ProjectError> {
+    let path = &replacement.path;
+    let target = path.canonicalize().unwrap_or_else(|_| path.clone());
+    let mut temporary = target.clone().into_os_string();
+    temporary.push(format!(".{}.tmp", std::process::id()));
+    let waiting = Waiting { replacement, target, temporary: temporary.into() };
+    let write = || {
+        let mut file = fs::File::create(&waiting.temporary)?;
+        if let Ok(meta) = fs::metadata(&waiting.target) {
+            file.set_permissions(meta.permissions())?;
+        }
+        file.write_all(replacement.new.as_bytes())?;
+        file.sync_all()
+    };
+    write().map_err(failed("writing", path))?;
+    Ok(waiting)
+}
+
+fn put_back(done: &Waiting<'_>) -> Result<(), ProjectError> {
+    let failed = failed("putting back", &done.replacement.path);
+    match &done.replacement.old {
+        None => fs::remove_file(&done.target).map_err(failed),
+        Some(old) => fs::write(&done.temporary, old)
+            .and_then(|()| fs::set_permissions(&done.temporary, fs::metadata(&done.target)?.permissions()))
+            .and_then(|()| fs::rename(&done.temporary, &done.target))
+            .map_err(failed),
+    }
+}
+
+fn read(path: &Path) -> std::io::Result<Option<String>> {
+    match fs::read_to_string(path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        other => other.map(Some),
+    }
+}
+
+fn failed(what: &'static str, path: &Path) -> impl Fn(std::io::Error) -> ProjectError {
+    let name = name(path);
+    move |error| ProjectError::new(name.clone(), format!("{what} it: {error}"))
+}
+
+fn name(path: &Path) -> String {
+    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::{PermissionsExt, symlink};
+
+    use super::*;
+
+    fn replacement(path: &Path, old: Option<&str>, new: &str) -> Replacement {
+        Replacement { path: path.to_owned(), old: old.map(Into::into), new: new.to_owned() }
+    }
+
+    fn names(directory: &Path) -> Vec<String> {
+        let entries = fs::read_dir(directory).unwrap();
+        let mut names: Vec<_> =
+            entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn both_change_and_keep_modes_and_links() {
+        let dir = tempfile::tempdir().unwrap();
+        let (one, two, real) = (dir.path().join("one"), dir.path().join("two"), dir.path().join("real"));
+        fs::write(&real, "1").unwrap();
+        fs::set_permissions(&real, fs::Permissions::from_mode(0o640)).unwrap();
+        symlink("real", &one).unwrap();
+        assert!(replace_all(&[replacement(&one, Some("1"), "1a"), replacement(&two, None, "2a")]).unwrap());
+        assert_eq!(fs::read_to_string(&real).unwrap() + &fs::read_to_string(&two).unwrap(), "1a2a");
+        assert_eq!(fs::metadata(&real).unwrap().permissions().mode() & 0o777, 0o640);
+        assert!(one.is_symlink());
+        assert_eq!(names(dir.path()), ["one", "real", "two"]);
+        assert!(!replace_all(&[replacement(&one, Some("1a"), "1a")]).unwrap());
+    }
+
+    #[test]
+    fn where_one_cannot_change_none_does() {
+        let dir = tempfile::tempdir().unwrap();
+        let (one, two) = (dir.path().join("one"), dir.path().join("two"));
+        fs::write(&one, "1").unwrap();
+        // Somebody changed the second meanwhile.
+        fs::write(&two, "2, changed").unwrap();
+        let changes = [replacement(&one, Some("1"), "1a"), replacement(&two, Some("2"), "2a")];
+        assert!(replace_all(&changes).unwrap_err().to_string().contains("two: it was changed meanwhile"));
+        assert_eq!(fs::read_to_string(&one).unwrap(), "1");
+        // The third cannot be put in its place.
+        let changes = [
+            replacement(&one, Some("1"), "1a"),
+            replacement(&dir.path().join("new"), None, "new"),
+            replacement(&two, Some("2, changed"), "2a"),
+        ];
+        let full = |from: &Path, to: &Path| {
+            if to.ends_with("two") {
+                Err(std::io::ErrorKind::StorageFull.into())
+            } else {
+                fs::rename(from, to)
+            }
+        };
+        assert!(replace_by(&changes, full).unwrap_err().to_string().starts_with("two: writing it: "));
+        assert_eq!(fs::read_to_string(&one).unwrap(), "1");
+        assert_eq!(names(dir.path()), ["one", "two"]);
+    }
+}

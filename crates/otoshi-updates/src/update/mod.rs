@@ -1,0 +1,255 @@
+//! Taking in what a check found: other values in `otoshi.toml`, and other digests in `otoshi.lock`.
+//!
+//! ```text
+//! check ─▶ choose   what is wanted, and why the rest is left
+//!            │ edit       otoshi.toml: the values, and no other byte      (otoshi-project)
+//!            │ lock       the entries that move, and those of new names
+//!            │ plan       with both; where that fails nothing is written
+//!            ▼ replace    both files, or none                             (otoshi-project)
+//! ```
+
+mod choose;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::Path,
+};
+
+use otoshi_engine::Engine;
+use otoshi_pipeline::{PhasePlan, Pipeline, PipelineError, Remote, Status};
+use otoshi_project::{Lock, LockedBase, Project, Replacement, Setting, edit, replace_all};
+use otoshi_store::Home;
+use schemars::JsonSchema;
+use serde::Serialize;
+use similar::TextDiff;
+
+use self::choose::{Chosen, choose, is_known};
+use crate::{Check, report::Failed};
+
+/// Says what is wanted.
+#[derive(Debug, Clone, Default)]
+pub struct UpdateOptions {
+    /// Keys of `[versions]` and `[bases]`, and references of bases; each with `=` and a value where one is wanted. All without any.
+    pub names: Vec<String>,
+    /// Other major versions too, and other releases of distributions.
+    pub major: bool,
+    /// Only what has security updates for packages in bases; names are not looked at then.
+    pub security: bool,
+    /// Nothing is written.
+    pub dry_run: bool,
+}
+
+/// Writes newer versions into a project's files.
+pub struct Update<'a> {
+    home: &'a Home,
+    engine: &'a dyn Engine,
+    project: &'a Project,
+    remote: &'a Remote,
+}
+
+/// What was found and not taken in.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct Left {
+    /// What it is called.
+    pub name: String,
+    /// A sentence about it.
+    pub text: String,
+    /// Why it is left.
+    pub because: String,
+    /// Until when it is held.
+    pub until: Option<String>,
+}
+
+/// An entry of the lock that is another one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct LockChange {
+    /// The role that uses the base.
+    pub role: String,
+    /// The base, as the Dockerfile has it after expansion.
+    pub reference: String,
+    /// What its name stood for; none for a base that was not used before.
+    pub from: Option<String>,
+    /// What it stands for now; none for a base that is used no more.
+    pub to: Option<String>,
+}
+
+/// What an update took in, or would.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+pub struct Updated {
+    /// The version of this form; 1.
+    pub version: u32,
+    /// The project's name.
+    pub project: String,
+    /// Whether the files were written.
+    pub written: bool,
+    /// Values of `otoshi.toml`.
+    pub settings: Vec<Setting>,
+    /// Entries of `otoshi.lock`.
+    pub moved: Vec<LockChange>,
+    /// The phases that the next build runs because of it, each with its reasons.
+    pub phases: Vec<PhasePlan>,
+    /// What was found and not taken in.
+    pub left: Vec<Left>,
+    /// What could not be looked at.
+    pub failed: Vec<Failed>,
+    /// Both files before and after, as `git apply` takes it.
+    pub diff: String,
+}
+
+impl<'a> Update<'a> {
+    /// Puts together what an update needs.
+    pub fn new(home: &'a Home, engine: &'a dyn Engine, project: &'a Project, remote: &'a Remote) -> Self {
+        Self { home, engine, project, remote }
+    }
+
+    /// Takes in what is wanted. An error leaves both files as they were.
+    pub fn run(&self, options: &UpdateOptions) -> Result<Updated, PipelineError> {
+        let _alone = self.pipeline(self.project).alone()?;
+        let paths = ["otoshi.toml", "otoshi.lock"].map(|name| self.project.root.join(name));
+        let (manifest, lock_text) = (read(&paths[0])?.unwrap_or_default(), read(&paths[1])?);
+        let lock = lock_text.as_deref().map_or_else(|| Ok(Lock::default()), Lock::parse)?;
+
+        let given = self.given(options)?;
+        // Where every value is given there is nothing to find out.
+        let all_given = !options.names.is_empty() && options.names.len() == given.len();
+        let check = Check::new(self.home, self.engine, self.project, self.remote);
+        let report = if all_given { None } else { Some(check.run()?) };
+        let Chosen { settings, moves, left } = match &report {
+            Some(report) => choose(self.project, report, options, &given),
+            None => Chosen { settings: given, ..Chosen::default() },
+        };
+
+        let edited = edit(&manifest, &settings)?;
+        let project = self.project.with_settings(&settings);
+        let mut then = lock.clone();
+        for (role, reference) in &moves {
+            then.remove(role, reference);
+        }
+        let changes = !settings.is_empty() || !moves.is_empty();
+        let (then, phases) = if changes { self.settle(&project, then)? } else { (then, Vec::new()) };
+        let mut updated = Updated {
+            version: 1,
+            project: project.manifest.project.name.clone(),
+            written: false,
+            moved: lock_changes(&lock, &then),
+            settings,
+            phases,
+            left,
+            failed: report.map(|report| report.failed).unwrap_or_default(),
+            diff: String::new(),
+        };
+        if changes {
+            let new_lock = if then == lock { lock_text.clone().unwrap_or_default() } else { then.text()? };
+            let [toml, lock] = paths;
+            let mut files = vec![
+                Replacement { path: toml, old: Some(manifest), new: edited },
+                Replacement { path: lock, old: lock_text, new: new_lock },
+            ];
+            files.retain(|file| file.old.as_deref().unwrap_or_default() != file.new);
+            updated.diff = files.iter().map(diff).collect();
+            updated.written = !options.dry_run && replace_all(&files)?;
+        }
+        Ok(updated)
+    }
+
+    fn pipeline<'b>(&'b self, project: &'b Project) -> Pipeline<'b> {
+        Pipeline::new(self.home, self.engine, project).with_remote(self.remote)
+    }
+
+    /// The values that were given with their names, after refusing names that mean nothing here.
+    fn given(&self, options: &UpdateOptions) -> Result<Vec<Setting>, PipelineError> {
+        let mut given = Vec::new();
+        let mut references: Option<BTreeSet<String>> = None;
+        for name in &options.names {
+            if let Some((name, value)) = name.split_once('=') {
+                given.push(self.project.setting(name, value)?);
+                continue;
+            }
+            if references.is_none() {
+                let used = self.pipeline(self.project).used_bases()?;
+                references = Some(used.into_iter().map(|base| base.reference).collect());
+            }
+            let references = references.as_ref().into_iter().flatten().cloned().collect();
+            if !is_known(self.project, &references, name) {
+                // The error names what is most like it.
+                let hint =
+                    self.project.setting(name, "").err().and_then(|error| error.hint().map(str::to_owned));
+                let hint = hint.unwrap_or_else(|| {
+                    let versions = self.project.manifest.versions.keys();
+                    let known: Vec<&str> = versions
+                        .chain(self.project.manifest.bases.keys())
+                        .chain(&references)
+                        .map(String::as_str)
+                        .collect();
+                    format!("there are {}", known.join(", "))
+                });
+                return Err(PipelineError::Invalid {
+                    message: format!("{name} is no version and no base of this project"),
+                    hint: Some(hint),
+                });
+            }
+        }
+        Ok(given)
+    }
+
+    /// What the lock becomes for a project with other values, and what a build would then run because of that.
+    fn settle(&self, project: &Project, lock: Lock) -> Result<(Lock, Vec<PhasePlan>), PipelineError> {
+        let then = self.pipeline(project).with_lock(lock).locked_bases()?;
+        let after = self.pipeline(project).with_lock(then.clone()).outlook()?;
+        let phases = match self.pipeline(self.project).outlook() {
+            Ok(now) => now.would_run(&after),
+            // What is now may not be plannable any more; what comes is.
+            Err(error) => {
+                tracing::debug!(%error, "no plan of what is now");
+                after.plan.phases.into_iter().filter(|phase| phase.status != Status::Fresh).collect()
+            }
+        };
+        Ok((then, phases))
+    }
+}
+
+impl std::fmt::Debug for Update<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Update").field("project", &self.project.root).finish_non_exhaustive()
+    }
+}
+
+fn read(path: &Path) -> Result<Option<String>, PipelineError> {
+    match fs::read_to_string(path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        other => other.map(Some).map_err(|source| PipelineError::Read { path: path.to_owned(), source }),
+    }
+}
+
+/// The entries of a lock that are others in another.
+fn lock_changes(before: &Lock, after: &Lock) -> Vec<LockChange> {
+    let entries = |lock: &Lock| -> BTreeMap<(String, String), String> {
+        let of_role = |(role, bases): (&String, &BTreeMap<String, LockedBase>)| {
+            let named =
+                |(base, locked): (&String, &LockedBase)| ((role.clone(), base.clone()), locked.index.clone());
+            bases.iter().map(named).collect::<Vec<_>>()
+        };
+        lock.roles.iter().flat_map(of_role).collect()
+    };
+    let (before, after) = (entries(before), entries(after));
+    let keys: BTreeSet<_> = before.keys().chain(after.keys()).collect();
+    keys.into_iter()
+        .map(|(role, reference)| {
+            let of = |lock: &BTreeMap<_, String>| lock.get(&(role.clone(), reference.clone())).cloned();
+            let (from, to) = (of(&before), of(&after));
+            LockChange { role: role.clone(), reference: reference.clone(), from, to }
+        })
+        .filter(|change| change.from != change.to)
+        .collect()
+}
+
+/// What changes in a file, in the unified form.
+fn diff(file: &Replacement) -> String {
+    let name = file.path.file_name().unwrap_or_default().to_string_lossy();
+    let from = if file.old.is_some() { format!("a/{name}") } else { "/dev/null".to_owned() };
+    TextDiff::from_lines(file.old.as_deref().unwrap_or_default(), &file.new)
+        .unified_diff()
+        .header(&from, &format!("b/{name}"))
+        .to_string()
+}
