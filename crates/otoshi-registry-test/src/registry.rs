@@ -55,6 +55,7 @@ impl Registry {
             let config = format!(
                 "version: 0.1\nlog: {{level: error, accesslog: {{disabled: true}}}}\n\
                  storage:\n  filesystem: {{rootdirectory: {here}/data}}\n  delete: {{enabled: true}}\n\
+                 validation: {{manifests: {{urls: {{allow: ['^http://127[.]0[.]0[.]1']}}}}}}\n\
                  http:\n  addr: 127.0.0.1:{port}\n  secret: test\n{http}{}",
                 more.replace("HERE", &here)
             );

@@ -105,6 +105,24 @@ impl Client {
         self.wait(self.transport.referrers(repository, subject, artifact_type, &tally))
     }
 
+    /// Lists the artifacts that refer to a manifest by the referrers API; `None` where the registry has none.
+    pub fn referrers_by_api(
+        &self,
+        repository: &Repository,
+        subject: &Digest,
+    ) -> Result<Option<Vec<Descriptor>>, RegistryError> {
+        self.wait(self.transport.referrers_by_api(repository, subject, &Tally::new(Arc::new(Quiet))))
+    }
+
+    /// Lists the artifacts that refer to a manifest by the tag that stands in for the referrers API.
+    pub fn referrers_by_tag(
+        &self,
+        repository: &Repository,
+        subject: &Digest,
+    ) -> Result<Vec<Descriptor>, RegistryError> {
+        self.wait(self.transport.referrers_by_tag(repository, subject, &Tally::new(Arc::new(Quiet))))
+    }
+
     /// Pulls an image for a platform into a layout, without naming it there; `None` where there is no such name.
     pub fn pull(
         &self,

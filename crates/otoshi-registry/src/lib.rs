@@ -44,6 +44,7 @@ pub use crate::credentials::{Credentials, Login};
 pub use crate::downloads::Downloads;
 pub use crate::error::{Asked, RegistryError};
 pub use crate::hosts::Hosts;
+pub use crate::listing::fallback_tag;
 pub use crate::manifest::Document;
 pub use crate::progress::{Event, Progress, Quiet, Summary};
 pub use crate::pull::{Depth, Pulled};

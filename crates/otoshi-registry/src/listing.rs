@@ -5,6 +5,8 @@
 //!
 //! Spec: <https://github.com/opencontainers/distribution-spec/blob/v1.1.0/spec.md#listing-referrers>
 
+use std::sync::PoisonError;
+
 use bytes::Bytes;
 use otoshi_oci::{Descriptor, Digest, ImageIndex, MediaType, json};
 use reqwest::header::LINK;
@@ -76,11 +78,9 @@ impl Transport {
         artifact_type: Option<&str>,
         tally: &Tally,
     ) -> Result<Vec<Descriptor>, RegistryError> {
-        let places = self.settings.hosts.to_read(repository)?;
-        let Some(endpoint) = places.last() else { return Ok(Vec::new()) };
-        let mut found = match self.referrers_at(endpoint, repository, subject, tally).await? {
+        let mut found = match self.referrers_by_api(repository, subject, tally).await? {
             Some(found) => found,
-            None => self.fallback(repository, subject, tally).await?,
+            None => self.referrers_by_tag(repository, subject, tally).await?,
         };
         if let Some(wanted) = artifact_type {
             found.retain(|entry| entry.artifact_type().as_ref().is_some_and(|kind| kind.as_ref() == wanted));
@@ -88,14 +88,19 @@ impl Transport {
         Ok(found)
     }
 
-    /// By the referrers API; `None` where there is none.
-    async fn referrers_at(
+    /// By the referrers API; `None` where there is none, which is found out once for each host.
+    pub(crate) async fn referrers_by_api(
         &self,
-        endpoint: &Endpoint,
         repository: &Repository,
         subject: &Digest,
         tally: &Tally,
     ) -> Result<Option<Vec<Descriptor>>, RegistryError> {
+        let places = self.settings.hosts.to_read(repository)?;
+        let Some(endpoint) = places.last() else { return Ok(None) };
+        let without = || self.without_referrers.lock().unwrap_or_else(PoisonError::into_inner);
+        if without().contains(&endpoint.host) {
+            return Ok(None);
+        }
         let asked = repository.asked(format!("for what refers to {subject}"));
         let mut path = format!("{}/referrers/{subject}", endpoint.name);
         let mut found = Vec::new();
@@ -105,8 +110,14 @@ impl Transport {
             let response = self.send(endpoint, &call, &asked, tally).await?;
             match response.status().as_u16() {
                 200 => {}
-                // Not known at all, or not allowed: a registry of the time before.
-                400 | 404 | 405 => return Ok(None),
+                // Not known at all, or not allowed: a registry of the time before. One that has the API answers in the form
+                // of the specification where it does not know the repository.
+                400 | 404 | 405 => {
+                    if !is_error_document(response).await {
+                        without().insert(endpoint.host.clone());
+                    }
+                    return Ok(None);
+                }
                 _ => return Err(refused(&asked, response).await),
             }
             let next = next_page(&response);
@@ -126,8 +137,8 @@ impl Transport {
         Ok(Some(found))
     }
 
-    /// By the tag.
-    async fn fallback(
+    /// By the tag that registries without the API keep by convention.
+    pub(crate) async fn referrers_by_tag(
         &self,
         repository: &Repository,
         subject: &Digest,
@@ -153,7 +164,7 @@ impl Transport {
         tally: &Tally,
     ) -> Result<(), RegistryError> {
         for _ in 0..RACES {
-            let mut manifests = self.fallback(repository, subject, tally).await?;
+            let mut manifests = self.referrers_by_tag(repository, subject, tally).await?;
             let before = manifests.len();
             for entry in new {
                 if !manifests.iter().any(|known| known.digest() == entry.digest()) {
@@ -178,8 +189,16 @@ impl Transport {
     }
 }
 
-/// The tag under which registries without the API keep what refers to a manifest.
-fn fallback_tag(subject: &Digest) -> String {
+/// Whether a refusal is a registry's, and not that of a server that does not know the path.
+async fn is_error_document(response: Response) -> bool {
+    let Ok(bytes) = bounded(response, MAX_MANIFEST).await else { return false };
+    serde_json::from_slice::<serde_json::Value>(&bytes).is_ok_and(|document| document["errors"].is_array())
+}
+
+/// Gives the tag under which registries without the API keep what refers to a manifest: `sha256-HEX`.
+///
+/// Spec: <https://github.com/opencontainers/distribution-spec/blob/v1.1.0/spec.md#referrers-tag-schema>
+pub fn fallback_tag(subject: &Digest) -> String {
     format!("{}-{}", subject.algorithm(), subject.hex()).chars().take(128).collect()
 }
 

@@ -5,7 +5,7 @@
 //! - Redirects are followed here: what lets a request in is sent to the host that asked for it and to no other.
 //! - Plain HTTP is used where [`Hosts`](crate::Hosts) allows it, and only if the registry does not speak TLS.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -42,6 +42,8 @@ pub(crate) struct Transport {
     budgets: Mutex<HashMap<String, Instant>>,
     /// By host: how many requests its last answer said are left.
     remaining: Mutex<HashMap<String, u64>>,
+    /// Hosts that turned out to have no referrers API.
+    pub(crate) without_referrers: Mutex<HashSet<String>>,
     requests: AtomicU64,
 }
 
@@ -63,6 +65,7 @@ impl Transport {
             grants: tokio::sync::Mutex::default(),
             budgets: Mutex::default(),
             remaining: Mutex::default(),
+            without_referrers: Mutex::default(),
             requests: AtomicU64::new(0),
         }
     }

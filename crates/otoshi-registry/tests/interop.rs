@@ -5,14 +5,11 @@ mod support;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::thread::sleep;
-use std::time::{Duration, Instant};
+use std::process::Command;
 
 use otoshi_oci::layer::Compression;
 use otoshi_oci::{Image, Platform};
-use otoshi_registry_test::Registry;
-use rustix::process::{Pid, Signal, kill_process};
+use otoshi_registry_test::{Docker, Registry};
 use support::{Store, client, item, pull, push};
 
 fn is_root() -> bool {
@@ -23,60 +20,6 @@ fn run(command: &mut Command) -> String {
     let output = command.output().unwrap();
     assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).unwrap().trim().to_owned()
-}
-
-/// A Docker daemon with everything of its own.
-struct Docker {
-    child: Child,
-    directory: tempfile::TempDir,
-}
-
-impl Docker {
-    fn start() -> Option<Self> {
-        let program = Path::new("/usr/sbin/dockerd");
-        if !program.exists() || !is_root() {
-            eprintln!("passed over: needs {} and root", program.display());
-            return None;
-        }
-        let directory = tempfile::Builder::new().prefix("otoshi-docker-").tempdir().unwrap();
-        let place = |name: &str| directory.path().join(name).display().to_string();
-        let log = fs::File::create(directory.path().join("log")).unwrap();
-        let child = Command::new(program)
-            .args(["--data-root", &place("data"), "--exec-root", &place("exec"), "--pidfile", &place("pid")])
-            .args(["--host", &format!("unix://{}", place("sock")), "--storage-driver", "vfs"])
-            .args(["--bridge", "none", "--iptables=false", "--ip6tables=false"])
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(log)
-            .spawn()
-            .unwrap();
-        let docker = Self { child, directory };
-        let started = Instant::now();
-        while !docker.command().arg("version").output().unwrap().status.success() {
-            let log = || fs::read_to_string(docker.directory.path().join("log")).unwrap_or_default();
-            assert!(started.elapsed() < Duration::from_secs(60), "{}", log());
-            sleep(Duration::from_millis(100));
-        }
-        Some(docker)
-    }
-
-    fn command(&self) -> Command {
-        let mut command = Command::new("docker");
-        let socket = self.directory.path().join("sock");
-        command.env("DOCKER_HOST", format!("unix://{}", socket.display()));
-        command.env("DOCKER_CONFIG", self.directory.path());
-        command
-    }
-}
-
-impl Drop for Docker {
-    fn drop(&mut self) {
-        // Asked, so that it takes its helpers with it.
-        if let Some(pid) = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw) {
-            let _ = kill_process(pid, Signal::TERM);
-        }
-        let _ = self.child.wait();
-    }
 }
 
 #[test]

@@ -14,7 +14,7 @@ use support::Shop;
 const FOO: &str = "int foo(void) { return ANSWER; } int bar(void) { return 2; }";
 const BOTH: &str = "FOO_1 { global: foo; }; FOO_2 { global: bar; } FOO_1;";
 const WEB: &str = "#include <stdio.h>\nint foo(void); int bar(void);\nint main(void) { printf(\"%d\\n\", foo() + bar()); return 0; }";
-const APP: &str = "FROM t/base:old\nCOPY web start helped /app/\nCOPY gem /app/vendor/bundle/ruby/3.1.0/gems/x.rb\nENV PATH=/app:$PATH\nUSER app\nCMD [\"web\"]\n";
+const APP: &str = "FROM t/base:old\nCOPY web start helped /app/\nCOPY gem /app/vendor/bundle/ruby/3.1.0/gems/x.rb\nCOPY gem /app/venv/lib/python3.11/site-packages/x.py\nENV PATH=/app:$PATH\nUSER app\nCMD [\"web\"]\n";
 
 /// A base to be, as a directory.
 struct Root<'a> {
@@ -37,6 +37,7 @@ impl<'a> Root<'a> {
         }
         root.write("etc/passwd", "root:x:0:0::/:/bin/sh\napp:x:1000:1000::/:/bin/sh\n");
         root.write("usr/lib/ruby/3.1.0/set.rb", "");
+        root.write("usr/lib/python3.11/os.py", "");
         for (library, place) in libraries() {
             fs::create_dir_all(root.path.join(&place[1..]).parent().unwrap()).unwrap();
             fs::copy(library, root.path.join(&place[1..])).unwrap();
@@ -113,7 +114,7 @@ fn each_change_that_matters_is_caught_by_its_name_and_others_pass() {
     shop.ok(&["image", "build", "app", "-t", "t/app:1"]);
     assert_eq!(shop.ok(&["run", "t/app:1"]), "42\n");
 
-    let changes: [(&str, &[&str], fn(&mut Root<'_>)); 8] = [
+    let changes: [(&str, &[&str], fn(&mut Root<'_>)); 9] = [
         ("lost-version", &["version-missing=FOO_2"], |root| {
             root.library("libfoo.so.1", "40", "FOO_1 { global: foo; local: *; };");
         }),
@@ -136,6 +137,10 @@ fn each_change_that_matters_is_caught_by_its_name_and_others_pass() {
             fs::remove_dir_all(root.path.join("usr/lib/ruby/3.1.0")).unwrap();
             root.write("usr/lib/ruby/3.3.0/set.rb", "");
         }),
+        ("python", &["runtime-changed=python-3.11"], |root| {
+            fs::remove_dir_all(root.path.join("usr/lib/python3.11")).unwrap();
+            root.write("usr/lib/python3.13/os.py", "");
+        }),
         ("no-shell", &["interpreter-missing=/bin/sh"], |root| root.remove("bin/sh")),
         ("compatible", &[], |root| {
             // A newer library with one version more, in another place; more accounts, a longer PATH, another runtime beside.
@@ -150,6 +155,7 @@ fn each_change_that_matters_is_caught_by_its_name_and_others_pass() {
             );
             root.search = "/usr/local/bin:/opt/tools:/usr/bin:/bin";
             root.write("usr/lib/ruby/3.3.0/set.rb", "");
+            root.write("usr/lib/python3.13/os.py", "");
         }),
     ];
     for (name, expected, change) in changes {

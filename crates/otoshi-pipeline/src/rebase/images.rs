@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use otoshi_oci::{Descriptor, Digest, Image, ImageIndex, Layout, Platform, Reference};
+use otoshi_oci::{Descriptor, Digest, Image, ImageIndex, ImageLayer, Platform, Reference};
 use otoshi_rebase::index::{LeftBehind, entries};
 use otoshi_registry::{Depth, Repository};
 use otoshi_store::Home;
@@ -88,9 +88,13 @@ impl Images<'_> {
         platform: &Platform,
     ) -> Result<Option<Image>, PipelineError> {
         let layout = self.home.layout();
-        // One whose layers nobody knows the place of is asked for again.
+        // One with layers that nobody knows the place of is asked for again: its documents may be here because another image
+        // has the same, as where layers were compressed anew.
+        let found = |layer: &ImageLayer| {
+            layout.holds(&layer.descriptor) || !origins(self.home, &layer.digest).is_empty()
+        };
         if let Ok(image) = Image::load(layout, digest, platform)
-            && (!origins(self.home, &image.digest).is_empty() || holds_layers(layout, &image))
+            && image.layers().iter().all(found)
         {
             return Ok(Some(image));
         }
@@ -108,9 +112,4 @@ impl Images<'_> {
 fn is_index(descriptor: &Descriptor) -> bool {
     let kind = descriptor.media_type().as_ref();
     kind.contains("image.index") || kind.contains("manifest.list")
-}
-
-/// Whether a layout has all layers of an image.
-fn holds_layers(layout: &Layout, image: &Image) -> bool {
-    image.layers().iter().all(|layer| layout.holds(&layer.descriptor))
 }

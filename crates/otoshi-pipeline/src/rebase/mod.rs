@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! images   what a name stands for, in the store or in a registry; documents only
+//! left     what belongs to the old image: attestations, signatures
 //! facts    what the proof knows of layers: remembered, or read from layers that are fetched for it
 //! report   what was done, as data
 //! ```
@@ -10,6 +11,7 @@
 
 mod facts;
 mod images;
+mod left;
 mod report;
 
 use std::{
@@ -22,7 +24,7 @@ use otoshi_oci::{Descriptor, DiffId, Digest, Image, Platform, Reference};
 use otoshi_rebase::{
     Bases, Claim, Composed, Finding, Kind, Source, Waiver, compose,
     compose::is_older,
-    index::{self, LeftBehind},
+    index,
     proof::{Base, judge},
     seam,
 };
@@ -54,6 +56,8 @@ pub struct Rebaser<'a> {
     remote: &'a Remote,
     names: Mutex<HashMap<Reference, Option<Arc<Named>>>>,
     proofs: Mutex<HashMap<Vec<DiffId>, Arc<Base>>>,
+    /// The tags of repositories, as far as they say what belongs to an image.
+    tags: Mutex<HashMap<Repository, Option<Arc<BTreeSet<String>>>>>,
     /// Layers of new bases that were taken over into repositories.
     taken: Mutex<HashMap<Repository, BTreeSet<Digest>>>,
 }
@@ -69,7 +73,8 @@ struct Moved {
 impl<'a> Rebaser<'a> {
     /// Works on a store and the registries behind it.
     pub fn new(home: &'a Home, remote: &'a Remote) -> Self {
-        Self { home, remote, names: Mutex::default(), proofs: Mutex::default(), taken: Mutex::default() }
+        let (names, proofs, tags, taken) = Default::default();
+        Self { home, remote, names, proofs, tags, taken }
     }
 
     fn images(&self) -> Images<'_> {
@@ -284,25 +289,6 @@ impl<'a> Rebaser<'a> {
         }
         let found = self.images().named(reference)?.map(Arc::new);
         names.insert(reference.clone(), found.clone());
-        Ok(found)
-    }
-
-    /// What belongs to the old image and is not carried over.
-    fn left_behind(&self, named: &Named, moved: &[Moved]) -> Result<Vec<LeftBehind>, PipelineError> {
-        let replaced: BTreeSet<&str> = moved.iter().map(|moved| moved.report.old.as_str()).collect();
-        let about = named.about.iter().filter(|about| replaced.contains(about.about.as_str()));
-        let mut found: Vec<LeftBehind> = about.cloned().collect();
-        if !named.is_local {
-            let repository = Repository::of(&named.reference);
-            for referrer in self.remote.client()?.referrers(&repository, &named.digest, None)? {
-                let kind = referrer.artifact_type().as_ref().map(ToString::to_string);
-                found.push(LeftBehind {
-                    kind: kind.unwrap_or_else(|| referrer.media_type().to_string()),
-                    digest: referrer.digest().to_string(),
-                    about: named.digest.to_string(),
-                });
-            }
-        }
         Ok(found)
     }
 

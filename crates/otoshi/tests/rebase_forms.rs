@@ -1,0 +1,193 @@
+//! Images that others built, or in other forms, move to a new base as well: they stay what they are, and run.
+
+mod support;
+mod yard;
+
+use std::{
+    path::Path,
+    process::{Command, Output},
+};
+
+use otoshi_registry_test::Docker;
+use serde_json::Value;
+use yard::{Yard, said};
+
+/// Runs a command that must succeed.
+fn run(command: &mut Command) -> Output {
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{command:?}: {}", said(&output));
+    output
+}
+
+fn skopeo(arguments: &[&str], from: &str, to: &str) {
+    let mut command = Command::new("skopeo");
+    command.args(["copy", "-q", "--src-tls-verify=false", "--dest-tls-verify=false"]).args(arguments);
+    run(command.args([format!("docker://{from}"), format!("docker://{to}")]));
+}
+
+/// Moves an image from the first base to the second, and runs it there.
+fn moves(yard: &Yard, image: &str) -> Value {
+    yard.base("2", "base 2\n");
+    let done = yard.rebase(&["--base", &yard.name("base:as-1"), "--onto", &yard.name("base:1"), image]);
+    assert_eq!(done["outcome"], "rebased", "{done}");
+    yard.runs(image, "base 2");
+    done
+}
+
+#[test]
+fn an_image_in_dockers_form_stays_in_it() {
+    let Some(yard) = Yard::new() else { return };
+    skopeo(&["--format", "v2s2"], &yard.direct("app:1"), &yard.direct("schema:1"));
+    moves(&yard, &yard.name("schema:1"));
+    let raw = yard.raw("schema:1");
+    assert!(raw.contains("vnd.docker.distribution.manifest.v2+json") && !raw.contains("vnd.oci."), "{raw}");
+}
+
+#[test]
+fn layers_of_zstd_stay_beside_a_base_of_gzip() {
+    let Some(yard) = Yard::new() else { return };
+    let image = yard.name("zstd:1");
+    skopeo(&["--dest-compress-format", "zstd"], &yard.direct("app:1"), &yard.direct("zstd:1"));
+    let kinds = |raw: &str| {
+        let manifest: Value = serde_json::from_str(raw).unwrap();
+        let kinds = manifest["layers"].as_array().unwrap().iter();
+        kinds
+            .map(|layer| layer["mediaType"].as_str().unwrap().rsplit('+').next().unwrap().to_owned())
+            .collect()
+    };
+    let before: Vec<String> = kinds(&yard.raw("zstd:1"));
+    assert_eq!(before, ["zstd", "zstd"]);
+    moves(&yard, &image);
+    let after: Vec<String> = kinds(&yard.raw("zstd:1"));
+    assert_eq!(after, ["gzip", "zstd"], "the application's own layer is the same blob");
+}
+
+#[test]
+fn a_layer_that_is_kept_elsewhere_is_told_and_let_pass_on_request() {
+    let Some(yard) = Yard::new() else { return };
+    let mut manifest: Value = serde_json::from_str(&yard.raw("app:1")).unwrap();
+    let own = manifest["layers"].as_array_mut().unwrap().last_mut().unwrap();
+    own["mediaType"] = "application/vnd.oci.image.layer.nondistributable.v1.tar+gzip".into();
+    own["digest"] = format!("sha256:{}", "1".repeat(64)).into();
+    own["urls"] = serde_json::json!(["http://127.0.0.1:9/layer"]);
+    let foreign = own.clone();
+    yard.put("app", "foreign", "application/vnd.oci.image.manifest.v1+json", &manifest.to_string());
+    yard.base("2", "base 2\n");
+    let image = yard.name("app:foreign");
+    let (old, onto) = (yard.name("base:as-1"), yard.name("base:1"));
+    let arguments = ["--base", old.as_str(), "--onto", &onto, &image];
+    let output = yard.shop.otoshi(&[&["rebase"], &arguments[..]].concat());
+    assert_eq!(output.status.code(), Some(6), "{}", said(&output));
+    let told = said(&output);
+    assert!(told.contains("is kept outside of registries, so nothing is known of its files"), "{told}");
+    let waiver = told.split("--allow '").nth(1).and_then(|rest| rest.split('\'').next()).unwrap();
+    let done = yard.rebase(&[&arguments[..], &["--allow", waiver]].concat());
+    assert_eq!(done["outcome"], "rebased", "{done}");
+    let manifest: Value = serde_json::from_str(&yard.raw("app:foreign")).unwrap();
+    assert_eq!(manifest["layers"].as_array().unwrap().last(), Some(&foreign));
+}
+
+#[test]
+fn signatures_and_attestations_under_tags_are_told() {
+    let Some(yard) = Yard::new() else { return };
+    let raw = yard.raw("app:1");
+    let shown: Value = serde_json::from_str(&yard.shop.ok(&["inspect", &yard.name("app:1")])).unwrap();
+    let old = shown["digest"].as_str().unwrap().to_owned();
+    // What such a tag holds is of no concern here: that it is about the image, its name says.
+    let kind = "application/vnd.oci.image.manifest.v1+json";
+    yard.put("app", &format!("{}.sig", old.replace(':', "-")), kind, &raw);
+    yard.put("app", &format!("{}.att", old.replace(':', "-")), kind, &raw);
+    // Where the image was built, its name stands for the one in the store.
+    yard.replace_machine();
+    let done = moves(&yard, &yard.name("app:1"));
+    let left = done["left_behind"].as_array().unwrap();
+    let kinds: Vec<_> = left.iter().map(|left| left["kind"].as_str().unwrap()).collect();
+    assert_eq!(kinds, ["cosign signature", "cosign attestation"], "{done}");
+    assert!(left.iter().all(|left| left["about"] == old.as_str()), "{done}");
+}
+
+#[test]
+fn a_base_with_a_layer_twice_is_replaced_whole() {
+    let Some(yard) = Yard::new() else { return };
+    // The first layer again on top of another: only the whole run of layers says where the base ends.
+    let (first, second) = (yard.raw("base:1"), yard.raw("app:1"));
+    let (first, second): (Value, Value) =
+        (serde_json::from_str(&first).unwrap(), serde_json::from_str(&second).unwrap());
+    assert_eq!(first["layers"][0], second["layers"][0]);
+    yard.shop
+        .write("twice/Dockerfile", &format!("FROM {}\nCOPY same /\nCOPY other /\n", yard.name("base:1")));
+    yard.shop.write("twice/same/etc/same", "same\n");
+    yard.shop.write("twice/other/etc/base", "twice\n");
+    yard.shop.ok(&["image", "build", "twice", "-t", &yard.name("twice:1")]);
+    yard.shop.ok(&["image", "push", &yard.name("twice:1")]);
+    let base = yard.name("twice:1");
+    // And the application has the base's own layer once more.
+    yard.shop.write(
+        "own/Dockerfile",
+        &format!("FROM {base}\nCOPY same /\nCOPY web /app/web\nENV PATH=/app:$PATH\n"),
+    );
+    yard.shop.write("own/same/etc/same", "same\n");
+    std::fs::copy(yard.shop.path("app/web"), yard.shop.path("own/web")).unwrap();
+    let image = yard.name("own:1");
+    yard.shop.ok(&["image", "build", "own", "-t", &image]);
+    yard.shop.ok(&["image", "push", &image]);
+    let manifest: Value = serde_json::from_str(&yard.raw("own:1")).unwrap();
+    assert_eq!(
+        manifest["layers"][1], manifest["layers"][3],
+        "the same layer in the base and in the application"
+    );
+    yard.base("2", "base 2\n");
+    yard.replace_machine();
+    let done = yard.rebase(&["--base", &base, "--onto", &yard.name("base:1"), &image]);
+    assert_eq!(
+        (&done["platforms"][0]["seam"], &done["platforms"][0]["kept"]),
+        (&3.into(), &2.into()),
+        "{done}"
+    );
+    yard.runs(&image, "base 2");
+}
+
+#[test]
+fn an_image_that_docker_built_moves_and_runs() {
+    let (Some(yard), Some(docker)) = (Yard::new(), Docker::start()) else { return };
+    for (name, buildkit) in [("classic", "0"), ("buildkit", "1")] {
+        yard.shop.write("app/Dockerfile", &yard::APP.replace("BASE", &yard.direct("base:as-1")));
+        let image = yard.direct(&format!("{name}:1"));
+        run(docker
+            .command()
+            .env("DOCKER_BUILDKIT", buildkit)
+            .args(["build", "-q", "-t", &image])
+            .arg(yard.shop.path("app")));
+        run(docker.command().args(["push", "-q", &image]));
+        assert!(yard.raw(&format!("{name}:1")).contains("vnd.docker.distribution.manifest.v2+json"));
+        moves(&yard, &yard.name(&format!("{name}:1")));
+        // Docker takes it as it does its own.
+        run(docker.command().args(["pull", "-q", &image]));
+        let shown = run(docker.command().args(["run", "--rm", "--network", "none", &image]));
+        assert_eq!(said(&shown), "base 2\n");
+    }
+}
+
+#[test]
+fn an_image_that_buildah_built_says_itself_where_it_stands() {
+    let Some(yard) = Yard::new() else { return };
+    if !Path::new("/usr/bin/buildah").exists() {
+        eprintln!("passed over: needs /usr/bin/buildah");
+        return;
+    }
+    let image = yard.direct("buildah:1");
+    let root = yard.shop.dir.path().join("buildah");
+    let buildah = |arguments: &[&str]| {
+        let mut command = Command::new("buildah");
+        command.arg("--root").arg(root.join("root")).arg("--runroot").arg(root.join("run"));
+        command.arg("--storage-driver=vfs").args(arguments);
+        command
+    };
+    run(buildah(&["bud", "-q", "--tls-verify=false", "-t", &image]).arg(yard.shop.path("app")));
+    run(&mut buildah(&["push", "-q", "--tls-verify=false", &image]));
+    yard.base("2", "base 2\n");
+    let done = yard.rebase(&[&image]);
+    let source = &done["platforms"][0]["source"];
+    assert_eq!((&done["outcome"], source), (&"rebased".into(), &"annotations".into()), "{done}");
+    yard.runs(&image, "base 2");
+}
