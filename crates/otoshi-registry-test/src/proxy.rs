@@ -27,6 +27,8 @@ pub enum Fault {
     Document(String, Vec<u8>),
     /// The connection breaks after so many bytes of an upload, and the registry keeps those.
     CutUpload(usize),
+    /// The registry's answer has more header lines.
+    Headers(String),
     /// The answer leads to this address, with the path that was asked for.
     Redirect(String),
 }
@@ -265,6 +267,9 @@ fn relay(
         }
         if !line.to_ascii_lowercase().starts_with("connection:") {
             if line.trim().is_empty() {
+                if let Some(Fault::Headers(lines)) = fault {
+                    client.write_all(format!("{lines}\r\n").as_bytes())?;
+                }
                 client.write_all(b"Connection: close\r\n\r\n")?;
                 break;
             }
