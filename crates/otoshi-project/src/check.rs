@@ -28,6 +28,8 @@ pub struct Check {
     pub end_of_life_notice: Option<String>,
     /// No image is fetched to look at while its registry says that no more requests than this are left; 10 without this.
     pub budget_floor: Option<u64>,
+    /// Where a newer table of ends of life is, by HTTPS, in the form of the one in the program, which is used without this.
+    pub cycles: Option<String>,
 }
 
 /// What waits, and why.
@@ -178,6 +180,10 @@ impl Check {
                 );
             }
         }
+        if let Some(address) = self.cycles.as_ref().filter(|address| !is_safe_address(address)) {
+            let hint = "as in \"https://example.org/cycles.toml\"; plain HTTP is for this machine alone";
+            return wrong("cycles", format!("{address:?} is no address of a table"), hint);
+        }
         for (name, text) in &self.ranges {
             if Range::parse(text).is_none() {
                 let hint = "as in \"3.1\", or \">=3.1, <4\"";
@@ -190,6 +196,20 @@ impl Check {
             }
         }
         Ok(())
+    }
+}
+
+/// Whether an address keeps what comes from there from being changed on the way.
+pub fn is_safe_address(address: &str) -> bool {
+    let host = |rest: &str| {
+        let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+        authority.rsplit_once(':').map_or(authority, |(host, _)| host).to_owned()
+    };
+    let plain = address.chars().all(|c| c.is_ascii_graphic());
+    match address.split_once("://") {
+        Some(("https", rest)) => plain && !host(rest).is_empty(),
+        Some(("http", rest)) => plain && matches!(host(rest).as_str(), "localhost" | "127.0.0.1" | "[::1]"),
+        _ => false,
     }
 }
 
@@ -257,6 +277,10 @@ mod tests {
         for (text, message) in [
             ("minimum-age = \"soon\"", "[check] minimum-age: \"soon\" is no span of time"),
             ("ranges = { A = \"new\" }", "[check] ranges: \"new\" for A is no range of versions"),
+            (
+                "cycles = \"http://example.org/\"",
+                "[check] cycles: \"http://example.org/\" is no address of a table",
+            ),
             ("hold = { A = \"later\" }", "[check] hold: what A waits for is no day"),
         ] {
             let check: Check = toml::from_str(text).unwrap();

@@ -13,7 +13,7 @@ mod refresh;
 mod replace;
 mod setting;
 
-pub use check::{Check, Hold, HoldTable, Range};
+pub use check::{Check, Hold, HoldTable, Range, is_safe_address};
 pub use error::ProjectError;
 pub use lock::{Lock, LockedBase};
 pub use manifest::{

@@ -52,10 +52,12 @@ pub enum Kind {
     Previous,
     /// Something newer outside → when it was first seen from here.
     Seen,
+    /// An address → the table of ends of life that it gave.
+    Cycles,
 }
 
 impl Kind {
-    pub(crate) const ALL: [Self; 13] = [
+    pub(crate) const ALL: [Self; 14] = [
         Self::Step,
         Self::Layer,
         Self::Diff,
@@ -69,6 +71,7 @@ impl Kind {
         Self::Facts,
         Self::Previous,
         Self::Seen,
+        Self::Cycles,
     ];
 
     pub(crate) fn directory(self) -> &'static str {
@@ -86,6 +89,7 @@ impl Kind {
             Self::Facts => "facts",
             Self::Previous => "previous",
             Self::Seen => "seen",
+            Self::Cycles => "cycles",
         }
     }
 }

@@ -7,6 +7,7 @@
 //!     ends      ends of life of what an image holds                   policy    found, held or ignored
 //!     ledger    since when a newer thing is known here                parallel  many things side by side
 //!     tag       tags taken apart; newer versions, distributions       cycle     ends of life, from a dated table
+//!     table     the table that is used, from the program or an address
 //! update    what of a report goes into otoshi.toml and otoshi.lock
 //! ```
 
@@ -20,6 +21,7 @@ mod packages;
 mod parallel;
 mod policy;
 mod report;
+mod table;
 pub mod tag;
 mod update;
 

@@ -6,8 +6,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use jiff::{Timestamp, civil::Date, tz::TimeZone};
 use otoshi_oci::{Image, Platform, Reference};
 use otoshi_packages::Installed;
+use otoshi_packages::apt::Fetch;
 use otoshi_pipeline::{ErrorKind, PipelineError, Remote};
-use otoshi_project::Check as Settings;
+use otoshi_project::{Check as Settings, is_safe_address};
 use otoshi_registry::{Depth, Pulled, RegistryError, Repository};
 use otoshi_store::Home;
 
@@ -17,6 +18,7 @@ use crate::{
     ledger::Ledger,
     packages::Repositories,
     report::{Counts, CyclesUsed, Failed, Finding, FindingKind, Report, State},
+    table::Table,
 };
 
 /// Everything that is asked, and by when.
@@ -25,6 +27,7 @@ pub(crate) struct Outside<'a> {
     pub(crate) remote: &'a Remote,
     pub(crate) settings: &'a Settings,
     pub(crate) cycles: Cycles,
+    cycles_used: CyclesUsed,
     pub(crate) now: Timestamp,
     pub(crate) today: Date,
     pub(crate) platform: Platform,
@@ -68,20 +71,41 @@ impl Subject {
 }
 
 impl<'a> Outside<'a> {
-    /// Puts together what a check asks with; the time is that of now.
+    /// Puts together what a check asks with; the time is that of now. Where a table of ends of life has an address, that is asked.
     pub(crate) fn new(home: &'a Home, remote: &'a Remote, settings: &'a Settings) -> Self {
         let now = Timestamp::now();
+        let today = TimeZone::UTC.to_datetime(now).date();
+        let repositories = Repositories::new(home);
+        let Table { cycles, source, failed } = Self::table(home, settings, &repositories, today);
         Self {
             home,
             remote,
             settings,
-            cycles: Cycles::built_in(),
+            cycles_used: CyclesUsed {
+                date: cycles.date.to_string(),
+                age_days: cycles.age(today),
+                source,
+                failed,
+            },
+            cycles,
             now,
-            today: TimeZone::UTC.to_datetime(now).date(),
+            today,
             platform: Platform::host(),
-            repositories: Repositories::new(home),
+            repositories,
             budget: Budget::new(settings.budget_floor),
         }
+    }
+
+    /// The table of ends of life: from the address that the environment names, else the project.
+    fn table(home: &Home, settings: &Settings, repositories: &Repositories, today: Date) -> Table {
+        let told = std::env::var("OTOSHI_CYCLES").ok().filter(|address| !address.is_empty());
+        let Some(address) = told.or_else(|| settings.cycles.clone()) else { return Table::built_in() };
+        if !is_safe_address(&address) {
+            let failed = Some(format!("{address:?} is neither HTTPS nor on this machine"));
+            return Table { failed, ..Table::built_in() };
+        }
+        let fetcher = repositories.fetcher().map(|fetcher| fetcher as &dyn Fetch);
+        Table::of(&address, home, fetcher.map_err(|stop| stop.text()), today)
     }
 
     /// A report that has nothing in it yet.
@@ -94,7 +118,7 @@ impl<'a> Outside<'a> {
             fresh: Vec::new(),
             images: Vec::new(),
             counts: Counts::default(),
-            cycles: CyclesUsed { date: self.cycles.date.to_string(), age_days: self.cycles.age(self.today) },
+            cycles: self.cycles_used.clone(),
             requests: 0,
         }
     }
@@ -160,6 +184,16 @@ pub(crate) enum Stop {
 }
 
 impl Stop {
+    /// What happened, in a sentence.
+    fn text(&self) -> String {
+        match self {
+            Self::Registry(error) => error.to_string(),
+            Self::Budget(left) => format!("its registry says that {left} requests are left"),
+            Self::Told(message, _) => message.clone(),
+            Self::Pipeline(error) => error.to_string(),
+        }
+    }
+
     /// Says it of one thing; an error where it is one of everything.
     pub(crate) fn of(self, reference: &str) -> Result<Failed, PipelineError> {
         let (message, hint) = match self {

@@ -47,7 +47,7 @@ impl Repositories {
     }
 
     /// Fetches through the proxies that this machine's apt is told to use, where there is one.
-    fn fetcher(&self) -> Result<&HttpFetcher, Stop> {
+    pub(crate) fn fetcher(&self) -> Result<&HttpFetcher, Stop> {
         let open = || {
             let files = apt::read_root(Path::new("/")).unwrap_or_default();
             HttpFetcher::new(apt::Repositories::from_files(&files, "all").configuration())

@@ -10,7 +10,7 @@
 //!   "fresh":    [ "…" ],
 //!   "images":   [ { "name", "reference", "digest", "roles", "base", "distribution", "packages", "foreign", "unknown" } ],
 //!   "counts":   { "found", "security", "held", "ignored", "failed", "fresh" },
-//!   "cycles":   { "date", "age_days" }, "requests": 5 }
+//!   "cycles":   { "date", "age_days", "source", "failed" }, "requests": 5 }
 //! ```
 //!
 //! Fields are added within a version; their meaning changes only with it.
@@ -178,6 +178,10 @@ pub struct CyclesUsed {
     pub date: String,
     /// How many days ago that is.
     pub age_days: i64,
+    /// The address that it is from; none for the one in the program.
+    pub source: Option<String>,
+    /// Why there is no newer one, where an address is set.
+    pub failed: Option<String>,
 }
 
 /// What a check found.

@@ -310,7 +310,7 @@ mod tests {
             fresh: Vec::new(),
             images: Vec::new(),
             counts: Counts::default(),
-            cycles: CyclesUsed { date: String::new(), age_days: 0 },
+            cycles: CyclesUsed { date: String::new(), age_days: 0, source: None, failed: None },
             requests: 0,
         };
         let chosen = choose(&project(), &report, &options, &[]);

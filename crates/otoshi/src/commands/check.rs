@@ -93,7 +93,12 @@ fn print(report: &Report) {
         "{} found{security}, {} held, {} ignored, {} failed, {} fresh",
         counts.found, counts.held, counts.ignored, counts.failed, counts.fresh
     );
-    eprintln!("ends of life as of {}, {} days ago", report.cycles.date, report.cycles.age_days);
+    let cycles = &report.cycles;
+    if let Some(failed) = &cycles.failed {
+        eprintln!("warning: no newer table of ends of life: {failed}");
+    }
+    let source = cycles.source.as_ref().map(|source| format!(", from {source}")).unwrap_or_default();
+    eprintln!("ends of life as of {}, {} days ago{source}", cycles.date, cycles.age_days);
 }
 
 fn print_packages(finding: &Finding) {
