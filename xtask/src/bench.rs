@@ -6,6 +6,7 @@ mod buildah;
 mod docker;
 mod engine;
 mod rebase;
+mod refresh;
 mod registry;
 
 use std::{
@@ -49,6 +50,9 @@ pub(crate) struct Bench {
     /// With --rebase: how many images
     #[arg(long, default_value_t = 1000)]
     apps: usize,
+    /// Measure a refresh beside Docker, and nothing else
+    #[arg(long)]
+    refresh: bool,
     /// Measure reading installed packages and indexes of repositories, and nothing else
     #[arg(long)]
     packages: bool,
@@ -91,16 +95,21 @@ impl Bench {
         let docker = Docker::start()?;
         // The same image on both sides; Docker's commands need the machine's certificates inside.
         docker.import(&bases.old, bases::BASE)?;
-
+        let header =
+            "| what | Otoshi | Docker with BuildKit | ratio of medians |\n| --- | ---: | ---: | ---: |";
+        if self.refresh {
+            println!("{header}");
+            return refresh::measure(&otoshi, &bases, &docker, self.cold_rounds);
+        }
         let sides = engine::Sides::new(&project, &docker, &bases.old)?;
         if self.engine {
             return sides.measure(self.rounds);
         }
-        println!("| what | Otoshi | Docker with BuildKit | ratio of medians |");
-        println!("| --- | ---: | ---: | ---: |");
+        println!("{header}");
         self.nothing_changed(&project, &docker)?;
         self.run_step(&project, &docker)?;
         self.cold_build(&otoshi, &bases.old, &docker)?;
+        refresh::measure(&otoshi, &bases, &docker, self.cold_rounds)?;
         memory(&project)?;
         registry::measure(&project, self.rounds.min(5))?;
         registry::new_machine(&otoshi, self.rounds.min(5))?;

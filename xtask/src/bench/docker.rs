@@ -7,6 +7,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use tempfile::TempDir;
+
 use super::quiet;
 use crate::{
     bases,
@@ -69,31 +71,74 @@ impl Docker {
     /// Builds the Ruby example from nothing but its base, as its team would without Otoshi; gives the time it took.
     pub(super) fn build_shop(&self, source: &Path) -> Result<Duration> {
         quiet(self.command().args(["builder", "prune", "--all", "--force"]))?;
-        let compiled = tempfile::tempdir().map_err(Failure::file("making", "a directory"))?;
-        let base = format!("DEBIAN_BASE={}", bases::BASE);
-        let common = ["--build-arg", &base, "--build-arg", "RUBY=3.1"];
-        let build = |directory: &Path, more: &[&str]| self.build(directory, &[&common[..], more].concat());
-
+        let shop = Shop::new(self, source)?;
         // Neither side waits for what the other left to write.
         quiet(&mut Command::new("sync"))?;
         let started = Instant::now();
-        build(source, &["-f", "docker/builder.Dockerfile", "-t", "shop/builder"])?;
-        process::read(Command::new("cp").arg("-r").arg(source.join(".")).arg(compiled.path()))?;
-        let mount = format!("{}:/srv/app", compiled.path().display());
+        shop.build_all()?;
+        Ok(started.elapsed())
+    }
+}
+
+/// The Ruby example in the hands of a team that has Docker alone: what it compiled is kept in a directory.
+pub(super) struct Shop<'a> {
+    docker: &'a Docker,
+    source: &'a Path,
+    compiled: TempDir,
+}
+
+impl<'a> Shop<'a> {
+    const TARGETS: [&'static str; 2] = ["web", "cli"];
+
+    pub(super) fn new(docker: &'a Docker, source: &'a Path) -> Result<Self> {
+        let compiled = tempfile::tempdir().map_err(Failure::file("making", "a directory"))?;
+        Ok(Self { docker, source, compiled })
+    }
+
+    fn build(&self, directory: &Path, more: &[&str]) -> Result {
+        let base = format!("DEBIAN_BASE={}", bases::BASE);
+        let common = ["--build-arg", &base, "--build-arg", "RUBY=3.1"];
+        self.docker.build(directory, &[&common[..], more].concat())
+    }
+
+    /// All four phases.
+    pub(super) fn build_all(&self) -> Result {
+        self.build(self.source, &["-f", "docker/builder.Dockerfile", "-t", "shop/builder"])?;
+        let compiled = self.compiled.path();
+        process::read(Command::new("cp").arg("-r").arg(self.source.join(".")).arg(compiled))?;
+        let mount = format!("{}:/srv/app", compiled.display());
         let run =
             "npm run build && cd ext/closeness && ruby extconf.rb && make install sitearchdir=/srv/app/lib";
         let shell = ["shop/builder", "sh", "-c", run];
         let options = ["run", "--rm", "-e", "NODE_ENV=production", "-v", &mount, "-w", "/srv/app"];
-        self.run(&[&options[..], &shell].concat())?;
-        build(source, &["-f", "docker/runner.Dockerfile", "-t", "shop/runner"])?;
+        self.docker.run(&[&options[..], &shell].concat())?;
         // What was compiled is left out of the builder's context, and wanted here.
-        let ignore = compiled.path().join(".dockerignore");
+        let ignore = compiled.join(".dockerignore");
         fs::remove_file(&ignore).map_err(Failure::file("removing", &ignore))?;
-        for target in ["web", "cli"] {
+        self.build_runner_and_apps()
+    }
+
+    /// The last two, with what was compiled before.
+    pub(super) fn build_runner_and_apps(&self) -> Result {
+        self.build(self.source, &["-f", "docker/runner.Dockerfile", "-t", "shop/runner"])?;
+        for target in Self::TARGETS {
             let tag = format!("shop/{target}");
             let options = ["-f", "docker/app.Dockerfile", "--target", target, "-t", &tag];
-            build(compiled.path(), &[&options[..], &["--build-arg", "RUNNER=shop/runner"]].concat())?;
+            self.build(
+                self.compiled.path(),
+                &[&options[..], &["--build-arg", "RUNNER=shop/runner"]].concat(),
+            )?;
         }
-        Ok(started.elapsed())
+        Ok(())
+    }
+
+    /// Pushes the app images.
+    pub(super) fn push(&self, repository: &str) -> Result {
+        for target in Self::TARGETS {
+            let tag = format!("{repository}:{target}");
+            self.docker.run(&["tag", &format!("shop/{target}"), &tag])?;
+            self.docker.run(&["push", "--quiet", &tag])?;
+        }
+        Ok(())
     }
 }
