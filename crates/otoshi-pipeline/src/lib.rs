@@ -52,6 +52,7 @@ pub use publish::Published;
 pub use reason::{Reason, ReasonKind};
 pub use rebase::{Outcome, PlatformRebase, RebaseOptions, Rebased, Rebaser};
 pub use refresh::{
-    Checkout, Cost, ImageChange, PackageChange, RefreshOptions, RefreshOutcome, Refreshed, RolledBack,
+    Candidate, Checkout, Cost, ImageChange, PackageChange, RefreshOptions, RefreshOutcome, Refreshed,
+    RolledBack,
 };
 pub use remote::Remote;

@@ -9,8 +9,13 @@ use serde_json::Value;
 use stage::Stage;
 use support::{MANIFEST, Shop};
 
+/// Refreshes, and checks that what had to run is the plan that was chosen beforehand.
 fn refresh(shop: &Shop, arguments: &[&str]) -> Value {
-    serde_json::from_str(&shop.ok(&[&["refresh", "--json"], arguments].concat())).unwrap()
+    let refreshed: Value =
+        serde_json::from_str(&shop.ok(&[&["refresh", "--json"], arguments].concat())).unwrap();
+    let chosen = refreshed["choice"].as_array().unwrap().last().unwrap();
+    assert_eq!((&chosen["plan"], &chosen["taken"]), (&refreshed["cost"], &true.into()), "{refreshed}");
+    refreshed
 }
 
 /// The numbers of the phases that ran.
@@ -92,7 +97,62 @@ fn a_runner_that_only_adds_files_is_a_swap_of_layers() {
     assert_eq!(refreshed["layers"][0], 1, "the base's: {refreshed}");
     assert_eq!(shop.ok(&["run", "web"]), "source 1\ndeps 1\nrunner\nbase 2\n");
     let text = shop.ok(&["refresh", "--markdown"]);
-    assert!(text.starts_with("## shop: nothing ran"), "{text}");
+    assert!(text.starts_with("## shop: nothing moved outside"), "{text}");
+}
+
+#[test]
+fn the_plan_is_chosen_beforehand_and_a_dry_run_only_tells_it() {
+    let Some(shop) = shop() else { return };
+    let thought = |refreshed: &Value| -> Vec<String> {
+        let choice = refreshed["choice"].as_array().unwrap().iter();
+        let line = |one: &Value| {
+            let word = if one["taken"] == true { "" } else { "not " };
+            format!("{word}{}: {}", one["plan"].as_str().unwrap(), one["because"].as_str().unwrap())
+        };
+        choice.map(line).collect()
+    };
+    let nothing = refresh(&shop, &["--dry-run"]);
+    assert_eq!(nothing["outcome"], "same");
+    assert_eq!(thought(&nothing), ["nothing: nothing that a phase observes is another"]);
+
+    shop.import("base 2\n");
+    let before = state(&shop);
+    let planned = refresh(&shop, &["--dry-run"]);
+    assert_eq!((&planned["outcome"], &planned["cost"]), (&"planned".into(), &"runner".into()), "{planned}");
+    let said = thought(&planned);
+    assert!(said[0].starts_with("not nothing: runner: base BASE moved sha256:"), "{said:?}");
+    assert_eq!(
+        said[1..],
+        [
+            "not metadata: 1 of 1 layers of otoshi.test/busybox:1 are new",
+            "not layer-swap: `RUN echo runner > /etc/runner` of runner.Dockerfile ran on the base's files",
+            &said[3],
+            "runner: builder and compiled application stay",
+        ]
+    );
+    assert!(said[3].starts_with("not app: phase 3 must run: base BASE moved"), "{said:?}");
+    let text = shop.ok(&["refresh", "--dry-run"]);
+    assert!(text.starts_with("shop: phases 3 and 4 would run\n"), "{text}");
+    for line in ["  plan: phases 3 and 4: builder and", "  1 builder  stays\n", "  3 runner   would run\n"] {
+        assert!(text.contains(line), "{text}");
+    }
+    let text = shop.ok(&["refresh", "--dry-run", "--markdown"]);
+    assert!(text.contains("- **Plan: phases 3 and 4**: builder and compiled application stay\n"), "{text}");
+    assert_eq!(state(&shop), before, "nothing moved");
+
+    // What is done is what was told, and asking for the builder is another plan.
+    let refreshed = refresh(&shop, &[]);
+    assert_eq!((thought(&refreshed), &refreshed["cost"]), (said, &"runner".into()));
+    let all = refresh(&shop, &["--builder", "--dry-run"]);
+    assert_eq!(all["cost"], "all");
+    assert_eq!(thought(&all).last().unwrap(), "all: the builder's side is to move as well");
+
+    // A command of the application is metadata, a file of its own the application's phases.
+    shop.write("otoshi.toml", &MANIFEST.replace("\"cli\"]", "\"cli 2\"]"));
+    assert_eq!(refresh(&shop, &["--dry-run"])["cost"], "metadata");
+    shop.write("src/main", "source 2\n");
+    let compiled = refresh(&shop, &["--dry-run"]);
+    assert_eq!(thought(&compiled).last().unwrap(), "compile: the builder stays", "{compiled}");
 }
 
 #[test]

@@ -105,8 +105,13 @@ fn security_and_all_are_told_apart_and_a_version_that_is_gone_is_told() {
     assert_eq!(greeting(), "greeting 1.0\n");
 
     shop.project("security", "", "");
-    let refreshed = shop.refresh(&[]);
-    assert_eq!(packages(&refreshed)["greeting"], ("1.0".into(), "1.1".into(), true.into()), "{refreshed}");
+    let planned = shop.refresh(&["--dry-run"]);
+    let why = planned["choice"][0]["because"].as_str().unwrap();
+    assert_eq!(why, "runner: upgrade of greeting:all is new: 1.1");
+    assert_eq!(greeting(), "greeting 1.0\n");
+    let output = shop.ok(&["refresh"]);
+    assert!(output.contains("  package greeting  1.0 → 1.1  security\n"), "{output}");
+    assert!(output.contains("not a swap of layers: newer packages are a layer to be made"), "{output}");
     assert_eq!(greeting(), "greeting 1.1\n");
     assert!(shop.lock().contains("\"greeting:all\" = \"1.1\""), "{}", shop.lock());
     // Its config is its own: user, triggers and all.
@@ -151,4 +156,29 @@ fn security_and_all_are_told_apart_and_a_version_that_is_gone_is_told() {
         note.contains("something newer of greeting:all, and the runner has no package manager"),
         "{note}"
     );
+}
+
+#[test]
+fn a_base_that_moves_tells_which_of_its_packages_fix_something() {
+    let Some(shop) = Debian::new() else { return };
+    let archive = Archive::new(&[("stable", "1.0"), ("stable-security", "1.1")]);
+    let base = |version: &str| {
+        fs::create_dir_all(shop.path("base")).unwrap();
+        let dockerfile = "FROM otoshi.test/debian:1\nCOPY sources.list /etc/apt/\nCOPY greeting.deb /tmp/\n\
+                          RUN dpkg -i /tmp/greeting.deb && rm /tmp/greeting.deb\n";
+        shop.write("base/Dockerfile", dockerfile);
+        shop.write("base/sources.list", &archive.sources());
+        fs::copy(archive.deb(version), shop.path("base/greeting.deb")).unwrap();
+        shop.ok(&["image", "build", "base", "-t", "otoshi.test/greeting:1"]);
+        fs::remove_dir_all(shop.path("base")).unwrap();
+    };
+    base("1.0");
+    shop.project("off", "", "");
+    shop.write("runner.Dockerfile", "FROM otoshi.test/greeting:1\nENV RUNS=here\n");
+    shop.ok(&["build"]);
+    base("1.1");
+    let text = shop.ok(&["refresh", "--markdown"]);
+    assert!(text.contains("\n| greeting | 1.0 | 1.1 | security |\n"), "{text}");
+    assert!(text.contains("- **Plan: a swap of layers**"), "{text}");
+    assert_eq!(shop.ok(&["run", "greet"]), "greeting 1.1\n");
 }

@@ -13,8 +13,21 @@ use otoshi_rebase::{
     seam::{SEAM, chain_id},
 };
 
-use super::RefreshOptions;
-use crate::{PhasePlan, Pipeline, PipelineError, Plan, Rebaser, Status, bases::Rules, pipeline::Settled};
+use super::{Candidate, RefreshOptions, upgrade::Upgrades};
+use crate::{
+    Moved, PhasePlan, Pipeline, PipelineError, Plan, Rebaser, Status, bases::Rules, pipeline::Settled,
+};
+
+/// A lock that moved, and the plan for it.
+pub(super) struct Prepared<'a> {
+    /// The project on that lock.
+    moving: Pipeline<'a>,
+    pub(super) moved: Vec<Moved>,
+    pub(super) upgrades: Upgrades,
+    pub(super) plan: Plan,
+    pub(super) settled: Vec<Settled>,
+    pub(super) choice: Vec<Candidate>,
+}
 
 /// What one attempt gave.
 pub(super) struct Attempt {
@@ -28,18 +41,37 @@ pub(super) struct Attempt {
     pub(super) lock: Lock,
 }
 
-impl Pipeline<'_> {
-    /// Moves a lock, runs what must run, and proves what came of it; names, and the project's lock, stay as they are.
+impl<'a> Pipeline<'a> {
+    /// Moves a lock, and plans; names, and the project's lock, stay as they are. `builder` says why its side moves, where it
+    /// does; `events` are there where commands may run that compute arguments.
+    pub(super) fn prepare(
+        &self,
+        builder: Option<&str>,
+        events: Option<&dyn Events>,
+        before: &BTreeMap<String, Digest>,
+    ) -> Result<Prepared<'a>, PipelineError> {
+        let moving = self.on_lock(self.lock()?);
+        let moved = moving.move_bases(events, moving_rules(builder.is_some()))?;
+        let upgrades = moving.settle_upgrades(None)?;
+        let (plan, settled, _) = moving.walk_whole(None, Rules::default())?;
+        let names_move = self.named(&settled) != *before;
+        let builder = builder.map(str::to_owned);
+        let choice = moving.choose_plan(plan.phases.clone(), &moved, names_move, builder)?;
+        Ok(Prepared { moving, moved, upgrades, plan, settled, choice })
+    }
+
+    /// Runs what must run, and proves what came of it; names, and the project's lock, stay as they are.
     pub(super) fn attempt(
         &self,
-        builder: bool,
+        prepared: Prepared<'_>,
         options: &RefreshOptions,
         events: &dyn Events,
         before: &BTreeMap<String, Digest>,
     ) -> Result<Attempt, PipelineError> {
-        let moving = self.on_lock(self.lock()?);
-        let moved = moving.move_bases(Some(events), moving_rules(builder))?;
-        let upgrades = moving.settle_upgrades(Some(events))?;
+        let Prepared { moving, moved, mut upgrades, .. } = prepared;
+        if upgrades.unknown {
+            upgrades = moving.settle_upgrades(Some(events))?;
+        }
         let (mut plan, settled, _) =
             moving.walk_whole(Some(events), Rules { hold: true, ..Rules::default() })?;
         plan.moved = moved;

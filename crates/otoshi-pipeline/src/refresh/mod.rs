@@ -3,6 +3,7 @@
 //! ```text
 //! 1  a lock in memory moves: its runner's side (the builder's on request, or by the age of its bases), the runner's newer
 //!    packages; phases run that must
+//!    The cheapest plan that will do is chosen before anything runs, with the reasons against those that are cheaper.
 //! 2  proof: what each app image finds on its old runner must be in the new one; else the builder's side moves as well,
 //!    where that can help, and the application is compiled anew
 //! 3  the smoke test of [verify]
@@ -13,6 +14,7 @@
 
 mod attempt;
 mod checkout;
+mod choice;
 mod difference;
 mod previous;
 mod report;
@@ -27,11 +29,12 @@ use otoshi_project::Lock;
 use otoshi_rebase::{Finding, Waiver};
 
 use self::{
-    attempt::{Attempt, compiling_helps},
+    attempt::{Attempt, Prepared, compiling_helps},
     difference::{cost, full},
 };
 pub use self::{
     checkout::Checkout,
+    choice::Candidate,
     previous::RolledBack,
     report::{Cost, ImageChange, PackageChange, RefreshOutcome, Refreshed},
 };
@@ -46,6 +49,8 @@ pub struct RefreshOptions {
     pub allow: Vec<Waiver>,
     /// The project came out of a registry: what its lock says is what was before, whatever this machine has under its names.
     pub from_registry: bool,
+    /// Nothing runs and nothing moves; the report says what would.
+    pub dry_run: bool,
 }
 
 impl Pipeline<'_> {
@@ -59,7 +64,7 @@ impl Pipeline<'_> {
         if refreshed.outcome == RefreshOutcome::Refreshed {
             self.leave(before, text)?;
         }
-        if refreshed.outcome != RefreshOutcome::Refused {
+        if matches!(refreshed.outcome, RefreshOutcome::Same | RefreshOutcome::Refreshed) && !options.dry_run {
             self.save_lock(&lock)?;
         }
         if refreshed.outcome == RefreshOutcome::Refreshed {
@@ -76,17 +81,25 @@ impl Pipeline<'_> {
         before: &BTreeMap<String, Digest>,
     ) -> Result<(Refreshed, BTreeMap<String, Digest>, Lock), PipelineError> {
         let mut because = Vec::new();
-        let mut builder = options.builder;
-        if let (false, Some(age)) = (builder, self.builder_is_too_old()?) {
-            because.push(age);
-            builder = true;
+        let mut builder = options.builder.then(|| "the builder's side is to move as well".to_owned());
+        if let (None, Some(age)) = (&builder, self.builder_is_too_old()?) {
+            because.push(age.clone());
+            builder = Some(age);
         }
-        let mut attempt = self.attempt(builder, options, events, before)?;
+        let mut prepared = self.prepare(builder.as_deref(), (!options.dry_run).then_some(events), before)?;
+        if options.dry_run {
+            return self.planned(prepared, because);
+        }
+        let mut choice = std::mem::take(&mut prepared.choice);
+        let mut attempt = self.attempt(prepared, options, events, before)?;
         let can_help = |findings: &[Finding]| findings.iter().all(|finding| compiling_helps(finding.kind));
-        if !attempt.findings.is_empty() && !builder && can_help(&attempt.findings) {
+        if !attempt.findings.is_empty() && builder.is_none() && can_help(&attempt.findings) {
             let first = attempt.findings[0].to_string();
-            because.push(format!("the application as it was compiled would not find all it needs: {first}"));
-            attempt = self.attempt(true, options, events, before)?;
+            let why = format!("the application as it was compiled would not find all it needs: {first}");
+            choice = choice::fallen_back(choice, &why);
+            attempt =
+                self.attempt(self.prepare(Some(&why), Some(events), before)?, options, events, before)?;
+            because.push(why);
         }
         let Attempt { plan, settled, findings, waived, notes, lock } = attempt;
         let images = self.named(&settled);
@@ -102,6 +115,7 @@ impl Pipeline<'_> {
             project: self.project.manifest.project.name.clone(),
             outcome,
             cost: cost(&plan, outcome),
+            choice,
             because,
             notes,
             images: images
@@ -124,6 +138,37 @@ impl Pipeline<'_> {
             moved: plan.moved,
         };
         Ok((refreshed, images, lock))
+    }
+
+    /// The report of what would happen.
+    fn planned(
+        &self,
+        prepared: Prepared<'_>,
+        because: Vec<String>,
+    ) -> Result<(Refreshed, BTreeMap<String, Digest>, Lock), PipelineError> {
+        let cost = prepared.choice.last().map_or(Cost::Nothing, |candidate| candidate.plan);
+        let outcome = if cost == Cost::Nothing { RefreshOutcome::Same } else { RefreshOutcome::Planned };
+        let refreshed = Refreshed {
+            version: 1,
+            project: self.project.manifest.project.name.clone(),
+            outcome,
+            cost,
+            choice: prepared.choice,
+            because,
+            notes: prepared.upgrades.notes,
+            images: Vec::new(),
+            packages: Vec::new(),
+            findings: Vec::new(),
+            waived: Vec::new(),
+            failed: None,
+            layers: [0; 2],
+            bytes: [0; 2],
+            took_ms: 0,
+            full_ms: full(&prepared.plan, &prepared.settled),
+            phases: prepared.plan.phases,
+            moved: prepared.moved,
+        };
+        Ok((refreshed, BTreeMap::new(), self.lock()?))
     }
 
     /// The images that the project has now, by their names in the store.

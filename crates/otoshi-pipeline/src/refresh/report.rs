@@ -4,6 +4,7 @@ use otoshi_rebase::Finding;
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use super::Candidate;
 use crate::{Moved, PhasePlan};
 
 /// Says how a refresh ended.
@@ -14,6 +15,8 @@ pub enum RefreshOutcome {
     Same,
     /// The images are new.
     Refreshed,
+    /// The images would be new; nothing ran, and nothing moved.
+    Planned,
     /// The application would not find something, or the smoke test failed; everything is as it was.
     Refused,
 }
@@ -49,6 +52,21 @@ impl Cost {
             Self::Runner => "phases 3 and 4 ran, and the application's layers stayed",
             Self::Compile => "the application was compiled anew",
             Self::All => "all phases ran",
+        }
+    }
+}
+
+impl Cost {
+    /// Names it as a plan.
+    pub fn plan(self) -> &'static str {
+        match self {
+            Self::Nothing => "nothing",
+            Self::Metadata => "metadata alone",
+            Self::LayerSwap => "a swap of layers",
+            Self::App => "phase 4",
+            Self::Runner => "phases 3 and 4",
+            Self::Compile => "phase 2, and what stands on it",
+            Self::All => "all phases",
         }
     }
 }
@@ -96,6 +114,8 @@ pub struct Refreshed {
     pub outcome: RefreshOutcome,
     /// What had to run.
     pub cost: Cost,
+    /// The plans that were thought of before anything ran, the cheapest first; the last one was chosen.
+    pub choice: Vec<Candidate>,
     /// Why not less, where that is more than the bases' move.
     pub because: Vec<String>,
     /// What else people should know.
@@ -125,9 +145,19 @@ pub struct Refreshed {
 }
 
 impl Refreshed {
+    /// Says in a few words how it ended.
+    pub fn headline(&self) -> String {
+        match self.outcome {
+            RefreshOutcome::Same => "nothing moved outside".to_owned(),
+            RefreshOutcome::Refused => "all stays as it was".to_owned(),
+            RefreshOutcome::Refreshed => self.cost.text().to_owned(),
+            RefreshOutcome::Planned => format!("{} would run", self.cost.plan()),
+        }
+    }
+
     /// Writes it as Markdown, for a pull request or a job's summary.
     pub fn markdown(&self) -> String {
-        let mut text = format!("## {}: {}\n\n", self.project, self.cost.text());
+        let mut text = format!("## {}: {}\n\n", self.project, self.headline());
         for base in &self.moved {
             let old = base.old.as_deref().map_or("nothing", short);
             text.push_str(&format!(
@@ -136,6 +166,13 @@ impl Refreshed {
                 base.role,
                 short(&base.new)
             ));
+        }
+        if self.outcome != RefreshOutcome::Same {
+            for candidate in &self.choice {
+                let mark = if candidate.taken { "**Plan: " } else { "not " };
+                let end = if candidate.taken { "**" } else { "" };
+                text.push_str(&format!("- {mark}{}{end}: {}\n", candidate.plan.plan(), candidate.because));
+            }
         }
         if !self.images.is_empty() {
             text.push_str("\n| image | before | now |\n| --- | --- | --- |\n");
@@ -166,6 +203,9 @@ impl Refreshed {
         if let Some(failed) = &self.failed {
             text.push_str(&format!("\n- smoke test: {failed}"));
         }
+        if self.outcome == RefreshOutcome::Planned {
+            return text;
+        }
         let [new, all] = self.layers;
         text.push_str(&format!("\n{new} of {all} layers are new. {:.1} s", self.took_ms as f64 / 1e3));
         if let Some(full) = self.full_ms {
@@ -179,4 +219,65 @@ impl Refreshed {
 /// The start of a digest, for people.
 fn short(digest: &str) -> &str {
     &digest[..19.min(digest.len())]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn markdown_tells_the_plan_the_packages_and_what_they_fix() {
+        let package = |name: &str, old: Option<&str>, new: Option<&str>, security| PackageChange {
+            name: name.into(),
+            old: old.map(Into::into),
+            new: new.map(Into::into),
+            security,
+        };
+        let thought = |plan, taken, because: &str| Candidate { plan, taken, because: because.into() };
+        let sum = |digit: &str| format!("sha256:{}", digit.repeat(64));
+        let refreshed = Refreshed {
+            version: 1,
+            project: "shop".into(),
+            outcome: RefreshOutcome::Refreshed,
+            cost: Cost::Runner,
+            choice: vec![
+                thought(Cost::Nothing, false, "runner: upgrade of libssl3:amd64 is new: 3.0.17"),
+                thought(Cost::Runner, true, "builder and compiled application stay"),
+            ],
+            because: Vec::new(),
+            notes: vec!["held back by the runner's own settings: libc6".into()],
+            phases: Vec::new(),
+            moved: vec![Moved {
+                role: "runner",
+                reference: "debian:12".into(),
+                old: Some(sum("a")),
+                new: sum("b"),
+            }],
+            images: vec![ImageChange { name: "shop/web".into(), old: None, new: sum("c") }],
+            packages: vec![
+                package("libssl3", Some("3.0.15"), Some("3.0.17"), Some(true)),
+                package("tzdata", Some("2025a"), Some("2025b"), Some(false)),
+                package("gone", Some("1"), None, None),
+            ],
+            findings: Vec::new(),
+            waived: Vec::new(),
+            failed: None,
+            layers: [1, 4],
+            bytes: [10, 40],
+            took_ms: 2300,
+            full_ms: Some(28_200),
+        };
+        assert_eq!(
+            refreshed.markdown(),
+            "## shop: phases 3 and 4 ran, and the application's layers stayed\n\n\
+             - `debian:12` of the runner: `sha256:aaaaaaaaaaaa` → `sha256:bbbbbbbbbbbb`\n\
+             - not nothing: runner: upgrade of libssl3:amd64 is new: 3.0.17\n\
+             - **Plan: phases 3 and 4**: builder and compiled application stay\n\
+             \n| image | before | now |\n| --- | --- | --- |\n| `shop/web` | `–` | `sha256:cccccccccccc` |\n\
+             \n| package | before | now | |\n| --- | --- | --- | --- |\n\
+             | libssl3 | 3.0.15 | 3.0.17 | security |\n| tzdata | 2025a | 2025b |  |\n| gone | 1 | – |  |\n\
+             \n- held back by the runner's own settings: libc6\
+             \n1 of 4 layers are new. 2.3 s; a full rebuild took 28.2 s.\n"
+        );
+    }
 }

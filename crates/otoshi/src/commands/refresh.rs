@@ -15,7 +15,8 @@ use crate::{failure::Failure, progress};
 /// The runner's side of otoshi.lock moves to what the tags name now; the runner is built anew where it must be, and the app images
 /// are put together again. What the application found in its old runner must be in the new one; where it is not, and compiling
 /// can help, the builder's side moves too. The smoke test of [verify] runs before any name moves; then all move at once. What was
-/// there before is remembered for `otoshi rollback`. Exit code 6: something was found, or the test failed, and all is as it was.
+/// there before is remembered for `otoshi rollback`. The cheapest plan that will do is chosen before anything runs, and the reasons
+/// against cheaper ones are told. Exit code 6: something was found, or the test failed, and all is as it was.
 #[derive(Debug, Args)]
 pub(crate) struct Refresh {
     /// An app image in a registry, to be refreshed there without the project's directory
@@ -26,6 +27,9 @@ pub(crate) struct Refresh {
     /// Move the builder's side as well
     #[arg(long)]
     builder: bool,
+    /// Say what would run, and why not less; nothing runs and nothing moves
+    #[arg(long)]
+    dry_run: bool,
     /// Push what was made, as `otoshi push` does
     #[arg(long)]
     push: bool,
@@ -38,7 +42,7 @@ pub(crate) struct Refresh {
     /// Show the output of every command
     #[arg(short, long)]
     verbose: bool,
-    /// Print JSON: `outcome`, `cost`, `because`, `phases`, `moved`, `images`, `packages`, `findings`, `layers`, `bytes`, `took_ms`, `full_ms`
+    /// Print JSON: `outcome`, `cost`, `choice`, `because`, `notes`, `phases`, `moved`, `images`, `packages`, `findings`, `layers`, `bytes`, `took_ms`, `full_ms`
     #[arg(long)]
     json: bool,
     /// Print Markdown
@@ -53,6 +57,7 @@ impl Refresh {
             builder: self.builder,
             allow: super::rebase::waivers(&self.allow)?,
             from_registry: self.image.is_some(),
+            dry_run: self.dry_run,
         };
         let events: Arc<dyn Events> = progress::to_standard_error(self.verbose).into();
         let remote = super::remote_for(home, &events);
@@ -68,9 +73,10 @@ impl Refresh {
         let project = Project::find(&directory).map_err(Box::new)?;
         let pipeline = Pipeline::new(home, &engine, &project).with_remote(&remote);
         let refreshed = pipeline.refresh(&options, events.as_ref()).map_err(Box::new)?;
-        // From a registry it goes back there: nothing else would keep it.
-        let pushes = self.push || self.image.is_some();
-        if pushes && refreshed.outcome == RefreshOutcome::Refreshed {
+        // From a registry it goes back there: nothing else would keep it. With nothing new as well: an earlier push may have been
+        // cut off, and what is there already is not sent again.
+        let pushes = (self.push || self.image.is_some()) && !self.dry_run;
+        if pushes && refreshed.outcome != RefreshOutcome::Refused {
             super::publish(&pipeline, self.tag.as_deref())?;
         }
         if self.json {
@@ -88,21 +94,32 @@ impl Refresh {
 }
 
 fn print(refreshed: &Refreshed) {
-    let mut text = match refreshed.outcome {
-        RefreshOutcome::Same => format!("{}: nothing moved outside\n", refreshed.project),
-        RefreshOutcome::Refused => format!("{}: all stays as it was\n", refreshed.project),
-        RefreshOutcome::Refreshed => format!("{}: {}\n", refreshed.project, refreshed.cost.text()),
-    };
+    let mut text = format!("{}: {}\n", refreshed.project, refreshed.headline());
+    let is_planned = refreshed.outcome == RefreshOutcome::Planned;
     for base in &refreshed.moved {
         let old = base.old.as_deref().map_or("nothing", short);
         text.push_str(&format!("  {} of the {}: {old} → {}\n", base.reference, base.role, short(&base.new)));
+    }
+    if refreshed.outcome != RefreshOutcome::Same {
+        for candidate in &refreshed.choice {
+            let word = if candidate.taken { "plan:" } else { "not" };
+            text.push_str(&format!("  {word} {}: {}\n", candidate.plan.plan(), candidate.because));
+        }
     }
     for because in &refreshed.because {
         text.push_str(&format!("  because {because}\n"));
     }
     for phase in &refreshed.phases {
-        let word = if phase.status == Status::Stale { "ran" } else { "kept" };
+        let word = match (phase.status, is_planned) {
+            (Status::Fresh, true) => "stays",
+            (_, true) => "would run",
+            (Status::Stale, false) => "ran",
+            (_, false) => "kept",
+        };
         text.push_str(&format!("  {} {:8} {word}\n", phase.number, phase.phase));
+        for reason in phase.reasons.iter().filter(|_| is_planned) {
+            text.push_str(&format!("               {}\n", reason.text));
+        }
     }
     if refreshed.outcome != RefreshOutcome::Same {
         for image in &refreshed.images {
@@ -134,6 +151,9 @@ fn print(refreshed: &Refreshed) {
         text.push_str(&format!("  smoke test: {failed}\n"));
     }
     print!("{text}");
+    if is_planned {
+        return;
+    }
     let [new, all] = refreshed.layers;
     let [bytes, of] = refreshed.bytes;
     let full = refreshed.full_ms.map(|full| format!("; a full rebuild took {:.1} s", full as f64 / 1e3));
