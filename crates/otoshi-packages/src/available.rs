@@ -86,7 +86,7 @@ pub enum Withheld {
     Held,
     /// A pin, or a condition on its version.
     Pinned,
-    /// It is taken step by step, and so many machines in a hundred take it already.
+    /// It is taken step by step: so many machines in a hundred take it already, and this one does not.
     Phased(u8),
     /// The settings exclude it.
     Excluded,
@@ -218,7 +218,7 @@ fn of_apt(available: &apt::Available, package: &Package) -> Result<Standing, apt
             is_newer(&version.version, own) && !is_newer(&version.version, &candidate.version)
         };
         let security = versions.iter().filter(passed).any(|version| version.security);
-        let phased = candidate.phased.filter(|share| *share < 100).map(Withheld::Phased);
+        let phased = candidate.phased.filter(|_| candidate.deferred).map(Withheld::Phased);
         let withheld = if package.held { Some(Withheld::Held) } else { phased };
         let (version, repository) = (candidate.version, candidate.suite);
         return Ok(Standing::Newer(Newer { version, repository, security, withheld }));

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use super::configuration::Configuration;
 use super::error::AptError;
 use super::index::{Damaged, Index, Record};
+use super::phasing::Phasing;
 use super::preferences::{Facts, Matcher, NEVER, Preferences};
 use super::release::Release;
 use crate::version::dpkg;
@@ -106,6 +107,8 @@ pub struct Candidate {
     pub security: bool,
     /// How many machines in a hundred take it already, where it is taken step by step.
     pub phased: Option<u8>,
+    /// Whether apt waits with it, since it is taken step by step and this root's turn has not come.
+    pub deferred: bool,
     /// Whether pins decided: one names this package, or a newer version is there and not taken.
     pub pinned: bool,
     /// The priority that apt gives it.
@@ -124,6 +127,7 @@ pub struct Available {
     priorities: Vec<i32>,
     installed: i32,
     preferences: Preferences,
+    phasing: Phasing,
     architecture: String,
 }
 
@@ -133,6 +137,7 @@ impl Available {
         failures: Vec<SourceFailure>,
         configuration: &Configuration,
         preferences: Preferences,
+        phasing: Phasing,
         architecture: String,
     ) -> Self {
         let default = configuration.get("APT::Default-Release").filter(|release| !release.is_empty());
@@ -171,7 +176,7 @@ impl Available {
             })
             .collect();
         let installed = priority(&Facts { archive: "now", ..Facts::default() }, INSTALLED);
-        Self { suites, failures, priorities, installed, preferences, architecture }
+        Self { suites, failures, priorities, installed, preferences, phasing, architecture }
     }
 
     /// Returns the components of suites that could be read, in the order of the sources.
@@ -261,7 +266,7 @@ impl Available {
 
     /// Returns the version of a package that apt would choose, given the one that is installed; `None` where there is none.
     ///
-    /// Phased updates are returned as such, whether or not this machine would take part.
+    /// Phased updates are returned as such; whether this root takes part is told beside.
     pub fn candidate(
         &self,
         name: &str,
@@ -310,11 +315,28 @@ impl Available {
                 suite: suite.map(|suite| self.suites[*suite].suite.clone()).unwrap_or_default(),
                 security: known.is_some_and(|known| known.security),
                 phased: known.and_then(|known| known.phased),
+                deferred: known.is_some_and(|known| self.defers(known, &versions, installed)),
                 pinned: known.is_some_and(|known| known.pinned) || !is_newest,
                 priority,
                 newest: newest.clone(),
                 record: known.map(|known| known.record.clone()),
             }
         }))
+    }
+
+    /// Whether apt waits with a version until its turn comes. It never waits where a fix of security lies on the way there.
+    fn defers(&self, version: &Version, versions: &[Version], installed: Option<&str>) -> bool {
+        let Some(share) = version.phased else { return false };
+        if self.phasing.takes(&version.record.source, &version.record.source_version, share) {
+            return false;
+        }
+        let is_newer = |than: Option<&str>, version: &str| {
+            than.is_none_or(|than| dpkg::compare(version, than) == Ordering::Greater)
+        };
+        let between = versions.iter().filter(|other| {
+            is_newer(installed, &other.version) && is_newer(Some(&other.version), &version.version)
+        });
+        let mut suites = between.flat_map(|other| &other.suites).map(|suite| &self.suites[*suite]);
+        !suites.any(|suite| suite.release.suite.ends_with("-security"))
     }
 }

@@ -12,7 +12,8 @@ use crate::files::Files;
 const LIMIT: u64 = 16 << 20;
 
 /// What apt's configuration consists of, besides keys that a source has elsewhere: files, and directories with what is below them.
-pub const PATHS: [&str; 4] = ["etc/apt", "usr/share/keyrings", "var/lib/dpkg/arch", "var/lib/dpkg/status"];
+pub const PATHS: [&str; 5] =
+    ["etc/apt", "etc/machine-id", "usr/share/keyrings", "var/lib/dpkg/arch", "var/lib/dpkg/status"];
 
 /// Returns the files of a directory of parts that count, in the order they are read in.
 ///

@@ -44,6 +44,7 @@ mod files;
 pub mod index;
 mod kept;
 mod keyring;
+mod phasing;
 mod preferences;
 mod release;
 mod repositories;

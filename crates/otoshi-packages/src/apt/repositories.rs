@@ -17,6 +17,7 @@ use super::files::parts;
 use super::index::{Index, parse, write};
 use super::kept::{Documents, Kept};
 use super::keyring::Keyring;
+use super::phasing::Phasing;
 use super::preferences::Preferences;
 use super::release::{Listed, Release};
 use super::signature::Signed;
@@ -141,6 +142,7 @@ impl Repositories {
             failures,
             &self.configuration,
             self.preferences.clone(),
+            Phasing::from_files(&self.files, &self.configuration),
             self.architectures[0].clone(),
         )
     }

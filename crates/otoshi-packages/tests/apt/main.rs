@@ -1,6 +1,7 @@
 //! Repositories as a Debian root uses them, signed by GnuPG and indexed by Debian's own tools, served on loopback.
 
 mod packages;
+mod phased;
 mod policy;
 mod refused;
 mod repository;
