@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use otoshi_oci::{Digest, Image, Platform, Reference, find_manifest};
 use otoshi_project::Lock;
-use otoshi_registry::Repository;
+use otoshi_registry::{RegistryError, Repository};
 use otoshi_store::{Home, Kind};
 
 use crate::{Moved, PipelineError, files::RoleFile};
@@ -212,9 +212,13 @@ impl Bases {
                 )),
             };
         }
-        source
-            .resolve(&reference, platform)?
-            .ok_or_else(|| PipelineError::NoBase { role: role.to_owned(), reference: base.to_owned() })
+        let found = source.resolve(&reference, platform).map_err(|error| match error {
+            PipelineError::Registry(source @ RegistryError::Unreachable { .. }) => {
+                PipelineError::BaseOutOfReach { role: role.to_owned(), reference: base.to_owned(), source }
+            }
+            other => other,
+        })?;
+        found.ok_or_else(|| PipelineError::NoBase { role: role.to_owned(), reference: base.to_owned() })
     }
 
     /// The digest of a base of a role.

@@ -41,6 +41,16 @@ pub enum PipelineError {
         /// The name.
         reference: String,
     },
+    /// The registry of a base does not answer.
+    #[error("the {role} starts from {reference}: {source}")]
+    BaseOutOfReach {
+        /// The role.
+        role: String,
+        /// The name.
+        reference: String,
+        /// What happened.
+        source: otoshi_registry::RegistryError,
+    },
     /// A file of the project cannot be read.
     #[error("reading {}: {source}", path.display())]
     Read {
@@ -108,7 +118,9 @@ impl PipelineError {
                 EngineError::Registry { .. } => ErrorKind::Registry,
                 _ => ErrorKind::Internal,
             },
-            Self::Registry(_) | Self::Missing { .. } | Self::NoBase { .. } => ErrorKind::Registry,
+            Self::Registry(_) | Self::Missing { .. } | Self::NoBase { .. } | Self::BaseOutOfReach { .. } => {
+                ErrorKind::Registry
+            }
             Self::Store(_) | Self::Layout(_) => ErrorKind::Internal,
         }
     }
@@ -123,6 +135,10 @@ impl PipelineError {
             Self::NoBase { reference, .. } => Some(format!(
                 "check the repository and the tag; otoshi import ROOTFS.tar --name {reference} makes one here"
             )),
+            Self::BaseOutOfReach { reference, source, .. } => {
+                let import = format!("otoshi import ROOTFS.tar --name {reference} makes one here");
+                Some(source.hint().map_or(import.clone(), |hint| format!("{hint}; {import}")))
+            }
             Self::Engine { source, .. } => source.hint(),
             Self::Project(error) => error.hint().map(str::to_owned),
             Self::Layout(error) | Self::Store(otoshi_store::StoreError::Layout(error)) => error.hint(),

@@ -224,5 +224,7 @@ fn an_image_that_nobody_has_is_told_with_its_registry() {
     let output = stage.shop.otoshi(&["build"]);
     assert_eq!(output.status.code(), Some(3));
     let said = String::from_utf8(output.stderr).unwrap();
-    assert!(said.contains("error: localhost:1/slim: asked for the tag 2, and got no answer: "), "{said}");
+    let told = "error: the runner starts from localhost:1/slim:2: localhost:1/slim: asked for the tag 2, and got no answer: ";
+    assert!(said.contains(told), "{said}");
+    assert!(said.contains("otoshi import ROOTFS.tar --name localhost:1/slim:2 makes one here"), "{said}");
 }
