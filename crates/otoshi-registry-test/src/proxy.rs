@@ -9,12 +9,17 @@ use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
+use std::time::Duration;
 
 /// What happens to a request.
 #[derive(Debug, Clone)]
 pub enum Fault {
     /// The connection is closed before the registry hears of it.
     Drop,
+    /// Nothing happens until the faults are forgotten; then it goes on as if nothing had been.
+    Hold,
+    /// The registry never hears of it, and the connection stays open until the faults are forgotten.
+    Hang,
     /// The registry does what it is asked, and the answer is lost.
     LoseAnswer,
     /// The connection breaks after so many bytes of the answer's body.
@@ -78,6 +83,7 @@ struct State {
     tokens: AtomicU64,
     uses_left: AtomicU64,
     body_bytes: AtomicU64,
+    held: AtomicU64,
     stop: AtomicBool,
 }
 
@@ -146,6 +152,11 @@ impl Proxy {
         std::mem::take(&mut self.state.log.lock().unwrap())
     }
 
+    /// How many requests wait now, since they are held or hang.
+    pub fn held(&self) -> u64 {
+        self.state.held.load(Ordering::SeqCst)
+    }
+
     /// Bytes of answers' bodies that went through so far.
     pub fn body_bytes(&self) -> u64 {
         self.state.body_bytes.load(Ordering::SeqCst)
@@ -170,8 +181,15 @@ fn serve(stream: &TcpStream, state: &State, upstream: u16, own: u16) -> io::Resu
         return (&mut &*stream).write_all(answer.as_bytes());
     }
     let fault = pick(state, &request);
+    if matches!(fault, Some(Fault::Hold | Fault::Hang)) {
+        state.held.fetch_add(1, Ordering::SeqCst);
+        while !state.rules.lock().unwrap().is_empty() && !state.stop.load(Ordering::SeqCst) {
+            thread::sleep(Duration::from_millis(5));
+        }
+        state.held.fetch_sub(1, Ordering::SeqCst);
+    }
     match &fault {
-        Some(Fault::Drop) => return Ok(()),
+        Some(Fault::Drop | Fault::Hang) => return Ok(()),
         Some(Fault::Answer(status, headers)) => {
             io::copy(&mut (&mut reader).take(length), &mut io::sink())?;
             let headers = if headers.is_empty() { String::new() } else { format!("{headers}\r\n") };

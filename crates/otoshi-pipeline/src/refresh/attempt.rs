@@ -123,7 +123,7 @@ pub(super) fn moving_rules(builder: bool) -> Rules<'static> {
 }
 
 /// Adds to a plan what ran before it, to find out what there was to do.
-fn count_as_well(plan: &mut Plan, ran: Vec<PhasePlan>) {
+pub(super) fn count_as_well(plan: &mut Plan, ran: Vec<PhasePlan>) {
     for early in ran.into_iter().filter(|early| early.status == Status::Stale) {
         let Some(phase) = plan.phases.iter_mut().find(|phase| phase.phase == early.phase) else { continue };
         phase.layers_written += early.layers_written;

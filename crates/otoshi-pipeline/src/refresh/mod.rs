@@ -29,7 +29,7 @@ use otoshi_project::Lock;
 use otoshi_rebase::{Finding, Waiver};
 
 use self::{
-    attempt::{Attempt, Prepared, compiling_helps},
+    attempt::{Attempt, Prepared, compiling_helps, count_as_well},
     difference::{cost, full},
 };
 pub use self::{
@@ -97,8 +97,10 @@ impl Pipeline<'_> {
             let first = attempt.findings[0].to_string();
             let why = format!("the application as it was compiled would not find all it needs: {first}");
             choice = choice::fallen_back(choice, &why);
-            attempt =
-                self.attempt(self.prepare(Some(&why), Some(events), before)?, options, events, before)?;
+            let ran = std::mem::take(&mut attempt.plan.phases);
+            let prepared = self.prepare(Some(&why), Some(events), before)?;
+            attempt = self.attempt(prepared, options, events, before)?;
+            count_as_well(&mut attempt.plan, ran);
             because.push(why);
         }
         let Attempt { plan, settled, findings, waived, notes, lock } = attempt;
