@@ -175,6 +175,31 @@ fn whiteouts_apply_to_what_lies_below_in_any_order() {
 }
 
 #[test]
+fn directories_that_are_there_can_be_kept() {
+    let keeping = UnpackOptions { whiteouts: false, keep_directories: true, ..UnpackOptions::default() };
+    let mut other = Entry::new("etc/", Kind::Directory, 0o700);
+    other.uid = 7;
+    let archive = Archive::new()
+        .directory("usr/lib")
+        .symlink("lib", "usr/lib")
+        .directory("etc")
+        .directory("lib")
+        .file("lib/x", b"in usr")
+        .entry(&other, &[])
+        .symlink("etc", "usr")
+        .finish();
+    let seen = look(unpack(&archive, &keeping).path());
+    assert_eq!(seen[&b"usr/lib/x"[..]].content, b"in usr");
+    assert_eq!((seen[&b"lib"[..]].kind, seen[&b"etc"[..]].kind), ("symlink", "directory"));
+    assert_eq!((seen[&b"etc"[..]].mode & 0o777, seen[&b"etc"[..]].owner), (0o755, (0, 0)));
+
+    let root = tempfile::tempdir().unwrap();
+    let file = Archive::new().directory("d").file("d", b"").finish();
+    let refused = unpack_layer(&file[..], root.path(), &keeping).unwrap_err();
+    assert!(refused.to_string().contains("a directory is in its place"), "{refused}");
+}
+
+#[test]
 fn rootless_trees_have_their_own_attribute() {
     let archive = Archive::new().file("d/.wh..wh..opq", b"").finish();
     let user = UnpackOptions { xattr_namespace: OverlayXattrs::User, ..UnpackOptions::default() };

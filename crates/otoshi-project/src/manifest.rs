@@ -76,9 +76,11 @@ impl<'de> Deserialize<'de> for Base {
     }
 }
 
-/// Packages that a base is made of; they come from where this machine's apt has the release from.
+/// Packages that a base is made of.
+///
+/// They come from where this machine's apt has the release from, or from `mirror`, in each case signed by who this machine trusts.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Packages {
     /// Debian's release, as in `bookworm`.
     pub debian: Option<String>,
@@ -88,12 +90,25 @@ pub struct Packages {
     pub packages: Vec<String>,
     /// What is made of them.
     pub variant: Variant,
+    /// The suites that they come from [default: the release, its updates and its security updates].
+    pub suites: Option<Vec<String>>,
+    /// The address of the repository, as in `http://mirror.example/debian`, for all suites but those of security.
+    pub mirror: Option<String>,
+    /// The address of the repository of security updates.
+    pub security_mirror: Option<String>,
+    /// Leaves out documentation, manuals and translations, and keeps licences; what is installed later is as slim.
+    #[serde(default)]
+    pub slim: bool,
 }
 
 /// What is made of packages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Variant {
+    /// The essential packages, apt and these, installed: for images that install more.
+    Apt,
+    /// The essential packages and these, installed, and no apt unless it is one of them.
+    Minimal,
     /// Their files alone: no shell, no package manager, and no scripts are run.
     Distroless,
 }
@@ -108,13 +123,34 @@ impl Packages {
         }
     }
 
+    /// The suites that the packages come from, by name.
+    pub fn suites(&self) -> Vec<String> {
+        let of = |release: &str| {
+            vec![release.to_owned(), format!("{release}-updates"), format!("{release}-security")]
+        };
+        match &self.suites {
+            Some(suites) => suites.clone(),
+            None => self.release().map(|(_, release)| of(release)).unwrap_or_default(),
+        }
+    }
+
     /// The name that the image has here; other packages give another name. No registry has an image of that name.
     pub fn reference(&self) -> Option<String> {
         let (distribution, release) = self.release()?;
         let mut packages = self.packages.clone();
         packages.sort_unstable();
         packages.dedup();
-        let sum = hex::encode(Sha256::digest(format!("{:?} {}", self.variant, packages.join(" "))));
+        let mut text = format!("{:?} {}", self.variant, packages.join(" "));
+        if let Some(suites) = &self.suites {
+            text += &format!(" from {}", suites.join(" "));
+        }
+        for address in [&self.mirror, &self.security_mirror].into_iter().flatten() {
+            text += &format!(" at {address}");
+        }
+        if self.slim {
+            text += ", slim";
+        }
+        let sum = hex::encode(Sha256::digest(text));
         Some(format!("otoshi.packages/{distribution}:{release}-{}", &sum[..12]))
     }
 }

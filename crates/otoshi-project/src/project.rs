@@ -6,7 +6,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::{Argument, Base, Command, Computed, Manifest, Packages, Process, ProcessTable, ProjectError};
+use crate::{
+    Argument, Base, Command, Computed, Manifest, Packages, Process, ProcessTable, ProjectError, Variant,
+};
 
 /// A loaded project.
 #[derive(Debug, Clone)]
@@ -233,8 +235,28 @@ fn reference_of(name: &str, packages: &Packages) -> Result<String, ProjectError>
     if let Some(other) = packages.packages.iter().find(|package| !word(package)) {
         return wrong(format!("{name}: {other:?} is no name of a package"));
     }
-    if packages.packages.is_empty() {
+    if packages.packages.is_empty() && packages.variant == Variant::Distroless {
         return wrong(format!("{name} is made of no packages"));
+    }
+    if packages.slim && packages.variant == Variant::Distroless {
+        return wrong(format!("{name}: `slim` is for the variants that dpkg goes on with, apt and minimal"));
+    }
+    let suite = |text: &String| text.split('/').all(|part| word(part) && part != "..");
+    if let Some(suites) = &packages.suites {
+        if let Some(other) = suites.iter().find(|text| !suite(text)) {
+            return wrong(format!("{name}: {other:?} is no name of a suite"));
+        }
+        if suites.is_empty() {
+            return wrong(format!("{name} takes packages of no suite"));
+        }
+    }
+    for address in [&packages.mirror, &packages.security_mirror].into_iter().flatten() {
+        let rest = address.strip_prefix("https://").or_else(|| address.strip_prefix("http://"));
+        let plain = |rest: &str| !rest.is_empty() && rest.bytes().all(|byte| byte.is_ascii_graphic());
+        if !rest.is_some_and(|rest| plain(rest) && !rest.contains(['@', '[', ']', '"', '#'])) {
+            return Err(ProjectError::new("otoshi.toml", format!("{name}: a mirror's address is none"))
+                .with_hint("as in http://mirror.example/debian, and without a password: images keep it"));
+        }
     }
     Ok(packages.reference().unwrap_or_default())
 }
@@ -309,12 +331,28 @@ mod tests {
         assert_eq!(same.bases().unwrap()["RUN"], reference);
         assert_ne!(other.bases().unwrap()["RUN"], reference);
         assert_eq!(one.package_bases().unwrap()[&reference].packages, ["ruby", "libpq5"]);
+        let apt = |more: &str| {
+            let table = format!("{{ debian = \"bookworm\", packages = [], variant = \"apt\"{more} }}");
+            base(&table).bases().unwrap()["RUN"].clone()
+        };
+        let all = [
+            apt(""),
+            apt(", suites = [\"bookworm\"]"),
+            apt(", mirror = \"http://mirror.test/debian\""),
+            apt(", security-mirror = \"http://mirror.test/security\""),
+            apt(", slim = true"),
+        ];
+        assert_eq!(all.iter().collect::<std::collections::BTreeSet<_>>().len(), all.len());
         for wrong in [
             "{ packages = [\"ruby\"], variant = \"distroless\" }",
             "{ debian = \"a\", ubuntu = \"b\", packages = [\"ruby\"], variant = \"distroless\" }",
             "{ debian = \"bookworm\", packages = [], variant = \"distroless\" }",
             "{ debian = \"bookworm\", packages = [\"--help\"], variant = \"distroless\" }",
             "{ debian = \"book worm\", packages = [\"ruby\"], variant = \"distroless\" }",
+            "{ debian = \"bookworm\", packages = [\"ruby\"], variant = \"distroless\", slim = true }",
+            "{ debian = \"bookworm\", packages = [], variant = \"apt\", suites = [\"../x\"] }",
+            "{ debian = \"bookworm\", packages = [], variant = \"apt\", mirror = \"http://a:secret@b/debian\" }",
+            "{ debian = \"bookworm\", packages = [], variant = \"apt\", mirror = \"ftp://b/debian\" }",
         ] {
             assert!(base(wrong).bases().is_err(), "{wrong}");
         }

@@ -54,10 +54,12 @@ pub enum Kind {
     Seen,
     /// An address → the table of ends of life that it gave.
     Cycles,
+    /// Packages, and how they are put together → the image that was made of them.
+    Base,
 }
 
 impl Kind {
-    pub(crate) const ALL: [Self; 14] = [
+    pub(crate) const ALL: [Self; 15] = [
         Self::Step,
         Self::Layer,
         Self::Diff,
@@ -72,6 +74,7 @@ impl Kind {
         Self::Previous,
         Self::Seen,
         Self::Cycles,
+        Self::Base,
     ];
 
     pub(crate) fn directory(self) -> &'static str {
@@ -90,6 +93,7 @@ impl Kind {
             Self::Previous => "previous",
             Self::Seen => "seen",
             Self::Cycles => "cycles",
+            Self::Base => "base",
         }
     }
 }

@@ -101,9 +101,7 @@ impl EmbeddedEngine {
             xattr_namespace: self.xattr_namespace(),
             layer_name: layer_name.to_owned(),
             in_userns: in_user_namespace(),
-            whiteouts: true,
-            owner: None,
-            lower: Vec::new(),
+            ..UnpackOptions::default()
         }
     }
 

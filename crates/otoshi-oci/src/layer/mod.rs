@@ -179,6 +179,9 @@ pub struct UnpackOptions {
     /// Gives `.wh.` names their meaning; off, they are names like others, as in an archive that is no layer, and an entry for
     /// the root changes nothing.
     pub whiteouts: bool,
+    /// Leaves directories that are there as they are, and links that lead to one: what a package manager does. A link does
+    /// not take a directory's place then, and a file that would is refused.
+    pub keep_directories: bool,
     /// Owner and group of all entries, instead of those that they say.
     pub owner: Option<(u32, u32)>,
     /// The trees below this one, the topmost first: directories that the layer implies but does not list get mode, owner
@@ -193,6 +196,7 @@ impl Default for UnpackOptions {
             layer_name: "layer".to_owned(),
             in_userns: false,
             whiteouts: true,
+            keep_directories: false,
             owner: None,
             lower: Vec::new(),
         }

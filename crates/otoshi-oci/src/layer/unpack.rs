@@ -146,6 +146,19 @@ impl Unpacker<'_> {
         }
         let parent = self.parent(&name)?;
         let last = name.last();
+        if self.options.keep_directories {
+            match entry.kind {
+                Kind::Directory if self.root.existing(&name.path).is_ok() => return Ok(()),
+                Kind::Directory => {}
+                kind if root::look(&parent, last)? == Found::Directory => {
+                    return match kind {
+                        Kind::Symlink => Ok(()),
+                        _ => Err(Problem::Refused("a directory is in its place".to_owned())),
+                    };
+                }
+                _ => {}
+            }
+        }
         let (uid, gid) = self.options.owner.unwrap_or((entry.uid, entry.gid));
         let attributes = Attributes { mode: entry.mode, uid, gid };
         if entry.kind != Kind::Directory {

@@ -26,6 +26,17 @@ pub enum DebError {
     Io(#[from] io::Error),
 }
 
+/// A file of what a package says of itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ControlFile {
+    /// Its name, without a directory.
+    pub name: String,
+    /// Its permission bits.
+    pub mode: u32,
+    /// What it holds.
+    pub content: Vec<u8>,
+}
+
 /// A package's file, taken apart.
 #[derive(Debug, Clone, Copy)]
 pub struct Deb<'a> {
@@ -78,6 +89,27 @@ impl<'a> Deb<'a> {
             }
         }
         Ok(None)
+    }
+
+    /// Returns all files of what the package says of itself.
+    pub fn control_files(&self) -> Result<Vec<ControlFile>, DebError> {
+        let (_, stream) = decoder(self.control)?;
+        let mut reader = Reader::new(io::BufReader::new(stream.take(CONTROL_LIMIT)));
+        let mut files: Vec<ControlFile> = Vec::new();
+        while let Some(entry) = reader.next_entry()? {
+            let content = read_data(&mut reader)?;
+            if entry.kind != Kind::File {
+                continue;
+            }
+            let own = entry.name.strip_prefix(b"./").unwrap_or(&entry.name);
+            let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"+-._".contains(byte);
+            if own.is_empty() || own.starts_with(b".") || !own.iter().all(plain) {
+                return Err(DebError::Form(format!("{} is no name of a control file", entry.display_name())));
+            }
+            let name = String::from_utf8_lossy(own).into_owned();
+            files.push(ControlFile { name, mode: entry.mode & 0o777, content });
+        }
+        Ok(files)
     }
 
     /// Decompresses the archive of the package's files.

@@ -62,7 +62,7 @@ impl Dependency {
     }
 
     /// Says whether a package is what is meant: by its own name, or by one that it provides.
-    fn is_met_by(&self, record: &Record) -> bool {
+    pub(super) fn is_met_by(&self, record: &Record) -> bool {
         if record.name == self.name && self.allows(&record.version) {
             return true;
         }
@@ -125,7 +125,18 @@ fn parse_one(text: &str) -> Option<Dependency> {
 
 /// Chooses the packages of a root, sorted by name. What is named in `without` is taken for there already.
 pub fn choose(available: &Available, wanted: &[String], without: &[&str]) -> Result<Vec<Chosen>, RootError> {
-    let mut chosen: BTreeMap<String, Chosen> = BTreeMap::new();
+    choose_beside(available, &[], wanted, without)
+}
+
+/// Chooses packages to go with others, and returns all, sorted by name.
+pub fn choose_beside(
+    available: &Available,
+    there: &[Chosen],
+    wanted: &[String],
+    without: &[&str],
+) -> Result<Vec<Chosen>, RootError> {
+    let mut chosen: BTreeMap<String, Chosen> =
+        there.iter().map(|one| (one.record.name.clone(), one.clone())).collect();
     let mut open: VecDeque<(Vec<Dependency>, String)> = wanted
         .iter()
         .map(|name| (vec![Dependency { name: name.clone(), version: None }], String::new()))
@@ -164,6 +175,22 @@ pub fn choose(available: &Available, wanted: &[String], without: &[&str]) -> Res
     Ok(chosen)
 }
 
+/// Returns the names of the packages that no root can do without, sorted.
+pub fn essential(available: &Available) -> Result<Vec<String>, RootError> {
+    let mut names = std::collections::BTreeSet::new();
+    for suite in available.suites() {
+        let essential = (0..suite.index.len()).filter(|number| suite.index.importance(*number).1);
+        names.extend(essential.map(|number| suite.index.name(number).to_owned()));
+    }
+    let mut found = Vec::new();
+    for name in names {
+        if candidate(available, &name)?.is_some_and(|one| one.record.essential) {
+            found.push(name);
+        }
+    }
+    Ok(found)
+}
+
 /// The package that apt would install for a dependency, if it can.
 fn installable(
     available: &Available,
@@ -196,7 +223,7 @@ fn installable(
     Ok(providers.into_iter().next())
 }
 
-fn candidate(available: &Available, name: &str) -> Result<Option<Chosen>, RootError> {
+pub(super) fn candidate(available: &Available, name: &str) -> Result<Option<Chosen>, RootError> {
     let architecture = available.architecture();
     let Some(candidate) = available.candidate(name, architecture, None)? else { return Ok(None) };
     let versions = available.versions(name, architecture)?;

@@ -148,7 +148,7 @@ fn read_package(chosen: &Chosen, bytes: &[u8]) -> Result<Vec<(Entry, Vec<u8>)>, 
 }
 
 /// A path without `./`, and with `lib` and the like where they are.
-fn merged(path: &[u8]) -> Result<Vec<u8>, DebError> {
+pub(super) fn merged(path: &[u8]) -> Result<Vec<u8>, DebError> {
     let mut parts: Vec<&[u8]> = Vec::new();
     for part in path.split(|byte| *byte == b'/') {
         match part {

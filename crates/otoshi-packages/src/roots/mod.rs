@@ -1,17 +1,31 @@
-//! Root file systems made of a distribution's packages, without running anything.
+//! Root file systems made of a distribution's packages.
 //!
 //! ```text
 //! depends      which packages: those wanted and what they depend on, as apt chooses without recommendations
 //! deb          a package's file: its archive of files, and what it says of itself
 //! distroless   packages → one layer: files, accounts, and `var/lib/dpkg/status.d`; no shell, no script
+//! installed    packages → a directory, as dpkg would leave it, with all its records; scripts run in the sandbox
+//!   stages       what is unpacked and configured together, and in which order
+//!   unpack       files of packages → the directory; diversions, configuration files, what is in two packages
+//!   database     what dpkg has on record of packages that are unpacked
+//!   scripts      a command in the new root, in the sandbox
+//!   leftovers    what differs each time a root is made, and is taken out
+//!   inside       reading and removing files in a root that nobody trusts
 //! ```
 //!
 //! Packages are fetched at the same time, checked against the signed index, and kept by their hash: a new version of one package
 //! fetches one file. The same versions give the same bytes.
 
+mod database;
 mod deb;
 mod depends;
 mod distroless;
+mod inside;
+mod installed;
+mod leftovers;
+mod scripts;
+mod stages;
+mod unpack;
 
 use std::fs;
 use std::io;
@@ -25,9 +39,13 @@ use otoshi_oci::Digest;
 use crate::apt::index::Record;
 use crate::apt::{Answer, Available, Fetch, Request};
 
-pub use deb::{Deb, DebError};
-pub use depends::{Chosen, Dependency, Relation, choose, parse as parse_dependencies};
+pub use deb::{ControlFile, Deb, DebError};
+pub use depends::{
+    Chosen, Dependency, Relation, choose, choose_beside, essential, parse as parse_dependencies,
+};
 pub use distroless::{FOR_SCRIPTS, layer};
+pub use installed::{Installation, install};
+pub use stages::{Selection, select};
 
 /// How many packages are fetched at the same time.
 const PARALLEL: usize = 6;
@@ -56,6 +74,35 @@ pub enum RootError {
         package: String,
         /// Why.
         reason: DebError,
+    },
+    /// A package's files cannot be put into the root.
+    #[error("unpacking {package}: {reason}")]
+    Unpack {
+        /// Its name and version.
+        package: String,
+        /// Why.
+        reason: otoshi_oci::layer::LayerError,
+    },
+    /// A command in the new root failed.
+    #[error("{what}: {reason}")]
+    Script {
+        /// What was being done.
+        what: String,
+        /// How it ended, and the last that it said.
+        reason: String,
+    },
+    /// A command could not be started.
+    #[error("running a package's scripts: {0}")]
+    Sandbox(#[from] otoshi_sandbox::SandboxError),
+    /// Something in the new root cannot be read or removed.
+    #[error("{action} /{path} in the new root: {source}")]
+    Inside {
+        /// What was being done.
+        action: &'static str,
+        /// To what.
+        path: String,
+        /// Why it failed.
+        source: io::Error,
     },
     /// An index that is kept is damaged.
     #[error(transparent)]

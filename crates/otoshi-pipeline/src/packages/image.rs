@@ -1,0 +1,229 @@
+//! Packages → an image of one layer.
+
+use std::collections::BTreeMap;
+
+use otoshi_oci::config::{History, ImageConfig};
+use otoshi_oci::layer::{Compression, Mtime, WriteOptions, WrittenLayer, store_tar, write_layer};
+use otoshi_oci::{Digest, Platform, Reference, write_image};
+use otoshi_packages::apt::Available;
+use otoshi_packages::roots::{self, Chosen, FOR_SCRIPTS, Installation, RootError, Selection};
+use otoshi_project::{Packages, Variant};
+use otoshi_store::{Home, Kind};
+
+use super::sources::Sources;
+use crate::{LockedDigests, PipelineError, bases::is_whole};
+
+/// The time of the image: that of all entries of layers.
+const CREATED: &str = "1980-01-01T00:00:01Z";
+/// The same in seconds since 1970.
+const TIME: i64 = 315_532_801;
+const PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+/// Says what a root is: it is in every one.
+const ALWAYS: &str = "base-files";
+/// The version of the way in which packages become an image; another one makes images that are remembered again.
+const WAY: u32 = 1;
+
+/// Makes an image of packages, and names it in the store.
+pub(super) fn make(
+    home: &Home,
+    reference: &Reference,
+    packages: &Packages,
+    platform: &Platform,
+) -> Result<LockedDigests, PipelineError> {
+    let (distribution, release) =
+        packages.release().ok_or_else(|| PipelineError::plain("a base of packages has no release"))?;
+    let architecture = architecture(platform).ok_or_else(|| {
+        PipelineError::invalid(
+            format!("{distribution} has no packages for {platform}"),
+            "use an image as the base for this platform",
+        )
+    })?;
+    let sources = Sources::find(packages, architecture)?;
+    let available = sources.available(home)?;
+    let failed = |error: RootError| {
+        let hint = match error {
+            RootError::Unmet(_) | RootError::Conflict(_) => {
+                Some("look at the names in [bases]: `apt-cache policy NAME` says what there is".to_owned())
+            }
+            RootError::Unpack { ref reason, .. } => reason.hint(),
+            _ => None,
+        };
+        let packages = packages.packages.join(", ");
+        let of = if packages.is_empty() { String::new() } else { format!(" of {packages}") };
+        PipelineError::Invalid { message: format!("making {distribution} {release}{of}: {error}"), hint }
+    };
+    let made = if packages.variant == Variant::Distroless {
+        let mut wanted = packages.packages.clone();
+        wanted.push(ALWAYS.to_owned());
+        let chosen = roots::choose(&available, &wanted, &FOR_SCRIPTS).map_err(failed)?;
+        Made {
+            home,
+            platform,
+            packages,
+            architecture,
+            sources: &sources,
+            available: &available,
+            chosen: Root::Files(chosen),
+        }
+    } else {
+        let apt = packages.variant == Variant::Apt;
+        let selection = roots::select(&available, &packages.packages, apt).map_err(failed)?;
+        Made {
+            home,
+            platform,
+            packages,
+            architecture,
+            sources: &sources,
+            available: &available,
+            chosen: Root::Installed(selection),
+        }
+    };
+    let digest =
+        made.digest(&format!("otoshi: {distribution} {release}, {}", packages.packages.join(", ")), failed)?;
+    home.layout().tag(reference, home.layout().describe(&digest)?)?;
+    Ok(LockedDigests { index: digest.clone(), platform: digest })
+}
+
+/// What a root is made of.
+enum Root {
+    /// Files alone.
+    Files(Vec<Chosen>),
+    /// Packages that are installed.
+    Installed(Selection),
+}
+
+struct Made<'a> {
+    home: &'a Home,
+    platform: &'a Platform,
+    packages: &'a Packages,
+    architecture: &'a str,
+    sources: &'a Sources,
+    available: &'a Available,
+    chosen: Root,
+}
+
+impl Made<'_> {
+    /// The image's digest: that of the one made of the same packages before, or of the one made now.
+    fn digest(
+        &self,
+        created_by: &str,
+        failed: impl Fn(RootError) -> PipelineError,
+    ) -> Result<Digest, PipelineError> {
+        let (home, more) = (self.home, self.more());
+        let key = self.key(created_by, &more);
+        let known: Option<Digest> = home.records().get(Kind::Base, key.hex());
+        if let Some(known) = known.filter(|known| is_whole(home, known, self.platform)) {
+            return Ok(known);
+        }
+        let layer = self.layer(&more, failed)?;
+        let mut config = ImageConfig::new(self.platform);
+        config.created = Some(CREATED.to_owned());
+        config.config.env = vec![PATH.to_owned()];
+        config.rootfs.diff_ids.push(layer.diff_id);
+        if matches!(self.chosen, Root::Installed(_)) {
+            // There is a shell, as in the images that distributions make.
+            config.config.cmd = Some(vec!["bash".to_owned()]);
+        }
+        config.history.push(History {
+            created: config.created.clone(),
+            created_by: Some(created_by.to_owned()),
+            ..History::default()
+        });
+        let written = write_image(home.layout(), &config, &[layer.descriptor], &BTreeMap::new())
+            .map_err(PipelineError::plain)?;
+        let digest = Digest::of(&written).map_err(PipelineError::plain)?;
+        home.layout().add_untagged(written)?;
+        home.records().put(Kind::Base, key.hex(), &digest)?;
+        Ok(digest)
+    }
+
+    fn all(&self) -> Vec<Chosen> {
+        match &self.chosen {
+            Root::Files(chosen) => chosen.clone(),
+            Root::Installed(selection) => selection.all().cloned().collect(),
+        }
+    }
+
+    /// Stands for everything that the image depends on.
+    fn key(&self, created_by: &str, more: &[(String, u32, Vec<u8>)]) -> Digest {
+        let variant = (self.packages.variant, self.packages.slim, self.architecture, self.platform);
+        let mut text = format!("{WAY} {variant:?} {created_by}\n");
+        for one in self.all() {
+            text += &format!("{} {} {}\n", one.record.name, one.record.version, one.record.sha256);
+        }
+        for (path, mode, content) in more {
+            text += &format!("{path} {mode:o} {}\n", Digest::sha256_of(content));
+        }
+        Digest::sha256_of(text.as_bytes())
+    }
+
+    /// What the root's own apt needs, where it has one.
+    fn more(&self) -> Vec<(String, u32, Vec<u8>)> {
+        let Root::Installed(selection) = &self.chosen else { return Vec::new() };
+        if !selection.all().any(|one| one.record.name == "apt") {
+            return Vec::new();
+        }
+        let mut files = self.sources.files();
+        let mut states = String::new();
+        for one in selection.others.iter().filter(|one| selection.automatic.contains(&one.record.name)) {
+            // apt notes the root's architecture of packages for all of them, too.
+            let (name, architecture) = (&one.record.name, self.architecture);
+            states += &format!("Package: {name}\nArchitecture: {architecture}\nAuto-Installed: 1\n\n");
+        }
+        if !states.is_empty() {
+            files.push(("var/lib/apt/extended_states".to_owned(), 0o644, states.into_bytes()));
+        }
+        files
+    }
+
+    fn layer(
+        &self,
+        more: &[(String, u32, Vec<u8>)],
+        failed: impl Fn(RootError) -> PipelineError,
+    ) -> Result<WrittenLayer, PipelineError> {
+        let directory = self.home.root().join("packages/deb");
+        let layout = self.home.layout();
+        let files =
+            roots::fetch(self.available, &self.all(), &directory, self.sources.fetcher()).map_err(&failed)?;
+        match &self.chosen {
+            Root::Files(chosen) => {
+                let archive = roots::layer(chosen, &files).map_err(failed)?;
+                store_tar(layout, &archive[..], Compression::default(), 0, "the base of packages")
+                    .map_err(PipelineError::plain)
+            }
+            Root::Installed(selection) => {
+                let draft = self.home.snapshots().draft()?;
+                roots::install(&Installation {
+                    root: &draft.tree(),
+                    work: &draft.work(),
+                    selection,
+                    files: &files,
+                    architecture: self.architecture,
+                    slim: self.packages.slim,
+                    more,
+                })
+                .map_err(failed)?;
+                let options = WriteOptions { mtime: Mtime::Set(TIME), ..WriteOptions::default() };
+                write_layer(layout, &draft.tree(), &options).map_err(PipelineError::plain)
+            }
+        }
+    }
+}
+
+/// Debian's word for a platform's architecture.
+fn architecture(platform: &Platform) -> Option<&'static str> {
+    if platform.os != "linux" {
+        return None;
+    }
+    match (platform.architecture.as_str(), platform.variant.as_deref()) {
+        ("amd64", None) => Some("amd64"),
+        ("arm64", _) => Some("arm64"),
+        ("arm", Some("v7") | None) => Some("armhf"),
+        ("arm", Some("v5")) => Some("armel"),
+        ("386", _) => Some("i386"),
+        ("ppc64le", _) => Some("ppc64el"),
+        ("s390x", _) => Some("s390x"),
+        ("riscv64", _) => Some("riscv64"),
+        _ => None,
+    }
+}
