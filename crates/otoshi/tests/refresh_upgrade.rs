@@ -4,9 +4,14 @@
 
 mod archive;
 
-use std::{collections::BTreeMap, fs};
+use std::{
+    collections::BTreeMap,
+    fs,
+    time::{Duration, Instant},
+};
 
 use archive::{Archive, Debian};
+use otoshi_registry_test::Registry;
 use serde_json::Value;
 
 fn packages(refreshed: &Value) -> BTreeMap<String, (String, String, Value)> {
@@ -162,23 +167,79 @@ fn security_and_all_are_told_apart_and_a_version_that_is_gone_is_told() {
 fn a_base_that_moves_tells_which_of_its_packages_fix_something() {
     let Some(shop) = Debian::new() else { return };
     let archive = Archive::new(&[("stable", "1.0"), ("stable-security", "1.1")]);
-    let base = |version: &str| {
+    let base = |version: &str, sources: &str| {
         fs::create_dir_all(shop.path("base")).unwrap();
         let dockerfile = "FROM otoshi.test/debian:1\nCOPY sources.list /etc/apt/\nCOPY greeting.deb /tmp/\n\
                           RUN dpkg -i /tmp/greeting.deb && rm /tmp/greeting.deb\n";
         shop.write("base/Dockerfile", dockerfile);
-        shop.write("base/sources.list", &archive.sources());
+        shop.write("base/sources.list", sources);
         fs::copy(archive.deb(version), shop.path("base/greeting.deb")).unwrap();
         shop.ok(&["image", "build", "base", "-t", "otoshi.test/greeting:1"]);
         fs::remove_dir_all(shop.path("base")).unwrap();
     };
-    base("1.0");
+    base("1.0", &archive.sources());
     shop.project("off", "", "");
     shop.write("runner.Dockerfile", "FROM otoshi.test/greeting:1\nENV RUNS=here\n");
     shop.ok(&["build"]);
-    base("1.1");
+    base("1.1", &archive.sources());
     let text = shop.ok(&["refresh", "--markdown"]);
     assert!(text.contains("\n| greeting | 1.0 | 1.1 | security |\n"), "{text}");
     assert!(text.contains("- **Plan: a swap of layers**"), "{text}");
     assert_eq!(shop.ok(&["run", "greet"]), "greeting 1.1\n");
+
+    // A repository that never answers keeps no report waiting for long.
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = silent.local_addr().unwrap().port();
+    let sources = format!("deb [trusted=yes] http://127.0.0.1:{port}/ stable main\n");
+    base("1.0", &sources);
+    shop.refresh(&[]);
+    base("1.1", &sources);
+    let started = Instant::now();
+    let refreshed = shop.refresh(&[]);
+    assert_eq!(packages(&refreshed)["greeting"], ("1.0".into(), "1.1".into(), Value::Null), "{refreshed}");
+    assert!(started.elapsed() < Duration::from_secs(40), "{:?}", started.elapsed());
+}
+
+#[test]
+fn a_fix_comes_in_from_the_registry_alone() {
+    let (Some(registry), Some(shop)) = (Registry::start(), Debian::new()) else { return };
+    let archive = Archive::new(&[("stable", "1.0"), ("stable-security", "1.1")]);
+    let host = registry.host();
+    let tables = format!(
+        "[registry]\nrepository = \"{host}/shop\"\n[builder]\ndockerfile = \"builder.Dockerfile\"\n\
+         [compile]\nrun = \"date > made\"\n"
+    );
+    shop.project("security", &tables, "made = \"cat made\"\n");
+    let manifest = fs::read_to_string(shop.path("otoshi.toml")).unwrap();
+    shop.write("otoshi.toml", &manifest.replace("otoshi.test", &host));
+    shop.write("builder.Dockerfile", "ARG BASE\nFROM ${BASE}\n");
+    let dockerfile = "ARG BASE\nFROM ${BASE}\nCOPY sources.list /etc/apt/sources.list\nCOPY greeting.deb /tmp/greeting.deb\n\
+                      RUN dpkg -i /tmp/greeting.deb && rm /tmp/greeting.deb\n";
+    shop.write("runner.Dockerfile", dockerfile);
+    shop.write("sources.list", &archive.sources());
+    fs::copy(archive.deb("1.0"), shop.path("greeting.deb")).unwrap();
+    shop.ok(&["image", "push", "otoshi.test/debian:1", &format!("{host}/debian:1")]);
+    shop.ok(&["build"]);
+    shop.ok(&["push"]);
+    let made = shop.ok(&["run", "made"]);
+
+    // Another machine, and no project; then one more, for which there is nothing to do.
+    let image = format!("{host}/shop:greet");
+    let refresh = || -> Value {
+        shop.forget();
+        let output = shop.command(&["refresh", "--json", &image]).current_dir("/").output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        serde_json::from_slice(&output.stdout).unwrap()
+    };
+    let refreshed = refresh();
+    assert_eq!(shop.ran(&refreshed), [3, 4], "{refreshed}");
+    assert_eq!(packages(&refreshed)["greeting"], ("1.0".into(), "1.1".into(), true.into()), "{refreshed}");
+    let again = refresh();
+    assert_eq!((&again["outcome"], shop.ran(&again)), (&"same".into(), vec![]), "{again}");
+    shop.forget();
+    for (process, text) in [("greet", "greeting 1.1\n"), ("made", &made)] {
+        let name = format!("{host}/shop:{process}");
+        shop.ok(&["pull", &name]);
+        assert_eq!(shop.ok(&["run", &name]), text);
+    }
 }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use otoshi_oci::{Digest, Image};
 use otoshi_packages::{Installed, Package, version::compare};
 
-use super::{Cost, PackageChange, RefreshOutcome};
+use super::{Cost, PackageChange, RefreshOutcome, repositories::Asked};
 use crate::{Pipeline, Plan, Status, pipeline::Settled};
 
 impl Pipeline<'_> {
@@ -39,6 +39,7 @@ impl Pipeline<'_> {
         &self,
         before: &BTreeMap<String, Digest>,
         images: &BTreeMap<String, Digest>,
+        asked: Option<Asked>,
     ) -> Vec<PackageChange> {
         let name = self.image_name("runner");
         let (Some(old), Some(new)) = (before.get(&name), images.get(&name)) else { return Vec::new() };
@@ -51,9 +52,9 @@ impl Pipeline<'_> {
         };
         let (Some(old), Some(new)) = (installed(old), installed(new)) else { return Vec::new() };
         let mut changes = changes(&old, &new);
-        // Only the repositories say what a newer version fixes, and they are asked only where there is one.
+        // Only the repositories say what a newer version fixes.
         if changes.iter().any(|change| change.is_newer)
-            && let Ok(available) = self.repositories(&new)
+            && let Some(available) = asked.and_then(Asked::wait)
         {
             for change in changes.iter_mut().filter(|change| change.is_newer) {
                 let fixes = |(old, new): (&Package, &String)| available.fixes(old, new).ok().flatten();

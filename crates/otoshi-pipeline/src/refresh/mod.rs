@@ -18,6 +18,7 @@ mod choice;
 mod difference;
 mod previous;
 mod report;
+mod repositories;
 mod upgrade;
 mod verify;
 
@@ -91,6 +92,8 @@ impl Pipeline<'_> {
             return self.planned(prepared, because);
         }
         let mut choice = std::mem::take(&mut prepared.choice);
+        let runs = choice.last().is_some_and(|candidate| candidate.plan > Cost::Nothing);
+        let asked = if runs { self.ask_beside(before) } else { None };
         let mut attempt = self.attempt(prepared, options, events, before)?;
         let can_help = |findings: &[Finding]| findings.iter().all(|finding| compiling_helps(finding.kind));
         if !attempt.findings.is_empty() && builder.is_none() && can_help(&attempt.findings) {
@@ -128,7 +131,7 @@ impl Pipeline<'_> {
                     new: digest.to_string(),
                 })
                 .collect(),
-            packages: self.packages(before, &images),
+            packages: self.packages(before, &images, asked),
             findings,
             waived,
             failed,

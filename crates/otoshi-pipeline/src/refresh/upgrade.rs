@@ -2,12 +2,10 @@
 //! and from what its own repositories have, before any package manager runs.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
 
 use otoshi_engine::Events;
 use otoshi_oci::Image;
-use otoshi_packages::apt::{self, HttpFetcher, Repositories};
-use otoshi_packages::{Available, Cache, Installed, Newer, Package, Standing};
+use otoshi_packages::{Available, Newer, Package, Standing};
 use otoshi_project::Upgrade;
 
 use crate::{PhasePlan, Pipeline, PipelineError, bases::Rules, phases::is_plain};
@@ -133,17 +131,6 @@ impl Pipeline<'_> {
         let (runner, phases) = bare.walk_to_runner(events)?;
         found.ran = phases;
         runner.map(|digest| self.load_image(&digest)).transpose()
-    }
-
-    /// What the repositories of an image have now.
-    pub(crate) fn repositories(&self, installed: &Installed) -> Result<Available, PipelineError> {
-        // This machine's own settings say only through which proxy they are reached.
-        let machine = apt::read_root(Path::new("/")).unwrap_or_default();
-        let architecture = installed.architecture.as_deref().unwrap_or_default();
-        let machine = Repositories::from_files(&machine, architecture);
-        let fetcher = HttpFetcher::new(machine.configuration()).map_err(PipelineError::plain)?;
-        let cache = Cache::new(self.home.root().join("packages"));
-        Ok(Available::refresh(installed, &cache, &fetcher, jiff::Timestamp::now()))
     }
 }
 

@@ -64,8 +64,14 @@ impl Debian {
     }
 
     pub(crate) fn otoshi(&self, arguments: &[&str]) -> Output {
+        self.command(arguments).output().unwrap()
+    }
+
+    /// The program, in the project's directory and on its store.
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_otoshi"));
-        command.args(arguments).current_dir(self.path("")).env("OTOSHI_HOME", self.home()).output().unwrap()
+        command.args(arguments).current_dir(self.path("")).env("OTOSHI_HOME", self.home());
+        command
     }
 
     pub(crate) fn ok(&self, arguments: &[&str]) -> String {
@@ -106,9 +112,14 @@ impl Debian {
         (self.ok(&["images"]), self.lock())
     }
 
+    /// Throws the store away.
+    pub(crate) fn forget(&self) {
+        fs::remove_dir_all(self.home()).unwrap();
+    }
+
     /// Throws the store away; the base comes again.
     pub(crate) fn replace_machine(&self) {
-        fs::remove_dir_all(self.home()).unwrap();
+        self.forget();
         self.import("debian-old");
     }
 
