@@ -8,6 +8,7 @@ mod error;
 mod form;
 mod lock;
 mod manifest;
+mod place;
 mod project;
 mod refresh;
 mod replace;
@@ -20,6 +21,7 @@ pub use manifest::{
     App, Argument, Base, Build, Command, Compile, Computed, Image, Manifest, Packages, Process, ProcessTable,
     ProjectTable, Secret, Variant, Verify, schema,
 };
+pub use place::line_of;
 pub use project::{NamedProcess, Project};
 pub use refresh::{Refresh, Upgrade};
 pub use replace::{Replacement, replace_all};

@@ -10,7 +10,7 @@ use otoshi_oci::{Descriptor, Digest, Image, ImageConfig, ImageError, Layout, Med
 use serde_json::Value;
 
 use crate::merge::{Conflict, merge, merge_extra};
-use crate::seam::{BASE_DIGEST, BASE_NAME, BUILDPACKS, SEAM, chain_id};
+use crate::seam::{BASE_DIGEST, BASE_NAME, BUILDPACKS, SEAM, chain_id, name_base_of_runner};
 
 /// The annotation that has the time of the image.
 const CREATED: &str = "org.opencontainers.image.created";
@@ -234,6 +234,7 @@ fn annotations(bases: Bases<'_>, chain: Option<Digest>, created: Option<&str>) -
             Some(chain) => found.insert(SEAM.to_owned(), chain.to_string()),
             None => found.remove(SEAM),
         };
+        name_base_of_runner(&mut found, &bases.new.annotations());
     }
     // Docker's form has no annotations; a label that says the same is the application's, and stays true.
     if !is_docker(bases.app) {

@@ -6,6 +6,7 @@
 //! ```text
 //! dev.otoshi.seam                     the chain id of the layers below the seam (Otoshi's own images)
 //! org.opencontainers.image.base.*     the name and digest of the base
+//! dev.otoshi.base.*                   the name and digest of the base that an app image's runner was built on (no seam)
 //! io.buildpacks.lifecycle.metadata    the run image and its topmost layer (images of buildpacks)
 //! ```
 //!
@@ -26,6 +27,10 @@ pub const SEAM: &str = "dev.otoshi.seam";
 pub const BASE_NAME: &str = "org.opencontainers.image.base.name";
 /// The annotation that has the digest of the base.
 pub const BASE_DIGEST: &str = "org.opencontainers.image.base.digest";
+/// The annotation of an app image that has the name of its runner's base.
+pub const RUNNER_BASE_NAME: &str = "dev.otoshi.base.name";
+/// The annotation of an app image that has the digest of its runner's base.
+pub const RUNNER_BASE_DIGEST: &str = "dev.otoshi.base.digest";
 /// The label in which buildpacks keep what they know of an image.
 pub const BUILDPACKS: &str = "io.buildpacks.lifecycle.metadata";
 
@@ -95,6 +100,16 @@ pub enum SeamError {
     /// Nothing says where the seam is.
     #[error("nothing says on which base the image stands")]
     Unknown,
+}
+
+/// Says in an app image's annotations what its runner says of its own base; the same runner gives the same words.
+pub fn name_base_of_runner(annotations: &mut BTreeMap<String, String>, runner: &BTreeMap<String, String>) {
+    for (own, of_runner) in [(RUNNER_BASE_NAME, BASE_NAME), (RUNNER_BASE_DIGEST, BASE_DIGEST)] {
+        match runner.get(of_runner) {
+            Some(value) => annotations.insert(own.to_owned(), value.clone()),
+            None => annotations.remove(own),
+        };
+    }
 }
 
 /// Computes the chain id of layers; `None` of no layers.

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! check     every base of a project for itself, and its runner      ─▶ report   what was found, as data
+//! images    images by their references                            ─▶
 //!   outside   what is asked: registries, repositories, the table of ends, and what `[check]` wants
 //!     packages  packages in an image beside its own repositories      budget    what registries have left for us
 //!     ends      ends of life of what an image holds                   policy    found, held or ignored
@@ -15,6 +16,7 @@ mod budget;
 mod check;
 mod cycle;
 mod ends;
+mod images;
 mod ledger;
 mod outside;
 mod packages;
@@ -27,7 +29,8 @@ mod update;
 
 pub use check::Check;
 pub use cycle::{Cycles, End, Product, ProductKind, Release, end_of};
+pub use images::CheckImages;
 pub use report::{
-    Counts, CyclesUsed, Failed, Finding, FindingKind, Looked, PackageUpdate, Report, State, schema,
+    Counts, CyclesUsed, Failed, Finding, FindingKind, Location, Looked, PackageUpdate, Report, State, schema,
 };
 pub use update::{Left, LockChange, Update, UpdateOptions, Updated};

@@ -65,6 +65,7 @@ impl Subject {
             set: Vec::new(),
             phases: Vec::new(),
             command: None,
+            location: None,
             text: String::new(),
         }
     }

@@ -12,6 +12,7 @@ use std::{
 use otoshi_packages::{
     Available, Cache, Installed, Manager, Newer, Package, Standing, Withheld,
     apt::{self, HttpFetcher},
+    version::compare,
 };
 use otoshi_store::Home;
 
@@ -188,8 +189,12 @@ impl Outside<'_> {
     }
 
     /// The one finding about an image's packages.
-    pub(crate) fn package_finding(&self, subject: &Subject, compared: &Compared) -> Option<Finding> {
-        let Compared { looked, updates } = compared;
+    pub(crate) fn package_finding(
+        &self,
+        subject: &Subject,
+        looked: &Looked,
+        updates: &[PackageUpdate],
+    ) -> Option<Finding> {
         let states = [State::Found, State::Held, State::Ignored];
         let state = states.into_iter().find(|state| updates.iter().any(|update| update.state == *state))?;
         let (of_security, others): (Vec<_>, Vec<_>) =
@@ -226,7 +231,7 @@ impl Outside<'_> {
             .filter(|update| update.state == state)
             .filter_map(|update| update.first_seen.clone())
             .min();
-        finding.packages.clone_from(updates);
+        finding.packages = updates.to_vec();
         Some(finding)
     }
 }
@@ -247,12 +252,17 @@ fn withheld(withheld: Withheld) -> (&'static str, String) {
 }
 
 /// How all packages of an image are upgraded with its own package manager, in a Dockerfile.
-pub(crate) fn upgrade(manager: Option<Manager>) -> &'static str {
+pub(crate) fn upgrade(manager: Manager) -> &'static str {
     match manager {
-        Some(Manager::Dpkg) | None => "RUN apt-get update && apt-get -y upgrade",
-        Some(Manager::Apk) => "RUN apk upgrade --no-cache",
-        Some(Manager::Rpm) => "RUN dnf -y upgrade",
+        Manager::Dpkg => "RUN apt-get update && apt-get -y upgrade",
+        Manager::Apk => "RUN apk upgrade --no-cache",
+        Manager::Rpm => "RUN dnf -y upgrade",
     }
+}
+
+/// Whether a version is newer than another, as a package manager has it.
+pub(crate) fn is_newer(manager: Manager, version: &str, than: &str) -> bool {
+    compare(manager, version, than).is_gt()
 }
 
 impl std::fmt::Debug for Repositories {

@@ -75,7 +75,7 @@ fn security_updates_are_those_that_apt_would_install_in_base_and_runner() {
     let reason = runner["phases"][0]["reasons"][0]["text"].as_str().unwrap();
     assert_eq!(reason, format!("{} packages of runner would be newer", theirs.len()));
     let command = runner["command"].as_str().unwrap();
-    assert!(command.contains("apt-get -y upgrade\" to runner.Dockerfile"), "{command}");
+    assert_eq!(command, "set upgrade = \"security\" in [refresh], then otoshi refresh");
 
     let looked = report["images"].as_array().unwrap().iter().find(|image| image["name"] == "runner").unwrap();
     assert_eq!(looked["foreign"], serde_json::json!(["daruma"]));
@@ -83,6 +83,8 @@ fn security_updates_are_those_that_apt_would_install_in_base_and_runner() {
     assert!(said.contains("have security updates") && said.contains("foreign  runner  1 of "), "{said}");
     assert!(said.contains("(2 of security)"), "{said}");
     assert!(said.contains(&format!("{0} of {0} come with its base", theirs.len())), "{said}");
+
+    sarif_and_markdown(&shop, &theirs);
 
     // Policies go by the packages' names, and only those of security never wait for an age.
     let manifest = fs::read_to_string(shop.path("otoshi.toml")).unwrap();
@@ -113,6 +115,59 @@ fn security_updates_are_those_that_apt_would_install_in_base_and_runner() {
         };
         assert_eq!(waiting.count(), expected, "{policy}");
     }
+}
+
+/// Each package of base and runner is a result that keeps its fingerprint; names of packages are in the Markdown.
+fn sarif_and_markdown(shop: &Shop, theirs: &BTreeSet<String>) {
+    let sarif = || -> Value { serde_json::from_slice(&shop.otoshi(&["check", "--sarif"]).stdout).unwrap() };
+    let log = sarif();
+    assert_eq!(log["version"], "2.1.0");
+    let run = &log["runs"][0];
+    let results = run["results"].as_array().unwrap();
+    assert_eq!(results.len(), 2 * theirs.len());
+    let of_security = theirs.iter().filter(|line| line.ends_with(" security")).count();
+    assert_eq!(results.iter().filter(|result| result["level"] == "error").count(), 2 * of_security);
+    let prints = |log: &Value| -> Vec<String> {
+        let results = log["runs"][0]["results"].as_array().unwrap().iter();
+        results
+            .map(|result| result["partialFingerprints"]["otoshiFinding/v1"].as_str().unwrap().to_owned())
+            .collect()
+    };
+    let distinct: BTreeSet<String> = prints(&log).into_iter().collect();
+    assert_eq!((distinct.len(), prints(&log)), (results.len(), prints(&sarif())));
+    for result in results {
+        let rule =
+            &run["tool"]["driver"]["rules"][usize::try_from(result["ruleIndex"].as_u64().unwrap()).unwrap()];
+        assert_eq!(rule["id"], result["ruleId"]);
+    }
+    // The base where otoshi.toml names it, the runner where its Dockerfile begins.
+    let place = |result: &Value| {
+        let place = &result["locations"][0]["physicalLocation"];
+        format!("{}:{}", place["artifactLocation"]["uri"].as_str().unwrap(), place["region"]["startLine"])
+    };
+    let places: BTreeSet<String> = results.iter().map(place).collect();
+    let manifest = fs::read_to_string(shop.path("otoshi.toml")).unwrap();
+    let line = manifest.lines().position(|line| line.starts_with("BASE = ")).unwrap() + 1;
+    assert_eq!(places, BTreeSet::from([format!("otoshi.toml:{line}"), "runner.Dockerfile:2".to_owned()]));
+
+    let markdown = String::from_utf8(shop.otoshi(&["check", "--markdown"]).stdout).unwrap();
+    assert!(markdown.starts_with("## shop: 2 newer outside (2 of security)\n"), "{markdown}");
+    for name in theirs.iter().filter_map(|line| line.split(' ').next()) {
+        assert!(markdown.contains(&format!("| {name} | ")), "{name}: {markdown}");
+    }
+    assert!(markdown.contains("packages in none of its repositories: daruma"), "{markdown}");
+
+    // What is printed is what the schema says.
+    let schema: Value = serde_json::from_str(&shop.ok(&["schema", "check"])).unwrap();
+    let (_, report) = check(shop);
+    let keys = |value: &Value| value.as_object().unwrap().keys().cloned().collect::<BTreeSet<_>>();
+    assert_eq!(keys(&report), keys(&schema["properties"]));
+    let finding = keys(&schema["$defs"]["Finding"]["properties"]);
+    assert_eq!(keys(&report["findings"][0]), finding);
+    assert_eq!(
+        keys(&report["findings"][0]["packages"][0]),
+        keys(&schema["$defs"]["PackageUpdate"]["properties"])
+    );
 }
 
 #[test]

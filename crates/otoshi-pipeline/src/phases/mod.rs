@@ -1,6 +1,6 @@
 //! The phases: what each observes, and how it runs.
 //!
-//! Annotations of the images say the role, the base and its digest, and in app images the seam. They leave out the
+//! Annotations of the images say the role, the base and its digest, and in app images the seam and the runner's base. They leave out the
 //! project's name, the phase's key and every time, so that equal content stays an equal image, also across projects.
 
 mod app;
@@ -116,10 +116,17 @@ impl Pipeline<'_> {
         found
     }
 
-    /// Where an app image parts from the runner below: the chain id of the runner's layers.
-    fn seam(&self, runner: &Digest) -> Option<(String, String)> {
-        let image = otoshi_oci::Image::load(self.home.layout(), runner, &self.platform).ok()?;
-        Some((seam::SEAM.to_owned(), seam::chain_id(image.diff_ids())?.to_string()))
+    /// Where an app image parts from the runner below (the chain id of the runner's layers), and the base that is below that.
+    ///
+    /// All of it is said of the runner, which counts among what the phase observes.
+    fn seam(&self, runner: &Digest) -> BTreeMap<String, String> {
+        let mut found = BTreeMap::new();
+        if let Ok(image) = otoshi_oci::Image::load(self.home.layout(), runner, &self.platform) {
+            let chain = seam::chain_id(image.diff_ids());
+            found.extend(chain.map(|chain| (seam::SEAM.to_owned(), chain.to_string())));
+            seam::name_base_of_runner(&mut found, &image.annotations());
+        }
+        found
     }
 }
 

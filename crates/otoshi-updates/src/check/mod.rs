@@ -7,12 +7,14 @@
 //! ```text
 //! moved    tags that name another image now          packages   what is installed in bases and runner
 //! newer    newer versions and distributions          phases     what a finding would make run
+//! place    where in the project the thing is named
 //! ```
 
 mod moved;
 mod newer;
 mod packages;
 mod phases;
+mod place;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -24,12 +26,16 @@ use otoshi_project::{Lock, Project};
 use otoshi_registry::Repository;
 use otoshi_store::Home;
 
-use self::phases::{Planner, Then};
+use self::{
+    packages::Inside,
+    phases::{Planner, Then},
+    place::Places,
+};
 use crate::{
     ends::Held,
     outside::{Outside, Stop, Subject},
     parallel::side_by_side,
-    report::{Failed, Finding, Looked, Report},
+    report::{Failed, Finding, FindingKind, Report},
 };
 
 /// The roles whose bases a refresh leaves alone unless it is told otherwise.
@@ -76,10 +82,9 @@ struct Draft {
 struct Asked {
     drafts: Vec<Draft>,
     failed: Vec<Failed>,
-    looked: Vec<Looked>,
+    /// What is installed in its images, beside their repositories.
+    inside: Vec<Inside>,
     held: Held,
-    /// What is installed in it where the runner uses it.
-    below: BTreeSet<Package>,
 }
 
 impl<'a> Check<'a> {
@@ -106,30 +111,33 @@ impl<'a> Check<'a> {
             answers.extend(group.iter().map(|base| base.text.as_str()).zip(asked?));
         }
         let mut planner = Planner::new(self, pipeline);
-        let mut below = BTreeSet::new();
-        for (base, answer) in answers {
-            below.extend(answer.below);
-            if answer.failed.is_empty() && answer.drafts.is_empty() {
-                report.fresh.push(base.to_owned());
-            }
-            self.take(&mut report, &mut planner, answer.drafts, answer.failed)?;
-            report.images.extend(answer.looked);
-        }
         let mut runner = Asked::default();
-        let found = planner.runner()?;
-        let taken_in = |finding: &&Finding| finding.command.as_deref() == Some("otoshi refresh");
-        let moves = report.findings.iter().any(|finding| taken_in(&finding));
-        if let Some((name, image)) = found {
-            match self.runner(&name, &image, &below, moves, &mut runner) {
-                Ok(()) => {}
+        if let Some((name, image)) = planner.runner()? {
+            let inside = answers.values().flat_map(|answer| &answer.inside);
+            let below = inside.filter(|inside| inside.is_in("runner")).flat_map(|inside| &inside.packages);
+            let below: BTreeSet<Package> = below.cloned().collect();
+            match self.runner(&name, &image, &below, &mut runner) {
+                Ok(inside) => runner.inside.extend(inside),
                 Err(stop) => runner.failed.push(stop.of(&name)?),
             }
-            if runner.failed.is_empty() && runner.drafts.is_empty() && !runner.looked.is_empty() {
-                report.fresh.push(name);
-            }
         }
-        self.take(&mut report, &mut planner, runner.drafts, runner.failed)?;
-        report.images.extend(runner.looked);
+        let above = runner.inside.first().cloned();
+        let mut places = Places::new(self.project);
+        for (base, mut answer) in answers {
+            let used = bases.get(base);
+            for inside in &answer.inside {
+                let draft =
+                    used.and_then(|used| self.base_draft(used, inside, &answer.drafts, above.as_ref()));
+                answer.drafts.extend(draft);
+            }
+            self.take(&mut report, (&mut planner, &mut places), base, used, answer)?;
+        }
+        let moves = report.findings.iter().any(|finding| {
+            finding.kind == FindingKind::BaseMoved && finding.roles.iter().any(|role| role == "runner")
+        });
+        let name = above.as_ref().map(|inside| inside.looked.reference.clone()).unwrap_or_default();
+        runner.drafts.extend(above.and_then(|inside| self.runner_draft(&inside, moves)));
+        self.take(&mut report, (&mut planner, &mut places), &name, None, runner)?;
         self.outside.finish(&mut report)?;
         Ok(report)
     }
@@ -190,14 +198,13 @@ impl<'a> Check<'a> {
                 asked.drafts.extend(told(self.newer(base, lock, tags), &mut asked.failed)?);
             }
         }
-        let moved = asked.drafts.iter().filter_map(|draft| draft.finding.command.clone()).collect::<Vec<_>>();
         asked.held.name(&base.reference, &self.outside.cycles);
-        let drafts = match self.packages(base, lock, &moved, &mut asked) {
+        match self.packages(base, lock, &mut asked) {
+            Ok(()) => {}
             // It was told already, and is nothing of the packages.
-            Err(Stop::Registry(_) | Stop::Budget(_)) if !asked.failed.is_empty() => Vec::new(),
-            outcome => told(outcome, &mut asked.failed)?,
-        };
-        asked.drafts.extend(drafts);
+            Err(Stop::Registry(_) | Stop::Budget(_)) if !asked.failed.is_empty() => {}
+            Err(stop) => asked.failed.push(stop.of(&base.text)?),
+        }
         let ends = self.outside.ends(&base.subject(&base.roles), &asked.held);
         asked.drafts.extend(ends.into_iter().map(|finding| Draft { finding, then: Then::Nothing }));
         Ok(asked)
@@ -207,19 +214,26 @@ impl<'a> Check<'a> {
     fn take(
         &self,
         report: &mut Report,
-        planner: &mut Planner<'_, 'a>,
-        drafts: Vec<Draft>,
-        failed: Vec<Failed>,
+        (planner, places): (&mut Planner<'_, 'a>, &mut Places<'_>),
+        name: &str,
+        base: Option<&Used>,
+        answer: Asked,
     ) -> Result<(), PipelineError> {
-        for Draft { mut finding, then } in drafts {
+        let was_looked_at = base.is_some() || !answer.inside.is_empty();
+        if answer.failed.is_empty() && answer.drafts.is_empty() && was_looked_at {
+            report.fresh.push(name.to_owned());
+        }
+        for Draft { mut finding, then } in answer.drafts {
             planner.tell(&mut finding, then)?;
+            finding.location = places.of(&finding, base);
             report.findings.push(finding);
         }
-        for failure in failed {
+        for failure in answer.failed {
             if !report.failed.contains(&failure) {
                 report.failed.push(failure);
             }
         }
+        report.images.extend(answer.inside.into_iter().map(|inside| inside.looked));
         Ok(())
     }
 }

@@ -8,8 +8,8 @@ use otoshi_registry::Repository;
 use super::{Check, Draft, Used, phases::Then};
 use crate::{
     outside::Stop,
-    report::{FindingKind, State},
-    tag::{Candidate, Level, Tag, suggest},
+    report::State,
+    tag::{slots, suggest},
 };
 
 impl Check<'_> {
@@ -25,9 +25,7 @@ impl Check<'_> {
         let Some(current) = base.reference.tag().filter(|_| base.reference.digest().is_none()) else {
             return Ok(drafts);
         };
-        let in_series = Tag::parse(current, cycles)
-            .is_some_and(|tag| tag.version.is_some() || tag.distribution.is_some());
-        if !in_series {
+        if !cycles.is_in_series(current) {
             return Ok(drafts);
         }
         let client = self.outside.remote.client()?;
@@ -36,15 +34,8 @@ impl Check<'_> {
             None => tags.insert(client.tags(&Repository::of(&base.reference))?),
         };
         let found = suggest(base.reference.repository(), current, &*tags, cycles, today);
-        let small = found.versions.iter().filter(|candidate| candidate.level != Level::Major);
-        let large = found.versions.iter().filter(|candidate| candidate.level == Level::Major);
-        let slots: [(FindingKind, Vec<&Candidate>); 3] = [
-            (FindingKind::NewerVersion, small.collect()),
-            (FindingKind::NewerVersion, large.collect()),
-            (FindingKind::NewerDistribution, found.distributions.iter().collect()),
-        ];
         let locked = lock.roles.values().find_map(|bases| Some(bases.get(&base.text)?.index.clone()));
-        for (kind, candidates) in slots {
+        for (kind, candidates) in slots(&found) {
             // The newest that can be taken in; those that are newer still and wait are told before it.
             for candidate in candidates {
                 let settings = self.settings(base, &candidate.tag.text);

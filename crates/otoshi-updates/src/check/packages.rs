@@ -3,51 +3,136 @@
 use std::collections::BTreeSet;
 
 use otoshi_oci::{Digest, Image, Reference};
-use otoshi_packages::{Installed, Package};
-use otoshi_project::Lock;
+use otoshi_packages::{Installed, Manager, Package};
+use otoshi_project::{Lock, Upgrade};
 
 use super::{Asked, BUILDER_SIDE, Check, Draft, Used, phases::Then};
 use crate::{
     outside::{Stop, Subject},
-    packages::{Compared, upgrade},
-    report::{Finding, State},
+    packages::{Compared, is_newer, upgrade},
+    report::{Finding, FindingKind, Looked, PackageUpdate, State},
 };
 
+/// What is installed in an image, and what of it is newer.
+#[derive(Debug, Clone)]
+pub(super) struct Inside {
+    subject: Subject,
+    roles: BTreeSet<&'static str>,
+    manager: Manager,
+    pub(super) packages: Vec<Package>,
+    pub(super) looked: Looked,
+    updates: Vec<PackageUpdate>,
+}
+
+impl Inside {
+    pub(super) fn is_in(&self, role: &str) -> bool {
+        self.roles.contains(role)
+    }
+
+    /// Whether a package is in the image already as an update has it, or newer.
+    fn has(&self, update: &PackageUpdate) -> bool {
+        let same =
+            |package: &&Package| package.name == update.name && package.architecture == update.architecture;
+        let found = self.packages.iter().find(same);
+        found.is_some_and(|package| !is_newer(self.manager, &update.to, &package.version))
+    }
+}
+
 impl Check<'_> {
-    /// Looks into the images of a base, one for each manifest that its roles have; `moved` are the commands that move it.
-    pub(super) fn packages(
-        &self,
-        base: &Used,
-        lock: &Lock,
-        moved: &[String],
-        asked: &mut Asked,
-    ) -> Result<Vec<Draft>, Stop> {
-        let mut drafts = Vec::new();
+    /// Looks into the images of a base, one for each manifest that its roles have.
+    pub(super) fn packages(&self, base: &Used, lock: &Lock, asked: &mut Asked) -> Result<(), Stop> {
         for (image, roles) in self.images(base, lock)? {
             let installed = self.outside.installed(&image, &base.reference)?;
             asked.held.installed(&installed);
             asked.held.environment(&image.config, &self.outside.cycles);
-            let subject = base.subject(&roles);
-            let digest = image.digest.to_string();
-            let compared =
-                self.outside.compare(&subject, &digest, &installed, &BTreeSet::new(), &mut asked.failed)?;
-            if let Some(finding) = self.outside.package_finding(&subject, &compared) {
-                let is_builder = roles.iter().all(|role| BUILDER_SIDE.contains(role));
-                let moving = if is_builder { "otoshi refresh --builder" } else { "otoshi refresh" };
-                let files = base.dockerfiles.iter().map(String::as_str).collect::<Vec<_>>().join(" and ");
-                let command = if moved.iter().any(|command| command == moving) {
-                    moving.to_owned()
-                } else {
-                    format!("add {:?} to {files}, then otoshi build", upgrade(installed.manager))
-                };
-                drafts.push(draft(finding, &compared, roles.iter().copied().collect(), command));
-            }
-            if roles.contains("runner") {
-                asked.below.extend(installed.packages.iter().cloned());
-            }
-            asked.looked.extend((installed.manager.is_some()).then_some(compared.looked));
+            let inside =
+                self.inside(base.subject(&roles), roles, &image, installed, &BTreeSet::new(), asked)?;
+            asked.inside.extend(inside);
         }
-        Ok(drafts)
+        Ok(())
+    }
+
+    /// Looks into the runner; `below` is what its bases have.
+    pub(super) fn runner(
+        &self,
+        name: &str,
+        image: &Image,
+        below: &BTreeSet<Package>,
+        asked: &mut Asked,
+    ) -> Result<Option<Inside>, Stop> {
+        let subject = Subject {
+            name: "runner".to_owned(),
+            reference: name.to_owned(),
+            roles: vec!["runner".to_owned()],
+        };
+        let repository = self.project.manifest.registry.as_ref().map(|registry| registry.repository.as_str());
+        let place = Reference::parse(repository.unwrap_or(name))
+            .map_err(|error| Stop::Told(error.to_string(), error.hint()))?;
+        let installed = self.outside.installed(image, &place)?;
+        self.inside(subject, BTreeSet::from(["runner"]), image, installed, below, asked)
+    }
+
+    fn inside(
+        &self,
+        subject: Subject,
+        roles: BTreeSet<&'static str>,
+        image: &Image,
+        installed: Installed,
+        below: &BTreeSet<Package>,
+        asked: &mut Asked,
+    ) -> Result<Option<Inside>, Stop> {
+        let Some(manager) = installed.manager else { return Ok(None) };
+        let digest = image.digest.to_string();
+        let Compared { looked, updates } =
+            self.outside.compare(&subject, &digest, &installed, below, &mut asked.failed)?;
+        Ok(Some(Inside { subject, roles, manager, packages: installed.packages, looked, updates }))
+    }
+
+    /// The finding about a base's packages. What the runner has taken in by other means is none of a base that only it uses.
+    pub(super) fn base_draft(
+        &self,
+        base: &Used,
+        inside: &Inside,
+        drafts: &[Draft],
+        runner: Option<&Inside>,
+    ) -> Option<Draft> {
+        let only_runner = inside.roles.iter().all(|role| *role == "runner");
+        let taken_in =
+            |update: &&PackageUpdate| only_runner && runner.is_some_and(|runner| runner.has(update));
+        let updates: Vec<_> = inside.updates.iter().filter(|update| !taken_in(update)).cloned().collect();
+        let finding = self.outside.package_finding(&inside.subject, &inside.looked, &updates)?;
+        let is_builder = inside.roles.iter().all(|role| BUILDER_SIDE.contains(role));
+        let moves = drafts.iter().map(|draft| &draft.finding).any(|finding| {
+            let same_side = finding.roles.iter().any(|role| inside.roles.contains(role.as_str()));
+            finding.kind == FindingKind::BaseMoved && same_side
+        });
+        let command = match (moves, is_builder) {
+            (true, false) => "otoshi refresh".to_owned(),
+            (true, true) => "otoshi refresh --builder".to_owned(),
+            (false, false) => self.upgrade(&finding),
+            (false, true) => {
+                let files = base.dockerfiles.iter().map(String::as_str).collect::<Vec<_>>().join(" and ");
+                format!("add {:?} to {files}, then otoshi build", upgrade(inside.manager))
+            }
+        };
+        Some(draft(finding, inside.roles.iter().copied().collect(), command))
+    }
+
+    /// The finding about the runner's packages; `moves` says whether one of its bases moves.
+    pub(super) fn runner_draft(&self, inside: &Inside, moves: bool) -> Option<Draft> {
+        let finding = self.outside.package_finding(&inside.subject, &inside.looked, &inside.updates)?;
+        let command = if moves { "otoshi refresh".to_owned() } else { self.upgrade(&finding) };
+        Some(draft(finding, vec!["runner"], command))
+    }
+
+    /// What takes newer packages of the runner in: a refresh, where it is told to, or else would be if it were.
+    fn upgrade(&self, finding: &Finding) -> String {
+        let of_security = finding.kind == FindingKind::SecurityUpdates;
+        match (self.project.manifest.refresh.upgrade, of_security) {
+            (Upgrade::All, _) | (Upgrade::Security, true) => "otoshi refresh".to_owned(),
+            (_, true) => "set upgrade = \"security\" in [refresh], then otoshi refresh".to_owned(),
+            (_, false) => "set upgrade = \"all\" in [refresh], then otoshi refresh".to_owned(),
+        }
     }
 
     /// The images that the roles of a base have, as the lock says; else as its name says now.
@@ -90,52 +175,13 @@ impl Check<'_> {
         }
         Ok(self.outside.fetch(reference)?.map(|pulled| pulled.manifest))
     }
-
-    /// Looks into the runner; `below` is what its bases have, `moves` says whether one of these moves.
-    pub(super) fn runner(
-        &self,
-        name: &str,
-        image: &Image,
-        below: &BTreeSet<Package>,
-        moves: bool,
-        asked: &mut Asked,
-    ) -> Result<(), Stop> {
-        let subject = Subject {
-            name: "runner".to_owned(),
-            reference: name.to_owned(),
-            roles: vec!["runner".to_owned()],
-        };
-        let repository = self.project.manifest.registry.as_ref().map(|registry| registry.repository.as_str());
-        let place = Reference::parse(repository.unwrap_or(name))
-            .map_err(|error| Stop::Told(error.to_string(), error.hint()))?;
-        let installed: Installed = self.outside.installed(image, &place)?;
-        if installed.manager.is_none() {
-            return Ok(());
-        }
-        let digest = image.digest.to_string();
-        let compared = self.outside.compare(&subject, &digest, &installed, below, &mut asked.failed)?;
-        if let Some(finding) = self.outside.package_finding(&subject, &compared) {
-            let own = compared.updates.iter().filter(|update| update.state == State::Found);
-            let command = if moves {
-                "otoshi refresh".to_owned()
-            } else if own.into_iter().all(|update| !update.inherited) {
-                "otoshi build --no-cache".to_owned()
-            } else {
-                let file = &self.project.manifest.runner.dockerfile;
-                format!("add {:?} to {file}, then otoshi build", upgrade(installed.manager))
-            };
-            asked.drafts.push(draft(finding, &compared, vec!["runner"], command));
-        }
-        asked.looked.push(compared.looked);
-        Ok(())
-    }
 }
 
 /// A finding about packages, with what takes them in and which phases these would give something else.
-fn draft(mut finding: Finding, compared: &Compared, phases: Vec<&'static str>, command: String) -> Draft {
-    let count = compared.updates.iter().filter(|update| update.state == finding.state).count();
+fn draft(mut finding: Finding, phases: Vec<&'static str>, command: String) -> Draft {
+    let count = finding.packages.iter().filter(|update| update.state == finding.state).count();
     let packages = if count == 1 { "1 package".to_owned() } else { format!("{count} packages") };
     let text = format!("{packages} of {} would be newer", finding.name);
-    finding.command = Some(command);
+    finding.command = Some(command).filter(|_| finding.state == State::Found);
     Draft { finding, then: Then::Again(phases, text) }
 }

@@ -21,6 +21,7 @@ mod tests;
 use crate::cycle::Cycles;
 
 pub use distribution::Distribution;
+pub(crate) use suggest::slots;
 pub use suggest::{Candidate, Level, Suggestions, suggest};
 
 /// A tag, taken apart.

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Distribution, Stage, Tag, Version, is_date, is_year};
 use crate::cycle::{Cycles, ProductKind, Release};
+use crate::report::FindingKind;
 
 /// How large a step is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
@@ -43,6 +44,23 @@ pub struct Suggestions {
     pub versions: Vec<Candidate>,
     /// The same version on newer distributions.
     pub distributions: Vec<Candidate>,
+}
+
+/// Sorts what there is by the kind of finding and by whether it is a large step; of each the newest first.
+pub(crate) fn slots(found: &Suggestions) -> [(FindingKind, Vec<&Candidate>); 3] {
+    let (large, small) = found.versions.iter().partition(|candidate| candidate.level == Level::Major);
+    [
+        (FindingKind::NewerVersion, small),
+        (FindingKind::NewerVersion, large),
+        (FindingKind::NewerDistribution, found.distributions.iter().collect()),
+    ]
+}
+
+impl Cycles {
+    /// Whether a tag is one of a series, in which there may be newer ones.
+    pub(crate) fn is_in_series(&self, tag: &str) -> bool {
+        Tag::parse(tag, self).is_some_and(|tag| tag.version.is_some() || tag.distribution.is_some())
+    }
 }
 
 /// Finds what is newer than a tag of a repository among the repository's tags.

@@ -278,6 +278,7 @@ mod tests {
             set: Vec::new(),
             phases: Vec::new(),
             command: None,
+            location: None,
             text: format!("{reference} moved"),
         }
     }

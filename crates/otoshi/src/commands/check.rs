@@ -7,31 +7,52 @@ use otoshi_updates::{Finding, PackageUpdate, Report, State};
 
 use crate::failure::Failure;
 
-/// Says what is newer outside than what a project uses, and which phases that would make run; runs nothing.
+/// Says what is newer outside than what a project uses, and which phases that would make run; or what is newer than what images
+/// have. Runs nothing.
 ///
-/// Looked at are the tags of all bases, the packages installed in the bases and in the runner (beside the repositories that these
+/// Of a project, looked at are the tags of all bases, the packages installed in the bases and in the runner (beside the repositories that these
 /// images are configured to use), and ends of life. What is installed is read from layers.
+/// Of images, by their names in registries or in the store: their packages, ends of life, and their bases, where they say which.
 ///
 /// Exit codes: 0 nothing is newer; 10 something is; 11 security updates are waiting; 20 something could not be looked at.
 #[derive(Debug, Args)]
 pub(crate) struct Check {
+    /// Images to look at, in place of a project
+    images: Vec<String>,
     /// The project's directory [default: the nearest one with an otoshi.toml]
-    #[arg(long, value_name = "DIR", default_value = ".")]
+    #[arg(long, value_name = "DIR", default_value = ".", conflicts_with = "images")]
     project: PathBuf,
-    /// Print JSON: `version`, `project`, `findings`, `failed`, `fresh`, `images`, `counts`, `cycles`, `requests`
-    #[arg(long)]
+    /// Print JSON: `version`, `project`, `findings`, `failed`, `fresh`, `images`, `counts`, `cycles`, `requests`; its schema is that of
+    /// `otoshi schema check`
+    #[arg(long, group = "form")]
     json: bool,
+    /// Print Markdown, for pull requests and job summaries
+    #[arg(long, group = "form")]
+    markdown: bool,
+    /// Print SARIF 2.1.0, for services that show findings beside code
+    #[arg(long, group = "form")]
+    sarif: bool,
 }
 
 impl Check {
     pub(crate) fn run(self, home: &Arc<Home>) -> Result<ExitCode, Failure> {
         let _usage = super::claim(home)?;
-        let project = Project::find(&self.project).map_err(Box::new)?;
         let remote = super::remote(home);
-        let engine = super::engine(home, &remote);
-        let report = otoshi_updates::Check::new(home, &engine, &project, &remote).run().map_err(Box::new)?;
+        let report = if self.images.is_empty() {
+            let project = Project::find(&self.project).map_err(Box::new)?;
+            let engine = super::engine(home, &remote);
+            otoshi_updates::Check::new(home, &engine, &project, &remote).run()
+        } else {
+            let settings = otoshi_project::Check::default();
+            otoshi_updates::CheckImages::new(home, &remote, &settings).run(&self.images)
+        };
+        let report = report.map_err(Box::new)?;
         if self.json {
             println!("{}", serde_json::to_string_pretty(&report).unwrap_or_default());
+        } else if self.markdown {
+            print!("{}", report.markdown());
+        } else if self.sarif {
+            println!("{}", serde_json::to_string_pretty(&report.sarif()).unwrap_or_default());
         } else {
             print(&report);
         }

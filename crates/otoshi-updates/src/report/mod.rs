@@ -5,7 +5,8 @@
 //!   "findings": [ { "kind", "state", "name", "reference", "roles", "from", "to", "level", "first_seen", "because", "until",
 //!                   "packages": [ { "name", "architecture", "source", "from", "to", "repository", "security", "withheld",
 //!                                   "inherited", "state", "first_seen", "because", "until" } ],
-//!                   "set": [ { "table", "name", "from", "to" } ], "phases": [ … as in otoshi plan … ], "command", "text" } ],
+//!                   "set": [ { "table", "name", "from", "to" } ], "phases": [ … as in otoshi plan … ], "command",
+//!                   "location": { "file", "line" }, "text" } ],
 //!   "failed":   [ { "reference", "message", "hint" } ],
 //!   "fresh":    [ "…" ],
 //!   "images":   [ { "name", "reference", "digest", "roles", "base", "distribution", "packages", "foreign", "unknown" } ],
@@ -14,6 +15,9 @@
 //! ```
 //!
 //! Fields are added within a version; their meaning changes only with it.
+
+mod markdown;
+mod sarif;
 
 use otoshi_pipeline::PhasePlan;
 use otoshi_project::Setting;
@@ -85,8 +89,19 @@ pub struct Finding {
     pub phases: Vec<PhasePlan>,
     /// What takes it in.
     pub command: Option<String>,
+    /// Where the project says what it is about.
+    pub location: Option<Location>,
     /// A sentence about it.
     pub text: String,
+}
+
+/// A line of a project's file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct Location {
+    /// The file, relative to the project.
+    pub file: String,
+    /// The line, from 1.
+    pub line: usize,
 }
 
 /// A package in an image that is newer in one of the image's own repositories.

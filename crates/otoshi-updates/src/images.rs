@@ -1,0 +1,279 @@
+//! A check of images by their references, in registries or in the store; no project is needed for it.
+//!
+//! ```text
+//! reference ─HEAD→ digest ─▶ documents, remembered by digest ─▶ packages and release file, remembered by layer
+//!                                  └─▶ what it says of its base ─HEAD→ whether that moved (once for all images on it)
+//! ```
+//!
+//! So an image that did not move since it was last looked at costs one HEAD, whatever it is.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Arc, Mutex, OnceLock, PoisonError},
+};
+
+use otoshi_oci::{DiffId, Digest, Image, Reference};
+use otoshi_pipeline::{PipelineError, Remote};
+use otoshi_project::Check as Settings;
+use otoshi_rebase::seam::{self, RUNNER_BASE_DIGEST, RUNNER_BASE_NAME};
+use otoshi_registry::Repository;
+use otoshi_store::Home;
+
+use crate::{
+    ends::Held,
+    outside::{Outside, Stop, Subject},
+    parallel::side_by_side,
+    report::{Failed, Finding, FindingKind, Looked, Report},
+    tag::{Level, slots, suggest},
+};
+
+/// How many images are looked at at the same time.
+const AT_ONCE: usize = 16;
+
+/// Looks at what is newer than what images have; runs nothing and moves nothing.
+pub struct CheckImages<'a> {
+    outside: Outside<'a>,
+    /// The bases that images named, by reference.
+    bases: Mutex<BTreeMap<String, Arc<OnceLock<Result<Base, Failed>>>>>,
+}
+
+/// What a base's name stands for now.
+struct Base {
+    digest: Digest,
+    /// The image for this platform, fetched when it is first compared.
+    image: OnceLock<Result<(Digest, Vec<DiffId>), Failed>>,
+    /// Newer versions and distributions.
+    newer: OnceLock<Result<Vec<(FindingKind, Level, Reference)>, Failed>>,
+}
+
+/// What an image says of the base that it, or its runner, was built on.
+struct Claim {
+    name: String,
+    digest: Option<Digest>,
+    /// What takes a newer one in.
+    command: String,
+}
+
+/// What came of looking at one image.
+#[derive(Default)]
+struct Answer {
+    findings: Vec<Finding>,
+    failed: Vec<Failed>,
+    looked: Option<Looked>,
+}
+
+impl<'a> CheckImages<'a> {
+    /// Puts together what a check needs; the time is that of now.
+    pub fn new(home: &'a Home, remote: &'a Remote, settings: &'a Settings) -> Self {
+        Self { outside: Outside::new(home, remote, settings), bases: Mutex::default() }
+    }
+
+    /// Checks images by their references; one that cannot be looked at hides no other.
+    pub fn run(&self, references: &[String]) -> Result<Report, PipelineError> {
+        let mut report = self.outside.report(None);
+        let answers = side_by_side(references, AT_ONCE, |text| {
+            let mut answer = Answer::default();
+            if let Err(stop) = self.look(text, &mut answer) {
+                answer.failed.push(stop.of(text)?);
+            }
+            Ok::<_, PipelineError>(answer)
+        });
+        for (text, answer) in references.iter().zip(answers) {
+            let answer = answer?;
+            if answer.failed.is_empty() && answer.findings.is_empty() {
+                report.fresh.push(text.clone());
+            }
+            report.findings.extend(answer.findings);
+            report.images.extend(answer.looked);
+            for failed in answer.failed {
+                if !report.failed.contains(&failed) {
+                    report.failed.push(failed);
+                }
+            }
+        }
+        self.outside.finish(&mut report)?;
+        Ok(report)
+    }
+
+    fn look(&self, text: &str, answer: &mut Answer) -> Result<(), Stop> {
+        let reference =
+            Reference::parse(text).map_err(|error| Stop::Told(error.to_string(), error.hint()))?;
+        let subject = Subject { name: text.to_owned(), reference: text.to_owned(), roles: Vec::new() };
+        let digest = self.now(&reference)?.ok_or_else(|| {
+            let hint = "check the repository and the tag; a private one may need a login".to_owned();
+            Stop::Told(format!("there is no image {}", reference.familiar()), Some(hint))
+        })?;
+        let image = self.image(&reference.with_digest(digest))?;
+        let mut held = Held::default();
+        held.name(&reference, &self.outside.cycles);
+        held.environment(&image.config, &self.outside.cycles);
+        let claim = claim(&image, text);
+        let installed = self.outside.installed(&image, &reference);
+        // Where layers cannot be read, the rest is told all the same.
+        match installed {
+            Ok(installed) => {
+                held.installed(&installed);
+                let digest = image.digest.to_string();
+                let below = BTreeSet::new();
+                let mut compared =
+                    self.outside.compare(&subject, &digest, &installed, &below, &mut answer.failed)?;
+                compared.looked.base = claim.as_ref().map(|claim| claim.name.clone());
+                answer.findings.extend(self.outside.package_finding(
+                    &subject,
+                    &compared.looked,
+                    &compared.updates,
+                ));
+                answer.looked = Some(compared.looked);
+            }
+            Err(stop) => answer.failed.push(stop.of(text)?),
+        }
+        if let Some(claim) = claim {
+            match self.base(&subject, &claim, &image) {
+                Ok(findings) => {
+                    let moved = findings.iter().any(|finding| finding.kind == FindingKind::BaseMoved);
+                    for packages in answer.findings.iter_mut().filter(|_| moved) {
+                        packages.command = Some(claim.command.clone());
+                    }
+                    answer.findings.extend(findings);
+                }
+                Err(stop) => answer.failed.push(stop.of(&claim.name)?),
+            }
+        }
+        answer.findings.extend(self.outside.ends(&subject, &held));
+        Ok(())
+    }
+
+    /// What a reference stands for now: in the store, where the name was given there, else in its registry.
+    fn now(&self, reference: &Reference) -> Result<Option<Digest>, Stop> {
+        if let Some(digest) = reference.digest() {
+            return Ok(Some(digest.clone()));
+        }
+        if self.outside.remote.is_local(reference)? {
+            let found = self.outside.home.layout().resolve(reference).map_err(PipelineError::from)?;
+            return Ok(found.and_then(|found| Digest::of(&found).ok()));
+        }
+        Ok(self.outside.remote.client()?.resolve(reference)?)
+    }
+
+    /// The image for this platform of a reference with a digest, whose documents are fetched where they are not here.
+    fn image(&self, exact: &Reference) -> Result<Image, Stop> {
+        let layout = self.outside.home.layout();
+        if let Some(digest) = exact.digest()
+            && let Ok(image) = Image::load(layout, digest, &self.outside.platform)
+        {
+            return Ok(image);
+        }
+        let pulled = self.outside.fetch(exact)?;
+        let digest = pulled.map(|pulled| pulled.manifest).or_else(|| exact.digest().cloned());
+        let digest = digest.ok_or_else(|| Stop::Told(format!("there is no image {exact}"), None))?;
+        Image::load(layout, &digest, &self.outside.platform)
+            .map_err(|error| Stop::Told(error.to_string(), error.hint()))
+    }
+
+    /// Findings about the base of an image: whether its name stands for another one now, and what is newer than the name.
+    fn base(&self, subject: &Subject, claim: &Claim, image: &Image) -> Result<Vec<Finding>, Stop> {
+        let mut findings = Vec::new();
+        let Ok(reference) = Reference::parse(&claim.name) else { return Ok(findings) };
+        let reference = reference.without_digest();
+        let cell = {
+            let mut bases = self.bases.lock().unwrap_or_else(PoisonError::into_inner);
+            Arc::clone(bases.entry(reference.name()).or_default())
+        };
+        let told = |failed: &Failed| Stop::Told(failed.message.clone(), failed.hint.clone());
+        let base = cell.get_or_init(|| {
+            let now = self.now(&reference).and_then(|now| {
+                now.ok_or_else(|| {
+                    Stop::Told(format!("there is no image {} any more", reference.familiar()), None)
+                })
+            });
+            match now {
+                Ok(digest) => Ok(Base { digest, image: OnceLock::new(), newer: OnceLock::new() }),
+                Err(stop) => Err(failed(stop, &claim.name)),
+            }
+        });
+        let base = base.as_ref().map_err(told)?;
+        if claim.digest.as_ref() != Some(&base.digest) {
+            let now = base.image.get_or_init(|| {
+                let image = self.image(&reference.with_digest(base.digest.clone()));
+                image
+                    .map(|image| (image.digest.clone(), image.diff_ids().to_vec()))
+                    .map_err(|stop| failed(stop, &claim.name))
+            });
+            let (manifest, layers) = now.as_ref().map_err(told)?;
+            if claim.digest.as_ref() != Some(manifest) && !image.diff_ids().starts_with(layers) {
+                let from =
+                    claim.digest.as_ref().map_or_else(|| "another image".to_owned(), ToString::to_string);
+                let to = Some(base.digest.to_string());
+                let mut finding = subject.finding(FindingKind::BaseMoved, from, to);
+                finding.text = format!("its base {} moved", reference.familiar());
+                finding.command = Some(claim.command.clone());
+                self.outside.judge(&mut finding, &claim.name, base.digest.as_str(), None)?;
+                findings.push(finding);
+            }
+        }
+        let newer = base
+            .newer
+            .get_or_init(|| self.newer(&reference, &base.digest).map_err(|stop| failed(stop, &claim.name)));
+        for (kind, level, newer) in newer.as_ref().map_err(told)? {
+            let mut finding = subject.finding(*kind, reference.familiar(), Some(newer.familiar()));
+            finding.level = Some(*level);
+            let tag = newer.tag().unwrap_or_default();
+            finding.text = format!("its base {} → {tag}", reference.familiar());
+            self.outside.judge(&mut finding, &reference.name(), tag, None)?;
+            findings.push(finding);
+        }
+        Ok(findings)
+    }
+
+    /// The newest of each kind of step from a base's tag that is another image.
+    fn newer(
+        &self,
+        reference: &Reference,
+        now: &Digest,
+    ) -> Result<Vec<(FindingKind, Level, Reference)>, Stop> {
+        let mut found = Vec::new();
+        let Some(current) = reference.tag() else { return Ok(found) };
+        if self.outside.remote.is_local(reference)? || !self.outside.cycles.is_in_series(current) {
+            return Ok(found);
+        }
+        let client = self.outside.remote.client()?;
+        let tags = client.tags(&Repository::of(reference))?;
+        let all = suggest(reference.repository(), current, &tags, &self.outside.cycles, self.outside.today);
+        for (kind, candidates) in slots(&all) {
+            for candidate in candidates {
+                let newer = reference.with_tag(&candidate.tag.text).map_err(PipelineError::plain)?;
+                if client.resolve(&newer)?.is_some_and(|digest| digest != *now) {
+                    found.push((kind, candidate.level, newer));
+                    break;
+                }
+            }
+        }
+        Ok(found)
+    }
+}
+
+/// What an image says of its base: of that of its runner, where Otoshi made it an app image.
+fn claim(image: &Image, text: &str) -> Option<Claim> {
+    let own = image.annotations();
+    if let Some(name) = own.get(RUNNER_BASE_NAME) {
+        let digest = own.get(RUNNER_BASE_DIGEST).and_then(|digest| digest.parse().ok());
+        return Some(Claim { name: name.clone(), digest, command: format!("otoshi refresh {text}") });
+    }
+    let claim = seam::claim(image, &BTreeMap::new())?;
+    Some(Claim { name: claim.name?, digest: claim.digest, command: format!("otoshi rebase {text}") })
+}
+
+/// What went wrong, in a form that can be told of every image that it concerns.
+fn failed(stop: Stop, name: &str) -> Failed {
+    stop.of(name).unwrap_or_else(|error: PipelineError| Failed {
+        reference: name.to_owned(),
+        message: error.to_string(),
+        hint: error.hint(),
+    })
+}
+
+impl std::fmt::Debug for CheckImages<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("CheckImages").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,111 @@
+//! Images asked by their names, in a registry and in the store: their bases, packages and ends of life. No project is needed.
+
+mod debian;
+mod stage;
+mod support;
+
+use std::{collections::BTreeSet, fs};
+
+use serde_json::Value;
+use stage::Stage;
+
+/// Checks images; gives the exit code and the report.
+fn check(stage: &Stage, images: &[&str]) -> (i32, Value) {
+    let output = stage.shop.otoshi(&[&["check", "--json"], images].concat());
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    let report = serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {said}"));
+    (output.status.code().unwrap(), report)
+}
+
+#[test]
+fn an_app_image_knows_the_base_below_its_runner() {
+    let Some(stage) = Stage::new() else { return };
+    stage.shop.ok(&["build"]);
+    stage.shop.ok(&["push", "--tag", "v1"]);
+    let web = stage.name("web-v1");
+    let base = format!("{}/slim:1", stage.proxy.host());
+    let shown: Value = serde_json::from_str(&stage.shop.ok(&["inspect", "shop/web"])).unwrap();
+    assert_eq!(shown["annotations"]["dev.otoshi.base.name"], base, "{shown}");
+
+    stage.replace_machine();
+    let (code, report) = check(&stage, &[&web]);
+    assert_eq!((code, &report["fresh"][0]), (0, &web.clone().into()), "{report}");
+    assert_eq!(report["project"], Value::Null);
+    // What is known by its digest is not fetched again: a HEAD for the image, one for its base, and the base's tags; before that
+    // the registry is asked how it is spoken to.
+    stage.proxy.take_log();
+    check(&stage, &[&web]);
+    let asked: Vec<_> =
+        stage.proxy.take_log().into_iter().map(|request| request.method + " " + &request.path).collect();
+    let (heads, gets): (Vec<_>, Vec<_>) = asked.iter().partition(|request| request.starts_with("HEAD"));
+    assert_eq!((heads.len(), gets.len()), (2, 2), "{asked:?}");
+    assert!(gets[0].ends_with(" /v2/") && gets[1].contains("/tags/list"), "{asked:?}");
+
+    stage.push_base("slim", "slim 2\n");
+    let (code, report) = check(&stage, &[&web, &stage.name("runner")]);
+    assert_eq!(code, 10, "{report}");
+    let findings = report["findings"].as_array().unwrap();
+    let of = |key: &str| findings.iter().map(|finding| finding[key].as_str().unwrap()).collect::<Vec<_>>();
+    assert_eq!(of("kind"), ["base-moved", "base-moved"], "{report}");
+    let commands = [format!("otoshi refresh {web}"), format!("otoshi rebase {}", stage.name("runner"))];
+    assert_eq!(of("command"), commands);
+    assert!(of("text").iter().all(|text| *text == format!("its base {base} moved")), "{report}");
+    stage.shop.ok(&["refresh", &web, "--tag", "v1"]);
+    assert_eq!(check(&stage, &[&web]).0, 0);
+}
+
+#[test]
+fn packages_are_read_from_layers_in_a_registry_and_nothing_is_unpacked() {
+    let Some(stage) = Stage::new() else { return };
+    let sources = debian::sources();
+    debian::import(&stage.shop, &sources);
+    let name = format!("{}/debian:1", stage.proxy.host());
+    stage.shop.ok(&["image", "push", "otoshi.test/debian:1", &name]);
+    // In the store, by the name that it has there.
+    let (code, here) = check(&stage, &["otoshi.test/debian:1"]);
+    assert_eq!(code, 11, "{here}");
+
+    stage.replace_machine();
+    let missing = format!("{}/debian:none", stage.proxy.host());
+    let (code, report) = check(&stage, &[&missing, &name]);
+    assert_eq!(code, 20, "{report}");
+    assert_eq!(report["failed"][0]["reference"], missing);
+    let finding = &report["findings"][0];
+    assert_eq!((&finding["kind"], &finding["name"]), (&"security-updates".into(), &name.clone().into()));
+    assert_eq!(finding["packages"].as_array().unwrap().len(), debian::upgrades(&sources).len());
+    let names = |report: &Value| -> BTreeSet<String> {
+        let packages = report["findings"][0]["packages"].as_array().unwrap().iter();
+        packages.map(|package| format!("{} {}", package["name"], package["to"])).collect()
+    };
+    assert_eq!(names(&report), names(&here));
+    let unpacked = fs::read_dir(stage.shop.home().join("snapshots")).map_or(0, Iterator::count);
+    assert_eq!(unpacked, 0, "an image is never unpacked for this");
+
+    // What was read of a layer is remembered, whatever becomes of its blob.
+    stage.proxy.take_log();
+    let (code, again) = check(&stage, &[&name]);
+    assert_eq!((code, names(&again)), (11, names(&report)));
+    let asked = stage.proxy.take_log();
+    assert!(asked.iter().all(|request| request.method == "HEAD" || request.path == "/v2/"), "{asked:?}");
+}
+
+#[test]
+fn an_end_of_life_is_read_from_the_release_file_and_the_environment() {
+    let Some(stage) = Stage::new() else { return };
+    let directory = stage.shop.dir.path().join("old");
+    fs::create_dir_all(&directory).unwrap();
+    fs::write(directory.join("os-release"), "ID=debian\nVERSION_ID=\"9\"\n").unwrap();
+    fs::write(
+        directory.join("Dockerfile"),
+        "FROM scratch\nENV RUBY_VERSION=2.7.8\nCOPY os-release /etc/os-release\n",
+    )
+    .unwrap();
+    stage.shop.ok(&["image", "build", directory.to_str().unwrap(), "-t", "otoshi.test/old:1"]);
+    let (code, report) = check(&stage, &["otoshi.test/old:1"]);
+    let texts =
+        report["findings"].as_array().unwrap().iter().map(|finding| finding["text"].as_str().unwrap());
+    let texts: Vec<_> = texts.collect();
+    assert_eq!((code, texts.len()), (10, 2), "{report}");
+    assert!(texts[0].starts_with("ruby 2.7 reached its end of life on "), "{texts:?}");
+    assert!(texts[1].starts_with("debian 9 reached its end of life on 2022-07-01, "), "{texts:?}");
+}
