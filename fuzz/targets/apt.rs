@@ -52,7 +52,9 @@ fuzz_target!(|bytes: &[u8]| {
     // What is read is found again.
     if let Ok(records) = index::parse(bytes) {
         let count = records.len();
-        let index = Index::from_bytes(index::write(records)).unwrap();
+        let written = index::write(&records);
+        assert_eq!(index::convert(bytes).unwrap(), written);
+        let index = Index::from_bytes(written).unwrap();
         assert_eq!(index.len(), count);
         for number in 0..count {
             let record = index.record(number).unwrap();

@@ -14,7 +14,7 @@ use super::configuration::Configuration;
 use super::error::{AptError, shown};
 use super::fetch::{Answer, Fetch, Request, Validators};
 use super::files::parts;
-use super::index::{Index, parse, write};
+use super::index::{self, Index, convert};
 use super::kept::{Documents, Kept};
 use super::keyring::Keyring;
 use super::phasing::Phasing;
@@ -433,7 +433,7 @@ impl Refresh<'_> {
         let key = plain.unwrap_or(first).sha256.clone();
         let make = || {
             if plain.is_some_and(|plain| plain.size == 0) {
-                return Ok(write(Vec::new()));
+                return Ok(index::write(&[]));
             }
             let mut missing = None;
             for (listed, path) in &forms {
@@ -448,7 +448,7 @@ impl Refresh<'_> {
                 let text = decompress(&bytes, plain, &url)?;
                 let malformed =
                     |error: super::Malformed| AptError::Malformed { url, reason: error.to_string() };
-                return Ok(write(parse(&text).map_err(malformed)?));
+                return convert(&text).map_err(malformed);
             }
             Err(missing.unwrap_or(AptError::Missing { url: shown(directory) }))
         };

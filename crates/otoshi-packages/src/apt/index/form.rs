@@ -1,21 +1,24 @@
-//! Records as bytes, and records by name out of bytes.
+//! Entries as bytes, and entries by name out of bytes.
 
+use std::borrow::Cow;
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
-use super::{MultiArch, Priority, Record};
+use rayon::prelude::*;
 
-const MAGIC: &[u8; 16] = b"otoshi-apt-ix 1\n";
+use super::entry::{Entry, is_essential, priority};
+use super::{Priority, Record};
+
+const MAGIC: &[u8; 16] = b"otoshi-apt-ix 2\n";
 const HEAD: usize = 32;
 const PACKAGE: usize = 16;
 const PROVIDED: usize = 12;
 /// The most bytes that tables and names may have; all of Debian takes some 3 MB.
 const MOST: usize = 512 << 20;
-
-const ESSENTIAL: u16 = 1;
-const IMPORTANT: u16 = 2;
+/// How many records are read at a time.
+const PART: usize = 1024;
 
 /// Says that an index is not whole.
 #[derive(Debug, thiserror::Error)]
@@ -28,96 +31,111 @@ pub enum Damaged {
     Content(&'static str),
 }
 
-/// Writes records in the form that [`Index`] reads.
-pub fn write(mut records: Vec<Record>) -> Vec<u8> {
-    records.sort_by(|left, right| left.name.cmp(&right.name));
-    let (mut packages, mut names, mut bodies) = (Vec::new(), Vec::new(), Vec::new());
-    let mut provided: Vec<(String, u32)> = Vec::new();
-    let mut last: (usize, usize) = (0, 0);
-    for (number, record) in records.iter().enumerate() {
-        if names.get(last.0..last.0 + last.1) != Some(record.name.as_bytes()) || last.1 == 0 {
-            last = (names.len(), record.name.len());
-            names.extend_from_slice(record.name.as_bytes());
-        }
-        let start = bodies.len();
-        write_record(record, &mut bodies);
-        let sum = crc32fast::hash(&bodies[start..]);
-        bodies.extend_from_slice(&sum.to_le_bytes());
-        put(&mut packages, last.0 as u32);
-        packages.extend_from_slice(&(last.1 as u16).to_le_bytes());
-        packages.extend_from_slice(&flags(record).to_le_bytes());
-        put(&mut packages, start as u32);
-        put(&mut packages, (bodies.len() - start) as u32);
-        for one in record.provides.split(',') {
-            let name = one.split(['(', ':']).next().unwrap_or_default().trim();
-            if !name.is_empty() && name.len() <= 1000 {
-                provided.push((name.to_owned(), number as u32));
-            }
-        }
+impl Damaged {
+    const OTHER_FORM: Self = Self::Content("a record is of another form");
+}
+
+/// A part of an index that is being written.
+#[derive(Debug, Default)]
+pub(super) struct Piece<'a> {
+    packages: Vec<Package<'a>>,
+    /// Names that packages provide, with the packages' places here.
+    provided: Vec<(Cow<'a, str>, u32)>,
+    bodies: Vec<u8>,
+}
+
+#[derive(Debug)]
+struct Package<'a> {
+    name: &'a str,
+    flags: u16,
+    start: u32,
+    length: u32,
+}
+
+impl<'a> Piece<'a> {
+    pub(super) fn add(&mut self, entry: &Entry<'a>) {
+        let start = self.bodies.len();
+        entry.write(&mut self.bodies);
+        let sum = crc32fast::hash(&self.bodies[start..]);
+        self.bodies.extend_from_slice(&sum.to_le_bytes());
+        let number = self.packages.len() as u32;
+        self.provided.extend(entry.provided().into_iter().map(|name| (name, number)));
+        let (start, length) = (start as u32, (self.bodies.len() - start) as u32);
+        self.packages.push(Package { name: entry.name, flags: entry.flags, start, length });
     }
-    provided.sort_unstable();
-    let mut virtuals = Vec::new();
-    for (name, number) in &provided {
-        put(&mut virtuals, names.len() as u32);
-        virtuals.extend_from_slice(&(name.len() as u16).to_le_bytes());
-        virtuals.extend_from_slice(&[0, 0]);
-        put(&mut virtuals, *number);
+}
+
+/// Writes records in the form that [`Index`] reads.
+pub fn write(records: &[Record]) -> Vec<u8> {
+    let mut piece = Piece::default();
+    for record in records {
+        piece.add(&Entry::of(record));
+    }
+    join(&[piece])
+}
+
+/// Puts pieces together: packages by name, and those of one name in their order.
+pub(super) fn join(pieces: &[Piece<'_>]) -> Vec<u8> {
+    let mut packages: Vec<(&str, u32, u16, &[u8])> = Vec::new();
+    let mut firsts = Vec::new();
+    for piece in pieces {
+        let first = packages.len() as u32;
+        firsts.push(first);
+        packages.extend(piece.packages.iter().zip(first..).map(|(one, number)| {
+            let body = &piece.bodies[one.start as usize..][..one.length as usize];
+            (one.name, number, one.flags, body)
+        }));
+    }
+    packages.par_sort_unstable_by_key(|(name, number, ..)| (*name, *number));
+    let mut places = vec![0_u32; packages.len()];
+    for (place, (_, number, ..)) in packages.iter().enumerate() {
+        places[*number as usize] = place as u32;
+    }
+    let mut provided: Vec<(&str, u32)> = Vec::new();
+    for (piece, first) in pieces.iter().zip(firsts) {
+        let of_piece = piece.provided.iter();
+        provided.extend(of_piece.map(|(name, number)| (&**name, places[(first + number) as usize])));
+    }
+    provided.par_sort_unstable();
+
+    let (mut tables, mut names) = (Vec::with_capacity(packages.len() * (PACKAGE + 24)), Vec::new());
+    let mut last = (0, "");
+    let mut start = 0_usize;
+    for (name, _, flags, body) in &packages {
+        if *name != last.1 || names.is_empty() {
+            last = (names.len() as u32, name);
+            names.extend_from_slice(name.as_bytes());
+        }
+        put(&mut tables, last.0);
+        tables.extend_from_slice(&(name.len() as u16).to_le_bytes());
+        tables.extend_from_slice(&flags.to_le_bytes());
+        put(&mut tables, start as u32);
+        put(&mut tables, body.len() as u32);
+        start += body.len();
+    }
+    for (name, place) in &provided {
+        put(&mut tables, names.len() as u32);
+        tables.extend_from_slice(&(name.len() as u16).to_le_bytes());
+        tables.extend_from_slice(&[0, 0]);
+        put(&mut tables, *place);
         names.extend_from_slice(name.as_bytes());
     }
-    let mut tables = packages;
-    tables.extend_from_slice(&virtuals);
     tables.extend_from_slice(&names);
-    let mut bytes = Vec::with_capacity(HEAD + tables.len() + bodies.len());
+    let mut bytes = Vec::with_capacity(HEAD + tables.len() + start);
     bytes.extend_from_slice(MAGIC);
-    for number in [records.len(), provided.len(), names.len()] {
+    for number in [packages.len(), provided.len(), names.len()] {
         put(&mut bytes, number as u32);
     }
     put(&mut bytes, crc32fast::hash(&tables));
     bytes.extend_from_slice(&tables);
-    bytes.extend_from_slice(&bodies);
+    for (.., body) in &packages {
+        bytes.extend_from_slice(body);
+    }
     bytes
 }
 
 fn put(bytes: &mut Vec<u8>, number: u32) {
     bytes.extend_from_slice(&number.to_le_bytes());
-}
-
-fn flags(record: &Record) -> u16 {
-    let bit = |set: bool, bit: u16| if set { bit } else { 0 };
-    bit(record.essential, ESSENTIAL)
-        | bit(record.important, IMPORTANT)
-        | ((record.priority as u16) << 2)
-        | ((record.multi_arch as u16) << 4)
-        | (u16::from(record.phased.map_or(0, |part| part + 1)) << 8)
-}
-
-fn write_record(record: &Record, bytes: &mut Vec<u8>) {
-    let (size, installed) = (record.size.to_string(), record.installed_size.to_string());
-    let source = if record.source == record.name { "" } else { &record.source };
-    let source_version = if record.source_version == record.version { "" } else { &record.source_version };
-    let fields: [&str; 16] = [
-        &record.version,
-        &record.architecture,
-        source,
-        source_version,
-        &record.pre_depends,
-        &record.depends,
-        &record.recommends,
-        &record.conflicts,
-        &record.breaks,
-        &record.provides,
-        &record.replaces,
-        &record.section,
-        &record.filename,
-        &record.sha256,
-        &size,
-        &installed,
-    ];
-    for (tag, field) in fields.iter().enumerate().filter(|(_, field)| !field.is_empty()) {
-        bytes.push(tag as u8);
-        put(bytes, field.len() as u32);
-        bytes.extend_from_slice(field.as_bytes());
-    }
 }
 
 /// An index that is open: its tables are in memory, its records are read when they are asked for.
@@ -223,43 +241,96 @@ impl Index {
     /// Returns the priority of a package by its number, and whether it is essential.
     pub fn importance(&self, number: usize) -> (Priority, bool) {
         let flags = self.flags(number);
-        (priority(flags), flags & ESSENTIAL != 0)
+        (priority(flags), is_essential(flags))
     }
 
     /// Reads what is known of a package by its number.
     pub fn record(&self, number: usize) -> Result<Record, Damaged> {
-        if number >= self.packages {
-            return Err(Damaged::Content("it has no such package"));
-        }
-        let entry = number * PACKAGE;
-        let start = HEAD as u64 + self.tables.len() as u64 + u64::from(self.u32(entry + 8));
-        let length = self.u32(entry + 12) as usize;
+        let (start, length) = self.place(number)?;
         let read;
         let bytes = match &self.records {
-            Records::Memory(bytes) => {
-                usize::try_from(start).ok().and_then(|start| bytes.get(start..start + length))
-            }
+            Records::Memory(bytes) => bytes.get(self.bodies()..).unwrap_or_default(),
             Records::File(file) => {
                 if length > MOST {
                     return Err(Damaged::Content("a record is too long"));
                 }
                 let mut buffer = vec![0; length];
-                read = file.read_exact_at(&mut buffer, start).map(|()| buffer);
-                read.as_deref().ok()
+                file.read_exact_at(&mut buffer, (self.bodies() + start) as u64)
+                    .map_err(|_| Damaged::Content("a record is cut off"))?;
+                read = buffer;
+                return self.entry(number, &read)?.record().ok_or(Damaged::OTHER_FORM);
             }
         };
-        let (body, sum) =
-            bytes.and_then(<[u8]>::split_last_chunk::<4>).ok_or(Damaged::Content("a record is cut off"))?;
+        let body = bytes.get(start..start + length).ok_or(Damaged::Content("a record is cut off"))?;
+        self.entry(number, body)?.record().ok_or(Damaged::OTHER_FORM)
+    }
+
+    /// Reads all records, each by itself.
+    pub fn records(&self) -> impl Iterator<Item = Result<Record, Damaged>> {
+        (0..self.packages).map(|number| self.record(number))
+    }
+
+    /// Makes something of every package, by name and on all cores; nothing is copied of one that is not asked for more. Damage of
+    /// one is an error for all.
+    pub fn map<T: Send>(&self, make: impl Fn(&Entry<'_>) -> T + Sync) -> Result<Vec<T>, Damaged> {
+        let parts: Vec<_> = (0..self.packages).step_by(PART).map(|from| (from, from + PART)).collect();
+        let part = |buffer: &mut Vec<u8>, (from, to): &(usize, usize)| {
+            let numbers = *from..(*to).min(self.packages);
+            let (base, bodies) = self.span(numbers.clone(), buffer)?;
+            let one = |number| {
+                let (start, length) = self.place(number)?;
+                let body = start.checked_sub(base).and_then(|start| bodies.get(start..start + length));
+                let body = body.ok_or(Damaged::Content("a record is cut off"))?;
+                Ok::<T, Damaged>(make(&self.entry(number, body)?))
+            };
+            numbers.map(one).collect::<Result<Vec<T>, Damaged>>()
+        };
+        let made: Result<Vec<Vec<T>>, Damaged> = parts.par_iter().map_init(Vec::new, part).collect();
+        Ok(made?.into_iter().flatten().collect())
+    }
+
+    /// The records of some packages, which lie side by side, and where the first begins.
+    fn span<'a>(
+        &'a self,
+        mut numbers: std::ops::Range<usize>,
+        buffer: &'a mut Vec<u8>,
+    ) -> Result<(usize, &'a [u8]), Damaged> {
+        let file = match &self.records {
+            Records::Memory(bytes) => return Ok((0, bytes.get(self.bodies()..).unwrap_or_default())),
+            Records::File(file) => file,
+        };
+        let from = self.place(numbers.start)?.0;
+        let to = numbers
+            .try_fold(from, |to, number| self.place(number).map(|(start, length)| to.max(start + length)))?;
+        if to - from > MOST {
+            return Err(Damaged::Content("its records are too long"));
+        }
+        buffer.resize(to - from, 0);
+        file.read_exact_at(buffer, (self.bodies() + from) as u64)
+            .map_err(|_| Damaged::Content("a record is cut off"))?;
+        Ok((from, buffer))
+    }
+
+    /// Where the records begin.
+    fn bodies(&self) -> usize {
+        HEAD + self.tables.len()
+    }
+
+    /// Where a package's record is, from where the records begin, and its length.
+    fn place(&self, number: usize) -> Result<(usize, usize), Damaged> {
+        if number >= self.packages {
+            return Err(Damaged::Content("it has no such package"));
+        }
+        let entry = number * PACKAGE;
+        Ok((self.u32(entry + 8) as usize, self.u32(entry + 12) as usize))
+    }
+
+    fn entry<'a>(&'a self, number: usize, bytes: &'a [u8]) -> Result<Entry<'a>, Damaged> {
+        let (body, sum) = bytes.split_last_chunk::<4>().ok_or(Damaged::Content("a record is cut off"))?;
         if crc32fast::hash(body) != u32::from_le_bytes(*sum) {
             return Err(Damaged::Content("a record does not match its checksum"));
         }
-        read_record(self.name(number), self.flags(number), body)
-            .ok_or(Damaged::Content("a record is of another form"))
-    }
-
-    /// Reads all records.
-    pub fn records(&self) -> impl Iterator<Item = Result<Record, Damaged>> {
-        (0..self.packages).map(|number| self.record(number))
+        Entry::read(self.name(number), self.flags(number), body).ok_or(Damaged::OTHER_FORM)
     }
 
     fn u32(&self, at: usize) -> u32 {
@@ -301,73 +372,9 @@ fn read_head(head: &[u8; HEAD]) -> Result<(usize, usize, usize, u32), Damaged> {
     Ok((packages, provided, length, number(28)))
 }
 
-fn priority(flags: u16) -> Priority {
-    match (flags >> 2) & 3 {
-        0 => Priority::Required,
-        1 => Priority::Important,
-        2 => Priority::Standard,
-        _ => Priority::Optional,
-    }
-}
-
-fn read_record(name: &str, flags: u16, mut body: &[u8]) -> Option<Record> {
-    let mut record = Record {
-        name: name.to_owned(),
-        essential: flags & ESSENTIAL != 0,
-        important: flags & IMPORTANT != 0,
-        priority: priority(flags),
-        multi_arch: match (flags >> 4) & 3 {
-            0 => MultiArch::No,
-            1 => MultiArch::Same,
-            2 => MultiArch::Foreign,
-            _ => MultiArch::Allowed,
-        },
-        phased: (flags >> 8).checked_sub(1).map(|part| part as u8),
-        ..Record::default()
-    };
-    while let Some((tag, rest)) = body.split_first() {
-        let (length, rest) = rest.split_first_chunk::<4>()?;
-        let (value, rest) = rest.split_at_checked(u32::from_le_bytes(*length) as usize)?;
-        let value = std::str::from_utf8(value).ok()?;
-        body = rest;
-        let field = match tag {
-            0 => &mut record.version,
-            1 => &mut record.architecture,
-            2 => &mut record.source,
-            3 => &mut record.source_version,
-            4 => &mut record.pre_depends,
-            5 => &mut record.depends,
-            6 => &mut record.recommends,
-            7 => &mut record.conflicts,
-            8 => &mut record.breaks,
-            9 => &mut record.provides,
-            10 => &mut record.replaces,
-            11 => &mut record.section,
-            12 => &mut record.filename,
-            13 => &mut record.sha256,
-            14 => {
-                record.size = value.parse().ok()?;
-                continue;
-            }
-            15 => {
-                record.installed_size = value.parse().ok()?;
-                continue;
-            }
-            _ => return None,
-        };
-        value.clone_into(field);
-    }
-    if record.source.is_empty() {
-        record.source.clone_from(&record.name);
-    }
-    if record.source_version.is_empty() {
-        record.source_version.clone_from(&record.version);
-    }
-    Some(record)
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::MultiArch;
     use super::*;
 
     fn record(name: &str, version: &str) -> Record {
@@ -391,7 +398,7 @@ mod tests {
     #[test]
     fn what_is_written_is_found_by_name() {
         let records = vec![record("vim", "2"), record("bash", "1"), record("vim", "1"), record("zsh", "1")];
-        let bytes = write(records.clone());
+        let bytes = write(&records);
         let directory = tempfile::tempdir().unwrap();
         std::fs::write(directory.path().join("index"), &bytes).unwrap();
         for index in
@@ -405,17 +412,20 @@ mod tests {
                 index.providers("editor").into_iter().map(|number| index.name(number)).collect();
             assert_eq!(names, ["bash", "vim", "vim", "zsh"]);
             assert_eq!(index.importance(0), (Priority::Standard, true));
+            let shown = index.map(|entry| entry.record().unwrap()).unwrap();
+            assert_eq!(shown, index.records().collect::<Result<Vec<_>, _>>().unwrap());
+            assert_eq!((shown.len(), &*shown[0].name), (4, "bash"));
         }
     }
 
     #[test]
     fn every_damaged_byte_is_noticed() {
-        let bytes = write(vec![record("a", "1"), record("b", "2")]);
+        let bytes = write(&[record("a", "1"), record("b", "2")]);
         for at in 0..bytes.len() {
             let mut damaged = bytes.clone();
             damaged[at] ^= 0x55;
-            let whole =
-                Index::from_bytes(damaged).is_ok_and(|index| index.records().all(|record| record.is_ok()));
+            let whole = Index::from_bytes(damaged)
+                .is_ok_and(|index| index.records().all(|record| record.is_ok()) || index.map(|_| ()).is_ok());
             assert!(!whole, "byte {at}");
         }
         for length in 0..bytes.len() {

@@ -1,8 +1,9 @@
 //! An index of packages: what `Packages` says, in a form that is searched by name without reading all of it.
 //!
 //! ```text
-//! parse    the text of Packages → records
-//! form     records → bytes, and bytes → records by name
+//! parse    the text of Packages → entries
+//! form     entries → bytes, and bytes → entries by name
+//! entry    what is known of a package, borrowed from either
 //! ```
 //!
 //! The form, all numbers little-endian:
@@ -13,17 +14,19 @@
 //! packages         16 bytes each, sorted by name: name offset u32, name length u16, flags u16, record offset u32, length u32
 //! provided names   12 bytes each, sorted by name: name offset u32, name length u16, nothing u16, package u32
 //! names            one after the other
-//! records          fields, each a tag u8, a length u32 and text; then the CRC-32 of the record
+//! records          in the order of the packages: which fields u16, the length u32 of each, their texts; then the CRC-32 of all that
 //! ```
 //!
 //! Opening reads all but the records (2 MB for all of Debian's main); a record is read when it is asked for. Damage is an
 //! error, never a wrong answer and never a panic.
 
+mod entry;
 mod form;
 mod parse;
 
+pub use entry::Entry;
 pub use form::{Damaged, Index, write};
-pub use parse::parse;
+pub use parse::{convert, parse};
 
 /// What an index says of one version of a package. Texts that it lacks are empty.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

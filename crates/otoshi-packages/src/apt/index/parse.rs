@@ -2,29 +2,46 @@
 //!
 //! Spec: <https://wiki.debian.org/DebianRepository/Format#A.22Packages.22_Indices>
 
+use std::borrow::Cow;
+
 use memchr::{memchr, memmem};
 use rayon::prelude::*;
 
+use super::entry::{Entry, Field};
+use super::form::{Piece, join};
 use super::{MultiArch, Priority, Record};
 use crate::apt::error::Malformed;
 
 /// About how many bytes are read at a time.
 const PIECE: usize = 1 << 20;
 
-/// Reads all packages of an index; those in parts of a text are read at the same time.
+/// Reads all packages of an index.
 ///
 /// Fields that nobody here asks for are passed over. Fails with the first thing that cannot be understood.
 pub fn parse(text: &[u8]) -> Result<Vec<Record>, Malformed> {
-    let pieces = pieces(text);
-    let read: Vec<Result<Vec<Record>, (usize, String)>> =
-        pieces.par_iter().map(|piece| parse_piece(text, *piece)).collect();
-    let mut records = Vec::with_capacity(read.iter().flatten().map(Vec::len).sum());
-    for piece in read {
-        records.extend(piece.map_err(|(at, reason)| {
-            Malformed::new(text[..at].iter().filter(|byte| **byte == b'\n').count() + 1, reason)
-        })?);
+    let mut records = Vec::new();
+    for piece in pieces(text) {
+        parse_piece(text, piece, |entry| records.extend(entry.record()))
+            .map_err(|(at, reason)| malformed(text, at, reason))?;
     }
     Ok(records)
+}
+
+/// Reads all packages of an index and writes them in the form that [`super::Index`] reads; parts of the text at the same time.
+///
+/// It is what [`write`](super::write) makes of what [`parse`] reads, and nothing is copied on the way.
+pub fn convert(text: &[u8]) -> Result<Vec<u8>, Malformed> {
+    let convert = |piece: &(usize, usize)| {
+        let mut made = Piece::default();
+        parse_piece(text, *piece, |entry| made.add(entry)).map(|()| made)
+    };
+    let made: Vec<Result<Piece<'_>, _>> = pieces(text).par_iter().map(convert).collect();
+    let made: Result<Vec<_>, _> = made.into_iter().collect();
+    Ok(join(&made.map_err(|(at, reason)| malformed(text, at, reason))?))
+}
+
+fn malformed(text: &[u8], at: usize, reason: String) -> Malformed {
+    Malformed::new(text[..at].iter().filter(|byte| **byte == b'\n').count() + 1, reason)
 }
 
 /// Cuts a text between paragraphs.
@@ -40,8 +57,11 @@ fn pieces(text: &[u8]) -> Vec<(usize, usize)> {
     pieces
 }
 
-fn parse_piece(text: &[u8], (start, end): (usize, usize)) -> Result<Vec<Record>, (usize, String)> {
-    let mut records = Vec::new();
+fn parse_piece<'a>(
+    text: &'a [u8],
+    (start, end): (usize, usize),
+    mut take: impl FnMut(&Entry<'a>),
+) -> Result<(), (usize, String)> {
     let mut at = start;
     while at < end {
         // Blank lines part paragraphs; there may be several.
@@ -49,16 +69,16 @@ fn parse_piece(text: &[u8], (start, end): (usize, usize)) -> Result<Vec<Record>,
             at += 1 + usize::from(text[at] == b'\r');
             continue;
         }
-        let (record, next) = parse_paragraph(text, at, end)?;
-        records.push(record);
+        let (entry, next) = parse_paragraph(text, at, end)?;
+        take(&entry);
         at = next;
     }
-    Ok(records)
+    Ok(())
 }
 
 /// Reads a paragraph, and says where the next one may begin.
-fn parse_paragraph(text: &[u8], start: usize, end: usize) -> Result<(Record, usize), (usize, String)> {
-    let mut record = Record::default();
+fn parse_paragraph(text: &[u8], start: usize, end: usize) -> Result<(Entry<'_>, usize), (usize, String)> {
+    let mut entry = Entry::default();
     let mut at = start;
     while at < end {
         let line_end = memchr(b'\n', &text[at..end]).map_or(end, |length| at + length);
@@ -74,126 +94,140 @@ fn parse_paragraph(text: &[u8], start: usize, end: usize) -> Result<(Record, usi
         }
         let colon = memchr(b':', line).ok_or_else(|| (at, "the line has no `Name: value`".to_owned()))?;
         let value = text[at + colon + 1..value_end].trim_ascii();
-        set(&mut record, &line[..colon], value).map_err(|reason| (at, reason))?;
+        set(&mut entry, &line[..colon], value).map_err(|reason| (at, reason))?;
         at = next;
     }
-    if record.name.is_empty() || record.version.is_empty() || record.architecture.is_empty() {
+    if entry.name.is_empty() || entry.version().is_empty() || entry.architecture().is_empty() {
         return Err((start, "a package lacks its name, version or architecture".to_owned()));
     }
-    if record.source.is_empty() {
-        record.source.clone_from(&record.name);
-    }
-    if record.source_version.is_empty() {
-        record.source_version.clone_from(&record.version);
-    }
-    Ok((record, at))
+    Ok((entry, at))
 }
 
-fn set(record: &mut Record, name: &[u8], value: &[u8]) -> Result<(), String> {
+fn set<'a>(entry: &mut Entry<'a>, name: &[u8], value: &'a [u8]) -> Result<(), String> {
     let is = |known: &str| name.eq_ignore_ascii_case(known.as_bytes());
     // Most fields are told apart by their length and first letter alone.
     let field = match (name.len(), name.first().map_or(0, u8::to_ascii_lowercase)) {
         (7, b'p') if is("Package") => {
-            record.name = word(value)?;
+            entry.name = word(value)?;
             return Ok(());
         }
         (7, b'v') if is("Version") => {
-            record.version = word(value)?;
+            entry.set(Field::Version, word(value)?.into());
             return Ok(());
         }
         (12, b'a') if is("Architecture") => {
-            record.architecture = word(value)?;
+            entry.set(Field::Architecture, word(value)?.into());
             return Ok(());
         }
         (6, b's') if is("Source") => {
-            let value = text(value)?;
-            let (source, version) = value.split_once(' ').unwrap_or((&value, ""));
-            source.clone_into(&mut record.source);
-            version
-                .trim()
-                .trim_start_matches('(')
-                .trim_end_matches(')')
-                .clone_into(&mut record.source_version);
+            let parts = |value: &str| {
+                let end = value.find(' ').unwrap_or(value.len());
+                let rest = value[end..].trim_start().trim_start_matches('(');
+                let length = rest.trim_end().trim_end_matches(')').len();
+                let start = value.len() - rest.len();
+                (end, start..start + length)
+            };
+            match text(value)? {
+                Cow::Borrowed(value) => {
+                    let (end, version) = parts(value);
+                    entry.set(Field::Source, value[..end].into());
+                    entry.set(Field::SourceVersion, value[version].into());
+                }
+                Cow::Owned(value) => {
+                    let (end, version) = parts(&value);
+                    entry.set(Field::Source, value[..end].to_owned().into());
+                    entry.set(Field::SourceVersion, value[version].to_owned().into());
+                }
+            }
             return Ok(());
         }
         (4, b's') if is("Size") => {
-            record.size = number("Size", value)?;
+            entry.set(Field::Size, number("Size", value)?);
             return Ok(());
         }
         (14, b'i') if is("Installed-Size") => {
-            record.installed_size = number("Installed-Size", value).unwrap_or(0);
+            entry.set(Field::InstalledSize, number("Installed-Size", value).unwrap_or_default());
             return Ok(());
         }
         (24, b'p') if is("Phased-Update-Percentage") => {
-            record.phased =
-                u8::try_from(number("Phased-Update-Percentage", value)?).ok().filter(|part| *part < 100);
+            let share = number("Phased-Update-Percentage", value)?;
+            let share = if share.is_empty() { Some(0) } else { share.parse().ok() };
+            entry.set_phased(share.filter(|share| *share < 100));
             return Ok(());
         }
         (9, b'e') if is("Essential") => {
-            record.essential = value.eq_ignore_ascii_case(b"yes");
+            entry.set_essential(value.eq_ignore_ascii_case(b"yes"));
             return Ok(());
         }
         (9, b'i') if is("Important") => {
-            record.important = value.eq_ignore_ascii_case(b"yes");
+            entry.set_important(value.eq_ignore_ascii_case(b"yes"));
             return Ok(());
         }
         (8, b'p') if is("Priority") => {
-            record.priority = match value {
+            entry.set_priority(match value {
                 b"required" => Priority::Required,
                 b"important" => Priority::Important,
                 b"standard" => Priority::Standard,
                 _ => Priority::Optional,
-            };
+            });
             return Ok(());
         }
         (10, b'm') if is("Multi-Arch") => {
-            record.multi_arch = match value {
+            entry.set_multi_arch(match value {
                 b"same" => MultiArch::Same,
                 b"foreign" => MultiArch::Foreign,
                 b"allowed" => MultiArch::Allowed,
                 _ => MultiArch::No,
-            };
+            });
             return Ok(());
         }
         (6, b's') if is("SHA256") => {
-            record.sha256 = word(value)?.to_ascii_lowercase();
+            let sum = word(value)?;
+            let upper = sum.bytes().any(|byte| byte.is_ascii_uppercase());
+            entry.set(Field::Sha256, if upper { sum.to_ascii_lowercase().into() } else { sum.into() });
             return Ok(());
         }
-        (8, b'f') if is("Filename") => &mut record.filename,
-        (11, b'p') if is("Pre-Depends") => &mut record.pre_depends,
-        (7, b'd') if is("Depends") => &mut record.depends,
-        (10, b'r') if is("Recommends") => &mut record.recommends,
-        (9, b'c') if is("Conflicts") => &mut record.conflicts,
-        (6, b'b') if is("Breaks") => &mut record.breaks,
-        (8, b'p') if is("Provides") => &mut record.provides,
-        (8, b'r') if is("Replaces") => &mut record.replaces,
-        (7, b's') if is("Section") => &mut record.section,
+        (8, b'f') if is("Filename") => Field::Filename,
+        (11, b'p') if is("Pre-Depends") => Field::PreDepends,
+        (7, b'd') if is("Depends") => Field::Depends,
+        (10, b'r') if is("Recommends") => Field::Recommends,
+        (9, b'c') if is("Conflicts") => Field::Conflicts,
+        (6, b'b') if is("Breaks") => Field::Breaks,
+        (8, b'p') if is("Provides") => Field::Provides,
+        (8, b'r') if is("Replaces") => Field::Replaces,
+        (7, b's') if is("Section") => Field::Section,
         _ => return Ok(()),
     };
-    *field = text(value)?;
+    entry.set(field, text(value)?);
     Ok(())
 }
 
-fn text(value: &[u8]) -> Result<String, String> {
+fn text(value: &[u8]) -> Result<Cow<'_, str>, String> {
     let text = std::str::from_utf8(value).map_err(|_| "a field is no UTF-8".to_owned())?;
     if memchr(b'\n', value).is_none() {
-        return Ok(text.to_owned());
+        return Ok(Cow::Borrowed(text));
     }
-    Ok(text.split('\n').map(str::trim).collect::<Vec<_>>().join(" "))
+    Ok(Cow::Owned(text.split('\n').map(str::trim).collect::<Vec<_>>().join(" ")))
 }
 
 /// Names and versions have no blanks, no control characters, and an end.
-fn word(value: &[u8]) -> Result<String, String> {
-    if value.is_empty() || value.len() > 1000 || !value.iter().all(u8::is_ascii_graphic) {
+fn word(value: &[u8]) -> Result<&str, String> {
+    let plain = !value.is_empty() && value.len() <= 1000 && value.iter().all(u8::is_ascii_graphic);
+    std::str::from_utf8(value).ok().filter(|_| plain).ok_or_else(|| {
         let shown: String = String::from_utf8_lossy(value).chars().take(80).collect();
-        return Err(format!("{shown:?} is no name or version"));
-    }
-    text(value)
+        format!("{shown:?} is no name or version")
+    })
 }
 
-fn number(name: &str, value: &[u8]) -> Result<u64, String> {
-    let number = std::str::from_utf8(value).ok().and_then(|text| text.parse().ok());
-    number.ok_or_else(|| format!("{name} is no number"))
+/// The text of a number in its plain form; none for 0.
+fn number<'a>(name: &str, value: &'a [u8]) -> Result<Cow<'a, str>, String> {
+    let text = std::str::from_utf8(value).ok();
+    let parsed = text.and_then(|text| Some((text, text.parse::<u64>().ok()?)));
+    match parsed.ok_or_else(|| format!("{name} is no number"))? {
+        (_, 0) => Ok(Cow::Borrowed("")),
+        (text, _) if text.starts_with(|first: char| matches!(first, '1'..='9')) => Ok(Cow::Borrowed(text)),
+        (_, number) => Ok(Cow::Owned(number.to_string())),
+    }
 }
 
 #[cfg(test)]
@@ -215,6 +249,25 @@ mod tests {
         assert_eq!((libc.phased, libc.size, libc.priority), (Some(20), 12, Priority::Required));
         assert_eq!((libc.multi_arch, &*libc.sha256), (MultiArch::Same, "abcd"));
         assert_eq!((&*records[1].source, records[1].phased), ("x", None));
+    }
+
+    #[test]
+    fn nothing_is_lost_on_the_way_into_our_own_form() {
+        let (text, upper) = (
+            TEXT,
+            TEXT.replace(
+                "all\n",
+                "all\nProvides: b (= 1),\n c, d:any\nSource: y\n (3)\nSize: 007\nInstalled-Size: 0\n",
+            ),
+        );
+        for text in [text, &upper] {
+            let records = parse(text.as_bytes()).unwrap();
+            let bytes = convert(text.as_bytes()).unwrap();
+            assert!(bytes == crate::apt::index::write(&records));
+            let index = crate::apt::index::Index::from_bytes(bytes).unwrap();
+            let again: Vec<_> = index.records().map(|record| record.unwrap()).collect();
+            assert_eq!(again, records);
+        }
     }
 
     #[test]
@@ -242,5 +295,6 @@ mod tests {
         let records = parse(text.as_bytes()).unwrap();
         assert_eq!(records.len(), 8000);
         assert_eq!(records[7999].name, "p7999");
+        assert!(convert(text.as_bytes()).unwrap() == crate::apt::index::write(&records));
     }
 }
