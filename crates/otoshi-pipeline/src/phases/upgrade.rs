@@ -24,16 +24,8 @@ const PHASE: &str = "runner";
 const UPGRADED: &str = "dev.otoshi.upgraded";
 /// The name that the generated Dockerfile has for the image below.
 const BELOW: &str = "otoshi.local/upgrade/below";
-/// What commands leave there is no part of a package.
-const PASSING: [&str; 7] = [
-    "/var/lib/apt/lists",
-    "/var/cache/apt",
-    "/var/cache/apk",
-    "/var/cache/dnf",
-    "/var/cache/yum",
-    "/var/cache/zypp",
-    "/var/log",
-];
+/// What is written there is no part of a package.
+const LOGS: &str = "/var/log";
 
 /// A program that installs packages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -79,6 +71,16 @@ impl Tool {
                 .to_owned(),
             Self::Dnf(program) => format!("{program} -y upgrade \"$@\""),
             Self::Zypper => "zypper --non-interactive install --no-recommends \"$@\"".to_owned(),
+        }
+    }
+
+    /// Where it keeps what it fetches.
+    fn caches(self) -> &'static [&'static str] {
+        match self {
+            Self::Apt => &["/var/lib/apt/lists", "/var/cache/apt"],
+            Self::Apk => &["/var/cache/apk"],
+            Self::Dnf(_) => &["/var/cache/dnf", "/var/cache/libdnf5", "/var/cache/yum"],
+            Self::Zypper => &["/var/cache/zypp"],
         }
     }
 
@@ -224,11 +226,15 @@ impl Pipeline<'_> {
         packages: &BTreeMap<String, String>,
     ) -> Result<Dockerfile, PipelineError> {
         let mut mounts = "--mount=type=tmpfs,target=/tmp".to_owned();
-        for path in PASSING {
+        for path in tool.caches().iter().chain([&LOGS]) {
             let there = self.engine.content(below, path).map_err(PipelineError::engine_in(PHASE))?;
-            if there.is_some() {
-                // Writes to it are thrown away.
-                mounts.push_str(&format!(" --mount=type=bind,from=below,source={path},target={path},rw"));
+            // Writes to it are thrown away; where there is nothing yet, an empty directory is put, the context.
+            match there {
+                Some(_) => {
+                    mounts.push_str(&format!(" --mount=type=bind,from=below,source={path},target={path},rw"))
+                }
+                None if *path == LOGS => {}
+                None => mounts.push_str(&format!(" --mount=type=bind,source=/,target={path},rw")),
             }
         }
         let mut argv = vec!["/bin/sh".to_owned(), "-ec".to_owned(), tool.script(), "upgrade".to_owned()];
