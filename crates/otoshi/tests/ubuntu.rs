@@ -1,0 +1,199 @@
+//! A base of Ubuntu's packages, of a signed archive that says it is Ubuntu's.
+//!
+//! Needs root: the archive is this machine's only one for as long as a command runs.
+
+use std::{
+    fs,
+    net::TcpListener,
+    os::unix::fs::MetadataExt,
+    path::{Path, PathBuf},
+    process::{Child, Command, Output, Stdio},
+};
+
+use tempfile::TempDir;
+
+const SUITES: [&str; 3] = ["noble", "noble-updates", "noble-security"];
+
+fn said(command: &mut Command) -> String {
+    let output = command.stdin(Stdio::null()).output().unwrap();
+    assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// An archive on loopback, a project whose runner is made of it, and this machine's apt as it is to be.
+struct Ubuntu {
+    dir: TempDir,
+    server: Child,
+    architecture: String,
+}
+
+impl Ubuntu {
+    fn new() -> Option<Self> {
+        let root = fs::metadata("/proc/self").is_ok_and(|meta| meta.uid() == 0);
+        if !root || !Path::new("/bin/busybox").exists() {
+            eprintln!("passed over: needs root and /bin/busybox");
+            return None;
+        }
+        let dir = tempfile::tempdir().unwrap();
+        for name in ["archive/pool", "apt", "project", "gnupg"] {
+            fs::create_dir_all(dir.path().join(name)).unwrap();
+        }
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let mut server = Command::new("/bin/busybox");
+        server
+            .args(["httpd", "-f", "-p", &format!("127.0.0.1:{port}"), "-h"])
+            .arg(dir.path().join("archive"));
+        let server = server.stderr(Stdio::null()).spawn().unwrap();
+        let architecture = said(Command::new("dpkg").arg("--print-architecture")).trim().to_owned();
+        let ubuntu = Self { dir, server, architecture };
+        said(ubuntu.gpg().args(["--quick-generate-key", "archive@otoshi.test", "ed25519", "sign", "never"]));
+        said(ubuntu.gpg().args(["--export", "--output"]).arg(ubuntu.path("apt/ubuntu.gpg")));
+        let line = |suite| {
+            format!("deb [signed-by=/etc/apt/ubuntu.gpg] http://127.0.0.1:{port} {suite} main universe\n")
+        };
+        fs::write(ubuntu.path("apt/sources.list"), SUITES.map(line).concat()).unwrap();
+        let manifest = "[project]\nname = \"daruma\"\n[bases]\n\
+            RUN = { ubuntu = \"noble\", packages = [\"daruma\"], variant = \"distroless\" }\n\
+            [runner]\ndockerfile = \"runner.Dockerfile\"\n[processes]\n\
+            web = [\"/usr/bin/busybox\", \"cat\", \"/usr/share/daruma\", \"/etc/os-release\"]\n";
+        fs::write(ubuntu.path("project/otoshi.toml"), manifest).unwrap();
+        fs::write(ubuntu.path("project/runner.Dockerfile"), "ARG RUN\nFROM ${RUN}\n").unwrap();
+        Some(ubuntu)
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    fn gpg(&self) -> Command {
+        let mut gpg = Command::new("gpg");
+        gpg.arg("--homedir").arg(self.path("gnupg"));
+        gpg.args(["--batch", "--quiet", "--yes", "--pinentry-mode=loopback", "--passphrase", ""]);
+        gpg
+    }
+
+    /// Makes a package of one text file, and of a program where there is one.
+    fn deb(&self, name: &str, version: &str, more: &str, file: &str, text: &str, program: Option<&str>) {
+        let tree = tempfile::tempdir().unwrap();
+        let place = |path: &str| {
+            let path = tree.path().join(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            path
+        };
+        fs::write(place(file), text).unwrap();
+        if let Some(program) = program {
+            fs::copy(program, place("usr/bin/busybox")).unwrap();
+        }
+        let control = format!(
+            "Package: {name}\nVersion: {version}\nArchitecture: {}\nMaintainer: Nobody <nobody@otoshi.test>\n\
+             Description: a test\n{more}",
+            self.architecture
+        );
+        fs::write(place("DEBIAN/control"), control).unwrap();
+        let mut build = Command::new("dpkg-deb");
+        said(
+            build
+                .args(["--root-owner-group", "-Zgzip", "--build"])
+                .arg(tree.path())
+                .arg(self.path("archive/pool")),
+        );
+    }
+
+    /// Has these packages in the suites from now on, and says whose archive it is.
+    fn publish(&self, origin: &str, of: [&[&str]; 3]) {
+        let mut scan = Command::new("dpkg-scanpackages");
+        let pool = said(scan.args(["-m", "pool"]).current_dir(self.path("archive")));
+        for (suite, debs) in SUITES.iter().zip(of) {
+            let directory = self.path("archive/dists").join(suite);
+            let _ = fs::remove_dir_all(&directory);
+            for component in ["main", "universe"] {
+                let index = directory.join(component).join(format!("binary-{}", self.architecture));
+                fs::create_dir_all(&index).unwrap();
+                let is_in = |paragraph: &&str| {
+                    let file = |deb: &&str| paragraph.contains(&format!("Filename: pool/{deb}_"));
+                    component == "main" && debs.iter().any(|deb| file(deb))
+                };
+                let text = pool.split_inclusive("\n\n").filter(is_in);
+                fs::write(index.join("Packages"), text.collect::<String>()).unwrap();
+            }
+            let mut release = Command::new("apt-ftparchive");
+            for (name, value) in
+                [("Origin", origin), ("Label", origin), ("Suite", suite), ("Codename", "noble")]
+            {
+                release.args(["-o", &format!("APT::FTPArchive::Release::{name}={value}")]);
+            }
+            let text = said(release.args(["release", "."]).current_dir(&directory));
+            fs::write(directory.join("Release"), text).unwrap();
+            let mut sign = self.gpg();
+            sign.arg("--clearsign").arg("--output").arg(directory.join("InRelease"));
+            said(sign.arg(directory.join("Release")));
+        }
+    }
+
+    /// Runs the program with this archive as the machine's own.
+    fn otoshi(&self, home: &str, arguments: &str) -> Output {
+        let script = format!(
+            "mount --bind {} /etc/apt; exec {} {arguments}",
+            self.path("apt").display(),
+            env!("CARGO_BIN_EXE_otoshi")
+        );
+        let mut command = Command::new("unshare");
+        command.args(["--mount", "sh", "-e", "-c", &script]).current_dir(self.path("project"));
+        command.env("OTOSHI_HOME", self.path(home)).output().unwrap()
+    }
+
+    fn ok(&self, home: &str, arguments: &str) -> String {
+        let output = self.otoshi(home, arguments);
+        assert!(output.status.success(), "{arguments}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    }
+}
+
+impl Drop for Ubuntu {
+    fn drop(&mut self) {
+        let _ = self.server.kill();
+        let _ = self.server.wait();
+        let _ =
+            Command::new("gpgconf").arg("--homedir").arg(self.path("gnupg")).args(["--kill", "all"]).output();
+    }
+}
+
+#[test]
+fn a_base_of_ubuntus_packages_is_made_and_kept_current_and_never_of_another_archive() {
+    let Some(ubuntu) = Ubuntu::new() else { return };
+    let release = "PRETTY_NAME=\"Ubuntu 24.04 LTS\"\nID=ubuntu\nVERSION_ID=\"24.04\"\n";
+    ubuntu.deb("base-files", "13ubuntu10", "Essential: yes\n", "etc/os-release", release, None);
+    ubuntu.deb("libdaruma", "1", "", "usr/share/libdaruma", "1\n", None);
+    for version in ["1.0", "1.0ubuntu0.1", "1.0ubuntu0.2"] {
+        let text = format!("daruma {version}\n");
+        ubuntu.deb(
+            "daruma",
+            version,
+            "Depends: libdaruma\n",
+            "usr/share/daruma",
+            &text,
+            Some("/bin/busybox"),
+        );
+    }
+    let all: &[&str] = &["base-files_13ubuntu10", "libdaruma_1", "daruma_1.0"];
+    ubuntu.publish("Ubuntu", [all, &[], &["daruma_1.0ubuntu0.1"]]);
+    ubuntu.ok("one", "build");
+    assert_eq!(ubuntu.ok("one", "run web"), format!("daruma 1.0ubuntu0.1\n{release}"));
+    let lock = fs::read_to_string(ubuntu.path("project/otoshi.lock")).unwrap();
+    assert!(lock.contains("otoshi.packages/ubuntu:noble-"), "{lock}");
+    // Another machine makes the very image that the lock has.
+    ubuntu.ok("two", "build --locked");
+    assert_eq!(ubuntu.ok("one", "images"), ubuntu.ok("two", "images"));
+
+    // What is fixed next comes in, and nothing else is fetched again.
+    ubuntu.publish("Ubuntu", [all, &["daruma_1.0ubuntu0.2"], &["daruma_1.0ubuntu0.1"]]);
+    ubuntu.ok("one", "build --refresh");
+    assert!(ubuntu.ok("one", "run web").starts_with("daruma 1.0ubuntu0.2\n"));
+    assert_eq!(fs::read_dir(ubuntu.path("one/packages/deb")).unwrap().count(), 4);
+
+    // Signed by the same key, and another distribution's: the name of the release alone says nothing.
+    ubuntu.publish("Debian", [all, &[], &[]]);
+    let refused = ubuntu.otoshi("three", "build --refresh");
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(!refused.status.success() && said.contains("\"Debian\", not of ubuntu"), "{said}");
+}
