@@ -229,13 +229,12 @@ impl Pipeline<'_> {
         for path in tool.caches().iter().chain([&LOGS]) {
             let there = self.engine.content(below, path).map_err(PipelineError::engine_in(PHASE))?;
             // Writes to it are thrown away; where there is nothing yet, an empty directory is put, the context.
-            match there {
-                Some(_) => {
-                    mounts.push_str(&format!(" --mount=type=bind,from=below,source={path},target={path},rw"))
-                }
-                None if *path == LOGS => {}
-                None => mounts.push_str(&format!(" --mount=type=bind,source=/,target={path},rw")),
-            }
+            let shown = match there {
+                Some(_) => format!(" --mount=type=bind,from=below,source={path},target={path},rw"),
+                None if *path == LOGS => continue,
+                None => format!(" --mount=type=bind,source=/,target={path},rw"),
+            };
+            mounts.push_str(&shown);
         }
         let mut argv = vec!["/bin/sh".to_owned(), "-ec".to_owned(), tool.script(), "upgrade".to_owned()];
         for (package, version) in packages {
