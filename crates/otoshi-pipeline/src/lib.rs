@@ -44,7 +44,7 @@ pub use bases::{BaseSource, LockedDigests, StoreBases};
 pub use error::{ErrorKind, PipelineError};
 pub use memory::{COMPILED_TYPE, RECIPE_TYPE};
 pub use outlook::{Outlook, UsedBase};
-pub use packages::PackageBases;
+pub use packages::{PackageBases, PackagesNow};
 pub use part::{Part, PartKind};
 pub use pipeline::Pipeline;
 pub use plan::{Moved, PhasePlan, Plan, Status};

@@ -6,7 +6,10 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::Path,
-    sync::{Mutex, OnceLock, PoisonError},
+    sync::{
+        Mutex, OnceLock, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use otoshi_packages::{
@@ -14,6 +17,8 @@ use otoshi_packages::{
     apt::{self, HttpFetcher},
     version::compare,
 };
+use otoshi_pipeline::PackagesNow;
+use otoshi_project::Packages;
 use otoshi_store::Home;
 
 use crate::{
@@ -29,6 +34,8 @@ const NAMED: usize = 3;
 pub(crate) struct Repositories {
     cache: Cache,
     fetcher: OnceLock<Result<HttpFetcher, String>>,
+    /// Requests that others sent for a check.
+    others: AtomicU64,
     /// When each newer package was first seen, for those that many images have.
     seen: Mutex<BTreeMap<(String, String), (u64, u64)>>,
 }
@@ -38,13 +45,16 @@ impl Repositories {
         Self {
             cache: Cache::new(home.root().join("packages")),
             fetcher: OnceLock::new(),
+            others: AtomicU64::new(0),
             seen: Mutex::default(),
         }
     }
 
     /// How many requests were sent so far.
     pub(crate) fn requests(&self) -> u64 {
-        self.fetcher.get().and_then(|fetcher| fetcher.as_ref().ok()).map_or(0, HttpFetcher::requests)
+        let own =
+            self.fetcher.get().and_then(|fetcher| fetcher.as_ref().ok()).map_or(0, HttpFetcher::requests);
+        own + self.others.load(Ordering::Relaxed)
     }
 
     /// Fetches through the proxies that this machine's apt is told to use, where there is one.
@@ -77,20 +87,7 @@ impl Outside<'_> {
         below: &BTreeSet<Package>,
         failed: &mut Vec<Failed>,
     ) -> Result<Compared, Stop> {
-        let mut looked = Looked {
-            name: subject.name.clone(),
-            reference: subject.reference.clone(),
-            digest: digest.to_owned(),
-            roles: subject.roles.clone(),
-            base: None,
-            distribution: installed
-                .os
-                .as_ref()
-                .map(|os| os.pretty_name.clone().unwrap_or_else(|| os.id.clone())),
-            packages: installed.packages.len(),
-            foreign: Vec::new(),
-            unknown: Vec::new(),
-        };
+        let mut looked = looked(subject, digest, installed);
         let mut updates = Vec::new();
         if !installed.packages.is_empty() {
             let fetcher = self.repositories.fetcher()?;
@@ -124,6 +121,31 @@ impl Outside<'_> {
         }
         updates.sort_by_key(|update| (!update.security, update.name.clone()));
         Ok(Compared { looked, updates })
+    }
+
+    /// Compares what is installed in a base that is made of packages with what would be now.
+    pub(crate) fn compare_made(
+        &self,
+        subject: &Subject,
+        digest: &str,
+        installed: &Installed,
+        packages: &Packages,
+    ) -> Result<(Compared, Vec<String>), Stop> {
+        let now = PackagesNow::ask(self.home, packages, &self.platform)
+            .map_err(|error| Stop::Told(error.to_string(), error.hint()))?;
+        self.repositories.others.fetch_add(now.requests, Ordering::Relaxed);
+        let mut updates = Vec::new();
+        for package in &installed.packages {
+            if let Some(newer) = now.instead_of(package)? {
+                updates.push(self.update(subject, installed, package, newer, false)?);
+            }
+        }
+        updates.sort_by_key(|update| (!update.security, update.name.clone()));
+        let before: BTreeSet<&str> = installed.packages.iter().map(|package| package.name.as_str()).collect();
+        let after: BTreeSet<&str> = now.names().collect();
+        let changed = after.difference(&before).map(|name| format!("+{name}"));
+        let changed = changed.chain(before.difference(&after).map(|name| format!("-{name}"))).collect();
+        Ok((Compared { looked: looked(subject, digest, installed), updates }, changed))
     }
 
     fn update(
@@ -233,6 +255,22 @@ impl Outside<'_> {
             .min();
         finding.packages = updates.to_vec();
         Some(finding)
+    }
+}
+
+/// An image whose packages were looked at, of which nothing else is known yet.
+fn looked(subject: &Subject, digest: &str, installed: &Installed) -> Looked {
+    let os = installed.os.as_ref();
+    Looked {
+        name: subject.name.clone(),
+        reference: subject.reference.clone(),
+        digest: digest.to_owned(),
+        roles: subject.roles.clone(),
+        base: None,
+        distribution: os.map(|os| os.pretty_name.clone().unwrap_or_else(|| os.id.clone())),
+        packages: installed.packages.len(),
+        foreign: Vec::new(),
+        unknown: Vec::new(),
     }
 }
 

@@ -37,14 +37,20 @@ fn stale(project: &Path, home: &str, arguments: &[&str]) -> Vec<u64> {
     phases.filter(|phase| phase["status"] == "stale").map(|phase| phase["number"].as_u64().unwrap()).collect()
 }
 
-#[test]
-fn a_runner_of_packages_runs_and_is_the_same_on_every_machine() {
+fn is_possible() -> bool {
     let root = fs::metadata("/proc/self").is_ok_and(|meta| std::os::unix::fs::MetadataExt::uid(&meta) == 0);
     let targets = Command::new("apt-get").args(["indextargets", "--format", "$(CODENAME)"]).output();
     let knows = targets
         .is_ok_and(|said| String::from_utf8_lossy(&said.stdout).lines().any(|line| line == "bookworm"));
     if !root || !knows {
         eprintln!("passed over: needs root, and an apt that knows bookworm");
+    }
+    root && knows
+}
+
+#[test]
+fn a_runner_of_packages_runs_and_is_the_same_on_every_machine() {
+    if !is_possible() {
         return;
     }
     let directory = tempfile::tempdir().unwrap();
@@ -85,4 +91,68 @@ fn a_runner_of_packages_runs_and_is_the_same_on_every_machine() {
         said.contains("no repository has the package hello-there-is-no-such") && said.contains("hint:"),
         "{said}"
     );
+}
+
+/// The project, made of the release alone or of all its suites, and the name that the base has in the lock.
+fn of_suites(project: &Path, suites: &str) -> String {
+    let manifest =
+        MANIFEST.replace("packages = [\"hello\"]", &format!("packages = [\"hello\", \"liblzma5\"]{suites}"));
+    fs::write(project.join("otoshi.toml"), manifest).unwrap();
+    ok(project, "one", &["build"]);
+    let lock = fs::read_to_string(project.join("otoshi.lock")).unwrap();
+    let name = lock.split('"').find(|word| word.starts_with("otoshi.packages/")).unwrap();
+    name.to_owned()
+}
+
+#[test]
+fn a_check_says_which_versions_a_base_of_packages_would_have() {
+    if !is_possible() {
+        return;
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let project = directory.path().join("hello");
+    fs::create_dir(&project).unwrap();
+    fs::write(project.join("runner.Dockerfile"), "ARG RUN\nFROM ${RUN}\n").unwrap();
+    let check = || {
+        let output = otoshi(&project, "one", &["check", "--json"]);
+        let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        (output.status.code().unwrap(), report)
+    };
+    let lock = || fs::read_to_string(project.join("otoshi.lock")).unwrap();
+    let new = of_suites(&project, "");
+    let (code, report) = check();
+    assert_eq!((code, &report["counts"]["fresh"]), (0, &2.into()), "{report}");
+    assert_eq!(
+        report["images"][1]["foreign"],
+        serde_json::json!([]),
+        "what comes with the base has its repositories"
+    );
+
+    // The lock of a time when the fixes of security were not out yet.
+    let old = of_suites(&project, ", suites = [\"bookworm\"]");
+    assert_ne!(old, new);
+    let before = lock().replace(&old, &new);
+    of_suites(&project, "");
+    fs::write(project.join("otoshi.lock"), &before).unwrap();
+    let debs = || fs::read_dir(directory.path().join("one/packages/deb")).unwrap().count();
+    let known = debs();
+    let (code, report) = check();
+    assert_eq!(code, 11, "{report}");
+    let finding = &report["findings"][0];
+    assert_eq!((&finding["kind"], &finding["name"]), (&"security-updates".into(), &"RUN".into()), "{report}");
+    let packages = finding["packages"].as_array().unwrap();
+    let lzma = packages.iter().find(|package| package["name"] == "liblzma5").unwrap();
+    assert_eq!(
+        (&lzma["repository"], &lzma["security"]),
+        (&"bookworm-security".into(), &true.into()),
+        "{lzma}"
+    );
+    assert_ne!(lzma["from"], lzma["to"]);
+    assert_eq!(finding["command"], "otoshi refresh");
+    let phases = finding["phases"].as_array().unwrap().iter().map(|phase| phase["number"].as_u64().unwrap());
+    assert_eq!(phases.collect::<Vec<_>>(), [3, 4]);
+    assert_eq!((lock(), debs()), (before, known), "a check makes nothing");
+
+    ok(&project, "one", &["refresh"]);
+    assert_eq!(check().0, 0);
 }

@@ -10,7 +10,7 @@ use otoshi_packages::roots::{self, Chosen, FOR_SCRIPTS, Installation, RootError,
 use otoshi_project::{Packages, Variant};
 use otoshi_store::{Home, Kind};
 
-use super::sources::Sources;
+use super::{PackagesNow, sources::Sources};
 use crate::{LockedDigests, PipelineError, bases::is_whole};
 
 /// The time of the image: that of all entries of layers.
@@ -30,7 +30,34 @@ pub(super) fn make(
     packages: &Packages,
     platform: &Platform,
 ) -> Result<LockedDigests, PipelineError> {
-    let (distribution, release) =
+    let (architecture, sources) = sources(packages, platform)?;
+    let available = sources.available(home)?;
+    let failed = |error| failed(packages, error);
+    let chosen = choose(packages, &available)?;
+    let made =
+        Made { home, platform, packages, architecture, sources: &sources, available: &available, chosen };
+    let (distribution, release) = packages.release().unwrap_or_default();
+    let digest =
+        made.digest(&format!("otoshi: {distribution} {release}, {}", packages.packages.join(", ")), failed)?;
+    home.layout().tag(reference, home.layout().describe(&digest)?)?;
+    Ok(LockedDigests { index: digest.clone(), platform: digest })
+}
+
+/// What would be made of packages now; nothing but indexes is fetched.
+pub(super) fn now(
+    home: &Home,
+    packages: &Packages,
+    platform: &Platform,
+) -> Result<PackagesNow, PipelineError> {
+    let (_, sources) = sources(packages, platform)?;
+    let available = sources.available(home)?;
+    let chosen = choose(packages, &available)?.all();
+    Ok(PackagesNow { chosen, available, requests: sources.fetcher().requests() })
+}
+
+/// Debian's word for a platform's architecture, and where packages for it come from.
+fn sources(packages: &Packages, platform: &Platform) -> Result<(&'static str, Sources), PipelineError> {
+    let (distribution, _) =
         packages.release().ok_or_else(|| PipelineError::plain("a base of packages has no release"))?;
     let architecture = architecture(platform).ok_or_else(|| {
         PipelineError::invalid(
@@ -38,50 +65,33 @@ pub(super) fn make(
             "use an image as the base for this platform",
         )
     })?;
-    let sources = Sources::find(packages, architecture)?;
-    let available = sources.available(home)?;
-    let failed = |error: RootError| {
-        let hint = match error {
-            RootError::Unmet(_) | RootError::Conflict(_) => {
-                Some("look at the names in [bases]: `apt-cache policy NAME` says what there is".to_owned())
-            }
-            RootError::Unpack { ref reason, .. } => reason.hint(),
-            _ => None,
-        };
-        let packages = packages.packages.join(", ");
-        let of = if packages.is_empty() { String::new() } else { format!(" of {packages}") };
-        PipelineError::Invalid { message: format!("making {distribution} {release}{of}: {error}"), hint }
-    };
-    let made = if packages.variant == Variant::Distroless {
+    Ok((architecture, Sources::find(packages, architecture)?))
+}
+
+/// Chooses the packages of a root.
+fn choose(packages: &Packages, available: &Available) -> Result<Root, PipelineError> {
+    let failed = |error| failed(packages, error);
+    if packages.variant == Variant::Distroless {
         let mut wanted = packages.packages.clone();
         wanted.push(ALWAYS.to_owned());
-        let chosen = roots::choose(&available, &wanted, &FOR_SCRIPTS).map_err(failed)?;
-        Made {
-            home,
-            platform,
-            packages,
-            architecture,
-            sources: &sources,
-            available: &available,
-            chosen: Root::Files(chosen),
+        return roots::choose(available, &wanted, &FOR_SCRIPTS).map(Root::Files).map_err(failed);
+    }
+    let apt = packages.variant == Variant::Apt;
+    roots::select(available, &packages.packages, apt).map(Root::Installed).map_err(failed)
+}
+
+fn failed(packages: &Packages, error: RootError) -> PipelineError {
+    let hint = match error {
+        RootError::Unmet(_) | RootError::Conflict(_) => {
+            Some("look at the names in [bases]: `apt-cache policy NAME` says what there is".to_owned())
         }
-    } else {
-        let apt = packages.variant == Variant::Apt;
-        let selection = roots::select(&available, &packages.packages, apt).map_err(failed)?;
-        Made {
-            home,
-            platform,
-            packages,
-            architecture,
-            sources: &sources,
-            available: &available,
-            chosen: Root::Installed(selection),
-        }
+        RootError::Unpack { ref reason, .. } => reason.hint(),
+        _ => None,
     };
-    let digest =
-        made.digest(&format!("otoshi: {distribution} {release}, {}", packages.packages.join(", ")), failed)?;
-    home.layout().tag(reference, home.layout().describe(&digest)?)?;
-    Ok(LockedDigests { index: digest.clone(), platform: digest })
+    let (distribution, release) = packages.release().unwrap_or_default();
+    let packages = packages.packages.join(", ");
+    let of = if packages.is_empty() { String::new() } else { format!(" of {packages}") };
+    PipelineError::Invalid { message: format!("making {distribution} {release}{of}: {error}"), hint }
 }
 
 /// What a root is made of.
@@ -90,6 +100,15 @@ enum Root {
     Files(Vec<Chosen>),
     /// Packages that are installed.
     Installed(Selection),
+}
+
+impl Root {
+    fn all(&self) -> Vec<Chosen> {
+        match self {
+            Self::Files(chosen) => chosen.clone(),
+            Self::Installed(selection) => selection.all().cloned().collect(),
+        }
+    }
 }
 
 struct Made<'a> {
@@ -137,18 +156,11 @@ impl Made<'_> {
         Ok(digest)
     }
 
-    fn all(&self) -> Vec<Chosen> {
-        match &self.chosen {
-            Root::Files(chosen) => chosen.clone(),
-            Root::Installed(selection) => selection.all().cloned().collect(),
-        }
-    }
-
     /// Stands for everything that the image depends on.
     fn key(&self, created_by: &str, more: &[(String, u32, Vec<u8>)]) -> Digest {
         let variant = (self.packages.variant, self.packages.slim, self.architecture, self.platform);
         let mut text = format!("{WAY} {variant:?} {created_by}\n");
-        for one in self.all() {
+        for one in self.chosen.all() {
             text += &format!("{} {} {}\n", one.record.name, one.record.version, one.record.sha256);
         }
         for (path, mode, content) in more {
@@ -183,8 +195,8 @@ impl Made<'_> {
     ) -> Result<WrittenLayer, PipelineError> {
         let directory = self.home.root().join("packages/deb");
         let layout = self.home.layout();
-        let files =
-            roots::fetch(self.available, &self.all(), &directory, self.sources.fetcher()).map_err(&failed)?;
+        let files = roots::fetch(self.available, &self.chosen.all(), &directory, self.sources.fetcher())
+            .map_err(&failed)?;
         match &self.chosen {
             Root::Files(chosen) => {
                 let archive = roots::layer(chosen, &files).map_err(failed)?;

@@ -22,7 +22,7 @@ use otoshi_engine::Engine;
 use otoshi_oci::Reference;
 use otoshi_packages::Package;
 use otoshi_pipeline::{Pipeline, PipelineError, Remote};
-use otoshi_project::{Lock, Project};
+use otoshi_project::{Lock, Packages, Project};
 use otoshi_registry::Repository;
 use otoshi_store::Home;
 
@@ -58,6 +58,8 @@ struct Used {
     roles: BTreeSet<&'static str>,
     /// The Dockerfiles that name it.
     dockerfiles: BTreeSet<String>,
+    /// What it is made of, where it is made here of packages.
+    made_of: Option<Packages>,
 }
 
 impl Used {
@@ -112,7 +114,9 @@ impl<'a> Check<'a> {
         }
         let mut planner = Planner::new(self, pipeline);
         let mut runner = Asked::default();
-        if let Some((name, image)) = planner.runner()? {
+        let mut is_planned = false;
+        if let Some((name, image, planned)) = planner.runner()? {
+            is_planned = planned;
             let inside = answers.values().flat_map(|answer| &answer.inside);
             let below = inside.filter(|inside| inside.is_in("runner")).flat_map(|inside| &inside.packages);
             let below: BTreeSet<Package> = below.cloned().collect();
@@ -121,19 +125,28 @@ impl<'a> Check<'a> {
                 Err(stop) => runner.failed.push(stop.of(&name)?),
             }
         }
+        if let Some(inside) = runner.inside.first_mut() {
+            // What comes with a base of packages is in the repositories of that.
+            let made = answers.values().flat_map(|answer| &answer.inside).filter(|inside| inside.is_made());
+            let made: BTreeSet<&Package> = made.flat_map(|inside| &inside.packages).collect();
+            inside.forget_foreign(&made);
+        }
         let above = runner.inside.first().cloned();
+        // One that a build would not give any more says nothing of what is taken in.
+        let current = above.as_ref().filter(|_| is_planned);
         let mut places = Places::new(self.project);
         for (base, mut answer) in answers {
             let used = bases.get(base);
             for inside in &answer.inside {
-                let draft =
-                    used.and_then(|used| self.base_draft(used, inside, &answer.drafts, above.as_ref()));
+                let draft = used.and_then(|used| self.base_draft(used, inside, &answer.drafts, current));
                 answer.drafts.extend(draft);
             }
             self.take(&mut report, (&mut planner, &mut places), base, used, answer)?;
         }
         let moves = report.findings.iter().any(|finding| {
-            finding.kind == FindingKind::BaseMoved && finding.roles.iter().any(|role| role == "runner")
+            let of_runner = finding.roles.iter().any(|role| role == "runner");
+            let made = bases.get(&finding.reference).is_some_and(|base| base.made_of.is_some());
+            of_runner && (made || finding.kind == FindingKind::BaseMoved)
         });
         let name = above.as_ref().map(|inside| inside.looked.reference.clone()).unwrap_or_default();
         runner.drafts.extend(above.and_then(|inside| self.runner_draft(&inside, moves)));
@@ -153,15 +166,13 @@ impl<'a> Check<'a> {
         let made_here = self.project.package_bases()?;
         let mut bases: BTreeMap<String, Used> = BTreeMap::new();
         for base in pipeline.used_bases()? {
-            if made_here.contains_key(&base.reference) {
-                continue;
-            }
+            let made_of = made_here.get(&base.reference).cloned();
             match Reference::parse(&base.reference) {
                 Ok(reference) => {
                     let name = names.get(&base.reference).unwrap_or(&base.reference).clone();
                     let text = base.reference.clone();
                     let (roles, dockerfiles) = (BTreeSet::new(), BTreeSet::new());
-                    let used = Used { reference, text, name, roles, dockerfiles };
+                    let used = Used { reference, text, name, roles, dockerfiles, made_of };
                     let used = bases.entry(base.reference).or_insert(used);
                     used.roles.insert(base.role);
                     used.dockerfiles.extend(base.dockerfile);
@@ -191,7 +202,7 @@ impl<'a> Check<'a> {
                 Ok::<_, PipelineError>(Vec::new())
             }
         };
-        if !self.outside.remote.is_local(&base.reference)? {
+        if base.made_of.is_none() && !self.outside.remote.is_local(&base.reference)? {
             asked.drafts = told(self.moved(base, lock), &mut asked.failed)?;
             // A registry that did not answer just now is not asked again.
             if asked.failed.is_empty() {
@@ -199,7 +210,11 @@ impl<'a> Check<'a> {
             }
         }
         asked.held.name(&base.reference, &self.outside.cycles);
-        match self.packages(base, lock, &mut asked) {
+        let looked = match &base.made_of {
+            Some(packages) => self.made(base, packages, lock, &mut asked),
+            None => self.packages(base, lock, &mut asked),
+        };
+        match looked {
             Ok(()) => {}
             // It was told already, and is nothing of the packages.
             Err(Stop::Registry(_) | Stop::Budget(_)) if !asked.failed.is_empty() => {}

@@ -1,10 +1,10 @@
 //! What is installed in the bases and in the runner, beside what their own repositories have.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use otoshi_oci::{Digest, Image, Reference};
 use otoshi_packages::{Installed, Manager, Package};
-use otoshi_project::{Lock, Upgrade};
+use otoshi_project::{Lock, Packages, Upgrade};
 
 use super::{Asked, BUILDER_SIDE, Check, Draft, Used, phases::Then};
 use crate::{
@@ -22,9 +22,22 @@ pub(super) struct Inside {
     pub(super) packages: Vec<Package>,
     pub(super) looked: Looked,
     updates: Vec<PackageUpdate>,
+    /// Of a base that is made here of packages: those that it would have more and less, `+` and `-` before their names.
+    changed: Option<Vec<String>>,
 }
 
 impl Inside {
+    /// Whether it is made here of packages.
+    pub(super) fn is_made(&self) -> bool {
+        self.changed.is_some()
+    }
+
+    /// Takes packages from those that are told as foreign.
+    pub(super) fn forget_foreign(&mut self, known: &BTreeSet<&Package>) {
+        let names: BTreeSet<&str> = known.iter().map(|package| package.name.as_str()).collect();
+        self.looked.foreign.retain(|name| !names.contains(name.as_str()));
+    }
+
     pub(super) fn is_in(&self, role: &str) -> bool {
         self.roles.contains(role)
     }
@@ -85,7 +98,48 @@ impl Check<'_> {
         let digest = image.digest.to_string();
         let Compared { looked, updates } =
             self.outside.compare(&subject, &digest, &installed, below, &mut asked.failed)?;
-        Ok(Some(Inside { subject, roles, manager, packages: installed.packages, looked, updates }))
+        Ok(Some(Inside {
+            subject,
+            roles,
+            manager,
+            packages: installed.packages,
+            looked,
+            updates,
+            changed: None,
+        }))
+    }
+
+    /// Looks into the images of a base that is made here of packages, which are those that the lock has and this store, too.
+    pub(super) fn made(
+        &self,
+        base: &Used,
+        packages: &Packages,
+        lock: &Lock,
+        asked: &mut Asked,
+    ) -> Result<(), Stop> {
+        let platform = self.outside.platform.to_string();
+        let mut images: BTreeMap<Digest, BTreeSet<&'static str>> = BTreeMap::new();
+        for role in base.roles.iter().filter(|role| **role != "args") {
+            let locked = lock.get(role, &base.text, &platform).and_then(|digest| digest.parse().ok());
+            if let Some(digest) = locked {
+                images.entry(digest).or_default().insert(role);
+            }
+        }
+        for (digest, roles) in images {
+            // One that another machine made is made here by the next build.
+            let Ok(image) = Image::load(self.outside.home.layout(), &digest, &self.outside.platform) else {
+                continue;
+            };
+            let installed = self.outside.installed(&image, &base.reference)?;
+            asked.held.installed(&installed);
+            let Some(manager) = installed.manager else { continue };
+            let subject = base.subject(&roles);
+            let (Compared { looked, updates }, changed) =
+                self.outside.compare_made(&subject, digest.as_str(), &installed, packages)?;
+            let (packages, changed) = (installed.packages, Some(changed));
+            asked.inside.push(Inside { subject, roles, manager, packages, looked, updates, changed });
+        }
+        Ok(())
     }
 
     /// The finding about a base's packages. What the runner has taken in by other means is none of a base that only it uses.
@@ -100,12 +154,29 @@ impl Check<'_> {
         let taken_in =
             |update: &&PackageUpdate| only_runner && runner.is_some_and(|runner| runner.has(update));
         let updates: Vec<_> = inside.updates.iter().filter(|update| !taken_in(update)).cloned().collect();
-        let finding = self.outside.package_finding(&inside.subject, &inside.looked, &updates)?;
         let is_builder = inside.roles.iter().all(|role| BUILDER_SIDE.contains(role));
-        let moves = drafts.iter().map(|draft| &draft.finding).any(|finding| {
-            let same_side = finding.roles.iter().any(|role| inside.roles.contains(role.as_str()));
-            finding.kind == FindingKind::BaseMoved && same_side
-        });
+        let changed = inside.changed.as_ref().filter(|changed| !changed.is_empty());
+        let finding = match (self.outside.package_finding(&inside.subject, &inside.looked, &updates), changed)
+        {
+            (Some(mut finding), Some(changed)) => {
+                finding.text.push_str(&format!("; packages: {}", changed.join(", ")));
+                finding
+            }
+            (Some(finding), None) => finding,
+            (None, changed) => {
+                let changed = changed?.join(", ");
+                let mut finding =
+                    inside.subject.finding(FindingKind::BaseMoved, inside.looked.digest.clone(), None);
+                finding.text = format!("{} would be made of other packages: {changed}", inside.subject.name);
+                self.outside.policy(&mut finding, &[&inside.subject.name, &inside.subject.reference]);
+                finding
+            }
+        };
+        let moves = inside.is_made()
+            || drafts.iter().map(|draft| &draft.finding).any(|finding| {
+                let same_side = finding.roles.iter().any(|role| inside.roles.contains(role.as_str()));
+                finding.kind == FindingKind::BaseMoved && same_side
+            });
         let command = match (moves, is_builder) {
             (true, false) => "otoshi refresh".to_owned(),
             (true, true) => "otoshi refresh --builder".to_owned(),

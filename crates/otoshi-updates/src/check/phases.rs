@@ -85,8 +85,8 @@ impl<'c, 'a> Planner<'c, 'a> {
         Ok(self.before.insert(outlook))
     }
 
-    /// The runner that the project has now, with its name: that of the plan, else the one that was made last.
-    pub(super) fn runner(&mut self) -> Result<Option<(String, Image)>, PipelineError> {
+    /// The runner that the project has now, with its name: that of the plan, which is told, else the one that was made last.
+    pub(super) fn runner(&mut self) -> Result<Option<(String, Image, bool)>, PipelineError> {
         let name = self.pipeline.image_name("runner");
         let planned = match self.now() {
             Ok(outlook) => outlook.plan.images.get(&name).and_then(|digest| digest.parse().ok()),
@@ -102,7 +102,10 @@ impl<'c, 'a> Planner<'c, 'a> {
             let reference = Reference::parse(&name).map_err(PipelineError::plain)?;
             Ok(layout.resolve(&reference)?.and_then(|found| Digest::of(&found).ok()))
         };
+        let is_planned = planned.is_some();
         let digest = planned.map_or_else(named, |digest| Ok(Some(digest)))?;
-        Ok(digest.and_then(|digest| Some((name, Image::load(layout, &digest, &outside.platform).ok()?))))
+        Ok(digest.and_then(|digest| {
+            Some((name, Image::load(layout, &digest, &outside.platform).ok()?, is_planned))
+        }))
     }
 }
