@@ -111,7 +111,7 @@ impl Ubuntu {
                 fs::create_dir_all(&index).unwrap();
                 let is_in = |paragraph: &&str| {
                     let file = |deb: &&str| paragraph.contains(&format!("Filename: pool/{deb}_"));
-                    component == "main" && debs.iter().any(|deb| file(deb))
+                    component == "main" && debs.iter().any(file)
                 };
                 let text = pool.split_inclusive("\n\n").filter(is_in);
                 fs::write(index.join("Packages"), text.collect::<String>()).unwrap();
@@ -187,8 +187,16 @@ fn a_base_of_ubuntus_packages_is_made_and_kept_current_and_never_of_another_arch
 
     // What is fixed next comes in, and nothing else is fetched again.
     ubuntu.publish("Ubuntu", [all, &["daruma_1.0ubuntu0.2"], &["daruma_1.0ubuntu0.1"]]);
-    ubuntu.ok("one", "build --refresh");
+    let manifest = fs::read_to_string(ubuntu.path("project/otoshi.toml")).unwrap();
+    let said = ubuntu.ok("one", "update");
+    assert!(
+        said.starts_with("otoshi.packages/ubuntu:noble-") && said.contains("will run 3 runner"),
+        "{said}"
+    );
+    assert_eq!(fs::read_to_string(ubuntu.path("project/otoshi.toml")).unwrap(), manifest);
+    ubuntu.ok("one", "build --locked");
     assert!(ubuntu.ok("one", "run web").starts_with("daruma 1.0ubuntu0.2\n"));
+    assert_eq!(ubuntu.ok("one", "update"), "nothing to take in\n");
     assert_eq!(fs::read_dir(ubuntu.path("one/packages/deb")).unwrap().count(), 4);
 
     // Signed by the same key, and another distribution's: the name of the release alone says nothing.

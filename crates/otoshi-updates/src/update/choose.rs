@@ -61,9 +61,9 @@ pub(super) fn choose(
     let names: Vec<&str> =
         options.names.iter().map(String::as_str).filter(|name| !name.contains('=')).collect();
     if options.security {
-        of_security(report, &mut chosen);
+        of_security(project, report, &mut chosen);
     } else if options.names.is_empty() {
-        all(report, options, &mut chosen);
+        all(project, report, options, &mut chosen);
     } else {
         named(project, report, &names, &mut chosen);
     }
@@ -71,13 +71,13 @@ pub(super) fn choose(
 }
 
 /// Everything that may be taken: moved tags, and newer versions as far as they are no major ones.
-fn all(report: &Report, options: &UpdateOptions, chosen: &mut Chosen) {
+fn all(project: &Project, report: &Report, options: &UpdateOptions, chosen: &mut Chosen) {
     for finding in ranked(&report.findings) {
-        match (finding.state, finding.kind) {
-            (_, kind) if !is_taken_by_update(kind) => {}
+        match (finding.state, step(project, finding)) {
+            (_, None) => {}
             (State::Held, _) => chosen.leave(finding, because(finding, "it is held")),
             (State::Ignored, _) => chosen.leave(finding, because(finding, "it is ignored")),
-            (State::Found, FindingKind::BaseMoved) => move_base(finding, chosen),
+            (State::Found, Some(Step::Move)) => move_base(finding, chosen),
             (State::Found, _) if finding.set.is_empty() => chosen.leave(finding, not_in_manifest()),
             (State::Found, _) => {
                 let large = match finding.level {
@@ -104,9 +104,9 @@ fn all(report: &Report, options: &UpdateOptions, chosen: &mut Chosen) {
 fn named(project: &Project, report: &Report, names: &[&str], chosen: &mut Chosen) {
     for finding in ranked(&report.findings) {
         let Some(name) = names.iter().find(|name| is_named(project, finding, name)) else { continue };
-        match finding.kind {
-            FindingKind::BaseMoved => move_base(finding, chosen),
-            kind if !is_taken_by_update(kind) => {}
+        match step(project, finding) {
+            None => {}
+            Some(Step::Move) => move_base(finding, chosen),
             _ if finding.set.is_empty() => chosen.leave(finding, not_in_manifest()),
             _ => {
                 // Of two bases that have the same name for an image, only the named one changes.
@@ -123,7 +123,7 @@ fn named(project: &Project, report: &Report, names: &[&str], chosen: &mut Chosen
 }
 
 /// Only what has security updates for packages: where the base's tag moved to, else the next patch of its version.
-fn of_security(report: &Report, chosen: &mut Chosen) {
+fn of_security(project: &Project, report: &Report, chosen: &mut Chosen) {
     let asking: Vec<&Finding> = report
         .findings
         .iter()
@@ -142,7 +142,9 @@ fn of_security(report: &Report, chosen: &mut Chosen) {
                 .filter(move |one| one.kind == kind && one.reference == reference)
         };
         let before = (chosen.moves.len(), chosen.settings.len());
-        for finding in of(FindingKind::BaseMoved) {
+        // A base that is made of packages is itself what has them newer.
+        let made = of(FindingKind::SecurityUpdates).filter(|one| step(project, one) == Some(Step::Move));
+        for finding in of(FindingKind::BaseMoved).chain(made) {
             if may(finding) {
                 move_base(finding, chosen);
             } else {
@@ -172,9 +174,24 @@ fn move_base(finding: &Finding, chosen: &mut Chosen) {
     chosen.moves.extend(finding.roles.iter().map(|role| (role.clone(), finding.reference.clone())));
 }
 
-/// Whether an update can take such a thing in at all: what only ends, or lies inside an image, it cannot.
-fn is_taken_by_update(kind: FindingKind) -> bool {
-    matches!(kind, FindingKind::BaseMoved | FindingKind::NewerVersion | FindingKind::NewerDistribution)
+/// How a finding is taken in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Step {
+    /// The lock moves to what the name stands for now.
+    Move,
+    /// `otoshi.toml` says something else.
+    Set,
+}
+
+/// How an update can take a finding in; `None` for what only ends, or lies inside an image that somebody else makes.
+fn step(project: &Project, finding: &Finding) -> Option<Step> {
+    let is_made = || project.package_bases().is_ok_and(|made| made.contains_key(&finding.reference));
+    match finding.kind {
+        FindingKind::BaseMoved => Some(Step::Move),
+        FindingKind::SecurityUpdates | FindingKind::PackageUpdates if is_made() => Some(Step::Move),
+        FindingKind::NewerVersion | FindingKind::NewerDistribution => Some(Step::Set),
+        _ => None,
+    }
 }
 
 /// The newest versions first, then distributions: they are steps of their own, and an update takes one at a time.
@@ -237,7 +254,8 @@ mod tests {
     use crate::report::{Counts, CyclesUsed};
 
     const MANIFEST: &str = "project.name = \"shop\"\nrunner.dockerfile = \"r\"\nversions.RUBY = \"3.1\"\n[bases]\n\
-        BUILD = \"ruby:{RUBY}\"\nRUN = \"ruby:{RUBY}-slim\"\nDB = \"postgres:15\"\nDB_TOO = \"postgres:15\"\n";
+        BUILD = \"ruby:{RUBY}\"\nRUN = \"ruby:{RUBY}-slim\"\nDB = \"postgres:15\"\nDB_TOO = \"postgres:15\"\n\
+        MADE = { debian = \"bookworm\", packages = [\"ruby\"], variant = \"distroless\" }\n";
 
     fn project() -> Project {
         let manifest = Manifest::parse("otoshi.toml", MANIFEST).unwrap();
@@ -418,5 +436,19 @@ mod tests {
              postgres:15 has security updates: there is no newer base to take; add it to the Dockerfile, \
              shop/runner has security updates: there is no newer base to take; add it to the Dockerfile"
         );
+    }
+
+    #[test]
+    fn a_base_of_packages_moves_with_its_packages() {
+        let made = project().bases().unwrap()["MADE"].clone();
+        let moves = format!("runner {made}");
+        let newer = |kind, reference: &str| Finding { kind, ..insecure(reference) };
+        let (security, other) = (FindingKind::SecurityUpdates, FindingKind::PackageUpdates);
+        assert_eq!(chosen(vec![newer(other, &made)], &[], false)[1], moves);
+        assert_eq!(chosen(vec![held(newer(other, &made))], &["MADE"], false)[1], moves);
+        let options = || UpdateOptions { security: true, ..UpdateOptions::default() };
+        assert_eq!(chosen_by(vec![newer(security, &made)], options()), ["", &moves, ""]);
+        assert_eq!(chosen_by(vec![newer(other, &made)], options()), ["", "", ""]);
+        assert_eq!(chosen(vec![newer(other, "postgres:15")], &[], false), ["", "", ""]);
     }
 }
