@@ -3,6 +3,7 @@
 //! Every comparison is made in turns, Otoshi then Docker, again and again; medians, and the least and the most.
 
 mod buildah;
+mod check;
 mod docker;
 mod engine;
 mod rebase;
@@ -53,6 +54,15 @@ pub(crate) struct Bench {
     /// Measure a refresh beside Docker, and nothing else
     #[arg(long)]
     refresh: bool,
+    /// Measure checks of a fleet of images by ten runners, and nothing else
+    #[arg(long)]
+    check: bool,
+    /// With --check: how many images
+    #[arg(long, default_value_t = 5000)]
+    images: usize,
+    /// With --check: the program to measure, in place of one that is built now
+    #[arg(long, value_name = "PATH", requires = "check")]
+    program: Option<std::path::PathBuf>,
     /// Measure reading installed packages and indexes of repositories, and nothing else
     #[arg(long)]
     packages: bool,
@@ -72,6 +82,14 @@ impl Bench {
             let mut cargo = Command::new("cargo");
             cargo.args(["bench", "-p", "otoshi-packages", "--bench", "*"]).current_dir(crate::root());
             return process::run(&mut cargo);
+        }
+        if self.check {
+            deps::install(&[deps::BENCH])?;
+            let otoshi = match self.program {
+                Some(path) => path.canonicalize().map_err(Failure::file("finding", &path))?,
+                None => project::build_otoshi()?,
+            };
+            return check::measure(&otoshi, self.images);
         }
         if self.rebase {
             deps::install(&[deps::BENCH])?;

@@ -109,3 +109,22 @@ fn an_end_of_life_is_read_from_the_release_file_and_the_environment() {
     assert!(texts[0].starts_with("ruby 2.7 reached its end of life on "), "{texts:?}");
     assert!(texts[1].starts_with("debian 9 reached its end of life on 2022-07-01, "), "{texts:?}");
 }
+
+#[test]
+fn a_project_on_a_distributions_base_costs_few_requests_as_well() {
+    let Some(stage) = Stage::new() else { return };
+    debian::import(&stage.shop, &debian::sources());
+    let name = format!("{}/debian:1", stage.proxy.host());
+    stage.shop.ok(&["image", "push", "otoshi.test/debian:1", &name]);
+    stage.replace_machine();
+    for base in ["base", "slim"] {
+        stage.edit("otoshi.toml", &format!("{}/{base}:1", stage.proxy.host()), &name);
+    }
+    stage.shop.ok(&["build"]);
+    check(&stage, &[]);
+    stage.proxy.take_log();
+    // How the registry is spoken to, the tag, the tags; and three suites of Debian, of which nothing changed.
+    let (code, report) = check(&stage, &[]);
+    assert_eq!(code, 11, "{report}");
+    assert_eq!((&report["requests"], stage.proxy.take_log().len()), (&6.into(), 3));
+}
