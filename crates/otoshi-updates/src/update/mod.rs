@@ -113,8 +113,8 @@ impl<'a> Update<'a> {
         let given = self.given(options)?;
         // Where every value is given there is nothing to find out.
         let all_given = !options.names.is_empty() && options.names.len() == given.len();
-        let check = Check::new(self.home, self.engine, self.project, self.remote);
-        let report = if all_given { None } else { Some(check.run()?) };
+        let check = || Check::new(self.home, self.engine, self.project, self.remote).run();
+        let report = if all_given { None } else { Some(check()?) };
         let Chosen { settings, moves, left } = match &report {
             Some(report) => choose(self.project, report, options, &given),
             None => Chosen { settings: given, ..Chosen::default() },
