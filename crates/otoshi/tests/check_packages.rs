@@ -187,3 +187,32 @@ fn a_repository_that_fails_hides_no_other() {
     assert!(message.contains("localhost:1/debian"), "{message}");
     assert_eq!(finding(&report, "BASE")["kind"], "security-updates");
 }
+
+#[test]
+fn what_an_image_marks_as_held_is_told_as_such() {
+    let Some(shop) = Shop::new() else { return };
+    let sources = debian::sources();
+    debian::import(&shop, &sources);
+    shop.write(
+        "otoshi.toml",
+        &support::MANIFEST.replace("otoshi.test/busybox:{SERIES}", "otoshi.test/debian:{SERIES}"),
+    );
+    let name = debian::upgrades(&sources).first().unwrap().split(' ').next().unwrap().to_owned();
+    let hold = format!(
+        "RUN sed -i '/^Package: {name}$/,/^$/s/^Status: install /Status: hold /' /var/lib/dpkg/status"
+    );
+    shop.write("runner.Dockerfile", &format!("ARG BASE\nFROM ${{BASE}}\n{hold}\n"));
+    shop.ok(&["build"]);
+    let (_, report) = check(&shop);
+    let packages = finding(&report, "runner")["packages"].as_array().unwrap();
+    let held: Vec<_> = packages.iter().filter(|package| package["withheld"] == "held").collect();
+    assert_eq!((held.len(), &held[0]["name"], &held[0]["state"]), (1, &name.as_str().into(), &"held".into()));
+
+    let log: Value = serde_json::from_slice(&shop.otoshi(&["check", "--sarif"]).stdout).unwrap();
+    let results = log["runs"][0]["results"].as_array().unwrap();
+    let suppressed: Vec<_> = results.iter().filter(|result| !result["suppressions"].is_null()).collect();
+    assert_eq!(suppressed.len(), 1);
+    assert_eq!(suppressed[0]["suppressions"][0]["justification"], "the image marks it as held");
+    let said = String::from_utf8(shop.otoshi(&["check"]).stdout).unwrap();
+    assert!(said.contains(", held: the image marks it as held"), "{said}");
+}
