@@ -15,7 +15,9 @@
 //! memory     what the project's own registry remembers: phase key ─▶ what it made
 //! rebase     images on another base, in the store and in registries
 //! refresh    what moved outside comes in, is proved and tried, and then named; and the way back
-//! pipeline   the walk: observe, decide, run, record    ─▶ plan    what comes out, as data
+//! pipeline   the walk over the phases                   ─▶ plan    what comes out, as data
+//! settle     one phase: observe, decide, run, record
+//! locking    the lock that a pipeline stands on
 //! outlook    what a change outside would make run: two plans compared
 //! ```
 
@@ -24,6 +26,7 @@ mod artifact;
 mod bases;
 mod error;
 mod files;
+mod locking;
 mod memory;
 mod observe;
 mod outlook;
@@ -39,6 +42,7 @@ mod recipe;
 mod record;
 mod refresh;
 mod remote;
+mod settle;
 
 pub use bases::{BaseSource, LockedDigests, StoreBases};
 pub use error::{ErrorKind, PipelineError};

@@ -1,4 +1,4 @@
-//! The walk over the four phases: observe, decide, run, record.
+//! The walk over the four phases.
 //!
 //! Planning and building take the same steps up to the point where a stale phase would run. A build goes on with what
 //! the phase really gave: a phase that depends on it is decided on then, so an identical result stops there. The runner
@@ -7,9 +7,7 @@
 use std::{
     collections::BTreeMap,
     fs,
-    sync::{Arc, Mutex, PoisonError},
-    thread,
-    time::{Instant, SystemTime, UNIX_EPOCH},
+    sync::{Arc, Mutex},
 };
 
 use otoshi_engine::{Context, Engine, EngineError, Event, Events, Output};
@@ -18,16 +16,16 @@ use otoshi_project::{Lock, Project};
 use otoshi_store::Home;
 
 use crate::{
-    BaseSource, ErrorKind, Moved, PackageBases, Part, PhasePlan, PipelineError, Plan, Reason, ReasonKind,
-    Remote, Status, StoreBases,
+    BaseSource, ErrorKind, PackageBases, Part, PhasePlan, PipelineError, Plan, Remote, StoreBases,
     bases::{Bases, Rules},
     files::{Files, role_reference},
     memory::Memory,
     observe::Observation,
-    part::key,
     plan::PLAN_VERSION,
     record::{Ledger, Made},
 };
+
+pub(crate) use crate::settle::Settled;
 
 /// How often a walk begins anew before what a registry lost is an error.
 const MAX_WALKS: usize = 8;
@@ -42,23 +40,23 @@ pub struct Pipeline<'a> {
     pub(crate) no_cache: bool,
     pub(crate) remote: Option<&'a Remote>,
     pub(crate) memory: Option<Memory<'a>>,
-    bases: Option<&'a dyn BaseSource>,
+    pub(crate) bases: Option<&'a dyn BaseSource>,
     /// In place of the file.
-    lock: Option<Mutex<Lock>>,
+    pub(crate) lock: Option<Mutex<Lock>>,
 }
 
 /// The state of one walk.
 pub(crate) struct Walk<'a> {
     /// `None` while planning.
-    events: Option<&'a dyn Events>,
+    pub(crate) events: Option<&'a dyn Events>,
     pub(crate) files: &'a Files,
     pub(crate) bases: &'a Bases,
     /// Images of the roles that are known: reference → manifest.
     pub(crate) roles: BTreeMap<String, Digest>,
-    phases: Vec<PhasePlan>,
+    pub(crate) phases: Vec<PhasePlan>,
     pub(crate) settled: Vec<Settled>,
     /// What each phase observes, as far as that is known.
-    observed: Vec<(&'static str, Vec<Part>)>,
+    pub(crate) observed: Vec<(&'static str, Vec<Part>)>,
     contexts: BTreeMap<String, Arc<Context>>,
 }
 
@@ -162,21 +160,6 @@ impl<'a> Pipeline<'a> {
         self
     }
 
-    /// The same project on a lock of its own: what moves there is not seen by anybody.
-    pub(crate) fn on_lock(&self, lock: Lock) -> Self {
-        Self {
-            platform: self.platform.clone(),
-            memory: self.memory.as_ref().map(Memory::anew),
-            lock: Some(Mutex::new(lock)),
-            ..*self
-        }
-    }
-
-    /// Whether there is a lock in place of the file.
-    pub(crate) fn has_own_lock(&self) -> bool {
-        self.lock.is_some()
-    }
-
     /// Takes bases from somewhere else.
     #[must_use]
     pub fn with_bases(mut self, bases: &'a dyn BaseSource) -> Self {
@@ -271,16 +254,11 @@ impl<'a> Pipeline<'a> {
         self.walk_once(events, rules).map(|walked| (walked.plan, walked.settled, walked.bases))
     }
 
-    /// Moves bases as the rules say, on the lock; nothing runs but what computes arguments.
-    pub(crate) fn move_bases(
+    pub(crate) fn begin(
         &self,
         events: Option<&dyn Events>,
         rules: Rules<'_>,
-    ) -> Result<Vec<Moved>, PipelineError> {
-        self.begin(events, rules).map(|(_, bases)| bases.moved)
-    }
-
-    fn begin(&self, events: Option<&dyn Events>, rules: Rules<'_>) -> Result<(Files, Bases), PipelineError> {
+    ) -> Result<(Files, Bases), PipelineError> {
         let computed = self.computed_arguments(events, rules)?;
         let files = Files::load(self.project, &self.platform, &computed)?;
         let bases = self.settle_bases(&files, rules, events.is_some())?;
@@ -367,41 +345,6 @@ impl<'a> Pipeline<'a> {
         call(&PackageBases::new(self.home, self.project, self.bases.unwrap_or(&here)))
     }
 
-    /// Settles the bases, and writes the lock before anything runs: a failing build does not make the next one look again.
-    pub(crate) fn settle_bases(
-        &self,
-        files: &Files,
-        rules: Rules<'_>,
-        write: bool,
-    ) -> Result<Bases, PipelineError> {
-        let mut lock = self.lock()?;
-        let before = lock.clone();
-        let all: Vec<_> = files.all().collect();
-        let settle = |source: &dyn BaseSource| Bases::settle(&all, &mut lock, source, &self.platform, rules);
-        let bases = self.with_base_source(settle)?;
-        if (write || self.has_own_lock()) && lock != before {
-            self.save_lock(&lock)?;
-        }
-        self.describe(&bases);
-        Ok(bases)
-    }
-
-    /// What the lock says now.
-    pub(crate) fn lock(&self) -> Result<Lock, PipelineError> {
-        match &self.lock {
-            Some(lock) => Ok(lock.lock().unwrap_or_else(PoisonError::into_inner).clone()),
-            None => Ok(Lock::load(&self.project.root.join("otoshi.lock"))?),
-        }
-    }
-
-    pub(crate) fn save_lock(&self, lock: &Lock) -> Result<(), PipelineError> {
-        match &self.lock {
-            Some(own) => *own.lock().unwrap_or_else(PoisonError::into_inner) = lock.clone(),
-            None => drop(lock.save(&self.project.root.join("otoshi.lock"))?),
-        }
-        Ok(())
-    }
-
     /// Lets later Dockerfiles see a role's image.
     fn know(&self, walk: &mut Walk<'_>, role: &str, given: &Given) {
         if let Some(digest) = given.image(role) {
@@ -448,126 +391,6 @@ impl<'a> Pipeline<'a> {
         Ledger { home: self.home, project: self.project }
     }
 
-    fn settle_one(&self, walk: &mut Walk<'_>, next: Next<'_>) -> Result<Given, PipelineError> {
-        let decided = self.decide(walk, next)?;
-        let events = walk.events;
-        self.finish(walk, decided, |job, key| self.execute(job, key, events))
-    }
-
-    /// Settles two phases that do not depend on each other; at the same time when both must run.
-    fn settle_two(
-        &self,
-        walk: &mut Walk<'_>,
-        first: Next<'_>,
-        second: Next<'_>,
-    ) -> Result<(Given, Given), PipelineError> {
-        let (first, second) = (self.decide(walk, first)?, self.decide(walk, second)?);
-        let events = walk.events;
-        match (first, second) {
-            (Decided::Stale(one), Decided::Stale(two)) => {
-                let (one_settled, two_settled) = (one.settled(), two.settled());
-                let (one_entry, two_entry) = (one.entry, two.entry);
-                let (one, two) = thread::scope(|scope| {
-                    let one = scope.spawn(|| self.execute(one.job, &one.key, events));
-                    let two = self.execute(two.job, &two.key, events);
-                    let panicked = |_| Err(PipelineError::plain("the thread of a phase panicked"));
-                    (one.join().unwrap_or_else(panicked), two)
-                });
-                Ok((done(walk, one_entry, one_settled, one?), done(walk, two_entry, two_settled, two?)))
-            }
-            (first, second) => Ok((
-                self.finish(walk, first, |job, key| self.execute(job, key, events))?,
-                self.finish(walk, second, |job, key| self.execute(job, key, events))?,
-            )),
-        }
-    }
-
-    /// Finds what a phase made for what it observes; else says why not.
-    fn decide<'j>(&self, walk: &mut Walk<'_>, next: Next<'j>) -> Result<Decided<'j>, PipelineError> {
-        let job = match next {
-            Next::Absent => return Ok(Decided::Given(Given::Absent)),
-            Next::Pending { phase, number, on } => {
-                let text = format!("depends on what the {on} gives");
-                let reasons = vec![Reason::plain(ReasonKind::Depends, on, text)];
-                walk.phases.push(PhasePlan { reasons, ..entry(phase, number, Status::Pending) });
-                return Ok(Decided::Given(Given::Unknown));
-            }
-            Next::Job(job) => job,
-        };
-        let (ledger, key) = (self.ledger(), key(job.phase, &job.seen.parts));
-        if walk.events.is_none() {
-            walk.observed.push((job.phase, job.seen.parts.clone()));
-        }
-        let mut entry = entry(job.phase, job.number, Status::Fresh);
-        entry.key = Some(key.to_string());
-        let made = if self.no_cache { None } else { ledger.made(&key) };
-        let lost = made.as_ref().and_then(|made| made.lost(self.home, &self.platform));
-        let (made, lost) = match (made, lost) {
-            (Some(made), None) => (Some(made), None),
-            (made, lost) => match self.recall(&key)? {
-                Some(recalled) => {
-                    entry.found_in = self.memory.as_ref().map(|memory| memory.repository().to_string());
-                    (Some(recalled), None)
-                }
-                None => (made, lost),
-            },
-        };
-        if let (Some(made), None) = (&made, &lost) {
-            walk.settled.push(Settled {
-                phase: job.phase,
-                key: key.clone(),
-                seen: job.seen.clone(),
-                made: made.clone(),
-            });
-            entry.output = made.one();
-            walk.phases.push(entry);
-            if walk.events.is_some() {
-                ledger.touch(job.phase, &key);
-                ledger.remember(job.phase, &key, &job.seen)?;
-            }
-            return Ok(Decided::Given(Given::Made(made.clone())));
-        }
-        let plain = |kind, text: String| vec![Reason::plain(kind, job.phase, text)];
-        let reasons = match lost {
-            _ if self.no_cache => plain(ReasonKind::Requested, "it was asked to run again".into()),
-            Some(what) => plain(ReasonKind::Lost, format!("its result was lost: {what}")),
-            None => ledger.reasons(job.phase, &key, &job.seen),
-        };
-        (entry.status, entry.reasons) = (Status::Stale, reasons);
-        if walk.events.is_none() {
-            walk.phases.push(entry);
-            return Ok(Decided::Given(Given::Unknown));
-        }
-        Ok(Decided::Stale(Stale { entry, key, job }))
-    }
-
-    fn finish<'j>(
-        &self,
-        walk: &mut Walk<'_>,
-        decided: Decided<'j>,
-        execute: impl FnOnce(Job<'j>, &Digest) -> Result<Ran, PipelineError>,
-    ) -> Result<Given, PipelineError> {
-        match decided {
-            Decided::Given(given) => Ok(given),
-            Decided::Stale(stale) => {
-                let settled = stale.settled();
-                let ran = execute(stale.job, &stale.key)?;
-                Ok(done(walk, stale.entry, settled, ran))
-            }
-        }
-    }
-
-    /// Runs a phase, and records what it made once it is there.
-    fn execute(&self, job: Job<'_>, key: &Digest, events: Option<&dyn Events>) -> Result<Ran, PipelineError> {
-        let started = Instant::now();
-        let mut ran = (job.run)(events.unwrap_or(&otoshi_engine::Silent))?;
-        ran.made.took_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
-        ran.made.at = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs());
-        self.ledger().record(key, &ran.made)?;
-        self.ledger().remember(job.phase, key, &job.seen)?;
-        Ok(ran)
-    }
-
     /// Names an image; nothing is written when it has the name already.
     fn tag(&self, name: &str, digest: &Digest) -> Result<(), PipelineError> {
         let reference = Reference::parse(name).map_err(PipelineError::plain)?;
@@ -578,57 +401,4 @@ impl<'a> Pipeline<'a> {
         }
         Ok(())
     }
-}
-
-/// A phase whose result is known.
-#[derive(Debug, Clone)]
-pub(crate) struct Settled {
-    pub(crate) phase: &'static str,
-    pub(crate) key: Digest,
-    pub(crate) seen: Observation,
-    pub(crate) made: Made,
-}
-
-/// A phase that must run.
-struct Stale<'a> {
-    entry: PhasePlan,
-    key: Digest,
-    job: Job<'a>,
-}
-
-impl Stale<'_> {
-    /// What it will be when it has run.
-    fn settled(&self) -> Settled {
-        let (key, seen) = (self.key.clone(), self.job.seen.clone());
-        Settled { phase: self.job.phase, key, seen, made: Made::default() }
-    }
-}
-
-enum Decided<'a> {
-    Given(Given),
-    Stale(Stale<'a>),
-}
-
-fn entry(phase: &'static str, number: u8, status: Status) -> PhasePlan {
-    PhasePlan {
-        phase,
-        number,
-        status,
-        reasons: Vec::new(),
-        key: None,
-        output: None,
-        layers_written: 0,
-        took_ms: None,
-        found_in: None,
-    }
-}
-
-/// Notes a phase that ran.
-fn done(walk: &mut Walk<'_>, mut entry: PhasePlan, settled: Settled, ran: Ran) -> Given {
-    entry.layers_written = ran.layers_written;
-    entry.took_ms = Some(ran.made.took_ms);
-    entry.output = ran.made.one();
-    walk.phases.push(entry);
-    walk.settled.push(Settled { made: ran.made.clone(), ..settled });
-    Given::Made(ran.made)
 }

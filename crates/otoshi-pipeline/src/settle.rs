@@ -1,0 +1,194 @@
+//! Settling a phase: what it made for what it observes is found, in the store or in the project's registry, or it runs and that is
+//! recorded. While planning nothing runs: a phase that would have to is told with its reasons.
+
+use std::{
+    thread,
+    time::{Instant, SystemTime, UNIX_EPOCH},
+};
+
+use otoshi_engine::Events;
+use otoshi_oci::Digest;
+
+use crate::{
+    PhasePlan, Pipeline, PipelineError, Reason, ReasonKind, Status,
+    observe::Observation,
+    part::key,
+    pipeline::{Given, Job, Next, Ran, Walk},
+    record::Made,
+};
+
+impl Pipeline<'_> {
+    /// Settles a phase: finds what it made, or runs it.
+    pub(crate) fn settle_one(&self, walk: &mut Walk<'_>, next: Next<'_>) -> Result<Given, PipelineError> {
+        let decided = self.decide(walk, next)?;
+        let events = walk.events;
+        self.finish(walk, decided, |job, key| self.execute(job, key, events))
+    }
+
+    /// Settles two phases that do not depend on each other; at the same time when both must run.
+    pub(crate) fn settle_two(
+        &self,
+        walk: &mut Walk<'_>,
+        first: Next<'_>,
+        second: Next<'_>,
+    ) -> Result<(Given, Given), PipelineError> {
+        let (first, second) = (self.decide(walk, first)?, self.decide(walk, second)?);
+        let events = walk.events;
+        match (first, second) {
+            (Decided::Stale(one), Decided::Stale(two)) => {
+                let (one_settled, two_settled) = (one.settled(), two.settled());
+                let (one_entry, two_entry) = (one.entry, two.entry);
+                let (one, two) = thread::scope(|scope| {
+                    let one = scope.spawn(|| self.execute(one.job, &one.key, events));
+                    let two = self.execute(two.job, &two.key, events);
+                    let panicked = |_| Err(PipelineError::plain("the thread of a phase panicked"));
+                    (one.join().unwrap_or_else(panicked), two)
+                });
+                Ok((done(walk, one_entry, one_settled, one?), done(walk, two_entry, two_settled, two?)))
+            }
+            (first, second) => Ok((
+                self.finish(walk, first, |job, key| self.execute(job, key, events))?,
+                self.finish(walk, second, |job, key| self.execute(job, key, events))?,
+            )),
+        }
+    }
+
+    /// Finds what a phase made for what it observes; else says why not.
+    fn decide<'j>(&self, walk: &mut Walk<'_>, next: Next<'j>) -> Result<Decided<'j>, PipelineError> {
+        let job = match next {
+            Next::Absent => return Ok(Decided::Given(Given::Absent)),
+            Next::Pending { phase, number, on } => {
+                let text = format!("depends on what the {on} gives");
+                let reasons = vec![Reason::plain(ReasonKind::Depends, on, text)];
+                walk.phases.push(PhasePlan { reasons, ..entry(phase, number, Status::Pending) });
+                return Ok(Decided::Given(Given::Unknown));
+            }
+            Next::Job(job) => job,
+        };
+        let (ledger, key) = (self.ledger(), key(job.phase, &job.seen.parts));
+        if walk.events.is_none() {
+            walk.observed.push((job.phase, job.seen.parts.clone()));
+        }
+        let mut entry = entry(job.phase, job.number, Status::Fresh);
+        entry.key = Some(key.to_string());
+        let made = if self.no_cache { None } else { ledger.made(&key) };
+        let lost = made.as_ref().and_then(|made| made.lost(self.home, &self.platform));
+        let (made, lost) = match (made, lost) {
+            (Some(made), None) => (Some(made), None),
+            (made, lost) => match self.recall(&key)? {
+                Some(recalled) => {
+                    entry.found_in = self.memory.as_ref().map(|memory| memory.repository().to_string());
+                    (Some(recalled), None)
+                }
+                None => (made, lost),
+            },
+        };
+        if let (Some(made), None) = (&made, &lost) {
+            walk.settled.push(Settled {
+                phase: job.phase,
+                key: key.clone(),
+                seen: job.seen.clone(),
+                made: made.clone(),
+            });
+            entry.output = made.one();
+            walk.phases.push(entry);
+            if walk.events.is_some() {
+                ledger.touch(job.phase, &key);
+                ledger.remember(job.phase, &key, &job.seen)?;
+            }
+            return Ok(Decided::Given(Given::Made(made.clone())));
+        }
+        let plain = |kind, text: String| vec![Reason::plain(kind, job.phase, text)];
+        let reasons = match lost {
+            _ if self.no_cache => plain(ReasonKind::Requested, "it was asked to run again".into()),
+            Some(what) => plain(ReasonKind::Lost, format!("its result was lost: {what}")),
+            None => ledger.reasons(job.phase, &key, &job.seen),
+        };
+        (entry.status, entry.reasons) = (Status::Stale, reasons);
+        if walk.events.is_none() {
+            walk.phases.push(entry);
+            return Ok(Decided::Given(Given::Unknown));
+        }
+        Ok(Decided::Stale(Stale { entry, key, job }))
+    }
+
+    fn finish<'j>(
+        &self,
+        walk: &mut Walk<'_>,
+        decided: Decided<'j>,
+        execute: impl FnOnce(Job<'j>, &Digest) -> Result<Ran, PipelineError>,
+    ) -> Result<Given, PipelineError> {
+        match decided {
+            Decided::Given(given) => Ok(given),
+            Decided::Stale(stale) => {
+                let settled = stale.settled();
+                let ran = execute(stale.job, &stale.key)?;
+                Ok(done(walk, stale.entry, settled, ran))
+            }
+        }
+    }
+
+    /// Runs a phase, and records what it made once it is there.
+    fn execute(&self, job: Job<'_>, key: &Digest, events: Option<&dyn Events>) -> Result<Ran, PipelineError> {
+        let started = Instant::now();
+        let mut ran = (job.run)(events.unwrap_or(&otoshi_engine::Silent))?;
+        ran.made.took_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
+        ran.made.at = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs());
+        self.ledger().record(key, &ran.made)?;
+        self.ledger().remember(job.phase, key, &job.seen)?;
+        Ok(ran)
+    }
+}
+
+/// A phase whose result is known.
+#[derive(Debug, Clone)]
+pub(crate) struct Settled {
+    pub(crate) phase: &'static str,
+    pub(crate) key: Digest,
+    pub(crate) seen: Observation,
+    pub(crate) made: Made,
+}
+
+/// A phase that must run.
+struct Stale<'a> {
+    entry: PhasePlan,
+    key: Digest,
+    job: Job<'a>,
+}
+
+impl Stale<'_> {
+    /// What it will be when it has run.
+    fn settled(&self) -> Settled {
+        let (key, seen) = (self.key.clone(), self.job.seen.clone());
+        Settled { phase: self.job.phase, key, seen, made: Made::default() }
+    }
+}
+
+enum Decided<'a> {
+    Given(Given),
+    Stale(Stale<'a>),
+}
+
+fn entry(phase: &'static str, number: u8, status: Status) -> PhasePlan {
+    PhasePlan {
+        phase,
+        number,
+        status,
+        reasons: Vec::new(),
+        key: None,
+        output: None,
+        layers_written: 0,
+        took_ms: None,
+        found_in: None,
+    }
+}
+
+/// Notes a phase that ran.
+fn done(walk: &mut Walk<'_>, mut entry: PhasePlan, settled: Settled, ran: Ran) -> Given {
+    entry.layers_written = ran.layers_written;
+    entry.took_ms = Some(ran.made.took_ms);
+    entry.output = ran.made.one();
+    walk.phases.push(entry);
+    walk.settled.push(Settled { made: ran.made.clone(), ..settled });
+    Given::Made(ran.made)
+}
