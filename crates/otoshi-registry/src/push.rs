@@ -19,6 +19,9 @@ use crate::repository::Repository;
 use crate::transport::Transport;
 use crate::upload::Upload;
 
+/// How often a manifest is offered again to a registry that says it lacks what was just stored there.
+const UNSEEN: u32 = 3;
+
 /// Something to be pushed: a manifest or index of a layout, and the tag that it gets.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Item {
@@ -270,10 +273,19 @@ impl Transport {
     ) -> Result<(), RegistryError> {
         let mut unnoticed: BTreeMap<Digest, Vec<Descriptor>> = BTreeMap::new();
         for manifest in manifests {
-            let (name, bytes) = (Name::Digest(manifest.digest.clone()), manifest.bytes.clone());
-            let size = bytes.len() as u64;
-            let noticed =
-                self.put_manifest(endpoint, repository, &name, &manifest.media_type, bytes, tally).await?;
+            let (name, size) = (Name::Digest(manifest.digest.clone()), manifest.bytes.len() as u64);
+            let mut failures = 0;
+            let noticed = loop {
+                let (kind, bytes) = (&manifest.media_type, manifest.bytes.clone());
+                match self.put_manifest(endpoint, repository, &name, kind, bytes, tally).await {
+                    // All that it names is there. Where others push the same at this moment, some registries do not see that.
+                    Err(RegistryError::Refused { status: 400 | 404, .. }) if failures < UNSEEN => {
+                        failures += 1;
+                        tokio::time::sleep(self.settings.retries.wait(failures)).await;
+                    }
+                    other => break other?,
+                }
+            };
             tally.tell(Event::Moved { bytes: size });
             if let Some(subject) = manifest.subject.clone().filter(|_| !noticed) {
                 unnoticed.entry(subject).or_default().push(manifest.entry.clone());

@@ -215,6 +215,23 @@ fn an_upload_that_the_registry_forgot_begins_anew() {
 }
 
 #[test]
+fn a_manifest_is_offered_again_where_the_registry_does_not_see_yet_what_it_just_stored() {
+    let Some(stage) = Stage::new() else { return };
+    let path = format!("/manifests/{}", stage.image);
+    stage.proxy.fault("PUT", path.clone(), 2, Fault::Answer("400 Bad Request", String::new()));
+    stage.push().unwrap();
+    stage.pull().unwrap();
+    let other = stage.store.image(&[(9, BIG)], Compression::None);
+    let path = format!("/manifests/{other}");
+    stage.proxy.fault("PUT", path.clone(), 99, Fault::Answer("400 Bad Request", String::new()));
+    stage.proxy.take_log();
+    let error = push(&client(), &stage.store, &[item(&stage.name(), &other)]).unwrap_err();
+    assert_eq!(error.status(), Some(400), "{error}");
+    let offered = stage.proxy.take_log().iter().filter(|request| request.is("PUT", &path)).count();
+    assert_eq!(offered, 4, "and in the end it is believed");
+}
+
+#[test]
 fn no_tag_moves_before_everything_is_there() {
     let Some(stage) = Stage::new() else { return };
     let gone = Fault::Answer("500 Internal Server Error", String::new());

@@ -213,12 +213,12 @@ fn two_machines_refresh_the_same_image_at_once() {
     let homes = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
     let run = |home: &Path| {
         let mut command = stage.shop.command(&["refresh", &stage.name("web")]);
-        command.env("OTOSHI_HOME", home).current_dir(home).stdout(Stdio::null()).stderr(Stdio::null());
+        command.env("OTOSHI_HOME", home).current_dir(home).stdout(Stdio::null()).stderr(Stdio::piped());
         command.spawn().unwrap()
     };
-    let mut both_run = homes.each_ref().map(|home| run(home.path()));
-    for one in &mut both_run {
-        assert!(one.wait().unwrap().success());
+    for one in homes.each_ref().map(|home| run(home.path())) {
+        let output = one.wait_with_output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     }
     assert_eq!(both(&stage), ["slim 2\n", "slim 2\n"]);
 }
