@@ -2,6 +2,9 @@
 //!
 //! New contents are written beside the files first and reach the disk; then each takes its file's place. Where one cannot,
 //! those before it are put back. What somebody else changed since it was read is left alone.
+//!
+//! A machine that stops between two of them leaves the first new and the second old: the order says which half is harmless. With a new
+//! `otoshi.toml` and an old `otoshi.lock`, the next build locks what is new.
 
 use std::{
     fs,
