@@ -12,7 +12,8 @@ use crate::{failure::Failure, progress};
 
 /// Takes in what moved outside, at the least cost: the runner's bases move, and the application stays as it was compiled.
 ///
-/// The runner's side of otoshi.lock moves to what the tags name now; the runner is built anew where it must be, and the app images
+/// The runner's side of otoshi.lock moves to what the tags name now, and to the newer packages that [refresh] upgrade asks for; the
+/// runner is built anew where it must be, and the app images
 /// are put together again. What the application found in its old runner must be in the new one; where it is not, and compiling
 /// can help, the builder's side moves too. The smoke test of [verify] runs before any name moves; then all move at once. What was
 /// there before is remembered for `otoshi rollback`. The cheapest plan that will do is chosen before anything runs, and the reasons
