@@ -2,6 +2,7 @@
 
 mod commands;
 mod failure;
+mod pipe;
 mod progress;
 mod publish;
 mod timings;
@@ -14,7 +15,9 @@ use clap::Parser;
 /// Keeps application container images fresh at the least possible cost.
 ///
 /// Exit codes: 0 done; 1 a build step or command failed, or a check found something; 2 the arguments or a project's files are wrong; 3 a
-/// registry does not have it, or does not answer; 4 the store or an image has a problem; 5 this system lacks something; 6 a rebase or refresh is refused; `check`: 10 something is newer, 20 some bases could not be looked at; otherwise the code of the command that `run` started.
+/// registry does not have it, or does not answer; 4 the store or an image has a problem; 5 this system lacks something; 6 a rebase or
+/// refresh is refused; `check`: 10 something is newer, 11 security updates are waiting, 20 something could not be looked at; 141 nobody
+/// reads on; otherwise the code of the command that `run` started.
 #[derive(Debug, Parser)]
 #[command(name = "otoshi", version)]
 struct Arguments {
@@ -27,6 +30,7 @@ struct Arguments {
 
 fn main() -> ExitCode {
     otoshi_sandbox::init_if_requested();
+    pipe::end_quietly();
     let arguments = Arguments::parse();
     if std::env::var_os("OTOSHI_LOG").is_some() {
         let filter = tracing_subscriber::EnvFilter::from_env("OTOSHI_LOG");

@@ -21,6 +21,16 @@ fn on_terminal(shop: &Shop, dockerfile: &str, options: &str, settings: &[(&str, 
 const STEPS: &str = "FROM otoshi.test/busybox:1\nRUN echo working; /bin/busybox sleep 0.5\nRUN echo more\n";
 
 #[test]
+fn a_pipe_that_nobody_reads_ends_the_program_quietly() {
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let mut command = Command::new(env!("CARGO_BIN_EXE_otoshi"));
+    let output = command.args(["schema", "check"]).stdout(writer).output().unwrap();
+    assert_eq!(output.status.code(), Some(141));
+    assert_eq!(String::from_utf8_lossy(&output.stderr), "");
+}
+
+#[test]
 fn a_running_step_has_a_line_that_moves() {
     let Some(shop) = Shop::new() else { return };
     let shown = on_terminal(&shop, STEPS, "", &[]);
