@@ -2,6 +2,7 @@
 //!
 //! Every comparison is made in turns, Otoshi then Docker, again and again; medians, and the least and the most.
 
+mod base;
 mod buildah;
 mod check;
 mod docker;
@@ -66,6 +67,9 @@ pub(crate) struct Bench {
     /// Measure reading installed packages and indexes of repositories, and nothing else
     #[arg(long)]
     packages: bool,
+    /// Measure making a base of packages beside mmdebstrap, and nothing else
+    #[arg(long)]
+    bases: bool,
 }
 
 const BUILDER: &str = "ARG BASE\nFROM ${BASE}\nRUN echo builder > /etc/role\n";
@@ -77,8 +81,12 @@ const BIG: &str = "[project]\nname = \"big\"\n[bases]\nBASE = \"otoshi.test/debi
 
 impl Bench {
     pub(crate) fn run(self) -> Result {
+        if self.bases {
+            deps::install(&[deps::BASES, deps::BOOTSTRAP])?;
+            return base::measure(&project::build_otoshi()?, self.rounds.min(5));
+        }
         if self.packages {
-            deps::install(&[deps::BASES])?;
+            deps::install(&[deps::BASES, deps::BOOTSTRAP])?;
             let mut cargo = Command::new("cargo");
             cargo.args(["bench", "-p", "otoshi-packages", "--bench", "*"]).current_dir(crate::root());
             return process::run(&mut cargo);

@@ -12,11 +12,13 @@ type Needed = (&'static str, &'static str);
 
 /// What making bases takes.
 pub(crate) const BASES: &[Needed] = &[
-    ("/usr/bin/mmdebstrap", "mmdebstrap"),
     ("/usr/bin/newuidmap", "uidmap"),
     ("/usr/share/keyrings/debian-archive-keyring.gpg", "debian-archive-keyring"),
     ("/etc/ssl/certs/ca-certificates.crt", "ca-certificates"),
 ];
+
+/// What bases of packages are compared with.
+pub(crate) const BOOTSTRAP: &[Needed] = &[("/usr/bin/mmdebstrap", "mmdebstrap")];
 
 /// What the tests take, besides bases.
 pub(crate) const TESTS: &[Needed] = &[

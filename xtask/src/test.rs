@@ -16,7 +16,7 @@ pub(crate) struct Test {
 
 impl Test {
     pub(crate) fn run(self) -> Result {
-        deps::install(&[deps::TESTS, deps::BASES])?;
+        deps::install(&[deps::TESTS, deps::BASES, deps::BOOTSTRAP])?;
         bases::make(false)?;
         let otoshi = project::build_otoshi()?;
         let mut tests = Command::new("cargo");

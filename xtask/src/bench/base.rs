@@ -1,0 +1,85 @@
+//! A base of installed packages, beside mmdebstrap, which has the same packages in its cache.
+
+use std::{fs, path::Path, process::Command, time::Instant};
+
+use super::{quiet, row, timed_in_turns};
+use crate::{
+    failure::{Failure, Result},
+    process,
+    project::Project,
+};
+
+const WANTED: [&str; 3] = ["ca-certificates", "libpq5", "ruby"];
+
+/// Measures how long a base with apt takes, from its sources to a layer; mmdebstrap writes a plain archive.
+///
+/// Both ask the repository whether anything is new, and fetch no package. Neither syncs files to disk one by one.
+pub(super) fn measure(otoshi: &Path, rounds: usize) -> Result {
+    let project = Project::empty(otoshi)?;
+    project.write(
+        "otoshi.toml",
+        &format!(
+            "[project]\nname = \"base\"\n[bases]\nRUN = {{ debian = \"bookworm\", packages = {WANTED:?}, variant = \"apt\" }}\n\
+             [runner]\ndockerfile = \"Dockerfile\"\n[processes]\nshell = [\"bash\"]\n"
+        ),
+    )?;
+    project.write("Dockerfile", "ARG RUN\nFROM ${RUN}\n")?;
+    quiet(&mut project.otoshi(&["build"]))?;
+    // Beside the project: what lies in it is its source.
+    let beside = project.home().with_file_name("beside");
+    fs::create_dir(&beside).map_err(Failure::file("making", &beside))?;
+    let tree = beside.join("root.tar");
+    quiet(project.otoshi(&["export", "base/runner"]).arg(&tree).args(["--format", "rootfs"]))?;
+    let mut sources = Command::new("tar");
+    sources.args(["--extract", "--to-stdout", "--file"]).arg(&tree).arg("etc/apt/sources.list");
+    let sources = process::read(&mut sources)?;
+    let cache = beside.join("cache");
+    fill(&project.home().join("packages/deb"), &cache)?;
+
+    let ours = || {
+        // All but the packages and indexes that were fetched.
+        for name in ["images", "snapshots", "records", "work", "format"] {
+            let path = project.home().join(name);
+            let removed = if path.is_dir() { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };
+            removed.map_err(Failure::file("removing", &path))?;
+        }
+        quiet(&mut Command::new("sync"))?;
+        let started = Instant::now();
+        quiet(&mut project.otoshi(&["build", "--refresh"]))?;
+        Ok(started.elapsed())
+    };
+    let theirs = || {
+        let fill = format!(
+            "--setup-hook=mkdir -p \"$1/var/cache/apt/archives\" && cp {}/*.deb \"$1/var/cache/apt/archives\"",
+            cache.display()
+        );
+        let mut command = Command::new("mmdebstrap");
+        command.args(["--variant=apt", "--mode=root", "--format=tar", "--quiet", &fill]);
+        command.arg("--hook-directory=/usr/share/mmdebstrap/hooks/merged-usr");
+        command.arg(format!("--include={}", WANTED.join(",")));
+        command.args(["--dpkgopt=force-unsafe-io", "--aptopt=Acquire::Check-Valid-Until \"false\""]);
+        command.arg("bookworm").arg(beside.join("theirs.tar")).args(sources.lines());
+        quiet(&mut Command::new("sync"))?;
+        let started = Instant::now();
+        quiet(&mut command)?;
+        Ok(started.elapsed())
+    };
+    let (ours, theirs) = timed_in_turns(rounds, 1, ours, theirs)?;
+    println!("| what | Otoshi | mmdebstrap | ratio of medians |");
+    println!("| --- | ---: | ---: | ---: |");
+    row("a base with apt and Ruby, packages at hand", &ours, &theirs);
+    Ok(())
+}
+
+/// Puts packages where apt looks for them, under the names that it gives them.
+fn fill(kept: &Path, cache: &Path) -> Result {
+    fs::create_dir(cache).map_err(Failure::file("making", cache))?;
+    for entry in fs::read_dir(kept).map_err(Failure::file("listing", kept))? {
+        let deb = entry.map_err(Failure::file("listing", kept))?.path();
+        let mut show = Command::new("dpkg-deb");
+        show.args(["--show", "--showformat=${Package}_${Version}_${Architecture}.deb"]).arg(&deb);
+        let name = process::read(&mut show)?.replace(':', "%3a");
+        fs::copy(&deb, cache.join(name)).map_err(Failure::file("copying", &deb))?;
+    }
+    Ok(())
+}
