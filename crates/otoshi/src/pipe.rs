@@ -12,7 +12,7 @@ const CODE: i32 = 141;
 pub(crate) fn end_quietly() {
     let usual = panic::take_hook();
     panic::set_hook(Box::new(move |info| {
-        let text = info.payload_as_str().unwrap_or_default();
+        let text = info.payload().downcast_ref::<String>().map_or("", String::as_str);
         if text.starts_with("failed printing to std") && text.contains("Broken pipe") {
             std::process::exit(CODE);
         }
