@@ -80,6 +80,8 @@ fn security_maintenance_held_phased_pinned_and_foreign_are_told_apart() {
     files.insert("var/lib/dpkg/status", text.as_bytes());
     let line = |suite: &str| format!("deb [trusted=yes] {}/deb {suite} main\n", served.address);
     files.insert("etc/apt/sources.list", (line("stable") + &line("stable-security")).as_bytes());
+    // By its roll this machine waits for the package.
+    files.insert("etc/machine-id", &b"0123456789abcdef0123456789abcdef\n"[..]);
     files.insert("etc/apt/preferences", &b"Package: pinned\nPin: version 1\nPin-Priority: 900\n"[..]);
     let expected = [
         "fixed: 1.1 from stable-security security",
