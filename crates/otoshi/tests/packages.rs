@@ -113,11 +113,12 @@ fn a_check_says_which_versions_a_base_of_packages_would_have() {
     let project = directory.path().join("hello");
     fs::create_dir(&project).unwrap();
     fs::write(project.join("runner.Dockerfile"), "ARG RUN\nFROM ${RUN}\n").unwrap();
-    let check = || {
-        let output = otoshi(&project, "one", &["check", "--json"]);
+    let check_on = |machine: &str| {
+        let output = otoshi(&project, machine, &["check", "--json"]);
         let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
         (output.status.code().unwrap(), report)
     };
+    let check = || check_on("one");
     let lock = || fs::read_to_string(project.join("otoshi.lock")).unwrap();
     let new = of_suites(&project, "");
     let (code, report) = check();
@@ -155,4 +156,14 @@ fn a_check_says_which_versions_a_base_of_packages_would_have() {
 
     ok(&project, "one", &["refresh"]);
     assert_eq!(check().0, 0);
+
+    // A machine that has not made it cannot say, and says so.
+    let (code, report) = check_on("two");
+    assert_eq!(code, 20, "{report}");
+    let failed = &report["failed"][0];
+    assert_eq!(
+        (&failed["reference"], &failed["hint"]),
+        (&new.into(), &"otoshi build makes it".into()),
+        "{report}"
+    );
 }

@@ -126,9 +126,13 @@ impl Check<'_> {
             }
         }
         for (digest, roles) in images {
-            // One that another machine made is made here by the next build.
+            // One that another machine made is made here by the next build, and not by a check.
             let Ok(image) = Image::load(self.outside.home.layout(), &digest, &self.outside.platform) else {
-                continue;
+                return Err(Stop::Told(
+                    "its packages are not compared: the image that otoshi.lock has is not in the store"
+                        .to_owned(),
+                    Some("otoshi build makes it".to_owned()),
+                ));
             };
             let installed = self.outside.installed(&image, &base.reference)?;
             asked.held.installed(&installed);
