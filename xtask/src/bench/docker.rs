@@ -71,7 +71,7 @@ impl Docker {
     /// Builds the Ruby example from nothing but its base, as its team would without Otoshi; gives the time it took.
     pub(super) fn build_shop(&self, source: &Path) -> Result<Duration> {
         quiet(self.command().args(["builder", "prune", "--all", "--force"]))?;
-        let shop = Shop::new(self, source)?;
+        let shop = Shop::new(self, source, bases::BASE)?;
         // Neither side waits for what the other left to write.
         quiet(&mut Command::new("sync"))?;
         let started = Instant::now();
@@ -84,19 +84,20 @@ impl Docker {
 pub(super) struct Shop<'a> {
     docker: &'a Docker,
     source: &'a Path,
+    base: &'a str,
     compiled: TempDir,
 }
 
 impl<'a> Shop<'a> {
     const TARGETS: [&'static str; 2] = ["web", "cli"];
 
-    pub(super) fn new(docker: &'a Docker, source: &'a Path) -> Result<Self> {
+    pub(super) fn new(docker: &'a Docker, source: &'a Path, base: &'a str) -> Result<Self> {
         let compiled = tempfile::tempdir().map_err(Failure::file("making", "a directory"))?;
-        Ok(Self { docker, source, compiled })
+        Ok(Self { docker, source, base, compiled })
     }
 
     fn build(&self, directory: &Path, more: &[&str]) -> Result {
-        let base = format!("DEBIAN_BASE={}", bases::BASE);
+        let base = format!("DEBIAN_BASE={}", self.base);
         let common = ["--build-arg", &base, "--build-arg", "RUBY=3.1"];
         self.docker.build(directory, &[&common[..], more].concat())
     }

@@ -1,7 +1,7 @@
 //! A refresh of the Ruby example after a security update of its base, beside the commands of a team that has Docker alone.
 //!
 //! Each round has a base of its own: Debian with its security updates, and a file that says which round it is. Both sides push
-//! to the same registry on loopback, and keep their caches from round to round.
+//! to the same registry on loopback, from which they also fetch the base, and keep their caches from round to round.
 
 use std::{
     fs,
@@ -18,7 +18,7 @@ use super::{
     quiet, row,
 };
 use crate::{
-    bases::{self, Made},
+    bases::Made,
     failure::{Failure, Result},
     process,
     project::Project,
@@ -28,25 +28,41 @@ use crate::{
 pub(super) fn measure(otoshi: &Path, made: &Made, docker: &Docker, rounds: usize) -> Result {
     let registry =
         Registry::start().ok_or_else(|| Failure::Wrong("docker-registry does not start".into()))?;
+    let host = registry.host();
+    // Both fetch the base from the registry; Docker's has this machine's authorities inside.
+    let (base, their_base) =
+        (format!("{host}/debian:bookworm-slim"), format!("{host}/docker/debian:bookworm-slim"));
+    let publisher = Project::empty(otoshi)?;
+    let publish = |archive: &Path| {
+        publisher.import(archive, &base)?;
+        quiet(&mut publisher.otoshi(&["image", "push", &base]))
+    };
+    let publish_theirs = |archive: &Path| {
+        docker.import(archive, &their_base)?;
+        docker.run(&["push", "--quiet", &their_base])?;
+        docker.run(&["image", "rm", &their_base])
+    };
     let project = Project::of_example(otoshi, "ruby-vite")?;
-    let repository = format!("{}/shop", registry.host());
-    let manifest = fs::read_to_string(project.path().join("otoshi.toml"))
-        .map_err(Failure::file("reading", "otoshi.toml"))?;
-    project.write("otoshi.toml", &format!("{manifest}\n[registry]\nrepository = \"{repository}\"\n"))?;
-    project.import(&made.old, bases::BASE)?;
+    let file = project.path().join("otoshi.toml");
+    let manifest = fs::read_to_string(&file).map_err(Failure::file("reading", &file))?;
+    let manifest = manifest.replace("otoshi.test/debian:", &format!("{host}/debian:"));
+    project.write("otoshi.toml", &format!("{manifest}\n[registry]\nrepository = \"{host}/shop\"\n"))?;
+    publish(&made.old)?;
     quiet(&mut project.otoshi(&["build"]))?;
     quiet(&mut project.otoshi(&["push"]))?;
-    docker.import(&made.old, bases::BASE)?;
+    publish_theirs(&made.old)?;
     let source = project.path();
-    let shop = Shop::new(docker, &source)?;
-    let theirs = format!("{}/docker", registry.host());
+    let shop = Shop::new(docker, &source, &their_base)?;
+    let theirs = format!("{host}/docker/shop");
+    let pull = || docker.run(&["pull", "--quiet", &their_base]);
+    pull()?;
     shop.build_all()?;
     shop.push(&theirs)?;
 
     let (mut ours, mut whole, mut runner) = (Times(Vec::new()), Times(Vec::new()), Times(Vec::new()));
     for round in 0..rounds {
-        let base = next(&project, &made.patched, round)?;
-        project.import(&base, bases::BASE)?;
+        let moved = next(&project, &made.patched, round)?;
+        publish(&moved)?;
         ours.0.push(timed(|| {
             let text = process::read(&mut project.otoshi(&["refresh", "--push", "--json"]))?;
             if text.contains("\"outcome\": \"refreshed\"") {
@@ -54,14 +70,16 @@ pub(super) fn measure(otoshi: &Path, made: &Made, docker: &Docker, rounds: usize
             }
             Err(Failure::Wrong(format!("nothing was refreshed: {text}")))
         })?);
-        docker.import(&base, bases::BASE)?;
+        publish_theirs(&moved)?;
         whole.0.push(timed(|| {
+            pull()?;
             shop.build_all()?;
             shop.push(&theirs)
         })?);
         // Again with another base, and this time the builder stays as it is.
-        docker.import(&next(&project, &made.patched, rounds + round)?, bases::BASE)?;
+        publish_theirs(&next(&project, &made.patched, rounds + round)?)?;
         runner.0.push(timed(|| {
+            pull()?;
             shop.build_runner_and_apps()?;
             shop.push(&theirs)
         })?);
