@@ -18,7 +18,7 @@
 //! pipeline   the walk over the phases                   ─▶ plan    what comes out, as data
 //! settle     one phase: observe, decide, run, record
 //! locking    the lock that a pipeline stands on
-//! outlook    what a change outside would make run: two plans compared
+//! outlook    what a change outside would make run: two plans compared                 parallel  many things side by side
 //! ```
 
 mod arguments;
@@ -31,6 +31,7 @@ mod memory;
 mod observe;
 mod outlook;
 mod packages;
+mod parallel;
 mod part;
 mod phases;
 mod pipeline;
@@ -49,6 +50,7 @@ pub use error::{ErrorKind, PipelineError};
 pub use memory::{COMPILED_TYPE, RECIPE_TYPE};
 pub use outlook::{Outlook, UsedBase};
 pub use packages::{PackageBases, PackagesNow};
+pub use parallel::side_by_side;
 pub use part::{Part, PartKind};
 pub use pipeline::Pipeline;
 pub use plan::{Moved, PhasePlan, Plan, Status};

@@ -65,11 +65,11 @@ impl Remote {
         Ok(&self.opened()?.client)
     }
 
-    /// Whether a name was given to an image in the store, and stands for that whatever registries have.
-    pub fn is_local(&self, reference: &Reference) -> Result<bool, PipelineError> {
+    /// The image in the store that a name was given to, and that it stands for whatever registries have.
+    pub fn local(&self, reference: &Reference) -> Result<Option<Digest>, PipelineError> {
         let here = self.home.layout().resolve(reference)?;
         let here = here.map(|found| Digest::of(&found).map_err(PipelineError::plain)).transpose()?;
-        Ok(here.is_some_and(|digest| origins(&self.home, &digest).is_empty()))
+        Ok(here.filter(|digest| origins(&self.home, digest).is_empty()))
     }
 
     /// What was downloaded for the engine, and how many requests were sent in all; `None` when nothing was asked.
@@ -250,9 +250,7 @@ impl BaseSource for Remote {
         reference: &Reference,
         platform: &Platform,
     ) -> Result<Option<LockedDigests>, PipelineError> {
-        let here = self.home.layout().resolve(reference)?;
-        let here = here.map(|found| Digest::of(&found).map_err(PipelineError::plain)).transpose()?;
-        if here.is_some_and(|digest| origins(&self.home, &digest).is_empty()) {
+        if self.local(reference)?.is_some() {
             return StoreBases::new(&self.home).resolve(reference, platform);
         }
         let pulled = self.pull_named(reference, platform, Depth::Config)?;

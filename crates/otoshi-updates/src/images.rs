@@ -13,7 +13,7 @@ use std::{
 };
 
 use otoshi_oci::{DiffId, Digest, Image, Reference};
-use otoshi_pipeline::{PipelineError, Remote};
+use otoshi_pipeline::{PipelineError, Remote, side_by_side};
 use otoshi_project::Check as Settings;
 use otoshi_rebase::seam::{self, RUNNER_BASE_DIGEST, RUNNER_BASE_NAME};
 use otoshi_registry::Repository;
@@ -22,7 +22,6 @@ use otoshi_store::Home;
 use crate::{
     ends::Held,
     outside::{Outside, Stop, Subject},
-    parallel::side_by_side,
     report::{Failed, Finding, FindingKind, Looked, Report},
     tag::{Level, slots, suggest},
 };
@@ -85,11 +84,7 @@ impl<'a> CheckImages<'a> {
             }
             report.findings.extend(answer.findings);
             report.images.extend(answer.looked);
-            for failed in answer.failed {
-                if !report.failed.contains(&failed) {
-                    report.failed.push(failed);
-                }
-            }
+            report.fail(answer.failed);
         }
         self.outside.finish(&mut report)?;
         Ok(report)
@@ -148,9 +143,8 @@ impl<'a> CheckImages<'a> {
         if let Some(digest) = reference.digest() {
             return Ok(Some(digest.clone()));
         }
-        if self.outside.remote.is_local(reference)? {
-            let found = self.outside.home.layout().resolve(reference).map_err(PipelineError::from)?;
-            return Ok(found.and_then(|found| Digest::of(&found).ok()));
+        if let Some(digest) = self.outside.remote.local(reference)? {
+            return Ok(Some(digest));
         }
         Ok(self.outside.remote.client()?.resolve(reference)?)
     }
@@ -233,7 +227,7 @@ impl<'a> CheckImages<'a> {
     ) -> Result<Vec<(FindingKind, Level, Reference)>, Stop> {
         let mut found = Vec::new();
         let Some(current) = reference.tag() else { return Ok(found) };
-        if self.outside.remote.is_local(reference)? || !self.outside.cycles.is_in_series(current) {
+        if self.outside.remote.local(reference)?.is_some() || !self.outside.cycles.is_in_series(current) {
             return Ok(found);
         }
         let client = self.outside.remote.client()?;

@@ -6,7 +6,7 @@
 //!   outside   what is asked: registries, repositories, the table of ends, and what `[check]` wants
 //!     packages  packages in an image beside its own repositories      budget    what registries have left for us
 //!     ends      ends of life of what an image holds                   policy    found, held or ignored
-//!     ledger    since when a newer thing is known here                parallel  many things side by side
+//!     ledger    since when a newer thing is known here
 //!     tag       tags taken apart; newer versions, distributions       cycle     ends of life, from a dated table
 //!     table     the table that is used, from the program or an address
 //! update    what of a report goes into otoshi.toml and otoshi.lock
@@ -20,7 +20,6 @@ mod images;
 mod ledger;
 mod outside;
 mod packages;
-mod parallel;
 mod policy;
 mod report;
 mod table;

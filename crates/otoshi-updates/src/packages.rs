@@ -5,7 +5,6 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    path::Path,
     sync::{
         Mutex, OnceLock, PoisonError,
         atomic::{AtomicU64, Ordering},
@@ -13,8 +12,7 @@ use std::{
 };
 
 use otoshi_packages::{
-    Available, Cache, Installed, Manager, Newer, Package, Standing, Withheld,
-    apt::{self, HttpFetcher},
+    Available, Cache, Installed, Manager, Newer, Package, Standing, Withheld, apt::HttpFetcher,
     version::compare,
 };
 use otoshi_pipeline::PackagesNow;
@@ -59,11 +57,10 @@ impl Repositories {
 
     /// Fetches through the proxies that this machine's apt is told to use, where there is one.
     pub(crate) fn fetcher(&self) -> Result<&HttpFetcher, Stop> {
-        let open = || {
-            let files = apt::read_root(Path::new("/")).unwrap_or_default();
-            HttpFetcher::new(apt::Repositories::from_files(&files, "all").configuration())
-        };
-        self.fetcher.get_or_init(open).as_ref().map_err(|error| Stop::Told(error.clone(), None))
+        self.fetcher
+            .get_or_init(HttpFetcher::of_this_machine)
+            .as_ref()
+            .map_err(|error| Stop::Told(error.clone(), None))
     }
 }
 

@@ -1,6 +1,7 @@
 //! Fetching files of a repository over HTTP: conditional requests, bounded answers, a few tries.
 
 use std::io::{self, Write};
+use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -11,6 +12,8 @@ use tokio::runtime::Runtime;
 
 use super::configuration::Configuration;
 use super::error::shown;
+use super::files::read_root;
+use super::repositories::Repositories;
 
 /// How often something is tried that may work the next time.
 const ATTEMPTS: u32 = 3;
@@ -64,6 +67,12 @@ pub struct HttpFetcher {
 }
 
 impl HttpFetcher {
+    /// Makes a fetcher that uses the proxies that the environment and this machine's own apt name, where there is one.
+    pub fn of_this_machine() -> Result<Self, String> {
+        let files = read_root(Path::new("/")).unwrap_or_default();
+        Self::new(Repositories::from_files(&files, "all").configuration())
+    }
+
     /// Makes a fetcher that uses the proxies that the environment and a configuration of apt name, such as this machine's.
     pub fn new(configuration: &Configuration) -> Result<Self, String> {
         // Another part of the process may have chosen already.

@@ -45,10 +45,7 @@ impl Images<'_> {
     /// Finds what a name stands for now; one that was given in the store stands for that.
     pub(super) fn named(&self, reference: &Reference) -> Result<Option<Named>, PipelineError> {
         let layout = self.home.layout();
-        let here = layout.resolve(reference)?;
-        let here = here.map(|found| Digest::of(&found).map_err(PipelineError::plain)).transpose()?;
-        let local = here.filter(|digest| origins(self.home, digest).is_empty());
-        let (digest, is_local) = match local {
+        let (digest, is_local) = match self.remote.local(reference)? {
             Some(digest) => (digest, true),
             None => match self.remote.client()?.fetch_manifest(layout, reference)? {
                 Some(found) => (Digest::of(&found).map_err(PipelineError::plain)?, false),

@@ -9,7 +9,7 @@ use std::{
 };
 
 use otoshi_oci::Digest;
-use otoshi_packages::apt::{self, HttpFetcher, Repositories};
+use otoshi_packages::apt::HttpFetcher;
 use otoshi_packages::{Available, Cache, Installed};
 
 use crate::{Pipeline, PipelineError};
@@ -52,10 +52,7 @@ impl Pipeline<'_> {
 
 fn ask(store: &Path, installed: &Installed) -> Result<Available, String> {
     // This machine's own settings say only through which proxy they are reached.
-    let machine = apt::read_root(Path::new("/")).unwrap_or_default();
-    let architecture = installed.architecture.as_deref().unwrap_or_default();
-    let machine = Repositories::from_files(&machine, architecture);
-    let fetcher = HttpFetcher::new(machine.configuration())?;
+    let fetcher = HttpFetcher::of_this_machine()?;
     let cache = Cache::new(store.join("packages"));
     Ok(Available::refresh(installed, &cache, &fetcher, jiff::Timestamp::now()))
 }

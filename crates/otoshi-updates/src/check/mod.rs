@@ -21,7 +21,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use otoshi_engine::Engine;
 use otoshi_oci::Reference;
 use otoshi_packages::Package;
-use otoshi_pipeline::{Pipeline, PipelineError, Remote};
+use otoshi_pipeline::{Pipeline, PipelineError, Remote, side_by_side};
 use otoshi_project::{Lock, Packages, Project};
 use otoshi_registry::Repository;
 use otoshi_store::Home;
@@ -34,7 +34,6 @@ use self::{
 use crate::{
     ends::Held,
     outside::{Outside, Stop, Subject},
-    parallel::side_by_side,
     report::{Failed, Finding, FindingKind, Report},
 };
 
@@ -202,7 +201,7 @@ impl<'a> Check<'a> {
                 Ok::<_, PipelineError>(Vec::new())
             }
         };
-        if base.made_of.is_none() && !self.outside.remote.is_local(&base.reference)? {
+        if base.made_of.is_none() && self.outside.remote.local(&base.reference)?.is_none() {
             asked.drafts = told(self.moved(base, lock), &mut asked.failed)?;
             // A registry that did not answer just now is not asked again.
             if asked.failed.is_empty() {
@@ -243,11 +242,7 @@ impl<'a> Check<'a> {
             finding.location = places.of(&finding, base);
             report.findings.push(finding);
         }
-        for failure in answer.failed {
-            if !report.failed.contains(&failure) {
-                report.failed.push(failure);
-            }
-        }
+        report.fail(answer.failed);
         report.images.extend(answer.inside.into_iter().map(|inside| inside.looked));
         Ok(())
     }

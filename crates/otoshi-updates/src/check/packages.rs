@@ -237,11 +237,7 @@ impl Check<'_> {
         let layout = self.outside.home.layout();
         let here = match reference.digest() {
             Some(digest) => layout.has(digest).then(|| digest.clone()),
-            None if self.outside.remote.is_local(reference)? => {
-                let found = layout.resolve(reference).map_err(otoshi_pipeline::PipelineError::from)?;
-                found.and_then(|found| Digest::of(&found).ok())
-            }
-            None => None,
+            None => self.outside.remote.local(reference)?,
         };
         if let Some(digest) = here
             && let Ok(image) = Image::load(layout, &digest, &self.outside.platform)

@@ -223,6 +223,15 @@ pub struct Report {
 }
 
 impl Report {
+    /// Notes failures; what failed before in the same way is told once.
+    pub(crate) fn fail(&mut self, failed: Vec<Failed>) {
+        for failure in failed {
+            if !self.failed.contains(&failure) {
+                self.failed.push(failure);
+            }
+        }
+    }
+
     pub(crate) fn count(&mut self) {
         let of = |state| self.findings.iter().filter(|finding| finding.state == state).count();
         self.counts = Counts {

@@ -1,14 +1,8 @@
-use std::{
-    process::ExitCode,
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicUsize, Ordering},
-    },
-};
+use std::{process::ExitCode, sync::Arc};
 
 use clap::Args;
 use otoshi_oci::{Platform, Reference};
-use otoshi_pipeline::{Outcome, PipelineError, RebaseOptions, Rebased, Rebaser};
+use otoshi_pipeline::{Outcome, PipelineError, RebaseOptions, Rebased, Rebaser, side_by_side};
 use otoshi_rebase::{Conflict, Waiver};
 use otoshi_registry::Quiet;
 use otoshi_store::Home;
@@ -75,7 +69,7 @@ impl Rebase {
         };
         let remote = super::remote(home);
         let rebaser = Rebaser::new(home, &remote);
-        let results = in_parallel(&images, |image| {
+        let results = side_by_side(&images, PARALLEL, |image| {
             let result = rebaser.rebase(image, &options, Arc::new(Quiet));
             if !self.json {
                 self.print(image, &result, images.len());
@@ -120,26 +114,6 @@ fn json(image: &Reference, result: &Result<Rebased, PipelineError>) -> serde_jso
         Ok(rebased) => serde_json::to_value(rebased).unwrap_or_default(),
         Err(error) => serde_json::json!({ "image": image.familiar(), "error": error.to_string() }),
     }
-}
-
-/// Works on many at the same time; results come in the order of what they are of.
-fn in_parallel<T: Sync, U: Send>(items: &[T], work: impl Fn(&T) -> U + Sync) -> Vec<U> {
-    let (next, found) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
-    std::thread::scope(|scope| {
-        for _ in 0..PARALLEL.min(items.len()) {
-            scope.spawn(|| {
-                loop {
-                    let index = next.fetch_add(1, Ordering::Relaxed);
-                    let Some(item) = items.get(index) else { break };
-                    let done = work(item);
-                    found.lock().unwrap_or_else(PoisonError::into_inner).push((index, done));
-                }
-            });
-        }
-    });
-    let mut found = found.into_inner().unwrap_or_else(PoisonError::into_inner);
-    found.sort_by_key(|(index, _)| *index);
-    found.into_iter().map(|(_, done)| done).collect()
 }
 
 fn print(rebased: &Rebased) {

@@ -9,11 +9,7 @@ use std::{
 };
 
 /// Does the same for all items, at most `most` at a time; the results are in the order of the items.
-pub(crate) fn side_by_side<T: Sync, R: Send>(
-    items: &[T],
-    most: usize,
-    work: impl Fn(&T) -> R + Sync,
-) -> Vec<R> {
+pub fn side_by_side<T: Sync, R: Send>(items: &[T], most: usize, work: impl Fn(&T) -> R + Sync) -> Vec<R> {
     let (next, done) = (AtomicUsize::new(0), Mutex::new(Vec::with_capacity(items.len())));
     let one_after_another = || {
         while let Some((index, item)) = {
