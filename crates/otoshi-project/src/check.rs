@@ -203,7 +203,9 @@ impl Check {
 pub fn is_safe_address(address: &str) -> bool {
     let host = |rest: &str| {
         let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
-        authority.rsplit_once(':').map_or(authority, |(host, _)| host).to_owned()
+        // What follows a colon may as well be a password, and the host stand behind it.
+        let port = authority.rsplit_once(':').filter(|(_, port)| port.bytes().all(|b| b.is_ascii_digit()));
+        port.map_or(authority, |(host, _)| host).to_owned()
     };
     let plain = address.chars().all(|c| c.is_ascii_graphic());
     match address.split_once("://") {
@@ -287,6 +289,28 @@ mod tests {
             let error = check.validate("otoshi.toml").unwrap_err();
             assert_eq!(error.to_string(), format!("otoshi.toml: {message}"));
             assert!(error.hint().is_some());
+        }
+    }
+
+    #[test]
+    fn plain_http_is_for_this_machine_alone() {
+        for safe in [
+            "https://x.test/t",
+            "http://localhost/t",
+            "http://localhost:80/t",
+            "http://[::1]/t",
+            "http://[::1]:80/t",
+        ] {
+            assert!(is_safe_address(safe), "{safe}");
+        }
+        for unsafe_one in [
+            "http://x.test/t",
+            "http://localhost:x@x.test/t",
+            "http://localhost@x.test/t",
+            "https:///t",
+            "ftp://localhost/",
+        ] {
+            assert!(!is_safe_address(unsafe_one), "{unsafe_one}");
         }
     }
 }

@@ -8,7 +8,7 @@ use std::{
     process::{Command, Output},
 };
 
-use otoshi_registry_test::Docker;
+use otoshi_registry_test::{Docker, Fault};
 use serde_json::Value;
 use yard::{Yard, said};
 
@@ -89,7 +89,16 @@ fn a_layer_that_is_kept_elsewhere_is_told_and_let_pass_on_request() {
 
 #[test]
 fn signatures_and_attestations_under_tags_are_told() {
-    let Some(yard) = Yard::new() else { return };
+    for lists_tags in [true, false] {
+        let Some(yard) = Yard::new() else { return };
+        if !lists_tags {
+            yard.proxy.fault("GET", "/tags/list", 99, Fault::Answer("403 Forbidden", String::new()));
+        }
+        cosigns_tags_are_told(&yard);
+    }
+}
+
+fn cosigns_tags_are_told(yard: &Yard) {
     let raw = yard.raw("app:1");
     let shown: Value = serde_json::from_str(&yard.shop.ok(&["inspect", &yard.name("app:1")])).unwrap();
     let old = shown["digest"].as_str().unwrap().to_owned();
@@ -99,7 +108,7 @@ fn signatures_and_attestations_under_tags_are_told() {
     yard.put("app", &format!("{}.att", old.replace(':', "-")), kind, &raw);
     // Where the image was built, its name stands for the one in the store.
     yard.replace_machine();
-    let done = moves(&yard, &yard.name("app:1"));
+    let done = moves(yard, &yard.name("app:1"));
     let left = done["left_behind"].as_array().unwrap();
     let kinds: Vec<_> = left.iter().map(|left| left["kind"].as_str().unwrap()).collect();
     assert_eq!(kinds, ["cosign signature", "cosign attestation"], "{done}");

@@ -53,7 +53,8 @@ impl Rebaser<'_> {
             }
             for (ending, kind) in COSIGN {
                 let tag = format!("{}{ending}", fallback_tag(subject));
-                if !tags.as_ref().is_some_and(|tags| tags.contains(&tag)) {
+                // Where no tags are listed, each is asked for.
+                if tags.as_ref().is_some_and(|tags| !tags.contains(&tag)) {
                     continue;
                 }
                 let reference =
