@@ -14,7 +14,7 @@ use otoshi_store::Home;
 
 use crate::{
     Cycles,
-    budget::Budget,
+    budget::{Begun, Budget},
     ledger::Ledger,
     packages::Repositories,
     report::{Counts, CyclesUsed, Failed, Finding, FindingKind, Report, State},
@@ -135,13 +135,16 @@ impl<'a> Outside<'a> {
         Ledger::new(self.home, u64::try_from(self.now.as_second()).unwrap_or(0))
     }
 
+    /// Begins to fetch an image, where its registry's budget allows it.
+    pub(crate) fn begin(&self, reference: &Reference) -> Result<Begun<'_>, Stop> {
+        self.budget.begin(self.remote.client()?, &Repository::of(reference)).map_err(Stop::Budget)
+    }
+
     /// Fetches what says all about an image, where it is not here and the registry's budget allows it; `None` where there is none.
     pub(crate) fn fetch(&self, reference: &Reference) -> Result<Option<Pulled>, Stop> {
         let is_here = |digest| Image::load(self.home.layout(), digest, &self.platform).is_ok();
         let known = reference.digest().is_some_and(is_here);
-        let client = self.remote.client()?;
-        let begun = (!known).then(|| self.budget.begin(client, &Repository::of(reference)));
-        let _begun = begun.transpose().map_err(Stop::Budget)?;
+        let _begun = (!known).then(|| self.begin(reference)).transpose()?;
         Ok(self.remote.pull(reference, &self.platform, Depth::Config)?.map(|(pulled, _)| pulled))
     }
 
@@ -186,7 +189,7 @@ pub(crate) enum Stop {
 
 impl Stop {
     /// What happened, in a sentence.
-    fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         match self {
             Self::Registry(error) => error.to_string(),
             Self::Budget(left) => format!("its registry says that {left} requests are left"),

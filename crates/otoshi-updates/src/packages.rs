@@ -216,8 +216,9 @@ impl Outside<'_> {
     ) -> Option<Finding> {
         let states = [State::Found, State::Held, State::Ignored];
         let state = states.into_iter().find(|state| updates.iter().any(|update| update.state == *state))?;
-        let (of_security, others): (Vec<_>, Vec<_>) =
-            updates.iter().filter(|update| update.state == state).partition(|update| update.security);
+        let told: Vec<&PackageUpdate> = updates.iter().filter(|update| update.state == state).collect();
+        let (of_security, others): (Vec<&PackageUpdate>, Vec<_>) =
+            told.iter().partition(|update| update.security);
         let kind =
             if of_security.is_empty() { FindingKind::PackageUpdates } else { FindingKind::SecurityUpdates };
         let mut finding = subject.finding(kind, looked.digest.clone(), None);
@@ -237,19 +238,10 @@ impl Outside<'_> {
         };
         finding.state = state;
         if state != State::Found {
-            let first = updates.iter().find(|update| update.state == state);
-            finding.because = first.and_then(|update| update.because.clone());
-            finding.until = updates
-                .iter()
-                .filter(|update| update.state == state)
-                .filter_map(|update| update.until.clone())
-                .min();
+            finding.because = told.first().and_then(|update| update.because.clone());
+            finding.until = told.iter().filter_map(|update| update.until.clone()).min();
         }
-        finding.first_seen = updates
-            .iter()
-            .filter(|update| update.state == state)
-            .filter_map(|update| update.first_seen.clone())
-            .min();
+        finding.first_seen = told.iter().filter_map(|update| update.first_seen.clone()).min();
         finding.packages = updates.to_vec();
         Some(finding)
     }

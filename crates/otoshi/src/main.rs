@@ -16,7 +16,7 @@ use clap::Parser;
 ///
 /// Exit codes: 0 done; 1 a build step or command failed, or a check found something; 2 the arguments or a project's files are wrong; 3 a
 /// registry does not have it, or does not answer; 4 the store or an image has a problem; 5 this system lacks something; 6 a rebase or
-/// refresh is refused; `check`: 10 something is newer, 11 security updates are waiting, 20 something could not be looked at; 141 nobody
+/// refresh is refused; `check`: 10 something is newer, 11 security updates are waiting; `check`, `update`: 20 something could not be looked at; 141 nobody
 /// reads on; otherwise the code of the command that `run` started.
 #[derive(Debug, Parser)]
 #[command(name = "otoshi", version)]

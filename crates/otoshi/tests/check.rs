@@ -12,14 +12,6 @@ use std::{
 use serde_json::Value;
 use stage::Stage;
 
-/// Checks; gives the exit code and the report.
-fn check(stage: &Stage) -> (i32, Value) {
-    let output = stage.shop.otoshi(&["check", "--json"]);
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    let report = serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {said}"));
-    (output.status.code().unwrap(), report)
-}
-
 /// The numbers of the phases that the only finding would make run.
 fn phases(report: &Value) -> Vec<u64> {
     let findings = report["findings"].as_array().unwrap();
@@ -46,7 +38,7 @@ fn nothing_new_costs_few_requests() {
     let Some(stage) = Stage::new() else { return };
     stage.shop.ok(&["build"]);
     stage.proxy.take_log();
-    let (code, report) = check(&stage);
+    let (code, report) = stage.shop.check(&[]);
     assert_eq!((code, &report["counts"]["fresh"]), (0, &Value::from(2)), "{report}");
     let asked = stage.proxy.take_log();
     assert!(asked.len() <= 6, "{asked:?}");
@@ -58,7 +50,7 @@ fn a_moved_base_is_found_with_the_phases_that_it_would_make_run() {
     stage.shop.ok(&["build"]);
     stage.push_base("slim", "slim 2\n");
     let lock = fs::read(stage.shop.path("otoshi.lock")).unwrap();
-    let (code, report) = check(&stage);
+    let (code, report) = stage.shop.check(&[]);
     assert_eq!(code, 10, "{report}");
     let finding = &report["findings"][0];
     assert_eq!((&finding["kind"], &finding["name"]), (&"base-moved".into(), &"RUN_BASE".into()));
@@ -70,11 +62,11 @@ fn a_moved_base_is_found_with_the_phases_that_it_would_make_run() {
     let said = String::from_utf8(stage.shop.otoshi(&["check"]).stdout).unwrap();
     assert!(said.contains("take it in: otoshi refresh\n") && said.contains("1 found, 0 held"), "{said}");
     stage.shop.ok(&["refresh"]);
-    assert_eq!(check(&stage).0, 0);
+    assert_eq!(stage.shop.check(&[]).0, 0);
 
     // The builder's side is another finding, which makes everything run that looks at it.
     stage.push_base("base", "base 2\n");
-    let (code, report) = check(&stage);
+    let (code, report) = stage.shop.check(&[]);
     assert_eq!((code, phases(&report)[0]), (10, 1), "{report}");
     assert_eq!(report["findings"][0]["command"], "otoshi refresh --builder");
 }
@@ -99,11 +91,11 @@ fn an_index_that_changed_around_this_platforms_image_is_no_change() {
     let put = format!("PUT /v2/slim/manifests/1 HTTP/1.1\r\nContent-Type: {kind}");
     let (head, _) = request(&stage, &put, index.to_string().as_bytes());
     assert!(head.starts_with("HTTP/1.1 201"), "{head}");
-    let (code, report) = check(&stage);
+    let (code, report) = stage.shop.check(&[]);
     assert_eq!((code, &report["counts"]["fresh"]), (0, &Value::from(2)), "{report}");
     // What was fetched for that is known from then on.
     stage.proxy.take_log();
-    check(&stage);
+    stage.shop.check(&[]);
     assert!(stage.proxy.take_log().iter().all(|request| !request.is("GET", "/manifests/")));
 }
 
@@ -118,11 +110,11 @@ fn a_newer_tag_is_found_and_policies_are_kept() {
     let put = format!("PUT /v2/slim/manifests/2 HTTP/1.1\r\nContent-Type: {kind}");
     let (head, _) = request(&stage, &put, &manifest);
     assert!(head.starts_with("HTTP/1.1 201"), "{head}");
-    assert_eq!(check(&stage).0, 0);
+    assert_eq!(stage.shop.check(&[]).0, 0);
 
     stage.shop.import("slim 2\n");
     stage.shop.ok(&["image", "push", "otoshi.test/busybox:1", &name("2")]);
-    let (code, report) = check(&stage);
+    let (code, report) = stage.shop.check(&[]);
     let finding = &report["findings"][0];
     assert_eq!((code, &finding["kind"], &finding["level"]), (10, &"newer-version".into(), &"major".into()));
     assert_eq!((&finding["to"], phases(&report)), (&name("2").into(), vec![3, 4]));
@@ -136,12 +128,12 @@ fn a_newer_tag_is_found_and_policies_are_kept() {
         ("hold = { RUN_BASE = { until = \"2999-01-01\", because = \"frozen\" } }", "held"),
     ] {
         stage.shop.write("otoshi.toml", &format!("{manifest}[check]\n{policy}\n"));
-        let (code, report) = check(&stage);
+        let (code, report) = stage.shop.check(&[]);
         assert_eq!((code, &report["findings"][0]["state"]), (0, &state.into()), "{policy}: {report}");
         assert_eq!(report["counts"][state], 1);
     }
     stage.shop.write("otoshi.toml", &format!("{manifest}[check]\nranges = {{ RUN_BASE = \"1\" }}\n"));
-    assert_eq!(check(&stage).0, 0);
+    assert_eq!(stage.shop.check(&[]).0, 0);
 }
 
 #[test]
@@ -151,7 +143,7 @@ fn a_dead_registry_hides_nothing_that_another_has() {
     stage.shop.import("slim 2\n");
     stage.shop.ok(&["image", "push", "otoshi.test/busybox:1", &format!("{}/slim:2", stage.proxy.host())]);
     stage.edit("otoshi.toml", &format!("{}/base:1", stage.proxy.host()), "localhost:1/base:1");
-    let (code, report) = check(&stage);
+    let (code, report) = stage.shop.check(&[]);
     assert_eq!(code, 20, "{report}");
     assert_eq!(report["failed"][0]["reference"], "localhost:1/base:1");
     assert_eq!(report["findings"][0]["name"], "RUN_BASE");

@@ -7,14 +7,6 @@ use otoshi_registry_test::Fault;
 use serde_json::Value;
 use stage::Stage;
 
-/// Checks; gives the exit code and the report.
-fn check(stage: &Stage) -> (i32, Value) {
-    let output = stage.shop.otoshi(&["check", "--json"]);
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    let report = serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {said}"));
-    (output.status.code().unwrap(), report)
-}
-
 /// What the address gives from now on.
 fn serve(stage: &Stage, fault: Fault) {
     stage.proxy.heal();
@@ -31,7 +23,7 @@ fn a_newer_table_is_used_and_a_broken_one_is_not() {
     stage.shop.ok(&["build"]);
 
     // The table in the program knows that this one is over.
-    let (code, report) = check(&stage);
+    let (code, report) = stage.shop.check(&[]);
     let finding = &report["findings"][0];
     assert_eq!((code, &finding["kind"], &finding["from"]), (10, &"end-of-life".into(), &"ruby 2.7".into()));
     assert!(finding["text"].as_str().unwrap().contains("reached its end of life on 2023-03-31"), "{finding}");
@@ -47,13 +39,13 @@ fn a_newer_table_is_used_and_a_broken_one_is_not() {
          releases = [{{ version = \"2.7\", released = \"2019-12-25\", end = \"2999-01-01\" }}]\n"
     );
     serve(&stage, Fault::Document("ETag: \"one\"".into(), table.into_bytes()));
-    let (code, report) = check(&stage);
+    let (code, report) = stage.shop.check(&[]);
     assert_eq!((code, &report["cycles"]["source"]), (0, &address.clone().into()), "{report}");
 
     // It is kept: a server that has nothing new sends nothing.
     stage.proxy.take_log();
     serve(&stage, Fault::Answer("304 Not Modified", String::new()));
-    let (code, report) = check(&stage);
+    let (code, report) = stage.shop.check(&[]);
     assert_eq!((code, &report["cycles"]["failed"]), (0, &Value::Null), "{report}");
     let asked = stage.proxy.take_log();
     let asked: Vec<_> = asked.iter().filter(|request| request.is("GET", "/cycles.toml")).collect();
@@ -64,7 +56,7 @@ fn a_newer_table_is_used_and_a_broken_one_is_not() {
     let large = vec![b'#'; (1 << 20) + 1];
     for (body, why) in [(b"<html>".to_vec(), "key with no value"), (large, "it is larger than 1 MiB")] {
         serve(&stage, Fault::Document("ETag: \"two\"".into(), body));
-        let (code, report) = check(&stage);
+        let (code, report) = stage.shop.check(&[]);
         assert_eq!((code, &report["cycles"]["source"]), (0, &address.clone().into()), "{report}");
         assert!(report["cycles"]["failed"].as_str().unwrap().contains(why), "{report}");
     }

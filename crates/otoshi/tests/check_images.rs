@@ -9,14 +9,6 @@ use std::{collections::BTreeSet, fs};
 use serde_json::Value;
 use stage::Stage;
 
-/// Checks images; gives the exit code and the report.
-fn check(stage: &Stage, images: &[&str]) -> (i32, Value) {
-    let output = stage.shop.otoshi(&[&["check", "--json"], images].concat());
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    let report = serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {said}"));
-    (output.status.code().unwrap(), report)
-}
-
 #[test]
 fn an_app_image_knows_the_base_below_its_runner() {
     let Some(stage) = Stage::new() else { return };
@@ -28,13 +20,13 @@ fn an_app_image_knows_the_base_below_its_runner() {
     assert_eq!(shown["annotations"]["dev.otoshi.base.name"], base, "{shown}");
 
     stage.replace_machine();
-    let (code, report) = check(&stage, &[&web]);
+    let (code, report) = stage.shop.check(&[&web]);
     assert_eq!((code, &report["fresh"][0]), (0, &web.clone().into()), "{report}");
     assert_eq!(report["project"], Value::Null);
     // What is known by its digest is not fetched again: a HEAD for the image, one for its base, and the base's tags; before that
     // the registry is asked how it is spoken to.
     stage.proxy.take_log();
-    check(&stage, &[&web]);
+    stage.shop.check(&[&web]);
     let asked: Vec<_> =
         stage.proxy.take_log().into_iter().map(|request| request.method + " " + &request.path).collect();
     let (heads, gets): (Vec<_>, Vec<_>) = asked.iter().partition(|request| request.starts_with("HEAD"));
@@ -42,7 +34,7 @@ fn an_app_image_knows_the_base_below_its_runner() {
     assert!(gets[0].ends_with(" /v2/") && gets[1].contains("/tags/list"), "{asked:?}");
 
     stage.push_base("slim", "slim 2\n");
-    let (code, report) = check(&stage, &[&web, &stage.name("runner")]);
+    let (code, report) = stage.shop.check(&[&web, &stage.name("runner")]);
     assert_eq!(code, 10, "{report}");
     let findings = report["findings"].as_array().unwrap();
     let of = |key: &str| findings.iter().map(|finding| finding[key].as_str().unwrap()).collect::<Vec<_>>();
@@ -51,7 +43,7 @@ fn an_app_image_knows_the_base_below_its_runner() {
     assert_eq!(of("command"), commands);
     assert!(of("text").iter().all(|text| *text == format!("its base {base} moved")), "{report}");
     stage.shop.ok(&["refresh", &web, "--tag", "v1"]);
-    assert_eq!(check(&stage, &[&web]).0, 0);
+    assert_eq!(stage.shop.check(&[&web]).0, 0);
 }
 
 #[test]
@@ -62,12 +54,12 @@ fn packages_are_read_from_layers_in_a_registry_and_nothing_is_unpacked() {
     let name = format!("{}/debian:1", stage.proxy.host());
     stage.shop.ok(&["image", "push", "otoshi.test/debian:1", &name]);
     // In the store, by the name that it has there.
-    let (code, here) = check(&stage, &["otoshi.test/debian:1"]);
+    let (code, here) = stage.shop.check(&["otoshi.test/debian:1"]);
     assert_eq!(code, 11, "{here}");
 
     stage.replace_machine();
     let missing = format!("{}/debian:none", stage.proxy.host());
-    let (code, report) = check(&stage, &[&missing, &name]);
+    let (code, report) = stage.shop.check(&[&missing, &name]);
     assert_eq!(code, 20, "{report}");
     assert_eq!(report["failed"][0]["reference"], missing);
     let finding = &report["findings"][0];
@@ -83,7 +75,7 @@ fn packages_are_read_from_layers_in_a_registry_and_nothing_is_unpacked() {
 
     // What was read of a layer is remembered, whatever becomes of its blob.
     stage.proxy.take_log();
-    let (code, again) = check(&stage, &[&name]);
+    let (code, again) = stage.shop.check(&[&name]);
     assert_eq!((code, names(&again)), (11, names(&report)));
     let asked = stage.proxy.take_log();
     assert!(asked.iter().all(|request| request.method == "HEAD" || request.path == "/v2/"), "{asked:?}");
@@ -101,7 +93,7 @@ fn an_end_of_life_is_read_from_the_release_file_and_the_environment() {
     )
     .unwrap();
     stage.shop.ok(&["image", "build", directory.to_str().unwrap(), "-t", "otoshi.test/old:1"]);
-    let (code, report) = check(&stage, &["otoshi.test/old:1"]);
+    let (code, report) = stage.shop.check(&["otoshi.test/old:1"]);
     let texts =
         report["findings"].as_array().unwrap().iter().map(|finding| finding["text"].as_str().unwrap());
     let texts: Vec<_> = texts.collect();
@@ -121,10 +113,10 @@ fn a_project_on_a_distributions_base_costs_few_requests_as_well() {
         stage.edit("otoshi.toml", &format!("{}/{base}:1", stage.proxy.host()), &name);
     }
     stage.shop.ok(&["build"]);
-    check(&stage, &[]);
+    stage.shop.check(&[]);
     stage.proxy.take_log();
     // How the registry is spoken to, the tag, the tags; and three suites of Debian, of which nothing changed.
-    let (code, report) = check(&stage, &[]);
+    let (code, report) = stage.shop.check(&[]);
     assert_eq!(code, 11, "{report}");
     assert_eq!((&report["requests"], stage.proxy.take_log().len()), (&6.into(), 3));
 }

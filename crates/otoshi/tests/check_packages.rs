@@ -10,14 +10,6 @@ use std::{collections::BTreeSet, fs};
 use serde_json::Value;
 use support::Shop;
 
-/// Checks; gives the exit code and the report.
-fn check(shop: &Shop) -> (i32, Value) {
-    let output = shop.otoshi(&["check", "--json"]);
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    let report = serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {said}"));
-    (output.status.code().unwrap(), report)
-}
-
 fn finding<'r>(report: &'r Value, name: &str) -> &'r Value {
     let found = report["findings"].as_array().unwrap().iter().find(|finding| finding["name"] == name);
     found.unwrap_or_else(|| panic!("nothing of {name}: {report}"))
@@ -52,7 +44,7 @@ fn security_updates_are_those_that_apt_would_install_in_base_and_runner() {
         "ARG BASE\nFROM ${BASE}\nCOPY own.control /tmp/own\nRUN cat /tmp/own >> /var/lib/dpkg/status\n",
     );
     shop.ok(&["build"]);
-    let (code, report) = check(&shop);
+    let (code, report) = shop.check(&[]);
     assert_eq!(code, 11, "{report}");
 
     let theirs = debian::upgrades(&sources);
@@ -99,7 +91,7 @@ fn security_updates_are_those_that_apt_would_install_in_base_and_runner() {
         ("hold = { \"*\" = { until = \"2999-01-01\", because = \"frozen\" } }\n", &[0], "held"),
     ] {
         shop.write("otoshi.toml", &format!("{manifest}[check]\n{policy}"));
-        let (code, report) = check(&shop);
+        let (code, report) = shop.check(&[]);
         assert!(codes.contains(&code), "{policy}: {report}");
         assert_eq!(finding(&report, "runner")["state"], state, "{policy}");
         let waiting = finding(&report, "runner")["packages"]
@@ -159,7 +151,7 @@ fn sarif_and_markdown(shop: &Shop, theirs: &BTreeSet<String>) {
 
     // What is printed is what the schema says.
     let schema: Value = serde_json::from_str(&shop.ok(&["schema", "check"])).unwrap();
-    let (_, report) = check(shop);
+    let (_, report) = shop.check(&[]);
     let keys = |value: &Value| value.as_object().unwrap().keys().cloned().collect::<BTreeSet<_>>();
     assert_eq!(keys(&report), keys(&schema["properties"]));
     let finding = keys(&schema["$defs"]["Finding"]["properties"]);
@@ -181,7 +173,7 @@ fn a_repository_that_fails_hides_no_other() {
     );
     shop.write("runner.Dockerfile", "ARG BASE\nFROM ${BASE}\n");
     shop.ok(&["build"]);
-    let (code, report) = check(&shop);
+    let (code, report) = shop.check(&[]);
     assert_eq!((code, report["failed"].as_array().unwrap().len()), (20, 1), "{report}");
     let message = report["failed"][0]["message"].as_str().unwrap();
     assert!(message.contains("localhost:1/debian"), "{message}");
@@ -203,7 +195,7 @@ fn what_an_image_marks_as_held_is_told_as_such() {
     );
     shop.write("runner.Dockerfile", &format!("ARG BASE\nFROM ${{BASE}}\n{hold}\n"));
     shop.ok(&["build"]);
-    let (_, report) = check(&shop);
+    let (_, report) = shop.check(&[]);
     let packages = finding(&report, "runner")["packages"].as_array().unwrap();
     let held: Vec<_> = packages.iter().filter(|package| package["withheld"] == "held").collect();
     assert_eq!((held.len(), &held[0]["name"], &held[0]["state"]), (1, &name.as_str().into(), &"held".into()));

@@ -20,14 +20,6 @@ const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 const CONFIG: &str = "application/vnd.oci.image.config.v1+json";
 const GZIP: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
 
-/// Checks; gives the exit code and the report.
-fn check(stage: &Stage) -> (i32, Value) {
-    let output = stage.shop.otoshi(&["check", "--json"]);
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    let report = serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {said}"));
-    (output.status.code().unwrap(), report)
-}
-
 /// A repository of the registry, as somebody else's tools see it.
 struct Raw<'a>(&'a Stage, &'static str);
 
@@ -123,7 +115,7 @@ fn churn_in_other_architectures_and_attestations_is_no_change() {
     let second = slim.put(Some("1"), INDEX, &index("two"));
     assert_ne!(first["digest"], second["digest"]);
     stage.proxy.take_log();
-    let (code, report) = check(&stage);
+    let (code, report) = stage.shop.check(&[]);
     assert_eq!((code, &report["counts"]["fresh"]), (0, &Value::from(2)), "{report}");
     // It looked at the new index, and not at what others use.
     let asked = stage.proxy.take_log();
@@ -140,7 +132,7 @@ fn an_image_of_the_same_content_is_no_change_and_another_start_is_one() {
     let manifest = slim.json("manifests/1");
     let config = slim.json(&format!("blobs/{}", manifest["config"]["digest"].as_str().unwrap()));
     let fresh = |what: &str| {
-        let (code, report) = check(&stage);
+        let (code, report) = stage.shop.check(&[]);
         assert_eq!((code, &report["counts"]["fresh"]), (0, &Value::from(2)), "{what}: {report}");
     };
 
@@ -166,7 +158,7 @@ fn an_image_of_the_same_content_is_no_change_and_another_start_is_one() {
     // The same files, and another environment.
     rebuilt["config"]["Env"] = json!(["PATH=/elsewhere"]);
     slim.put(Some("1"), MANIFEST, &with_config(&rebuilt));
-    let (code, report) = check(&stage);
+    let (code, report) = stage.shop.check(&[]);
     assert_eq!((code, &report["findings"][0]["kind"]), (10, &"base-moved".into()), "{report}");
 }
 
@@ -186,11 +178,26 @@ fn a_version_is_newer_where_every_base_that_uses_it_has_it() {
     push(&["base:1.0", "slim:1.0", "slim:1.1"]);
     stage.replace_machine();
     stage.shop.ok(&["build"]);
-    let (code, report) = check(&stage);
+    let (code, report) = stage.shop.check(&[]);
     assert_eq!((code, &report["counts"]["fresh"]), (0, &Value::from(2)), "{report}");
 
     push(&["base:1.1"]);
-    let (code, report) = check(&stage);
+    // Where little is left of the registry's budget, no image is fetched to say which phases would run.
+    stage.proxy.fault("HEAD", "/v2/", 1000, Fault::Headers("RateLimit-Remaining: 10;w=21600".to_owned()));
+    stage.proxy.take_log();
+    let (code, report) = stage.shop.check(&[]);
+    assert_eq!(code, 10, "{report}");
+    for finding in report["findings"].as_array().unwrap() {
+        let text = finding["text"].as_str().unwrap();
+        let told = "; what it would make run is not known: its registry says that 10 requests are left";
+        assert!(text.ends_with(told), "{text}");
+        assert_eq!(finding["phases"], json!([]));
+    }
+    let asked = stage.proxy.take_log();
+    assert!(asked.iter().all(|request| !request.is("GET", "/manifests/")), "{asked:?}");
+    stage.proxy.heal();
+
+    let (code, report) = stage.shop.check(&[]);
     assert_eq!(code, 10, "{report}");
     for finding in report["findings"].as_array().unwrap() {
         assert_eq!((&finding["name"], &finding["kind"]), (&"SERIES".into(), &"newer-version".into()));
@@ -212,7 +219,7 @@ fn no_image_is_fetched_when_the_registry_has_little_left_for_us() {
     };
     stage.proxy.fault("HEAD", "/v2/", 1000, lines(10));
     // To find out that nothing moved takes nothing of the budget.
-    let (code, report) = check(&stage);
+    let (code, report) = stage.shop.check(&[]);
     assert_eq!(code, 0, "{report}");
 
     // Another machine pushes.
@@ -223,7 +230,7 @@ fn no_image_is_fetched_when_the_registry_has_little_left_for_us() {
     };
     push("slim 2\n");
     stage.proxy.take_log();
-    let (code, report) = check(&stage);
+    let (code, report) = stage.shop.check(&[]);
     assert_eq!((code, &report["counts"]["fresh"]), (20, &Value::from(1)), "{report}");
     let failed = &report["failed"][0];
     assert_eq!(failed["reference"], format!("{}/slim:1", stage.proxy.host()));
@@ -238,10 +245,10 @@ fn no_image_is_fetched_when_the_registry_has_little_left_for_us() {
     // A lower floor lets it through, and so does a registry that has more.
     let manifest = fs::read_to_string(stage.shop.path("otoshi.toml")).unwrap();
     stage.shop.write("otoshi.toml", &format!("{manifest}[check]\nbudget-floor = 3\n"));
-    assert_eq!(check(&stage).0, 10);
+    assert_eq!(stage.shop.check(&[]).0, 10);
     stage.shop.write("otoshi.toml", &manifest);
     push("slim 3\n");
     stage.proxy.heal();
     stage.proxy.fault("HEAD", "/v2/", 1000, lines(11));
-    assert_eq!(check(&stage).0, 10);
+    assert_eq!(stage.shop.check(&[]).0, 10);
 }

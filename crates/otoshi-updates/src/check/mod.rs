@@ -47,6 +47,7 @@ pub struct Check<'a> {
     outside: Outside<'a>,
     engine: &'a dyn Engine,
     project: &'a Project,
+    tells_phases: bool,
 }
 
 /// One base with the roles that use it.
@@ -91,7 +92,18 @@ struct Asked {
 impl<'a> Check<'a> {
     /// Puts together what a check needs; the time is that of now.
     pub fn new(home: &'a Home, engine: &'a dyn Engine, project: &'a Project, remote: &'a Remote) -> Self {
-        Self { outside: Outside::new(home, remote, &project.manifest.check), engine, project }
+        Self {
+            outside: Outside::new(home, remote, &project.manifest.check),
+            engine,
+            project,
+            tells_phases: true,
+        }
+    }
+
+    /// Leaves out of findings which phases they would make run and where they come from, for one who asks neither.
+    pub(crate) fn without_phases(mut self) -> Self {
+        self.tells_phases = false;
+        self
     }
 
     /// Checks every base that comes from a registry or the store, and the runner.
@@ -238,8 +250,10 @@ impl<'a> Check<'a> {
             report.fresh.push(name.to_owned());
         }
         for Draft { mut finding, then } in answer.drafts {
-            planner.tell(&mut finding, then)?;
-            finding.location = places.of(&finding, base);
+            if self.tells_phases {
+                planner.tell(&mut finding, then)?;
+                finding.location = places.of(&finding, base);
+            }
             report.findings.push(finding);
         }
         report.fail(answer.failed);

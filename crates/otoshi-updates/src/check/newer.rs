@@ -74,7 +74,11 @@ impl Check<'_> {
                 let then = if settings.is_empty() {
                     Then::Nothing
                 } else {
-                    Then::Project(Box::new(self.project.with_settings(&settings)), lock.clone())
+                    Then::Project(
+                        Box::new(self.project.with_settings(&settings)),
+                        lock.clone(),
+                        newer.clone(),
+                    )
                 };
                 finding.set = settings;
                 let taken = finding.state == State::Found;

@@ -7,14 +7,16 @@ use otoshi_project::{Lock, Project};
 use super::Check;
 use crate::report::Finding;
 
+const NOT_KNOWN: &str = "what it would make run is not known";
+
 /// What would be if a finding were taken in.
 pub(super) enum Then {
     /// Nothing that a build looks at.
     Nothing,
     /// Another lock.
     Lock(Lock),
-    /// Another project, with the lock that there is.
-    Project(Box<Project>, Lock),
+    /// Another project, with the lock that there is, for which this image would be fetched.
+    Project(Box<Project>, Lock, Reference),
     /// Phases would give something else, for a reason in words.
     Again(Vec<&'static str>, String),
 }
@@ -33,11 +35,21 @@ impl<'c, 'a> Planner<'c, 'a> {
 
     /// Asks what would run, and says it in a finding.
     pub(super) fn tell(&mut self, finding: &mut Finding, then: Then) -> Result<(), PipelineError> {
+        let _begun = match &then {
+            Then::Project(_, _, newer) => match self.check.outside.begin(newer) {
+                Ok(begun) => Some(begun),
+                Err(stop) => {
+                    finding.text.push_str(&format!("; {NOT_KNOWN}: {}", stop.text()));
+                    return Ok(());
+                }
+            },
+            _ => None,
+        };
         match self.would_run(then) {
             Ok(phases) => finding.phases = phases,
             // What was found is true all the same.
             Err(error) if error.kind() == ErrorKind::Registry => {
-                finding.text.push_str(&format!("; what it would make run is not known: {error}"));
+                finding.text.push_str(&format!("; {NOT_KNOWN}: {error}"));
             }
             Err(error) => return Err(error),
         }
@@ -58,7 +70,7 @@ impl<'c, 'a> Planner<'c, 'a> {
                 let then = plan(check.project, lock)?;
                 self.now()?.would_run(&then)
             }
-            Then::Project(project, lock) => {
+            Then::Project(project, lock, _) => {
                 let then = plan(&project, lock)?;
                 self.now()?.would_run(&then)
             }

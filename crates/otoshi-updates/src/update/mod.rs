@@ -113,7 +113,8 @@ impl<'a> Update<'a> {
         let given = self.given(options)?;
         // Where every value is given there is nothing to find out.
         let all_given = !options.names.is_empty() && options.names.len() == given.len();
-        let check = || Check::new(self.home, self.engine, self.project, self.remote).run();
+        // What is taken in is planned as a whole, further below.
+        let check = || Check::new(self.home, self.engine, self.project, self.remote).without_phases().run();
         let report = if all_given { None } else { Some(check()?) };
         let Chosen { settings, moves, left } = match &report {
             Some(report) => choose(self.project, report, options, &given),
@@ -160,18 +161,20 @@ impl<'a> Update<'a> {
     /// The values that were given with their names, after refusing names that mean nothing here.
     fn given(&self, options: &UpdateOptions) -> Result<Vec<Setting>, PipelineError> {
         let mut given = Vec::new();
-        let mut references: Option<BTreeSet<String>> = None;
+        let mut used: Option<BTreeSet<String>> = None;
         for name in &options.names {
             if let Some((name, value)) = name.split_once('=') {
                 given.push(self.project.setting(name, value)?);
                 continue;
             }
-            if references.is_none() {
-                let used = self.pipeline(self.project).used_bases()?;
-                references = Some(used.into_iter().map(|base| base.reference).collect());
-            }
-            let references = references.as_ref().into_iter().flatten().cloned().collect();
-            if !is_known(self.project, &references, name) {
+            let references = match &mut used {
+                Some(known) => known,
+                unknown => {
+                    let bases = self.pipeline(self.project).used_bases()?;
+                    unknown.insert(bases.into_iter().map(|base| base.reference).collect())
+                }
+            };
+            if !is_known(self.project, references, name) {
                 // The error names what is most like it.
                 let hint =
                     self.project.setting(name, "").err().and_then(|error| error.hint().map(str::to_owned));
@@ -179,7 +182,7 @@ impl<'a> Update<'a> {
                     let versions = self.project.manifest.versions.keys();
                     let known: Vec<&str> = versions
                         .chain(self.project.manifest.bases.keys())
-                        .chain(&references)
+                        .chain(references.iter())
                         .map(String::as_str)
                         .collect();
                     format!("there are {}", known.join(", "))

@@ -100,6 +100,14 @@ impl Shop {
         String::from_utf8(output.stdout).unwrap()
     }
 
+    /// The exit code and the report of a check.
+    pub(crate) fn check(&self, arguments: &[&str]) -> (i32, serde_json::Value) {
+        let output = self.otoshi(&[&["check", "--json"], arguments].concat());
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        let report = serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {said}"));
+        (output.status.code().unwrap(), report)
+    }
+
     /// The numbers of the phases that a build runs, after checking that the plan said the same of what it could know.
     pub(crate) fn ran(&self, arguments: &[&str]) -> Vec<u8> {
         let plan: serde_json::Value = serde_json::from_str(&self.ok(&["plan", "--json"])).unwrap();

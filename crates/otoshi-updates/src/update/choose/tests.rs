@@ -1,7 +1,10 @@
 use otoshi_project::Manifest;
 
 use super::*;
-use crate::report::{Counts, CyclesUsed};
+use crate::{
+    outside::Subject,
+    report::{Counts, CyclesUsed},
+};
 
 const MANIFEST: &str = "project.name = \"shop\"\nrunner.dockerfile = \"r\"\nversions.RUBY = \"3.1\"\n[bases]\n\
     BUILD = \"ruby:{RUBY}\"\nRUN = \"ruby:{RUBY}-slim\"\nDB = \"postgres:15\"\nDB_TOO = \"postgres:15\"\n\
@@ -30,25 +33,9 @@ fn newer(reference: &str, to: &str, level: Level) -> Finding {
 }
 
 fn moved(reference: &str) -> Finding {
-    Finding {
-        kind: FindingKind::BaseMoved,
-        state: State::Found,
-        name: reference.to_owned(),
-        reference: reference.to_owned(),
-        roles: vec!["runner".to_owned()],
-        from: reference.to_owned(),
-        to: None,
-        level: None,
-        first_seen: None,
-        because: None,
-        until: None,
-        packages: Vec::new(),
-        set: Vec::new(),
-        phases: Vec::new(),
-        command: None,
-        location: None,
-        text: format!("{reference} moved"),
-    }
+    let (name, roles) = (reference.to_owned(), vec!["runner".to_owned()]);
+    let subject = Subject { name: name.clone(), reference: name, roles };
+    Finding { text: format!("{reference} moved"), ..subject.finding(FindingKind::BaseMoved, reference, None) }
 }
 
 fn insecure(reference: &str) -> Finding {
