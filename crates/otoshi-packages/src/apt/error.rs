@@ -195,7 +195,7 @@ impl AptError {
 }
 
 /// Takes a name and password out of an address, so that it can be shown.
-pub(crate) fn shown(url: &str) -> String {
+pub fn shown(url: &str) -> String {
     let Some((scheme, rest)) = url.split_once("://") else { return url.to_owned() };
     let authority = rest.find('/').map_or(rest, |end| &rest[..end]);
     match authority.rfind('@') {

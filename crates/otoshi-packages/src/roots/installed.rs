@@ -8,7 +8,7 @@
 //! Nothing is unpacked by dpkg: that is the part that can be done on all cores. The scripts see what they would see; dpkg writes its
 //! records itself. Every file's time is up to whoever makes a layer of the directory.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -138,22 +138,19 @@ impl Installer<'_> {
             self.preinst(chosen, file)?;
         }
         let diverted = diversions(&self.inside.text(&format!("{DIRECTORY}/diversions"))?);
-        let configured = std::mem::take(&mut self.triggers.paths);
         let unpacked = self.unpacking.packages(packages, &self.inside, &diverted, false)?;
-        let mut touched: Vec<String> = Vec::new();
-        for (path, _) in &configured {
+        let mut touched: BTreeSet<String> = BTreeSet::new();
+        // Of packages that are configured: the new ones are added below.
+        for (path, _) in &self.triggers.paths {
             let below = |one: &Vec<u8>| {
                 let rest = one.strip_prefix(&path.as_bytes()[1..]);
                 rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/"))
             };
             if unpacked.iter().any(|(_, one)| one.paths.iter().any(below)) {
-                touched.push(path.clone());
+                touched.insert(path.clone());
             }
         }
-        self.triggers.paths = configured;
         self.record(unpacked)?;
-        touched.sort_unstable();
-        touched.dedup();
         for path in touched {
             let by = format!("--by-package={}", packages[0].0.record.name);
             let argv = ["dpkg-trigger", &by, "--no-await", &path];
@@ -166,22 +163,29 @@ impl Installer<'_> {
     fn record(&mut self, unpacked: Vec<(String, Unpacked)>) -> Result<(), RootError> {
         let mut text = self.inside.text(&format!("{DIRECTORY}/status"))?;
         let mut files = Files::default();
+        let mut paragraphs = Vec::new();
         for (paragraph, one) in unpacked {
-            if !text.is_empty() && !text.ends_with("\n\n") {
-                text.push('\n');
-            }
-            text += &status(&paragraph, &one);
             self.triggers.add(&one.name, &one.control);
+            paragraphs.push((one.name.clone(), paragraph));
             self.lists.insert(one.name.clone(), one);
         }
+        // What a script did to the records of a package that is configured stays, unless the package lost a file.
+        let mut changed: BTreeSet<String> = paragraphs.iter().map(|(name, _)| name.clone()).collect();
         for (name, path) in std::mem::take(&mut self.unpacking.taken) {
             if let Some(one) = self.lists.get_mut(&name) {
                 one.paths.retain(|known| *known != path);
                 one.conffiles.retain(|file| file.path.as_bytes() != [b"/", &path[..]].concat());
+                changed.insert(name);
             }
         }
-        for one in self.lists.values() {
-            files.info(one);
+        for (name, paragraph) in paragraphs {
+            if !text.is_empty() && !text.ends_with("\n\n") {
+                text.push('\n');
+            }
+            text += &status(&paragraph, &self.lists[&name]);
+        }
+        for name in changed {
+            files.info(&self.lists[&name]);
         }
         for (name, lines) in self.triggers.files() {
             files.file(&format!("{DIRECTORY}/triggers/{name}"), 0o644, lines.as_bytes());

@@ -21,7 +21,7 @@ const PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin
 /// Says what a root is: it is in every one.
 const ALWAYS: &str = "base-files";
 /// The version of the way in which packages become an image; another one makes images that are remembered again.
-const WAY: u32 = 1;
+const WAY: u32 = 2;
 
 /// Makes an image of packages, and names it in the store.
 pub(super) fn make(

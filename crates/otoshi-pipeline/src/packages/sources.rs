@@ -97,14 +97,21 @@ impl Sources {
 
     /// Returns what the image's own apt is told: `sources.list`, and the keys that it names. No password is among it.
     pub(super) fn files(&self) -> Vec<(String, u32, Vec<u8>)> {
-        let mut files = Vec::new();
+        let mut files = BTreeMap::new();
         let mut lines = String::new();
         for source in &self.sources {
             let mut keys: Vec<String> = source.signed_by.paths.clone();
             if let Some(key) = &source.signed_by.embedded {
-                let path = format!("/etc/apt/keyrings/{}.asc", self.distribution);
-                files.push((path.trim_start_matches('/').to_owned(), 0o644, key.clone().into_bytes()));
-                keys.push(path);
+                // Sources may have keys of their own; one that they share is one file.
+                let names = (1..).map(|number| match number {
+                    1 => format!("etc/apt/keyrings/{}.asc", self.distribution),
+                    _ => format!("etc/apt/keyrings/{}-{number}.asc", self.distribution),
+                });
+                let is_free = |path: &String| files.get(path).is_none_or(|other| other == key.as_bytes());
+                if let Some(path) = names.into_iter().find(is_free) {
+                    keys.push(format!("/{path}"));
+                    files.insert(path, key.clone().into_bytes());
+                }
             }
             keys.extend(source.signed_by.fingerprints.iter().cloned());
             let mut options = Vec::new();
@@ -116,14 +123,14 @@ impl Sources {
             }
             let options =
                 if options.is_empty() { String::new() } else { format!("[{}] ", options.join(" ")) };
-            let address = without_password(&source.uri);
+            let address = apt::shown(&source.uri);
             lines += &format!("deb {options}{address} {} {}\n", source.suite, source.components.join(" "));
         }
         for (path, key) in &self.keys {
-            files.push((path.trim_start_matches('/').to_owned(), 0o644, key.clone()));
+            files.insert(path.trim_start_matches('/').to_owned(), key.clone());
         }
-        files.push(("etc/apt/sources.list".to_owned(), 0o644, lines.into_bytes()));
-        files
+        files.insert("etc/apt/sources.list".to_owned(), lines.into_bytes());
+        files.into_iter().map(|(path, content)| (path, 0o644, content)).collect()
     }
 }
 
@@ -153,21 +160,38 @@ fn at(address: &str, suite: &str, release: &str, machine: &Repositories) -> Sour
     source
 }
 
-/// An address without a name and password in it.
-fn without_password(uri: &str) -> String {
-    let Some((scheme, rest)) = uri.split_once("://") else { return uri.to_owned() };
-    let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
-    let host = authority.rsplit('@').next().unwrap_or_default();
-    format!("{scheme}://{host}/{path}")
-}
-
 #[cfg(test)]
 mod tests {
+    use otoshi_packages::Files;
+
     use super::*;
 
     #[test]
-    fn an_image_keeps_no_password() {
-        assert_eq!(without_password("https://a:secret@b.test/debian/"), "https://b.test/debian/");
-        assert_eq!(without_password("http://b.test/debian/"), "http://b.test/debian/");
+    fn an_image_has_each_key_once_and_keeps_no_password() {
+        let machine = Repositories::from_files(&Files::new(), "amd64");
+        let source = |address: &str, key: &str| {
+            let mut source = at(address, "bookworm", "bookworm", &machine);
+            source.signed_by.embedded = Some(key.to_owned());
+            source
+        };
+        let sources = vec![
+            source("https://a:secret@b.test/debian", "one"),
+            source("http://b.test/more/", "two"),
+            source("http://c.test/debian/", "one"),
+        ];
+        let fetcher = HttpFetcher::new(machine.configuration()).unwrap();
+        let (release, keys) = ("bookworm".to_owned(), BTreeMap::new());
+        let all = Sources { distribution: "debian", release, sources, machine, fetcher, named: false, keys };
+        let files: Vec<(String, String)> =
+            all.files().into_iter().map(|(path, _, text)| (path, String::from_utf8(text).unwrap())).collect();
+        let lines = "deb [signed-by=/etc/apt/keyrings/debian.asc] https://b.test/debian/ bookworm main\n\
+             deb [signed-by=/etc/apt/keyrings/debian-2.asc] http://b.test/more/ bookworm main\n\
+             deb [signed-by=/etc/apt/keyrings/debian.asc] http://c.test/debian/ bookworm main\n";
+        let expected = [
+            ("etc/apt/keyrings/debian-2.asc", "two"),
+            ("etc/apt/keyrings/debian.asc", "one"),
+            ("etc/apt/sources.list", lines),
+        ];
+        assert_eq!(files, expected.map(|(path, text)| (path.to_owned(), text.to_owned())));
     }
 }
