@@ -119,6 +119,11 @@ pub fn chain_id(layers: &[DiffId]) -> Option<Digest> {
     Some(rest.iter().fold(first.0.clone(), next))
 }
 
+/// Counts the layers that a chain id is of; `None` where it is of no run of them from the lowest on.
+pub fn layers_of(layers: &[DiffId], chain: &Digest) -> Option<usize> {
+    (1..=layers.len()).find(|count| chain_id(&layers[..*count]).as_ref() == Some(chain))
+}
+
 /// Reads what an image says of its base; `outer` are the annotations of the index that lists it.
 pub fn claim(image: &Image, outer: &BTreeMap<String, String>) -> Option<Claim> {
     let own = image.annotations();
@@ -167,8 +172,7 @@ pub fn find(app: &[DiffId], claim: Option<&Claim>, base: Option<&[DiffId]>) -> R
     }
     let claim = claim.ok_or(SeamError::Unknown)?;
     if let Some(wanted) = &claim.chain {
-        let found = (1..=app.len()).find(|count| chain_id(&app[..*count]).as_ref() == Some(wanted));
-        return found.ok_or_else(|| SeamError::Gone { what: format!("the chain {wanted}") });
+        return layers_of(app, wanted).ok_or_else(|| SeamError::Gone { what: format!("the chain {wanted}") });
     }
     let top = claim.top.as_ref().ok_or(SeamError::Unknown)?;
     let places: Vec<usize> =

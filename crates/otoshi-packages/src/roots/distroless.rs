@@ -15,7 +15,7 @@ use otoshi_oci::tar::{END, Entry, Kind, Reader, Time, write_header, write_paddin
 use rayon::prelude::*;
 
 use super::deb::read_data;
-use super::{Chosen, Deb, DebError, RootError, named};
+use super::{Chosen, Deb, DebError, RootError, conflict, named, replaces};
 
 /// 1980-01-01T00:00:01Z, the time of all entries of layers.
 const TIME: i64 = 315_532_801;
@@ -180,18 +180,10 @@ fn add(
                 return Ok(());
             }
             let (one, other) = (&chosen[number].record, &chosen[*other].record);
-            let replaces = |left: &crate::apt::index::Record, right: &str| {
-                super::parse_dependencies(&left.replaces).iter().flatten().any(|named| named.name == right)
-            };
-            if replaces(one, &other.name) {
+            if replaces(one, other) {
                 place.insert((entry, content, number));
-            } else if !replaces(other, &one.name) {
-                return Err(RootError::Conflict(format!(
-                    "{} and {} both have /{}",
-                    named(one),
-                    named(other),
-                    entry.display_name()
-                )));
+            } else if !replaces(other, one) {
+                return Err(conflict(one, other, &entry.name));
             }
         }
     }

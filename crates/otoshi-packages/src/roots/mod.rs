@@ -190,6 +190,21 @@ fn fetch_one(
     Ok(path)
 }
 
+/// Whether a package says that it replaces files of another.
+fn replaces(one: &Record, other: &Record) -> bool {
+    parse_dependencies(&one.replaces).iter().flatten().any(|named| named.name == other.name)
+}
+
+/// Two packages have a file, and neither replaces the other.
+fn conflict(one: &Record, other: &Record, path: &[u8]) -> RootError {
+    RootError::Conflict(format!(
+        "{} and {} both have /{}",
+        named(one),
+        named(other),
+        otoshi_oci::tar::display(path)
+    ))
+}
+
 pub(crate) fn named(record: &Record) -> String {
     format!("{} {}", record.name, record.version)
 }

@@ -11,18 +11,19 @@
 use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 use std::sync::mpsc::sync_channel;
 use std::thread;
 
 use otoshi_oci::layer::{OverlayXattrs, UnpackOptions, unpack_layer};
-use otoshi_oci::tar::{END, Entry, Kind, Reader, write_header, write_padding};
+use otoshi_oci::tar::{END, Kind, Reader, write_header, write_padding};
 use otoshi_sandbox::{Privilege, privilege};
 
 use super::database::{self, Conffile, Unpacked, control, md5, paragraph, qualified};
 use super::deb::read_data;
 use super::distroless::merged;
 use super::inside::Inside;
-use super::{Chosen, ControlFile, Deb, DebError, RootError, named, parse_dependencies};
+use super::{Chosen, ControlFile, Deb, DebError, RootError, conflict, named, replaces};
 
 /// Where a file goes instead, and the package whose own is not meant.
 pub(super) type Diversions = HashMap<Vec<u8>, (Vec<u8>, String)>;
@@ -40,7 +41,7 @@ pub(super) struct Unpacking<'a> {
     /// Whether documentation and translations are left out.
     slim: bool,
     /// Which package has a file.
-    owners: BTreeMap<Vec<u8>, Chosen>,
+    owners: BTreeMap<Vec<u8>, Rc<Chosen>>,
     /// Files that another package has taken over: that of the name, and the path.
     pub(super) taken: Vec<(String, Vec<u8>)>,
 }
@@ -91,7 +92,7 @@ impl<'a> Unpacking<'a> {
         diversions: &Diversions,
         first: bool,
     ) -> Result<(String, Unpacked), RootError> {
-        let package = named(&chosen.record);
+        let (package, owner) = (named(&chosen.record), Rc::new(chosen.clone()));
         let wrong = |reason: DebError| RootError::Package { package: package.clone(), reason };
         let paragraph = paragraph(chosen, &opened.control).map_err(wrong)?;
         let listed = database::conffiles(&opened.control);
@@ -127,10 +128,7 @@ impl<'a> Unpacking<'a> {
                 entry.name.push(b'/');
             } else {
                 divert(&mut entry.name, chosen, diversions);
-                if !self.takes(&entry.name, chosen, &entry).map_err(|error| match error {
-                    Taken::Wrong(reason) => wrong(reason),
-                    Taken::Conflict(error) => error,
-                })? {
+                if !self.takes(&entry.name, &owner)? {
                     continue;
                 }
             }
@@ -160,39 +158,22 @@ impl<'a> Unpacking<'a> {
     }
 
     /// Says whether a file is this package's to have.
-    fn takes(&mut self, path: &[u8], chosen: &Chosen, entry: &Entry) -> Result<bool, Taken> {
-        let place = merged(path).map_err(Taken::Wrong)?;
-        let Some(other) = self.owners.get(&place) else {
-            self.owners.insert(place, chosen.clone());
-            return Ok(true);
-        };
-        if other.record.name == chosen.record.name || replaces(chosen, other) {
-            if other.record.name != chosen.record.name {
+    fn takes(&mut self, path: &[u8], chosen: &Rc<Chosen>) -> Result<bool, RootError> {
+        let place =
+            merged(path).map_err(|reason| RootError::Package { package: named(&chosen.record), reason })?;
+        if let Some(other) = self.owners.get(&place).filter(|other| other.record.name != chosen.record.name) {
+            if replaces(&chosen.record, &other.record) {
                 self.taken.push((qualified(other), path.to_vec()));
+            } else if replaces(&other.record, &chosen.record) {
+                self.taken.push((qualified(chosen), path.to_vec()));
+                return Ok(false);
+            } else {
+                return Err(conflict(&chosen.record, &other.record, path));
             }
-            self.owners.insert(place, chosen.clone());
-            return Ok(true);
         }
-        if replaces(other, chosen) {
-            self.taken.push((qualified(chosen), path.to_vec()));
-            return Ok(false);
-        }
-        Err(Taken::Conflict(RootError::Conflict(format!(
-            "{} and {} both have /{}",
-            named(&chosen.record),
-            named(&other.record),
-            entry.display_name()
-        ))))
+        self.owners.insert(place, Rc::clone(chosen));
+        Ok(true)
     }
-}
-
-enum Taken {
-    Wrong(DebError),
-    Conflict(RootError),
-}
-
-fn replaces(one: &Chosen, other: &Chosen) -> bool {
-    parse_dependencies(&one.record.replaces).iter().flatten().any(|named| named.name == other.record.name)
 }
 
 fn divert(path: &mut Vec<u8>, chosen: &Chosen, diversions: &Diversions) {

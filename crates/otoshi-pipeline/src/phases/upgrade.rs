@@ -15,7 +15,7 @@ use otoshi_dockerfile::Dockerfile;
 use otoshi_engine::{BuildRequest, Context, Events};
 use otoshi_oci::{Digest, Image, config::History, config::ImageConfig, write_image};
 use otoshi_packages::{Installed, Manager, version::compare};
-use otoshi_rebase::seam::chain_id;
+use otoshi_rebase::seam::{chain_id, layers_of};
 
 use crate::{ErrorKind, Pipeline, PipelineError};
 
@@ -168,8 +168,8 @@ impl Pipeline<'_> {
     pub(crate) fn below_upgrades(&self, image: Image) -> Result<Image, PipelineError> {
         let chain = image.annotations().get(UPGRADED).and_then(|text| text.parse::<Digest>().ok());
         let ids = image.diff_ids();
-        let is_below = |count: &usize| chain.is_some() && chain_id(&ids[..*count]) == chain;
-        let Some(count) = (1..ids.len()).find(is_below) else { return Ok(image) };
+        let found = chain.and_then(|chain| layers_of(ids, &chain)).filter(|count| *count < ids.len());
+        let Some(count) = found else { return Ok(image) };
         let mut config = ImageConfig::new(&self.platform);
         config.rootfs.diff_ids = ids[..count].to_vec();
         let layers: Vec<_> = image.layers()[..count].iter().map(|layer| layer.descriptor.clone()).collect();

@@ -10,7 +10,7 @@ use otoshi_project::Lock;
 use otoshi_rebase::{
     Finding, Kind,
     proof::judge,
-    seam::{SEAM, chain_id},
+    seam::{SEAM, layers_of},
 };
 
 use super::{Candidate, RefreshOptions, upgrade::Upgrades};
@@ -104,10 +104,7 @@ impl<'a> Pipeline<'a> {
         new: &Digest,
     ) -> Result<Option<Vec<Finding>>, PipelineError> {
         let Some(rebaser) = rebaser else { return Ok(None) };
-        let load = |digest: &Digest| {
-            Image::load(self.home.layout(), digest, &self.platform).map_err(PipelineError::plain)
-        };
-        let (old, new) = (load(old)?, load(new)?);
+        let (old, new) = (self.load_image(old)?, self.load_image(new)?);
         let (Some(old_seam), Some(new_seam)) = (seam_of(&old), seam_of(&new)) else { return Ok(None) };
         if old.diff_ids()[..old_seam] == new.diff_ids()[..new_seam] {
             return Ok(Some(Vec::new()));
@@ -151,6 +148,5 @@ pub(super) fn compiling_helps(kind: Kind) -> bool {
 /// How many layers of an app image are its runner's.
 fn seam_of(image: &Image) -> Option<usize> {
     let chain: Digest = image.annotations().get(SEAM)?.parse().ok()?;
-    let ids = image.diff_ids();
-    (1..=ids.len()).find(|count| chain_id(&ids[..*count]).as_ref() == Some(&chain))
+    layers_of(image.diff_ids(), &chain)
 }
