@@ -12,7 +12,9 @@ use std::{
 };
 
 use otoshi_oci::{Digest, Hasher};
+use otoshi_tree::Met;
 use rayon::prelude::*;
+use rustix::fs::{FileType, Mode, OFlags, readlinkat};
 
 use crate::EngineError;
 
@@ -135,33 +137,38 @@ pub(crate) fn walk(root: &Path) -> Result<Vec<Item>, EngineError> {
 /// The same without what lies in directories that the test turns down, by their paths below the root.
 pub(crate) fn walk_where(root: &Path, goes_into: &dyn Fn(&Path) -> bool) -> Result<Vec<Item>, EngineError> {
     let mut items = vec![Item::at(root, Path::new(""))?];
-    if items[0].kind == ItemKind::Directory {
-        walk_into(root, Path::new(""), goes_into, &mut items)?;
+    if items[0].kind != ItemKind::Directory {
+        return Ok(items);
     }
-    Ok(items)
-}
-
-fn walk_into(
-    directory: &Path,
-    below: &Path,
-    goes_into: &dyn Fn(&Path) -> bool,
-    items: &mut Vec<Item>,
-) -> Result<(), EngineError> {
-    let mut names = Vec::new();
-    for entry in fs::read_dir(directory).map_err(EngineError::io("reading", directory))? {
-        names.push(entry.map_err(EngineError::io("reading", directory))?.file_name());
-    }
-    names.sort();
-    for name in names {
-        let item = Item::at(&directory.join(&name), &below.join(&name))?;
+    let failed = |error: std::io::Error| EngineError::io("reading", root)(error);
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let directory =
+        rustix::fs::open(root, flags, Mode::empty()).map_err(std::io::Error::from).map_err(failed)?;
+    let mut walk = otoshi_tree::Walk::new(directory).map_err(failed)?;
+    while let Some(met) = walk.next().map_err(failed)? {
+        let Met::Entry(name, stat) = met else { continue };
+        let path = PathBuf::from(OsString::from_vec([walk.path(), &name].concat()));
+        let source = root.join(&path);
+        let kind = match FileType::from_raw_mode(stat.st_mode) {
+            FileType::Directory => ItemKind::Directory,
+            FileType::RegularFile => ItemKind::File { size: stat.st_size as u64 },
+            FileType::Symlink => {
+                let target = readlinkat(walk.directory(), &name[..], Vec::new())
+                    .map_err(EngineError::io("reading the link", &source))?;
+                ItemKind::Symlink(OsString::from_vec(target.into_bytes()).into())
+            }
+            _ => ItemKind::Special { format: stat.st_mode & 0o170_000, device: stat.st_rdev },
+        };
+        let (mode, uid, gid) = (stat.st_mode & 0o7777, stat.st_uid, stat.st_gid);
+        let item = Item { path, source, kind, mode, uid, gid };
         let descend = item.kind == ItemKind::Directory && goes_into(&item.path);
-        let descend = descend.then(|| (item.source.clone(), item.path.clone()));
         items.push(item);
-        if let Some((source, path)) = descend {
-            walk_into(&source, &path, goes_into, items)?;
+        if descend {
+            let source = items.last().map_or(root, |item| &item.source);
+            walk.enter().map_err(EngineError::io("reading", source))?;
         }
     }
-    Ok(())
+    Ok(items)
 }
 
 /// Computes the digest of everything at and below `root`.

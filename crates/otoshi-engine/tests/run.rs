@@ -36,14 +36,68 @@ fn a_cache_starts_with_what_it_is_told_and_has_an_owner() {
     let image = world.build(
         "FROM busybox AS seed\nRUN mkdir /s && echo seed > /s/x\nFROM busybox\n\
          RUN --mount=type=cache,target=/c,from=seed,source=/s cat /c/x > /out && echo more >> /c/x\n\
-         RUN --mount=type=cache,target=/c,from=seed,source=/s cat /c/x >> /out\n\
+         RUN --mount=type=cache,target=/c,from=seed,source=/s cat /c/x >> /out && rm /c/x\n\
+         RUN --mount=type=cache,target=/c,from=seed,source=/s ls /c >> /out\n\
          RUN --mount=type=cache,target=/c ls /c >> /out\n\
          RUN --mount=type=cache,id=own,target=/c,uid=5,gid=6,mode=0700 stat -c '%u %g %a' /c >> /out && echo kept > /c/k\n\
-         RUN --mount=type=cache,id=own,target=/elsewhere,ro,sharing=locked cat /elsewhere/k >> /out && ! touch /elsewhere/n\n\
+         RUN --mount=type=cache,id=own,target=/elsewhere,uid=5,gid=6,mode=0700,ro,sharing=locked cat /elsewhere/k >> /out && ! touch /elsewhere/n\n\
          RUN --mount=type=cache,id=own,target=/c,sharing=private ls /c >> /out\n",
     );
+    // What a step emptied stays empty, as everything that a cache's steps did to it.
     assert_eq!(world.output(&image, "cat /out"), "seed\nseed\nmore\n5 6 700\nkept\n");
     assert_eq!(world.output(&image, "ls -d /c /elsewhere 2>/dev/null; true"), "");
+}
+
+#[test]
+fn owner_and_mode_are_part_of_what_a_cache_is() {
+    let Some(world) = world() else { return };
+    let options = ["", ",uid=10", ",gid=10", ",mode=0711", ",uid=10,gid=10", ",sharing=locked"];
+    let mut dockerfile = "FROM busybox\n".to_owned();
+    for (number, option) in options.iter().enumerate() {
+        dockerfile += &format!(
+            "RUN --mount=type=cache,id=c,target=/c{option} stat -c '%u %g %a' /c >> /out && ls /c >> /out && touch /c/{number}\n"
+        );
+    }
+    let image = world.build(&dockerfile);
+    // How it is shared makes no other cache: the last sees what the first left.
+    assert_eq!(
+        world.output(&image, "cat /out"),
+        "0 0 755\n10 0 755\n0 10 755\n0 0 711\n10 10 755\n0 0 755\n0\n"
+    );
+}
+
+/// One stage empties a cache again and again and puts a link to a directory of the host in the way of what another fills it with.
+#[test]
+fn filling_a_cache_never_leads_out_of_it() {
+    let Some(world) = world() else { return };
+    let outside = world.source.parent().unwrap().join("outside");
+    fs::create_dir(&outside).unwrap();
+    world.write("seed/d/one", "1");
+    world.write("seed/d/two", "2");
+    let shown = outside.display();
+    let mount = "--mount=type=cache,id=raced,target=/c,from=seed";
+    let mut dockerfile = format!(
+        "FROM scratch AS seed\nCOPY seed /\nFROM busybox AS attack\nRUN {mount} i=0; while [ $i -lt 4000 ]; do \
+         rm -rf /c/d; ln -s {shown} /c/d; rm -f /c/d; i=$((i+1)); done; touch /done\nFROM busybox AS fill\n"
+    );
+    for number in 0..60 {
+        dockerfile += &format!("RUN {mount} true {number}\n");
+    }
+    dockerfile += "FROM busybox\nCOPY --from=attack /done /\nCOPY --from=fill /bin/sh /filled\n";
+    world.build(&dockerfile);
+    assert_eq!(fs::read_dir(&outside).unwrap().count(), 0, "files of the cache are outside of it");
+}
+
+/// A tree whose directories are in one another, deeper than a stack of recursive calls or a path goes.
+#[test]
+fn no_tree_is_too_deep() {
+    let Some(world) = world() else { return };
+    let image = world.build(
+        "FROM busybox AS deep\nRUN mkdir /t && cd /t && i=0 && while [ $i -lt 1200 ]; do mkdir d && cd d && i=$((i+1)); done && touch end\n\
+         FROM busybox\nCOPY --from=deep /t /t\nRUN rm -rf /t/none && mkdir /t/more\n",
+    );
+    let command = "cd /t && i=0 && while cd d 2>/dev/null; do i=$((i+1)); done; ls; echo $i";
+    assert_eq!(world.output(&image, command), "end\n1200\n");
 }
 
 #[test]

@@ -131,6 +131,67 @@ fn a_huge_document_is_not_read() {
     assert!(matches!(layout.manifests(), Err(LayoutError::TooLarge { .. })));
 }
 
+/// An annotation that somebody else gave an image, of so many bytes.
+fn annotated(descriptor: &Descriptor, bytes: usize) -> Descriptor {
+    let mut annotated = descriptor.clone();
+    annotated.set_annotations(Some([("org.example.note".to_owned(), "x".repeat(bytes))].into()));
+    annotated
+}
+
+#[test]
+fn what_is_written_to_the_index_can_be_read_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let layout = Layout::create_or_open(dir.path()).unwrap();
+    let app = image(&layout, "app");
+    layout.tag(&reference("short:1"), annotated(&app, 100)).unwrap();
+    layout.tag(&reference("long:1"), annotated(&app, 20 << 20)).unwrap();
+    let mut embedded = app.clone();
+    embedded.set_data(Some("e30=".repeat(8 << 20)));
+    layout.tag(&reference("embedded:1"), embedded).unwrap();
+    assert!(fs::metadata(dir.path().join("index.json")).unwrap().len() < 4096);
+    let layout = Layout::open(dir.path()).unwrap();
+    let note = |name: &str| {
+        let entry = layout.resolve(&reference(name)).unwrap().unwrap();
+        entry.annotations().as_ref().and_then(|all| all.get("org.example.note")).map(String::len)
+    };
+    assert_eq!((note("short:1"), note("long:1"), note("embedded:1")), (Some(100), None, None));
+}
+
+#[test]
+fn an_index_that_others_made_too_long_is_read_and_mended() {
+    let dir = tempfile::tempdir().unwrap();
+    let layout = Layout::create_or_open(dir.path()).unwrap();
+    layout.tag(&reference("app:1"), image(&layout, "app")).unwrap();
+    let index = dir.path().join("index.json");
+    let text = fs::read_to_string(&index).unwrap();
+    let long =
+        text.replace("\"annotations\":{", &format!("\"annotations\":{{\"a\":\"{}\",", "x".repeat(17 << 20)));
+    assert!(long.len() > text.len());
+    fs::write(&index, long).unwrap();
+    assert!(layout.resolve(&reference("app:1")).unwrap().is_some());
+    assert!(layout.trim_index().unwrap());
+    assert_eq!(fs::read_to_string(&index).unwrap(), text);
+    assert!(!layout.trim_index().unwrap());
+}
+
+#[test]
+fn ten_thousand_names_are_given_and_found_in_linear_time() {
+    let dir = tempfile::tempdir().unwrap();
+    let layout = Layout::create_or_open(dir.path()).unwrap();
+    let (app, other) = (image(&layout, "app"), image(&layout, "other"));
+    let names: Vec<_> = (0..10_000).map(|n| (reference(&format!("app:{n}")), app.clone())).collect();
+    layout.tag_all(&names).unwrap();
+    layout.tag(&reference("app:77"), other.clone()).unwrap();
+    assert_eq!(layout.tagged().unwrap().len(), 10_000);
+    assert_eq!(layout.resolve(&reference("app:77")).unwrap().unwrap().digest(), other.digest());
+    assert_eq!(layout.resolve(&reference("app:78")).unwrap().unwrap().digest(), app.digest());
+    // Of two with one name in one call the last counts, and the other stays listed.
+    let third = image(&layout, "third");
+    layout.tag_all(&[(reference("two:1"), third.clone()), (reference("two:1"), app.clone())]).unwrap();
+    assert_eq!(layout.resolve(&reference("two:1")).unwrap().unwrap().digest(), app.digest());
+    assert!(layout.manifests().unwrap().iter().any(|entry| entry.digest() == third.digest()));
+}
+
 #[test]
 fn a_tag_moves_and_the_old_image_waits_for_the_sweep() {
     let dir = tempfile::tempdir().unwrap();

@@ -22,7 +22,7 @@ pub struct GcPolicy {
 }
 
 /// What the collector removed.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
+#[derive(Debug, Default, serde::Serialize)]
 pub struct Collected {
     /// Records removed.
     pub records: usize,
@@ -32,6 +32,9 @@ pub struct Collected {
     pub blobs: usize,
     /// Bytes freed on disk, about.
     pub bytes: u64,
+    /// What could not be removed, and why; the next collection tries it again.
+    #[serde(skip)]
+    pub failed: Vec<StoreError>,
 }
 
 impl Home {
@@ -93,19 +96,28 @@ impl Home {
         }
         for id in self.snapshots().list() {
             if !snapshots.contains(&id) {
-                collected.bytes += self.snapshots().remove(&id)?;
-                collected.snapshots += 1;
+                match self.snapshots().remove(&id) {
+                    Ok(bytes) => {
+                        collected.bytes += bytes;
+                        collected.snapshots += 1;
+                    }
+                    Err(error) => collected.failed.push(error),
+                }
             }
         }
         let swept = self.layout().sweep(&blobs, Duration::ZERO)?;
         collected.blobs = swept.blobs;
         collected.bytes += swept.bytes;
-        collected.bytes += self.snapshots().sweep_work()?;
+        let (freed, failed) = self.snapshots().sweep_work()?;
+        collected.bytes += freed;
+        collected.failed.extend(failed);
         collected.bytes += self.sweep_packages(policy.unused_for)?;
         if policy.caches {
             let caches = self.root().join("caches");
-            fs::remove_dir_all(&caches).map_err(StoreError::io("removing", &caches))?;
-            fs::create_dir(&caches).map_err(StoreError::io("creating", &caches))?;
+            let removed = otoshi_tree::remove(&caches);
+            collected.bytes += removed.bytes;
+            collected.failed.extend(removed.error.map(StoreError::io("removing", &caches)));
+            crate::owned::create_closed(&caches)?;
         }
         Ok(collected)
     }

@@ -6,12 +6,26 @@ use std::{
     time::{Duration, Instant},
 };
 
-use otoshi_oci::layout::Layout;
-use rustix::fs::{FlockOperation, flock};
+use otoshi_oci::{Digest, layout::Layout};
+use rustix::{
+    fs::{CWD, FlockOperation, RenameFlags, flock, renameat_with},
+    io::Errno,
+};
 
-use crate::{Records, Snapshots, StoreError};
+use crate::{Draft, Records, Snapshots, StoreError, owned};
 
 const FORMAT: u32 = 1;
+
+/// The files beside them.
+const FILES: [&str; 3] = ["format", "gate", "lock"];
+/// What the store's directory holds. Nobody else may enter any of them: snapshots have setuid programs and device nodes.
+const DIRECTORIES: [&str; 6] = ["images", "snapshots", "records", "caches", "packages", "work"];
+
+/// Whether a name in the store's directory is one of the store's own; temporary names of its files count.
+fn is_own(name: &str) -> bool {
+    DIRECTORIES.contains(&name)
+        || FILES.iter().any(|file| name == *file || name.starts_with(&format!("{file}.")))
+}
 
 /// An opened home directory.
 ///
@@ -50,7 +64,7 @@ impl Home {
         let root = if let Ok(root) = root.canonicalize() {
             root
         } else {
-            fs::create_dir_all(root).map_err(StoreError::io("creating the store", root))?;
+            owned::create_closed(root)?;
             root.canonicalize().map_err(StoreError::io("opening the store", root))?
         };
         let format = root.join("format");
@@ -61,13 +75,18 @@ impl Home {
                 return Err(StoreError::Format { path: root, found, supported: FORMAT });
             }
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                for directory in ["snapshots", "records", "caches", "work"] {
-                    let path = root.join(directory);
-                    fs::create_dir_all(&path).map_err(StoreError::io("creating", &path))?;
-                }
                 crate::records::write_atomically(&format, format!("{FORMAT}\n").as_bytes())?;
             }
             Err(error) => return Err(StoreError::io("reading", &format)(error)),
+        }
+        // A directory that holds other things as well is not ours to close; the store's own in it are.
+        let entries = fs::read_dir(&root).map_err(StoreError::io("reading", &root))?.flatten();
+        if entries.into_iter().all(|entry| entry.file_name().to_str().is_some_and(is_own)) {
+            owned::close(&root)?;
+        }
+        for directory in DIRECTORIES.map(|name| root.join(name)) {
+            owned::create_closed(&directory)?;
+            owned::close(&directory)?;
         }
         Ok(Self {
             layout: Layout::create_or_open(root.join("images"))?,
@@ -97,11 +116,27 @@ impl Home {
         &self.snapshots
     }
 
-    /// The directory kept for the cache mount `id`, made if it is not there, owned by root, mode 0755.
-    pub fn cache_dir(&self, id: &str) -> Result<PathBuf, StoreError> {
-        let path = self.root.join("caches").join(otoshi_oci::Digest::sha256_of(id.as_bytes()).hex());
-        fs::create_dir_all(&path).map_err(StoreError::io("creating the cache", &path))?;
-        Ok(path)
+    /// The directory kept for the cache mount `id`.
+    ///
+    /// One that is not there yet is filled by `fill` in a draft that nobody else sees (mode 0755, owned by whoever runs this), and
+    /// appears whole: a cache may be mounted writable in any number of steps, so once it has its name, no path in it is
+    /// looked up from outside a sandbox again.
+    pub fn cache<E: From<StoreError>>(
+        &self,
+        id: &Digest,
+        fill: impl FnOnce(&Draft) -> Result<(), E>,
+    ) -> Result<PathBuf, E> {
+        let path = self.root.join("caches").join(id.hex());
+        if fs::symlink_metadata(&path).is_ok() {
+            return Ok(path);
+        }
+        let draft = self.snapshots.draft()?;
+        fill(&draft)?;
+        match renameat_with(CWD, draft.tree(), CWD, &path, RenameFlags::NOREPLACE) {
+            // Another step was quicker; its cache has the same beginning.
+            Ok(()) | Err(Errno::EXIST) => Ok(path),
+            Err(error) => Err(StoreError::io("creating the cache", &path)(error).into()),
+        }
     }
 
     /// Claims the store for use until the result is dropped, so that no garbage collector runs meanwhile.

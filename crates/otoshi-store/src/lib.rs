@@ -14,12 +14,16 @@
 //! └── lock              shared by whoever uses the store, exclusive for the garbage collector
 //! ```
 //!
+//! All of it is closed to other users (mode 0700): snapshots hold setuid programs and device nodes. Neither umask nor access control
+//! lists nor set-group-id directories above the store reach what is made in it.
+//!
 //! Nothing is ever changed in place: a file or directory is made under a temporary name and renamed, so that a
 //! process killed at any moment leaves garbage in `work/` at most, and readers need no lock.
 
 mod error;
 mod gc;
 mod home;
+mod owned;
 mod records;
 mod snapshots;
 mod verify;

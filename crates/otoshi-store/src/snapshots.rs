@@ -15,7 +15,8 @@ use std::{
 };
 
 use otoshi_oci::{DiffId, Digest, Hasher};
-use rustix::fs::{FlockOperation, flock};
+use otoshi_tree::{Met, Walk};
+use rustix::fs::{FileType, FlockOperation, Mode, OFlags, flock};
 use serde::{Deserialize, Serialize};
 
 use crate::StoreError;
@@ -125,8 +126,10 @@ impl Snapshots {
             .map_err(StoreError::io("locking", &lock_path))?;
         let draft = Draft { snapshots: self.clone(), dir, _lock: lock, keep: false };
         for path in [draft.tree(), draft.work()] {
-            fs::create_dir_all(&path).map_err(StoreError::io("creating", &path))?;
+            fs::create_dir(&path).map_err(StoreError::io("creating", &path))?;
         }
+        // The root directory of an image that does not say how its own is.
+        crate::owned::open_to_all(&draft.tree())?;
         Ok(draft)
     }
 
@@ -164,18 +167,20 @@ impl Snapshots {
         remove_tree(&doomed)
     }
 
-    /// Removes what processes that are gone left in `work/`; returns bytes freed.
-    pub(crate) fn sweep_work(&self) -> Result<u64, StoreError> {
-        let mut freed = 0;
+    /// Removes what processes that are gone left in `work/`; returns bytes freed, and what could not be removed.
+    pub(crate) fn sweep_work(&self) -> Result<(u64, Vec<StoreError>), StoreError> {
+        let (mut freed, mut failed) = (0, Vec::new());
         for entry in fs::read_dir(&self.work).map_err(StoreError::io("reading", &self.work))?.flatten() {
             let lock = File::open(entry.path().join("lock"));
             let in_use =
                 lock.is_ok_and(|lock| flock(&lock, FlockOperation::NonBlockingLockExclusive).is_err());
             if !in_use {
-                freed += remove_tree(&entry.path())?;
+                let removed = otoshi_tree::remove(&entry.path());
+                freed += removed.bytes;
+                failed.extend(removed.error.map(StoreError::io("removing", &entry.path())));
             }
         }
-        Ok(freed)
+        Ok((freed, failed))
     }
 }
 
@@ -243,52 +248,30 @@ impl Drop for Draft {
 
 /// The digest of all names, modes, sizes and times below a directory.
 fn seal(tree: &Path) -> std::io::Result<String> {
-    fn walk(directory: &Path, hasher: &mut Hasher) -> std::io::Result<()> {
-        use std::os::unix::{ffi::OsStrExt, fs::MetadataExt};
-        let mut entries = fs::read_dir(directory)?.collect::<Result<Vec<_>, _>>()?;
-        entries.sort_by_key(fs::DirEntry::file_name);
-        for entry in entries {
-            let meta = entry.metadata()?;
-            // A directory's size is the file system's affair.
-            let size = if meta.is_dir() { 0 } else { meta.size() };
-            hasher.update(entry.file_name().as_bytes());
-            hasher.update(b"\0");
-            for number in [u64::from(meta.mode()), size, meta.mtime() as u64, meta.mtime_nsec() as u64] {
-                hasher.update(&number.to_le_bytes());
-            }
-            if meta.is_dir() {
-                walk(&entry.path(), hasher)?;
-                hasher.update(b"/");
-            }
-        }
-        Ok(())
-    }
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let mut walk = Walk::new(rustix::fs::open(tree, flags, Mode::empty())?)?;
     let mut hasher = Hasher::sha256();
-    walk(tree, &mut hasher)?;
+    while let Some(met) = walk.next()? {
+        let Met::Entry(name, stat) = met else {
+            hasher.update(b"/");
+            continue;
+        };
+        // A directory's size is the file system's affair.
+        let is_directory = FileType::from_raw_mode(stat.st_mode) == FileType::Directory;
+        let size = if is_directory { 0 } else { stat.st_size as u64 };
+        hasher.update(&name);
+        hasher.update(b"\0");
+        for number in [u64::from(stat.st_mode), size, stat.st_mtime as u64, stat.st_mtime_nsec] {
+            hasher.update(&number.to_le_bytes());
+        }
+        walk.enter()?;
+    }
     Ok(hasher.finish().to_string())
 }
 
 /// Removes a directory tree, also one with directories that nobody may enter; returns about how many bytes it held.
 fn remove_tree(path: &Path) -> Result<u64, StoreError> {
-    use std::os::unix::fs::{MetadataExt, PermissionsExt};
-    let meta = match fs::symlink_metadata(path) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(0),
-        other => other.map_err(StoreError::io("reading", path))?,
-    };
-    if !meta.is_dir() {
-        fs::remove_file(path).map_err(StoreError::io("removing", path))?;
-        return Ok(meta.blocks() * 512);
-    }
-    if meta.permissions().mode() & 0o700 != 0o700 {
-        fs::set_permissions(path, fs::Permissions::from_mode(0o700))
-            .map_err(StoreError::io("opening up", path))?;
-    }
-    let mut freed = meta.blocks() * 512;
-    for entry in fs::read_dir(path).map_err(StoreError::io("reading", path))? {
-        freed += remove_tree(&entry.map_err(StoreError::io("reading", path))?.path())?;
-    }
-    fs::remove_dir(path).map_err(StoreError::io("removing", path))?;
-    Ok(freed)
+    otoshi_tree::remove(path).whole().map_err(StoreError::io("removing", path))
 }
 
 #[cfg(test)]

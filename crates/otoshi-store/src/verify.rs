@@ -41,6 +41,9 @@ impl Home {
         let mut seen = Verified::default();
         // Nothing is removed while nobody knows what is named.
         self.layout().tagged()?;
+        if remove {
+            self.layout().trim_index()?;
+        }
         self.verify_blobs(remove, &mut seen)?;
         for kind in Kind::ALL {
             for (path, _) in self.records().list(kind) {

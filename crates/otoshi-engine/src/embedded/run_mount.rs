@@ -7,11 +7,13 @@ use std::{
     borrow::Cow,
     fs,
     os::unix::fs::{PermissionsExt, chown},
-    path::{Path, PathBuf},
+    path::PathBuf,
 };
 
 use otoshi_dockerfile::{Mount, Sharing, Word};
+use otoshi_oci::Digest;
 use otoshi_sandbox as sandbox;
+use otoshi_store::Draft;
 
 use super::{
     EmbeddedEngine,
@@ -22,13 +24,37 @@ use super::{
     ssh,
     stage::Stage,
 };
-use crate::{EngineError, Secret};
+use crate::{EngineError, Secret, content::digest_of_fields};
 
 /// The mounts of one RUN, in the stage where it stands.
 pub(crate) struct RunMounts<'a> {
     pub(crate) build: &'a Build<'a>,
     pub(crate) stage: &'a Stage,
     pub(crate) index: usize,
+}
+
+/// What a cache mount says about the directory behind it.
+struct Cache<'m> {
+    id: Option<&'m Word>,
+    from: Option<&'m Word>,
+    source: Option<&'m Word>,
+    sharing: Sharing,
+    /// Owner, group and mode, where the mount says one of them.
+    owned: Option<(u32, u32, u32)>,
+}
+
+impl<'m> Cache<'m> {
+    fn new(
+        id: &'m Option<Word>,
+        from: &'m Option<Word>,
+        source: &'m Option<Word>,
+        sharing: Sharing,
+        (uid, gid, mode): (Option<u32>, Option<u32>, Option<u32>),
+    ) -> Self {
+        let says = uid.is_some() || gid.is_some() || mode.is_some();
+        let owned = says.then(|| (uid.unwrap_or(0), gid.unwrap_or(0), mode.unwrap_or(0o755)));
+        Self { id: id.as_ref(), from: from.as_ref(), source: source.as_ref(), sharing, owned }
+    }
 }
 
 /// What a command gets from its mounts.
@@ -71,21 +97,44 @@ impl RunMounts<'_> {
         Ok((tree, self.optional(source)?.unwrap_or_else(|| "/".to_owned())))
     }
 
-    /// The name of the directory behind a cache mount: with `from`, one for each content that it starts with.
-    fn cache_id(
-        &self,
-        id: Option<&Word>,
-        target: &str,
-        from: Option<&Word>,
-        source: Option<&Word>,
-    ) -> Result<String, EngineError> {
-        let id = self.optional(id)?.unwrap_or_else(|| target.to_owned());
-        if from.is_none() {
-            return Ok(id);
+    /// What makes a cache mount the same as another: its id, who owns it with which mode, and with `from` the content that it
+    /// starts with. Source: BuildKit, `dockerfile2llb/convert_runmount.go`.
+    fn cache_id(&self, cache: &Cache<'_>, target: &str) -> Result<Digest, EngineError> {
+        let id = self.optional(cache.id)?.unwrap_or_else(|| target.to_owned());
+        let content = match cache.from {
+            Some(_) => {
+                let (tree, source) = self.source(cache.from, cache.source)?;
+                let digest = tree.digest(self.build.engine, &source)?;
+                digest
+                    .ok_or_else(|| {
+                        EngineError::invalid(format!("RUN --mount=type=cache: no {source} there"))
+                    })?
+                    .to_string()
+            }
+            None => String::new(),
+        };
+        let owned = cache.owned.map(|(uid, gid, mode)| format!("{uid} {gid} {mode:o}")).unwrap_or_default();
+        let sharing = if cache.sharing == Sharing::Private { "private" } else { "shared" };
+        Ok(digest_of_fields(["cache 2", &id, sharing, &owned, &content]))
+    }
+
+    /// Puts into a new cache what it starts with.
+    fn fill_cache(&self, cache: &Cache<'_>, draft: &Draft) -> Result<(), EngineError> {
+        let (engine, directory) = (self.build.engine, draft.tree());
+        if cache.from.is_some() {
+            let (tree, source) = self.source(cache.from, cache.source)?;
+            let (empty, destination) = (draft.work(), Destination::look(&directory, "/")?);
+            let pick = Pick { source: &source, parents: false, exclude: &[] };
+            for source in &OpenTree::open(engine, &tree)?.pick(pick)? {
+                // Files are copied, not linked: the cache is written to.
+                Copier::new(&directory, &empty, Overrides::default(), &|_| None)
+                    .copy(source, &destination)?;
+            }
         }
-        let (tree, source) = self.source(from, source)?;
-        let digest = tree.digest(self.build.engine, &source)?;
-        Ok(format!("{id} from {digest:?}"))
+        let (uid, gid, mode) = cache.owned.unwrap_or((0, 0, 0o755));
+        chown(&directory, Some(uid), Some(gid)).map_err(EngineError::io("owning the cache", &directory))?;
+        fs::set_permissions(&directory, fs::Permissions::from_mode(mode))
+            .map_err(EngineError::io("setting the mode of", &directory))
     }
 
     /// Everything about a mount that a step's result may depend on.
@@ -101,9 +150,10 @@ impl RunMounts<'_> {
                     })?;
                 format!("bind {} {rw} {digest}", self.target(target)?)
             }
-            Mount::Cache { target, id, from, source, ro, .. } => {
+            Mount::Cache { target, id, sharing, from, source, uid, gid, mode, ro } => {
+                let cache = Cache::new(id, from, source, *sharing, (*uid, *gid, *mode));
                 let target = self.target(target)?;
-                let id = self.cache_id(id.as_ref(), &target, from.as_ref(), source.as_ref())?;
+                let id = self.cache_id(&cache, &target)?;
                 format!("cache {id} {target} {ro}")
             }
             Mount::Tmpfs { target, size } => format!("tmpfs {} {size:?}", self.target(target)?),
@@ -141,16 +191,19 @@ impl RunMounts<'_> {
             }
             Mount::Cache { target, id, sharing, from, source, uid, gid, mode, ro } => {
                 let target = self.target(target)?;
-                let id = self.cache_id(id.as_ref(), &target, from.as_ref(), source.as_ref())?;
+                let cache = Cache::new(id, from, source, *sharing, (*uid, *gid, *mode));
+                let id = self.cache_id(&cache, &target)?;
+                let kept = engine.home().cache(&id, |draft| self.fill_cache(&cache, draft))?;
                 let directory = match sharing {
-                    Sharing::Private => held.private(engine, &id)?,
-                    Sharing::Shared | Sharing::Locked => engine.home().cache_dir(&id)?,
+                    Sharing::Private if !held.take(&kept)? => {
+                        let draft = engine.home().snapshots().draft()?;
+                        self.fill_cache(&cache, &draft)?;
+                        let tree = draft.tree();
+                        held.drafts.push(draft);
+                        tree
+                    }
+                    _ => kept,
                 };
-                if from.is_some() {
-                    let (tree, source) = self.source(from.as_ref(), source.as_ref())?;
-                    fill_cache(engine, &tree, &source, &directory)?;
-                }
-                own_cache(&directory, *uid, *gid, *mode)?;
                 if *sharing == Sharing::Locked {
                     held.caches.push(directory.clone());
                 }
@@ -225,37 +278,6 @@ fn writable(
     let source = upper.join("file");
     fs::copy(&path, &source).map_err(EngineError::io("copying", &path))?;
     Ok(sandbox::Mount::Bind { source, target, read_only: false })
-}
-
-/// Copies into a cache that is empty what it starts with.
-fn fill_cache(
-    engine: &EmbeddedEngine,
-    tree: &Tree<'_>,
-    source: &str,
-    directory: &Path,
-) -> Result<(), EngineError> {
-    let read = || fs::read_dir(directory).map_err(EngineError::io("reading the cache", directory));
-    if read()?.next().is_some() {
-        return Ok(());
-    }
-    let draft = engine.home().snapshots().draft()?;
-    let (empty, destination) = (draft.work(), Destination::look(directory, "/")?);
-    for source in &OpenTree::open(engine, tree)?.pick(Pick { source, parents: false, exclude: &[] })? {
-        // Files are copied, not linked: the cache is written to.
-        Copier::new(directory, &empty, Overrides::default(), &|_| None).copy(source, &destination)?;
-    }
-    Ok(())
-}
-
-fn own_cache(path: &Path, uid: Option<u32>, gid: Option<u32>, mode: Option<u32>) -> Result<(), EngineError> {
-    if uid.is_some() || gid.is_some() {
-        chown(path, uid, gid).map_err(EngineError::io("owning the cache", path))?;
-    }
-    if let Some(mode) = mode {
-        fs::set_permissions(path, fs::Permissions::from_mode(mode))
-            .map_err(EngineError::io("setting the mode of", path))?;
-    }
-    Ok(())
 }
 
 /// Reads a secret's value; errors name the place, never the value.

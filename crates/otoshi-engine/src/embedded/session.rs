@@ -16,7 +16,10 @@ use rustix::fs::{FlockOperation, flock};
 use super::{
     EmbeddedEngine, chain::Chain, in_user_namespace, mount::OverlayMount, rootfs, run_mount, ssh, stage,
 };
-use crate::{EngineError, Event, Events, RunOutcome, RunRequest, Stdio, StepId, content::hash_tree};
+use crate::{
+    EngineError, Event, Events, RunOutcome, RunRequest, Stdio, StepId,
+    content::{digest_of_fields, hash_tree},
+};
 
 /// What must live as long as a command runs.
 #[derive(Debug, Default)]
@@ -43,18 +46,14 @@ impl Held {
         Ok(())
     }
 
-    /// A cache directory that only this step uses: the kept one when it is free, else an empty one.
-    pub(crate) fn private(&mut self, engine: &EmbeddedEngine, id: &str) -> Result<PathBuf, EngineError> {
-        let kept = engine.home().cache_dir(&format!("private {id}"))?;
-        let lock = File::open(&kept).map_err(EngineError::io("opening the cache", &kept))?;
-        if flock(&lock, FlockOperation::NonBlockingLockExclusive).is_ok() {
+    /// Takes a cache for this command alone, where nobody else has it; says whether that could be done.
+    pub(crate) fn take(&mut self, cache: &Path) -> Result<bool, EngineError> {
+        let lock = File::open(cache).map_err(EngineError::io("opening the cache", cache))?;
+        let taken = flock(&lock, FlockOperation::NonBlockingLockExclusive).is_ok();
+        if taken {
             self.locks.push(lock);
-            return Ok(kept);
         }
-        let draft = engine.home().snapshots().draft()?;
-        let path = draft.tree();
-        self.drafts.push(draft);
-        Ok(path)
+        Ok(taken)
     }
 }
 
@@ -234,7 +233,8 @@ pub(crate) fn run(
         view_draft = Some(draft);
     }
     for cache in &request.caches {
-        let source = engine.home().cache_dir(&cache.id)?;
+        let id = digest_of_fields(["compile cache", &cache.id]);
+        let source = engine.home().cache(&id, |_| Ok::<_, EngineError>(()))?;
         if cache.locked {
             held.caches.push(source.clone());
         }

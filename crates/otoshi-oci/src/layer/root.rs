@@ -13,10 +13,10 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
+use otoshi_tree::in_root;
 use rustix::fs::{
-    AtFlags, Dir, FileType, Gid, Mode, OFlags, ResolveFlags, Stat, Timespec, Timestamps, Uid, chownat,
-    fchmod, fchown, futimens, linkat, makedev, mkdirat, mknodat, openat, openat2, readlinkat, statat,
-    symlinkat, unlinkat, utimensat,
+    AtFlags, FileType, Gid, Mode, OFlags, Stat, Timespec, Timestamps, Uid, chownat, fchmod, fchown, futimens,
+    linkat, makedev, mkdirat, mknodat, openat, readlinkat, statat, symlinkat, unlinkat, utimensat,
 };
 use rustix::io::Errno;
 
@@ -28,11 +28,8 @@ pub(super) const SET_OWNER: &str = "set the owner";
 
 /// How many symbolic links one path may go through, as in the kernel.
 const MAX_LINKS: usize = 40;
-/// How deep a directory that is replaced may be.
-const MAX_DEPTH: usize = 2048;
 
 const DIRECTORY: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
-const IN_ROOT: ResolveFlags = ResolveFlags::IN_ROOT.union(ResolveFlags::NO_MAGICLINKS);
 
 /// Says what could not be done.
 #[derive(Debug)]
@@ -233,7 +230,7 @@ impl Root {
             Found::Nothing => {}
             Found::Directory => {
                 self.cached = None;
-                remove_tree(parent, name, MAX_DEPTH).during(REMOVE)?;
+                otoshi_tree::remove_at(parent, name).whole().during(REMOVE)?;
             }
             Found::Symlink => {
                 self.cached = None;
@@ -242,19 +239,6 @@ impl Root {
             Found::Whiteout | Found::Other => unlinkat(parent, name, AtFlags::empty()).during(REMOVE)?,
         }
         Ok(())
-    }
-}
-
-fn in_root(root: &OwnedFd, path: &[u8], flags: OFlags) -> rustix::io::Result<OwnedFd> {
-    let path = if path.is_empty() { &b"."[..] } else { path };
-    let mut tries = 0;
-    loop {
-        match openat2(root, path, flags, Mode::empty(), IN_ROOT) {
-            // Something was renamed somewhere while `..` was resolved; the kernel asks to try again.
-            Err(Errno::AGAIN) if tries < 128 => tries += 1,
-            Err(Errno::INTR) => {}
-            other => return other,
-        }
     }
 }
 
@@ -347,32 +331,6 @@ pub(super) fn path_through(parent: impl AsFd, name: &[u8]) -> Vec<u8> {
 fn timestamps(time: Time) -> Timestamps {
     let time = Timespec { tv_sec: time.seconds, tv_nsec: i64::from(time.nanos) };
     Timestamps { last_access: time, last_modification: time }
-}
-
-/// Removes a directory and all that is in it, following no link.
-fn remove_tree(parent: &OwnedFd, name: &[u8], depth: usize) -> io::Result<()> {
-    if depth == 0 {
-        return Err(io::Error::other("directories nest too deep"));
-    }
-    let fd = open_directory(parent, name)?;
-    let mut names: Vec<(Vec<u8>, bool)> = Vec::new();
-    for entry in Dir::read_from(&fd)? {
-        let entry = entry?;
-        let name = entry.file_name().to_bytes();
-        if name != b"." && name != b".." {
-            names.push((name.to_vec(), entry.file_type() == FileType::Directory));
-        }
-    }
-    for (child, is_directory) in names {
-        let removed =
-            if is_directory { Err(Errno::ISDIR) } else { unlinkat(&fd, &child[..], AtFlags::empty()) };
-        match removed {
-            // The type may be unknown to the file system.
-            Err(Errno::ISDIR | Errno::PERM) => remove_tree(&fd, &child, depth - 1)?,
-            other => other?,
-        }
-    }
-    Ok(unlinkat(parent, name, AtFlags::REMOVEDIR)?)
 }
 
 /// Returns a name as the standard library's path type.

@@ -7,14 +7,14 @@
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, Read, Write};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use oci_spec::image::Descriptor;
+use otoshi_tree::Met;
 use rustix::fs::{
-    AtFlags, Dir, FileType, Mode, OFlags, ResolveFlags, Stat, major, minor, openat, openat2, readlinkat,
-    statat,
+    AtFlags, FileType, Mode, OFlags, ResolveFlags, Stat, major, minor, openat, openat2, readlinkat, statat,
 };
 
 use super::compress::{self, CopyError, TarSink};
@@ -73,7 +73,7 @@ fn walk(sink: &mut TarSink<'_>, tree: &Path, options: &WriteOptions) -> Result<u
         entries: 0,
     };
     walk.prefix()?;
-    walk.directory(root.as_fd(), &[])?;
+    walk.all(root)?;
     walk.emit_bytes(&tar::END, &[])?;
     Ok(walk.entries)
 }
@@ -112,49 +112,54 @@ impl Walk<'_, '_> {
         Ok(())
     }
 
-    /// Writes what is in a directory. `path` is its path below the tree, with a slash at its end unless it is the tree.
-    fn directory(&mut self, directory: BorrowedFd<'_>, path: &[u8]) -> Result<(), LayerError> {
-        let mut names = Vec::new();
-        let listing = Dir::read_from(directory).map_err(|e| self.io("list", path, e))?;
-        for entry in listing {
-            let entry = entry.map_err(|e| self.io("list", path, e))?;
-            let name = entry.file_name().to_bytes();
-            if name != b"." && name != b".." {
-                names.push(name.to_vec());
+    /// Writes all that is in the tree.
+    fn all(&mut self, root: OwnedFd) -> Result<(), LayerError> {
+        let mut walk = otoshi_tree::Walk::new(root).map_err(|e| self.io("list", &[], e))?;
+        loop {
+            let met = walk.next().map_err(|e| self.io("read", walk.path(), e))?;
+            match met {
+                None => return Ok(()),
+                Some(Met::End(_)) => {}
+                Some(Met::Entry(name, stat)) => {
+                    if self.named(walk.directory(), walk.path(), &name, &stat)? {
+                        walk.enter().map_err(|e| self.io("open", &[walk.path(), &name].concat(), e))?;
+                    }
+                }
             }
         }
-        names.sort_unstable();
-        for name in &names {
-            self.named(directory, path, name)?;
-        }
-        Ok(())
     }
 
-    fn named(&mut self, directory: BorrowedFd<'_>, parent: &[u8], name: &[u8]) -> Result<(), LayerError> {
+    /// Writes what has a name in the directory `parent`, whose path ends with a slash unless it is the tree; says whether it is
+    /// a directory with more in it.
+    fn named(
+        &mut self,
+        directory: BorrowedFd<'_>,
+        parent: &[u8],
+        name: &[u8],
+        stat: &Stat,
+    ) -> Result<bool, LayerError> {
         let path = [parent, name].concat();
-        let stat =
-            statat(directory, name, AtFlags::SYMLINK_NOFOLLOW).map_err(|e| self.io("look at", &path, e))?;
         let kind = FileType::from_raw_mode(stat.st_mode);
         if kind == FileType::CharacterDevice && stat.st_rdev == 0 {
-            return self.marker(parent, &[WHITEOUT, name].concat());
+            return self.marker(parent, &[WHITEOUT, name].concat()).map(|()| false);
         }
         if name.starts_with(WHITEOUT) {
             return Err(self.refuse(&path, "a name that starts with `.wh.` would delete another one"));
         }
         if kind == FileType::Directory {
-            return self.subdirectory(directory, &stat, path, name);
+            return self.subdirectory(directory, stat, path, name).map(|()| true);
         }
         if kind == FileType::Socket {
             tracing::debug!(path = tar::display(&path), "socket left out of the layer");
-            return Ok(());
+            return Ok(false);
         }
 
-        let mut entry = self.entry(&path, &stat);
-        if stat.st_nlink > 1 && self.is_known(&stat, &path, &mut entry) {
-            return self.emit(&entry, &path);
+        let mut entry = self.entry(&path, stat);
+        if stat.st_nlink > 1 && self.is_known(stat, &path, &mut entry) {
+            return self.emit(&entry, &path).map(|()| false);
         }
         entry.kind = match kind {
-            FileType::RegularFile => return self.file(directory, name, &path, entry),
+            FileType::RegularFile => return self.file(directory, name, &path, entry).map(|()| false),
             FileType::Symlink => {
                 let target = readlinkat(directory, name, Vec::new())
                     .map_err(|e| self.io("read the link", &path, e))?;
@@ -170,7 +175,7 @@ impl Walk<'_, '_> {
         };
         let attributes = xattr::of_path(&path_through(directory, name));
         self.take_xattrs(&mut entry, attributes, &path)?;
-        self.emit(&entry, &path)
+        self.emit(&entry, &path).map(|()| false)
     }
 
     fn subdirectory(
@@ -189,7 +194,7 @@ impl Walk<'_, '_> {
         if is_opaque {
             self.marker(&path, OPAQUE)?;
         }
-        self.directory(directory.as_fd(), &path)
+        Ok(())
     }
 
     fn file(

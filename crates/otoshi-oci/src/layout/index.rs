@@ -2,17 +2,74 @@
 //!
 //! A tagged entry carries its complete reference in `org.opencontainers.image.ref.name`. When a tag moves, the manifest it
 //! named before stays as an entry without a name until the next sweep.
+//!
+//! What is written can be read: an index that would be longer than [`MAX_WRITTEN`] is refused before it replaces the one that is
+//! there, and of annotations that others gave an entry no more than [`MAX_ANNOTATIONS`] stay. One that is longer all the same, as
+//! other programs may leave it, is read up to [`MAX_READ`], and the next change writes it shorter.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
 
 use oci_spec::image::{Descriptor, ImageIndex, ImageIndexBuilder, MediaType};
 use rustix::fs::FlockOperation;
 use serde_json::Value;
 
-use super::{INDEX_FILE, Layout, LayoutError, REF_NAME, parse_json, read_bounded};
+use super::{INDEX_FILE, Layout, LayoutError, REF_NAME, io_error, parse_json, read_bounded, read_up_to};
 use crate::digest::Digest;
 use crate::json;
 use crate::reference::Reference;
+
+/// The longest index that is written, in bytes: some 200,000 images.
+const MAX_WRITTEN: u64 = 64 << 20;
+/// The longest index that is read, in bytes.
+const MAX_READ: u64 = 256 << 20;
+/// How many bytes an entry's annotations may have, names and values together, besides its own name.
+const MAX_ANNOTATIONS: usize = 4 << 10;
+
+/// The entries of an index, and where each is.
+#[derive(Debug, Default)]
+pub(super) struct Entries {
+    list: Vec<Descriptor>,
+    by_name: HashMap<Reference, usize>,
+    by_digest: HashMap<String, usize>,
+}
+
+/// The entries that were read last, and the file that they were read from.
+pub(super) type Read = Arc<Mutex<Option<(Stamp, Arc<Entries>)>>>;
+
+/// Tells one `index.json` from another: a new one is another file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Stamp {
+    file: (u64, u64),
+    size: u64,
+    changed: (i64, i64),
+}
+
+impl Stamp {
+    /// Whether a file with another content would have another stamp: clocks of file systems tick a few hundred times a second, and
+    /// the number of a file that went may be given to the next.
+    fn is_settled(&self) -> bool {
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let changed = Duration::new(self.changed.0.max(0).unsigned_abs(), self.changed.1 as u32);
+        now.saturating_sub(changed) > Duration::from_millis(100)
+    }
+}
+
+impl Entries {
+    fn new(list: Vec<Descriptor>) -> Self {
+        let mut entries = Self { list, ..Self::default() };
+        for (at, entry) in entries.list.iter().enumerate() {
+            entries.by_digest.entry(entry.digest().to_string()).or_insert(at);
+            if let Some(reference) = reference_of(entry) {
+                entries.by_name.entry(reference).or_insert(at);
+            }
+        }
+        entries
+    }
+}
 
 /// Returns the document of an index that names nothing.
 pub(super) fn empty() -> Result<Vec<u8>, LayoutError> {
@@ -47,12 +104,59 @@ fn without_name(entry: &mut Descriptor) {
     entry.set_annotations(if annotations.is_empty() { None } else { Some(annotations) });
 }
 
+/// Makes an entry fit for the index: without the content that others embed, and without annotations beyond a bound.
+fn trimmed(mut entry: Descriptor) -> Descriptor {
+    entry.set_data(None);
+    let Some(annotations) = entry.annotations() else { return entry };
+    let length =
+        |(name, value): (&String, &String)| if name == REF_NAME { 0 } else { name.len() + value.len() };
+    if annotations.iter().map(length).sum::<usize>() > MAX_ANNOTATIONS {
+        let own: HashMap<String, String> = annotations
+            .iter()
+            .filter(|(name, _)| *name == REF_NAME)
+            .map(|(n, v)| (n.clone(), v.clone()))
+            .collect();
+        entry.set_annotations((!own.is_empty()).then_some(own));
+    }
+    entry
+}
+
 impl Layout {
-    /// Reads `index.json`.
+    fn stamp(&self) -> Result<Stamp, LayoutError> {
+        let path = self.root().join(INDEX_FILE);
+        let meta = fs::metadata(&path).map_err(io_error("look at", &path))?;
+        let (file, changed) = ((meta.dev(), meta.ino()), (meta.mtime(), meta.mtime_nsec()));
+        Ok(Stamp { file, size: meta.size(), changed })
+    }
+
+    /// Reads the `index.json` of a layout that somebody else made.
     pub(crate) fn index(&self) -> Result<ImageIndex, LayoutError> {
         let path = self.root().join(INDEX_FILE);
-        let bytes = read_bounded(&path, INDEX_FILE)?;
+        parse_json(&read_bounded(&path, INDEX_FILE)?, || path.display().to_string())
+    }
+
+    /// Reads `index.json`.
+    fn read_index(&self) -> Result<ImageIndex, LayoutError> {
+        let path = self.root().join(INDEX_FILE);
+        let bytes = read_up_to(&path, INDEX_FILE, MAX_READ)?;
         parse_json(&bytes, || path.display().to_string())
+    }
+
+    /// Returns the entries of `index.json`, which is read again only when it is another file than last time.
+    fn entries(&self) -> Result<Arc<Entries>, LayoutError> {
+        let stamp = self.stamp()?;
+        let known = self.read.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if let Some((of, entries)) = known
+            && of == stamp
+        {
+            return Ok(entries);
+        }
+        let entries = Arc::new(Entries::new(self.read_index()?.manifests().clone()));
+        // What was read meanwhile may be newer than the stamp; then it is read once more than it had to be.
+        if stamp.is_settled() {
+            *self.read.lock().unwrap_or_else(PoisonError::into_inner) = Some((stamp, Arc::clone(&entries)));
+        }
+        Ok(entries)
     }
 
     /// Changes the list of manifests under the lock; nothing is written if it stays the same.
@@ -68,25 +172,37 @@ impl Layout {
         &self,
         change: impl FnOnce(&mut Vec<Descriptor>) -> Result<T, LayoutError>,
     ) -> Result<T, LayoutError> {
-        let mut index = self.index()?;
-        let mut manifests = index.manifests().clone();
+        let mut index = self.read_index()?;
+        let mut manifests: Vec<Descriptor> = index.manifests().iter().cloned().map(trimmed).collect();
         let outcome = change(&mut manifests)?;
         if manifests != *index.manifests() {
             index.set_manifests(manifests);
-            self.replace(INDEX_FILE, &to_vec(&index)?)?;
+            let bytes = to_vec(&index)?;
+            if bytes.len() as u64 > MAX_WRITTEN {
+                return Err(LayoutError::Full { root: self.root().to_owned(), size: bytes.len() as u64 });
+            }
+            self.replace(INDEX_FILE, &bytes)?;
         }
         Ok(outcome)
     }
 
     /// Returns all entries of `index.json`.
     pub fn manifests(&self) -> Result<Vec<Descriptor>, LayoutError> {
-        Ok(self.index()?.manifests().clone())
+        Ok(self.entries()?.list.clone())
+    }
+
+    /// Writes `index.json` anew where it holds more than Otoshi writes there, and says whether it did.
+    pub fn trim_index(&self) -> Result<bool, LayoutError> {
+        let before = self.stamp()?;
+        self.change(|_| Ok(()))?;
+        Ok(self.stamp()? != before)
     }
 
     /// Returns the named entries, sorted by name.
     pub fn tagged(&self) -> Result<Vec<(Reference, Descriptor)>, LayoutError> {
+        let entries = self.entries()?;
         let mut tagged: Vec<_> =
-            self.manifests()?.into_iter().filter_map(|entry| Some((reference_of(&entry)?, entry))).collect();
+            entries.list.iter().filter_map(|entry| Some((reference_of(entry)?, entry.clone()))).collect();
         tagged.sort_by(|a, b| a.0.cmp(&b.0));
         Ok(tagged)
     }
@@ -100,21 +216,48 @@ impl Layout {
 
     /// Names several manifests at once, as [`Layout::tag`] does one: all have their names, or none.
     pub fn tag_all(&self, named: &[(Reference, Descriptor)]) -> Result<(), LayoutError> {
+        let named: Vec<_> = named.iter().map(|(name, entry)| (Some(name.clone()), entry.clone())).collect();
+        self.file_all(&named)
+    }
+
+    /// Names several manifests at once, and lists those without a name: all, or none.
+    pub fn file_all(&self, filed: &[(Option<Reference>, Descriptor)]) -> Result<(), LayoutError> {
+        // Of several with one name, the last has it.
+        let mut named: HashMap<Reference, Descriptor> = HashMap::new();
+        let mut order = Vec::new();
+        let mut added = Vec::new();
+        for (name, descriptor) in filed {
+            let mut entry = trimmed(descriptor.clone());
+            let Some(name) = name else {
+                added.push(entry);
+                continue;
+            };
+            let reference = name.filed();
+            let mut annotations: HashMap<String, String> = entry.annotations().clone().unwrap_or_default();
+            annotations.insert(REF_NAME.to_owned(), reference.to_string());
+            entry.set_annotations(Some(annotations));
+            if let Some(replaced) = named.insert(reference.clone(), entry) {
+                let mut replaced = replaced;
+                without_name(&mut replaced);
+                added.push(replaced);
+            } else {
+                order.push(reference);
+            }
+        }
         self.change(|manifests| {
-            for (reference, descriptor) in named {
-                let reference = reference.filed();
-                let mut entry = descriptor.clone();
-                let mut annotations: HashMap<String, String> =
-                    entry.annotations().clone().unwrap_or_default();
-                annotations.insert(REF_NAME.to_owned(), reference.to_string());
-                entry.set_annotations(Some(annotations));
-                if manifests.contains(&entry) {
-                    continue;
-                }
-                for old in manifests.iter_mut().filter(|old| reference_of(old).as_ref() == Some(&reference)) {
+            for old in manifests.iter_mut() {
+                let Some(reference) = reference_of(old) else { continue };
+                let Some(new) = named.get(&reference) else { continue };
+                if new == old {
+                    named.remove(&reference);
+                } else {
                     without_name(old);
                 }
-                manifests.push(entry);
+            }
+            let before = manifests.len();
+            manifests.extend(added);
+            manifests.extend(order.into_iter().filter_map(|reference| named.remove(&reference)));
+            if manifests.len() > before {
                 tidy(manifests);
             }
             Ok(())
@@ -138,22 +281,18 @@ impl Layout {
 
     /// Lists a manifest without a name.
     pub fn add_untagged(&self, descriptor: Descriptor) -> Result<(), LayoutError> {
-        self.change(|manifests| {
-            manifests.push(descriptor);
-            tidy(manifests);
-            Ok(())
-        })
+        self.file_all(&[(None, descriptor)])
     }
 
     /// Finds what a reference names: by its digest if it has one, else by its tag.
     pub fn resolve(&self, reference: &Reference) -> Result<Option<Descriptor>, LayoutError> {
-        let manifests = self.manifests()?;
+        let entries = self.entries()?;
         let Some(digest) = reference.digest() else {
-            return Ok(manifests.into_iter().find(|entry| reference_of(entry).as_ref() == Some(reference)));
+            return Ok(entries.by_name.get(reference).map(|at| entries.list[*at].clone()));
         };
-        let listed = manifests.into_iter().find(|entry| entry.digest().as_ref() == digest.as_str());
-        match listed {
-            Some(mut entry) => {
+        match entries.by_digest.get(digest.as_str()) {
+            Some(at) => {
+                let mut entry = entries.list[*at].clone();
                 without_name(&mut entry);
                 Ok(Some(entry))
             }
@@ -177,17 +316,11 @@ impl Layout {
 
 /// Drops entries without a name whose manifest is listed elsewhere as well.
 fn tidy(manifests: &mut Vec<Descriptor>) {
-    let mut kept: Vec<Descriptor> = Vec::with_capacity(manifests.len());
-    for entry in std::mem::take(manifests) {
-        let same = |other: &Descriptor| other.digest() == entry.digest();
-        match name_of(&entry) {
-            Some(_) => {
-                kept.retain(|other| !(same(other) && name_of(other).is_none()));
-                kept.push(entry);
-            }
-            None if !kept.iter().any(same) => kept.push(entry),
-            None => {}
-        }
-    }
-    *manifests = kept;
+    let named: HashSet<String> =
+        manifests.iter().filter(|entry| name_of(entry).is_some()).map(|e| e.digest().to_string()).collect();
+    let mut seen = HashSet::new();
+    manifests.retain(|entry| {
+        let digest = entry.digest().to_string();
+        name_of(entry).is_some() || !named.contains(&digest) && seen.insert(digest)
+    });
 }

@@ -103,11 +103,21 @@ pub enum LayoutError {
         found: Digest,
     },
     /// A document is larger than any honest one.
-    #[error("{what} has {size} bytes; at most {MAX_JSON} are read")]
+    #[error("{what} has {size} bytes or more; at most {most} are read")]
     TooLarge {
         /// The document.
         what: String,
         /// Its size in bytes.
+        size: u64,
+        /// The bound, in bytes.
+        most: u64,
+    },
+    /// One more image would make `index.json` longer than what is written.
+    #[error("the list of images in {} would have {size} bytes, which is too much", root.display())]
+    Full {
+        /// The layout's directory.
+        root: PathBuf,
+        /// How long it would be, in bytes.
         size: u64,
     },
     /// A document is not the JSON it should be.
@@ -133,6 +143,9 @@ impl LayoutError {
                 digest.algorithm(),
                 digest.hex()
             )),
+            Self::Full { .. } => {
+                Some("take names away that nobody needs, and remove their images with otoshi gc".into())
+            }
             Self::Json { what, .. } if what.ends_with(INDEX_FILE) => Some(format!(
                 "put a copy of the file in its place, or remove {what}: then no image has a name, and builds give new ones"
             )),
@@ -153,6 +166,7 @@ pub(crate) fn io_error<'a>(
 #[derive(Debug, Clone)]
 pub struct Layout {
     root: PathBuf,
+    read: index::Read,
 }
 
 impl Layout {
@@ -160,7 +174,7 @@ impl Layout {
     ///
     /// A directory that has other files in it and no layout is refused.
     pub fn create_or_open(root: impl Into<PathBuf>) -> Result<Self, LayoutError> {
-        let layout = Self { root: root.into() };
+        let layout = Self { root: root.into(), read: index::Read::default() };
         match layout.check_version() {
             Ok(()) if layout.root.join(INGEST).is_dir() && layout.root.join(INDEX_FILE).is_file() => {
                 Ok(layout)
@@ -185,7 +199,7 @@ impl Layout {
 
     /// Opens an existing layout without writing to it.
     pub fn open(root: impl Into<PathBuf>) -> Result<Self, LayoutError> {
-        let layout = Self { root: root.into() };
+        let layout = Self { root: root.into(), read: index::Read::default() };
         match layout.check_version() {
             Err(LayoutError::Io { source, path, .. }) if source.kind() == io::ErrorKind::NotFound => {
                 Err(LayoutError::NotALayout { path: path.parent().unwrap_or(&path).to_owned() })
@@ -293,7 +307,7 @@ impl Layout {
         let file = self.open_blob(digest)?;
         let size = file.metadata().map_err(io_error("look at", &path))?.len();
         if size > MAX_JSON {
-            return Err(LayoutError::TooLarge { what: format!("blob {digest}"), size });
+            return Err(LayoutError::TooLarge { what: format!("blob {digest}"), size, most: MAX_JSON });
         }
         let mut bytes = Vec::with_capacity(size as usize);
         file.take(MAX_JSON + 1).read_to_end(&mut bytes).map_err(io_error("read", &path))?;
@@ -391,16 +405,19 @@ impl Layout {
 
 /// Reads a small file whole.
 fn read_bounded(path: &Path, what: &str) -> Result<Vec<u8>, LayoutError> {
+    read_up_to(path, what, MAX_JSON)
+}
+
+fn read_up_to(path: &Path, what: &str, most: u64) -> Result<Vec<u8>, LayoutError> {
     let mut bytes = Vec::new();
     let file = File::open(path).map_err(io_error("open", path))?;
-    file.take(MAX_JSON + 1).read_to_end(&mut bytes).map_err(io_error("read", path))?;
-    if bytes.len() as u64 > MAX_JSON {
-        return Err(LayoutError::TooLarge { what: what.to_owned(), size: bytes.len() as u64 });
+    file.take(most + 1).read_to_end(&mut bytes).map_err(io_error("read", path))?;
+    if bytes.len() as u64 > most {
+        return Err(LayoutError::TooLarge { what: what.to_owned(), size: bytes.len() as u64, most });
     }
     Ok(bytes)
 }
 
-/// Parses JSON, naming the document if it is wrong.
 pub(crate) fn parse_json<T: DeserializeOwned>(
     bytes: &[u8],
     what: impl FnOnce() -> String,

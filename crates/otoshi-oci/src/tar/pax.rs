@@ -1,5 +1,7 @@
 //! PAX records: `length key=value\n`, overriding what the header that follows says.
 
+use std::collections::BTreeMap;
+
 use super::{Segment, Time, header};
 
 /// Holds the records that mean something to a layer.
@@ -11,7 +13,7 @@ pub(super) struct Records {
     pub(super) uid: Option<u64>,
     pub(super) gid: Option<u64>,
     pub(super) mtime: Option<Time>,
-    pub(super) xattrs: Vec<(Vec<u8>, Vec<u8>)>,
+    pub(super) xattrs: BTreeMap<Vec<u8>, Vec<u8>>,
     pub(super) sparse: Sparse,
 }
 
@@ -44,15 +46,27 @@ impl Sparse {
 
 const XATTR: &[u8] = b"SCHILY.xattr.";
 
-/// Parses all records of an extension header; an error says which record is wrong.
+/// The longest name of an extended attribute, the longest value, and how long all names of a file may be together, each with a
+/// byte that ends it: Linux keeps no more. Source: `XATTR_NAME_MAX`, `XATTR_SIZE_MAX`, `XATTR_LIST_MAX` in `linux/limits.h`.
+const NAME_MAX: usize = 255;
+const VALUE_MAX: usize = 64 << 10;
+const NAMES_MAX: usize = 64 << 10;
+
+/// Parses all records of an extension header, in time that grows with its length; an error says which record is wrong.
 pub(super) fn parse(mut bytes: &[u8]) -> Result<Records, String> {
     let mut records = Records::default();
     while !bytes.is_empty() {
         let (key, value, rest) = record(bytes).ok_or("malformed PAX record")?;
         bytes = rest;
-        records.set(key, value).ok_or_else(|| format!("bad value in PAX record {}", super::display(key)))?;
+        records.set(key, value).ok_or_else(|| format!("bad value in PAX record {}", shown(key)))?;
     }
+    records.check_attributes()?;
     Ok(records)
+}
+
+/// A key for people; a long one is cut.
+fn shown(key: &[u8]) -> String {
+    super::display(&key[..key.len().min(NAME_MAX)])
 }
 
 /// Splits off one record.
@@ -70,6 +84,26 @@ fn record(bytes: &[u8]) -> Option<(&[u8], &[u8], &[u8])> {
 }
 
 impl Records {
+    /// Refuses extended attributes that no file can have.
+    fn check_attributes(&self) -> Result<(), String> {
+        let long = |(name, value): &(&Vec<u8>, &Vec<u8>)| name.len() > NAME_MAX || value.len() > VALUE_MAX;
+        if let Some((name, value)) = self.xattrs.iter().find(long) {
+            let (name, lengths) = (shown(name), (name.len(), value.len()));
+            return Err(format!(
+                "the extended attribute {name} has a name of {} and a value of {} bytes; Linux takes {NAME_MAX} and {VALUE_MAX}",
+                lengths.0, lengths.1
+            ));
+        }
+        let names: usize = self.xattrs.keys().map(|name| name.len() + 1).sum();
+        if names > NAMES_MAX {
+            let count = self.xattrs.len();
+            return Err(format!(
+                "{count} extended attributes, whose names have {names} bytes together; Linux takes {NAMES_MAX}"
+            ));
+        }
+        Ok(())
+    }
+
     fn set(&mut self, key: &[u8], value: &[u8]) -> Option<()> {
         // A record without a value takes back an earlier one.
         match key {
@@ -100,8 +134,7 @@ impl Records {
                     if name.is_empty() || name.contains(&0) {
                         return None;
                     }
-                    self.xattrs.retain(|(old, _)| old != name);
-                    self.xattrs.push((name.to_owned(), value.to_owned()));
+                    self.xattrs.insert(name.to_owned(), value.to_owned());
                 }
             }
         }
@@ -169,7 +202,7 @@ mod tests {
             write_record(&mut bytes, b"SCHILY.xattr.user.a", &value);
             write_record(&mut bytes, b"path", b"a\nb=c\xff");
             let records = parse(&bytes).unwrap();
-            assert_eq!(records.xattrs, [(b"user.a".to_vec(), value)]);
+            assert_eq!(records.xattrs, BTreeMap::from([(b"user.a".to_vec(), value)]));
             assert_eq!(records.path.as_deref(), Some(&b"a\nb=c\xff"[..]));
         }
     }
@@ -183,6 +216,31 @@ mod tests {
         write_record(&mut bytes, b"size", b"");
         let records = parse(&bytes).unwrap();
         assert_eq!((records.path.as_deref(), records.size), (Some(&b"two"[..]), None));
+    }
+
+    #[test]
+    fn attributes_that_no_file_can_have_are_refused_in_linear_time() {
+        let many = |count: usize, name: &dyn Fn(usize) -> String, value: usize| {
+            let mut bytes = Vec::new();
+            for number in 0..count {
+                write_record(
+                    &mut bytes,
+                    format!("SCHILY.xattr.user.{}", name(number)).as_bytes(),
+                    &vec![b'x'; value],
+                );
+            }
+            parse(&bytes)
+        };
+        let number = |number: usize| format!("{number}");
+        assert_eq!(many(1000, &number, 3).unwrap().xattrs.len(), 1000);
+        // As many as go into a header: work that grew with their square took seconds for each header.
+        let comparisons = many(35_000, &number, 0).unwrap_err();
+        assert!(comparisons.starts_with("35000 extended attributes, whose names have "), "{comparisons}");
+        assert_eq!(many(35_000, &|_| "same".to_owned(), 0).unwrap().xattrs.len(), 1);
+        let long = many(1, &|_| "n".repeat(251), 0).unwrap_err();
+        assert!(long.contains("has a name of 256"), "{long}");
+        let large = many(1, &number, (64 << 10) + 1).unwrap_err();
+        assert!(large.contains("a value of 65537 bytes"), "{large}");
     }
 
     #[test]

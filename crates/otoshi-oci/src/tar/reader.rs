@@ -59,10 +59,11 @@ impl<R: BufRead> Reader<R> {
                     let bytes = self.extension(&block)?;
                     records = pax::parse(&bytes).map_err(|reason| self.invalid_owned(reason))?;
                 }
-                // Global records: Docker and containerd skip them, and so must we.
+                // Global records: Docker and containerd skip them, and so must we; nobody looks into them.
                 b'g' => {
-                    let bytes = self.extension(&block)?;
-                    pax::parse(&bytes).map_err(|reason| self.invalid_owned(reason))?;
+                    let size = self.number(&block, header::SIZE, "size")?;
+                    (self.remaining, self.padding) = (size, padding(size));
+                    self.skip_data()?;
                     continue;
                 }
                 b'L' => long_name = Some(header::text(&self.extension(&block)?).to_owned()),
@@ -313,7 +314,7 @@ impl<R: BufRead> Reader<R> {
             gid,
             mtime,
             size,
-            xattrs: records.xattrs,
+            xattrs: records.xattrs.into_iter().collect(),
             sparse: segments,
         })
     }

@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 
 use super::archive::Archive;
 use super::oci::TarFile;
-use super::{ImportOptions, Imported, TransferError, file_image, io_error};
+use super::{ImportOptions, Imported, TransferError, file_images, io_error};
 use crate::config::ImageConfig;
 use crate::digest::{DiffId, Digest};
 use crate::image::{Image, ImageLayer, write_image_bytes};
@@ -91,7 +91,7 @@ pub(super) fn import(
     }
     // Images share layers: each is stored once.
     let mut stored: HashMap<u64, WrittenLayer> = HashMap::new();
-    let mut imported = Vec::new();
+    let mut files = Vec::new();
     for image in images {
         let descriptor = import_image(layout, archive, &image, options, &mut stored)?;
         let mut names = Vec::new();
@@ -104,13 +104,11 @@ pub(super) fn import(
             names.push(reference);
         }
         if names.is_empty() {
-            imported.push(file_image(layout, None, &descriptor)?);
+            files.push((None, descriptor.clone()));
         }
-        for name in &names {
-            imported.push(file_image(layout, Some(name), &descriptor)?);
-        }
+        files.extend(names.into_iter().map(|name| (Some(name), descriptor.clone())));
     }
-    Ok(imported)
+    file_images(layout, files)
 }
 
 fn import_image(

@@ -269,19 +269,14 @@ fn import_archive(
     }
 }
 
-/// Names an image in the layout, or lists it without a name.
-fn file_image(
+/// Names images in the layout, and lists those without a name: all, or none.
+fn file_images(
     layout: &Layout,
-    reference: Option<&Reference>,
-    descriptor: &Descriptor,
-) -> Result<Imported, TransferError> {
-    match reference {
-        Some(reference) => layout.tag(reference, descriptor.clone())?,
-        None => layout.add_untagged(descriptor.clone())?,
-    }
-    Ok(Imported {
-        reference: reference.cloned(),
-        descriptor: descriptor.clone(),
-        digest: Digest::of(descriptor)?,
-    })
+    images: Vec<(Option<Reference>, Descriptor)>,
+) -> Result<Vec<Imported>, TransferError> {
+    layout.file_all(&images)?;
+    let imported = |(reference, descriptor): (Option<Reference>, Descriptor)| {
+        Ok(Imported { reference, digest: Digest::of(&descriptor)?, descriptor })
+    };
+    images.into_iter().map(imported).collect()
 }

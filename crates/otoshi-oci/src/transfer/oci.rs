@@ -10,7 +10,7 @@ use std::path::Path;
 use oci_spec::image::{Descriptor, ImageIndex, ImageManifest};
 
 use super::archive::Archive;
-use super::{ImportOptions, Imported, TransferError, file_image, io_error};
+use super::{ImportOptions, Imported, TransferError, file_images, io_error};
 use crate::digest::Digest;
 use crate::image::{ImageError, find_manifest, is_index, is_manifest};
 use crate::json;
@@ -127,7 +127,7 @@ pub(super) fn import(
         }
     }
     let mut copy = Copy { layout, source, options, done: HashSet::new() };
-    let mut imported = Vec::new();
+    let mut files = Vec::new();
     for (name, entry) in images {
         let mut descriptor = copy.image(&entry)?;
         // Names are the layout's own business.
@@ -135,9 +135,9 @@ pub(super) fn import(
         annotations.remove(REF_NAME);
         annotations.remove(CONTAINERD_NAME);
         descriptor.set_annotations((!annotations.is_empty()).then_some(annotations));
-        imported.push(file_image(layout, name.as_ref(), &descriptor)?);
+        files.push((name, descriptor));
     }
-    Ok(imported)
+    file_images(layout, files)
 }
 
 /// The complete name that an entry carries. A mere tag (`latest`) is none.
@@ -251,7 +251,7 @@ impl Copy<'_> {
         let digest = Digest::of(descriptor)?;
         let (reader, size) = self.open(&digest)?;
         if size > MAX_JSON {
-            return Err(LayoutError::TooLarge { what: format!("blob {digest}"), size }.into());
+            return Err(LayoutError::TooLarge { what: format!("blob {digest}"), size, most: MAX_JSON }.into());
         }
         let mut bytes = Vec::new();
         reader.take(MAX_JSON).read_to_end(&mut bytes).map_err(io_error("read", self.source.path()))?;
@@ -291,11 +291,12 @@ pub fn export_oci_dir(
     let source = Source::Directory(layout.clone());
     let options = ImportOptions::default();
     let mut copy = Copy { layout: &target, source: &source, options: &options, done: HashSet::new() };
+    let mut files = Vec::new();
     for (reference, descriptor) in images {
         let descriptor = copy.image(&exported(descriptor, reference.as_ref()))?;
-        file_image(&target, reference.as_ref(), &exported(&descriptor, reference.as_ref()))?;
+        files.push((reference.clone(), exported(&descriptor, reference.as_ref())));
     }
-    Ok(())
+    file_images(&target, files).map(drop)
 }
 
 /// Writes images as an OCI archive: an uncompressed tar of an image layout, the same bytes for the same images.

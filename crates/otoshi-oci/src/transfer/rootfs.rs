@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::io::Read;
 use std::path::Path;
 
-use super::{ImportOptions, Imported, TransferError, file_image};
+use super::{ImportOptions, Imported, TransferError, file_images};
 use crate::config::{History, ImageConfig};
 use crate::image::write_image;
 use crate::layer::store_tar;
@@ -33,5 +33,5 @@ pub fn import_rootfs_tar(
         ..History::default()
     });
     let descriptor = write_image(layout, &config, &[layer.descriptor], &BTreeMap::new())?;
-    file_image(layout, options.name.as_ref(), &descriptor)
+    Ok(file_images(layout, vec![(options.name.clone(), descriptor)])?.remove(0))
 }

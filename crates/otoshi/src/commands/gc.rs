@@ -31,6 +31,9 @@ impl Gc {
             collected.blobs,
             collected.bytes as f64 / 1e6
         );
-        Ok(ExitCode::SUCCESS)
+        for error in &collected.failed {
+            eprintln!("left in the store: {error}");
+        }
+        Ok(if collected.failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(4) })
     }
 }
