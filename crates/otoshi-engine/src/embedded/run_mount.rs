@@ -45,15 +45,13 @@ struct Cache<'m> {
 
 impl<'m> Cache<'m> {
     fn new(
-        id: &'m Option<Word>,
-        from: &'m Option<Word>,
-        source: &'m Option<Word>,
+        (id, from, source): (Option<&'m Word>, Option<&'m Word>, Option<&'m Word>),
         sharing: Sharing,
         (uid, gid, mode): (Option<u32>, Option<u32>, Option<u32>),
     ) -> Self {
         let says = uid.is_some() || gid.is_some() || mode.is_some();
         let owned = says.then(|| (uid.unwrap_or(0), gid.unwrap_or(0), mode.unwrap_or(0o755)));
-        Self { id: id.as_ref(), from: from.as_ref(), source: source.as_ref(), sharing, owned }
+        Self { id, from, source, sharing, owned }
     }
 }
 
@@ -151,7 +149,8 @@ impl RunMounts<'_> {
                 format!("bind {} {rw} {digest}", self.target(target)?)
             }
             Mount::Cache { target, id, sharing, from, source, uid, gid, mode, ro } => {
-                let cache = Cache::new(id, from, source, *sharing, (*uid, *gid, *mode));
+                let cache =
+                    Cache::new((id.as_ref(), from.as_ref(), source.as_ref()), *sharing, (*uid, *gid, *mode));
                 let target = self.target(target)?;
                 let id = self.cache_id(&cache, &target)?;
                 format!("cache {id} {target} {ro}")
@@ -191,7 +190,8 @@ impl RunMounts<'_> {
             }
             Mount::Cache { target, id, sharing, from, source, uid, gid, mode, ro } => {
                 let target = self.target(target)?;
-                let cache = Cache::new(id, from, source, *sharing, (*uid, *gid, *mode));
+                let cache =
+                    Cache::new((id.as_ref(), from.as_ref(), source.as_ref()), *sharing, (*uid, *gid, *mode));
                 let id = self.cache_id(&cache, &target)?;
                 let kept = engine.home().cache(&id, |draft| self.fill_cache(&cache, draft))?;
                 let directory = match sharing {
