@@ -6,7 +6,7 @@ use std::{
     io::Read,
     os::unix::{
         ffi::{OsStrExt, OsStringExt},
-        fs::{FileTypeExt, MetadataExt},
+        fs::{FileTypeExt, MetadataExt, OpenOptionsExt},
     },
     path::{Path, PathBuf},
 };
@@ -38,6 +38,8 @@ pub(crate) enum ItemKind {
     File {
         size: u64,
     },
+    /// A file with nothing in it, wherever that comes from.
+    Empty,
     Symlink(PathBuf),
     /// Devices, pipes and overlayfs whiteouts: the file type bits and the device number.
     Special {
@@ -79,6 +81,7 @@ impl Item {
         let (tag, detail): (u8, Vec<u8>) = match &self.kind {
             ItemKind::Directory => (b'd', Vec::new()),
             ItemKind::File { .. } => (b'f', hash_file(&self.source)?.as_str().as_bytes().to_vec()),
+            ItemKind::Empty => (b'e', Vec::new()),
             ItemKind::Symlink(target) => (b'l', target.as_os_str().as_bytes().to_vec()),
             ItemKind::Special { format, device } => {
                 (b's', [u64::from(*format), *device].map(u64::to_le_bytes).concat())
@@ -91,7 +94,7 @@ impl Item {
             hasher.update(&number.to_le_bytes());
         }
         hash_field(hasher, &detail);
-        if tag != b'l' {
+        if tag != b'l' && tag != b'e' {
             for (name, value) in xattrs(&self.source)? {
                 hash_field(hasher, name.as_bytes());
                 hash_field(hasher, &value);
@@ -118,7 +121,11 @@ pub(crate) fn digest_of_fields<T: AsRef<[u8]>>(fields: impl IntoIterator<Item = 
 
 /// Computes the digest of a file's bytes.
 pub(crate) fn hash_file(path: &Path) -> Result<Digest, EngineError> {
-    let mut file = fs::File::open(path).map_err(EngineError::io("opening", path))?;
+    // Never wait for a pipe that took the file's place, nor follow a link.
+    let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY).bits() as i32;
+    let mut options = fs::File::options();
+    let mut file =
+        options.read(true).custom_flags(flags).open(path).map_err(EngineError::io("opening", path))?;
     let mut hasher = Hasher::sha256();
     let mut buffer = vec![0; 128 << 10];
     loop {

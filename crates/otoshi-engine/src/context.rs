@@ -5,10 +5,7 @@
 
 use std::{
     fs,
-    os::{
-        fd::AsFd,
-        unix::fs::{MetadataExt, PermissionsExt, lchown},
-    },
+    os::unix::fs::{MetadataExt, PermissionsExt, lchown},
     path::{Path, PathBuf},
     sync::OnceLock,
     time::{SystemTime, UNIX_EPOCH},
@@ -18,16 +15,20 @@ use otoshi_dockerfile::{Ignore, glob};
 use otoshi_oci::Digest;
 use otoshi_store::{Home, Kind, SnapshotId};
 use rayon::prelude::*;
-use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, Statx, StatxFlags};
+use rustix::fs::{CWD, FileType, Mode};
 
 use crate::{
     EngineError,
     content::{digest_of_fields, hash_file},
+    data,
     embedded::mount::OverlayMount,
+    names,
 };
 
+mod scan;
 mod stat_cache;
 
+use scan::{Scan, on_disk};
 use stat_cache::Stat;
 
 /// What an entry of a context is.
@@ -39,12 +40,16 @@ pub enum EntryKind {
     File,
     /// A symbolic link and its target.
     Symlink(String),
+    /// A named pipe.
+    Fifo,
+    /// A socket, which becomes an empty file, as with BuildKit: it is nothing without its process.
+    Socket,
 }
 
 /// One file, directory or link of a context.
 #[derive(Debug, Clone)]
 pub struct ContextEntry {
-    /// The path below the root, with slashes.
+    /// The path below the root, with slashes; bytes that are not UTF-8 are characters of a private area.
     pub path: String,
     /// What it is.
     pub kind: EntryKind,
@@ -53,10 +58,17 @@ pub struct ContextEntry {
     /// Size in bytes, for a file.
     pub size: u64,
     digest: [u8; 32],
+    /// Why it could not be read, as the system's number of the error; told when somebody wants its content.
+    unreadable: Option<i32>,
     stat: Stat,
 }
 
 impl ContextEntry {
+    /// Where it lies below a directory.
+    pub fn below(&self, root: &Path) -> PathBuf {
+        on_disk(root, &self.path)
+    }
+
     fn key(&self) -> Vec<u8> {
         self.key_as(&self.path)
     }
@@ -72,6 +84,8 @@ impl ContextEntry {
                 key.push(b'l');
                 key.extend_from_slice(target.as_bytes());
             }
+            EntryKind::Fifo => key.push(b'p'),
+            EntryKind::Socket => key.push(b's'),
         }
         key.extend_from_slice(&self.mode.to_le_bytes());
         key.extend_from_slice(&self.digest);
@@ -100,31 +114,21 @@ impl Context {
         }
     }
 
-    /// Scans `root`, leaving out what `ignore_text` (the content of a `.dockerignore`) excludes.
+    /// Scans `root`, leaving out what `ignore_text` (the content of a `.dockerignore`) excludes, devices, and the files that this
+    /// process writes its output to.
     ///
-    /// Fails on names that are not UTF-8, and on files that cannot be read. Sockets, pipes and devices are left out.
+    /// What cannot be read is an error only of whoever wants its content.
     pub fn scan(home: &Home, root: &Path, ignore_text: Option<&str>) -> Result<Self, EngineError> {
         let root = root.canonicalize().map_err(EngineError::io("opening the source directory", root))?;
         let ignore = Ignore::parse(ignore_text.unwrap_or_default())?;
         let started = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let directory =
-            rustix::fs::open(&root, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
-                .map_err(EngineError::io("opening the source directory", &root))?;
-        let mut entries = scan_directory(&directory, &root, "", &ignore)?;
-        entries.sort_unstable_by(|a, b| a.path.cmp(&b.path));
+        let mut entries = Scan::new(&root, &ignore).run()?;
 
         let key = digest_of_fields([root.as_os_str().as_encoded_bytes(), ignore.canonical().as_bytes()]);
         let remembered = home.records().get_bytes(Kind::Scan, key.hex()).unwrap_or_default();
-        let mut unknown = stat_cache::fill(&remembered, &mut entries);
+        let unknown = stat_cache::fill(&remembered, &mut entries);
         if !unknown.is_empty() {
-            // Hashing happens where the entries lie; indices are distinct, so each is visited once.
-            let hashed: Vec<(usize, [u8; 32])> = unknown
-                .par_drain(..)
-                .map(|index| Ok((index, raw(&hash_file(&root.join(&entries[index].path))?))))
-                .collect::<Result<_, EngineError>>()?;
-            for (index, digest) in hashed {
-                entries[index].digest = digest;
-            }
+            hash(&root, &mut entries, unknown);
             home.records().put_bytes(Kind::Scan, key.hex(), &stat_cache::encode(&entries, started))?;
         }
         Ok(Self { root, entries, tree_digest: OnceLock::new(), _mount: None })
@@ -141,16 +145,24 @@ impl Context {
     }
 
     fn scan_uncached(root: &Path) -> Result<Self, EngineError> {
-        let directory =
-            rustix::fs::open(root, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
-                .map_err(EngineError::io("opening", root))?;
-        let mut entries = scan_directory(&directory, root, "", &Ignore::parse("")?)?;
-        entries.sort_unstable_by(|a, b| a.path.cmp(&b.path));
-        entries.par_iter_mut().filter(|entry| entry.kind == EntryKind::File).try_for_each(|entry| {
-            entry.digest = raw(&hash_file(&root.join(&entry.path))?);
-            Ok::<(), EngineError>(())
-        })?;
+        let mut entries = Scan::new(root, &Ignore::default()).run()?;
+        let files = (0..entries.len()).filter(|index| entries[*index].kind == EntryKind::File).collect();
+        hash(root, &mut entries, files);
         Ok(Self { root: root.to_path_buf(), entries, tree_digest: OnceLock::new(), _mount: None })
+    }
+
+    /// Fails on the first of these that cannot be read.
+    pub(crate) fn readable<'e>(
+        &self,
+        entries: impl IntoIterator<Item = &'e ContextEntry>,
+    ) -> Result<(), EngineError> {
+        match entries.into_iter().find_map(|entry| Some((entry, entry.unreadable?))) {
+            None => Ok(()),
+            Some((entry, error)) => {
+                let path = entry.below(&self.root);
+                Err(EngineError::io("reading", &path)(std::io::Error::from_raw_os_error(error)))
+            }
+        }
     }
 
     /// The directory.
@@ -164,8 +176,8 @@ impl Context {
     }
 
     /// The digest of all names, kinds, modes and contents.
-    #[allow(clippy::unnecessary_wraps, reason = "one form for every digest of a context")]
     pub fn tree_digest(&self) -> Result<Digest, EngineError> {
+        self.readable(&self.entries)?;
         Ok(self
             .tree_digest
             .get_or_init(|| digest_of_fields(self.entries.iter().map(ContextEntry::key)))
@@ -220,7 +232,7 @@ impl Context {
                     }
                     todo.extend(target.split('/').rev().map(str::to_owned));
                 }
-                EntryKind::Directory | EntryKind::File => {}
+                _ => {}
             }
         }
         Some(done.join("/"))
@@ -277,13 +289,15 @@ impl Context {
         if patterns.iter().any(|pattern| clean(pattern).is_empty()) {
             return self.tree_digest();
         }
-        Ok(digest_of_fields(self.select(patterns)?.into_iter().map(ContextEntry::key)))
+        let selected = self.select(patterns)?;
+        self.readable(selected.iter().copied())?;
+        Ok(digest_of_fields(selected.into_iter().map(ContextEntry::key)))
     }
 
     /// Reads a file of the context; `None` when there is no such file.
     pub fn read_file(&self, path: &str) -> Result<Option<Vec<u8>>, EngineError> {
         let Some(path) = self.resolve(path).filter(|path| !path.is_empty()) else { return Ok(None) };
-        let path = self.root.join(path);
+        let path = on_disk(&self.root, &path);
         fs::read(&path).map(Some).map_err(EngineError::io("reading", &path))
     }
 
@@ -312,16 +326,22 @@ impl Context {
         owner: (u32, u32),
     ) -> Result<(), EngineError> {
         for entry in &self.entries {
-            let (source, target) = (self.root.join(&entry.path), tree.join(&entry.path));
+            let (source, target) = (entry.below(&self.root), entry.below(tree));
             match &entry.kind {
                 EntryKind::Directory => {
                     fs::create_dir(&target).map_err(EngineError::io("creating", &target))?;
                 }
                 EntryKind::Symlink(link) => {
-                    std::os::unix::fs::symlink(link, &target).map_err(EngineError::io("linking", &target))?;
+                    std::os::unix::fs::symlink(names::to_path(link), &target)
+                        .map_err(EngineError::io("linking", &target))?;
+                }
+                EntryKind::Fifo => rustix::fs::mknodat(CWD, &target, FileType::Fifo, Mode::RUSR, 0)
+                    .map_err(EngineError::io("creating the named pipe", &target))?,
+                EntryKind::Socket => {
+                    fs::File::create_new(&target).map_err(EngineError::io("creating", &target))?;
                 }
                 EntryKind::File => {
-                    let kept = previous.map(|previous| previous.join(&entry.path));
+                    let kept = previous.map(|previous| entry.below(previous));
                     let kept = kept.filter(|kept| same_file(kept, entry, owner));
                     if let Some(kept) = kept
                         && hash_file(&kept).is_ok_and(|digest| raw(&digest) == entry.digest)
@@ -344,8 +364,9 @@ impl Context {
         lchown(tree, Some(owner.0), Some(owner.1)).map_err(EngineError::io("owning", tree))
     }
 
+    /// Copies a file that was scanned.
     fn copy_file(&self, source: &Path, target: &Path, entry: &ContextEntry) -> Result<(), EngineError> {
-        fs::copy(source, target).map_err(EngineError::io("copying", source))?;
+        data::copy(source, target).map_err(EngineError::io("copying", source))?;
         // The phase that reads this was decided on by the scanned content: nothing else may take its place.
         if raw(&hash_file(target)?) != entry.digest {
             return Err(EngineError::Invalid {
@@ -399,6 +420,26 @@ pub(crate) fn clean(path: &str) -> String {
     parts.join("/")
 }
 
+/// Hashes the files at these places of a list, each once.
+fn hash(root: &Path, entries: &mut [ContextEntry], places: Vec<usize>) {
+    let hashed: Vec<(usize, Result<[u8; 32], i32>)> = places
+        .into_par_iter()
+        .map(|place| {
+            let digest = hash_file(&entries[place].below(root)).map(|digest| raw(&digest));
+            (
+                place,
+                digest.map_err(|error| error.system_error().unwrap_or(rustix::io::Errno::IO.raw_os_error())),
+            )
+        })
+        .collect();
+    for (place, outcome) in hashed {
+        match outcome {
+            Ok(digest) => entries[place].digest = digest,
+            Err(error) => entries[place].unreadable = Some(error),
+        }
+    }
+}
+
 fn raw(digest: &Digest) -> [u8; 32] {
     let mut bytes = [0; 32];
     let _ = hex_decode(digest.hex(), &mut bytes);
@@ -410,93 +451,4 @@ fn hex_decode(text: &str, into: &mut [u8; 32]) -> Option<()> {
         *byte = u8::from_str_radix(text.get(index * 2..index * 2 + 2)?, 16).ok()?;
     }
     Some(())
-}
-
-fn scan_directory(
-    directory: &(impl AsFd + Sync),
-    root: &Path,
-    below: &str,
-    ignore: &Ignore,
-) -> Result<Vec<ContextEntry>, EngineError> {
-    let here = || if below.is_empty() { root.to_path_buf() } else { root.join(below) };
-    let mut entries = Vec::new();
-    let mut directories = Vec::new();
-    let listing = Dir::read_from(directory).map_err(EngineError::io("reading", here()))?;
-    for found in listing {
-        let found = found.map_err(EngineError::io("reading", here()))?;
-        let name = found.file_name();
-        if matches!(name.to_bytes(), b"." | b"..") {
-            continue;
-        }
-        let Ok(text) = name.to_str() else {
-            let path = here().join(name.to_string_lossy().as_ref());
-            return Err(EngineError::Invalid {
-                message: format!("the name of {} is not UTF-8", path.display()),
-                hint: Some("rename it, or list it in .dockerignore".into()),
-            });
-        };
-        let path = if below.is_empty() { text.to_owned() } else { format!("{below}/{text}") };
-        let maybe_directory = matches!(found.file_type(), FileType::Directory | FileType::Unknown);
-        let excluded = !ignore.is_empty() && ignore.excludes(&path, maybe_directory);
-        if excluded && (!maybe_directory || ignore.can_prune(&path)) {
-            continue;
-        }
-        let wanted = StatxFlags::BASIC_STATS;
-        let stat = rustix::fs::statx(directory, name, AtFlags::SYMLINK_NOFOLLOW, wanted)
-            .map_err(EngineError::io("reading", here().join(text)))?;
-        let kind = match FileType::from_raw_mode(u32::from(stat.stx_mode)) {
-            FileType::Directory => EntryKind::Directory,
-            FileType::RegularFile => EntryKind::File,
-            FileType::Symlink => {
-                let target = rustix::fs::readlinkat(directory, name, Vec::new())
-                    .map_err(EngineError::io("reading the link", here().join(text)))?;
-                EntryKind::Symlink(target.to_string_lossy().into_owned())
-            }
-            _ => continue,
-        };
-        if kind == EntryKind::Directory {
-            directories.push(path.clone());
-        } else if excluded {
-            continue;
-        }
-        entries.push((excluded, new_entry(path, kind, &stat)));
-    }
-    let deeper: Vec<Vec<ContextEntry>> = directories
-        .par_iter()
-        .map(|path| {
-            let name = path.rsplit('/').next().unwrap_or(path);
-            let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-            let child = rustix::fs::openat(directory, name, flags, Mode::empty())
-                .map_err(EngineError::io("opening", root.join(path)))?;
-            scan_directory(&child, root, path, ignore)
-        })
-        .collect::<Result<_, EngineError>>()?;
-    // An excluded directory is there only for what is re-included beneath it.
-    let empty: Vec<&str> =
-        directories.iter().zip(&deeper).filter(|(_, d)| d.is_empty()).map(|(p, _)| p.as_str()).collect();
-    let mut entries: Vec<ContextEntry> = entries
-        .into_iter()
-        .filter(|(excluded, entry)| !excluded || !empty.contains(&entry.path.as_str()))
-        .map(|(_, entry)| entry)
-        .collect();
-    entries.extend(deeper.into_iter().flatten());
-    Ok(entries)
-}
-
-fn new_entry(path: String, kind: EntryKind, stat: &Statx) -> ContextEntry {
-    let nanos = |time: rustix::fs::StatxTimestamp| time.tv_sec * 1_000_000_000 + i64::from(time.tv_nsec);
-    let mode = if matches!(kind, EntryKind::Symlink(_)) { 0o777 } else { u32::from(stat.stx_mode) & 0o7777 };
-    ContextEntry {
-        path,
-        size: if kind == EntryKind::File { stat.stx_size } else { 0 },
-        kind,
-        mode,
-        digest: [0; 32],
-        stat: Stat {
-            inode: stat.stx_ino,
-            size: stat.stx_size,
-            mtime: nanos(stat.stx_mtime),
-            ctime: nanos(stat.stx_ctime),
-        },
-    }
 }

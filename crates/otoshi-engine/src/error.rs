@@ -96,6 +96,14 @@ impl EngineError {
         Self::Invalid { message: message.into(), hint: None }
     }
 
+    /// The system's number of the error, where it is one of reading or writing.
+    pub(crate) fn system_error(&self) -> Option<i32> {
+        match self {
+            Self::Io { source, .. } => source.raw_os_error(),
+            _ => None,
+        }
+    }
+
     /// What to try, where it is known.
     pub fn hint(&self) -> Option<String> {
         match self {

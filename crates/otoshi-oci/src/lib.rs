@@ -32,6 +32,6 @@ pub use crate::digest::{Algorithm, DiffId, Digest, DigestError, Hasher};
 pub use crate::image::{
     Image, ImageError, ImageLayer, find_manifest, write_artifact, write_image, write_image_artifact,
 };
-pub use crate::layout::{BlobWriter, Layout, LayoutError};
+pub use crate::layout::{BlobWriter, Layout, LayoutError, NamedBy};
 pub use crate::platform::{Platform, PlatformError};
-pub use crate::reference::{Reference, ReferenceError};
+pub use crate::reference::{OWN_HOST, Reference, ReferenceError, is_reserved};

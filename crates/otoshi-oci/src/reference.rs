@@ -95,6 +95,18 @@ impl ReferenceError {
     }
 }
 
+/// The host of names that Otoshi gives: of bases made of packages, and of the images of roles as Dockerfiles see them.
+///
+/// Nobody can have it, so that no such name is ever anybody's image.
+pub const OWN_HOST: &str = "otoshi.invalid";
+
+/// Says whether no resolver knows a host, with or without a port. Source: RFC 6761, section 6.4.
+pub fn is_reserved(host: &str) -> bool {
+    let name = host.split(':').next().unwrap_or_default().trim_end_matches('.');
+    let end = name.rsplit('.').next().unwrap_or_default();
+    end.eq_ignore_ascii_case("invalid")
+}
+
 /// Names an image: registry, repository, and a tag or a digest or both.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
@@ -164,6 +176,13 @@ impl Reference {
             (None, None) => Some(DEFAULT_TAG.to_owned()),
         };
         Ok(Self { registry: registry.to_owned(), repository, tag, digest })
+    }
+
+    /// Says whether the name is one of ours, or any other under a host that no resolver knows: no registry is ever asked for it.
+    ///
+    /// Source: RFC 6761, section 6.4, the domain `invalid`.
+    pub fn is_reserved(&self) -> bool {
+        is_reserved(&self.registry)
     }
 
     /// Returns the registry host, with its port if it has one.

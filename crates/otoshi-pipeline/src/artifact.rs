@@ -13,6 +13,7 @@ use otoshi_oci::{Digest, ImageConfig, Reference, layer::Compression, write_image
 
 use crate::{
     COMPILED_TYPE, PartKind, Pipeline, PipelineError, bases::is_whole, pipeline::Settled, record::Made,
+    source::Reader,
 };
 
 /// A compiled output with more symbolic links than this is fetched to be planned with.
@@ -29,7 +30,7 @@ impl Pipeline<'_> {
         let Some((output, content)) = &settled.made.output else {
             return Err(PipelineError::plain("the compile command's output is not kept"));
         };
-        let text = self.ignore_text(None)?;
+        let text = self.ignore_text(Reader::Compile)?;
         let context = Context::scan(self.home, &self.project.root, Some(&text)).map_err(failed())?;
         let source = context.snapshot(self.home, (0, 0)).map_err(failed())?;
         let form = Output { compression: Compression::Gzip, ..self.output };

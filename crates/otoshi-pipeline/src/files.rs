@@ -139,7 +139,7 @@ impl RoleFile {
     }
 }
 
-const ROLE_REGISTRY: &str = "otoshi.local/";
+const ROLE_REGISTRY: &str = "otoshi.invalid/roles/";
 
 /// The reference under which later Dockerfiles see a role's image.
 pub(crate) fn role_reference(project: &str, role: &str) -> String {

@@ -44,6 +44,7 @@ mod record;
 mod refresh;
 mod remote;
 mod settle;
+mod source;
 
 pub use bases::{BaseSource, LockedDigests, StoreBases};
 pub use error::{ErrorKind, PipelineError};

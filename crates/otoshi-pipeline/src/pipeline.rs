@@ -6,7 +6,6 @@
 
 use std::{
     collections::BTreeMap,
-    fs,
     sync::{Arc, Mutex},
 };
 
@@ -23,6 +22,7 @@ use crate::{
     observe::Observation,
     plan::PLAN_VERSION,
     record::{Ledger, Made},
+    source::Reader,
 };
 
 pub(crate) use crate::settle::Settled;
@@ -356,14 +356,14 @@ impl<'a> Pipeline<'a> {
         role_reference(&self.project.manifest.project.name, role)
     }
 
-    /// The source as a phase sees it, scanned once for each ignore file: the Dockerfile's own, else the project's.
+    /// The source as a phase sees it, scanned once for each list of what is left out.
     pub(crate) fn context(
         &self,
         walk: &mut Walk<'_>,
         phase: &'static str,
-        dockerfile: Option<&str>,
+        reader: Reader<'_>,
     ) -> Result<Arc<Context>, PipelineError> {
-        let text = self.ignore_text(dockerfile)?;
+        let text = self.ignore_text(reader)?;
         if let Some(context) = walk.contexts.get(&text) {
             return Ok(Arc::clone(context));
         }
@@ -372,19 +372,6 @@ impl<'a> Pipeline<'a> {
         let context = Arc::new(scanned);
         walk.contexts.insert(text, Arc::clone(&context));
         Ok(context)
-    }
-
-    /// The patterns of what is no source: those of the Dockerfile's own ignore file, else of the project's.
-    pub(crate) fn ignore_text(&self, dockerfile: Option<&str>) -> Result<String, PipelineError> {
-        let own = dockerfile.map(|path| self.project.root.join(format!("{path}.dockerignore")));
-        let path =
-            own.filter(|path| path.is_file()).unwrap_or_else(|| self.project.root.join(".dockerignore"));
-        let text = match fs::read_to_string(&path) {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
-            other => other.map_err(|source| PipelineError::Read { path, source })?,
-        };
-        // Otoshi's own files are no source, unless the project says so.
-        Ok(format!("otoshi.toml\notoshi.toml.*.tmp\notoshi.lock\notoshi.lock.*.tmp\n{text}"))
     }
 
     pub(crate) fn ledger(&self) -> Ledger<'_> {

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use otoshi_engine::{EngineError, ImageSource};
-use otoshi_oci::{Digest, Image, ImageLayer, Layout, Platform, Reference};
+use otoshi_oci::{Digest, Image, ImageLayer, Layout, NamedBy, Platform, Reference};
 use otoshi_registry::{
     Client, Depth, Downloads, Item, Origins, Progress, Pulled, RegistryError, Repository, Settings, Summary,
 };
@@ -65,11 +65,20 @@ impl Remote {
         Ok(&self.opened()?.client)
     }
 
-    /// The image in the store that a name was given to, and that it stands for whatever registries have.
+    /// The image in the store that a name was given to here, and that it stands for whatever registries have.
+    ///
+    /// A name that was pulled stands for what its registry has. Who named what an older store holds is not known: there a name is
+    /// its registry's where that is known to hold the image.
     pub fn local(&self, reference: &Reference) -> Result<Option<Digest>, PipelineError> {
-        let here = self.home.layout().resolve(reference)?;
-        let here = here.map(|found| Digest::of(&found).map_err(PipelineError::plain)).transpose()?;
-        Ok(here.filter(|digest| origins(&self.home, digest).is_empty()))
+        let layout = self.home.layout();
+        let Some(here) = layout.resolve(reference)? else { return Ok(None) };
+        let digest = Digest::of(&here).map_err(PipelineError::plain)?;
+        let is_local = match layout.named_by(reference)? {
+            Some(by) => by == NamedBy::Store,
+            None if reference.digest().is_some() => origins(&self.home, &digest).is_empty(),
+            None => !origins(&self.home, &digest).contains(&Repository::of(reference)),
+        };
+        Ok(is_local.then_some(digest))
     }
 
     /// What was downloaded for the engine, and how many requests were sent in all; `None` when nothing was asked.
@@ -145,7 +154,7 @@ impl Remote {
     ) -> Result<Option<(Pulled, Summary)>, RegistryError> {
         let pulled = self.pull(reference, platform, depth)?;
         if let Some((pulled, _)) = &pulled {
-            self.home.layout().tag(reference, pulled.named.clone())?;
+            self.home.layout().tag_pulled(reference, pulled.named.clone())?;
         }
         Ok(pulled)
     }

@@ -123,7 +123,7 @@ fn of_another_role_the_copied_paths_count_unless_a_stage_works_on_it() {
         runner_after_another_builder(&format!("{head}FROM ${{RUNNER_BASE}}\nCOPY --from=b /opt/* /opt\n"));
     assert!(ran(&report).contains(&3), "which paths match is not known");
     let report = runner_after_another_builder(
-        "ARG RUNNER_BASE\nFROM ${RUNNER_BASE}\nRUN --mount=type=cache,target=/c,from=otoshi.local/shop/builder,source=/opt/* true\n",
+        "ARG RUNNER_BASE\nFROM ${RUNNER_BASE}\nRUN --mount=type=cache,target=/c,from=otoshi.invalid/roles/shop/builder,source=/opt/* true\n",
     );
     assert!(ran(&report).contains(&3), "a cache that starts from the builder");
 }

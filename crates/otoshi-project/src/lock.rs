@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, fs, io::Write, path::Path};
 
 use serde::{Deserialize, Serialize};
 
-use crate::ProjectError;
+use crate::{ProjectError, manifest::packages_prefix};
 
 const HEADER: &str =
     "# Made by otoshi; keep it under version control. `otoshi build` adds to it and never moves an entry.\n";
@@ -33,6 +33,11 @@ pub struct LockedBase {
     pub platforms: BTreeMap<String, String>,
 }
 
+/// The name that a base has today: those of packages had a host that somebody else could have had.
+fn current(name: String) -> String {
+    name.strip_prefix("otoshi.packages/").map(|rest| format!("{}{rest}", packages_prefix())).unwrap_or(name)
+}
+
 impl Default for Lock {
     fn default() -> Self {
         Self { version: 1, roles: BTreeMap::new(), upgrades: BTreeMap::new() }
@@ -56,13 +61,16 @@ impl Lock {
             return Err(ProjectError::new("otoshi.lock", "it holds the marks of an unfinished merge")
                 .with_hint("take one side whole, then run otoshi build"));
         }
-        let lock: Self =
+        let mut lock: Self =
             toml::from_str(text).map_err(|error| ProjectError::of_toml("otoshi.lock", text, &error))?;
         if lock.version != 1 {
             return Err(ProjectError::new(
                 "otoshi.lock",
                 format!("its version is {}, and this otoshi reads 1", lock.version),
             ));
+        }
+        for bases in lock.roles.values_mut() {
+            *bases = std::mem::take(bases).into_iter().map(|(name, base)| (current(name), base)).collect();
         }
         Ok(lock)
     }
@@ -75,7 +83,12 @@ impl Lock {
             return Ok(false);
         }
         let temporary = path.with_extension(format!("lock.{}.tmp", std::process::id()));
-        let mut file = fs::File::create(&temporary).map_err(failed)?;
+        // What is there is left over, or not ours to write to.
+        match fs::remove_file(&temporary) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(failed(error)),
+            _ => {}
+        }
+        let mut file = fs::File::create_new(&temporary).map_err(failed)?;
         file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(failed)?;
         fs::rename(&temporary, path).map_err(failed)?;
         Ok(true)

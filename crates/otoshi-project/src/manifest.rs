@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
+use otoshi_oci::OWN_HOST;
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, de::Error};
 use sha2::{Digest as _, Sha256};
@@ -10,6 +11,11 @@ use crate::{
     Check, ProjectError, Refresh,
     form::{Form, NoTable},
 };
+
+/// What the names of bases made of packages start with.
+pub(crate) fn packages_prefix() -> String {
+    format!("{OWN_HOST}/packages/")
+}
 
 /// All of `otoshi.toml`.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
@@ -151,7 +157,7 @@ impl Packages {
             text += ", slim";
         }
         let sum = hex::encode(Sha256::digest(text));
-        Some(format!("otoshi.packages/{distribution}:{release}-{}", &sum[..12]))
+        Some(format!("{}{distribution}:{release}-{}", packages_prefix(), &sum[..12]))
     }
 }
 

@@ -127,6 +127,13 @@ impl Hosts {
 
     /// The entry with the longest matching prefix, and what follows the prefix.
     fn entry(&self, repository: &Repository) -> Result<Option<(&Entry, String)>, RegistryError> {
+        if otoshi_oci::is_reserved(&repository.registry) {
+            return Err(RegistryError::Unreachable {
+                asked: repository.asked("for anything"),
+                reason: "names under the domain `invalid` are never asked for anywhere".to_owned(),
+                hint: Some("what has such a name is made here: otoshi build makes it again".to_owned()),
+            });
+        }
         let whole = repository.to_string();
         let matching = self.registries.iter().filter_map(|entry| {
             let prefix = entry.prefix.as_ref().or(entry.location.as_ref())?;

@@ -64,7 +64,7 @@ fn a_runner_of_packages_runs_and_is_the_same_on_every_machine() {
     let no_shell = otoshi(&project, "one", &["run", "cat"]);
     assert!(!no_shell.status.success(), "there is nothing but what was asked for");
     let lock = fs::read_to_string(project.join("otoshi.lock")).unwrap();
-    assert!(lock.contains("otoshi.packages/debian:bookworm-"), "{lock}");
+    assert!(lock.contains("otoshi.invalid/packages/debian:bookworm-"), "{lock}");
 
     // Nothing new in the repositories, nothing to do.
     assert_eq!(stale(&project, "one", &[]), [0u64; 0]);
@@ -100,7 +100,7 @@ fn of_suites(project: &Path, suites: &str) -> String {
     fs::write(project.join("otoshi.toml"), manifest).unwrap();
     ok(project, "one", &["build"]);
     let lock = fs::read_to_string(project.join("otoshi.lock")).unwrap();
-    let name = lock.split('"').find(|word| word.starts_with("otoshi.packages/")).unwrap();
+    let name = lock.split('"').find(|word| word.starts_with("otoshi.invalid/packages/")).unwrap();
     name.to_owned()
 }
 

@@ -29,7 +29,8 @@ pub(super) fn encode(entries: &[ContextEntry], scanned: Duration) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(entries.len() * 128);
     let files = entries
         .iter()
-        .filter(|entry| entry.kind == EntryKind::File && entry.stat.ctime.max(entry.stat.mtime) < safe);
+        .filter(|entry| entry.kind == EntryKind::File && entry.unreadable.is_none())
+        .filter(|entry| entry.stat.ctime.max(entry.stat.mtime) < safe);
     for entry in files {
         let Ok(length) = u16::try_from(entry.path.len()) else { continue };
         bytes.extend_from_slice(&length.to_le_bytes());

@@ -24,6 +24,7 @@ use super::{chmod::Chmod, rootfs};
 use crate::{
     EngineError,
     content::{Item, ItemKind, digest_of_fields, xattrs},
+    data,
 };
 
 /// One source of a COPY: its last name, and what it consists of, the root first (with an empty path).
@@ -274,7 +275,10 @@ impl<'a> Copier<'a> {
                 if self.overrides == Overrides::default() && self.link(item, &target)? {
                     return Ok(());
                 }
-                fs::copy(&item.source, &target).map_err(EngineError::io("copying", &item.source))?;
+                data::copy(&item.source, &target).map_err(EngineError::io("copying", &item.source))?;
+            }
+            ItemKind::Empty => {
+                fs::File::create_new(&target).map_err(EngineError::io("creating", &target))?;
             }
         }
         finish(item, &target, &self.overrides)
@@ -298,7 +302,8 @@ fn finish(item: &Item, target: &Path, overrides: &Overrides) -> Result<(), Engin
         let is_directory = item.kind == ItemKind::Directory;
         let change = overrides.mode.as_ref();
         set_mode(target, change.map_or(item.mode, |change| change.apply(item.mode, is_directory)))?;
-        for (name, value) in xattrs(&item.source)? {
+        let attributes = if item.kind == ItemKind::Empty { Vec::new() } else { xattrs(&item.source)? };
+        for (name, value) in attributes {
             if name != "overlay.opaque" {
                 rustix::fs::lsetxattr(target, &name, &value, XattrFlags::empty())
                     .map_err(EngineError::io("setting an attribute of", target))?;

@@ -19,6 +19,7 @@ use super::{
 use crate::{
     EngineError, Event, Events, RunOutcome, RunRequest, Stdio, StepId,
     content::{digest_of_fields, hash_tree},
+    names,
 };
 
 /// What must live as long as a command runs.
@@ -362,7 +363,7 @@ fn keep_output(draft: Draft, request: &RunRequest) -> Result<(SnapshotId, Digest
 fn prune(directory: &Path, below: &str, outputs: &[String], exclude: &Ignore) -> Result<bool, EngineError> {
     let mut left = false;
     for entry in fs::read_dir(directory).map_err(EngineError::io("reading", directory))?.flatten() {
-        let name = entry.file_name().to_string_lossy().into_owned();
+        let name = names::to_text(entry.file_name().as_encoded_bytes());
         let path = if below.is_empty() { name } else { format!("{below}/{name}") };
         let is_directory = entry.file_type().is_ok_and(|kind| kind.is_dir());
         let within = |output: &String| {

@@ -16,12 +16,14 @@ use std::{
 use otoshi_dockerfile::{Ignore, glob};
 use otoshi_oci::Digest;
 use otoshi_store::Kind;
+use rustix::fs::FileType;
 
 use super::{EmbeddedEngine, chain::Chain, copy::Source, mount::OverlayMount, rootfs, session};
 use crate::{
     Context, ContextEntry, EngineError, EntryKind,
     content::{Item, ItemKind, digest_of_fields, hash_items, walk_where},
     context::{clean, split_pattern},
+    names,
 };
 
 /// What one source of an instruction picks.
@@ -137,7 +139,7 @@ impl Tree<'_> {
         for source in &sources {
             // Of a directory that is copied only the content counts, of a file its name too.
             let is_directory = source.items.first().is_some_and(|root| root.kind == ItemKind::Directory);
-            let name = if is_directory { "" } else { &*source.name.to_string_lossy() };
+            let name = if is_directory { String::new() } else { names::of_path(&source.name) };
             let items = if is_directory { &source.items[1..] } else { &source.items[..] };
             digests.push(format!("{is_directory} {name} {}", hash_items(items)?));
         }
@@ -158,7 +160,7 @@ impl Tree<'_> {
             Self::Context(context) => {
                 let id = context.snapshot(engine.home(), (0, 0))?;
                 let found = context.resolve(&clean(path)).unwrap_or_default();
-                Ok(engine.home().snapshots().path(&id).join(found))
+                Ok(engine.home().snapshots().path(&id).join(names::to_path(&found)))
             }
             Self::Chain(chain) => {
                 let mount = chain.mount(engine)?;
@@ -223,6 +225,14 @@ fn entries_in_context<'a>(context: &'a Context, pick: Pick<'_>) -> Result<InCont
     Ok(found)
 }
 
+/// Fails where something that was picked cannot be read.
+fn readable(context: &Context, found: &InContext<'_>) -> Result<(), EngineError> {
+    for (_, root, entries) in found {
+        context.readable(context.entry(root).into_iter().chain(entries.iter().map(|(_, entry)| *entry)))?;
+    }
+    Ok(())
+}
+
 fn context_digest(context: &Context, pick: Pick<'_>) -> Result<Option<Digest>, EngineError> {
     // The usual `COPY . .` needs no look at the single entries.
     if !pick.parents && pick.exclude.is_empty() && clean(pick.source).is_empty() {
@@ -232,6 +242,7 @@ fn context_digest(context: &Context, pick: Pick<'_>) -> Result<Option<Digest>, E
     if found.is_empty() {
         return Ok(None);
     }
+    readable(context, &found)?;
     let mut fields: Vec<Vec<u8>> = Vec::new();
     for (name, root, entries) in &found {
         match context.entry(root) {
@@ -246,12 +257,17 @@ fn context_digest(context: &Context, pick: Pick<'_>) -> Result<Option<Digest>, E
 fn pick_in_context(context: &Context, pick: Pick<'_>) -> Result<Vec<Source>, EngineError> {
     // All that comes from a context is owned by root.
     let item = |path: &str, entry: &ContextEntry| Item {
-        path: path.into(),
-        source: context.root().join(&entry.path),
+        path: names::to_path(path),
+        source: match &entry.kind {
+            EntryKind::Socket => "/dev/null".into(),
+            _ => entry.below(context.root()),
+        },
         kind: match &entry.kind {
             EntryKind::Directory => ItemKind::Directory,
             EntryKind::File => ItemKind::File { size: entry.size },
-            EntryKind::Symlink(target) => ItemKind::Symlink(target.into()),
+            EntryKind::Socket => ItemKind::Empty,
+            EntryKind::Symlink(target) => ItemKind::Symlink(names::to_path(target)),
+            EntryKind::Fifo => ItemKind::Special { format: FileType::Fifo.as_raw_mode(), device: 0 },
         },
         mode: entry.mode,
         uid: 0,
@@ -265,10 +281,12 @@ fn pick_in_context(context: &Context, pick: Pick<'_>) -> Result<Vec<Source>, Eng
         uid: 0,
         gid: 0,
     };
-    let sources = entries_in_context(context, pick)?.into_iter().map(|(name, root, entries)| {
+    let found = entries_in_context(context, pick)?;
+    readable(context, &found)?;
+    let sources = found.into_iter().map(|(name, root, entries)| {
         let root = context.entry(&root).map_or_else(whole, |entry| item("", entry));
         let items = std::iter::once(root).chain(entries.iter().map(|(path, entry)| item(path, entry)));
-        Source { name: name.into(), items: items.collect() }
+        Source { name: names::to_path(&name), items: items.collect() }
     });
     Ok(sources.collect())
 }
@@ -284,15 +302,15 @@ pub(crate) fn pick_in_tree(root: &Path, pick: Pick<'_>) -> Result<Vec<Source>, E
         let Ok(meta) = fs::symlink_metadata(&place) else { continue };
         let name = path.file_name().unwrap_or_default().to_owned();
         if !meta.is_dir()
-            && (pick.parents || by_pattern && filter.exclude.excludes(&name.to_string_lossy(), false))
+            && (pick.parents
+                || by_pattern && filter.exclude.excludes(&names::to_text(name.as_encoded_bytes()), false))
         {
             continue;
         }
-        let items =
-            walk_where(&place, &|path| filter.is_empty() || filter.goes_into(&path.to_string_lossy()))?;
+        let items = walk_where(&place, &|path| filter.is_empty() || filter.goes_into(&names::of_path(path)))?;
         let mut items = items.into_iter();
         let first = items.next();
-        let picked = filter.apply(items.collect(), |item: &Item| item.path.to_string_lossy().into_owned());
+        let picked = filter.apply(items.collect(), |item: &Item| names::of_path(&item.path));
         if !pick.parents || !picked.is_empty() {
             found.push(Source { name: name.into(), items: first.into_iter().chain(picked).collect() });
         }
@@ -310,9 +328,9 @@ fn glob_tree(root: &Path, pattern: &str) -> Result<Vec<PathBuf>, EngineError> {
         for (place, path) in found {
             let Ok(entries) = fs::read_dir(&place) else { continue };
             for entry in entries.flatten() {
-                let Ok(name) = entry.file_name().into_string() else { continue };
+                let name = entry.file_name();
                 // A malformed pattern matches nothing.
-                if glob::matches(part, &name).unwrap_or(false) {
+                if glob::matches(part, &names::to_text(name.as_encoded_bytes())).unwrap_or(false) {
                     next.push((entry.path(), path.join(name)));
                 }
             }

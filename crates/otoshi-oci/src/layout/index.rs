@@ -29,6 +29,37 @@ const MAX_READ: u64 = 256 << 20;
 /// How many bytes an entry's annotations may have, names and values together, besides its own name.
 const MAX_ANNOTATIONS: usize = 4 << 10;
 
+/// Says in an entry how it came by its name.
+const NAMED_BY: &str = "dev.otoshi.named-by";
+const GIVEN: &str = "store";
+const PULLED: &str = "registry";
+
+/// How an image came by its name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NamedBy {
+    /// The name was given here: by a build, an import, or by hand.
+    Store,
+    /// It was pulled from the registry that the name says, which may have something newer under it.
+    Registry,
+}
+
+impl NamedBy {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Store => GIVEN,
+            Self::Registry => PULLED,
+        }
+    }
+
+    fn of(entry: &Descriptor) -> Option<Self> {
+        match entry.annotations().as_ref()?.get(NAMED_BY)?.as_str() {
+            GIVEN => Some(Self::Store),
+            PULLED => Some(Self::Registry),
+            _ => None,
+        }
+    }
+}
+
 /// The entries of an index, and where each is.
 #[derive(Debug, Default)]
 pub(super) struct Entries {
@@ -101,6 +132,7 @@ fn reference_of(entry: &Descriptor) -> Option<Reference> {
 fn without_name(entry: &mut Descriptor) {
     let mut annotations = entry.annotations().clone().unwrap_or_default();
     annotations.remove(REF_NAME);
+    annotations.remove(NAMED_BY);
     entry.set_annotations(if annotations.is_empty() { None } else { Some(annotations) });
 }
 
@@ -214,14 +246,41 @@ impl Layout {
         self.tag_all(&[(reference.clone(), descriptor)])
     }
 
+    /// Names a manifest that was pulled from the registry of the name, as [`Layout::tag`] does one that was made here.
+    pub fn tag_pulled(&self, reference: &Reference, descriptor: Descriptor) -> Result<(), LayoutError> {
+        self.file(&[(Some(reference.clone()), descriptor)], Some(NamedBy::Registry))
+    }
+
+    /// Says how a name came to be in the layout; `None` where it is not, and where an older Otoshi or another tool put it there.
+    pub fn named_by(&self, reference: &Reference) -> Result<Option<NamedBy>, LayoutError> {
+        let entries = self.entries()?;
+        Ok(entries.by_name.get(&reference.filed()).and_then(|at| NamedBy::of(&entries.list[*at])))
+    }
+
     /// Names several manifests at once, as [`Layout::tag`] does one: all have their names, or none.
     pub fn tag_all(&self, named: &[(Reference, Descriptor)]) -> Result<(), LayoutError> {
         let named: Vec<_> = named.iter().map(|(name, entry)| (Some(name.clone()), entry.clone())).collect();
-        self.file_all(&named)
+        self.file(&named, Some(NamedBy::Store))
     }
 
     /// Names several manifests at once, and lists those without a name: all, or none.
     pub fn file_all(&self, filed: &[(Option<Reference>, Descriptor)]) -> Result<(), LayoutError> {
+        self.file(filed, Some(NamedBy::Store))
+    }
+
+    /// The same for a layout that is another's: nothing says how its names came about.
+    pub(crate) fn file_elsewhere(
+        &self,
+        filed: &[(Option<Reference>, Descriptor)],
+    ) -> Result<(), LayoutError> {
+        self.file(filed, None)
+    }
+
+    fn file(
+        &self,
+        filed: &[(Option<Reference>, Descriptor)],
+        by: Option<NamedBy>,
+    ) -> Result<(), LayoutError> {
         // Of several with one name, the last has it.
         let mut named: HashMap<Reference, Descriptor> = HashMap::new();
         let mut order = Vec::new();
@@ -235,6 +294,8 @@ impl Layout {
             let reference = name.filed();
             let mut annotations: HashMap<String, String> = entry.annotations().clone().unwrap_or_default();
             annotations.insert(REF_NAME.to_owned(), reference.to_string());
+            annotations.remove(NAMED_BY);
+            annotations.extend(by.map(|by| (NAMED_BY.to_owned(), by.as_str().to_owned())));
             entry.set_annotations(Some(annotations));
             if let Some(replaced) = named.insert(reference.clone(), entry) {
                 let mut replaced = replaced;
@@ -288,7 +349,15 @@ impl Layout {
     pub fn resolve(&self, reference: &Reference) -> Result<Option<Descriptor>, LayoutError> {
         let entries = self.entries()?;
         let Some(digest) = reference.digest() else {
-            return Ok(entries.by_name.get(reference).map(|at| entries.list[*at].clone()));
+            return Ok(entries.by_name.get(reference).map(|at| {
+                let mut entry = entries.list[*at].clone();
+                let annotations = entry.annotations().clone();
+                entry.set_annotations(annotations.map(|mut all| {
+                    all.remove(NAMED_BY);
+                    all
+                }));
+                entry
+            }));
         };
         match entries.by_digest.get(digest.as_str()) {
             Some(at) => {

@@ -34,6 +34,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 pub use self::blob::BlobWriter;
+pub use self::index::NamedBy;
 pub use self::sweep::Swept;
 use crate::digest::{Algorithm, Digest, DigestError, Hasher};
 

@@ -296,7 +296,7 @@ pub fn export_oci_dir(
         let descriptor = copy.image(&exported(descriptor, reference.as_ref()))?;
         files.push((reference.clone(), exported(&descriptor, reference.as_ref())));
     }
-    file_images(&target, files).map(drop)
+    Ok(target.file_elsewhere(&files)?)
 }
 
 /// Writes images as an OCI archive: an uncompressed tar of an image layout, the same bytes for the same images.

@@ -16,6 +16,7 @@ use crate::{
     observe::{Compiled, Observation, Observer, command_text},
     pipeline::{Given, Job, Next, Ran, Walk},
     record::Made,
+    source::Reader,
 };
 
 const PHASE: &str = "app";
@@ -76,7 +77,7 @@ impl Pipeline<'_> {
         compiled: Made,
         mut seen: Observation,
     ) -> Result<Next<'w>, PipelineError> {
-        let context = self.context(walk, PHASE, Some(&file.path))?;
+        let context = self.context(walk, PHASE, Reader::Dockerfile(file))?;
         let images = self.images(walk, file);
         for process in &self.project.processes {
             seen.add(PartKind::Setting, format!("target of {}", process.name), &process.target);
@@ -187,7 +188,7 @@ impl Pipeline<'_> {
         mut seen: Observation,
     ) -> Result<Next<'w>, PipelineError> {
         let app = &self.project.manifest.app;
-        let context = self.context(walk, PHASE, None)?;
+        let context = self.context(walk, PHASE, Reader::App)?;
         let directory = self.app_directory();
         // Its layers and its config become the app's: the manifest counts.
         seen.add(PartKind::Role, "runner", &runner);

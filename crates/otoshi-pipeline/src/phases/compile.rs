@@ -9,6 +9,7 @@ use crate::{
     observe::{Observation, command_text},
     pipeline::{Given, Job, Next, Ran, Walk},
     record::Made,
+    source::Reader,
 };
 
 const PHASE: &str = "compile";
@@ -26,7 +27,7 @@ impl Pipeline<'_> {
             return Ok(Next::Pending { phase: PHASE, number: 2, on: role });
         };
         let failed = || PipelineError::engine_in(PHASE);
-        let context = self.context(walk, PHASE, None)?;
+        let context = self.context(walk, PHASE, Reader::Compile)?;
         let mut seen = Observation::default();
         self.add_settings(PHASE, &mut seen);
         // A command sees files and settings, not how they are compressed: the config has the digests of both.

@@ -13,6 +13,7 @@ use crate::{
     observe::{Observation, Observer},
     pipeline::{Job, Next, Ran, Walk},
     record::Made,
+    source::Reader,
 };
 
 impl Pipeline<'_> {
@@ -38,7 +39,7 @@ impl Pipeline<'_> {
         if let Some(on) = self.waits_for(walk, file) {
             return Ok(Next::Pending { phase, number, on });
         }
-        let context = self.context(walk, phase, Some(&file.path))?;
+        let context = self.context(walk, phase, Reader::Dockerfile(file))?;
         let images = self.images(walk, file);
         let mut seen = Observation::default();
         self.add_settings(phase, &mut seen);

@@ -23,7 +23,7 @@ const PHASE: &str = "runner";
 /// The annotation that has the chain id of the layers below the newer packages.
 const UPGRADED: &str = "dev.otoshi.upgraded";
 /// The name that the generated Dockerfile has for the image below.
-const BELOW: &str = "otoshi.local/upgrade/below";
+const BELOW: &str = "otoshi.invalid/upgrade/below";
 /// What is written there is no part of a package.
 const LOGS: &str = "/var/log";
 

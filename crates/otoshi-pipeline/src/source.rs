@@ -1,0 +1,197 @@
+//! What is source: the files of the project's directory that phases see.
+//!
+//! Left out by default, before the patterns of the ignore file, which take a path back in with `!`:
+//! - `.git`, Otoshi's own files (`otoshi.toml`, `otoshi.lock`), `Procfile`, the roles' Dockerfiles and the ignore files: what says how images
+//!   are made is no part of them. A Dockerfile or compile command that names one of them sees it all the same.
+//! - Where there is no ignore file: what the project's `.gitignore` names. A fresh checkout does not have it, and what a laptop has
+//!   there was made for the laptop.
+//!
+//! What the compile command writes is never left out.
+
+use std::fs;
+use std::path::Path;
+
+use otoshi_dockerfile::{Dockerfile, Instruction};
+
+use crate::{Pipeline, PipelineError, files::RoleFile, observe::command_text, phases::form};
+
+/// Whose source it is.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Reader<'a> {
+    /// A Dockerfile's.
+    Dockerfile(&'a RoleFile),
+    /// The compile command's.
+    Compile,
+    /// That of app images that are put together without a Dockerfile.
+    App,
+}
+
+impl Pipeline<'_> {
+    /// The patterns of what is no source: the defaults, and those of the Dockerfile's own ignore file, else of the project's.
+    pub(crate) fn ignore_text(&self, reader: Reader<'_>) -> Result<String, PipelineError> {
+        let root = &self.project.root;
+        let own = match reader {
+            Reader::Dockerfile(file) => read(root, &format!("{}.dockerignore", file.path))?,
+            Reader::Compile | Reader::App => None,
+        };
+        let text = match own {
+            Some(text) => Some(text),
+            None => read(root, ".dockerignore")?,
+        };
+        let mut patterns = String::new();
+        for name in self.unseen() {
+            if !self.names(reader, &name) {
+                patterns += &quoted(&name);
+                patterns.push('\n');
+            }
+        }
+        patterns += "otoshi.toml.*.tmp\notoshi.lock.*.tmp\n";
+        match text {
+            Some(text) => patterns += text.trim_start_matches('\u{feff}'),
+            None => patterns += &from_gitignore(&read(root, ".gitignore")?.unwrap_or_default()),
+        }
+        Ok(patterns)
+    }
+
+    /// The paths that are no source unless somebody names them.
+    fn unseen(&self) -> Vec<String> {
+        let manifest = &self.project.manifest;
+        let mut names =
+            [".git", "otoshi.toml", "otoshi.lock", "Procfile", ".dockerignore"].map(str::to_owned).to_vec();
+        let dockerfiles = [
+            manifest.builder.as_ref().map(|builder| &builder.dockerfile),
+            Some(&manifest.runner.dockerfile),
+            manifest.app.dockerfile.as_ref(),
+        ];
+        for path in dockerfiles.into_iter().flatten() {
+            let path = path.trim_start_matches("./");
+            names.extend([path.to_owned(), format!("{path}.dockerignore")]);
+        }
+        names
+    }
+
+    /// Whether a reader's own words name a path.
+    fn names(&self, reader: Reader<'_>, name: &str) -> bool {
+        match reader {
+            Reader::Dockerfile(file) => sources(&file.dockerfile).any(|word| names(word, name)),
+            Reader::Compile => self.project.manifest.compile.as_ref().is_some_and(|compile| {
+                let text = command_text(&form(&compile.run));
+                let mut words =
+                    text.split(|sign: char| sign.is_whitespace() || "\"'=;&|()[],".contains(sign));
+                // Git looks for its directory by itself.
+                words.any(|word| names(word, name) || name == ".git" && word == "git")
+            }),
+            Reader::App => false,
+        }
+    }
+}
+
+/// The words of a Dockerfile that may name a file of the context.
+fn sources(dockerfile: &Dockerfile) -> impl Iterator<Item = &str> {
+    let of = |instruction: &Instruction| {
+        matches!(instruction, Instruction::Copy(_) | Instruction::Add(_) | Instruction::Run(_))
+    };
+    let located = dockerfile.stages.iter().flat_map(|stage| &stage.instructions);
+    located.filter(move |located| of(&located.value)).flat_map(|located| {
+        located.source.split(|sign: char| sign.is_whitespace() || "\"'=,;[]".contains(sign))
+    })
+}
+
+/// Whether a word of a command is this path, or one below.
+fn names(word: &str, path: &str) -> bool {
+    let word = word.trim_start_matches("./").trim_start_matches('/');
+    word.strip_prefix(path).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
+/// A path as a pattern that matches it alone.
+fn quoted(path: &str) -> String {
+    let mut pattern = String::with_capacity(path.len());
+    for sign in path.chars() {
+        if matches!(sign, '*' | '?' | '[' | '\\') {
+            pattern.push('\\');
+        }
+        pattern.push(sign);
+    }
+    pattern
+}
+
+/// The patterns of a `.gitignore` as those of a `.dockerignore`: a name alone counts in every directory.
+///
+/// Source: gitignore(5).
+fn from_gitignore(text: &str) -> String {
+    let mut patterns = String::new();
+    for line in text.lines() {
+        let mut line = line.trim_end_matches('\r');
+        // Spaces at the end count where they are quoted.
+        while line.ends_with(' ') && !line.ends_with("\\ ") {
+            line = &line[..line.len() - 1];
+        }
+        if line.is_empty() || line.starts_with('#') {
+            continue;
+        }
+        let (sign, pattern) = line.strip_prefix('!').map_or(("", line), |pattern| ("!", pattern));
+        let pattern = pattern.trim_end_matches('/');
+        let rooted = pattern.strip_prefix('/');
+        let anywhere = rooted.is_none() && !pattern.contains('/');
+        let pattern = rooted.unwrap_or(pattern);
+        if pattern.is_empty() {
+            continue;
+        }
+        // A sign that would begin a comment or an exception there.
+        let quote = if !anywhere && sign.is_empty() && pattern.starts_with(['!', '#']) { "\\" } else { "" };
+        patterns += &format!("{sign}{quote}{}{pattern}\n", if anywhere { "**/" } else { "" });
+    }
+    patterns
+}
+
+/// A file of the project, or `None` where there is none.
+fn read(root: &Path, name: &str) -> Result<Option<String>, PipelineError> {
+    let path = root.join(name);
+    match fs::read(&path) {
+        Err(error)
+            if matches!(error.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::IsADirectory) =>
+        {
+            Ok(None)
+        }
+        Err(source) => Err(PipelineError::Read { path, source }),
+        Ok(bytes) => Ok(Some(String::from_utf8_lossy(&bytes).into_owned())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use otoshi_dockerfile::Ignore;
+
+    use super::*;
+
+    #[test]
+    fn a_gitignore_means_the_same() {
+        let text = "# comment\n\nnode_modules/\n/build\n*.log\n!keep.log\ndoc/*.txt\n/tmp/*\n!/tmp/.keep\n\\#odd\ntrailing  \r\n";
+        let ignore = Ignore::parse(&from_gitignore(text)).unwrap();
+        for (path, left_out) in [
+            ("node_modules", true),
+            ("front/node_modules/x/index.js", true),
+            ("build/out", true),
+            ("src/build/out", false),
+            ("a/b/c.log", true),
+            ("a/keep.log", false),
+            ("doc/a.txt", true),
+            ("other/doc/a.txt", false),
+            ("tmp/cache", true),
+            ("tmp/.keep", false),
+            ("#odd", true),
+            ("x/trailing", true),
+            ("src/main.rs", false),
+        ] {
+            assert_eq!(ignore.excludes(path, false), left_out, "{path}");
+        }
+    }
+
+    #[test]
+    fn a_path_matches_itself_alone() {
+        let ignore = Ignore::parse(&quoted("a[b]*.Dockerfile")).unwrap();
+        assert!(ignore.excludes("a[b]*.Dockerfile", false));
+        assert!(!ignore.excludes("ab.Dockerfile", false));
+        assert!(names("./.git/HEAD", ".git") && names("/Procfile", "Procfile") && !names(".github", ".git"));
+    }
+}

@@ -1,0 +1,178 @@
+//! What is source: what changes it, what does not, and what of it comes into images.
+
+mod support;
+
+use std::{
+    fs,
+    os::unix::{ffi::OsStrExt, fs::PermissionsExt, net::UnixListener},
+    path::Path,
+    process::{Command, Stdio},
+};
+
+use support::Shop;
+
+fn git(shop: &Shop, arguments: &[&str]) {
+    let mut command = Command::new("git");
+    command.args(["-c", "user.name=Somebody", "-c", "user.email=somebody@example.org"]);
+    let status = command.args(arguments).current_dir(shop.path("")).stdout(Stdio::null()).status().unwrap();
+    assert!(status.success(), "git {arguments:?}");
+}
+
+/// The files of the app in an image, without its own deps.
+fn app_files(shop: &Shop) -> String {
+    shop.ok(&["run", "cli", "--", "/bin/sh", "-c", "cd /app && ls -A"])
+}
+
+#[test]
+fn history_is_no_source_and_no_part_of_an_image() {
+    let Some(shop) = Shop::new() else { return };
+    git(&shop, &["init", "-q"]);
+    git(&shop, &["add", "."]);
+    git(&shop, &["commit", "-qm", "first"]);
+    shop.ok(&["build"]);
+    let files = app_files(&shop);
+    assert_eq!(files.lines().collect::<Vec<_>>(), ["compiled", "deps.lock", "src"], "{files}");
+    git(&shop, &["commit", "-qm", "nothing", "--allow-empty"]);
+    assert_eq!(shop.ran(&[]), [0_u8; 0]);
+}
+
+#[test]
+fn a_comment_in_what_says_how_images_are_made_runs_nothing() {
+    let Some(shop) = Shop::new() else { return };
+    shop.ok(&["build"]);
+    for file in ["builder.Dockerfile", "runner.Dockerfile"] {
+        let text = fs::read_to_string(shop.path(file)).unwrap();
+        shop.write(file, &format!("{text}# nothing\n"));
+    }
+    shop.write("Procfile", "# not used\n");
+    shop.write("runner.Dockerfile.dockerignore", "# nothing\n");
+    assert_eq!(shop.ran(&[]), [0_u8; 0]);
+}
+
+#[test]
+fn what_is_named_is_seen_and_what_is_taken_back_too() {
+    let Some(shop) = Shop::new() else { return };
+    git(&shop, &["init", "-q"]);
+    shop.write("Procfile", "web: x\n");
+    shop.write(
+        "runner.Dockerfile",
+        "ARG BASE\nFROM ${BASE}\nCOPY Procfile .git/HEAD /etc/\nRUN echo runner > /etc/runner\n",
+    );
+    let manifest = fs::read_to_string(shop.path("otoshi.toml")).unwrap();
+    shop.write(
+        "otoshi.toml",
+        &manifest.replace("cat src/main > compiled", "cat src/main builder.Dockerfile > compiled"),
+    );
+    shop.write(".dockerignore", "!Procfile\n");
+    shop.ok(&["build"]);
+    let said = shop.ok(&[
+        "run",
+        "cli",
+        "--",
+        "/bin/sh",
+        "-c",
+        "cat /etc/Procfile /etc/HEAD; cat /app/compiled; ls -A /app",
+    ]);
+    assert!(said.starts_with("web: x\nref: refs/heads/"), "{said}");
+    assert!(said.contains("COPY deps.lock"), "the command saw the Dockerfile that it names: {said}");
+    let last: Vec<&str> = said.lines().rev().take(4).collect();
+    assert_eq!(last, ["src", "deps.lock", "compiled", "Procfile"], "{said}");
+}
+
+#[test]
+fn what_git_ignores_is_no_source_unless_an_ignore_file_says_what_is() {
+    let Some(shop) = Shop::new() else { return };
+    shop.write(".gitignore", "/compiled\nlog/\n*.secret\n");
+    for file in ["log/development.log", "src/key.secret", "compiled"] {
+        shop.write(file, "of this laptop");
+    }
+    shop.ok(&["build"]);
+    let files = shop.ok(&["run", "cli", "--", "/bin/sh", "-c", "cd /app && ls -A . src && cat compiled"]);
+    assert_eq!(files, ".:\n.gitignore\ncompiled\ndeps.lock\nsrc\n\nsrc:\nmain\nsource 1\ndeps 1\n");
+    shop.write("log/development.log", "more");
+    assert_eq!(shop.ran(&[]), [0_u8; 0]);
+    shop.write(".dockerignore", "log\n");
+    shop.ok(&["build"]);
+    let files = shop.ok(&["run", "cli", "--", "/bin/sh", "-c", "cd /app && ls -A . src"]);
+    assert_eq!(files, ".:\n.gitignore\ncompiled\ndeps.lock\nsrc\n\nsrc:\nkey.secret\nmain\n");
+}
+
+#[test]
+fn output_may_go_to_a_file_of_the_project() {
+    let Some(shop) = Shop::new() else { return };
+    for (stdout, stderr) in [("build.log", "errors.log"), ("both.log", "both.log")] {
+        let open = |name: &str| fs::File::options().append(true).create(true).open(shop.path(name)).unwrap();
+        let mut build = shop.command(&["build"]);
+        assert!(build.stdout(open(stdout)).stderr(open(stderr)).status().unwrap().success());
+        for name in [stdout, stderr] {
+            let _ = fs::remove_file(shop.path(name));
+        }
+    }
+    assert!(!app_files(&shop).contains(".log"));
+}
+
+#[test]
+fn names_that_are_not_text_pipes_and_sockets_are_copied_as_they_are() {
+    let Some(shop) = Shop::new() else { return };
+    let odd = std::ffi::OsStr::from_bytes(b"caf\xe9");
+    fs::create_dir_all(shop.path("one/junk")).unwrap();
+    fs::write(shop.path("one/junk").join(odd), "coffee").unwrap();
+    std::os::unix::fs::symlink(odd, shop.path("one/junk/link")).unwrap();
+    shop.write("one/a", "a");
+    let _socket = UnixListener::bind(shop.path("one/socket")).unwrap();
+    fs::set_permissions(shop.path("one/socket"), fs::Permissions::from_mode(0o640)).unwrap();
+    assert!(Command::new("mkfifo").arg(shop.path("one/pipe")).status().unwrap().success());
+    let build = |dockerfile: &str| {
+        shop.write("one/Dockerfile", &format!("FROM otoshi.test/busybox:1\n{dockerfile}"));
+        shop.ok(&["image", "build", "one", "-t", "odd"]);
+        let tar = shop.dir.path().join("odd.tar");
+        shop.ok(&["export", "odd", tar.to_str().unwrap(), "--format", "rootfs"]);
+        let listed =
+            Command::new("tar").args(["-tvf"]).arg(&tar).args(["--quoting-style=escape"]).output().unwrap();
+        String::from_utf8(listed.stdout).unwrap()
+    };
+    // What no instruction names stops nothing.
+    assert!(build("COPY a /a\n").contains(" a\n"));
+    let all = build("COPY . /all/\nCOPY junk/caf* /by-pattern\n");
+    for (line, kind) in [
+        ("all/junk/caf\\351", "-rw"),
+        ("all/junk/link -> caf\\351", "lrwx"),
+        ("all/pipe", "prw"),
+        ("all/socket", "-rw-r-----"),
+        ("by-pattern", "-rw"),
+    ] {
+        let found = all.lines().find(|listed| listed.ends_with(&format!(" {line}")));
+        assert!(found.is_some_and(|found| found.starts_with(kind)), "{line}: {all}");
+    }
+}
+
+#[test]
+fn what_cannot_be_read_stops_only_who_wants_it() {
+    let Some(shop) = Shop::new() else { return };
+    shop.write("one/a", "a");
+    shop.write("one/Dockerfile", "FROM otoshi.test/busybox:1\nCOPY a /a\n");
+    // Root reads everything that is on a disk: a process may not read its own memory at address 0.
+    shop.write("one/memory", "");
+    let mounted = Command::new("mount")
+        .args(["--bind", "/proc/self/mem"])
+        .arg(shop.path("one/memory"))
+        .status()
+        .unwrap();
+    assert!(mounted.success());
+    let place = shop.path("one/memory");
+    let unmount = Unmount(&place);
+    shop.ok(&["image", "build", "one"]);
+    shop.write("one/Dockerfile", "FROM otoshi.test/busybox:1\nCOPY . /all\n");
+    let output = shop.otoshi(&["image", "build", "one"]);
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(!output.status.success() && said.contains("one/memory"), "{said}");
+    drop(unmount);
+}
+
+struct Unmount<'a>(&'a Path);
+
+impl Drop for Unmount<'_> {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg(self.0).status();
+    }
+}
