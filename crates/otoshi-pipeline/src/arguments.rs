@@ -33,7 +33,7 @@ impl Pipeline<'_> {
         let before = lock.clone();
         let mut values = BTreeMap::new();
         for (name, base, computed) in wanted {
-            let image = self.argument_base(&mut lock, &name, &base, rules)?;
+            let image = self.argument_base(&mut lock, &name, &base, rules, events)?;
             let key = argument_key(image.as_str(), &computed.run);
             let known = match self.home.records().get::<String>(Kind::Argument, key.hex()) {
                 Some(known) => Some(known),
@@ -72,6 +72,7 @@ impl Pipeline<'_> {
         name: &str,
         base: &str,
         rules: Rules<'_>,
+        events: Option<&dyn Events>,
     ) -> Result<Digest, PipelineError> {
         let platform = self.platform.to_string();
         let moves = rules.move_roles.contains(&"builder");
@@ -83,8 +84,9 @@ impl Pipeline<'_> {
             return Err(PipelineError::invalid(message, "run otoshi build without --locked"));
         }
         let reference = Reference::parse(base).map_err(PipelineError::plain)?;
-        let found =
-            self.with_base_source(|source| source.resolve(&reference, &self.platform))?.ok_or_else(|| {
+        let found = self
+            .with_base_source(events, |source| source.resolve(&reference, &self.platform))?
+            .ok_or_else(|| {
                 PipelineError::invalid(
                     format!("the argument {name} is computed in {base}, which is not in the store"),
                     format!("otoshi import ROOTFS.tar --name {base}"),
@@ -102,7 +104,9 @@ impl Pipeline<'_> {
         run: &str,
         events: &dyn Events,
     ) -> Result<String, PipelineError> {
-        self.with_base_source(|source| ensure(source, ARGUMENTS, base, &image, &self.platform))?;
+        self.with_base_source(Some(events), |source| {
+            ensure(source, ARGUMENTS, base, &image, &self.platform)
+        })?;
         let command = CommandForm::Shell(run.to_owned());
         let request = RunRequest {
             platform: self.platform.clone(),

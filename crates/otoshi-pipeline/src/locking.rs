@@ -42,14 +42,14 @@ impl Pipeline<'_> {
         &self,
         files: &Files,
         rules: Rules<'_>,
-        write: bool,
+        events: Option<&dyn Events>,
     ) -> Result<Bases, PipelineError> {
         let mut lock = self.lock()?;
         let before = lock.clone();
         let all: Vec<_> = files.all().collect();
         let settle = |source: &dyn BaseSource| Bases::settle(&all, &mut lock, source, &self.platform, rules);
-        let bases = self.with_base_source(settle)?;
-        if (write || self.has_own_lock()) && lock != before {
+        let bases = self.with_base_source(events, settle)?;
+        if (events.is_some() || self.has_own_lock()) && lock != before {
             self.save_lock(&lock)?;
         }
         self.describe(&bases);

@@ -63,10 +63,10 @@ impl Pipeline<'_> {
         let settle = |source: &dyn BaseSource| {
             Bases::settle(&all, &mut lock, source, &self.platform, Rules::default()).map(drop)
         };
-        self.with_base_source(settle)?;
+        self.with_base_source(Some(&otoshi_engine::Silent), settle)?;
         let mut used = BTreeSet::new();
         for (name, base, _) in self.project.computed()? {
-            self.argument_base(&mut lock, &name, &base, Rules::default())?;
+            self.argument_base(&mut lock, &name, &base, Rules::default(), Some(&otoshi_engine::Silent))?;
             used.insert(base);
         }
         if let Some(bases) = lock.roles.get_mut(ARGUMENTS) {

@@ -261,7 +261,7 @@ impl<'a> Pipeline<'a> {
     ) -> Result<(Files, Bases), PipelineError> {
         let computed = self.computed_arguments(events, rules)?;
         let files = Files::load(self.project, &self.platform, &computed)?;
-        let bases = self.settle_bases(&files, rules, events.is_some())?;
+        let bases = self.settle_bases(&files, rules, events)?;
         Ok((files, bases))
     }
 
@@ -340,9 +340,15 @@ impl<'a> Pipeline<'a> {
         Ok(Walked { plan, settled, bases, observed })
     }
 
-    pub(crate) fn with_base_source<T>(&self, call: impl FnOnce(&dyn BaseSource) -> T) -> T {
+    /// Calls with where bases come from. Without events, as while planning, no base is made of packages: one that would be made has
+    /// a digest that stands for what it would be made of.
+    pub(crate) fn with_base_source<T>(
+        &self,
+        events: Option<&dyn Events>,
+        call: impl FnOnce(&dyn BaseSource) -> T,
+    ) -> T {
         let here = StoreBases::new(self.home);
-        call(&PackageBases::new(self.home, self.project, self.bases.unwrap_or(&here)))
+        call(&PackageBases::new(self.home, self.project, self.bases.unwrap_or(&here), events))
     }
 
     /// Lets later Dockerfiles see a role's image.

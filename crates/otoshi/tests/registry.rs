@@ -228,3 +228,51 @@ fn an_image_that_nobody_has_is_told_with_its_registry() {
     assert!(said.contains(told), "{said}");
     assert!(said.contains("otoshi import ROOTFS.tar --name localhost:1/slim:2 makes one here"), "{said}");
 }
+
+/// A name that was given in the store stands for what has it there, whatever is known of its digest in registries.
+#[test]
+fn a_name_that_the_store_has_is_the_stores() {
+    let Some(stage) = Stage::new() else { return };
+    let shop = &stage.shop;
+    shop.import("local 1\n");
+    // Nobody answers under this name.
+    shop.ok(&["image", "push", "otoshi.test/busybox:1", &format!("{}/elsewhere:1", stage.proxy.host())]);
+    shop.write("otoshi.toml", &support::MANIFEST.replace("{SERIES}", "1"));
+    shop.write("builder.Dockerfile", "ARG BASE\nFROM ${BASE}\nCOPY deps.lock /opt/deps/lib\n");
+    shop.write("runner.Dockerfile", "ARG BASE\nFROM ${BASE}\nRUN echo runner > /etc/runner\n");
+    stage.proxy.take_log();
+    shop.ok(&["build"]);
+    assert_eq!(shop.ok(&["run", "web"]), "source 1\ndeps 1\nrunner\nlocal 1\n");
+    // Pushed under another name, a project's image is still this store's.
+    shop.ok(&["image", "push", "shop/web", &format!("{}/elsewhere:web", stage.proxy.host())]);
+    stage.proxy.take_log();
+    let code = |arguments: &[&str]| {
+        let output = shop.otoshi(arguments);
+        (output.status.code().unwrap(), String::from_utf8(output.stderr).unwrap())
+    };
+    for arguments in
+        [&["check", "otoshi.test/busybox:1"][..], &["check", "shop/web"], &["rebase", "shop/web", "--check"]]
+    {
+        let (code, said) = code(arguments);
+        assert!(code != 3 && !said.contains("docker.io"), "{arguments:?}: {code} {said}");
+    }
+    let (code, said) = code(&["refresh", "shop/web"]);
+    assert!(code == 2 && !said.contains("docker.io"), "{code} {said}");
+    assert_eq!(stage.proxy.take_log().len(), 0);
+    // What was pulled stands for what its registry has.
+    let pulled = format!("{}/elsewhere:1", stage.proxy.host());
+    shop.ok(&["pull", &pulled]);
+    stage.proxy.take_log();
+    shop.otoshi(&["check", &pulled]);
+    assert_ne!(stage.proxy.take_log().len(), 0);
+}
+
+#[test]
+fn names_of_otoshis_own_are_asked_for_nowhere() {
+    let Some(shop) = Shop::new() else { return };
+    for command in ["pull", "check", "rebase"] {
+        let output = shop.otoshi(&[command, "otoshi.invalid/packages/debian:bookworm-0123456789ab"]);
+        let said = String::from_utf8(output.stderr).unwrap() + &String::from_utf8(output.stdout).unwrap();
+        assert!(!output.status.success() && said.contains("never asked for"), "{command}: {said}");
+    }
+}

@@ -1,7 +1,9 @@
 //! Packages → an image of one layer.
 
 use std::collections::BTreeMap;
+use std::time::Instant;
 
+use otoshi_engine::{Event, Events, StepId};
 use otoshi_oci::config::{History, ImageConfig};
 use otoshi_oci::layer::{Compression, Mtime, WriteOptions, WrittenLayer, store_tar, write_layer};
 use otoshi_oci::{Digest, Platform, Reference, write_image};
@@ -23,24 +25,64 @@ const ALWAYS: &str = "base-files";
 /// The version of the way in which packages become an image; another one makes images that are remembered again.
 const WAY: u32 = 2;
 
-/// Makes an image of packages, and names it in the store.
+/// Makes an image of packages, and names it in the store; without events it only says which image that is, or what stands for it.
 pub(super) fn make(
     home: &Home,
     reference: &Reference,
     packages: &Packages,
     platform: &Platform,
+    events: Option<&dyn Events>,
 ) -> Result<LockedDigests, PipelineError> {
     let (architecture, sources) = sources(packages, platform)?;
+    let (distribution, release) = packages.release().unwrap_or_default();
+    let title = format!("{distribution} {release}, {}", packages.packages.join(", "));
+    let shown = events.map(|events| Shown::new(events, &title));
     let available = sources.available(home)?;
-    let failed = |error| failed(packages, error);
     let chosen = choose(packages, &available)?;
     let made =
         Made { home, platform, packages, architecture, sources: &sources, available: &available, chosen };
-    let (distribution, release) = packages.release().unwrap_or_default();
-    let digest =
-        made.digest(&format!("otoshi: {distribution} {release}, {}", packages.packages.join(", ")), failed)?;
+    let created_by = format!("otoshi: {title}");
+    let Some(shown) = shown else {
+        let digest = made.known(&created_by).unwrap_or_else(|key| key);
+        return Ok(LockedDigests { index: digest.clone(), platform: digest });
+    };
+    let digest = made.digest(&created_by, &shown, |error| failed(packages, error))?;
     home.layout().tag(reference, home.layout().describe(&digest)?)?;
     Ok(LockedDigests { index: digest.clone(), platform: digest })
+}
+
+/// The making of a base, as a step that is shown.
+struct Shown<'a> {
+    events: &'a dyn Events,
+    step: StepId,
+    title: &'a str,
+}
+
+impl<'a> Shown<'a> {
+    fn new(events: &'a dyn Events, title: &'a str) -> Self {
+        Self { events, step: StepId::next(), title }
+    }
+
+    /// Shows a step while it is done.
+    fn during<T, E>(&self, work: impl FnOnce() -> Result<T, E>) -> Result<T, E> {
+        let (step, started) = (self.step, Instant::now());
+        self.events.event(Event::Started {
+            step,
+            stage: "base".into(),
+            place: (1, 1),
+            instruction: format!("make a base of {}", self.title),
+        });
+        let done = work();
+        self.events.event(match &done {
+            Ok(_) => Event::Done { step, cached: false, took: started.elapsed() },
+            Err(_) => Event::Failed { step },
+        });
+        done
+    }
+
+    fn say(&self, what: &str) {
+        self.events.event(Event::Log { step: self.step, bytes: format!("{what}\n").into_bytes() });
+    }
 }
 
 /// What would be made of packages now; nothing but indexes is fetched.
@@ -122,19 +164,26 @@ struct Made<'a> {
 }
 
 impl Made<'_> {
+    /// The digest of the image that was made of the same packages before, else what stands for them.
+    fn known(&self, created_by: &str) -> Result<Digest, Digest> {
+        let key = self.key(created_by, &self.more());
+        let known: Option<Digest> = self.home.records().get(Kind::Base, key.hex());
+        known.filter(|known| is_whole(self.home, known, self.platform)).ok_or(key)
+    }
+
     /// The image's digest: that of the one made of the same packages before, or of the one made now.
     fn digest(
         &self,
         created_by: &str,
+        shown: &Shown<'_>,
         failed: impl Fn(RootError) -> PipelineError,
     ) -> Result<Digest, PipelineError> {
         let (home, more) = (self.home, self.more());
-        let key = self.key(created_by, &more);
-        let known: Option<Digest> = home.records().get(Kind::Base, key.hex());
-        if let Some(known) = known.filter(|known| is_whole(home, known, self.platform)) {
-            return Ok(known);
-        }
-        let layer = self.layer(&more, failed)?;
+        let key = match self.known(created_by) {
+            Ok(known) => return Ok(known),
+            Err(key) => key,
+        };
+        let layer = shown.during(|| self.layer(&more, shown, failed))?;
         let mut config = ImageConfig::new(self.platform);
         config.created = Some(CREATED.to_owned());
         config.config.env = vec![PATH.to_owned()];
@@ -191,12 +240,20 @@ impl Made<'_> {
     fn layer(
         &self,
         more: &[(String, u32, Vec<u8>)],
+        shown: &Shown<'_>,
         failed: impl Fn(RootError) -> PipelineError,
     ) -> Result<WrittenLayer, PipelineError> {
         let directory = self.home.root().join("packages/deb");
         let layout = self.home.layout();
-        let files = roots::fetch(self.available, &self.chosen.all(), &directory, self.sources.fetcher())
-            .map_err(&failed)?;
+        let all = self.chosen.all();
+        let size: u64 = all.iter().map(|one| one.record.size).sum();
+        shown.say(&format!(
+            "fetching {} packages, {:.1} MB, where they are not kept",
+            all.len(),
+            size as f64 / 1e6
+        ));
+        let files =
+            roots::fetch(self.available, &all, &directory, self.sources.fetcher()).map_err(&failed)?;
         match &self.chosen {
             Root::Files(chosen) => {
                 let archive = roots::layer(chosen, &files).map_err(failed)?;
@@ -205,6 +262,7 @@ impl Made<'_> {
             }
             Root::Installed(selection) => {
                 let draft = self.home.snapshots().draft()?;
+                shown.say("unpacking and configuring them");
                 roots::install(&Installation {
                     root: &draft.tree(),
                     work: &draft.work(),
@@ -215,6 +273,7 @@ impl Made<'_> {
                     more,
                 })
                 .map_err(failed)?;
+                shown.say("writing the layer");
                 let options = WriteOptions { mtime: Mtime::Set(TIME), ..WriteOptions::default() };
                 write_layer(layout, &draft.tree(), &options).map_err(PipelineError::plain)
             }

@@ -16,6 +16,7 @@ mod sources;
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
+use otoshi_engine::Events;
 use otoshi_oci::{Digest, Platform, Reference};
 use otoshi_packages::apt::Available;
 use otoshi_packages::roots::Chosen;
@@ -70,13 +71,22 @@ pub struct PackageBases<'a> {
     home: &'a Home,
     project: &'a Project,
     others: &'a dyn BaseSource,
+    /// Who is told what is done; `None` while planning, when nothing is made.
+    events: Option<&'a dyn Events>,
     made: Mutex<BTreeMap<String, LockedDigests>>,
 }
 
 impl<'a> PackageBases<'a> {
     /// Puts a project's bases of packages before other bases.
-    pub fn new(home: &'a Home, project: &'a Project, others: &'a dyn BaseSource) -> Self {
-        Self { home, project, others, made: Mutex::default() }
+    ///
+    /// Without events nothing is made: a base that would be has a digest that stands for what it would be made of.
+    pub fn new(
+        home: &'a Home,
+        project: &'a Project,
+        others: &'a dyn BaseSource,
+        events: Option<&'a dyn Events>,
+    ) -> Self {
+        Self { home, project, others, events, made: Mutex::default() }
     }
 
     fn packages(&self, reference: &Reference) -> Result<Option<Packages>, PipelineError> {
@@ -103,7 +113,7 @@ impl<'a> PackageBases<'a> {
         if let Some(known) = made.get(&key) {
             return Ok(known.clone());
         }
-        let digests = image::make(self.home, reference, packages, platform)?;
+        let digests = image::make(self.home, reference, packages, platform, self.events)?;
         made.insert(key, digests.clone());
         Ok(digests)
     }
@@ -148,6 +158,7 @@ impl BaseSource for PackageBases<'_> {
     ) -> Result<bool, PipelineError> {
         match self.packages(reference)? {
             Some(_) if is_whole(self.home, manifest, platform) => Ok(true),
+            Some(_) if self.events.is_none() => Ok(true),
             Some(packages) => Ok(self.make(reference, &packages, platform)?.platform == *manifest),
             None => self.others.ensure(reference, manifest, platform),
         }

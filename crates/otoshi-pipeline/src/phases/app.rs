@@ -96,7 +96,7 @@ impl Pipeline<'_> {
         let annotations: Vec<_> =
             file.targets.iter().map(|target| self.annotations(walk, file, target)).collect();
         let run = move |events: &dyn Events| {
-            self.ensure_bases(PHASE, &bases)?;
+            self.ensure_bases(PHASE, &bases, events)?;
             let merged = self.merged(&context, &compiled)?;
             let ca_certificates = self.ca_certificates()?;
             // Targets are in the order of the processes.

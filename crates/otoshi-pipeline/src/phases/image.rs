@@ -69,7 +69,7 @@ impl Pipeline<'_> {
             })
             .collect();
         let run = move |events: &dyn otoshi_engine::Events| {
-            self.ensure_bases(phase, &bases)?;
+            self.ensure_bases(phase, &bases, events)?;
             let (mut made, mut layers_written) = (Made::default(), 0);
             for request in requests {
                 let request = BuildRequest { ca_certificates: self.ca_certificates()?, ..request };

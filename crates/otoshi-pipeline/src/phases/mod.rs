@@ -11,7 +11,7 @@ mod upgrade;
 use std::{collections::BTreeMap, path::PathBuf};
 
 use otoshi_dockerfile::CommandForm;
-use otoshi_engine::{Output, Secret};
+use otoshi_engine::{Events, Output, Secret};
 use otoshi_oci::{Digest, layer::Compression};
 use otoshi_project::Command;
 use otoshi_rebase::seam;
@@ -91,8 +91,13 @@ impl Pipeline<'_> {
     }
 
     /// Makes sure that all bases of a Dockerfile are in the store.
-    fn ensure_bases(&self, role: &str, bases: &[(String, Digest)]) -> Result<(), PipelineError> {
-        self.with_base_source(|source| {
+    fn ensure_bases(
+        &self,
+        role: &str,
+        bases: &[(String, Digest)],
+        events: &dyn Events,
+    ) -> Result<(), PipelineError> {
+        self.with_base_source(Some(events), |source| {
             bases
                 .iter()
                 .try_for_each(|(base, digest)| bases::ensure(source, role, base, digest, &self.platform))

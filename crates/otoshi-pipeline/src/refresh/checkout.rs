@@ -22,6 +22,15 @@ impl Checkout {
         let platform = Platform::host();
         let layout = home.layout();
         let repository = Repository::of(reference);
+        if remote.local(reference)?.is_some() {
+            return Err(PipelineError::invalid(
+                format!(
+                    "{} is an image of this store: no registry has the project behind it",
+                    reference.familiar()
+                ),
+                "run otoshi refresh in the project's directory, or name the image as its registry has it",
+            ));
+        }
         let client = remote.client()?;
         let image = client.resolve(reference)?;
         let image = image.ok_or_else(|| PipelineError::Missing { reference: reference.familiar() })?;
