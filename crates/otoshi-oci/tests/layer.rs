@@ -393,7 +393,10 @@ fn an_imported_archive_keeps_its_bytes() {
         assert_eq!((layers[0].entries, layers[0].uncompressed_size), (1, archive.len() as u64));
         let blob = layout.open_blob(&Digest::of(&layers[0].descriptor).unwrap()).unwrap();
         let into = tempfile::tempdir().unwrap();
-        assert_eq!(unpack_layer(blob, into.path(), &UnpackOptions::default()).unwrap(), layers[0].diff_id);
+        assert_eq!(
+            unpack_layer(blob, into.path(), &UnpackOptions::default()).unwrap().diff_id,
+            layers[0].diff_id
+        );
     }
     let error = store_tar(&layout, &b"no archive"[..], Compression::Gzip, 1, "stdin").unwrap_err();
     assert!(error.to_string().contains("stdin"), "{error}");

@@ -5,6 +5,7 @@
 //! ├── format            the store's format version, one number
 //! ├── images/           an OCI image layout, valid at all times (see `otoshi_oci::layout`)
 //! ├── snapshots/ID/fs/  one unpacked layer or step result, in overlayfs form; immutable once it is here
+//! ├── snapshots/ID/implied  which of its directories are as the layers below have them, where some are
 //! ├── snapshots/ID/seal digest of the names, modes, sizes and times below fs/, looked at before use and by `verify`
 //! ├── records/KIND/..   small checksummed files: step results, phase records, memoized digests
 //! ├── packages/        indexes of package repositories, and packages, by hash; dates of releases that were seen
@@ -32,5 +33,5 @@ pub use error::StoreError;
 pub use gc::{Collected, GcPolicy};
 pub use home::{Home, Usage};
 pub use records::{Kind, Records};
-pub use snapshots::{Draft, SnapshotId, Snapshots};
+pub use snapshots::{Draft, Implied, SnapshotId, Snapshots};
 pub use verify::{Damage, Verified};

@@ -29,7 +29,8 @@ pub struct SnapshotId(String);
 impl SnapshotId {
     /// The snapshot into which the layer with this diff id is unpacked.
     pub fn of_layer(diff_id: &DiffId) -> Self {
-        Self(format!("layer-{}", diff_id.0.hex()))
+        // Those of before said nothing about what a layer implies.
+        Self(format!("layer-2-{}", diff_id.0.hex()))
     }
 
     /// The snapshot of whatever this key stands for.
@@ -50,6 +51,27 @@ impl SnapshotId {
 impl fmt::Display for SnapshotId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
+    }
+}
+
+/// What a snapshot's tree leaves to the trees below it: directories that had to be made, and that nobody said how they are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Implied {
+    /// The root directory.
+    pub root: bool,
+    /// Others, that lead to what the tree has.
+    pub parents: bool,
+}
+
+impl Implied {
+    const FILE: &'static str = "implied";
+
+    /// What the snapshot with this tree left to others.
+    pub fn of(tree: &Path) -> Self {
+        let text = tree.parent().and_then(|snapshot| fs::read_to_string(snapshot.join(Self::FILE)).ok());
+        let text = text.unwrap_or_default();
+        let says = |word: &str| text.lines().any(|line| line == word);
+        Self { root: says("root"), parents: says("parents") }
     }
 }
 
@@ -202,6 +224,17 @@ impl Draft {
     /// A directory on the same file system: overlayfs work directory, temporary files.
     pub fn work(&self) -> PathBuf {
         self.dir.join("work")
+    }
+
+    /// Notes what the tree leaves to those below; [`Implied::of`] says it of the snapshot.
+    pub fn implies(&self, implied: Implied) -> Result<(), StoreError> {
+        let path = self.dir.join(Implied::FILE);
+        let words = [(implied.root, "root\n"), (implied.parents, "parents\n")];
+        let text: String = words.iter().filter(|(says, _)| *says).map(|(_, word)| *word).collect();
+        if text.is_empty() {
+            return Ok(());
+        }
+        fs::write(&path, text).map_err(StoreError::io("writing", &path))
     }
 
     /// Makes the draft the snapshot `id`.

@@ -2,12 +2,14 @@
 
 use std::{
     collections::HashSet,
+    fs,
     io::{ErrorKind, Read},
-    path::PathBuf,
+    os::unix::fs::{MetadataExt, PermissionsExt, lchown},
+    path::{Path, PathBuf},
 };
 
-use otoshi_oci::{Digest, Image, ImageLayer};
-use otoshi_store::{Kind, SnapshotId};
+use otoshi_oci::{Digest, Image, ImageLayer, layer::UnpackOptions};
+use otoshi_store::{Implied, Kind, SnapshotId};
 use rayon::prelude::*;
 
 use super::{EmbeddedEngine, mount::OverlayMount};
@@ -52,7 +54,8 @@ impl Chain {
 
     /// The snapshots' directories, the topmost first; unpacks what is not unpacked yet.
     ///
-    /// Of two that are the same only the upper one is there: it hides all of the other, and overlayfs takes none twice.
+    /// Of two that are the same only the upper one is there: it hides all of the other, and overlayfs takes none twice. Above
+    /// them stands an empty one, where the topmost says nothing about the root directory and those below do.
     pub(crate) fn lowers(&self, engine: &EmbeddedEngine) -> Result<Vec<PathBuf>, EngineError> {
         if let Some(source) = engine.source() {
             let missing = self.layers.par_iter().filter_map(|layer| match layer {
@@ -61,10 +64,22 @@ impl Chain {
             });
             source.prepare(&missing.collect::<Vec<_>>());
         }
-        let all: Vec<PathBuf> =
-            self.layers.par_iter().rev().map(|layer| engine.snapshot_of(layer)).collect::<Result<_, _>>()?;
-        let mut seen = HashSet::new();
-        Ok(all.into_iter().filter(|path| seen.insert(path.clone())).collect())
+        let mut trees: Vec<Unpacked> =
+            self.layers.par_iter().map(|layer| engine.snapshot_of(layer)).collect::<Result<_, _>>()?;
+        for index in 1..trees.len() {
+            if let (true, Layer::Image(layer)) = (trees[index].implies_parents, &self.layers[index]) {
+                let below: Vec<PathBuf> = distinct(trees[..index].iter().rev().map(|tree| &tree.path));
+                trees[index].path = engine.unpacked_on(layer, &below)?;
+            }
+        }
+        let mut lowers = distinct(trees.iter().rev().map(|tree| &tree.path));
+        let root = trees.iter().rev().find(|tree| !tree.implies_root);
+        if let (Some(root), Some(top)) = (root, lowers.first())
+            && RootDirectory::of(&root.path)? != RootDirectory::of(top)?
+        {
+            lowers.insert(0, engine.empty_with(&RootDirectory::of(&root.path)?)?);
+        }
+        Ok(lowers)
     }
 
     /// A read-only view of the whole file system.
@@ -73,23 +88,98 @@ impl Chain {
     }
 }
 
+/// A layer's directory, and what it leaves to those below.
+struct Unpacked {
+    path: PathBuf,
+    implies_root: bool,
+    implies_parents: bool,
+}
+
+impl Unpacked {
+    fn at(path: PathBuf) -> Self {
+        let implied = Implied::of(&path);
+        Self { path, implies_root: implied.root, implies_parents: implied.parents }
+    }
+}
+
+/// Mode, owner and group of a root directory.
+#[derive(Debug, PartialEq, Eq)]
+struct RootDirectory(u32, u32, u32);
+
+impl RootDirectory {
+    fn of(tree: &Path) -> Result<Self, EngineError> {
+        let meta = fs::symlink_metadata(tree).map_err(EngineError::io("reading", tree))?;
+        Ok(Self(meta.mode() & 0o7777, meta.uid(), meta.gid()))
+    }
+}
+
+/// Each path once, where it comes first.
+fn distinct<'p>(paths: impl Iterator<Item = &'p PathBuf>) -> Vec<PathBuf> {
+    let mut seen = HashSet::new();
+    paths.filter(|path| seen.insert(*path)).cloned().collect()
+}
+
 impl EmbeddedEngine {
     /// The directory that holds a layer's content, unpacked now if need be.
-    fn snapshot_of(&self, layer: &Layer) -> Result<PathBuf, EngineError> {
-        let snapshots = self.home().snapshots();
-        let image_layer = match layer {
-            Layer::Step(id) => return snapshots.sound(id).ok_or_else(|| EngineError::lost(id)),
-            Layer::Image(layer) => layer,
-        };
-        if let Some(path) = self.unpacked(image_layer) {
+    fn snapshot_of(&self, layer: &Layer) -> Result<Unpacked, EngineError> {
+        match layer {
+            Layer::Step(id) => {
+                let path = self.home().snapshots().sound(id).ok_or_else(|| EngineError::lost(id))?;
+                Ok(Unpacked::at(path))
+            }
+            Layer::Image(layer) => match self.unpacked(layer) {
+                Some(path) => Ok(Unpacked::at(path)),
+                None => {
+                    let id = SnapshotId::of_layer(&layer.diff_id);
+                    self.unpack_arriving(layer, &id, &[]).map(Unpacked::at)
+                }
+            },
+        }
+    }
+
+    /// A layer that has entries in directories without having these: unpacked on what lies below, which says how they are.
+    fn unpacked_on(&self, layer: &ImageLayer, below: &[PathBuf]) -> Result<PathBuf, EngineError> {
+        let mut fields = vec![b"unpacked on 1".to_vec(), layer.diff_id.0.as_str().as_bytes().to_vec()];
+        // Snapshots are named by what is in them.
+        let names = below.iter().filter_map(|tree| tree.parent()?.file_name());
+        fields.extend(names.map(|name| name.as_encoded_bytes().to_vec()));
+        let id = SnapshotId::of_key(&digest_of_fields(fields));
+        if let Some(path) = self.home().snapshots().sound(&id) {
             return Ok(path);
         }
+        let view = OverlayMount::new(self.home(), below)?;
+        self.unpack_arriving(layer, &id, &[view.path().to_path_buf()])
+    }
+
+    /// An empty directory that says how the root directory is.
+    fn empty_with(&self, root: &RootDirectory) -> Result<PathBuf, EngineError> {
+        let RootDirectory(mode, uid, gid) = *root;
+        let key = digest_of_fields(["root directory".to_owned(), format!("{mode:o} {uid} {gid}")]);
+        let id = SnapshotId::of_key(&key);
+        if let Some(path) = self.home().snapshots().get(&id) {
+            return Ok(path);
+        }
+        let draft = self.home().snapshots().draft()?;
+        let tree = draft.tree();
+        lchown(&tree, Some(uid), Some(gid)).map_err(EngineError::io("owning", &tree))?;
+        fs::set_permissions(&tree, fs::Permissions::from_mode(mode))
+            .map_err(EngineError::io("setting the mode of", &tree))?;
+        Ok(draft.commit(&id)?)
+    }
+
+    /// Unpacks a layer, while it arrives where it is not here.
+    fn unpack_arriving(
+        &self,
+        image_layer: &ImageLayer,
+        id: &SnapshotId,
+        lower: &[PathBuf],
+    ) -> Result<PathBuf, EngineError> {
         let layout = self.home().layout();
         if let (false, Some(source)) = (layout.holds(&image_layer.descriptor), self.source())
             && let Some(arriving) = source.open(image_layer)?
         {
             let mut watched = Watched { inner: arriving, failed: None };
-            match self.unpack(image_layer, &mut watched) {
+            match self.unpack_as(image_layer, &mut watched, id, lower) {
                 Ok(path) => return Ok(path),
                 Err(error) => tracing::debug!(%error, "unpacking while it arrives failed"),
             }
@@ -105,7 +195,7 @@ impl EmbeddedEngine {
                 return Err(not_arrived(&error));
             }
         }
-        self.unpack(image_layer, layout.open_blob(&image_layer.digest)?)
+        self.unpack_as(image_layer, layout.open_blob(&image_layer.digest)?, id, lower)
     }
 
     /// The directory of a layer that is unpacked, or that was made here.
@@ -116,19 +206,29 @@ impl EmbeddedEngine {
             .or_else(|| snapshots.sound(&SnapshotId::of_layer(&layer.diff_id)))
     }
 
-    fn unpack(&self, layer: &ImageLayer, blob: impl Read + Send) -> Result<PathBuf, EngineError> {
+    fn unpack_as(
+        &self,
+        layer: &ImageLayer,
+        blob: impl Read + Send,
+        id: &SnapshotId,
+        lower: &[PathBuf],
+    ) -> Result<PathBuf, EngineError> {
         let started = std::time::Instant::now();
         let draft = self.home().snapshots().draft()?;
-        let options = self.unpack_options(layer.digest.as_str());
-        let diff_id = otoshi_oci::layer::unpack_layer(blob, &draft.tree(), &options)?;
-        if diff_id != layer.diff_id {
+        let options = UnpackOptions { lower: lower.to_vec(), ..self.unpack_options(layer.digest.as_str()) };
+        let unpacked = otoshi_oci::layer::unpack_layer(blob, &draft.tree(), &options)?;
+        if unpacked.diff_id != layer.diff_id {
             return Err(EngineError::invalid(format!(
                 "the layer {} holds {}, and its image says {}",
-                layer.digest, diff_id.0, layer.diff_id.0
+                layer.digest, unpacked.diff_id.0, layer.diff_id.0
             )));
         }
+        draft.implies(Implied {
+            root: unpacked.implies_root,
+            parents: unpacked.implies_parents && lower.is_empty(),
+        })?;
         tracing::debug!(layer = %layer.digest, took = ?started.elapsed(), "unpacked");
-        Ok(draft.commit(&SnapshotId::of_layer(&layer.diff_id))?)
+        Ok(draft.commit(id)?)
     }
 }
 

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::sync::atomic::AtomicUsize;
 
 use otoshi_oci::Digest;
-use otoshi_store::Kind;
+use otoshi_store::{Implied, Kind};
 
 use super::{
     EmbeddedEngine,
@@ -61,6 +61,7 @@ pub(crate) fn copied_layer(
         for source in &sources {
             copier.copy(source, &destination)?;
         }
+        draft.implies(Implied { root: true, parents: false })?;
         engine.keep(draft, &result, &[&result])?
     };
     let blob = engine.blob_of(&snapshot, &Placement::default(), output, written, events)?;

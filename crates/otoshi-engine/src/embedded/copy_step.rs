@@ -8,7 +8,7 @@ use std::{
 
 use otoshi_dockerfile::{Add, Copy, Heredoc, Word};
 use otoshi_oci::Digest;
-use otoshi_store::{Draft, Kind};
+use otoshi_store::{Draft, Implied, Kind};
 
 use super::{
     EmbeddedEngine, archive,
@@ -234,6 +234,7 @@ pub(crate) fn copy(
         let into = view.path().join(&destination.path);
         archive::unpack(engine, &source.items[0].source, &into, owner)?;
     }
+    draft.implies(Implied { root: true, parents: false })?;
     let keys: &[&Digest] = if is_plain { &[&key, &result] } else { &[&key] };
     let snapshot = engine.keep(draft, if is_plain { &result } else { &key }, keys)?;
     Ok(Stepped { snapshot, cached: false })

@@ -7,7 +7,7 @@ use std::{fs, os::unix::fs::PermissionsExt, path::Path};
 use otoshi_dockerfile::{InlineFile, Run};
 use otoshi_oci::Digest;
 use otoshi_sandbox as sandbox;
-use otoshi_store::{Draft, Kind, SnapshotId};
+use otoshi_store::{Draft, Implied, Kind, SnapshotId};
 
 use super::{
     EmbeddedEngine,
@@ -186,6 +186,7 @@ pub(crate) fn workdir(
     let overrides = Overrides { owner: Some((account.uid, account.gid)), mode: None };
     Copier::new(&tree, below.path(), overrides, &|_| None).parent_directories(&found)?;
     let items = hash_items(&crate::content::walk(&tree)?)?;
+    draft.implies(Implied { root: true, parents: false })?;
     let snapshot = engine.keep(draft, &digest_of_fields(["workdir", items.as_str()]), &[&key])?;
     Ok(Some(Stepped { snapshot, cached: false }))
 }

@@ -124,7 +124,7 @@ impl Command {
                     fs::create_dir_all(&empty).map_err(EngineError::io("creating", &empty))?;
                     lowers.push(empty);
                 } else {
-                    copy_root_mode(&lowers[0], &draft.tree())?;
+                    copy_root(&lowers[0], &draft.tree())?;
                 }
                 let work = draft.work().join("overlay");
                 fs::create_dir_all(&work).map_err(EngineError::io("creating", &work))?;

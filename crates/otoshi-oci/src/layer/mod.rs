@@ -39,7 +39,7 @@ pub(crate) use self::decompress::with_stream;
 pub use self::decompress::{Encoding, UnsupportedEncoding, decoder};
 pub use self::store::{measure, store_tar};
 pub use self::tree::{write_layer, write_tar};
-pub use self::unpack::unpack_layer;
+pub use self::unpack::{Unpacked, unpack_layer};
 use crate::digest::DiffId;
 use crate::layout::LayoutError;
 use crate::tar::TarError;
@@ -184,8 +184,8 @@ pub struct UnpackOptions {
     pub keep_directories: bool,
     /// Owner and group of all entries, instead of those that they say.
     pub owner: Option<(u32, u32)>,
-    /// The trees below this one, the topmost first: directories that the layer implies but does not list get mode, owner
-    /// and time from there.
+    /// The trees below this one, the topmost first: directories that the layer implies but does not list get mode, owner, time
+    /// and attributes from there; where a link is in their place, what is in them goes where it leads. Of merged layers, one view.
     pub lower: Vec<PathBuf>,
 }
 

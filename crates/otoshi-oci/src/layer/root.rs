@@ -170,6 +170,20 @@ impl Root {
                 }
                 Found::Nothing => {
                     real.push(name.clone());
+                    let below = self.link_below(&real)?;
+                    if let Some(target) = below {
+                        real.pop();
+                        links += 1;
+                        if links > MAX_LINKS {
+                            return Err(Errno::LOOP).during(OPEN);
+                        }
+                        if target.starts_with(b"/") {
+                            real.clear();
+                            current = self.resolve(b"").during(OPEN)?;
+                        }
+                        names.extend(target.split(|&b| b == b'/').rev().map(<[u8]>::to_vec));
+                        continue;
+                    }
                     self.make_implied(&current, &name, &real)?;
                     real.pop();
                 }
@@ -190,12 +204,27 @@ impl Root {
         Ok(current)
     }
 
+    /// Says where a link leads that the trees below have at a path, where the topmost that has anything there has one.
+    fn link_below(&self, real: &[Vec<u8>]) -> Outcome<Option<Vec<u8>>> {
+        let path = real.join(&b'/');
+        for lower in &self.lower {
+            let Ok(below) = in_root(lower, &path, OFlags::PATH | OFlags::NOFOLLOW) else { continue };
+            let stat = rustix::fs::fstat(&below).during("look at the directory below")?;
+            if Found::of(&stat) != Found::Symlink {
+                return Ok(None);
+            }
+            let target = readlinkat(&below, "", Vec::new()).during("read the link below")?;
+            return Ok(Some(target.into_bytes()));
+        }
+        Ok(None)
+    }
+
     /// Makes a directory that the layer implies: like the one below it if there is one, else root's, 0755.
     fn make_implied(&mut self, parent: &OwnedFd, name: &[u8], real: &[Vec<u8>]) -> Outcome<()> {
         mkdirat(parent, name, Mode::from_raw_mode(0o700)).during("make the parent directory")?;
         let fd = open_directory(parent, name).during("open the parent directory")?;
         let mut attributes = Attributes { mode: 0o755, uid: 0, gid: 0 };
-        let mut mtime = Time::default();
+        let (mut mtime, mut extended) = (Time::default(), Vec::new());
         let path = real.join(&b'/');
         for lower in &self.lower {
             let Ok(below) = in_root(lower, &path, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC) else {
@@ -205,11 +234,17 @@ impl Root {
             if Found::of(&stat) == Found::Directory {
                 attributes = Attributes { mode: stat.st_mode & 0o7777, uid: stat.st_uid, gid: stat.st_gid };
                 mtime = Time { seconds: stat.st_mtime, nanos: stat.st_mtime_nsec as u32 };
+                let shown = path_through(&below, b".");
+                extended = xattr::of_path(&shown).during("read the attributes of the directory below")?;
             }
             break;
         }
         self.implied.push((path, mtime));
-        set_owner_and_mode(&fd, attributes)
+        set_owner_and_mode(&fd, attributes)?;
+        for (name, value) in extended.iter().filter(|(name, _)| xattr::belongs_to_layer(name)) {
+            xattr::set_on_file(&fd, name, value).during("set an extended attribute")?;
+        }
+        Ok(())
     }
 
     /// Returns the directories that were implied, and the times they are to have in the end.

@@ -26,7 +26,18 @@ use crate::tar::{self, Entry, Kind, Reader, Segment, TarError, Time};
 /// Runs of zeros of this length become holes.
 const HOLE: usize = 64 << 10;
 
-/// Unpacks a layer into an existing directory and returns the digest of its tar, to be compared with the image's config.
+/// Says what was unpacked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unpacked {
+    /// The digest of the tar, to be compared with the image's config.
+    pub diff_id: DiffId,
+    /// Whether the archive has no entry for the root directory, which is then as below.
+    pub implies_root: bool,
+    /// Whether directories lead to entries that have none of their own: these are as below, or new.
+    pub implies_parents: bool,
+}
+
+/// Unpacks a layer into an existing directory.
 ///
 /// The compression is found out. The blob's own digest is not verified: the diff id says more. If this fails, the directory
 /// holds a part of the layer, and nothing outside it was touched.
@@ -34,12 +45,14 @@ pub fn unpack_layer(
     reader: impl Read + Send,
     into: &Path,
     options: &UnpackOptions,
-) -> Result<DiffId, LayerError> {
+) -> Result<Unpacked, LayerError> {
     let root = Root::open(into, &options.lower, options.xattr_namespace)
         .map_err(|source| LayerError::Io { action: "open", path: into.to_owned(), source })?;
-    let unpacker = Unpacker { root, options, times: HashMap::new() };
+    let unpacker = Unpacker { root, options, times: HashMap::new(), has_root: false };
     match with_stream(reader, |stream| unpacker.unpack(stream).map_err(Failure::Layer)) {
-        Ok(((), streamed)) => Ok(streamed.diff_id),
+        Ok(((implies_root, implies_parents), streamed)) => {
+            Ok(Unpacked { diff_id: streamed.diff_id, implies_root, implies_parents })
+        }
         Err(Failure::Layer(error)) => Err(error),
         Err(Failure::Stream(error)) => Err(stream_error(&options.layer_name, error)),
     }
@@ -70,6 +83,7 @@ struct Unpacker<'a> {
     options: &'a UnpackOptions,
     /// Times of directories, set last: making an entry changes the time of its directory.
     times: HashMap<Vec<u8>, Time>,
+    has_root: bool,
 }
 
 /// A name without `.`, `..` and superfluous slashes, split into directory and last part.
@@ -110,7 +124,8 @@ impl Name {
 }
 
 impl Unpacker<'_> {
-    fn unpack(mut self, stream: impl BufRead) -> Result<(), LayerError> {
+    /// Says whether the root directory, and whether others are implied.
+    fn unpack(mut self, stream: impl BufRead) -> Result<(bool, bool), LayerError> {
         let layer = &self.options.layer_name;
         let mut reader = Reader::new(stream);
         loop {
@@ -128,6 +143,7 @@ impl Unpacker<'_> {
     fn entry(&mut self, entry: &Entry, reader: &mut Reader<impl BufRead>) -> Outcome<()> {
         let name = Name::parse(&entry.name)?;
         if name.path.is_empty() {
+            self.has_root |= entry.kind == Kind::Directory;
             return self.root_entry(entry);
         }
         if self.options.whiteouts {
@@ -409,8 +425,9 @@ impl Unpacker<'_> {
         Ok(())
     }
 
-    fn set_times(mut self) -> Result<(), LayerError> {
+    fn set_times(mut self) -> Result<(bool, bool), LayerError> {
         let implied = self.root.take_implied();
+        let implies_parents = implied.iter().any(|(path, _)| !self.times.contains_key(path));
         // What the layer says goes over what it implies.
         for (path, time) in implied.iter().map(|(path, time)| (path, time)).chain(&self.times) {
             let outcome = match self.root.existing(path) {
@@ -420,7 +437,7 @@ impl Unpacker<'_> {
             };
             outcome.map_err(|problem| named(problem, &self.options.layer_name, path))?;
         }
-        Ok(())
+        Ok((!self.has_root, implies_parents))
     }
 }
 

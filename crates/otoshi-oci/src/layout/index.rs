@@ -140,12 +140,12 @@ fn without_name(entry: &mut Descriptor) {
 fn trimmed(mut entry: Descriptor) -> Descriptor {
     entry.set_data(None);
     let Some(annotations) = entry.annotations() else { return entry };
-    let length =
-        |(name, value): (&String, &String)| if name == REF_NAME { 0 } else { name.len() + value.len() };
+    let is_own = |name: &String| name == REF_NAME || name == NAMED_BY;
+    let length = |(name, value): (&String, &String)| if is_own(name) { 0 } else { name.len() + value.len() };
     if annotations.iter().map(length).sum::<usize>() > MAX_ANNOTATIONS {
         let own: HashMap<String, String> = annotations
             .iter()
-            .filter(|(name, _)| *name == REF_NAME)
+            .filter(|(name, _)| is_own(name))
             .map(|(n, v)| (n.clone(), v.clone()))
             .collect();
         entry.set_annotations((!own.is_empty()).then_some(own));

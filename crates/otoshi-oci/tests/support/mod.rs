@@ -122,7 +122,7 @@ pub fn round_trip(layout: &Layout, tree: &Path, options: &WriteOptions) -> tempf
     let blob = layout.open_blob(&Digest::of(&layer.descriptor).unwrap()).unwrap();
     let into = tempfile::tempdir().unwrap();
     let unpacking = UnpackOptions { xattr_namespace: options.xattr_namespace, ..UnpackOptions::default() };
-    assert_eq!(unpack_layer(blob, into.path(), &unpacking).unwrap(), layer.diff_id);
+    assert_eq!(unpack_layer(blob, into.path(), &unpacking).unwrap().diff_id, layer.diff_id);
     into
 }
 
