@@ -151,6 +151,8 @@ pub struct BuildRequest {
     pub no_cache: bool,
     /// How layers and timestamps are written; the build argument `SOURCE_DATE_EPOCH` says another time.
     pub output: Output,
+    /// What the image is a version of, such as a project and a role: what is copied into a later version has a later time.
+    pub versions_of: String,
 }
 
 impl BuildRequest {
@@ -173,6 +175,7 @@ impl BuildRequest {
             ca_certificates: None,
             no_cache: false,
             output: Output::default(),
+            versions_of: String::new(),
         }
     }
 }
@@ -191,6 +194,11 @@ pub struct Output {
 impl Output {
     /// 1980-01-01T00:00:01Z, the earliest time that a zip file can hold, and a second.
     pub const DEFAULT_EPOCH: i64 = 315_532_801;
+
+    /// Whether nobody asked for a time: each layer has its own then.
+    pub(crate) fn has_own_times(self) -> bool {
+        !self.clamp && self.epoch == Self::DEFAULT_EPOCH
+    }
 
     /// The times of files in layers.
     pub(crate) fn mtime(self) -> Mtime {
@@ -241,6 +249,8 @@ pub enum AppLayer {
         at: String,
         /// The owner of every entry; the snapshot's own when `None`.
         owner: Option<(u32, u32)>,
+        /// Whether it was made of the source, which is the tree before it.
+        is_made: bool,
     },
 }
 
@@ -295,6 +305,10 @@ pub struct AssembleRequest {
     pub platform: Platform,
     /// How layers and timestamps are written.
     pub output: Output,
+    /// What the image is a version of: what is put on a later version has a later time.
+    pub versions_of: String,
+    /// The directory that the source was read in, and that may be a git checkout.
+    pub checkout: Option<PathBuf>,
 }
 
 /// A copy-on-write view of a directory.

@@ -99,6 +99,8 @@ pub struct Context {
     root: PathBuf,
     entries: Vec<ContextEntry>,
     tree_digest: OnceLock<Digest>,
+    /// The directory that somebody works in; of a merged view that of what is below, and of nobody's `None`.
+    checkout: Option<PathBuf>,
     /// Keeps a merged view mounted while the context lives.
     _mount: Option<OverlayMount>,
 }
@@ -110,6 +112,7 @@ impl Context {
             root: PathBuf::from("/nonexistent"),
             entries: Vec::new(),
             tree_digest: OnceLock::new(),
+            checkout: None,
             _mount: None,
         }
     }
@@ -131,16 +134,24 @@ impl Context {
             hash(&root, &mut entries, unknown);
             home.records().put_bytes(Kind::Scan, key.hex(), &stat_cache::encode(&entries, started))?;
         }
-        Ok(Self { root, entries, tree_digest: OnceLock::new(), _mount: None })
+        let checkout = Some(root.clone());
+        Ok(Self { root, entries, tree_digest: OnceLock::new(), checkout, _mount: None })
     }
 
     /// The source snapshot with the compiled output on top, merged; needs the right to mount.
-    pub fn overlay(home: &Home, lower: &SnapshotId, upper: &SnapshotId) -> Result<Self, EngineError> {
+    ///
+    /// `checkout` is the directory that the source was scanned in.
+    pub fn overlay(
+        home: &Home,
+        lower: &SnapshotId,
+        upper: &SnapshotId,
+        checkout: &Path,
+    ) -> Result<Self, EngineError> {
         let tree = |id| home.snapshots().sound(id).ok_or_else(|| EngineError::lost(id));
         let lowers = [tree(upper)?, tree(lower)?];
         let mount = OverlayMount::new(home, &lowers)?;
         let mut context = Self::scan_uncached(mount.path())?;
-        context._mount = Some(mount);
+        (context._mount, context.checkout) = (Some(mount), Some(checkout.to_path_buf()));
         Ok(context)
     }
 
@@ -148,7 +159,8 @@ impl Context {
         let mut entries = Scan::new(root, &Ignore::default()).run()?;
         let files = (0..entries.len()).filter(|index| entries[*index].kind == EntryKind::File).collect();
         hash(root, &mut entries, files);
-        Ok(Self { root: root.to_path_buf(), entries, tree_digest: OnceLock::new(), _mount: None })
+        let root = root.to_path_buf();
+        Ok(Self { root, entries, tree_digest: OnceLock::new(), checkout: None, _mount: None })
     }
 
     /// Fails on the first of these that cannot be read.
@@ -163,6 +175,11 @@ impl Context {
                 Err(EngineError::io("reading", &path)(std::io::Error::from_raw_os_error(error)))
             }
         }
+    }
+
+    /// The directory that somebody works in, and whether what was made of it lies over it.
+    pub(crate) fn checkout(&self) -> Option<(&Path, bool)> {
+        Some((self.checkout.as_deref()?, self._mount.is_some()))
     }
 
     /// The directory.

@@ -117,8 +117,13 @@ fn compiling_writes_to_a_view_and_the_app_is_assembled_from_it() {
         base: runner.digest.clone(),
         layers: vec![
             AppLayer::CopyFrom { image: base.digest.clone(), path: "/opt/deps".into() },
-            AppLayer::Tree { snapshot: source.clone(), at: "/app".into(), owner: Some((0, 0)) },
-            AppLayer::Tree { snapshot: output.clone(), at: "/app".into(), owner: None },
+            AppLayer::Tree {
+                snapshot: source.clone(),
+                at: "/app".into(),
+                owner: Some((0, 0)),
+                is_made: false,
+            },
+            AppLayer::Tree { snapshot: output.clone(), at: "/app".into(), owner: None, is_made: true },
         ],
         changes: ImageChanges {
             cmd: Some(vec![cmd.into()]),
@@ -128,6 +133,8 @@ fn compiling_writes_to_a_view_and_the_app_is_assembled_from_it() {
         annotations: BTreeMap::new(),
         platform: Platform::host(),
         output: Output::default(),
+        versions_of: String::new(),
+        checkout: None,
     };
     let app = world.engine.assemble(&assemble("web"), &Silent).unwrap();
     assert_eq!(world.output(&app, "ls; cat out.bin /opt/deps/d /etc/runner"), "out.bin\nsourcedep\nrunner\n");

@@ -294,3 +294,122 @@ fn times_of_files_are_one_or_no_later_than_one() {
     assert_eq!(times(true), named(1_500_000_000, 1_000_000_000));
     assert_eq!(times(false), named(1_500_000_000, 1_500_000_000));
 }
+
+/// The times of the files that these layers of an image have, in seconds since 1970, and what bytecode records of its source.
+fn times(world: &support::World, image: &otoshi_engine::BuiltImage) -> Vec<(String, u64, Option<u32>)> {
+    use std::io::Read;
+    let mut found = Vec::new();
+    for layer in world.load(image).layers() {
+        let blob = world.home.layout().open_blob(&layer.digest).unwrap();
+        let (_, stream) = otoshi_oci::layer::decoder(blob).unwrap();
+        let mut archive = tar::Archive::new(stream);
+        for entry in archive.entries().unwrap() {
+            let mut entry = entry.unwrap();
+            let name = entry.path().unwrap().display().to_string();
+            let time = entry.header().mtime().unwrap();
+            let mut content = Vec::new();
+            entry.read_to_end(&mut content).unwrap();
+            let recorded = content.get(8..12).filter(|_| name.ends_with(".pyc"));
+            let recorded = recorded.map(|bytes| u32::from_le_bytes(bytes.try_into().unwrap()));
+            if !name.ends_with('/') {
+                found.push((name, time, recorded));
+            }
+        }
+    }
+    found
+}
+
+fn time_of(world: &support::World, image: &otoshi_engine::BuiltImage, name: &str) -> u64 {
+    times(world, image).into_iter().find(|(found, ..)| found == name).unwrap().1
+}
+
+#[test]
+fn another_content_has_a_later_time_and_the_same_the_same() {
+    let Some(world) = world() else { return };
+    let build = |text: &str| {
+        world.write("page", text);
+        world
+            .try_build("FROM busybox\nCOPY page /srv/page\nRUN echo x > /made\n", |request| {
+                request.versions_of = "site".into();
+            })
+            .unwrap()
+    };
+    let mut last = 0;
+    for number in 0..8 {
+        let image = build(&format!("release {number}"));
+        let time = time_of(&world, &image, "srv/page");
+        assert!(time > last, "{time} after {last}");
+        last = time;
+        assert_eq!(time_of(&world, &image, "made"), 315_532_801);
+        assert_eq!(build(&format!("release {number}")).digest, image.digest);
+    }
+    // Where nothing is remembered, the content alone says it, the same everywhere.
+    let (one, other) = (support::world().unwrap(), support::world().unwrap());
+    let digests = [&one, &other].map(|world| {
+        world.write("page", "the same");
+        world.build("FROM busybox\nCOPY page /srv/page\n").digest
+    });
+    assert_eq!(digests[0], digests[1]);
+}
+
+#[test]
+fn what_is_committed_has_the_time_of_its_commit() {
+    let Some(world) = world() else { return };
+    let git = |arguments: &[&str], date: &str| {
+        let mut command = std::process::Command::new("git");
+        command.args(["-c", "user.name=Somebody", "-c", "user.email=somebody@example.org"]).args(arguments);
+        command.env("GIT_COMMITTER_DATE", date).env("GIT_AUTHOR_DATE", date).current_dir(&world.source);
+        assert!(command.output().unwrap().status.success(), "{arguments:?}");
+    };
+    let build = || {
+        world.build("FROM busybox AS built\nCOPY a /a\nRUN cat /a > /b\nFROM busybox\nCOPY a /a\nCOPY c /c\nCOPY --from=built /b /b\n")
+    };
+    git(&["init", "-q"], "");
+    for (file, date) in [("a", "1700000000 +0000"), ("c", "1700000777 +0000")] {
+        world.write(file, file);
+        git(&["add", "."], date);
+        git(&["commit", "-qm", file], date);
+    }
+    let image = build();
+    assert_eq!(time_of(&world, &image, "a"), 1_700_000_000);
+    assert_eq!(time_of(&world, &image, "c"), 1_700_000_777);
+    let made = time_of(&world, &image, "b");
+    assert!((1_700_000_000..1_700_000_060).contains(&made), "{made}");
+    // A commit that changes nothing of it makes no layer anew.
+    git(&["commit", "-qm", "nothing", "--allow-empty"], "1700009999 +0000");
+    assert_eq!(build().digest, image.digest);
+    // What is not committed has no commit's time.
+    world.write("a", "changed");
+    let changed = time_of(&world, &build(), "a");
+    assert!(changed > 1_700_000_000, "later than what was there: {changed}");
+    assert!(times(&world, &image).iter().all(|(_, _, recorded)| recorded.is_none()));
+}
+
+#[test]
+fn bytecode_records_the_time_that_its_source_has_in_whichever_layer() {
+    let Some(world) = world() else { return };
+    world.write("mod.py", "x = 1\n");
+    let source = world.source.join("mod.py");
+    let modified = std::time::UNIX_EPOCH + std::time::Duration::from_secs(1_750_000_000);
+    fs::File::options().write(true).open(&source).unwrap().set_modified(modified).unwrap();
+    // PEP 552: magic, flags, time and size of the source.
+    let mut bytecode = 3495_u16.to_le_bytes().to_vec();
+    bytecode.extend(b"\r\n\0\0\0\0");
+    bytecode.extend(1_750_000_000_u32.to_le_bytes());
+    bytecode.extend(6_u32.to_le_bytes());
+    bytecode.extend(b"code");
+    fs::write(world.source.join("mod.pyc"), &bytecode).unwrap();
+    for steps in [
+        "COPY mod.pyc /app/__pycache__/mod.cpython-311.pyc\n",
+        "COPY mod.pyc /tmp/x\nRUN mkdir /app/__pycache__ && cat /tmp/x > /app/__pycache__/mod.cpython-311.pyc\n",
+    ] {
+        for text in ["x = 1\n", "x = 2\n"] {
+            world.write("mod.py", text);
+            fs::File::options().write(true).open(&source).unwrap().set_modified(modified).unwrap();
+            let image = world.build(&format!("FROM busybox\nCOPY mod.py /app/mod.py\n{steps}"));
+            let all = times(&world, &image);
+            let recorded = all.iter().find_map(|(_, _, recorded)| *recorded).unwrap();
+            assert_eq!(u64::from(recorded), time_of(&world, &image, "app/mod.py"), "{steps}{text}");
+        }
+    }
+}

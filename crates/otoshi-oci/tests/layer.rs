@@ -367,10 +367,10 @@ fn compiled_python_keeps_matching_its_source() {
     assert_eq!(set["here.cpython-311.opt-1.pyc"], 77, "it was stale before and stays so");
     assert_eq!(set["legacy.pyc"], now, "its source is not there");
     assert_ne!(set["below.cpython-311.pyc"], 1234);
-    let normalised_lower = vec![lower.path().to_owned()];
+    let normalised_lower = vec![(lower.path().to_owned(), 5678)];
     let set =
         recorded(&WriteOptions { mtime: Mtime::Set(1234), normalised_lower, ..WriteOptions::default() });
-    assert_eq!(set["below.cpython-311.pyc"], 1234);
+    assert_eq!(set["below.cpython-311.pyc"], 5678);
 }
 
 #[test]

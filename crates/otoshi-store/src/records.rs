@@ -56,10 +56,12 @@ pub enum Kind {
     Cycles,
     /// Packages, and how they are put together → the image that was made of them.
     Base,
+    /// A snapshot → the time of its files in layers; a place in images → the content that it had last, and the time of that.
+    Time,
 }
 
 impl Kind {
-    pub(crate) const ALL: [Self; 15] = [
+    pub(crate) const ALL: [Self; 16] = [
         Self::Step,
         Self::Layer,
         Self::Diff,
@@ -75,6 +77,7 @@ impl Kind {
         Self::Seen,
         Self::Cycles,
         Self::Base,
+        Self::Time,
     ];
 
     pub(crate) fn directory(self) -> &'static str {
@@ -94,6 +97,7 @@ impl Kind {
             Self::Seen => "seen",
             Self::Cycles => "cycles",
             Self::Base => "base",
+            Self::Time => "time",
         }
     }
 }

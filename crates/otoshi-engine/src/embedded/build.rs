@@ -26,6 +26,7 @@ use super::{
     chain::{Chain, Layer},
     copy_step,
     export::Placement,
+    export::steps_below,
     outside::{Outside, epoch, named_context},
     rootfs,
     run_step::{self, Stepped},
@@ -135,6 +136,12 @@ fn exported(graph: &Graph) -> BTreeSet<usize> {
     found
 }
 
+/// What a step left, to be written as a layer; the results below it, the topmost first.
+struct Ahead {
+    snapshot: SnapshotId,
+    below: Vec<SnapshotId>,
+}
+
 impl Build<'_> {
     pub(crate) fn is_stopped(&self) -> bool {
         self.stopped.load(Ordering::SeqCst)
@@ -143,14 +150,14 @@ impl Build<'_> {
     /// Writes layers of results as they come, one after the other.
     ///
     /// A layer that cannot be written is tried again when the image is, and the failure is told then.
-    fn write_ahead(&self, results: &mpsc::Receiver<SnapshotId>) {
-        for snapshot in results {
+    fn write_ahead(&self, results: &mpsc::Receiver<Ahead>) {
+        for Ahead { snapshot, below } in results {
             if self.is_stopped() {
                 return;
             }
             let placement = Placement::default();
-            let blob =
-                self.engine.blob_of(&snapshot, &placement, self.output, &self.layers_written, self.events);
+            let (written, events) = (&self.layers_written, self.events);
+            let blob = self.engine.blob_of(&snapshot, &below, &placement, self.output, written, events);
             if let Err(error) = blob {
                 tracing::debug!(%error, "a layer could not be written ahead");
             }
@@ -158,7 +165,7 @@ impl Build<'_> {
     }
 
     /// Builds a stage and tells everybody who waits; hands results of exported stages on, to be written.
-    fn stage(&self, index: usize, ahead: &mpsc::Sender<SnapshotId>) -> Result<(), EngineError> {
+    fn stage(&self, index: usize, ahead: &mpsc::Sender<Ahead>) -> Result<(), EngineError> {
         let result = self.build_stage(index, ahead);
         let (outcome, result) = match result {
             Ok(stage) => (Some(stage), Ok(())),
@@ -234,7 +241,7 @@ impl Build<'_> {
         digest_of_fields([key.as_str(), &format!("{now:?} {} {:?}", std::process::id(), StepId::next())])
     }
 
-    fn build_stage(&self, index: usize, ahead: &mpsc::Sender<SnapshotId>) -> Result<Stage, EngineError> {
+    fn build_stage(&self, index: usize, ahead: &mpsc::Sender<Ahead>) -> Result<Stage, EngineError> {
         let request = self.request;
         let source = &request.dockerfile.stages[index];
         let epoch = self.output.epoch;
@@ -308,7 +315,8 @@ impl Build<'_> {
                         let new = stage.chain.layers.get(layers).filter(|_| self.exported.contains(&index));
                         if let Some(Layer::Step(snapshot)) = new {
                             // Nobody listens once the build is stopped.
-                            let _ = ahead.send(snapshot.clone());
+                            let below = steps_below(&stage.chain.layers[..layers]);
+                            let _ = ahead.send(Ahead { snapshot: snapshot.clone(), below });
                         }
                     }
                     if shown {

@@ -16,8 +16,16 @@ use super::{
     copy::{Copier, Destination, Overrides},
     export::Placement,
     source::{OpenTree, Pick, Tree},
+    times::Origin,
 };
 use crate::{CopiedLayer, EngineError, Events, Output, content::digest_of_fields};
+
+/// What is copied, in which form, and what stands for its place in images.
+pub(crate) struct Place<'a> {
+    pub(crate) path: &'a str,
+    pub(crate) output: Output,
+    pub(crate) place: Digest,
+}
 
 /// Copies one path from an image to the same path on another, and writes that as a layer.
 ///
@@ -27,11 +35,12 @@ pub(crate) fn copied_layer(
     engine: &EmbeddedEngine,
     from: &Chain,
     onto: &Chain,
-    path: &str,
-    output: Output,
+    to: &Place<'_>,
     written: &AtomicUsize,
     events: &dyn Events,
 ) -> Result<CopiedLayer, EngineError> {
+    let Place { path, output, place } = to;
+    let output = *output;
     let content = engine.content_of(from, path)?.ok_or_else(|| EngineError::Invalid {
         message: format!("the builder image has no {path}"),
         hint: Some("look at [app] dependencies in otoshi.toml".into()),
@@ -64,7 +73,11 @@ pub(crate) fn copied_layer(
         draft.implies(Implied { root: true, parents: false })?;
         engine.keep(draft, &result, &[&result])?
     };
-    let blob = engine.blob_of(&snapshot, &Placement::default(), output, written, events)?;
+    let checkout = None;
+    let (is_made, after) = (true, Output::DEFAULT_EPOCH);
+    let origin = Origin { place: place.clone(), content: &content, checkout, is_made, after };
+    engine.give_time(&snapshot, &origin)?;
+    let blob = engine.blob_of(&snapshot, &[], &Placement::default(), output, written, events)?;
     let keys = vec![exact, by_facts];
     let layer = CopiedLayer { keys, descriptor: blob.descriptor, diff_id: blob.diff_id, empty: blob.empty };
     learn(engine, &layer)?;

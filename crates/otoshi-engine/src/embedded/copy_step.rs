@@ -8,7 +8,7 @@ use std::{
 
 use otoshi_dockerfile::{Add, Copy, Heredoc, Word};
 use otoshi_oci::Digest;
-use otoshi_store::{Draft, Implied, Kind};
+use otoshi_store::{Draft, Implied, Kind, SnapshotId};
 
 use super::{
     EmbeddedEngine, archive,
@@ -21,8 +21,9 @@ use super::{
     run_step::Stepped,
     source::{OpenTree, Pick, Tree},
     stage::Stage,
+    times::Origin,
 };
-use crate::{EngineError, EntryKind, content::digest_of_fields};
+use crate::{EngineError, EntryKind, Output, content::digest_of_fields};
 
 /// An instruction with everything expanded.
 struct Expanded {
@@ -237,7 +238,48 @@ pub(crate) fn copy(
     draft.implies(Implied { root: true, parents: false })?;
     let keys: &[&Digest] = if is_plain { &[&key, &result] } else { &[&key] };
     let snapshot = engine.keep(draft, if is_plain { &result } else { &key }, keys)?;
+    give_time(build, index, &tree, &expanded, &content, &snapshot)?;
     Ok(Stepped { snapshot, cached: false })
+}
+
+/// Gives a copy the time that its files have in layers.
+fn give_time(
+    build: &Build<'_>,
+    index: usize,
+    tree: &Tree<'_>,
+    expanded: &Expanded,
+    content: &Digest,
+    snapshot: &SnapshotId,
+) -> Result<(), EngineError> {
+    let stage = build.request.dockerfile.stages[index].name.clone().unwrap_or_else(|| index.to_string());
+    let mut place = vec!["time of a copy", &build.request.versions_of, &stage, &expanded.dest];
+    place.extend(expanded.sources.iter().map(String::as_str));
+    let sources: Vec<String> = expanded.sources.iter().map(|source| crate::context::clean(source)).collect();
+    let paths: Vec<&str> =
+        sources.iter().map(|source| if source.is_empty() { "." } else { source }).collect();
+    let plain = expanded.heredocs.is_empty()
+        && !sources.iter().any(|source| otoshi_dockerfile::glob::has_meta(source));
+    let mut origin = Origin {
+        place: digest_of_fields(place),
+        content,
+        checkout: None,
+        is_made: true,
+        after: Output::DEFAULT_EPOCH,
+    };
+    match tree {
+        Tree::Context(context) => match context.checkout() {
+            // What was made of the source is in no commit, and what it was made of is.
+            Some((root, true)) => origin.checkout = Some((root, &[])),
+            Some((root, false)) => {
+                // Patterns are not git's: the last commit of all is the one of all that they match.
+                origin.checkout = Some((root, if plain { &paths } else { &[] }));
+                origin.is_made = !plain;
+            }
+            None => {}
+        },
+        Tree::Chain(chain) => origin.after = build.engine.latest(chain),
+    }
+    build.engine.give_time(snapshot, &origin)
 }
 
 /// What lies below, as a copying sees it.

@@ -29,6 +29,9 @@ pub(crate) struct Blob {
     pub(crate) diff_id: DiffId,
     /// Whether the layer changes nothing.
     pub(crate) empty: bool,
+    /// Stands for what lies below, where its bytes depend on that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) below: Option<Digest>,
 }
 
 /// How a snapshot becomes a layer.
@@ -39,21 +42,39 @@ pub(crate) struct Placement {
     pub(crate) owner: Option<(u32, u32)>,
 }
 
+/// What steps left among these layers, the topmost first.
+pub(crate) fn steps_below(layers: &[Layer]) -> Vec<SnapshotId> {
+    let steps = layers.iter().rev().filter_map(|layer| match layer {
+        Layer::Step(snapshot) => Some(snapshot.clone()),
+        Layer::Image(_) => None,
+    });
+    steps.collect()
+}
+
 impl EmbeddedEngine {
-    /// The blob of a snapshot: the one written earlier, or written now.
+    /// The blob of a snapshot: the one written earlier, or written now; `below` are the snapshots below it, the topmost first.
     pub(crate) fn blob_of(
         &self,
         snapshot: &SnapshotId,
+        below: &[SnapshotId],
         placement: &Placement,
         output: Output,
         written: &AtomicUsize,
         events: &dyn Events,
     ) -> Result<Blob, EngineError> {
+        let time = |snapshot: &SnapshotId| {
+            if output.has_own_times() { self.time_of(snapshot) } else { None }.unwrap_or(output.epoch)
+        };
+        let own = time(snapshot);
+        let output = Output { epoch: own, ..output };
         let key = digest_of_fields([
             snapshot.as_str(),
             &format!("{} {:?} {:?}", output.form(), placement.prefix, placement.owner),
         ]);
+        let times: Vec<(&SnapshotId, i64)> = below.iter().map(|id| (id, time(id))).collect();
+        let on = digest_of_fields(times.iter().map(|(id, time)| format!("{id} {time}")));
         if let Some(blob) = self.home().records().get::<Blob>(Kind::Layer, key.hex())
+            && blob.below.as_ref().is_none_or(|known| *known == on)
             && self.home().layout().holds(&blob.descriptor)
         {
             return Ok(blob);
@@ -67,12 +88,16 @@ impl EmbeddedEngine {
             owner: placement.owner,
             threads: rayon::current_num_threads(),
             xattr_namespace: self.xattr_namespace(),
-            normalised_lower: Vec::new(),
+            normalised_lower: times
+                .iter()
+                .filter_map(|(id, time)| Some((self.home().snapshots().get(id)?, *time)))
+                .collect(),
         };
         let layer = write_layer(self.home().layout(), &tree, &options)?;
         // A tar of nothing is its two end blocks.
         let empty = layer.uncompressed_size <= 1024;
-        let blob = Blob { descriptor: layer.descriptor, diff_id: layer.diff_id, empty };
+        let below = layer.depends_on_lower.then_some(on);
+        let blob = Blob { descriptor: layer.descriptor, diff_id: layer.diff_id, empty, below };
         self.home().records().put(Kind::Layer, key.hex(), &blob)?;
         if placement.prefix.is_empty() && placement.owner.is_none() {
             self.home().records().put(Kind::Diff, blob.diff_id.0.hex(), snapshot)?;
@@ -96,18 +121,20 @@ impl EmbeddedEngine {
         written: &AtomicUsize,
         events: &dyn Events,
     ) -> Result<BuiltImage, EngineError> {
-        let blobs: Vec<Blob> = stage
-            .chain
-            .layers
+        let layers = &stage.chain.layers;
+        let blobs: Vec<Blob> = layers
             .par_iter()
-            .map(|layer| match layer {
+            .enumerate()
+            .map(|(index, layer)| match layer {
                 Layer::Image(layer) => Ok(Blob {
                     descriptor: layer.descriptor.clone(),
                     diff_id: layer.diff_id.clone(),
                     empty: false,
+                    below: None,
                 }),
                 Layer::Step(snapshot) => {
-                    self.blob_of(snapshot, &Placement::default(), output, written, events)
+                    let below = steps_below(&layers[..index]);
+                    self.blob_of(snapshot, &below, &Placement::default(), output, written, events)
                 }
             })
             .collect::<Result<_, EngineError>>()?;

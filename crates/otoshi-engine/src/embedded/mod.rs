@@ -18,6 +18,7 @@ mod session;
 mod source;
 mod ssh;
 mod stage;
+mod times;
 
 use std::{
     collections::BTreeMap,
@@ -217,18 +218,43 @@ impl Engine for EmbeddedEngine {
         let written = AtomicUsize::new(0);
         let mut config = image.config.clone();
         let mut layers: Vec<_> = image.layers().iter().map(|layer| layer.descriptor.clone()).collect();
+        // The trees that are put beneath one directory, the topmost first.
+        let mut trees: Vec<SnapshotId> = Vec::new();
         for layer in &request.layers {
             let (blob, what) = match layer {
                 AppLayer::CopyFrom { image, path } => {
                     let from = Chain::of_image(&self.image(image, &request.platform)?);
-                    let output = request.output;
-                    let layer = copied::copied_layer(self, &from, &base, path, output, &written, events)?;
+                    let place = digest_of_fields(["time of a dependency", &request.versions_of, path]);
+                    let to = copied::Place { path, output: request.output, place };
+                    let layer = copied::copied_layer(self, &from, &base, &to, &written, events)?;
                     let CopiedLayer { descriptor, diff_id, empty, .. } = layer;
-                    (Blob { descriptor, diff_id, empty }, format!("COPY --from=builder {path} {path}"))
+                    (
+                        Blob { descriptor, diff_id, empty, below: None },
+                        format!("COPY --from=builder {path} {path}"),
+                    )
                 }
-                AppLayer::Tree { snapshot, at, owner } => {
+                AppLayer::Tree { snapshot, at, owner, is_made } => {
+                    let kind = if *is_made { "made" } else { "source" };
+                    let content = digest_of_fields([snapshot.as_str()]);
+                    let after = trees.first().and_then(|below| self.time_of(below));
+                    self.give_time(
+                        snapshot,
+                        &times::Origin {
+                            place: digest_of_fields(["time of a tree", &request.versions_of, kind, at]),
+                            content: &content,
+                            checkout: request
+                                .checkout
+                                .as_deref()
+                                .map(|root| (root, &[][..]))
+                                .filter(|_| !is_made),
+                            is_made: *is_made,
+                            after: after.unwrap_or(Output::DEFAULT_EPOCH),
+                        },
+                    )?;
                     let placement = Placement { prefix: prefix_of(at, *owner), owner: *owner };
-                    let blob = self.blob_of(snapshot, &placement, request.output, &written, events)?;
+                    let blob =
+                        self.blob_of(snapshot, &trees, &placement, request.output, &written, events)?;
+                    trees.insert(0, snapshot.clone());
                     (blob, format!("COPY . {at}"))
                 }
             };
@@ -293,7 +319,7 @@ impl Engine for EmbeddedEngine {
         output: Output,
     ) -> Result<(Descriptor, DiffId), EngineError> {
         let placement = Placement { prefix: Vec::new(), owner };
-        let blob = self.blob_of(snapshot, &placement, output, &AtomicUsize::new(0), &Silent)?;
+        let blob = self.blob_of(snapshot, &[], &placement, output, &AtomicUsize::new(0), &Silent)?;
         Ok((blob.descriptor, blob.diff_id))
     }
 

@@ -133,10 +133,10 @@ pub struct WriteOptions {
     pub threads: usize,
     /// Where the tree's overlay attributes are.
     pub xattr_namespace: OverlayXattrs,
-    /// Trees below this one, the topmost first, whose layers get the same [`WriteOptions::mtime`].
+    /// Trees below this one, the topmost first, each with the time that all of its files have in its layer; they have the same prefix.
     ///
     /// Compiled Python files that record the time of a source in one of these are corrected as well.
-    pub normalised_lower: Vec<PathBuf>,
+    pub normalised_lower: Vec<(PathBuf, i64)>,
 }
 
 impl Default for WriteOptions {
@@ -165,6 +165,8 @@ pub struct WrittenLayer {
     pub uncompressed_size: u64,
     /// How many entries the tar has.
     pub entries: u64,
+    /// Whether its bytes depend on the trees that are known to be below.
+    pub depends_on_lower: bool,
 }
 
 /// Says how a layer becomes a tree.

@@ -37,6 +37,7 @@ pub fn store_tar(
         diff_id: stored.diff_id,
         uncompressed_size: stored.uncompressed_size,
         entries,
+        depends_on_lower: false,
     })
 }
 

@@ -32,7 +32,7 @@ const WHITEOUT_MODE: u32 = 0o600;
 /// The tree is an overlayfs upper or lower directory, or any other: without whiteouts and opaque directories there is no
 /// difference. The root directory itself is not an entry, unless `options.prefix` names it.
 pub fn write_layer(layout: &Layout, tree: &Path, options: &WriteOptions) -> Result<WrittenLayer, LayerError> {
-    let (entries, stored) =
+    let ((entries, depends_on_lower), stored) =
         compress::store(layout, options.compression, options.threads, |sink| walk(sink, tree, options))?;
     let descriptor = Descriptor::new(options.compression.media_type(), stored.size, stored.digest.to_oci());
     Ok(WrittenLayer {
@@ -40,6 +40,7 @@ pub fn write_layer(layout: &Layout, tree: &Path, options: &WriteOptions) -> Resu
         diff_id: stored.diff_id,
         uncompressed_size: stored.uncompressed_size,
         entries,
+        depends_on_lower,
     })
 }
 
@@ -50,8 +51,8 @@ pub fn write_tar(tree: &Path, out: &mut dyn Write, options: &WriteOptions) -> Re
     compress::stream(out, |sink| walk(sink, tree, options)).map(|(_, diff_id)| diff_id)
 }
 
-/// Writes all of a tree and returns how many entries that were.
-fn walk(sink: &mut TarSink<'_>, tree: &Path, options: &WriteOptions) -> Result<u64, LayerError> {
+/// Writes all of a tree and returns how many entries that were, and whether they depend on the trees below.
+fn walk(sink: &mut TarSink<'_>, tree: &Path, options: &WriteOptions) -> Result<(u64, bool), LayerError> {
     let open = |path: &Path| {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         openat(rustix::fs::CWD, path, flags, Mode::empty()).map_err(|error| LayerError::Io {
@@ -61,7 +62,8 @@ fn walk(sink: &mut TarSink<'_>, tree: &Path, options: &WriteOptions) -> Result<u
         })
     };
     let root = open(tree)?;
-    let lower = options.normalised_lower.iter().map(|path| open(path)).collect::<Result<_, _>>()?;
+    let lower = options.normalised_lower.iter().map(|(path, time)| Ok((open(path)?, *time)));
+    let lower = lower.collect::<Result<_, LayerError>>()?;
     let mut walk = Walk {
         sink,
         options,
@@ -71,18 +73,21 @@ fn walk(sink: &mut TarSink<'_>, tree: &Path, options: &WriteOptions) -> Result<u
         links: HashMap::new(),
         header: Vec::with_capacity(4096),
         entries: 0,
+        depends_on_lower: false,
     };
     walk.prefix()?;
     walk.all(root)?;
     walk.emit_bytes(&tar::END, &[])?;
-    Ok(walk.entries)
+    Ok((walk.entries, walk.depends_on_lower))
 }
 
 struct Walk<'a, 'b> {
     sink: &'a mut TarSink<'b>,
     options: &'a WriteOptions,
     tree: &'a Path,
-    lower: Vec<OwnedFd>,
+    /// Trees known to be below, the topmost first, and the time that their files have in layers.
+    lower: Vec<(OwnedFd, i64)>,
+    depends_on_lower: bool,
     /// What stands before every name: empty, or a directory and a slash.
     prefix: Vec<u8>,
     /// Files with several names: the first name, and how many are still to come.
@@ -238,30 +243,34 @@ impl Walk<'_, '_> {
     }
 
     /// Corrects the time that a compiled Python file records, if its source is in this tree or in one known to be below.
-    fn correct(&self, header: &mut [u8], directory: BorrowedFd<'_>, path: &[u8], name: &[u8]) {
+    fn correct(&mut self, header: &mut [u8], directory: BorrowedFd<'_>, path: &[u8], name: &[u8]) {
         let parent = path[..path.len() - name.len()].strip_suffix(b"/").unwrap_or_default();
         let below = parent.rsplit(|&b| b == b'/').next().unwrap_or_default();
         let Some(source) = pyc::source_of(below, name) else { return };
-        let in_tree = statat(directory, &source[..], AtFlags::SYMLINK_NOFOLLOW);
-        let found = in_tree.ok().or_else(|| {
-            let (parent, source) = match source.strip_prefix(b"../") {
-                Some(source) => (&parent[..parent.len() - below.len()], source),
-                None => (parent, &source[..]),
-            };
-            let source = [parent, b"/", source].concat();
-            let source = source.strip_prefix(b"/").unwrap_or(&source);
-            self.lower.iter().find_map(|lower| {
-                let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-                let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
-                let fd = openat2(lower, source, flags, Mode::empty(), resolve).ok()?;
-                rustix::fs::fstat(&fd).ok()
-            })
-        });
-        if let Some(stat) = found
-            && FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile
-        {
-            let time = self.time(Time { seconds: stat.st_mtime, nanos: 0 });
-            pyc::correct(header, stat.st_mtime, stat.st_size as u64, time.seconds);
+        let is_file = |stat: &Stat| FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile;
+        if let Ok(stat) = statat(directory, &source[..], AtFlags::SYMLINK_NOFOLLOW) {
+            if is_file(&stat) {
+                let time = self.time(Time { seconds: stat.st_mtime, nanos: 0 });
+                pyc::correct(header, stat.st_mtime, stat.st_size as u64, time.seconds);
+            }
+            return;
+        }
+        let (parent, source) = match source.strip_prefix(b"../") {
+            Some(source) => (&parent[..parent.len() - below.len()], source),
+            None => (parent, &source[..]),
+        };
+        let source = [parent.strip_suffix(b"/").unwrap_or(parent), b"/", source].concat();
+        let source = source.strip_prefix(b"/").unwrap_or(&source);
+        for (lower, time) in &self.lower {
+            let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
+            let Ok(fd) = openat2(lower, source, flags, Mode::empty(), resolve) else { continue };
+            if let Ok(stat) = rustix::fs::fstat(&fd)
+                && is_file(&stat)
+            {
+                self.depends_on_lower |= pyc::correct(header, stat.st_mtime, stat.st_size as u64, *time);
+            }
+            return;
         }
     }
 

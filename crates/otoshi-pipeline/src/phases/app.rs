@@ -132,6 +132,8 @@ impl Pipeline<'_> {
             annotations: request.annotations.clone(),
             platform: self.platform.clone(),
             output: self.output,
+            versions_of: self.image_name(PHASE),
+            checkout: Some(self.project.root.clone()),
         };
         let changed = self.engine.assemble(&assemble, events).map_err(failed())?;
         Ok(BuiltImage {
@@ -175,7 +177,7 @@ impl Pipeline<'_> {
         let Some((output, _)) = &compiled.output else { return Ok(Arc::clone(context)) };
         self.restore(compiled)?;
         let source = context.snapshot(self.home, (0, 0)).map_err(failed())?;
-        Context::overlay(self.home, &source, output).map(Arc::new).map_err(failed())
+        Context::overlay(self.home, &source, output, &self.project.root).map(Arc::new).map_err(failed())
     }
 
     /// Without a Dockerfile.
@@ -251,10 +253,20 @@ impl Pipeline<'_> {
     ) -> Result<AssembleRequest, PipelineError> {
         let app = &self.project.manifest.app;
         let source = context.snapshot(self.home, (0, 0)).map_err(PipelineError::engine_in(PHASE))?;
-        layers.push(AppLayer::Tree { snapshot: source, at: directory.clone(), owner: Some((0, 0)) });
+        layers.push(AppLayer::Tree {
+            snapshot: source,
+            at: directory.clone(),
+            owner: Some((0, 0)),
+            is_made: false,
+        });
         if let Some((output, _)) = &compiled.output {
             self.restore(compiled)?;
-            layers.push(AppLayer::Tree { snapshot: output.clone(), at: directory.clone(), owner: None });
+            layers.push(AppLayer::Tree {
+                snapshot: output.clone(),
+                at: directory.clone(),
+                owner: None,
+                is_made: true,
+            });
         }
         let mut annotations = role_annotations(PHASE);
         annotations.insert("org.opencontainers.image.base.digest".into(), runner.to_string());
@@ -272,6 +284,8 @@ impl Pipeline<'_> {
             annotations,
             platform: self.platform.clone(),
             output: self.output,
+            versions_of: self.image_name(PHASE),
+            checkout: Some(self.project.root.clone()),
         })
     }
 

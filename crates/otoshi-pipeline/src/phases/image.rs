@@ -102,6 +102,7 @@ impl Pipeline<'_> {
             secrets: self.secrets(),
             no_cache: self.no_cache,
             output: self.output_of(file.role),
+            versions_of: self.image_name(file.role),
             ..BuildRequest::new(Arc::<Dockerfile>::clone(&file.dockerfile), Arc::clone(context))
         }
     }

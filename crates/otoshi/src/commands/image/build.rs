@@ -138,6 +138,8 @@ impl Build {
             output: Output { clamp: self.output.iter().any(|sent| sent.clamps), ..Output::default() },
             ssh,
             platform,
+            // Versions of an image have one name, and different tags.
+            versions_of: tags.first().map_or_else(|| self.context.display().to_string(), Reference::name),
             ..BuildRequest::new(source.dockerfile, source.context)
         };
         let built = engine.build(&request, events.as_ref())?;
