@@ -28,6 +28,7 @@ mod downloads;
 mod error;
 mod grant;
 mod hosts;
+mod link;
 mod listing;
 mod manifest;
 mod progress;

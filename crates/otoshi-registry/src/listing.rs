@@ -5,18 +5,19 @@
 //!
 //! Spec: <https://github.com/opencontainers/distribution-spec/blob/v1.1.0/spec.md#listing-referrers>
 
+use std::collections::HashSet;
 use std::sync::PoisonError;
 
 use bytes::Bytes;
 use otoshi_oci::{Descriptor, Digest, ImageIndex, MediaType, json};
-use reqwest::header::LINK;
-use reqwest::{Method, Response};
+use reqwest::{Method, Response, Url};
 use serde::Deserialize;
 
 use crate::answer::{bounded, refused};
-use crate::call::Call;
-use crate::error::RegistryError;
+use crate::call::{Call, Target};
+use crate::error::{Asked, RegistryError};
 use crate::hosts::Endpoint;
+use crate::link::next_page;
 use crate::manifest::{MAX_MANIFEST, Name};
 use crate::progress::Tally;
 use crate::repository::Repository;
@@ -35,6 +36,47 @@ struct Tags {
     tags: Option<Vec<String>>,
 }
 
+/// The pages of one list: it is whole, or an error.
+struct Pages<'a> {
+    /// The page to ask for now.
+    next: Option<Target>,
+    asked: &'a Asked,
+    seen: HashSet<Url>,
+}
+
+impl<'a> Pages<'a> {
+    fn new(path: String, asked: &'a Asked) -> Self {
+        Self { next: Some(Target::Path(path)), asked, seen: HashSet::new() }
+    }
+
+    fn wrong(&self, reason: impl Into<String>) -> RegistryError {
+        RegistryError::Wrong { asked: self.asked.clone(), reason: reason.into() }
+    }
+
+    /// Reads where the list goes on after this page.
+    fn read(&mut self, page: &Response) -> Result<Option<Url>, RegistryError> {
+        self.seen.insert(page.url().clone());
+        next_page(page.headers(), page.url()).map_err(|reason| self.wrong(reason))
+    }
+
+    /// Goes on to the next page, after one that had something or not, when so much was found.
+    fn turn(&mut self, next: Option<Url>, is_empty: bool, found: usize) -> Result<(), RegistryError> {
+        if found > MAX_ENTRIES {
+            return Err(self.wrong(format!("there are more than {MAX_ENTRIES}")));
+        }
+        let Some(next) = next else { return Ok(()) };
+        if self.seen.contains(&next) {
+            // Some registries' last page leads to itself, with nothing on it.
+            return if is_empty { Ok(()) } else { Err(self.wrong("its pages lead in a circle")) };
+        }
+        if self.seen.len() >= MAX_PAGES {
+            return Err(self.wrong(format!("there are more than {MAX_PAGES} pages")));
+        }
+        self.next = Some(Target::Url(next));
+        Ok(())
+    }
+}
+
 impl Transport {
     /// Lists all tags, in the registry's order.
     pub(crate) async fn tags(
@@ -45,27 +87,21 @@ impl Transport {
         let asked = repository.asked("for its tags");
         let places = self.settings.hosts.to_read(repository)?;
         let Some(endpoint) = places.last() else { return Ok(Vec::new()) };
-        let mut path = format!("{}/tags/list?n={PAGE}", endpoint.name);
+        let mut pages = Pages::new(format!("{}/tags/list?n={PAGE}", endpoint.name), &asked);
         let mut found = Vec::new();
-        for _ in 0..MAX_PAGES {
-            let response = self.send(endpoint, &Call::read(Method::GET, path.clone()), &asked, tally).await?;
+        while let Some(target) = pages.next.take() {
+            let call = Call::new(Method::GET, target, "pull");
+            let response = self.send(endpoint, &call, &asked, tally).await?;
             if response.status().as_u16() != 200 {
                 return Err(refused(&asked, response).await);
             }
-            let next = next_page(&response);
+            let next = pages.read(&response)?;
             let wrong = |reason: String| RegistryError::Wrong { asked: asked.clone(), reason };
             let bytes = bounded(response, MAX_MANIFEST).await.map_err(wrong)?;
             let tags: Tags = serde_json::from_slice(&bytes).map_err(|error| wrong(error.to_string()))?;
             let tags = tags.tags.unwrap_or_default();
-            let is_empty = tags.is_empty();
+            pages.turn(next, tags.is_empty(), found.len() + tags.len())?;
             found.extend(tags);
-            if found.len() > MAX_ENTRIES {
-                return Err(wrong(format!("there are more than {MAX_ENTRIES}")));
-            }
-            match next.filter(|next| !is_empty && *next != path) {
-                Some(next) => path = next,
-                None => break,
-            }
         }
         Ok(found)
     }
@@ -102,11 +138,11 @@ impl Transport {
             return Ok(None);
         }
         let asked = repository.asked(format!("for what refers to {subject}"));
-        let mut path = format!("{}/referrers/{subject}", endpoint.name);
+        let mut pages = Pages::new(format!("{}/referrers/{subject}", endpoint.name), &asked);
         let mut found = Vec::new();
-        for _ in 0..MAX_PAGES {
-            let call =
-                Call::read(Method::GET, path.clone()).header("accept", MediaType::ImageIndex.to_string());
+        while let Some(target) = pages.next.take() {
+            let call = Call::new(Method::GET, target, "pull");
+            let call = call.header("accept", MediaType::ImageIndex.to_string());
             let response = self.send(endpoint, &call, &asked, tally).await?;
             match response.status().as_u16() {
                 200 => {}
@@ -120,19 +156,14 @@ impl Transport {
                 }
                 _ => return Err(refused(&asked, response).await),
             }
-            let next = next_page(&response);
+            let next = pages.read(&response)?;
             let wrong = |reason: String| RegistryError::Wrong { asked: asked.clone(), reason };
             let bytes = bounded(response, MAX_MANIFEST).await.map_err(wrong)?;
             let index: ImageIndex =
                 serde_json::from_slice(&bytes).map_err(|error| wrong(error.to_string()))?;
-            found.extend(index.manifests().iter().cloned());
-            if found.len() > MAX_ENTRIES {
-                return Err(wrong(format!("there are more than {MAX_ENTRIES}")));
-            }
-            match next.filter(|next| *next != path) {
-                Some(next) => path = next,
-                None => break,
-            }
+            let new = index.manifests();
+            pages.turn(next, new.is_empty(), found.len() + new.len())?;
+            found.extend(new.iter().cloned());
         }
         Ok(Some(found))
     }
@@ -200,13 +231,4 @@ async fn is_error_document(response: Response) -> bool {
 /// Spec: <https://github.com/opencontainers/distribution-spec/blob/v1.1.0/spec.md#referrers-tag-schema>
 pub fn fallback_tag(subject: &Digest) -> String {
     format!("{}-{}", subject.algorithm(), subject.hex()).chars().take(128).collect()
-}
-
-/// `Link: </v2/…>; rel="next"`, as a path below `/v2/`.
-fn next_page(response: &Response) -> Option<String> {
-    let text = response.headers().get(LINK)?.to_str().ok()?;
-    let link = text.split(',').find(|link| link.contains("rel=\"next\"") || link.contains("rel=next"))?;
-    let address = link.split_once('<')?.1.split_once('>')?.0;
-    let path = address.split_once("/v2/").map_or(address, |(_, path)| path);
-    Some(path.trim_start_matches('/').to_owned())
 }

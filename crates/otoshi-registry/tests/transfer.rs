@@ -190,6 +190,18 @@ fn all_pages_of_tags_are_read() {
     proxy.fault("GET", "tags/list?n=", 1, page("\"a\",\"b\"", next));
     proxy.fault("GET", "tags/list?last=b", 1, page("\"c\"", "<x>; rel=\"prev\""));
     assert_eq!(client.tags(&repository).unwrap(), ["a", "b", "c"]);
+    // A reference without a path, names in any case; a page that is empty and not the last.
+    proxy.fault("GET", "tags/list?n=", 1, page("\"a\"", "<?last=a>; REL = \"prev NEXT\""));
+    proxy.fault("GET", "tags/list?last=a", 1, page("", "<http://inside:1/v2/shop/tags/list?last=z>;rel=next"));
+    proxy.fault("GET", "tags/list?last=z", 1, page("\"z\"", ""));
+    assert_eq!(client.tags(&repository).unwrap(), ["a", "z"]);
+    // What is not the whole list is no list.
+    proxy.fault("GET", "tags/list?n=", 1, page("\"a\"", "<?n=1000>; rel=next"));
+    let error = client.tags(&repository).unwrap_err().to_string();
+    assert!(error.ends_with("its pages lead in a circle"), "{error}");
+    proxy.fault("GET", "tags/list?n=", 1, page("\"a\"", "?n=1000; rel=next"));
+    let error = client.tags(&repository).unwrap_err().to_string();
+    assert!(error.contains("its Link header cannot be understood: ?n=1000; rel=next"), "{error}");
     let missing = Repository { name: "none".into(), ..repository };
     let error = client.tags(&missing).unwrap_err().to_string();
     let expected = "/none: asked for its tags, it answered 404: repository name not known to registry";
