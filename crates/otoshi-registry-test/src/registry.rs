@@ -42,12 +42,15 @@ impl Registry {
 
     /// Starts one with TLS, a certificate by an authority of its own, and a login.
     pub fn start_private() -> Option<Self> {
-        let http = |directory: &Path| {
-            certificate(directory);
-            let place = |name: &str| directory.join(name).display().to_string();
-            format!("  tls: {{certificate: {}, key: {}}}\n", place("server.crt"), place("server.key"))
-        };
-        Self::with(&std::env::temp_dir(), http, "auth: {htpasswd: {realm: test, path: HERE/htpasswd}}\n")
+        Self::with(&std::env::temp_dir(), tls, "auth: {htpasswd: {realm: test, path: HERE/htpasswd}}\n")
+    }
+
+    /// Starts one with TLS that lets in with tokens of a server at this address only.
+    pub fn start_with_token_server(realm: &str) -> Option<Self> {
+        let token = format!(
+            "auth: {{token: {{realm: '{realm}', service: test, issuer: test, rootcertbundle: HERE/ca.crt}}}}\n"
+        );
+        Self::with(&std::env::temp_dir(), tls, &token)
     }
 
     fn with(parent: &Path, http: impl Fn(&Path) -> String, more: &str) -> Option<Self> {
@@ -153,6 +156,13 @@ fn answers(child: &mut Child, port: u16) -> bool {
         std::thread::sleep(Duration::from_millis(10));
     }
     false
+}
+
+/// Makes a certificate; gives the settings that say so.
+fn tls(directory: &Path) -> String {
+    certificate(directory);
+    let place = |name: &str| directory.join(name).display().to_string();
+    format!("  tls: {{certificate: {}, key: {}}}\n", place("server.crt"), place("server.key"))
 }
 
 /// Makes `ca.crt`, and `server.crt` with `server.key` for localhost.

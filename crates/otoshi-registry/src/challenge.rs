@@ -20,8 +20,15 @@ pub(crate) enum Challenge {
 }
 
 impl Challenge {
+    /// Reads all headers of an answer; gives the strongest challenge that is known.
+    pub(crate) fn strongest<'a>(headers: impl Iterator<Item = &'a str>) -> Option<Self> {
+        let (tokens, others): (Vec<_>, Vec<_>) =
+            headers.filter_map(Self::parse).partition(|challenge| matches!(challenge, Self::Bearer { .. }));
+        tokens.into_iter().chain(others).next()
+    }
+
     /// Reads a header; the strongest of several challenges that are known.
-    pub(crate) fn parse(header: &str) -> Option<Self> {
+    fn parse(header: &str) -> Option<Self> {
         let mut found = None;
         let mut rest = header.trim();
         while !rest.is_empty() {
@@ -102,6 +109,14 @@ mod tests {
         assert_eq!(Challenge::parse("basic Realm=\"x, \\\"y\\\"\""), Some(Challenge::Basic));
         let both = "Basic realm=\"x\", Bearer realm=https://a.test";
         assert!(matches!(Challenge::parse(both), Some(Challenge::Bearer { .. })));
+    }
+
+    #[test]
+    fn a_token_is_stronger_than_a_password_in_whatever_header() {
+        let headers = ["Negotiate", "Basic realm=x", "Bearer realm=\"https://a.test\""];
+        assert!(matches!(Challenge::strongest(headers.into_iter()), Some(Challenge::Bearer { .. })));
+        assert_eq!(Challenge::strongest(headers.into_iter().take(2)), Some(Challenge::Basic));
+        assert_eq!(Challenge::strongest(headers.into_iter().take(1)), None);
     }
 
     #[test]

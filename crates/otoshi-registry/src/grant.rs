@@ -8,9 +8,9 @@ use base64::engine::general_purpose::STANDARD;
 use reqwest::Url;
 use serde::Deserialize;
 
-use crate::answer::{answer_text, bounded, host_of};
+use crate::answer::{answer_text, bounded, place_of};
 use crate::challenge::Challenge;
-use crate::credentials::Login;
+use crate::credentials::{Known, Login};
 use crate::error::{Asked, RegistryError};
 use crate::hosts::{Endpoint, is_loopback};
 use crate::transport::Transport;
@@ -54,32 +54,34 @@ impl Transport {
         scopes: &[String],
         asked: &Asked,
     ) -> Result<(String, Grant), RegistryError> {
-        let login = self.login(endpoint)?;
+        let known = self.login(endpoint)?;
         let refused = |reason: String| RegistryError::Login {
             asked: asked.clone(),
             reason,
             host: endpoint.login.clone(),
         };
+        let for_ever = |header: String| Ok((String::new(), Grant { header, until: None }));
+        if let (Challenge::Bearer { .. }, Some(Login::Bearer(token))) = (challenge, &known.login) {
+            return for_ever(format!("Bearer {token}"));
+        }
         match challenge {
-            Challenge::Basic => match login {
-                Some(Login::Basic { user, password }) => {
-                    Ok((String::new(), Grant { header: basic(&user, &password), until: None }))
-                }
-                _ => Err(refused(format!("none is known for {}", endpoint.login))),
+            Challenge::Basic => match &known.login {
+                Some(Login::Basic { user, password }) => for_ever(basic(user, password)),
+                Some(_) => Err(refused("the one that is known is a token, and it takes a password".to_owned())),
+                None => Err(refused(known.lack(&endpoint.login))),
             },
             Challenge::Bearer { realm, service, scope } => {
                 let realm =
                     Url::parse(realm).map_err(|_| refused("it names no valid token server".to_owned()))?;
-                let is_private = realm.scheme() == "https"
-                    || (endpoint.plain
-                        && (is_loopback(&host_of(&realm)) || host_of(&realm) == endpoint.host));
-                if !is_private {
-                    return Err(refused(format!("its token server {realm} is not reached by https")));
+                let own = self.url(endpoint, "", asked).await?;
+                if !is_private(&own, &realm) {
+                    let place = place_of(&realm);
+                    return Err(refused(format!("its token server {place} is not reached by https")));
                 }
                 let wanted =
                     if scopes.is_empty() { scope.iter().cloned().collect() } else { scopes.to_vec() };
                 let answer =
-                    self.token(&realm, service.as_deref(), &wanted, login.as_ref(), asked, endpoint).await?;
+                    self.token(&realm, service.as_deref(), &wanted, &known, asked, endpoint).await?;
                 let token = if answer.token.is_empty() { answer.access_token } else { answer.token };
                 if token.is_empty() || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
                     return Err(refused("its token server gave no token".to_owned()));
@@ -97,14 +99,14 @@ impl Transport {
         realm: &Url,
         service: Option<&str>,
         scopes: &[String],
-        login: Option<&Login>,
+        known: &Known,
         asked: &Asked,
         endpoint: &Endpoint,
     ) -> Result<Answer, RegistryError> {
         let mut pairs: Vec<(&str, &str)> = service.map(|service| ("service", service)).into_iter().collect();
         let joined = scopes.join(" ");
         let (mut url, mut form) = (realm.clone(), None);
-        if let Some(Login::Refresh(token)) = login {
+        if let Some(Login::Refresh(token)) = &known.login {
             pairs.extend([
                 ("grant_type", "refresh_token"),
                 ("client_id", "otoshi"),
@@ -118,7 +120,7 @@ impl Transport {
             pairs.extend(scopes.iter().map(|scope| ("scope", scope.as_str())));
             url.query_pairs_mut().extend_pairs(&pairs);
         }
-        let header = match login {
+        let header = match &known.login {
             Some(Login::Basic { user, password }) => Some(basic(user, password)),
             _ => None,
         };
@@ -129,12 +131,15 @@ impl Transport {
             reason: format!("its token server {}: {reason}", realm.host_str().unwrap_or_default()),
         })?;
         if !status.is_success() {
-            let who = if login.is_some() { "the login that is known was refused" } else { "none is known" };
             let said = answer_text(&bytes);
             let said = if said.is_empty() { String::new() } else { format!(": {said}") };
             return Err(RegistryError::Login {
                 asked: asked.clone(),
-                reason: format!("{who} (its token server answered {}{said})", status.as_u16()),
+                reason: format!(
+                    "{} (its token server answered {}{said})",
+                    known.lack(&endpoint.login),
+                    status.as_u16()
+                ),
                 host: endpoint.login.clone(),
             });
         }
@@ -145,6 +150,45 @@ impl Transport {
     }
 }
 
+/// Whether a login may go to the token server that a registry names: by TLS, or without where the registry has none itself
+/// and the token server is on the same machine.
+fn is_private(registry: &Url, realm: &Url) -> bool {
+    let name = |url: &Url| url.host_str().unwrap_or_default().to_ascii_lowercase();
+    let is_same = name(registry) == name(realm) || (is_loopback(&name(registry)) && is_loopback(&name(realm)));
+    realm.scheme() == "https" || (realm.scheme() == "http" && registry.scheme() == "http" && is_same)
+}
+
 fn basic(user: &str, password: &str) -> String {
     format!("Basic {}", STANDARD.encode(format!("{user}:{password}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_login_goes_without_tls_to_the_registrys_own_machine_only() {
+        let may = |registry: &str, realm: &str| {
+            is_private(&Url::parse(registry).unwrap(), &Url::parse(realm).unwrap())
+        };
+        for (registry, realm) in [
+            ("https://r.test/v2/", "https://auth.test/token"),
+            ("http://r.test:5000/v2/", "https://auth.test/token"),
+            ("http://r.test:5000/v2/", "http://r.test/jwt/auth"),
+            ("http://localhost:5000/v2/", "http://127.0.0.1:5001/token"),
+            ("http://[::1]:5000/v2/", "http://localhost:5001/token"),
+        ] {
+            assert!(may(registry, realm), "{registry} {realm}");
+        }
+        for (registry, realm) in [
+            ("https://r.test/v2/", "http://r.test/token"),
+            ("https://localhost:5000/v2/", "http://localhost:5001/token"),
+            ("http://r.test:5000/v2/", "http://auth.test/token"),
+            ("http://r.test:5000/v2/", "http://127.0.0.1/token"),
+            ("http://localhost:5000/v2/", "http://r.test/token"),
+            ("http://r.test:5000/v2/", "ftp://r.test/token"),
+        ] {
+            assert!(!may(registry, realm), "{registry} {realm}");
+        }
+    }
 }

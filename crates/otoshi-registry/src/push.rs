@@ -51,7 +51,7 @@ impl Origins for NoOrigins {
 
 /// A manifest with its bytes.
 pub(crate) struct Manifest {
-    digest: Digest,
+    pub(crate) digest: Digest,
     pub(crate) media_type: String,
     pub(crate) bytes: Bytes,
     subject: Option<Digest>,

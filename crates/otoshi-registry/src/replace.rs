@@ -59,9 +59,7 @@ impl Transport {
         let endpoint = self.settings.hosts.to_write(repository)?;
         let named = Manifest::read(layout, &replacement.digest)?;
         let mut manifests = Vec::new();
-        for child in named.children.iter().filter(|child| !replacement.held.contains(*child)) {
-            manifests.push(Manifest::read(layout, child)?);
-        }
+        gather(layout, &named, &replacement.held, &mut manifests)?;
         let mut wanted = BTreeMap::new();
         for blob in manifests.iter().chain([&named]).flat_map(|manifest| &manifest.blobs) {
             let digest = Digest::of(blob).map_err(LayoutError::from)?;
@@ -129,4 +127,22 @@ impl Transport {
         tally.tell(Event::Moved { bytes: size });
         Ok(())
     }
+}
+
+/// Adds what a manifest names and the repository does not hold, each after all that it names itself.
+fn gather(
+    layout: &Layout,
+    named: &Manifest,
+    held: &BTreeSet<Digest>,
+    found: &mut Vec<Manifest>,
+) -> Result<(), RegistryError> {
+    for child in named.children.iter().filter(|child| !held.contains(*child)) {
+        if found.iter().any(|known| known.digest == *child) {
+            continue;
+        }
+        let child = Manifest::read(layout, child)?;
+        gather(layout, &child, held, found)?;
+        found.push(child);
+    }
+    Ok(())
 }

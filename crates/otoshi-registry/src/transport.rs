@@ -2,7 +2,9 @@
 //!
 //! - What may work the next time is sent again, after a growing wait or the one that the registry asks for: connections
 //!   that break, 408, 429, and 5xx but for 501. Everything else is final.
-//! - Redirects are followed here: what lets a request in is sent to the host that asked for it and to no other.
+//! - Redirects are followed here: what lets a request in is sent to the registry that asked for it and to no other, where a
+//!   registry is scheme, host and port. A 401 from anywhere else is no challenge: nobody but the registry itself says where a
+//!   login goes.
 //! - Plain HTTP is used where [`Hosts`](crate::Hosts) allows it, and only if the registry does not speak TLS.
 
 use std::collections::{HashMap, HashSet};
@@ -18,7 +20,7 @@ use crate::answer::{
 };
 use crate::call::{Call, Target};
 use crate::challenge::Challenge;
-use crate::credentials::Login;
+use crate::credentials::Known;
 use crate::error::{Asked, RegistryError};
 use crate::grant::{Grant, Grants};
 use crate::hosts::{Endpoint, is_loopback};
@@ -36,7 +38,7 @@ pub(crate) struct Transport {
     clients: Mutex<HashMap<String, Client>>,
     /// By host: `http` or `https`.
     schemes: tokio::sync::Mutex<HashMap<String, &'static str>>,
-    logins: Mutex<HashMap<(String, String), Option<Login>>>,
+    logins: Mutex<HashMap<(String, String), Known>>,
     grants: tokio::sync::Mutex<Grants>,
     /// By host: when its budget is full again.
     budgets: Mutex<HashMap<String, Instant>>,
@@ -106,7 +108,7 @@ impl Transport {
         Ok(client)
     }
 
-    pub(crate) fn login(&self, endpoint: &Endpoint) -> Result<Option<Login>, RegistryError> {
+    pub(crate) fn login(&self, endpoint: &Endpoint) -> Result<Known, RegistryError> {
         let key = (endpoint.login.clone(), endpoint.name.clone());
         if let Some(known) = self.logins.lock().unwrap_or_else(PoisonError::into_inner).get(&key) {
             return Ok(known.clone());
@@ -133,8 +135,12 @@ impl Transport {
             self.requests.fetch_add(1, Ordering::Relaxed);
             let answer = client.get(format!("{scheme}://{}/v2/", endpoint.host)).send().await;
             match answer {
-                // A server of TLS answers plain HTTP with 400, or not at all.
-                Ok(answer) if scheme == "http" && answer.status() == StatusCode::BAD_REQUEST => {
+                // A server of TLS answers plain HTTP with 400, leads to itself by TLS, or does not answer at all.
+                Ok(answer)
+                    if scheme == "http"
+                        && (answer.status() == StatusCode::BAD_REQUEST
+                            || leads_to_tls(&answer, &endpoint.host)) =>
+                {
                     found = Some("https");
                 }
                 Ok(_) => {
@@ -162,6 +168,12 @@ impl Transport {
             asked: asked.clone(),
             reason: format!("{} is no address: {error}", endpoint.host),
         })
+    }
+
+    /// Whether an address is the registry's own: its scheme, its host, its port.
+    async fn is_own(&self, endpoint: &Endpoint, url: &Url) -> bool {
+        let Ok(scheme) = self.scheme(endpoint).await else { return false };
+        Url::parse(&format!("{scheme}://{}/", endpoint.host)).is_ok_and(|own| own.origin() == url.origin())
     }
 
     /// Sends a request until it is answered for good; the answer may be an error all the same.
@@ -195,7 +207,9 @@ impl Transport {
     ) -> Result<Result<Response, reqwest::Error>, RegistryError> {
         self.wait_for_budget(&endpoint.host).await;
         let outcome = self.send_authorized(endpoint, call, asked).await?;
-        if let Ok(response) = &outcome {
+        if let Ok(response) = &outcome
+            && self.is_own(endpoint, response.url()).await
+        {
             self.note_budget(&endpoint.host, response.headers());
         }
         Ok(outcome)
@@ -245,14 +259,20 @@ impl Transport {
             if response.status() != StatusCode::UNAUTHORIZED {
                 return Ok(Ok(response));
             }
+            if !self.is_own(endpoint, response.url()).await {
+                let reason = format!(
+                    "it leads to {}, which wants a login of its own; one for {} goes nowhere else",
+                    place_of(response.url()),
+                    endpoint.host
+                );
+                return Err(RegistryError::Wrong { asked: asked.clone(), reason });
+            }
             let challenges = response.headers().get_all(WWW_AUTHENTICATE);
-            let challenge = challenges.iter().find_map(|value| Challenge::parse(value.to_str().ok()?));
+            let challenge = Challenge::strongest(challenges.iter().filter_map(|value| value.to_str().ok()));
             let Some(challenge) = challenge.filter(|_| !renewed) else {
-                let known = self.login(endpoint)?.is_some();
-                let reason = if known { "the one that is known was refused" } else { "none is known" };
                 return Err(RegistryError::Login {
                     asked: asked.clone(),
-                    reason: reason.to_owned(),
+                    reason: self.login(endpoint)?.lack(&endpoint.login),
                     host: endpoint.login.clone(),
                 });
             };
@@ -309,7 +329,8 @@ impl Transport {
             for (name, value) in &call.headers {
                 request = request.header(*name, value);
             }
-            if let Some(grant) = grant.filter(|_| host == endpoint.host) {
+            let is_own = self.is_own(endpoint, &url).await;
+            if let Some(grant) = grant.filter(|_| is_own) {
                 let mut value = reqwest::header::HeaderValue::try_from(&grant.header)
                     .map_err(|_| wrong("its token cannot be sent".to_owned()))?;
                 value.set_sensitive(true);
@@ -402,6 +423,14 @@ impl Transport {
             self.budgets.lock().unwrap_or_else(PoisonError::into_inner).insert(host.to_owned(), until);
         }
     }
+}
+
+/// Whether an answer of plain HTTP leads to the same host by TLS.
+fn leads_to_tls(answer: &Response, host: &str) -> bool {
+    let location = answer.headers().get(LOCATION).and_then(|value| value.to_str().ok());
+    let location = location.and_then(|location| Url::parse(location).ok());
+    answer.status().is_redirection()
+        && location.is_some_and(|url| url.scheme() == "https" && host_of(&url) == host)
 }
 
 impl std::fmt::Debug for Transport {

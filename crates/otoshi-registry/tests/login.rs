@@ -100,6 +100,67 @@ fn a_login_is_shown_to_its_registry_only() {
     );
 }
 
+/// A registry that asks for a password, an image in it, and a client that knows the login; somewhere else a server that asks for
+/// one too and would like to see it at its token server.
+fn stage_with_a_thief() -> Option<(Registry, [Proxy; 2], Store, otoshi_oci::Digest, Client)> {
+    let registry = Registry::start()?;
+    let (proxy, thief) = (Proxy::start(registry.port()), Proxy::start(registry.port()));
+    let store = Store::new();
+    let digest = store.small(1);
+    let ask = "WWW-Authenticate: Basic realm=\"test\"".to_owned();
+    proxy.fault("HEAD", "/manifests/1", 1, Fault::Answer("401 Unauthorized", ask));
+    let client = client_with(Hosts::default(), logins(&registry, &proxy.host(), RIGHT));
+    push(&client, &store, &[item(&format!("{}/team/app:1", proxy.host()), &digest)]).unwrap();
+    thief.need_tokens(99);
+    Some((registry, [proxy, thief], store, digest, client))
+}
+
+#[test]
+fn only_the_registry_itself_says_where_its_login_goes() {
+    let Some((_registry, [proxy, thief], _store, _, client)) = stage_with_a_thief() else { return };
+    let name = format!("{}/team/app:1", proxy.host());
+    for what in ["/manifests/", "/blobs/"] {
+        proxy.fault("GET", what, 1, Fault::Redirect(format!("http://{}", thief.host())));
+        let error = pull(&client, &Store::new(), &name).unwrap_err().to_string();
+        let place = format!("it leads to http://{}/v2/team/app{what}", thief.host());
+        assert!(error.contains(&place), "{error}");
+        let end = format!("wants a login of its own; one for {} goes nowhere else", proxy.host());
+        assert!(error.ends_with(&end), "{error}");
+        proxy.heal();
+        let seen = thief.take_log();
+        assert_eq!(seen.len(), 1, "no token server of the thief's is asked: {seen:?}");
+        assert!(!seen[0].headers.contains_key("authorization"));
+    }
+    assert_eq!(thief.tokens(), 0);
+    pull(&client, &Store::new(), &name).unwrap().0.unwrap();
+}
+
+#[test]
+fn an_upload_that_goes_on_elsewhere_shows_no_login_there() {
+    let Some((_registry, [proxy, thief], store, _, client)) = stage_with_a_thief() else { return };
+    let other = store.small(2);
+    let elsewhere = format!("Location: http://{}/v2/team/app/blobs/uploads/x", thief.host());
+    proxy.fault("POST", "/blobs/uploads/", 9, Fault::Answer("202 Accepted", elsewhere));
+    let error = push(&client, &store, &[item(&format!("{}/team/app:2", proxy.host()), &other)]).unwrap_err();
+    assert!(error.to_string().contains("goes nowhere else"), "{error}");
+    let seen = thief.take_log();
+    assert!(!seen.is_empty() && seen.iter().all(|request| !request.headers.contains_key("authorization")));
+    assert!(seen.iter().all(|request| !request.path.starts_with("/token")), "{seen:?}");
+}
+
+#[test]
+fn a_registry_with_tls_gives_no_login_to_a_token_server_without() {
+    let thief = Proxy::start(1);
+    let realm = format!("http://{}/token", thief.host());
+    let Some(registry) = Registry::start_with_token_server(&realm) else { return };
+    let host = registry.host();
+    let hosts = Hosts::default().with_certificates(registry.trust_as(&host));
+    let client = client_with(hosts, logins(&registry, &host, RIGHT));
+    let error = pull(&client, &Store::new(), &format!("{host}/app:1")).unwrap_err().to_string();
+    assert!(error.ends_with(&format!("its token server {realm} is not reached by https")), "{error}");
+    assert!(thief.take_log().is_empty());
+}
+
 #[test]
 fn a_blob_that_may_not_be_taken_over_is_uploaded() {
     let Some(registry) = Registry::start() else { return };
