@@ -10,10 +10,7 @@ use otoshi_oci::{Descriptor, Digest, Image, ImageConfig, ImageError, Layout, Med
 use serde_json::Value;
 
 use crate::merge::{Conflict, merge, merge_extra};
-use crate::seam::{BASE_DIGEST, BASE_NAME, BUILDPACKS, SEAM, chain_id, name_base_of_runner};
-
-/// The annotation that has the time of the image.
-const CREATED: &str = "org.opencontainers.image.created";
+use crate::seam::{BASE_DIGEST, BASE_NAME, BUILDPACKS, CREATED, SEAM, chain_id, name_base_of_runner};
 
 /// Media types of layers: OCI's and Docker's name for the same thing.
 const FORMS: [(&str, &str); 6] = [
@@ -115,7 +112,14 @@ pub fn compose(bases: Bases<'_>) -> Result<Composed, ComposeError> {
         app.config.author.clone()
     };
     config.variant = app.config.variant.clone().or_else(|| new.config.variant.clone());
+    // Windows' version and features are those of the layers below.
     config.extra = merge_extra(old.map(|old| &old.config.extra), &app.config.extra, &new.config.extra);
+    for key in ["os.version", "os.features"] {
+        match new.config.extra.get(key) {
+            Some(value) => _ = config.extra.insert(key.to_owned(), value.clone()),
+            None => _ = config.extra.remove(key),
+        }
+    }
     config.history = history(app, old, new, seam);
     let base_layers = new.layers().len();
     let chain = chain_id(&config.rootfs.diff_ids[..base_layers]);
@@ -147,9 +151,14 @@ impl Composed {
     }
 }
 
-/// Says whether a manifest has Docker's form (schema 2).
+/// Says whether a manifest has Docker's form (schema 2): by its own type, or where it has none by those of its layers. The
+/// config's type says nothing: tools put Docker's into manifests of OCI's form.
 fn is_docker(image: &Image) -> bool {
-    image.manifest.config().media_type().as_ref().starts_with("application/vnd.docker.")
+    let of_docker = |media_type: &MediaType| media_type.as_ref().starts_with("application/vnd.docker.");
+    match image.manifest.media_type() {
+        Some(own) => of_docker(own),
+        None => image.layers().iter().any(|layer| of_docker(layer.descriptor.media_type())),
+    }
 }
 
 /// The descriptor of a layer as a manifest of this form lists it.

@@ -31,6 +31,10 @@ pub const BASE_DIGEST: &str = "org.opencontainers.image.base.digest";
 pub const RUNNER_BASE_NAME: &str = "dev.otoshi.base.name";
 /// The annotation of an app image that has the digest of its runner's base.
 pub const RUNNER_BASE_DIGEST: &str = "dev.otoshi.base.digest";
+/// The annotation that has the time of the image.
+pub const CREATED: &str = "org.opencontainers.image.created";
+/// The label by which an image of buildpacks says whether it may be put on another base.
+pub const REBASABLE: &str = "io.buildpacks.rebasable";
 /// The label in which buildpacks keep what they know of an image.
 pub const BUILDPACKS: &str = "io.buildpacks.lifecycle.metadata";
 
@@ -110,6 +114,14 @@ pub fn name_base_of_runner(annotations: &mut BTreeMap<String, String>, runner: &
             None => annotations.remove(own),
         };
     }
+}
+
+/// Says whether an image asks not to be put on another base, as one of buildpacks does whose run image was extended.
+///
+/// Spec: <https://github.com/buildpacks/spec/blob/main/platform.md#iobuildpacksrebasable>
+pub fn is_refused(image: &Image) -> bool {
+    let label = image.config.config.labels.get(REBASABLE);
+    label.is_some_and(|label| label.trim().eq_ignore_ascii_case("false"))
 }
 
 /// Computes the chain id of layers; `None` of no layers.

@@ -105,6 +105,46 @@ fn an_image_in_dockers_form_stays_in_it() {
 }
 
 #[test]
+fn the_form_is_that_of_the_manifest_whatever_type_its_config_has() {
+    let store = Store::new();
+    let (old, new) = (store.image(&[&[text("a", "1")]], |_| {}), store.image(&[&[text("a", "2")]], |_| {}));
+    let types = |with_type: bool| {
+        let mut app = store.on(&old, &[&[text("app", "1")]], |_| {});
+        let mut config = app.manifest.config().clone();
+        config.set_media_type("application/vnd.docker.container.image.v1+json".into());
+        app.manifest.set_config(config);
+        if !with_type {
+            app.manifest.set_media_type(None);
+        }
+        let composed = compose(bases(&app, Some(&old), &new, 1)).unwrap();
+        assert_eq!(composed.annotations[BASE_DIGEST], new.digest.to_string());
+        let written = composed.write(&store.layout, &app).unwrap();
+        let json: serde_json::Value = store.layout.read_json(&Digest::of(&written).unwrap()).unwrap();
+        let layers = json["layers"].as_array().unwrap().clone();
+        layers.iter().map(|layer| layer["mediaType"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    let oci = "application/vnd.oci.image.layer.v1.tar+gzip";
+    assert_eq!(types(true), [oci, oci]);
+    assert_eq!(types(false), [oci, oci], "a manifest need not say its own type");
+}
+
+#[test]
+fn the_systems_version_is_that_of_the_new_base() {
+    let store = Store::new();
+    let version = |version: &'static str| {
+        move |config: &mut otoshi_oci::ImageConfig| {
+            config.extra.insert("os.version".into(), version.into());
+        }
+    };
+    let (old, new) =
+        (store.image(&[&[text("a", "1")]], version("1")), store.image(&[&[text("a", "2")]], version("2")));
+    let app = store.on(&old, &[&[text("app", "1")]], |_| {});
+    for known in [Some(&old), None] {
+        assert_eq!(compose(bases(&app, known, &new, 1)).unwrap().config.extra["os.version"], "2");
+    }
+}
+
+#[test]
 fn a_base_for_another_platform_is_refused() {
     let store = Store::new();
     let old = store.image(&[&[text("a", "1")]], |_| {});

@@ -67,7 +67,9 @@ impl Transport {
         match challenge {
             Challenge::Basic => match &known.login {
                 Some(Login::Basic { user, password }) => for_ever(basic(user, password)),
-                Some(_) => Err(refused("the one that is known is a token, and it takes a password".to_owned())),
+                Some(_) => {
+                    Err(refused("the one that is known is a token, and it takes a password".to_owned()))
+                }
                 None => Err(refused(known.lack(&endpoint.login))),
             },
             Challenge::Bearer { realm, service, scope } => {
@@ -80,8 +82,7 @@ impl Transport {
                 }
                 let wanted =
                     if scopes.is_empty() { scope.iter().cloned().collect() } else { scopes.to_vec() };
-                let answer =
-                    self.token(&realm, service.as_deref(), &wanted, &known, asked, endpoint).await?;
+                let answer = self.token(&realm, service.as_deref(), &wanted, &known, asked, endpoint).await?;
                 let token = if answer.token.is_empty() { answer.access_token } else { answer.token };
                 if token.is_empty() || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
                     return Err(refused("its token server gave no token".to_owned()));
@@ -154,7 +155,8 @@ impl Transport {
 /// and the token server is on the same machine.
 fn is_private(registry: &Url, realm: &Url) -> bool {
     let name = |url: &Url| url.host_str().unwrap_or_default().to_ascii_lowercase();
-    let is_same = name(registry) == name(realm) || (is_loopback(&name(registry)) && is_loopback(&name(realm)));
+    let is_same =
+        name(registry) == name(realm) || (is_loopback(&name(registry)) && is_loopback(&name(realm)));
     realm.scheme() == "https" || (realm.scheme() == "http" && registry.scheme() == "http" && is_same)
 }
 

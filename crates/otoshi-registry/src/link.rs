@@ -143,11 +143,15 @@ mod tests {
 
     #[test]
     fn no_link_to_a_next_page_is_the_end_and_nonsense_is_told() {
-        for line in ["", "</x>; rel=prev", "</x>", "</x>; next", "</x>; title=\"rel=next\"", "</x>; rel=nextish"] {
+        for line in
+            ["", "</x>; rel=prev", "</x>", "</x>; next", "</x>; title=\"rel=next\"", "</x>; rel=nextish"]
+        {
             assert_eq!(next_of(&[line]).unwrap(), None, "{line}");
         }
         assert_eq!(next_of(&[]).unwrap(), None);
-        for line in ["/x; rel=next", "</x; rel=next", "</x>; rel=\"next", "</x> rel=next", "<http://[>; rel=next"] {
+        for line in
+            ["/x; rel=next", "</x; rel=next", "</x>; rel=\"next", "</x> rel=next", "<http://[>; rel=next"]
+        {
             let said = next_of(&[line]).unwrap_err();
             assert!(said.starts_with("its Link header cannot be understood: "), "{line}: {said}");
         }

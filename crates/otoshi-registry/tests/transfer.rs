@@ -192,7 +192,12 @@ fn all_pages_of_tags_are_read() {
     assert_eq!(client.tags(&repository).unwrap(), ["a", "b", "c"]);
     // A reference without a path, names in any case; a page that is empty and not the last.
     proxy.fault("GET", "tags/list?n=", 1, page("\"a\"", "<?last=a>; REL = \"prev NEXT\""));
-    proxy.fault("GET", "tags/list?last=a", 1, page("", "<http://inside:1/v2/shop/tags/list?last=z>;rel=next"));
+    proxy.fault(
+        "GET",
+        "tags/list?last=a",
+        1,
+        page("", "<http://inside:1/v2/shop/tags/list?last=z>;rel=next"),
+    );
     proxy.fault("GET", "tags/list?last=z", 1, page("\"z\"", ""));
     assert_eq!(client.tags(&repository).unwrap(), ["a", "z"]);
     // What is not the whole list is no list.

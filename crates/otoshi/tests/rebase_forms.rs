@@ -8,6 +8,7 @@ use std::{
     process::{Command, Output},
 };
 
+use base64::Engine;
 use otoshi_registry_test::{Docker, Fault};
 use serde_json::Value;
 use yard::{Yard, said};
@@ -85,6 +86,63 @@ fn a_layer_that_is_kept_elsewhere_is_told_and_let_pass_on_request() {
     assert_eq!(done["outcome"], "rebased", "{done}");
     let manifest: Value = serde_json::from_str(&yard.raw("app:foreign")).unwrap();
     assert_eq!(manifest["layers"].as_array().unwrap().last(), Some(&foreign));
+}
+
+#[test]
+fn what_indexes_say_follows_the_manifests_that_they_list() {
+    let Some(yard) = Yard::new() else { return };
+    let kind = "application/vnd.oci.image.index.v1+json";
+    let digest_of = |name: &str| {
+        let shown: Value = serde_json::from_str(&yard.shop.ok(&["inspect", &yard.name(name)])).unwrap();
+        shown["digest"].as_str().unwrap().to_owned()
+    };
+    let raw = yard.raw("app:1");
+    // Debian's own way: the manifest is embedded in the entry. And no platform, which is optional.
+    let entry = serde_json::json!({
+        "mediaType": "application/vnd.oci.image.manifest.v1+json",
+        "digest": digest_of("app:1"),
+        "size": raw.len(),
+        "data": base64::engine::general_purpose::STANDARD.encode(&raw),
+    });
+    let index =
+        |entries: Value| serde_json::json!({"schemaVersion": 2, "mediaType": kind, "manifests": entries});
+    let inner = index(serde_json::json!([entry])).to_string();
+    yard.put("app", "inner", kind, &inner);
+    let nested = serde_json::json!({
+        "mediaType": kind,
+        "digest": otoshi_oci::Digest::sha256_of(inner.as_bytes()).to_string(),
+        "size": inner.len(),
+    });
+    yard.put("app", "outer", kind, &index(serde_json::json!([nested])).to_string());
+    yard.replace_machine();
+    let done = moves(&yard, &yard.name("app:outer"));
+    assert_eq!(done["platforms"].as_array().unwrap().len(), 1, "{done}");
+    let outer: Value = serde_json::from_str(&yard.raw("app:outer")).unwrap();
+    let digest = outer["manifests"][0]["digest"].as_str().unwrap();
+    let inner: Value = serde_json::from_str(&yard.raw(&format!("app@{digest}"))).unwrap();
+    let entry = &inner["manifests"][0];
+    assert_eq!((&entry["digest"], &entry["data"]), (&done["platforms"][0]["new"], &Value::Null), "{inner}");
+}
+
+#[test]
+fn an_image_that_says_that_it_is_not_to_be_moved_stays_unless_that_is_let_pass() {
+    let Some(yard) = Yard::new() else { return };
+    let label = "LABEL io.buildpacks.rebasable=false\n";
+    yard.shop.write("app/Dockerfile", &(yard::APP.replace("BASE", &yard.name("base:1")) + label));
+    let image = yard.name("extended:1");
+    yard.shop.ok(&["image", "build", "app", "-t", &image]);
+    yard.shop.ok(&["image", "push", &image]);
+    yard.base("2", "base 2\n");
+    yard.replace_machine();
+    let (old, onto) = (yard.name("base:as-1"), yard.name("base:1"));
+    let arguments = ["rebase", "--base", old.as_str(), "--onto", &onto, &image];
+    let output = yard.shop.otoshi(&arguments);
+    assert_eq!(output.status.code(), Some(6), "{}", said(&output));
+    let told = said(&output);
+    assert!(told.contains("not-rebasable=io.buildpacks.rebasable: the image's label says false"), "{told}");
+    let output =
+        yard.shop.otoshi(&[&arguments[..], &["--allow", "not-rebasable=io.buildpacks.rebasable"]].concat());
+    assert_eq!(output.status.code(), Some(0), "{}", said(&output));
 }
 
 #[test]

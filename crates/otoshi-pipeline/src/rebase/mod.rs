@@ -24,14 +24,14 @@ use otoshi_oci::{Descriptor, DiffId, Digest, Image, Platform, Reference};
 use otoshi_rebase::{
     Bases, Claim, Composed, Finding, Kind, Source, Waiver, compose,
     compose::is_older,
-    index,
+    index::{self, NewBase, Replaced},
     proof::{Base, judge},
     seam,
 };
 use otoshi_registry::{Progress, Replacement, Repository};
 use otoshi_store::Home;
 
-use self::images::{Images, Named};
+use self::images::{Images, Named, Nested};
 pub use self::report::{Outcome, PlatformRebase, Rebased};
 use crate::{PipelineError, Remote};
 
@@ -65,6 +65,8 @@ pub struct Rebaser<'a> {
 /// An image on its new base, for one platform.
 struct Moved {
     report: PlatformRebase,
+    /// What the new base's name stands for: the index that lists it, where there is one.
+    base: Digest,
     app: Image,
     new: Image,
     composed: Option<Composed>,
@@ -104,8 +106,14 @@ impl<'a> Rebaser<'a> {
         }
         if moved.is_empty() {
             let list: Vec<_> = options.platforms.iter().map(ToString::to_string).collect();
-            let text = format!("{}: it has no image for {}", reference.familiar(), list.join(", "));
-            return Err(PipelineError::invalid(text, "otoshi inspect shows which platforms it has"));
+            let (name, has) = (reference.familiar(), named.platforms());
+            return Err(if has.is_empty() {
+                let text = format!("{name}: it is an index that lists no image");
+                PipelineError::invalid(text, "otoshi inspect shows what it lists")
+            } else {
+                let text = format!("{name}: it has no image for {}", list.join(", "));
+                PipelineError::invalid(text, format!("it has {has}"))
+            });
         }
         let onto = onto.map(|onto| onto.familiar()).unwrap_or_default();
         let refused = moved.iter().any(|moved| !moved.report.findings.is_empty());
@@ -197,7 +205,7 @@ impl<'a> Rebaser<'a> {
         let unchanged = of_app[..seam] == *of_new
             && old.as_ref().is_none_or(|old| old.config.config == new.config.config);
         if unchanged {
-            return Ok(Moved { report, app, new, composed: None });
+            return Ok(Moved { report, base: base.digest.clone(), app, new, composed: None });
         }
         let name = claim.as_ref().and_then(|claim| claim.name.clone());
         let name = options.onto.as_ref().map(ToString::to_string).or(name);
@@ -216,9 +224,12 @@ impl<'a> Rebaser<'a> {
         {
             findings.push(downgrade(&target, old, &new));
         }
+        if seam::is_refused(&app) {
+            findings.push(not_rebasable());
+        }
         (report.findings, report.waived) = judge(findings, &options.allow);
         report.conflicts.clone_from(&composed.conflicts);
-        Ok(Moved { report, app, new, composed: Some(composed) })
+        Ok(Moved { report, base: base.digest.clone(), app, new, composed: Some(composed) })
     }
 
     /// The new base, where it is not given: what the name of the old one stands for now.
@@ -295,22 +306,48 @@ impl<'a> Rebaser<'a> {
     /// Writes the new manifests, and the index that lists them.
     fn write(&self, named: &Named, moved: &mut [Moved]) -> Result<Digest, PipelineError> {
         let layout = self.home.layout();
-        let mut replaced: BTreeMap<String, Descriptor> = BTreeMap::new();
-        let mut base = None;
+        let mut replaced: BTreeMap<String, Replaced> = BTreeMap::new();
+        let (mut name, mut created) = (None, None);
         for one in moved.iter_mut() {
             let Some(composed) = &one.composed else { continue };
-            let written = composed.write(layout, &one.app).map_err(PipelineError::plain)?;
-            one.report.new = Some(written.digest().to_string());
-            replaced.insert(one.report.old.clone(), written);
-            base = Some((composed.annotations.get(seam::BASE_NAME).cloned(), one.new.digest.clone()));
+            let descriptor = composed.write(layout, &one.app).map_err(PipelineError::plain)?;
+            one.report.new = Some(descriptor.digest().to_string());
+            let old = Some(index::Facts::new(one.app.annotations(), &one.app.config));
+            let new = Some(index::Facts::new(composed.annotations.clone(), &composed.config));
+            replaced.insert(one.report.old.clone(), Replaced { descriptor, old, new });
+            name = composed.annotations.get(seam::BASE_NAME).cloned();
+            created = created.max(composed.config.created.clone());
         }
-        let (Some(index), Some((name, digest))) = (&named.index, base) else {
+        let Some(nested) = named.index.as_ref().filter(|_| !replaced.is_empty()) else {
             let only = replaced.values().next();
-            return only
-                .map_or(Ok(named.digest.clone()), |new| Digest::of(new).map_err(PipelineError::plain));
+            return only.map_or(Ok(named.digest.clone()), |new| {
+                Digest::of(&new.descriptor).map_err(PipelineError::plain)
+            });
         };
-        let written = index::replace(layout, index, &replaced, (name.as_deref(), &digest));
-        Digest::of(&written.map_err(PipelineError::plain)?).map_err(PipelineError::plain)
+        // What an index says of the base is true where all that it lists stands on it.
+        let is_whole =
+            named.images.iter().all(|(_, digest)| moved.iter().any(|one| one.report.old == digest.as_str()));
+        let base = moved.first().map(|one| &one.base).filter(|_| is_whole);
+        let base = base.map(|digest| NewBase { name: name.as_deref(), digest, created: created.as_deref() });
+        Digest::of(&self.write_index(nested, &mut replaced, base)?).map_err(PipelineError::plain)
+    }
+
+    /// Writes an index, after those that it lists.
+    fn write_index(
+        &self,
+        nested: &Nested,
+        replaced: &mut BTreeMap<String, Replaced>,
+        base: Option<NewBase<'_>>,
+    ) -> Result<Descriptor, PipelineError> {
+        for (digest, below) in &nested.below {
+            let descriptor = self.write_index(below, replaced, base)?;
+            if descriptor.digest().as_ref() != digest {
+                let of_index = Replaced { descriptor, old: None, new: None };
+                replaced.insert(digest.clone(), of_index);
+            }
+        }
+        let written = index::replace(self.home.layout(), &nested.document, replaced, base);
+        written.map_err(PipelineError::plain)
     }
 
     /// Puts the new image where the old one is. Gives how many bytes moved.
@@ -337,7 +374,7 @@ impl<'a> Rebaser<'a> {
                 origins.insert(layer.digest.clone(), crate::bases::origins(self.home, &layer.digest));
             }
         }
-        held.extend(named.about.iter().filter_map(|about| about.digest.parse().ok()));
+        held.extend(named.index.iter().flat_map(Nested::listed));
         let wanted: BTreeSet<Digest> = origins.keys().cloned().collect();
         // One takes a base's layers over for all images of the repository: a registry that takes over the same layer twice at
         // the same time may lose it for a moment.
@@ -389,6 +426,17 @@ fn downgrade(target: &Reference, old: &Image, new: &Image) -> Finding {
         more: 0,
         was: None,
         text,
+    }
+}
+
+fn not_rebasable() -> Finding {
+    Finding {
+        kind: Kind::NotRebasable,
+        subject: seam::REBASABLE.to_owned(),
+        file: String::new(),
+        more: 0,
+        was: None,
+        text: "the image's label says false: its own layers may not work on another base".to_owned(),
     }
 }
 

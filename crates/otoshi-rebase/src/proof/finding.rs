@@ -46,10 +46,12 @@ pub enum Kind {
     Unreadable,
     /// The new base is older than the old one.
     Downgrade,
+    /// The image itself says that it may not be put on another base.
+    NotRebasable,
 }
 
 impl Kind {
-    const ALL: [Self; 18] = [
+    const ALL: [Self; 19] = [
         Self::LibcChanged,
         Self::LoaderMissing,
         Self::SonameMissing,
@@ -68,6 +70,7 @@ impl Kind {
         Self::PathChanged,
         Self::Unreadable,
         Self::Downgrade,
+        Self::NotRebasable,
     ];
 
     /// Returns its name, as waivers have it.
@@ -91,6 +94,7 @@ impl Kind {
             Self::PathChanged => "path-changed",
             Self::Unreadable => "unreadable",
             Self::Downgrade => "downgrade",
+            Self::NotRebasable => "not-rebasable",
         }
     }
 }

@@ -11,8 +11,8 @@
 
 use base64::Engine;
 use base64::alphabet::STANDARD;
-use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig};
 use base64::engine::DecodePaddingMode;
+use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig};
 use serde_json::{Map, Value};
 
 use super::Login;
@@ -20,7 +20,8 @@ use super::helper::{self, Answer};
 use crate::repository::Repository;
 
 /// How Docker Hub is called in these files; Docker's own way is the first.
-const HUB: [&str; 4] = ["https://index.docker.io/v1/", "index.docker.io", "docker.io", "registry-1.docker.io"];
+const HUB: [&str; 4] =
+    ["https://index.docker.io/v1/", "index.docker.io", "docker.io", "registry-1.docker.io"];
 const BASE64: GeneralPurpose = GeneralPurpose::new(
     &STANDARD,
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
@@ -230,7 +231,8 @@ mod tests {
 
     #[test]
     fn the_most_exact_login_is_taken() {
-        let text = r#"{"auths":{"r.test":{"auth":"YTpiOmM="},"r.test/team":{"username":"t","password":"u"}}}"#;
+        let text =
+            r#"{"auths":{"r.test":{"auth":"YTpiOmM="},"r.test/team":{"username":"t","password":"u"}}}"#;
         for form in [Form::Docker, Form::Containers] {
             assert_eq!(find_in(form, text, "r.test", "other/x").unwrap(), basic("a", "b:c"));
             assert_eq!(find_in(form, text, "r.test", "team/x").unwrap(), basic("t", "u"));
@@ -246,14 +248,19 @@ mod tests {
     fn hub_has_names_of_its_own() {
         for key in HUB.into_iter().chain(["docker.io/library", "http://index.docker.io/v1/"]) {
             let text = format!(r#"{{"auths":{{"{key}":{{"identitytoken":"x"}}}}}}"#);
-            assert_eq!(find(&text, "docker.io", "library/x").unwrap(), Some(Login::Refresh("x".into())), "{key}");
+            assert_eq!(
+                find(&text, "docker.io", "library/x").unwrap(),
+                Some(Login::Refresh("x".into())),
+                "{key}"
+            );
             assert_eq!(find(&text, "index.docker.io.test", "x").unwrap(), None);
         }
     }
 
     #[test]
     fn keys_may_be_addresses() {
-        for key in ["https://r.test", "http://r.test", "https://r.test/v1/", "https://r.test/v2/", "r.test/"] {
+        for key in ["https://r.test", "http://r.test", "https://r.test/v1/", "https://r.test/v2/", "r.test/"]
+        {
             let text = format!(r#"{{"auths":{{"{key}":{{"auth":"YTpi"}}}}}}"#);
             assert_eq!(find(&text, "r.test", "x").unwrap(), basic("a", "b"), "{key}");
             assert_eq!(find(&text, "r.test.example", "x").unwrap(), None, "{key}");
@@ -274,7 +281,8 @@ mod tests {
         ] {
             assert_eq!(find(text, "r.test", "x").unwrap(), None, "{text}");
         }
-        let text = r#"{"Auths":{"r.test":{"Auth":"YTpi","identitytoken":null,"email":null}},"credsStore":null}"#;
+        let text =
+            r#"{"Auths":{"r.test":{"Auth":"YTpi","identitytoken":null,"email":null}},"credsStore":null}"#;
         assert_eq!(find(text, "r.test", "x").unwrap(), basic("a", "b"));
         let text = r#"{"auths":{"r.test":{"auth":"YTpi","username":"u","password":"v"}}}"#;
         assert_eq!(find(text, "r.test", "x").unwrap(), basic("a", "b"), "auth is the stronger one");

@@ -21,7 +21,8 @@ const TIMEOUT: Duration = Duration::from_secs(60);
 /// The largest answer, in bytes.
 const MAX_ANSWER: u64 = 1 << 20;
 /// What a helper that has nothing says somewhere in its message.
-const NOT_FOUND: [&str; 3] = ["credentials not found", "no credentials server url", "no credentials username"];
+const NOT_FOUND: [&str; 3] =
+    ["credentials not found", "no credentials server url", "no credentials username"];
 
 /// What a helper answered.
 #[derive(Debug)]
@@ -126,7 +127,8 @@ fn refusal(output: &[u8], messages: &[u8]) -> Option<String> {
     }
     // An answer in spite of the failure would hold a secret.
     let said = both.iter().map(|text| text.trim()).find(|text| !text.is_empty() && !text.contains('{'));
-    let line: String = said.unwrap_or("it failed and does not say why").split_whitespace().collect::<Vec<_>>().join(" ");
+    let line: String =
+        said.unwrap_or("it failed and does not say why").split_whitespace().collect::<Vec<_>>().join(" ");
     Some(line.chars().filter(|c| !c.is_control()).take(200).collect())
 }
 
@@ -139,7 +141,8 @@ mod tests {
         assert!(refusal(b"credentials not found in native keychain\n", b"").is_none());
         assert!(refusal(b"", b"Error: Credentials not found").is_none());
         assert!(refusal(b"no credentials server URL", b"").is_none());
-        for output in ["", "\n", "{}", r#"{"Username":"","Secret":""}"#, r#"{"Username":null,"Secret":null}"#] {
+        for output in ["", "\n", "{}", r#"{"Username":"","Secret":""}"#, r#"{"Username":null,"Secret":null}"#]
+        {
             assert!(matches!(login(output.as_bytes()), Some(Answer::Unknown)), "{output}");
         }
     }
@@ -148,10 +151,7 @@ mod tests {
     fn failures_are_told_without_secrets() {
         let said = refusal(b"exit status 2: gpg: decryption\nfailed", b"noise").unwrap();
         assert_eq!(said, "exit status 2: gpg: decryption failed");
-        assert_eq!(
-            refusal(br#"{"Secret":"geheim"}"#, b"").unwrap(),
-            "it failed and does not say why"
-        );
+        assert_eq!(refusal(br#"{"Secret":"geheim"}"#, b"").unwrap(), "it failed and does not say why");
         assert!(login(b"geheim").is_none());
     }
 

@@ -147,7 +147,9 @@ impl Credentials {
         for (path, form) in &self.files {
             let text = match std::fs::read_to_string(path) {
                 Ok(text) => text,
-                Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => continue,
+                Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
+                    continue;
+                }
                 Err(error) => {
                     known.failed.push(format!("{}: {error}", path.display()));
                     continue;
@@ -170,9 +172,8 @@ mod tests {
     use super::*;
 
     fn places(variables: &[(&str, &str)]) -> Vec<String> {
-        let variable = |name: &str| {
-            variables.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned())
-        };
+        let variable =
+            |name: &str| variables.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned());
         let found = Surroundings { variable: &variable, user: 42 }.credentials();
         found.files.iter().map(|(path, _)| path.display().to_string()).collect()
     }
