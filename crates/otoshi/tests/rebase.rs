@@ -18,7 +18,7 @@ fn an_image_moves_to_a_new_base_in_its_registry_with_a_few_requests() {
     yard.replace_machine();
     // The layers are read once, for the proof.
     let checked = yard.shop.ok(&["rebase", "--check", "--base", &old, "--onto", &onto, &image]);
-    assert!(checked.contains("all that it found in its base is in"), "{checked}");
+    assert!(checked.contains("nothing that was looked at is missing in"), "{checked}");
     assert_eq!(yard.writes(), 0);
 
     let done = yard.rebase(&["--base", &old, "--onto", &onto, &image]);

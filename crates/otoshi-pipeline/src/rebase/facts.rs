@@ -5,7 +5,7 @@ use std::sync::{Arc, PoisonError};
 use otoshi_oci::{Descriptor, Digest, Image, ImageLayer, contents::Layer};
 use otoshi_rebase::{
     Composed, Facts, Finding, Kind,
-    proof::{self, Base, Swap},
+    proof::{self, Base, Proof, Swap},
 };
 use otoshi_store::Kind as Record;
 
@@ -13,7 +13,7 @@ use super::Rebaser;
 use crate::PipelineError;
 
 /// The form of remembered findings; to be changed with what the proof looks at.
-const VERDICT: &str = "verdict 1";
+const VERDICT: &str = "verdict 2";
 
 impl Rebaser<'_> {
     /// What the application would no longer find.
@@ -23,7 +23,7 @@ impl Rebaser<'_> {
         seam: usize,
         new: &Image,
         composed: &Composed,
-    ) -> Result<Vec<Finding>, PipelineError> {
+    ) -> Result<Proof, PipelineError> {
         let key = verdict_key(app, seam, new, composed);
         if let Some(known) = self.home.records().get(Record::Facts, key.hex()) {
             self.home.records().touch(Record::Facts, key.hex());
@@ -34,17 +34,18 @@ impl Rebaser<'_> {
         let own = self.facts(own, &mut findings)?;
         let (old, new) = (self.base(below, &mut findings)?, self.base(new.layers(), &mut findings)?);
         let own: Vec<&Layer<Facts>> = own.iter().collect();
-        findings.extend(proof::prove(Swap {
+        let mut proof = proof::prove(Swap {
             app: &own,
             old: &old,
             new: &new,
             old_config: &app.config.config,
             new_config: &composed.config.config,
-        }));
-        findings.sort();
+        });
+        proof.findings.extend(findings);
+        proof.findings.sort();
         // What is not remembered is computed again.
-        let _ = self.home.records().put(Record::Facts, key.hex(), &findings);
-        Ok(findings)
+        let _ = self.home.records().put(Record::Facts, key.hex(), &proof);
+        Ok(proof)
     }
 
     /// What an application would no longer find, whose images on both bases are there; with how many layers are the bases'.
@@ -58,13 +59,14 @@ impl Rebaser<'_> {
         let below = self.base(&old.layers()[..old_seam], &mut findings)?;
         let base = self.base(&new.layers()[..new_seam], &mut findings)?;
         let own: Vec<&Layer<Facts>> = own.iter().collect();
-        findings.extend(proof::prove(Swap {
+        let proof = proof::prove(Swap {
             app: &own,
             old: &below,
             new: &base,
             old_config: &old.config.config,
             new_config: &new.config.config,
-        }));
+        });
+        findings.extend(proof.findings);
         Ok(findings)
     }
 

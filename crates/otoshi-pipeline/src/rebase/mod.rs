@@ -25,7 +25,7 @@ use otoshi_rebase::{
     Bases, Claim, Composed, Finding, Kind, Source, Waiver, compose,
     compose::is_older,
     index::{self, NewBase, Replaced},
-    proof::{Base, judge},
+    proof::{Base, Examined, Proof, judge},
     seam,
 };
 use otoshi_registry::{Progress, Replacement, Repository};
@@ -199,6 +199,7 @@ impl<'a> Rebaser<'a> {
             conflicts: Vec::new(),
             findings: Vec::new(),
             waived: Vec::new(),
+            examined: Examined::default(),
             old: app.digest.to_string(),
             new: None,
         };
@@ -218,7 +219,8 @@ impl<'a> Rebaser<'a> {
             digest: &new.digest,
         };
         let composed = compose(bases).map_err(PipelineError::plain)?;
-        let mut findings = self.prove(&app, seam, &new, &composed)?;
+        let Proof { mut findings, examined } = self.prove(&app, seam, &new, &composed)?;
+        report.examined = examined;
         if let Some(old) = &old
             && is_older(old, &new)
         {

@@ -1,6 +1,7 @@
 //! What a rebase did or would do, as data.
 
 use otoshi_rebase::index::LeftBehind;
+use otoshi_rebase::proof::Examined;
 use otoshi_rebase::{Conflict, Finding, Source};
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -73,6 +74,8 @@ pub struct PlatformRebase {
     pub findings: Vec<Finding>,
     /// What it would no longer find, and that was let pass.
     pub waived: Vec<Finding>,
+    /// What was looked at, and what could not be judged.
+    pub examined: Examined,
     /// The image's manifest before.
     pub old: String,
     /// The image's manifest now.

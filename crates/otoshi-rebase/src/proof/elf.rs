@@ -5,7 +5,9 @@
 
 use std::fmt;
 
-use object::elf::{DT_NEEDED, DT_NULL, DT_RPATH, DT_RUNPATH, DT_SONAME, DT_STRSZ, DT_STRTAB, SHT_DYNSYM};
+use object::elf::{
+    DT_NEEDED, DT_NULL, DT_RPATH, DT_RUNPATH, DT_SONAME, DT_STRSZ, DT_STRTAB, SHT_DYNSYM, STT_OBJECT,
+};
 use object::read::elf::{Dyn, FileHeader, ProgramHeader, Sym};
 use object::{Endianness, FileKind, SymbolIndex};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Visitor};
@@ -46,6 +48,9 @@ pub struct Elf {
     pub imports: Bytes,
     /// The hashes of the symbols that it defines, in both forms, sorted, eight bytes each.
     pub exports: Bytes,
+    /// The servers that it is a module of, or is itself, with the number that its own data says: `nginx` and its version,
+    /// `apache` and its interface.
+    pub modules: Vec<(String, u32)>,
 }
 
 /// Bytes that are stored as they are.
@@ -158,6 +163,7 @@ fn read<E: FileHeader<Endian = Endianness>>(bytes: &[u8]) -> Result<Elf, object:
     }
     needs::<E>(&mut elf, endian, bytes, segments);
     symbols(&mut elf, endian, bytes, header)?;
+    modules::<E>(&mut elf, endian, bytes, (header, segments))?;
     Ok(elf)
 }
 
@@ -270,6 +276,46 @@ fn symbols<E: FileHeader<Endian = Endianness>>(
     exports.sort_unstable();
     exports.dedup();
     elf.exports = Bytes(exports.iter().flat_map(|hash| hash.to_le_bytes()).collect());
+    Ok(())
+}
+
+/// What exported descriptions of modules say of their server: nginx's version is the sixth word of one, Apache's the first four
+/// bytes.
+///
+/// Forms: nginx's `ngx_module_t` and Apache's `module_struct`.
+fn modules<E: FileHeader<Endian = Endianness>>(
+    elf: &mut Elf,
+    endian: Endianness,
+    bytes: &[u8],
+    (header, segments): (&E, &[E::ProgramHeader]),
+) -> Result<(), object::Error> {
+    let sections = header.sections(endian, bytes)?;
+    let table = sections.symbols(endian, bytes, SHT_DYNSYM)?;
+    let word = if elf.is_64 { 8 } else { 4 };
+    for symbol in table.iter().take(MOST_SYMBOLS) {
+        if symbol.is_undefined(endian) || symbol.st_type() != STT_OBJECT {
+            continue;
+        }
+        let Ok(name) = symbol.name(endian, table.strings()) else { continue };
+        if !name.ends_with(b"_module") {
+            continue;
+        }
+        let (server, offset, range) = if name.starts_with(b"ngx_") {
+            ("nginx", 5 * word, 1_000_000..10_000_000)
+        } else {
+            ("apache", 0, 20_000_000..30_000_000)
+        };
+        let at: u64 = symbol.st_value(endian).into();
+        let data = segments
+            .iter()
+            .find_map(|segment| segment.data_range(endian, bytes, at.checked_add(offset)?, 4).ok().flatten());
+        let Some(number) = data.and_then(|data| <[u8; 4]>::try_from(data).ok()) else { continue };
+        let number = if elf.is_big { u32::from_be_bytes(number) } else { u32::from_le_bytes(number) };
+        let said = (server.to_owned(), number);
+        if range.contains(&number) && !elf.modules.contains(&said) {
+            elf.modules.push(said);
+        }
+    }
     Ok(())
 }
 

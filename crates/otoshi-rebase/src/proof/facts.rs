@@ -11,14 +11,18 @@ use otoshi_store::{Home, Kind as Record};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
+use super::cache::Cache;
 use super::elf::Elf;
 
 /// The form of remembered facts; another form is another key.
-const FORM: &str = "facts 1";
+const FORM: &str = "facts 2";
 /// The largest ELF file that is read.
 const LARGEST_ELF: u64 = 512 << 20;
 /// The largest text that is kept.
 const LARGEST_TEXT: u64 = 1 << 20;
+/// The largest cache of libraries that is read.
+const LARGEST_CACHE: u64 = 16 << 20;
+const CACHE: &[u8] = b"etc/ld.so.cache";
 /// Of a script, how much of the first line counts; the kernel reads no more.
 const LINE: usize = 256;
 
@@ -48,21 +52,22 @@ pub enum Content {
     Text(Arc<str>),
     /// A file whose change matters, by its digest.
     Sum(Digest),
+    /// glibc's list of libraries.
+    Cache(Arc<Cache>),
     /// A program or library that cannot be read, and why.
     Unread(Arc<str>),
 }
 
 /// Says whether a change of a file below an equal path above would go unseen.
 pub(super) fn is_watched(path: &[u8]) -> bool {
-    is_sum(path) || path == b"etc/passwd" || path == b"etc/group"
+    is_sum(path) || [CACHE, b"etc/passwd", b"etc/group"].contains(&path)
 }
 
 fn is_sum(path: &[u8]) -> bool {
-    const FILES: [&[u8]; 6] = [
+    const FILES: [&[u8]; 5] = [
         b"var/lib/dpkg/status",
         b"lib/apk/db/installed",
         b"usr/lib/apk/db/installed",
-        b"etc/ld.so.cache",
         b"etc/shadow",
         b"etc/gshadow",
     ];
@@ -78,8 +83,11 @@ fn is_text(path: &[u8]) -> bool {
     let jvm = |text: &str| {
         text.contains("jvm/") || text.contains("java") || text.contains("jdk") || text.contains("jre")
     };
-    matches!(path, b"etc/passwd" | b"etc/group" | b"etc/ld.so.conf")
-        || (text.starts_with("etc/ld.so.conf.d/") && text.ends_with(".conf"))
+    matches!(path, b"etc/passwd" | b"etc/group" | b"etc/nsswitch.conf" | b"etc/pam.conf")
+        || text.starts_with("etc/pam.d/")
+        || text.ends_with("R/library/base/DESCRIPTION")
+        || text.ends_with("R_ext/GraphicsEngine.h")
+        || text.ends_with(".runtimeconfig.json")
         || (text.starts_with("etc/ld-musl-") && text.ends_with(".path"))
         || text.ends_with("include/node/node_version.h")
         || (text.ends_with("/release") && jvm(&text))
@@ -97,6 +105,10 @@ fn content(path: &[u8], entry: &Entry, data: &mut Data<'_>) -> Result<Content, T
         return Ok(
             bytes.map_or(Content::Other, |bytes| Content::Text(String::from_utf8_lossy(&bytes).into()))
         );
+    }
+    if path == CACHE {
+        let bytes = data.read_at_most(LARGEST_CACHE)?;
+        return Ok(bytes.map_or(Content::Other, |bytes| Content::Cache(Arc::new(Cache::parse(&bytes)))));
     }
     if is_sum(path) {
         let mut hasher = Hasher::sha256();

@@ -28,6 +28,8 @@ pub enum Kind {
     LinkBroken,
     /// The runtime that files are made for is another one.
     RuntimeChanged,
+    /// A plug-in that settings name, or the place where the application's own is looked for, is gone.
+    PluginMissing,
     /// The user that the image runs as is gone.
     UserMissing,
     /// The user that the image runs as has another number.
@@ -51,7 +53,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    const ALL: [Self; 19] = [
+    const ALL: [Self; 20] = [
         Self::LibcChanged,
         Self::LoaderMissing,
         Self::SonameMissing,
@@ -61,6 +63,7 @@ impl Kind {
         Self::CommandMissing,
         Self::LinkBroken,
         Self::RuntimeChanged,
+        Self::PluginMissing,
         Self::UserMissing,
         Self::UserChanged,
         Self::GroupChanged,
@@ -85,6 +88,7 @@ impl Kind {
             Self::CommandMissing => "command-missing",
             Self::LinkBroken => "link-broken",
             Self::RuntimeChanged => "runtime-changed",
+            Self::PluginMissing => "plugin-missing",
             Self::UserMissing => "user-missing",
             Self::UserChanged => "user-changed",
             Self::GroupChanged => "group-changed",

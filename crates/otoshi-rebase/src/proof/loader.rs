@@ -1,28 +1,43 @@
 //! Where the dynamic loader finds libraries in a tree, for glibc and musl.
 //!
-//! glibc: RPATH of the file and of those that load it (without RUNPATH), LD_LIBRARY_PATH, RUNPATH, what `ld.so.conf` names, and the
-//! directories that it is built with. musl: LD_LIBRARY_PATH, RPATH or RUNPATH, and what `/etc/ld-musl-ARCH.path` names. The cache file
-//! is made from these, and is not read.
+//! glibc: RPATH of the file and of those that load it (without RUNPATH), LD_LIBRARY_PATH, RUNPATH, what its cache lists, and the
+//! directories that it is built with; never `ld.so.conf`. musl: LD_LIBRARY_PATH, RPATH or RUNPATH, and what
+//! `/etc/ld-musl-ARCH.path` of the program's own architecture names.
 
 use std::cell::RefCell;
 use std::collections::{BTreeSet, HashMap, VecDeque};
 
+use super::cache::Cache;
 use super::elf::Elf;
+use super::facts::Content;
 use super::tree::{Found, Tree};
 
 /// The most libraries of one program.
 const MOST: usize = 4096;
-/// How deep `ld.so.conf` includes.
-const DEPTH: usize = 8;
+/// The architectures of musl: their names, the machines' numbers in ELF files, and whether they have 64 bits.
+const ARCHITECTURES: [(&str, u16, bool); 9] = [
+    ("x86_64", 62, true),
+    ("x32", 62, false),
+    ("aarch64", 183, true),
+    ("armhf", 40, false),
+    ("arm", 40, false),
+    ("i386", 3, false),
+    ("powerpc64le", 21, true),
+    ("riscv64", 243, true),
+    ("s390x", 22, true),
+];
+/// Where musl's loader looks that nobody told otherwise.
+const MUSL_USUAL: [&str; 3] = ["lib", "usr/local/lib", "usr/lib"];
 /// Libraries that musl's loader is itself.
 const MUSL: [&str; 7] = ["libc", "libpthread", "librt", "libm", "libdl", "libutil", "libxnet"];
 
 /// Finds libraries in a tree.
 pub(super) struct Loader<'a> {
     tree: Tree<'a>,
+    /// What glibc's cache lists.
+    cache: Option<&'a Cache>,
     /// Of glibc.
     glibc: Vec<String>,
-    musl: Vec<String>,
     environment: Vec<String>,
     known: RefCell<HashMap<(bool, u16, bool, String), Option<Found<'a>>>>,
 }
@@ -60,22 +75,18 @@ fn is_musl(elf: &Elf) -> bool {
 impl<'a> Loader<'a> {
     pub(super) fn new(tree: Tree<'a>, library_path: Option<&str>) -> Self {
         let mut glibc = Vec::new();
-        include(tree, "etc/ld.so.conf", 0, &mut glibc);
         for architecture in ["x86_64", "aarch64", "i386", "arm", "powerpc64le", "riscv64", "s390x"] {
             let suffix = if architecture == "arm" { "linux-gnueabihf" } else { "linux-gnu" };
             glibc.extend(["lib", "usr/lib"].map(|directory| format!("{directory}/{architecture}-{suffix}")));
         }
         glibc.extend(["lib64", "usr/lib64", "lib", "usr/lib", "lib32", "usr/lib32"].map(str::to_owned));
-        let set_up = ["x86_64", "aarch64", "armhf", "i386", "powerpc64le", "riscv64", "s390x"]
-            .iter()
-            .find_map(|architecture| tree.text(format!("etc/ld-musl-{architecture}.path").as_bytes()));
-        let musl = set_up.map_or_else(
-            || ["lib", "usr/local/lib", "usr/lib"].map(str::to_owned).to_vec(),
-            |text| text.split([':', '\n']).filter(|part| !part.is_empty()).map(str::to_owned).collect(),
-        );
+        let cache = tree.find(b"etc/ld.so.cache").and_then(|found| match &found.node?.facts.content {
+            Content::Cache(cache) => Some(&**cache),
+            _ => None,
+        });
         let environment = library_path.unwrap_or_default().split([':', ';']);
         let environment = environment.filter(|part| !part.is_empty()).map(str::to_owned).collect();
-        Self { tree, glibc, musl, environment, known: RefCell::default() }
+        Self { tree, cache, glibc, environment, known: RefCell::default() }
     }
 
     /// Loads all that a file needs.
@@ -153,59 +164,49 @@ impl<'a> Loader<'a> {
             let elf = found.elf()?;
             return Some((found, elf));
         }
-        let usual = if musl { &self.musl } else { &self.glibc };
-        let found = usual.iter().find_map(|directory| fits(&format!("{directory}/{name}")));
+        let found = if musl {
+            self.musl(of).iter().find_map(|directory| fits(&format!("{directory}/{name}")))
+        } else {
+            let cached = self.cache.and_then(|cache| cache.paths(name).find_map(fits));
+            cached.or_else(|| self.glibc.iter().find_map(|directory| fits(&format!("{directory}/{name}"))))
+        };
         self.known.borrow_mut().insert(key, found.as_ref().map(|(found, _)| found.clone()));
         found
     }
 
+    /// Where a library of this name is that something asks for while it runs, as the C library does for its plug-ins.
+    pub(super) fn by_name(&self, name: &str) -> Option<Vec<u8>> {
+        let file =
+            |path: &str| self.tree.find(path.as_bytes()).filter(Found::is_file).map(|found| found.path);
+        let cached = self.cache.and_then(|cache| cache.paths(name).find_map(file));
+        cached.or_else(|| self.glibc.iter().find_map(|directory| file(&format!("{directory}/{name}"))))
+    }
+
+    /// The directories of musl's loader for a file's architecture.
+    fn musl(&self, of: &Elf) -> Vec<String> {
+        let paths = architectures(of).map(|name| format!("etc/ld-musl-{name}.path"));
+        match paths.into_iter().find_map(|path| self.tree.text(path.as_bytes())) {
+            Some(text) => {
+                text.split([':', '\n']).filter(|part| !part.is_empty()).map(str::to_owned).collect()
+            }
+            None => MUSL_USUAL.map(str::to_owned).to_vec(),
+        }
+    }
+
     fn musl_loader(&self, of: &Elf) -> Option<(Found<'a>, &'a Elf)> {
-        ["x86_64", "aarch64", "armhf", "i386", "powerpc64le", "riscv64", "s390x"].iter().find_map(
-            |architecture| {
-                let found = self.tree.find(format!("lib/ld-musl-{architecture}.so.1").as_bytes())?;
-                let elf = found.elf().filter(|elf| elf.fits(of))?;
-                Some((found, elf))
-            },
-        )
+        architectures(of).find_map(|architecture| {
+            let found = self.tree.find(format!("lib/ld-musl-{architecture}.so.1").as_bytes())?;
+            let elf = found.elf().filter(|elf| elf.fits(of))?;
+            Some((found, elf))
+        })
     }
 }
 
-/// The directories of a file of `ld.so.conf`'s form.
-fn include(tree: Tree<'_>, path: &str, depth: usize, directories: &mut Vec<String>) {
-    let Some(text) = tree.text(path.as_bytes()).filter(|_| depth < DEPTH) else { return };
-    for line in text.lines() {
-        let line = line.split('#').next().unwrap_or_default().trim();
-        if let Some(pattern) =
-            line.strip_prefix("include").filter(|rest| rest.starts_with(char::is_whitespace))
-        {
-            for pattern in pattern.split_whitespace() {
-                included(tree, pattern.trim_start_matches('/'), depth, directories);
-            }
-        } else {
-            directories.extend(
-                line.split([':', ',', ' ', '\t']).filter(|part| part.starts_with('/')).map(str::to_owned),
-            );
-        }
-    }
-}
-
-/// The files of a pattern: a name, or a directory's `*.conf`.
-fn included(tree: Tree<'_>, pattern: &str, depth: usize, directories: &mut Vec<String>) {
-    let Some((before, after)) = pattern.split_once('*') else {
-        return include(tree, pattern, depth + 1, directories);
-    };
-    let mut names = BTreeSet::new();
-    for contents in [tree.base, tree.app] {
-        for (path, _) in contents.files().range(before.as_bytes().to_vec()..) {
-            let Some(rest) = path.strip_prefix(before.as_bytes()) else { break };
-            if rest.ends_with(after.as_bytes()) && !rest.contains(&b'/') {
-                names.insert(String::from_utf8_lossy(path).into_owned());
-            }
-        }
-    }
-    for name in names {
-        include(tree, &name, depth + 1, directories);
-    }
+/// How musl may call the architecture of a file.
+fn architectures(of: &Elf) -> impl Iterator<Item = &'static str> {
+    let (machine, is_64) = (of.machine, of.is_64);
+    let fits = move |(_, number, wide): &&(&str, u16, bool)| (*number, *wide) == (machine, is_64);
+    ARCHITECTURES.iter().filter(fits).map(|(name, ..)| *name)
 }
 
 /// A directory with `$ORIGIN` as what it stands for.

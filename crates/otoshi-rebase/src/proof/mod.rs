@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! facts      one layer ─▶ of each file what matters                 elf    what the dynamic loader looks at
+//! cache      glibc's list of libraries                           plugins of the C library and PAM
 //! tree       the application's layers over a base's, links followed  loader where libraries are found
 //! checks     one question each: libraries, scripts, accounts, runtimes, what hides what
 //! finding    the answers, each with a name of its own and a waiver
@@ -9,12 +10,15 @@
 //!
 //! It is differential: what was missing before is no finding. Nothing of an image is run; every file is taken for hostile.
 
+mod cache;
 mod checks;
 mod elf;
+mod examined;
 mod facts;
 mod finding;
 mod libraries;
 mod loader;
+mod plugins;
 mod runtimes;
 mod tree;
 
@@ -23,8 +27,11 @@ use std::sync::OnceLock;
 
 use otoshi_oci::contents::{Contents, Layer};
 use otoshi_oci::{RunConfig, tar};
+use serde::{Deserialize, Serialize};
 
+pub use self::cache::Cache;
 pub use self::elf::Elf;
+pub use self::examined::Examined;
 pub use self::facts::{Content, Facts, all, is_known, learn, of_layer, of_tar, recall, together};
 pub use self::finding::{Finding, Kind, Waiver, judge};
 use self::loader::Loader;
@@ -94,8 +101,17 @@ impl<'a> Side<'a> {
     }
 }
 
+/// Holds what a proof found, and what it looked at.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Proof {
+    /// What the application no longer finds on the new base.
+    pub findings: Vec<Finding>,
+    /// What was looked at.
+    pub examined: Examined,
+}
+
 /// Says what the application no longer finds on the new base.
-pub fn prove(swap: Swap<'_>) -> Vec<Finding> {
+pub fn prove(swap: Swap<'_>) -> Proof {
     let app = together(swap.app.iter().copied());
     let old = Side::new(&app, swap.old, swap.old_config);
     let new = Side::new(&app, swap.new, swap.new_config);
@@ -108,8 +124,9 @@ pub fn prove(swap: Swap<'_>) -> Vec<Finding> {
     checks::shadows(&app, &old, &new, &mut report);
     checks::whiteouts(swap.app, &old, &new, &mut report);
     checks::kinds(&app, &old, &new, &mut report);
-    runtimes::check(&app, &old, &new, &mut report);
-    report.found.into_values().collect()
+    plugins::check(&app, &old, &new, &mut report);
+    let runtimes = runtimes::check(&app, &old, &new, &mut report);
+    Proof { findings: report.found.into_values().collect(), examined: Examined::of(&app, &old, runtimes) }
 }
 
 /// Findings so far, each subject once.

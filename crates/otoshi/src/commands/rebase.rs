@@ -178,12 +178,25 @@ fn print_findings(rebased: &Rebased) {
         }
     }
     if text.is_empty() {
-        println!("{}: all that it found in its base is in {}", rebased.image, rebased.onto);
+        println!("{}: nothing that was looked at is missing in {}", rebased.image, rebased.onto);
+        print_examined(rebased);
         return;
     }
     print!("{}: what it found in its base and is not in {}\n{text}", rebased.image, rebased.onto);
     if let Some(waiver) = first {
         eprintln!("\nhint: build it again on the new base, or let a finding pass with --allow '{waiver}'");
+    }
+}
+
+/// Prints what the answer rests on.
+fn print_examined(rebased: &Rebased) {
+    for platform in &rebased.platforms {
+        let name =
+            if rebased.platforms.len() > 1 { format!("{}: ", platform.platform) } else { String::new() };
+        println!("  {name}looked at: {}", platform.examined);
+        for unjudged in &platform.examined.unjudged {
+            println!("  {name}not judged: {unjudged}");
+        }
     }
 }
 
