@@ -20,6 +20,8 @@ pub struct Dockerfile {
     pub syntax: Option<String>,
     /// The `# check=` directive.
     pub check: Option<String>,
+    /// Where the directives end, in bytes of the text.
+    pub(crate) directives_end: usize,
     /// The ARGs before the first FROM.
     pub globals: Vec<Located<Arg>>,
     /// The stages, in order.

@@ -57,6 +57,8 @@ pub(crate) struct Directives {
     pub(crate) escape: Option<char>,
     pub(crate) syntax: Option<String>,
     pub(crate) check: Option<String>,
+    /// Where they end, in bytes of the file.
+    pub(crate) end: usize,
 }
 
 /// Reads the parser directives: comments of the form `# name=value` before anything else.
@@ -79,6 +81,7 @@ pub(crate) fn directives(name: &str, text: &str) -> Result<Directives, Dockerfil
                     return Err(error.with_hint(Some("it is \\ or `".into())).or_at(name, text, span));
                 };
                 if found.escape.replace(escape).is_none() {
+                    found.end = shebang + offset;
                     continue;
                 }
                 None
@@ -94,6 +97,7 @@ pub(crate) fn directives(name: &str, text: &str) -> Result<Directives, Dockerfil
             let error = DockerfileError::new(format!("the {key} directive stands twice"));
             return Err(error.or_at(name, text, span));
         }
+        found.end = shebang + offset;
     }
     Ok(found)
 }
@@ -129,6 +133,14 @@ impl<'a> Iterator for Reader<'a> {
 
 /// Splits a file into logical lines.
 pub(crate) fn split(name: &str, text: &str, escape: char) -> Result<Vec<Line>, DockerfileError> {
+    match split_partly(name, text, escape) {
+        (lines, None) => Ok(lines),
+        (_, Some(error)) => Err(error),
+    }
+}
+
+/// Splits a file into logical lines, up to one that cannot be read.
+pub(crate) fn split_partly(name: &str, text: &str, escape: char) -> (Vec<Line>, Option<DockerfileError>) {
     let mut reader = Reader { text, offset: 0, number: 0 };
     let mut lines = Vec::new();
     while let Some((start, raw)) = reader.next() {
@@ -149,10 +161,13 @@ pub(crate) fn split(name: &str, text: &str, escape: char) -> Result<Vec<Line>, D
             }
         }
         let mut line = joined.finish(at, first, reader.number);
-        heredocs(&mut line, &mut reader, escape).map_err(|fault| line.error(name, text, fault))?;
+        if let Err(fault) = heredocs(&mut line, &mut reader, escape) {
+            let error = line.error(name, text, fault);
+            return (lines, Some(error));
+        }
         lines.push(line);
     }
-    Ok(lines)
+    (lines, None)
 }
 
 struct Joined {

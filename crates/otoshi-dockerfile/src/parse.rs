@@ -40,6 +40,17 @@ type Result<T, E = Fault> = std::result::Result<T, E>;
 impl Dockerfile {
     /// Parses a Dockerfile; `name` is shown in errors.
     pub fn parse(name: &str, text: &str) -> Result<Self, DockerfileError> {
+        match Self::parse_partly(name, text)? {
+            (dockerfile, None) => Ok(dockerfile),
+            (_, Some(error)) => Err(error),
+        }
+    }
+
+    /// Parses a Dockerfile up to an instruction that is wrong; fails where its directives are.
+    pub(crate) fn parse_partly(
+        name: &str,
+        text: &str,
+    ) -> Result<(Self, Option<DockerfileError>), DockerfileError> {
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
         let directives = lines::directives(name, text)?;
         let escape = directives.escape.unwrap_or('\\');
@@ -49,21 +60,23 @@ impl Dockerfile {
             escape,
             syntax: directives.syntax,
             check: directives.check,
+            directives_end: directives.end,
             globals: Vec::new(),
             stages: Vec::new(),
         };
-        for line in lines::split(name, text, escape)? {
-            dockerfile.line(&line).map_err(|fault| line.error(name, text, fault))?;
+        let (lines, mut error) = lines::split_partly(name, text, escape);
+        for line in lines {
+            if let Err(fault) = dockerfile.line(&line) {
+                error = Some(line.error(name, text, fault));
+                break;
+            }
         }
-        if dockerfile.stages.is_empty() {
-            let error = DockerfileError::new("there is no FROM");
-            return Err(error.with_hint(Some("a Dockerfile starts with FROM".into())).or_at(
-                name,
-                text,
-                0..0,
-            ));
+        if error.is_none() && dockerfile.stages.is_empty() {
+            let empty = DockerfileError::new("there is no FROM");
+            let hint = Some("a Dockerfile starts with FROM".into());
+            error = Some(empty.with_hint(hint).or_at(name, text, 0..0));
         }
-        Ok(dockerfile)
+        Ok((dockerfile, error))
     }
 
     fn line(&mut self, line: &Line) -> Result<()> {

@@ -1,6 +1,6 @@
 //! What is seen in the text of single lines: case, old forms, empty lines, comments.
 
-use super::{Checker, Rule, comments_above};
+use super::{Checker, Rule};
 use crate::{lines::Line, tokens::Command};
 
 impl Checker<'_> {
@@ -83,8 +83,9 @@ impl Checker<'_> {
 
     /// The comment above a stage or an argument.
     fn description(&mut self, line: &Line, keyword: &str, names: &[&str]) {
-        let comments = comments_above(&self.dockerfile.text, line.span.start);
+        let comments = self.comments_above(line.span.start);
         let Some(comment) = comments.last().filter(|comment| !comment.starts_with("check=")) else { return };
+        let comment = (*comment).to_owned();
         if names.is_empty() || names.contains(&comment.split(' ').next().unwrap_or_default()) {
             return;
         }
@@ -94,30 +95,29 @@ impl Checker<'_> {
         self.report(Rule::InvalidDefinitionDescription, &line.span, "", message, hint);
     }
 
-    /// Empty lines between an instruction's continued lines; comments are none.
+    /// Empty lines between an instruction's continued lines; comments are none. As in BuildKit the last line is named.
     fn empty_lines(&mut self, line: &Line) {
         let text = std::sync::Arc::clone(&self.dockerfile.text);
         let mut start = line.span.start;
-        let mut goes_on = true;
-        let mut last_written = start;
+        let (mut goes_on, mut is_empty) = (true, false);
+        let mut last = start..start;
         while goes_on && start < line.span.end {
             let rest = &text[start..];
             let raw = &rest[..rest.find('\n').map_or(rest.len(), |end| end + 1)];
             let shown = raw.trim();
             if shown.is_empty() {
-                let written = text[last_written..start].trim_end();
-                let end = last_written + written.len();
-                let escape = end - self.dockerfile.escape.len_utf8();
-                let message = "an empty line stands inside an instruction".to_owned();
-                let hint = Some("remove it, or make it a comment".into());
-                self.report(Rule::NoEmptyContinuation, &(escape..end), "", message, hint);
-                return;
-            }
-            if !shown.starts_with('#') || start == line.span.start {
+                is_empty = true;
+            } else if !shown.starts_with('#') || start == line.span.start {
                 goes_on = shown.ends_with(self.dockerfile.escape);
-                last_written = start;
+                let at = start + (raw.len() - raw.trim_start().len());
+                last = at..at + shown.len();
             }
             start += raw.len();
+        }
+        if is_empty {
+            let message = "an empty line stands inside the instruction that ends here".to_owned();
+            let hint = Some("remove it, or make it a comment".into());
+            self.report(Rule::NoEmptyContinuation, &last, "", message, hint);
         }
     }
 }

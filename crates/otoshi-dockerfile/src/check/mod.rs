@@ -28,6 +28,8 @@ pub struct BaseFacts {
     pub env: Vec<(String, String)>,
     /// Whether it says SHELL.
     pub has_shell: bool,
+    /// Its platform, where it is not the one that it was asked for.
+    pub other_platform: Option<String>,
 }
 
 /// What the checks look at beside the Dockerfile.
@@ -40,8 +42,8 @@ pub struct Surrounding<'a> {
     pub build_platform: &'a str,
     /// The ignore file of the context.
     pub ignore: Option<&'a Ignore>,
-    /// What is known about an image; of one that is not known, variables are not checked.
-    pub base: &'a dyn Fn(&str) -> Option<BaseFacts>,
+    /// What is known about an image, on a platform; of one that is not known, variables are not checked.
+    pub base: &'a dyn Fn(&str, &str) -> Option<BaseFacts>,
     /// Whether a text can name an image.
     pub is_reference: &'a dyn Fn(&str) -> bool,
 }
@@ -73,24 +75,37 @@ pub struct Findings {
 impl Dockerfile {
     /// Runs the checks that are neither experimental nor skipped; fails where the file itself is wrong.
     pub fn check(&self, around: &Surrounding<'_>) -> Result<Findings, DockerfileError> {
-        let given = around.args.get("BUILDKIT_DOCKERFILE_CHECK").map(String::as_str);
-        let settings = Settings::parse(given.or(self.check.as_deref()).unwrap_or_default())
-            .map_err(|message| DockerfileError::new(format!("the check directive: {message}")))?;
+        let settings = self.check_settings(around.args)?;
         let text = text_lines::split(&self.name, &self.text, self.escape)?;
-        let mut checker = Checker { dockerfile: self, around, settings, here: None, found: Vec::new() };
+        let mut checker = Checker { dockerfile: self, settings, here: None, found: Vec::new() };
         checker.lines(&text);
-        checker.stages()?;
-        let Checker { mut found, settings, .. } = checker;
-        found.sort_by_key(|finding| (finding.span.start, finding.rule));
-        found.dedup();
-        Ok(Findings { is_error: settings.error && !found.is_empty(), found })
+        checker.stages(around)?;
+        Ok(checker.findings())
+    }
+
+    /// Runs the checks that look at single lines on those before the one that is wrong. Gives nothing of a file that is right.
+    pub fn check_before_error(name: &str, text: &str, args: &BuildArgs) -> Option<(Self, Findings)> {
+        let (dockerfile, error) = Self::parse_partly(name, text).ok()?;
+        let end = error?.span()?.start;
+        let (mut text, _) = text_lines::split_partly(name, &dockerfile.text, dockerfile.escape);
+        text.retain(|line| line.span.end <= end);
+        let settings = dockerfile.check_settings(args).ok()?;
+        let mut checker = Checker { dockerfile: &dockerfile, settings, here: None, found: Vec::new() };
+        checker.lines(&text);
+        let findings = checker.findings();
+        Some((dockerfile, findings))
+    }
+
+    fn check_settings(&self, args: &BuildArgs) -> Result<Settings, DockerfileError> {
+        let given = args.get("BUILDKIT_DOCKERFILE_CHECK").map(String::as_str);
+        Settings::parse(given.or(self.check.as_deref()).unwrap_or_default())
+            .map_err(|message| DockerfileError::new(format!("the check directive: {message}")))
     }
 }
 
 /// The checks under way.
 struct Checker<'a> {
     dockerfile: &'a Dockerfile,
-    around: &'a Surrounding<'a>,
     settings: Settings,
     /// The settings of the instruction that is looked at, where it has some.
     here: Option<Settings>,
@@ -98,9 +113,22 @@ struct Checker<'a> {
 }
 
 impl Checker<'_> {
+    fn findings(self) -> Findings {
+        let Self { mut found, settings, .. } = self;
+        found.sort_by_key(|finding| (finding.span.start, finding.rule));
+        found.dedup();
+        Findings { is_error: settings.error && !found.is_empty(), found }
+    }
+
+    /// The comment lines right above a place.
+    fn comments_above(&self, start: usize) -> Vec<&str> {
+        comments_above(&self.dockerfile.text, self.dockerfile.directives_end, start)
+    }
+
     /// Takes the settings that the comments above an instruction have.
     fn enter(&mut self, start: usize) {
-        self.here = comments_above(&self.dockerfile.text, start)
+        self.here = self
+            .comments_above(start)
             .iter()
             .find_map(|comment| comment.strip_prefix("check="))
             .and_then(|text| Settings::parse(text.split(' ').next().unwrap_or_default()).ok());
@@ -134,9 +162,9 @@ impl Checker<'_> {
     }
 }
 
-/// The comment lines right above a place, the topmost first, without their `#`; parser directives are none.
-fn comments_above(text: &str, start: usize) -> Vec<&str> {
-    let above = text.get(..start).unwrap_or_default();
+/// The comment lines right above a place, the topmost first, without their `#`; what stands before `directives_end` is none.
+fn comments_above(text: &str, directives_end: usize, start: usize) -> Vec<&str> {
+    let above = text.get(directives_end..start).unwrap_or_default();
     // What stands before the place on its own line does not count.
     let above = &above[..above.rfind('\n').map_or(0, |end| end + 1)];
     let mut found: Vec<&str> = above
@@ -145,14 +173,9 @@ fn comments_above(text: &str, start: usize) -> Vec<&str> {
         .map(str::trim)
         .take_while(|line| line.starts_with('#'))
         .map(|line| line.trim_start_matches('#').trim())
-        .filter(|line| !["syntax", "escape"].iter().any(|name| is_directive(line, name)))
         .collect();
     found.reverse();
     found
-}
-
-fn is_directive(comment: &str, name: &str) -> bool {
-    comment.split_once('=').is_some_and(|(key, _)| key.trim().eq_ignore_ascii_case(name))
 }
 
 #[cfg(test)]

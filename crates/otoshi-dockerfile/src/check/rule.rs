@@ -25,11 +25,12 @@ pub enum Rule {
     InvalidDefinitionDescription,
     ExposeProtoCasing,
     ExposeInvalidFormat,
+    InvalidBaseImagePlatform,
 }
 
 impl Rule {
     /// Every check.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 22] = [
         Self::StageNameCasing,
         Self::FromAsCasing,
         Self::NoEmptyContinuation,
@@ -51,6 +52,7 @@ impl Rule {
         Self::InvalidDefinitionDescription,
         Self::ExposeProtoCasing,
         Self::ExposeInvalidFormat,
+        Self::InvalidBaseImagePlatform,
     ];
 
     /// Its name, as in `# check=skip=NAME`.
@@ -77,6 +79,7 @@ impl Rule {
             Self::InvalidDefinitionDescription => "InvalidDefinitionDescription",
             Self::ExposeProtoCasing => "ExposeProtoCasing",
             Self::ExposeInvalidFormat => "ExposeInvalidFormat",
+            Self::InvalidBaseImagePlatform => "InvalidBaseImagePlatform",
         }
     }
 
@@ -114,6 +117,7 @@ impl Rule {
             Self::ExposeInvalidFormat => {
                 "EXPOSE says ports of the container, not addresses or ports of the host."
             }
+            Self::InvalidBaseImagePlatform => "A base is for the platform that its stage is for.",
         }
     }
 

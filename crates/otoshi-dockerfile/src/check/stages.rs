@@ -5,7 +5,7 @@ use std::{
     ops::Range,
 };
 
-use super::{BaseFacts, Checker, Rule};
+use super::{BaseFacts, Checker, Rule, Surrounding};
 use crate::{
     Arg, BuildArgs, CommandForm, Copy, DockerfileError, GlobalScope, Instruction, Located, Mount, Scope,
     Stage, Word, suggest,
@@ -29,8 +29,8 @@ struct Walked {
 
 impl Checker<'_> {
     /// Checks all stages, also those that no target reaches.
-    pub(super) fn stages(&mut self) -> Result<(), DockerfileError> {
-        let (file, around) = (self.dockerfile, self.around);
+    pub(super) fn stages(&mut self, around: &Surrounding<'_>) -> Result<(), DockerfileError> {
+        let file = self.dockerfile;
         let evaluate = |args: &BuildArgs| {
             GlobalScope::evaluate(file, args, around.target_platform, around.build_platform)
         };
@@ -44,7 +44,7 @@ impl Checker<'_> {
         let mut walked: Vec<Walked> = Vec::new();
         for stage in &file.stages {
             self.enter(stage.from.span.start);
-            self.variables_of_from(stage, &globals, defaults.as_ref());
+            self.variables_of_from(stage, &globals, defaults.as_ref(), around);
             let name = stage.name.as_deref();
             if let Some(name) = name {
                 self.stage_name(stage, name, names.contains_key(name));
@@ -52,9 +52,9 @@ impl Checker<'_> {
             let image = globals.expand(&stage.from.value.image).unwrap_or_default();
             let mut here = match names.get(image.as_str()) {
                 Some(&parent) => walked[parent].clone(),
-                None => self.start(&globals, &image),
+                None => self.start(stage, &globals, &image, around),
             };
-            self.instructions(stage, &mut here);
+            self.instructions(stage, &mut here, around);
             walked.push(here);
             if let Some(name) = name {
                 names.insert(name, stage.index);
@@ -63,15 +63,29 @@ impl Checker<'_> {
         Ok(())
     }
 
-    fn start(&self, globals: &GlobalScope, image: &str) -> Walked {
-        let facts = if image == "scratch" { Some(BaseFacts::default()) } else { (self.around.base)(image) };
+    fn start(
+        &mut self,
+        stage: &Stage,
+        globals: &GlobalScope,
+        image: &str,
+        around: &Surrounding<'_>,
+    ) -> Walked {
+        let from = &stage.from.value;
+        let platform = from.platform.as_ref().and_then(|platform| globals.expand(platform).ok());
+        let platform = platform.unwrap_or_else(|| around.target_platform.to_owned());
+        let facts =
+            if image == "scratch" { Some(BaseFacts::default()) } else { (around.base)(image, &platform) };
+        if let Some(other) = facts.as_ref().and_then(|facts| facts.other_platform.as_ref()) {
+            let message = format!("the base {image} is for {other}, and the stage for {platform}");
+            self.report(Rule::InvalidBaseImagePlatform, &stage.from.span, &from.image.0, message, None);
+        }
         let known = facts.is_some();
         let mut facts = facts.unwrap_or_default();
         if !facts.env.iter().any(|(name, _)| name == "PATH") {
             facts.env.push(("PATH".into(), String::new()));
         }
         Walked {
-            scope: Scope::for_base(globals, self.around.args, facts.env),
+            scope: Scope::for_base(globals, around.args, facts.env),
             known,
             declared: BTreeSet::new(),
             has_shell: facts.has_shell,
@@ -95,7 +109,13 @@ impl Checker<'_> {
     }
 
     /// The variables of FROM.
-    fn variables_of_from(&mut self, stage: &Stage, globals: &GlobalScope, defaults: Option<&GlobalScope>) {
+    fn variables_of_from(
+        &mut self,
+        stage: &Stage,
+        globals: &GlobalScope,
+        defaults: Option<&GlobalScope>,
+        around: &Surrounding<'_>,
+    ) {
         let (at, from) = (&stage.from.span, &stage.from.value);
         let declared: BTreeSet<&str> = self
             .dockerfile
@@ -115,7 +135,7 @@ impl Checker<'_> {
             }
         }
         let name = defaults.and_then(|defaults| defaults.expand(&from.image).ok());
-        if name.is_some_and(|name| !(self.around.is_reference)(&name)) {
+        if name.is_some_and(|name| !(around.is_reference)(&name)) {
             let message = format!("without build arguments, {} names no image", from.image.0);
             let hint = Some("give its ARG a default before FROM".into());
             self.report(Rule::InvalidDefaultArgInFrom, at, &from.image.0, message, hint);
@@ -123,7 +143,7 @@ impl Checker<'_> {
         let Some(platform) = &from.platform else { return };
         let found = globals.looked_up(platform);
         let value = globals.expand(platform).unwrap_or_default();
-        if found.unset.is_empty() && found.set == ["TARGETPLATFORM"] && value == self.around.target_platform {
+        if found.unset.is_empty() && found.set == ["TARGETPLATFORM"] && value == around.target_platform {
             let message = format!("{} is the platform that FROM takes anyway", platform.0);
             let needle = format!("--platform={}", platform.0);
             self.report(Rule::RedundantTargetPlatform, at, &needle, message, Some("leave it out".into()));
@@ -147,11 +167,11 @@ impl Checker<'_> {
         }
     }
 
-    fn instructions(&mut self, stage: &Stage, here: &mut Walked) {
+    fn instructions(&mut self, stage: &Stage, here: &mut Walked, around: &Surrounding<'_>) {
         let mut last: BTreeMap<&str, &Range<usize>> = BTreeMap::new();
         for located in &stage.instructions {
             self.enter(located.span.start);
-            self.instruction(located, here);
+            self.instruction(located, here, around);
             let keyword = match &located.value {
                 Instruction::Cmd(_) => "CMD",
                 Instruction::Entrypoint(_) => "ENTRYPOINT",
@@ -172,13 +192,13 @@ impl Checker<'_> {
         }
     }
 
-    fn instruction(&mut self, located: &Located<Instruction>, here: &mut Walked) {
+    fn instruction(&mut self, located: &Located<Instruction>, here: &mut Walked, around: &Surrounding<'_>) {
         let at = &located.span;
         self.variables(&words(&located.value), at, here);
         match &located.value {
             Instruction::Arg(args) => {
                 for arg in args {
-                    self.argument(arg, at, here);
+                    self.argument(arg, at, here, around);
                 }
             }
             Instruction::Env(pairs) => {
@@ -215,15 +235,15 @@ impl Checker<'_> {
                     }
                 }
             }
-            Instruction::Copy(copy) if copy.from.is_none() => self.ignored("COPY", copy, at, here),
-            Instruction::Add(add) => self.ignored("ADD", &add.copy, at, here),
+            Instruction::Copy(copy) if copy.from.is_none() => self.ignored("COPY", copy, at, here, around),
+            Instruction::Add(add) => self.ignored("ADD", &add.copy, at, here, around),
             _ => {}
         }
     }
 
-    fn argument(&mut self, arg: &Arg, at: &Range<usize>, here: &mut Walked) {
+    fn argument(&mut self, arg: &Arg, at: &Range<usize>, here: &mut Walked, around: &Surrounding<'_>) {
         self.secret("ARG", &arg.name, at);
-        let is_given = self.around.args.contains_key(&arg.name);
+        let is_given = around.args.contains_key(&arg.name);
         if let (Some(default), false) = (&arg.default, is_given) {
             self.variables(std::slice::from_ref(default), at, here);
         }
@@ -266,8 +286,15 @@ impl Checker<'_> {
     }
 
     /// Sources that the ignore file leaves out; with exceptions in it nothing can be said.
-    fn ignored(&mut self, keyword: &str, copy: &Copy, at: &Range<usize>, here: &Walked) {
-        let Some(ignore) = self.around.ignore.filter(|ignore| !ignore.has_exceptions()) else { return };
+    fn ignored(
+        &mut self,
+        keyword: &str,
+        copy: &Copy,
+        at: &Range<usize>,
+        here: &Walked,
+        around: &Surrounding<'_>,
+    ) {
+        let Some(ignore) = around.ignore.filter(|ignore| !ignore.has_exceptions()) else { return };
         for word in &copy.sources {
             let Ok(source) = here.scope.expand(word) else { continue };
             if source.contains("://") || source.starts_with("git@") {

@@ -10,9 +10,12 @@ fn check_with(text: &str, args: &[(&str, &str)], ignore: Option<&str>) -> Vec<St
         target_platform: "linux/amd64",
         build_platform: "linux/amd64",
         ignore: ignore.as_ref(),
-        base: &|name| {
-            (name == "base")
-                .then(|| BaseFacts { env: vec![("FROM_BASE".into(), "x".into())], has_shell: false })
+        base: &|name, platform| {
+            (name == "base").then(|| BaseFacts {
+                env: vec![("FROM_BASE".into(), "x".into())],
+                has_shell: false,
+                other_platform: (platform == "linux/s390x").then(|| "linux/amd64".into()),
+            })
         },
         is_reference: &|name| !name.is_empty() && !name.ends_with(':'),
     };
@@ -85,7 +88,7 @@ fn old_forms_and_empty_lines() {
             "2 MaintainerDeprecated \"MAINTAINER\": MAINTAINER is no longer used: a label says who the author is (LABEL org.opencontainers.image.authors=\"me\")",
             "3 LegacyKeyValueFormat \"A\": ENV A is written without an equals sign (ENV A=\"some thing\")",
             "4 LegacyKeyValueFormat \"b\": LABEL b is written without an equals sign (LABEL b=c)",
-            "5 NoEmptyContinuation \"\\\\\": an empty line stands inside an instruction (remove it, or make it a comment)",
+            "7 NoEmptyContinuation \"b\": an empty line stands inside the instruction that ends here (remove it, or make it a comment)",
         ]
     );
     assert_eq!(rules("FROM base\nRUN a <<E\n\nx\n\nE\nRUN b \\\n# c\n  && d\n"), [""; 0]);
@@ -197,7 +200,7 @@ fn what_runs_is_said_in_the_file() {
         target_platform: "linux/amd64",
         build_platform: "linux/amd64",
         ignore: None,
-        base: &|_| None,
+        base: &|_, _| None,
         is_reference: &|_| true,
     };
     assert!(dockerfile.check(&around).unwrap().is_error);
@@ -209,4 +212,66 @@ fn every_rule_has_a_name_and_a_page() {
     assert_eq!(names.len(), Rule::ALL.len());
     assert!(Rule::JSONArgsRecommended.url().ends_with("/json-args-recommended/"));
     assert!(Rule::ALL.iter().all(|rule| rule.about().ends_with('.')));
+}
+
+#[test]
+fn the_directive_is_no_comment_of_the_first_instruction() {
+    let text = "# check=skip=all\nFROM scratch as base\nCMD a\n";
+    assert_eq!(rules(text), [""; 0]);
+    // What is given outside takes its place, and nothing of it is left.
+    let given = |value: &str| {
+        let found = check_with(text, &[("BUILDKIT_DOCKERFILE_CHECK", value)], None);
+        found.iter().map(|found| found.split(' ').take(2).collect::<Vec<_>>().join(" ")).collect::<Vec<_>>()
+    };
+    assert_eq!(given("skip=JSONArgsRecommended"), ["2 FromAsCasing"]);
+    assert_eq!(given("skip=FromAsCasing"), ["3 JSONArgsRecommended"]);
+    // A comment of that form below the directives is one.
+    let text = "# syntax=x\n\n# check=skip=FromAsCasing\nFROM scratch as base\nCMD a\n";
+    assert_eq!(rules(text), ["5 JSONArgsRecommended"]);
+}
+
+#[test]
+fn findings_are_an_error_where_what_is_given_outside_says_so() {
+    let dockerfile = Dockerfile::parse("D", "# check=skip=all\nFROM scratch as base\n").unwrap();
+    let args = BuildArgs::from([("BUILDKIT_DOCKERFILE_CHECK".into(), "error=true".into())]);
+    let around = Surrounding {
+        args: &args,
+        target_platform: "linux/amd64",
+        build_platform: "linux/amd64",
+        ignore: None,
+        base: &|_, _| None,
+        is_reference: &|_| true,
+    };
+    let findings = dockerfile.check(&around).unwrap();
+    assert!(findings.is_error && findings.found.len() == 1, "{findings:?}");
+}
+
+#[test]
+fn a_base_for_another_platform() {
+    assert_eq!(
+        check("FROM --platform=linux/s390x base AS s390x\nFROM s390x\n"),
+        [
+            "1 InvalidBaseImagePlatform \"base\": the base base is for linux/amd64, and the stage for linux/s390x"
+        ]
+    );
+    assert_eq!(rules("ARG P=linux/s390x\nFROM --platform=$P base\n"), ["2 InvalidBaseImagePlatform"]);
+}
+
+#[test]
+fn what_stands_before_a_wrong_instruction_is_checked() {
+    let before = |text: &str| {
+        let found = Dockerfile::check_before_error("D", text, &BuildArgs::new());
+        found.map(|(_, findings)| {
+            findings
+                .found
+                .iter()
+                .map(|found| format!("{} {}", found.line, found.rule.name()))
+                .collect::<Vec<_>>()
+        })
+    };
+    let text = "FROM base as b\nENV A b\nRUN a \\\n\n b\nCOPYY a b\nMAINTAINER me\n";
+    assert_eq!(before(text).unwrap(), ["1 FromAsCasing", "2 LegacyKeyValueFormat", "5 NoEmptyContinuation"]);
+    let text = "from base AS b\nRUN <<E\nx\n";
+    assert_eq!(before(text).unwrap(), ["1 FromAsCasing"], "a heredoc without an end");
+    assert_eq!(before("FROM base as b\n"), None, "nothing is wrong");
 }

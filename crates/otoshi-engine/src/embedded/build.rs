@@ -383,9 +383,11 @@ impl Build<'_> {
                 stepped(stage, result, text);
             }
             Instruction::Workdir(word) => {
-                let path = rootfs::absolute(stage.cwd(), &stage.scope.expand(word)?);
+                let text_path = stage.scope.expand(word)?;
+                let path = rootfs::absolute(stage.cwd(), &text_path);
                 let made = run_step::workdir(self.engine, stage, &path, self.request.no_cache)?;
-                stage.config.config.working_dir = path;
+                // An absolute path stays as it is written; a relative one is joined.
+                stage.config.config.working_dir = if text_path.starts_with('/') { text_path } else { path };
                 match made {
                     Some(made) => stepped(stage, made, text),
                     None => stage.note(text),

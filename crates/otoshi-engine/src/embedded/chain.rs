@@ -12,7 +12,7 @@ use otoshi_oci::{Digest, Image, ImageLayer, layer::UnpackOptions};
 use otoshi_store::{Implied, Kind, SnapshotId};
 use rayon::prelude::*;
 
-use super::{EmbeddedEngine, mount::OverlayMount};
+use super::{EmbeddedEngine, accounts::Accounts, mount::OverlayMount};
 use crate::{EngineError, content::digest_of_fields};
 
 /// One layer of a chain.
@@ -80,6 +80,15 @@ impl Chain {
             lowers.insert(0, engine.empty_with(&RootDirectory::of(&root.path)?)?);
         }
         Ok(lowers)
+    }
+
+    /// The accounts of the image.
+    pub(crate) fn accounts(&self, engine: &EmbeddedEngine) -> Result<Accounts, EngineError> {
+        // Looking at the whole tree takes a mount, and most often two files of single layers say it.
+        match Accounts::in_layers(&self.lowers(engine)?) {
+            Some(found) => Ok(found),
+            None => Ok(Accounts::in_tree(self.mount(engine)?.path())),
+        }
     }
 
     /// A read-only view of the whole file system.

@@ -62,6 +62,14 @@ impl Chmod {
         Ok(Self::Symbolic(actions))
     }
 
+    /// The mode of what had none before; a symbolic one says none.
+    pub(crate) fn octal(&self) -> Option<u32> {
+        match self {
+            Self::Octal(mode) => Some(*mode),
+            Self::Symbolic(_) => None,
+        }
+    }
+
     /// The new mode of an object that has this one.
     pub(crate) fn apply(&self, mode: u32, is_directory: bool) -> u32 {
         match self {

@@ -11,7 +11,9 @@ use otoshi_oci::Digest;
 use otoshi_store::{Draft, Implied, Kind, SnapshotId};
 
 use super::{
-    EmbeddedEngine, archive,
+    EmbeddedEngine,
+    accounts::Accounts,
+    archive,
     build::Build,
     chmod::Chmod,
     copy::{Copier, Destination, Overrides, Source, check_below},
@@ -165,7 +167,9 @@ pub(crate) fn copy(
     } else {
         stage.chain.key.as_str()
     };
-    let key = digest_of_fields(["copy 2", below_key, content.as_str(), &settings]);
+    // 3: directories on the way have the mode of an octal --chmod.
+    let form = if expanded.chmod.is_some() { "copy 3" } else { "copy 2" };
+    let key = digest_of_fields([form, below_key, content.as_str(), &settings]);
     if !no_cache && let Some(snapshot) = engine.recall(&key) {
         return Ok(Stepped { snapshot, cached: true });
     }
@@ -175,9 +179,9 @@ pub(crate) fn copy(
     let owner = match &expanded.chown {
         None => None,
         Some(owner) if expanded.link && !is_numeric(owner) => {
-            Some(rootfs::owner(stage.chain.mount(engine)?.path(), owner)?)
+            Some(stage.chain.accounts(engine)?.owner(owner)?)
         }
-        Some(owner) => Some(rootfs::owner(&below_path, owner)?),
+        Some(owner) => Some(Accounts::in_tree(&below_path).owner(owner)?),
     };
     let overrides = Overrides { owner, mode: expanded.chmod.clone() };
     let mut open = OpenTree::open(engine, &tree)?;

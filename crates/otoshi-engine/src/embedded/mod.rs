@@ -1,5 +1,6 @@
 //! The engine of our own: overlayfs snapshots, a step cache, and a sandbox for commands.
 
+mod accounts;
 mod archive;
 mod build;
 pub(crate) mod chain;

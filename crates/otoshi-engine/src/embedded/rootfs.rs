@@ -1,4 +1,4 @@
-//! Looking into an image's tree: paths resolved inside it, accounts read from it.
+//! Looking into an image's tree: paths resolved inside it, small files read from it.
 //!
 //! The tree comes from elsewhere and may hold symbolic links to anywhere; none of them is followed out of its root.
 
@@ -68,89 +68,6 @@ pub(crate) fn absolute(cwd: &str, path: &str) -> String {
     format!("/{}", parts.join("/"))
 }
 
-/// An account as a process has it.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(crate) struct Account {
-    pub(crate) uid: u32,
-    pub(crate) gid: u32,
-    pub(crate) groups: Vec<u32>,
-    pub(crate) home: String,
-}
-
-/// Looks up `USER` syntax: `name`, `uid`, `name:group`, `uid:gid`; empty is root.
-pub(crate) fn account(root: &Path, spec: &str) -> Result<Account, EngineError> {
-    let (user, group) = spec.split_once(':').map_or((spec, None), |(user, group)| (user, Some(group)));
-    let user = if user.is_empty() { "0" } else { user };
-    let passwd = read(root, "etc/passwd");
-    let groups = read(root, "etc/group");
-    let number = user.parse::<u32>().ok();
-    // A number is one, even where an account has it as its name.
-    let line = fields(&passwd).find(|line| match number {
-        Some(_) => line.get(2).and_then(|id| id.parse().ok()) == number,
-        None => line[0] == user,
-    });
-    let mut account = match (&line, number) {
-        (Some(line), _) => Account {
-            uid: parse_id(line.get(2).copied(), user)?,
-            gid: parse_id(line.get(3).copied(), user)?,
-            groups: Vec::new(),
-            home: line.get(5).copied().unwrap_or("/").to_owned(),
-        },
-        (None, Some(uid)) => {
-            Account { uid, home: if uid == 0 { "/root" } else { "/" }.into(), ..Account::default() }
-        }
-        (None, None) => {
-            return Err(EngineError::Invalid {
-                message: format!("no user {user:?} in the image's /etc/passwd"),
-                hint: Some("create the user in an earlier step, or give a number".into()),
-            });
-        }
-    };
-    if let Some(group) = group {
-        account.gid = group_id(&groups, group)?;
-    } else if let Some(line) = line {
-        let is_member = |group: &Vec<&str>| {
-            group.get(3).is_some_and(|names| names.split(',').any(|name| name == line[0]))
-        };
-        account.groups =
-            fields(&groups).filter(is_member).filter_map(|group| group.get(2)?.parse().ok()).collect();
-    }
-    Ok(account)
-}
-
-/// Looks up `--chown` syntax: as [`account`], but a lone user number is also the group's number.
-pub(crate) fn owner(root: &Path, spec: &str) -> Result<(u32, u32), EngineError> {
-    let account = account(root, spec)?;
-    if let (Ok(id), false) = (spec.parse::<u32>(), spec.contains(':')) {
-        return Ok((id, id));
-    }
-    Ok((account.uid, account.gid))
-}
-
-fn group_id(groups: &str, group: &str) -> Result<u32, EngineError> {
-    if let Ok(number) = group.parse() {
-        return Ok(number);
-    }
-    match fields(groups).find(|line| line[0] == group) {
-        Some(line) => parse_id(line.get(2).copied(), group),
-        None => Err(EngineError::Invalid {
-            message: format!("no group {group:?} in the image's /etc/group"),
-            hint: Some("create the group in an earlier step, or give a number".into()),
-        }),
-    }
-}
-
-fn parse_id(text: Option<&str>, name: &str) -> Result<u32, EngineError> {
-    text.and_then(|text| text.trim().parse().ok())
-        .ok_or_else(|| EngineError::invalid(format!("the image's account {name:?} has no number")))
-}
-
-fn fields(text: &str) -> impl Iterator<Item = Vec<&str>> {
-    text.lines()
-        .filter(|line| !line.trim().is_empty() && !line.starts_with('#'))
-        .map(|line| line.split(':').collect())
-}
-
 /// Reads a small file of the image; an absent one is empty.
 pub(crate) fn read(root: &Path, path: &str) -> String {
     let Ok(found) = resolve(root, Path::new(path)) else { return String::new() };
@@ -181,28 +98,6 @@ mod tests {
         assert_eq!(resolve(root, Path::new("etc/up/passwd")).unwrap(), Path::new("etc/passwd"));
         assert_eq!(resolve(root, Path::new("../../x")).unwrap(), Path::new("x"));
         assert!(resolve(root, Path::new("loop")).is_err());
-    }
-
-    #[test]
-    fn accounts_by_name_number_and_group() {
-        let dir = tempfile::tempdir().unwrap();
-        let root = dir.path();
-        fs::create_dir_all(root.join("etc")).unwrap();
-        fs::write(
-            root.join("etc/passwd"),
-            "root:x:0:0:root:/root:/bin/sh\napp:x:1000:1001::/home/app:/bin/sh\n",
-        )
-        .unwrap();
-        fs::write(root.join("etc/group"), "root:x:0:\napp:x:1001:\nextra:x:50:app,other\n").unwrap();
-        let app = Account { uid: 1000, gid: 1001, groups: vec![50], home: "/home/app".into() };
-        assert_eq!(account(root, "app").unwrap(), app);
-        assert_eq!(account(root, "1000").unwrap(), app);
-        assert_eq!(account(root, "app:extra").unwrap(), Account { gid: 50, groups: vec![], ..app });
-        assert_eq!(account(root, "77:88").unwrap().gid, 88);
-        assert_eq!(account(root, "").unwrap().home, "/root");
-        assert!(account(root, "nobody").is_err());
-        assert_eq!(owner(root, "55").unwrap(), (55, 55));
-        assert_eq!(owner(root, "app").unwrap(), (1000, 1001));
     }
 
     #[test]

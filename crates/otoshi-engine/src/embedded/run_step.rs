@@ -11,6 +11,7 @@ use otoshi_store::{Draft, Implied, Kind, SnapshotId};
 
 use super::{
     EmbeddedEngine,
+    accounts::Accounts,
     build::Build,
     copy::{Copier, Overrides},
     rootfs,
@@ -82,7 +83,8 @@ pub(crate) fn run(
     }
     stage.must_run_here()?;
     let mut key = vec![
-        "run".to_owned(),
+        // 2: HOME and groups are those of /etc/passwd and /etc/group for root, too.
+        "run 2".to_owned(),
         stage.chain.key.to_string(),
         format!("{argv:?}"),
         format!("{:?}", stage.scope.run_env()),
@@ -165,7 +167,7 @@ pub(crate) fn workdir(
     path: &str,
     no_cache: bool,
 ) -> Result<Option<Stepped>, EngineError> {
-    let key = digest_of_fields(["workdir", stage.chain.key.as_str(), path, &stage.config.config.user]);
+    let key = digest_of_fields(["workdir 2", stage.chain.key.as_str(), path, &stage.config.config.user]);
     if !no_cache {
         if let Some(snapshot) = engine.recall(&key) {
             return Ok(Some(Stepped { snapshot, cached: true }));
@@ -180,10 +182,10 @@ pub(crate) fn workdir(
         engine.home().records().put(Kind::Content, key.hex(), &true)?;
         return Ok(None);
     }
-    let account = rootfs::account(below.path(), &stage.config.config.user)?;
+    let owner = Accounts::in_tree(below.path()).workdir_owner(&stage.config.config.user);
     let draft = engine.home().snapshots().draft()?;
     let tree = draft.tree();
-    let overrides = Overrides { owner: Some((account.uid, account.gid)), mode: None };
+    let overrides = Overrides { owner: Some(owner), mode: None };
     Copier::new(&tree, below.path(), overrides, &|_| None).parent_directories(&found)?;
     let items = hash_items(&crate::content::walk(&tree)?)?;
     draft.implies(Implied { root: true, parents: false })?;

@@ -14,7 +14,8 @@ use otoshi_store::{Draft, SnapshotId};
 use rustix::fs::{FlockOperation, flock};
 
 use super::{
-    EmbeddedEngine, chain::Chain, in_user_namespace, mount::OverlayMount, rootfs, run_mount, ssh, stage,
+    EmbeddedEngine, accounts::Account, chain::Chain, in_user_namespace, mount::OverlayMount, run_mount, ssh,
+    stage,
 };
 use crate::{
     EngineError, Event, Events, RunOutcome, RunRequest, Stdio, StepId,
@@ -149,13 +150,8 @@ impl Command {
         })
     }
 
-    fn account(&self, engine: &EmbeddedEngine, chain: &Chain) -> Result<rootfs::Account, EngineError> {
-        // Looking at /etc/passwd takes a mount; root's entry is the same everywhere.
-        if matches!(self.user.as_str(), "" | "0" | "root" | "0:0" | "root:root") {
-            return Ok(rootfs::Account { home: "/root".into(), ..rootfs::Account::default() });
-        }
-        let mount = chain.mount(engine)?;
-        rootfs::account(mount.path(), &self.user)
+    fn account(&self, engine: &EmbeddedEngine, chain: &Chain) -> Result<Account, EngineError> {
+        chain.accounts(engine)?.process(&self.user)
     }
 }
 

@@ -62,21 +62,25 @@ struct Shown<'a> {
 impl Check {
     pub(super) fn run(self, home: &Home) -> Result<ExitCode, Failure> {
         let _usage = super::super::claim(home)?;
-        let (dockerfile, ignore) = source::dockerfile(&self.context, self.file.as_deref())?;
         let args: BTreeMap<String, String> =
             self.build_arg.iter().filter_map(|text| given::pair(text)).collect();
+        let (name, text, ignore) = source::dockerfile(&self.context, self.file.as_deref())?;
+        let dockerfile = match Dockerfile::parse(&name, &text) {
+            Ok(dockerfile) => dockerfile,
+            Err(error) => {
+                if let Some((dockerfile, findings)) = Dockerfile::check_before_error(&name, &text, &args) {
+                    print(&dockerfile, &findings);
+                }
+                return Err(EngineError::from(error).into());
+            }
+        };
         let platform = self.platform.unwrap_or_else(Platform::host);
         let findings = findings(home, &dockerfile, ignore.as_deref(), &args, &platform)?;
         if self.json {
             let findings = findings.found.iter().map(|found| shown(&dockerfile, found)).collect();
             println!("{}", serde_json::to_string_pretty(&Report { findings }).unwrap_or_default());
         } else {
-            for found in &findings.found {
-                println!("{}: {}", found.rule.name(), found.message);
-                let (span, message) = (found.span.clone(), found.message.clone());
-                let place = DockerfileError::at(&dockerfile, span, message, found.hint.clone());
-                println!("{}\n", snippet(&place).unwrap_or_default());
-            }
+            print(&dockerfile, &findings);
         }
         match findings.found.len() {
             0 => eprintln!("{}: nothing was found", dockerfile.name),
@@ -84,6 +88,16 @@ impl Check {
             count => eprintln!("{}: {count} findings", dockerfile.name),
         }
         Ok(ExitCode::from(u8::from(!findings.found.is_empty())))
+    }
+}
+
+/// Prints findings with their places.
+fn print(dockerfile: &Dockerfile, findings: &Findings) {
+    for found in &findings.found {
+        println!("{}: {}", found.rule.name(), found.message);
+        let (span, message) = (found.span.clone(), found.message.clone());
+        let place = DockerfileError::at(dockerfile, span, message, found.hint.clone());
+        println!("{}\n", snippet(&place).unwrap_or_default());
     }
 }
 
@@ -111,13 +125,19 @@ pub(super) fn findings(
     platform: &Platform,
 ) -> Result<Findings, Failure> {
     let ignore = ignore.map(Ignore::parse).transpose().map_err(EngineError::from)?;
-    let base = |name: &str| {
+    let base = |name: &str, wanted: &str| {
+        let wanted: Platform = wanted.parse().ok()?;
         let reference = Reference::parse(name).ok()?;
         let found = home.layout().resolve(&reference).ok()??;
-        let image = Image::load(home.layout(), &Digest::of(&found).ok()?, platform).ok()?;
+        let image = Image::load(home.layout(), &Digest::of(&found).ok()?, &wanted).ok()?;
+        let own = image.platform();
         let pairs = image.config.config.env.iter().filter_map(|pair| pair.split_once('='));
         let env = pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
-        Some(BaseFacts { env, has_shell: image.config.config.shell.is_some() })
+        Some(BaseFacts {
+            env,
+            has_shell: image.config.config.shell.is_some(),
+            other_platform: (!wanted.matches(&own)).then(|| own.to_string()),
+        })
     };
     let around = Surrounding {
         args,

@@ -15,6 +15,7 @@ use otoshi_oci::{
 };
 use otoshi_store::{Draft, Home};
 
+use super::given;
 use crate::failure::Failure;
 
 /// The longest Dockerfile that is read.
@@ -48,8 +49,8 @@ impl Source {
                 let message = format!("the context {} is no directory", context.display());
                 return Err(Failure::usage(message, None));
             }
-            let (dockerfile, ignore) = dockerfile(context, file)?;
-            return Self::scan(home, dockerfile, context, ignore, None);
+            let (name, text, ignore) = dockerfile(context, file)?;
+            return Self::scan(home, parse(&name, &text)?, context, ignore, None);
         }
         if file.is_some_and(is_standard_input) {
             let message = "standard input cannot be both the context and the Dockerfile";
@@ -64,7 +65,7 @@ impl Source {
             // A Dockerfile alone, with nothing to copy.
             let name = "standard input";
             let text = text(&mut Cursor::new(start).chain(input), name)?;
-            let dockerfile = Dockerfile::parse(name, &text).map_err(EngineError::from)?;
+            let dockerfile = parse(name, &text)?;
             let context = Arc::new(Context::empty());
             return Ok(Self { dockerfile: Arc::new(dockerfile), context, ignore: None, _unpacked: None });
         }
@@ -100,8 +101,8 @@ impl Source {
         let ignore = [Path::new(&beside), Path::new(".dockerignore")]
             .into_iter()
             .find_map(|path| fs::read_to_string(beneath(root, path)?).ok());
-        let dockerfile = Dockerfile::parse(&inside.display().to_string(), &read(&place)?);
-        Self::scan(home, dockerfile.map_err(EngineError::from)?, root, ignore, unpacked)
+        let dockerfile = parse(&inside.display().to_string(), &read(&place)?)?;
+        Self::scan(home, dockerfile, root, ignore, unpacked)
     }
 
     fn scan(
@@ -120,11 +121,11 @@ fn is_standard_input(path: &Path) -> bool {
     path.as_os_str() == "-"
 }
 
-/// The Dockerfile of a directory, and the text of its ignore file.
+/// The name and the text of a directory's Dockerfile, and the text of its ignore file.
 pub(super) fn dockerfile(
     context: &Path,
     file: Option<&Path>,
-) -> Result<(Dockerfile, Option<String>), Failure> {
+) -> Result<(String, String, Option<String>), Failure> {
     let own = context.join("Dockerfile");
     let file = file.unwrap_or(&own);
     let (name, text) = if is_standard_input(file) {
@@ -133,7 +134,20 @@ pub(super) fn dockerfile(
         (file.display().to_string(), read(file)?)
     };
     let ignore = ignore(context, (!is_standard_input(file)).then_some(file));
-    Ok((Dockerfile::parse(&name, &text).map_err(EngineError::from)?, ignore))
+    Ok((name, text, ignore))
+}
+
+/// Parses a Dockerfile; what is likely not meant in front of a mistake is told as well.
+fn parse(name: &str, text: &str) -> Result<Dockerfile, Failure> {
+    Dockerfile::parse(name, text).map_err(|error| {
+        let given = given::pair("BUILDKIT_DOCKERFILE_CHECK").into_iter().collect();
+        if let Some((_, findings)) = Dockerfile::check_before_error(name, text, &given) {
+            for found in &findings.found {
+                eprintln!("warning: {name}:{}: {} ({})", found.line, found.message, found.rule.name());
+            }
+        }
+        EngineError::from(error).into()
+    })
 }
 
 /// The ignore file beside the Dockerfile, or else that of the context.
