@@ -13,7 +13,7 @@ mod server;
 
 use std::{
     collections::BTreeMap,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{
         Mutex,
         atomic::{AtomicUsize, Ordering},
@@ -48,6 +48,9 @@ pub(crate) struct Conformance {
     /// Print what the reference made, and do not compare
     #[arg(long)]
     show: bool,
+    /// The otoshi to try [default: one that is built for it]
+    #[arg(long, value_name = "FILE")]
+    program: Option<PathBuf>,
 }
 
 /// How a case ended.
@@ -59,7 +62,7 @@ enum Outcome {
 impl Conformance {
     /// Runs every case, as the tests do.
     pub(crate) fn all() -> Result {
-        Self { filter: Vec::new(), jobs: 2, show: false }.run()
+        Self { filter: Vec::new(), jobs: 2, show: false, program: None }.run()
     }
 
     pub(crate) fn run(self) -> Result {
@@ -81,7 +84,7 @@ impl Conformance {
             return Err(Failure::Wrong("the references need root: Docker's daemon and buildah".into()));
         }
         deps::install(&[deps::CONFORMANCE])?;
-        let bench = Bench::set_up(&cases)?;
+        let bench = Bench::set_up(&cases, self.program.as_deref())?;
         let outcomes = in_parallel(self.jobs, &cases, |case| {
             let outcome = if self.show { bench.show(case) } else { bench.compare(case) };
             outcome.unwrap_or_else(|failure| Outcome::Different(vec![failure.to_string()]))
@@ -119,13 +122,17 @@ struct Bench {
 }
 
 impl Bench {
-    fn set_up(cases: &[Case]) -> Result<Self> {
+    fn set_up(cases: &[Case], program: Option<&Path>) -> Result<Self> {
         let directory = tempfile::Builder::new()
             .prefix("otoshi-conformance-")
             .tempdir()
             .map_err(Failure::file("making", "a directory"))?;
         let path = |name: &str| directory.path().join(name);
-        let otoshi = Otoshi { program: project::build_otoshi()?, home: path("otoshi") };
+        let program = match program {
+            Some(program) => std::path::absolute(program).map_err(Failure::file("finding", program))?,
+            None => project::build_otoshi()?,
+        };
+        let otoshi = Otoshi { program, home: path("otoshi") };
         let docker = Daemon::start()?;
         let bases = bases::make(&docker, directory.path())?;
         for archive in &bases {

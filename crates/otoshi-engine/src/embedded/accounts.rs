@@ -101,7 +101,7 @@ impl Accounts {
             }
             (Err(_), None) => (0, 0),
         };
-        (uid, group.map_or(own, |group| self.group_id(group).unwrap_or_default()))
+        (uid, group.and_then(|group| self.group_id(group).ok()).unwrap_or(own))
     }
 
     /// The line of a user. A number is one, even where an account has it as its name.
@@ -237,7 +237,7 @@ mod tests {
             ("4242", (4242, 4242)),
             ("nobody", (0, 0)),
             ("nobody:extra", (0, 50)),
-            ("app:nobody", (1000, 0)),
+            ("app:nobody", (1000, 1001)),
             (":extra", (0, 50)),
         ] {
             assert_eq!(known.workdir_owner(spec), owner, "{spec:?}");
