@@ -12,19 +12,40 @@ use crate::files::Files;
 const LIMIT: u64 = 16 << 20;
 
 /// What apt's configuration consists of, besides keys that a source has elsewhere: files, and directories with what is below them.
-pub const PATHS: [&str; 5] =
-    ["etc/apt", "etc/machine-id", "usr/share/keyrings", "var/lib/dpkg/arch", "var/lib/dpkg/status"];
+pub const PATHS: [&str; 8] = [
+    "etc/apt",
+    "etc/crypto-policies/back-ends",
+    "etc/machine-id",
+    "usr/share/apt/default-sequoia.config",
+    "usr/share/keyrings",
+    "var/lib/crypto-config/profiles/current",
+    "var/lib/dpkg/arch",
+    "var/lib/dpkg/status",
+];
 
 /// Returns the files of a directory of parts that count, in the order they are read in.
 ///
-/// apt takes names of letters, digits, `_`, `-` and `.` that end with one of `endings` (an empty one: with none).
+/// apt takes names of letters, digits, `_`, `-`, `:` and `.` that end with one of `endings` (an empty one: with none).
 pub(crate) fn parts<'a>(files: &'a Files, directory: &str, endings: &[&str]) -> Vec<(String, &'a [u8])> {
+    let mut found = parts_of_any_name(files, directory, endings);
+    found.retain(|(path, _)| {
+        let name = path.rsplit('/').next().unwrap_or_default();
+        let plain = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-:.".contains(&byte));
+        plain && !name.starts_with('.')
+    });
+    found
+}
+
+/// Returns the files of a directory whose names have one of some endings, in the order they are read in.
+pub(crate) fn parts_of_any_name<'a>(
+    files: &'a Files,
+    directory: &str,
+    endings: &[&str],
+) -> Vec<(String, &'a [u8])> {
     let mut found = files.list(directory);
     found.retain(|(path, _)| {
         let name = path.rsplit('/').next().unwrap_or_default();
-        let plain = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte));
-        let ending = name.rsplit_once('.').map_or("", |(_, ending)| ending);
-        plain && !name.starts_with('.') && endings.contains(&ending)
+        endings.contains(&name.rsplit_once('.').map_or("", |(_, ending)| ending))
     });
     found.sort_by(|(left, _), (right, _)| left.cmp(right));
     found

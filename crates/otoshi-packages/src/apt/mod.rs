@@ -1,13 +1,16 @@
 //! What the repositories have that a Debian or Ubuntu root is configured to use, and which version apt would choose.
 //!
 //! ```text
-//! repositories    a root's files → its sources, keys, pins → what they have now
+//! repositories    a root's files → its sources, keys, pins
+//! refresh         one source → what it has now
 //! available       what they have: versions by name, and apt's candidate
 //!   preferences     pins
 //!   configuration   apt.conf
 //!   sources         sources.list, in one line or in paragraphs
 //!   release         a suite's release file
-//!     signature, keyring   whether it is signed by a key that counts
+//!     signature, keyring, worth   whether it is signed by a key that counts
+//!   edition         which apt the root has; what later ones do otherwise
+//!     verifier, strength   what that checks signatures with, and which kinds of keys count
 //!   index           the packages of a component, in a form that is searched by name
 //! kept            what is kept between runs, for all images
 //! fetch           HTTP
@@ -33,11 +36,13 @@
 //! - A suite is asked for once in a run, however many images use it, and an index is fetched once for all of them.
 //! - Which version is the candidate is what `apt-cache policy` says in the root.
 //!
-//! What is left out: `file:`, `cdrom:` and other methods but `http` and `https`; logins in `auth.conf`; keyboxes.
+//! What is left out: `file:`, `cdrom:` and other methods but `http` and `https`; logins in `auth.conf`.
 
 mod available;
 mod configuration;
+mod date;
 mod deb822;
+mod edition;
 mod error;
 mod fetch;
 mod files;
@@ -46,10 +51,14 @@ mod kept;
 mod keyring;
 mod phasing;
 mod preferences;
+mod refresh;
 mod release;
 mod repositories;
 mod signature;
 mod sources;
+mod strength;
+mod verifier;
+mod worth;
 
 pub use available::{Available, Candidate, SourceFailure, Suite, Version};
 pub use configuration::Configuration;
@@ -65,3 +74,4 @@ pub use release::{Listed, Release};
 pub use repositories::Repositories;
 pub use signature::Signed;
 pub use sources::{SignedBy, Source, parse_deb822, parse_list};
+pub(crate) use strength::POLICIES;

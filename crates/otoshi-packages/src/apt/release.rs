@@ -5,9 +5,8 @@
 use std::collections::HashMap;
 
 use jiff::Timestamp;
-use jiff::fmt::rfc2822::DateTimeParser;
 
-use super::deb822;
+use super::{date, deb822};
 
 /// What a release file says. Texts that it lacks are empty.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -22,7 +21,7 @@ pub struct Release {
     pub codename: String,
     /// Its version, as in `12.11`.
     pub version: String,
-    /// When it was made.
+    /// When it was made; `None` where it does not say so in a form that apt reads.
     pub date: Option<Timestamp>,
     /// Until when it holds, where it says so.
     pub valid_until: Option<Timestamp>,
@@ -52,11 +51,10 @@ impl Release {
     /// Reads a release file's text.
     pub fn parse(text: &str) -> Result<Self, String> {
         let paragraphs = deb822::paragraphs(text).map_err(|error| error.to_string())?;
-        let [fields] = paragraphs.as_slice() else {
-            return Err(format!("a release file has one paragraph, and this has {}", paragraphs.len()));
-        };
+        let fields = paragraphs.first().ok_or("it says nothing")?;
         let text = |name| fields.get(name).unwrap_or_default().to_owned();
-        let date = |name: &str| fields.get(name).map(|value| parse_date(name, value)).transpose();
+        let until =
+            |value| date::parse(value).ok_or_else(|| format!("Valid-Until has {value:?}, which is no date"));
         let mut files = HashMap::new();
         for line in fields.get("SHA256").unwrap_or_default().lines().filter(|line| !line.is_empty()) {
             let bad = || format!("SHA256 has the line {line:?}, which is not a hash, a size and a path");
@@ -78,8 +76,9 @@ impl Release {
             suite: text("Suite"),
             codename: text("Codename"),
             version: text("Version"),
-            date: date("Date")?,
-            valid_until: date("Valid-Until")?,
+            // A date that nobody can read is none: so it is for apt, which warns of it.
+            date: fields.get("Date").and_then(date::parse),
+            valid_until: fields.get("Valid-Until").map(until).transpose()?,
             index_of_all: !unsupported && architectures.iter().any(|architecture| architecture == "all"),
             architectures,
             not_automatic: fields.flag("NotAutomatic").unwrap_or(false),
@@ -111,17 +110,6 @@ impl Release {
     }
 }
 
-/// Reads a date as release files have it: that of RFC 5322, with `UTC` as a zone, too.
-fn parse_date(name: &str, value: &str) -> Result<Timestamp, String> {
-    let value = value.trim();
-    let numeric = ["UTC", "GMT", "Z"].iter().find_map(|zone| value.strip_suffix(zone));
-    let numeric = numeric.map_or_else(|| value.to_owned(), |rest| format!("{} +0000", rest.trim_end()));
-    DateTimeParser::new()
-        .relaxed_weekday(true)
-        .parse_timestamp(&numeric)
-        .map_err(|_| format!("{name} has {value:?}, which is no date"))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -145,11 +133,16 @@ mod tests {
     }
 
     #[test]
+    fn the_first_paragraph_counts_and_a_date_that_is_none_is_none() {
+        let release = Release::parse("Suite: a\nDate: yesterday\n\nSuite: b\n").unwrap();
+        assert_eq!((&*release.suite, release.date), ("a", None));
+    }
+
+    #[test]
     fn damage_is_told() {
         for text in [
             "",
-            "Suite: a\n\nSuite: b\n",
-            "Date: yesterday\n",
+            "Valid-Until: yesterday\n",
             "SHA256:\n abc 1 x\n",
             &format!("SHA256:\n {HASH} -1 x\n"),
             &format!("SHA256:\n {HASH} 1 x y\n"),

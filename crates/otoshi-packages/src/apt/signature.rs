@@ -95,8 +95,8 @@ impl Signed {
 
     /// Checks the signatures, and returns the fingerprint of a primary key that signed.
     ///
-    /// One good signature is enough, and a bad one by a known key spoils all. Where `fingerprints` are given, a good one
-    /// must be by one of these keys (with `!`: by this very key).
+    /// One good signature is enough; for GnuPG a bad one by a known key spoils all. Where `fingerprints` are given, a good one
+    /// must be by one of these keys (for GnuPG subkeys count as well, and with `!` the very key; Sequoia names primary keys).
     pub fn verify(
         &self,
         url: &str,
@@ -105,17 +105,14 @@ impl Signed {
         now: Timestamp,
     ) -> Result<String, AptError> {
         let url = shown(url);
-        let (mut good, mut unknown, mut useless) = (None, Vec::new(), None);
+        let (mut good, mut unknown, mut useless, mut bad) = (None, Vec::new(), None, None);
         for signature in &self.signatures {
             match keyring.judge(signature, &self.signed, now) {
-                Judged::Bad { signer } => {
-                    let reason = format!("the signature of {signer} does not match it");
-                    return Err(AptError::Tampered { url, reason });
-                }
+                Judged::Bad { signer } => bad = bad.or(Some(signer)),
                 Judged::Good { primary, signer } => {
                     let wanted = |fingerprint: &String| match fingerprint.strip_suffix('!') {
-                        Some(exact) => exact == signer,
-                        None => *fingerprint == signer || *fingerprint == primary,
+                        Some(exact) => keyring.is_gnupgs() && exact == signer,
+                        None => *fingerprint == primary || keyring.is_gnupgs() && *fingerprint == signer,
                     };
                     if fingerprints.is_empty() || fingerprints.iter().any(wanted) {
                         good = Some(primary);
@@ -126,6 +123,10 @@ impl Signed {
                 Judged::Useless { signer, reason } => useless = Some((signer, reason)),
                 Judged::Unknown { signer } => unknown.push(signer),
             }
+        }
+        if let Some(signer) = bad.filter(|_| keyring.is_gnupgs() || good.is_none()) {
+            let reason = format!("the signature of {signer} does not match it");
+            return Err(AptError::Tampered { url, reason });
         }
         match (good, useless) {
             (Some(primary), _) => Ok(primary),

@@ -34,6 +34,8 @@ pub struct Source {
     pub valid_until_min: Option<u64>,
     /// Whether a date in the future is refused; `None` for what the configuration says.
     pub check_date: Option<bool>,
+    /// How far in the future its date may be, in seconds.
+    pub date_max_future: Option<u64>,
     /// Whether indexes are fetched by hash; `None` for what the repository says.
     pub by_hash: Option<bool>,
     /// Where it stands: a file below the root and a line.
@@ -176,6 +178,7 @@ impl Options<'_> {
                     valid_until_max: self.number("Valid-Until-Max")?,
                     valid_until_min: self.number("Valid-Until-Min")?,
                     check_date: self.flag("Check-Date"),
+                    date_max_future: self.number("Date-Max-Future")?,
                     by_hash: self.flag("By-Hash").or(((self.0)("By-Hash") == Some("force")).then_some(true)),
                     place: place.to_owned(),
                 });

@@ -77,6 +77,9 @@ impl Wanted {
         for path in rpm::paths() {
             wanted.add(&path, false);
         }
+        for path in crate::apt::POLICIES {
+            wanted.add(path, false);
+        }
         for path in DIRECTORIES {
             wanted.add(path, true);
         }

@@ -1,5 +1,7 @@
 //! Repositories as a Debian root uses them, signed by GnuPG and indexed by Debian's own tools, served on loopback.
 
+mod inside;
+mod keyrings;
 mod packages;
 mod phased;
 mod policy;

@@ -26,28 +26,76 @@ impl Keys {
     }
 
     pub(crate) fn gpg(&self, arguments: &[&str]) -> Vec<u8> {
-        let gpg = &mut Command::new("gpg");
-        gpg.arg("--homedir").arg(self.home.path()).args([
-            "--batch",
-            "--quiet",
-            "--yes",
-            "--pinentry-mode=loopback",
-        ]);
-        run(gpg.args(["--passphrase", ""]).args(arguments))
+        run(&mut self.command(arguments))
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut gpg = Command::new("gpg");
+        gpg.arg("--homedir").arg(self.home.path());
+        gpg.args(["--batch", "--quiet", "--yes", "--pinentry-mode=loopback", "--passphrase", ""])
+            .args(arguments);
+        gpg
     }
 
     /// Makes a key and returns its fingerprint; `expires` as in `1d` or `seconds=1`, or `never`.
     pub(crate) fn make(&self, name: &str, algorithm: &str, expires: &str) -> String {
-        self.gpg(&[
-            "--quick-generate-key",
-            &format!("{name} <{name}@otoshi.test>"),
-            algorithm,
-            "sign",
-            expires,
+        self.make_for(name, algorithm, "sign", expires)
+    }
+
+    /// Makes a key for a use.
+    pub(crate) fn make_for(&self, name: &str, algorithm: &str, usage: &str, expires: &str) -> String {
+        self.generate(&[], name, algorithm, usage, expires)
+    }
+
+    /// Makes a key with more of GnuPG's options.
+    pub(crate) fn make_with(&self, options: &[&str], name: &str, algorithm: &str, expires: &str) -> String {
+        self.generate(options, name, algorithm, "sign", expires)
+    }
+
+    fn generate(&self, options: &[&str], name: &str, algorithm: &str, usage: &str, expires: &str) -> String {
+        let user = format!("{name} <{name}@otoshi.test>");
+        self.gpg(&[options, &["--quick-generate-key", &user, algorithm, usage, expires]].concat());
+        self.fingerprints(&format!("<{name}@otoshi.test>")).swap_remove(0)
+    }
+
+    /// The fingerprints of a key and its subkeys.
+    pub(crate) fn fingerprints(&self, key: &str) -> Vec<String> {
+        let listed = self.gpg(&["--with-colons", "--with-subkey-fingerprint", "--list-keys", key]);
+        let listed = String::from_utf8(listed).unwrap();
+        let lines = listed.lines().filter(|line| line.starts_with("fpr:"));
+        lines.map(|line| line.split(':').nth(9).unwrap().to_owned()).collect()
+    }
+
+    /// Asks GnuPG as a person would, with answers that are at hand.
+    fn answer(&self, answers: &str, arguments: &[&str]) {
+        let mut gpg = Command::new("gpg");
+        gpg.arg("--homedir").arg(self.home.path());
+        gpg.args([
+            "--no-tty",
+            "--yes",
+            "--quiet",
+            "--command-fd",
+            "0",
+            "--pinentry-mode=loopback",
+            "--passphrase",
+            "",
         ]);
-        let listed = String::from_utf8(self.gpg(&["--with-colons", "--list-keys", name])).unwrap();
-        let line = listed.lines().find(|line| line.starts_with("fpr:")).unwrap();
-        line.split(':').nth(9).unwrap().to_owned()
+        let mut gpg = gpg.args(arguments).stdin(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        gpg.stdin.take().unwrap().write_all(answers.as_bytes()).unwrap();
+        assert!(gpg.wait().unwrap().success(), "{arguments:?}");
+    }
+
+    /// Revokes a key for a reason, by GnuPG's number in its menu.
+    pub(crate) fn revoke_for(&self, key: &str, reason: &str) {
+        let certificate = self.home.path().join("revocation");
+        let path = certificate.to_str().unwrap();
+        self.answer(&format!("y\n{reason}\n\ny\n"), &["--output", path, "--gen-revoke", key]);
+        self.gpg(&["--import", path]);
+    }
+
+    /// Revokes a subkey by its number.
+    pub(crate) fn revoke_subkey(&self, key: &str, number: usize) {
+        self.answer(&format!("key {number}\nrevkey\ny\n0\n\ny\nsave\n"), &["--edit-key", key]);
     }
 
     /// Revokes a key with the certificate that was made with it.
@@ -69,9 +117,14 @@ impl Keys {
     }
 
     pub(crate) fn sign_with(&self, directory: &Path, options: &[&str]) {
+        assert!(self.try_sign_with(directory, options), "{options:?}");
+    }
+
+    /// Signs, if GnuPG does that with these options.
+    pub(crate) fn try_sign_with(&self, directory: &Path, options: &[&str]) -> bool {
         let (release, signed) = (directory.join("Release"), directory.join("InRelease"));
         let paths = ["--clearsign", "--output", signed.to_str().unwrap(), release.to_str().unwrap()];
-        self.gpg(&[options, &paths].concat());
+        self.command(&[options, &paths].concat()).output().unwrap().status.success()
     }
 }
 

@@ -151,6 +151,7 @@ fn at(address: &str, suite: &str, release: &str, machine: &Repositories) -> Sour
         valid_until_max: None,
         valid_until_min: None,
         check_date: None,
+        date_max_future: None,
         by_hash: None,
         place: String::new(),
     });

@@ -1,0 +1,95 @@
+//! Roots with an apt of their own, of several releases, in which that apt is asked.
+//!
+//! `cargo xtask test` makes them, as bases of packages. Running something in them takes root.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use otoshi_oci::layer::{UnpackOptions, unpack_layer};
+
+/// The releases whose apt is asked: the old one, the current one, and the next.
+pub(crate) const RELEASES: [&str; 3] = ["bookworm", "trixie", "forky"];
+
+/// Says whether something can be run in a root here; says so on standard error where it cannot.
+pub(crate) fn can_run() -> bool {
+    let is_root = rustix::process::geteuid().is_root();
+    if !is_root {
+        eprintln!("passed over: running apt in a root of its own takes root");
+    }
+    is_root
+}
+
+/// An unpacked root.
+pub(crate) struct Inside {
+    directory: tempfile::TempDir,
+}
+
+impl Inside {
+    /// Unpacks the root of a release.
+    pub(crate) fn new(release: &str) -> Self {
+        let bases = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/bases");
+        let archive = bases.join(format!("debian-{release}.tar"));
+        let archive = fs::File::open(&archive)
+            .unwrap_or_else(|error| panic!("{}, which cargo xtask test makes: {error}", archive.display()));
+        let directory = tempfile::tempdir().unwrap();
+        unpack_layer(archive, directory.path(), &UnpackOptions::default()).unwrap();
+        let inside = Self { directory };
+        for (path, text) in [
+            (
+                "etc/apt/apt.conf.d/00test",
+                "APT::Sandbox::User \"root\";\nAcquire::Languages \"none\";\nAcquire::http::Proxy \"DIRECT\";\n",
+            ),
+            ("etc/apt/sources.list", ""),
+        ] {
+            inside.write(path, text.as_bytes());
+        }
+        for entry in
+            fs::read_dir(inside.path().join("etc/apt/sources.list.d")).into_iter().flatten().flatten()
+        {
+            fs::remove_file(entry.path()).unwrap();
+        }
+        inside
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        self.directory.path()
+    }
+
+    pub(crate) fn write(&self, path: &str, content: &[u8]) -> PathBuf {
+        let path = self.path().join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, content).unwrap();
+        path
+    }
+
+    pub(crate) fn remove(&self, path: &str) {
+        let path = self.path().join(path);
+        let _ = if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) };
+    }
+
+    /// Runs apt-get there, and returns all it says, whether or not it is content.
+    pub(crate) fn apt(&self, arguments: &[&str]) -> String {
+        let mut apt = Command::new("chroot");
+        apt.arg(self.path()).arg("apt-get").args(arguments).env_clear();
+        apt.env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin").env("LC_ALL", "C");
+        let output = apt.output().unwrap();
+        String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned()
+    }
+
+    /// Which of some suites its apt takes, having asked for them anew.
+    pub(crate) fn takes(&self, suites: &[&str]) -> Vec<bool> {
+        self.remove("var/lib/apt/lists");
+        fs::create_dir_all(self.path().join("var/lib/apt/lists/partial")).unwrap();
+        let said = self.apt(&["update", "-q"]);
+        let refused = |suite: &&str| {
+            let named = [format!(" {suite} InRelease"), format!(" {suite} Release")];
+            said.lines().any(|line| {
+                let bad = line.starts_with("Err:") || line.starts_with("E: ") || line.contains("GPG error");
+                bad && named.iter().any(|named| line.contains(named))
+            })
+        };
+        assert!(said.contains("Reading package lists"), "{said}");
+        suites.iter().map(|suite| !refused(suite)).collect()
+    }
+}
