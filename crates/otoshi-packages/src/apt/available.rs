@@ -11,6 +11,7 @@ use super::index::{Damaged, Index, Record};
 use super::phasing::Phasing;
 use super::preferences::{Facts, Matcher, NEVER, Preferences};
 use super::release::Release;
+use super::sources::Selection;
 use crate::version::dpkg;
 
 /// What is installed has this priority, if no pin says otherwise.
@@ -37,6 +38,8 @@ pub struct Suite {
     pub component: String,
     /// The architecture of its index.
     pub architecture: String,
+    /// Which of its packages count.
+    pub selection: Selection,
     /// What its release file says.
     pub release: Arc<Release>,
     /// Its packages.
@@ -204,7 +207,8 @@ impl Available {
         let architecture = if architecture == "all" { &self.architecture } else { architecture };
         let native = architecture == self.architecture;
         let mut versions: Vec<Version> = Vec::new();
-        for (number, suite) in self.suites.iter().enumerate() {
+        let suites = self.suites.iter().enumerate().filter(|(_, suite)| suite.selection.has(name));
+        for (number, suite) in suites {
             for at in suite.index.find(name) {
                 let record = suite.index.record(at)?;
                 if record.architecture != architecture && !(native && record.architecture == "all") {
@@ -324,7 +328,8 @@ impl Available {
         }))
     }
 
-    /// Whether apt waits with a version until its turn comes. It never waits where a fix of security lies on the way there.
+    /// Whether apt waits with a version until its turn comes. It never waits where a fix of security lies on the way there; since
+    /// 2.7.11 not where the version itself is one, either.
     fn defers(&self, version: &Version, versions: &[Version], installed: Option<&str>) -> bool {
         let Some(share) = version.phased else { return false };
         if self.phasing.takes(&version.record.source, &version.record.source_version, share) {
@@ -334,7 +339,9 @@ impl Available {
             than.is_none_or(|than| dpkg::compare(version, than) == Ordering::Greater)
         };
         let between = versions.iter().filter(|other| {
-            is_newer(installed, &other.version) && is_newer(Some(&other.version), &version.version)
+            let is_on_the_way = is_newer(Some(&other.version), &version.version);
+            let is_itself = self.phasing.counts_own_fix && other.version == version.version;
+            is_newer(installed, &other.version) && (is_on_the_way || is_itself)
         });
         let mut suites = between.flat_map(|other| &other.suites).map(|suite| &self.suites[*suite]);
         !suites.any(|suite| suite.release.suite.ends_with("-security"))

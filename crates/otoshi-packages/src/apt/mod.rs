@@ -73,5 +73,5 @@ pub use preferences::Preferences;
 pub use release::{Listed, Release};
 pub use repositories::Repositories;
 pub use signature::Signed;
-pub use sources::{SignedBy, Source, parse_deb822, parse_list};
+pub use sources::{Selection, SignedBy, Source, parse_deb822, parse_list};
 pub(crate) use strength::POLICIES;

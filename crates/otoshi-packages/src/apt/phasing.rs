@@ -1,59 +1,77 @@
 //! Phased updates: versions that are given out step by step, and whether a machine's turn has come.
 //!
-//! A machine rolls a die of 101 sides for each source version; what it rolls depends on the source, the version and its
-//! machine id alone, so that all packages of one source come together. apt leaves the roll to the C++ standard library:
-//! `seed_seq` over the text, `minstd_rand`, `uniform_int_distribution(0, 100)` as libstdc++ has it.
+//! A machine rolls a die for each source version; what it rolls depends on the source, the version and its machine id alone, so
+//! that all packages of one source come together. apt leaves the roll to the C++ standard library: `seed_seq` over the text,
+//! `minstd_rand`, and a `uniform_int_distribution` as libstdc++ has it. The die of apt 3.3 has 100 sides, from 1; that of
+//! those before has a zero besides.
 //!
 //! Source of the rules: apt_preferences(5), "Phased Updates", and `apt-get -s upgrade`, which the tests ask.
 
 use super::configuration::Configuration;
+use super::edition::Edition;
 use crate::files::Files;
 
 /// What a root does with phased updates.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Phasing {
+pub(crate) struct Phasing {
+    turn: Turn,
+    /// Whether an update that itself is a fix of security is taken at once, and not only one with a fix on the way to it.
+    pub(super) counts_own_fix: bool,
+}
+
+/// Whose turn it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Turn {
     /// It takes them all, as one without a machine id does.
     Always,
     /// It waits until they are given to all.
     Never,
-    /// It waits for its turn, by its id.
-    Machine(String),
+    /// It waits for its turn.
+    Machine {
+        /// Its id.
+        id: String,
+        /// Whether its die has a zero.
+        from_zero: bool,
+    },
 }
 
 impl Phasing {
     /// Reads it from a root's settings and `/etc/machine-id`.
-    pub(crate) fn from_files(files: &Files, configuration: &Configuration) -> Self {
+    pub(crate) fn from_files(files: &Files, configuration: &Configuration, edition: &Edition) -> Self {
         // The names of before are still heard.
         let flag = |name: &str| {
             let of = |tool: &str| configuration.flag(&format!("{tool}::{name}-Include-Phased-Updates"));
             of("APT::Get").or_else(|| of("Update-Manager")).unwrap_or(false)
         };
-        if flag("Always") {
-            return Self::Always;
-        }
-        if flag("Never") {
-            return Self::Never;
-        }
-        let told = configuration.get("APT::Machine-ID").filter(|id| !id.is_empty()).map(str::to_owned);
+        let told = || configuration.get("APT::Machine-ID").filter(|id| !id.is_empty()).map(str::to_owned);
         let file = || files.text("etc/machine-id")?.lines().next().map(|line| line.trim().to_owned());
-        match told.or_else(file).filter(|id| !id.is_empty()) {
-            Some(id) => Self::Machine(id),
-            None => Self::Always,
-        }
+        let turn = if flag("Always") {
+            Turn::Always
+        } else if flag("Never") {
+            Turn::Never
+        } else {
+            match told().or_else(file).filter(|id| !id.is_empty()) {
+                Some(id) => Turn::Machine { id, from_zero: edition.is_before("3.3.0") },
+                None => Turn::Always,
+            }
+        };
+        Self { turn, counts_own_fix: !edition.is_before("2.7.11") }
     }
 
     /// Whether it takes a version of a source that so many machines in a hundred take.
     pub(crate) fn takes(&self, source: &str, version: &str, share: u8) -> bool {
-        match self {
-            Self::Always => true,
-            Self::Never => false,
-            Self::Machine(id) => roll(&format!("{source}-{version}-{id}")) <= u32::from(share),
+        match &self.turn {
+            Turn::Always => true,
+            Turn::Never => false,
+            Turn::Machine { id, from_zero } => {
+                roll(&format!("{source}-{version}-{id}"), *from_zero) <= u32::from(share)
+            }
         }
     }
 }
 
-/// A number from 0 to 100 that a text always gives.
-fn roll(text: &str) -> u32 {
+/// A number up to 100 that a text always gives.
+fn roll(text: &str, from_zero: bool) -> u32 {
     const MODULUS: u64 = 0x7fff_ffff;
     const MULTIPLIER: u64 = 48_271;
     // The engine takes the last of four words of the seed.
@@ -62,12 +80,13 @@ fn roll(text: &str) -> u32 {
         state = 1;
     }
     // It gives 1 to MODULUS - 1; what is left over by equal parts is rolled again.
-    let part = (MODULUS - 2) / 101;
+    let (least, sides) = if from_zero { (0, 101) } else { (1, 100) };
+    let part = (MODULUS - 2) / sides;
     loop {
         state = state * MULTIPLIER % MODULUS;
         let number = state - 1;
-        if number < part * 101 {
-            return u32::try_from(number / part).unwrap_or(100);
+        if number < part * sides {
+            return u32::try_from(least + number / part).unwrap_or(100);
         }
     }
 }
@@ -110,38 +129,39 @@ fn seed(bytes: &[u8]) -> [u32; 4] {
 mod tests {
     use super::*;
 
-    fn phasing(configuration: &str, machine: Option<&str>) -> Phasing {
+    fn phasing(configuration: &str, machine: Option<&str>) -> Turn {
         let mut files = Files::new();
         files.insert("etc/apt/apt.conf", configuration.as_bytes().to_vec());
         if let Some(machine) = machine {
             files.insert("etc/machine-id", machine.as_bytes().to_vec());
         }
-        Phasing::from_files(&files, &Configuration::from_files(&files).0)
+        Phasing::from_files(&files, &Configuration::from_files(&files).0, &Edition::default()).turn
     }
 
     #[test]
     fn settings_come_before_the_machine() {
-        assert_eq!(phasing("", Some("abc\n")), Phasing::Machine("abc".into()));
-        assert_eq!(phasing("APT::Machine-ID \"x\";", Some("abc\n")), Phasing::Machine("x".into()));
-        assert_eq!(phasing("", None), Phasing::Always, "nobody can say whose turn it is");
-        assert_eq!(phasing("", Some("\n")), Phasing::Always);
-        assert_eq!(
-            phasing("APT::Get::Always-Include-Phased-Updates \"true\";", Some("abc")),
-            Phasing::Always
-        );
-        assert_eq!(phasing("Update-Manager::Never-Include-Phased-Updates \"1\";", None), Phasing::Never);
+        let machine = |id: &str| Turn::Machine { id: id.to_owned(), from_zero: false };
+        assert_eq!(phasing("", Some("abc\n")), machine("abc"));
+        assert_eq!(phasing("APT::Machine-ID \"x\";", Some("abc\n")), machine("x"));
+        assert_eq!(phasing("", None), Turn::Always, "nobody can say whose turn it is");
+        assert_eq!(phasing("", Some("\n")), Turn::Always);
+        assert_eq!(phasing("APT::Get::Always-Include-Phased-Updates \"true\";", Some("abc")), Turn::Always);
+        assert_eq!(phasing("Update-Manager::Never-Include-Phased-Updates \"1\";", None), Turn::Never);
         let both =
             "Update-Manager::Always-Include-Phased-Updates 1;\nAPT::Get::Always-Include-Phased-Updates 0;";
-        assert_eq!(phasing(both, Some("abc")), Phasing::Machine("abc".into()));
+        assert_eq!(phasing(both, Some("abc")), machine("abc"));
     }
 
     #[test]
     fn every_number_is_rolled_about_as_often() {
-        let mut counts = [0_u32; 101];
-        for number in 0..50_500 {
-            counts[roll(&number.to_string()) as usize] += 1;
+        for (from_zero, least) in [(true, 0), (false, 1)] {
+            let mut counts = [0_u32; 101];
+            for number in 0..50_500 {
+                counts[roll(&number.to_string(), from_zero) as usize] += 1;
+            }
+            assert_eq!(counts[..least].iter().sum::<u32>(), 0);
+            assert!(counts[least..].iter().all(|count| (350..650).contains(count)), "{counts:?}");
+            roll("", from_zero);
         }
-        assert!(counts.iter().all(|count| (350..650).contains(count)), "{counts:?}");
-        roll("");
     }
 }

@@ -91,6 +91,7 @@ impl Refresh<'_> {
                         suite: self.source.suite.clone(),
                         component: component.clone(),
                         architecture: architecture.clone(),
+                        selection: self.source.selection.clone(),
                         release: Arc::clone(&release),
                         index,
                     }),

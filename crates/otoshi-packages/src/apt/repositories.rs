@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use super::available::{Available, SourceFailure, Suite};
 use super::configuration::Configuration;
 use super::edition::Edition;
-use super::error::AptError;
+use super::error::{AptError, Malformed};
 use super::fetch::Fetch;
 use super::files::{parts, parts_of_any_name};
 use super::kept::Kept;
@@ -16,7 +16,7 @@ use super::keyring::{KeyFile, KeyKind};
 use super::phasing::Phasing;
 use super::preferences::Preferences;
 use super::refresh::Refresh;
-use super::sources::{Source, parse_deb822, parse_list};
+use super::sources::{Selection, Source, parse_deb822, parse_list};
 use super::verifier::Verifier;
 use crate::files::Files;
 
@@ -44,6 +44,7 @@ impl Repositories {
         let (configuration, mut problems) = Configuration::from_files(files);
         let (preferences, more) = Preferences::from_files(files);
         problems.extend(more);
+        let edition = Edition::of(files);
         let mut sources = Vec::new();
         let main =
             files.get("etc/apt/sources.list").map(|content| ("etc/apt/sources.list".to_owned(), content));
@@ -53,7 +54,7 @@ impl Repositories {
             let paragraphs = file.ends_with(".sources");
             let read = if paragraphs { parse_deb822 } else { parse_list };
             for source in read(&text, architecture, &file) {
-                match source {
+                match source.and_then(|source| selected(source, &edition)) {
                     Ok(source) => sources.push(source),
                     Err(reason) => problems.push(AptError::Configuration { file: file.clone(), reason }),
                 }
@@ -67,7 +68,6 @@ impl Repositories {
                 architectures.push(other.to_owned());
             }
         }
-        let edition = Edition::of(files);
         let verifier = Verifier::of(files, &configuration, &edition);
         let files = files.clone();
         Self { sources, problems, configuration, preferences, architectures, edition, verifier, files }
@@ -128,7 +128,8 @@ impl Repositories {
             let (some, failed) = result.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
             // What two sources name alike counts once.
             suites.extend(some.into_iter().filter(|suite| {
-                had.insert((suite.directory.clone(), suite.component.clone(), suite.architecture.clone()))
+                let Suite { directory, component, architecture, selection, .. } = suite;
+                had.insert((directory.clone(), component.clone(), architecture.clone(), selection.clone()))
             }));
             failures.extend(failed);
         }
@@ -137,7 +138,7 @@ impl Repositories {
             failures,
             &self.configuration,
             self.preferences.clone(),
-            Phasing::from_files(&self.files, &self.configuration),
+            Phasing::from_files(&self.files, &self.configuration, &self.edition),
             self.architectures[0].clone(),
         )
     }
@@ -181,4 +182,16 @@ impl Repositories {
         found.extend(parts.into_iter().map(part));
         found
     }
+}
+
+/// A source as its apt looks at what it includes and excludes: an old one passes over that, and a newer one refuses both at once.
+fn selected(mut source: Source, edition: &Edition) -> Result<Source, Malformed> {
+    if edition.is_before("3.1.0") {
+        source.selection = Selection::default();
+    }
+    if source.selection.is_contradictory() {
+        let line = source.place.rsplit(':').next().and_then(|line| line.parse().ok()).unwrap_or_default();
+        return Err(Malformed::new(line, "Include and Exclude cannot both be there"));
+    }
+    Ok(source)
 }

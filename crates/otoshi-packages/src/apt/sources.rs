@@ -22,6 +22,8 @@ pub struct Source {
     pub architectures_added: Vec<String>,
     /// Architectures left out.
     pub architectures_removed: Vec<String>,
+    /// Which of its packages count.
+    pub selection: Selection,
     /// Whose signature counts.
     pub signed_by: SignedBy,
     /// Whether it counts without a signature, or `Some(false)` where it never counts as signed.
@@ -40,6 +42,28 @@ pub struct Source {
     pub by_hash: Option<bool>,
     /// Where it stands: a file below the root and a line.
     pub place: String,
+}
+
+/// Which packages of a source count, by their names; apt 3.1 and later look at it.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
+pub struct Selection {
+    /// If there are any, these and no others.
+    pub include: Vec<String>,
+    /// Not these.
+    pub exclude: Vec<String>,
+}
+
+impl Selection {
+    /// Says whether a package counts.
+    pub fn has(&self, name: &str) -> bool {
+        let named = |names: &[String]| names.iter().any(|known| known == name);
+        (self.include.is_empty() || named(&self.include)) && !named(&self.exclude)
+    }
+
+    /// Says whether it names both what counts and what does not, which apt refuses.
+    pub(crate) fn is_contradictory(&self) -> bool {
+        !self.include.is_empty() && !self.exclude.is_empty()
+    }
 }
 
 /// Whose signature counts.
@@ -135,6 +159,13 @@ impl Options<'_> {
         (self.0)(name).map(split)
     }
 
+    /// Reads names that blanks and commas part. apt knows no other separators here: the end of a line belongs to the name
+    /// before it, which so names nothing.
+    fn names(&self, name: &str) -> Vec<String> {
+        let value = (self.0)(name).unwrap_or_default().replace('\n', "\n ");
+        value.trim().split([',', ' ']).filter(|word| !word.is_empty()).map(str::to_owned).collect()
+    }
+
     /// Makes a source for every address and suite.
     fn sources(
         &self,
@@ -172,6 +203,7 @@ impl Options<'_> {
                     architectures: self.list("Architectures"),
                     architectures_added: self.list("Architectures-Add").unwrap_or_default(),
                     architectures_removed: self.list("Architectures-Remove").unwrap_or_default(),
+                    selection: Selection { include: self.names("Include"), exclude: self.names("Exclude") },
                     signed_by: signed_by.clone(),
                     trusted: self.flag("Trusted").or(self.flag("Allow-Insecure").filter(|allowed| *allowed)),
                     check_valid_until: self.flag("Check-Valid-Until"),

@@ -70,8 +70,17 @@ impl Inside {
 
     /// Runs apt-get there, and returns all it says, whether or not it is content.
     pub(crate) fn apt(&self, arguments: &[&str]) -> String {
+        self.run("apt-get", arguments)
+    }
+
+    /// Asks apt-cache there.
+    pub(crate) fn cache(&self, arguments: &[&str]) -> String {
+        self.run("apt-cache", arguments)
+    }
+
+    fn run(&self, program: &str, arguments: &[&str]) -> String {
         let mut apt = Command::new("chroot");
-        apt.arg(self.path()).arg("apt-get").args(arguments).env_clear();
+        apt.arg(self.path()).arg(program).args(arguments).env_clear();
         apt.env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin").env("LC_ALL", "C");
         let output = apt.output().unwrap();
         String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned()
@@ -89,7 +98,7 @@ impl Inside {
                 bad && named.iter().any(|named| line.contains(named))
             })
         };
-        assert!(said.contains("Reading package lists"), "{said}");
+        assert!(said.contains("Reading package lists") || said.contains("E: The list of sources"), "{said}");
         suites.iter().map(|suite| !refused(suite)).collect()
     }
 }

@@ -7,6 +7,7 @@ mod phased;
 mod policy;
 mod refused;
 mod repository;
+mod selected;
 
 use std::collections::BTreeMap;
 use std::fs;

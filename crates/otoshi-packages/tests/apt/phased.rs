@@ -6,8 +6,9 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use otoshi_packages::apt::{Kept, read_root};
+use otoshi_packages::apt::{Available, Kept, read_more, read_root};
 
+use crate::inside::{Inside, RELEASES, can_run};
 use crate::refresh;
 use crate::repository::{Keys, Server, run, suite};
 
@@ -83,6 +84,64 @@ fn ask_apt(root: &Path) -> BTreeSet<String> {
     said.lines().filter_map(line).collect()
 }
 
+/// The packages of these that a root's own apt would make newer.
+fn ask_inside(inside: &Inside) -> BTreeSet<String> {
+    assert_eq!(inside.takes(&["noble-updates", "noble-security"]), [true, true]);
+    let said = inside.apt(&["-s", "-q", "upgrade"]);
+    let line = |line: &str| Some(line.strip_prefix("Inst ")?.split(' ').next()?.to_owned());
+    said.lines().filter_map(line).collect()
+}
+
+#[test]
+fn each_apt_rolls_its_own_die() {
+    if !can_run() {
+        return;
+    }
+    let (root, store, keys) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap(), Keys::new());
+    let key = keys.make("archive", "ed25519", "never");
+    let mirror = root.path().join("mirror");
+    let status = repositories(&mirror, &keys, &key);
+    let server = Server::start(&mirror);
+    let url = server.url();
+    let mut taken = Vec::new();
+    for release in RELEASES {
+        let inside = Inside::new(release);
+        let own = fs::read(inside.path().join("var/lib/dpkg/status")).unwrap();
+        inside.write("var/lib/dpkg/status", &[&own[..], b"\n", status.as_bytes()].concat());
+        inside.write("srv/a.gpg", &keys.public(&key, false));
+        // In a root below another, apt takes every update; that is nothing of the root itself.
+        inside.write("etc/apt/apt.conf.d/90test", b"Dir::Bin::ischroot \"/bin/false\";\n");
+        let line = |suite: &str| format!("deb [signed-by=/srv/a.gpg] {url} {suite} main\n");
+        let lines = line("noble-updates") + &line("noble-security");
+        inside.write("etc/apt/sources.list", lines.as_bytes());
+        let mut all = BTreeSet::new();
+        for number in 0..12 {
+            inside.write("etc/machine-id", format!("{:032x}\n", number * 7_919 + 1).as_bytes());
+            let theirs = ask_inside(&inside);
+            let mut files = read_root(inside.path()).unwrap();
+            read_more(inside.path(), "srv/a.gpg", &mut files).unwrap();
+            let available = refresh(&files, &Kept::new(store.path()));
+            let ours = taken_of(&available);
+            let differ: Vec<_> = ours.symmetric_difference(&theirs).collect();
+            assert!(differ.is_empty(), "{release}, machine {number}: {differ:?}");
+            all.extend(theirs.into_iter().map(|name| format!("{number} {name}")));
+        }
+        taken.push(all);
+    }
+    // The dice do differ.
+    assert_ne!(taken.first(), taken.last());
+}
+
+/// The packages of which a newer version is taken now.
+fn taken_of(available: &Available) -> BTreeSet<String> {
+    assert!(available.failures().is_empty(), "{:?}", available.failures());
+    let takes = |name: &String| {
+        let candidate = available.candidate(name, "all", Some("1.0-1")).unwrap().unwrap();
+        candidate.version == "2.0-1" && !candidate.deferred
+    };
+    (0..COUNT).map(|number| format!("pack-{number}")).filter(takes).collect()
+}
+
 #[test]
 fn the_same_machines_take_a_phased_update_as_with_apt() {
     let (root, store, keys) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap(), Keys::new());
@@ -107,7 +166,14 @@ fn the_same_machines_take_a_phased_update_as_with_apt() {
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             fs::write(path, content).unwrap();
         };
-        place("var/lib/dpkg/status", status.as_bytes());
+        // It is this machine's apt that is asked.
+        let version = run(Command::new("dpkg-query").args(["--show", "--showformat", "${Version}", "apt"]));
+        let version = String::from_utf8(version).unwrap();
+        let apt = format!(
+            "Package: apt\nStatus: install ok installed\nPriority: optional\nMaintainer: x\nArchitecture: amd64\nVersion: \
+             {version}\nDescription: x\n\n"
+        );
+        place("var/lib/dpkg/status", (apt + &status).as_bytes());
         place("etc/apt/trusted.gpg.d/a.gpg", &keys.public(&key, false));
         let url = server.url();
         let sources = format!("deb {url} noble-updates main\ndeb {url} noble-security main\n");
@@ -116,13 +182,7 @@ fn the_same_machines_take_a_phased_update_as_with_apt() {
         place("etc/machine-id", machine.as_bytes());
         let theirs = ask_apt(&root);
         let available = refresh(&read_root(&root).unwrap(), &Kept::new(store.path()));
-        assert!(available.failures().is_empty(), "{:?}", available.failures());
-        let takes = |name: &String| {
-            let candidate = available.candidate(name, "all", Some("1.0-1")).unwrap().unwrap();
-            candidate.version == "2.0-1" && !candidate.deferred
-        };
-        let ours: BTreeSet<String> =
-            (0..COUNT).map(|number| format!("pack-{number}")).filter(takes).collect();
+        let ours = taken_of(&available);
         let differ: Vec<_> = ours.symmetric_difference(&theirs).collect();
         assert!(differ.is_empty(), "{configuration:?} {machine:?}: {differ:?}");
         sizes.insert(theirs.len());

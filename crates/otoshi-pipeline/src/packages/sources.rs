@@ -145,6 +145,7 @@ fn at(address: &str, suite: &str, release: &str, machine: &Repositories) -> Sour
         architectures: None,
         architectures_added: Vec::new(),
         architectures_removed: Vec::new(),
+        selection: apt::Selection::default(),
         signed_by: apt::SignedBy::default(),
         trusted: None,
         check_valid_until: None,
