@@ -21,7 +21,9 @@ const MOST: usize = 200_000;
 
 /// Reads the installed packages; `None` where dpkg has no record.
 ///
-/// A package is installed if the third word of its Status says so; in `status.d`, whatever has a version is.
+/// What the third word of its Status says is on disk: apt makes all of that newer which is `installed`, or which dpkg left
+/// unpacked, half-configured, or with triggers to run; and what is half-installed, where dpkg says that it must be installed again.
+/// In `status.d`, whatever has a version is installed.
 pub fn packages(files: &Files) -> Result<Option<Vec<Package>>, InstalledError> {
     let status = files.get(STATUS);
     let parts: Vec<(String, &[u8])> =
@@ -73,10 +75,12 @@ fn package(fields: &Fields<'_>, with_status: bool, auto: &Automatic<'_>) -> Opti
         return None;
     }
     let mut words = fields.status.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty());
-    let (want, _, state) = (words.next(), words.next(), words.next());
-    // A paragraph that is removed can stay as long as its configuration does.
+    let (want, error, state) = (words.next(), words.next(), words.next());
+    // A paragraph that is removed can stay as long as its configuration does; what is half-installed otherwise, apt removes.
     match state {
-        Some(b"installed") => {}
+        Some(b"installed" | b"unpacked" | b"half-configured" | b"triggers-awaited" | b"triggers-pending") => {
+        }
+        Some(b"half-installed") if error == Some(b"reinstreq") => {}
         None if !with_status => {}
         _ => return None,
     }
@@ -182,6 +186,11 @@ mod tests {
         Package: gone\nStatus: deinstall ok config-files\nArchitecture: amd64\nVersion: 1\n\n\
         package: kept\nstatus: hold ok installed\narchitecture: all\nversion: 1:2-3\nsource: other\n\n\n\
         Package: half\nStatus: install ok half-installed\nArchitecture: amd64\nVersion: 1\n\n\
+        Package: again\nStatus: install reinstreq half-installed\nArchitecture: amd64\nVersion: 1\n\n\
+        Package: left\nStatus: install ok unpacked\nArchitecture: amd64\nVersion: 1\n\n\
+        Package: left2\nStatus: deinstall ok half-configured\nArchitecture: amd64\nVersion: 1\n\n\
+        Package: left3\nStatus: hold ok triggers-awaited\nArchitecture: amd64\nVersion: 1\n\n\
+        Package: left4\nStatus: install ok triggers-pending\nArchitecture: amd64\nVersion: 1\n\n\
         Package: bare\nStatus: install ok installed\nVersion: 4";
 
     #[test]
@@ -213,8 +222,13 @@ mod tests {
         assert_eq!(
             short,
             [
+                "again:amd64 1 from again 1 []",
                 "bare: 4 from bare 4 []",
                 "kept:all 1:2-3 from other 1:2-3 [\"held\", \"auto\"]",
+                "left:amd64 1 from left 1 []",
+                "left2:amd64 1 from left2 1 []",
+                "left3:amd64 1 from left3 1 [\"held\"]",
+                "left4:amd64 1 from left4 1 []",
                 "libc6:amd64 2.36-9 from glibc 2.36-8 [\"auto\"]",
             ]
         );

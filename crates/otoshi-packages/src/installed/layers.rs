@@ -15,6 +15,7 @@ use otoshi_store::{Home, Kind as Record, SnapshotId};
 use rayon::prelude::*;
 
 use super::tree;
+use super::unread::is_mark;
 use super::wanted::{Want, Wanted};
 use super::{InstalledError, rpm};
 use crate::files::Files;
@@ -155,8 +156,12 @@ fn from_blob(
             |path, entry, data| {
                 let invalid = |reason| TarError::Invalid { place: entry.display_name(), reason };
                 let is_content = entry.kind == Kind::File && wanted.wants(path) == Some(Want::Content);
-                let size = if is_content { data.size() } else { 0 };
+                let is_mark = is_content && is_mark(path);
+                let size = if is_content && !is_mark { data.size() } else { 0 };
                 room.take(path, size).map_err(|reason| invalid(reason.into()))?;
+                if is_mark {
+                    return Ok(Some(Arc::default()));
+                }
                 Ok(if is_content { data.read_at_most(size)?.map(Into::into) } else { None })
             },
         )?;

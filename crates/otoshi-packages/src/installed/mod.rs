@@ -1,11 +1,14 @@
 //! The packages that are installed in an image, as its own package manager has them on record.
 
 pub mod apk;
+mod chisel;
 pub mod dpkg;
 mod layers;
+mod manifest;
 mod os_release;
 pub mod rpm;
 mod tree;
+mod unread;
 mod wanted;
 
 use std::error::Error;
@@ -19,6 +22,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::layers::Fetch;
 pub use self::os_release::OsRelease;
+pub use self::unread::Unread;
 use crate::files::Files;
 
 /// Names a package manager.
@@ -65,6 +69,8 @@ pub struct Installed {
     pub architecture: Option<String>,
     /// The release of the distribution; `None` where the image does not say.
     pub os: Option<OsRelease>,
+    /// Records of packages that nobody here reads, or compares.
+    pub unread: Vec<Unread>,
     /// The files that this was read from, and those that say where packages come from: sources, preferences, keys.
     pub files: Files,
 }
@@ -120,6 +126,18 @@ impl InstalledError {
     }
 }
 
+/// Reads one form of record; `None` where there is none.
+type Reader = fn(&Files) -> Result<Option<Vec<Package>>, InstalledError>;
+
+/// The forms of records: whose they are, what the record is called, and who reads it.
+const READERS: [(Manager, &str, Reader); 5] = [
+    (Manager::Dpkg, "dpkg", dpkg::packages),
+    (Manager::Dpkg, "chisel", chisel::packages),
+    (Manager::Apk, "apk", apk::packages),
+    (Manager::Rpm, "rpm", rpm::packages),
+    (Manager::Rpm, "rpm", manifest::packages),
+];
+
 impl Installed {
     /// Reads what is installed in an image out of its layers, the topmost first. Nothing of the image is run.
     ///
@@ -136,17 +154,26 @@ impl Installed {
 
     /// Reads what is installed out of an image's files.
     ///
-    /// Of several databases the one with packages counts: dpkg's first, then apk's, then rpm's.
+    /// Of several databases the one with packages counts: dpkg's first, then apk's, then rpm's; others are named in `unread`.
     pub fn of(files: Files) -> Result<Self, InstalledError> {
         let os = OsRelease::of(&files);
-        let readers: [(Manager, fn(&Files) -> Result<Option<Vec<Package>>, InstalledError>); 3] =
-            [(Manager::Dpkg, dpkg::packages), (Manager::Apk, apk::packages), (Manager::Rpm, rpm::packages)];
-        let mut found = (None, Vec::new());
-        for (manager, read) in readers {
-            if let Some(packages) = read(&files)?
-                && (found.0.is_none() || found.1.is_empty())
-            {
-                found = (Some(manager), packages);
+        let mut unread = unread::found(&files);
+        let mut found: (Option<Manager>, Vec<Package>) = (None, Vec::new());
+        for (manager, name, read) in READERS {
+            let Some(packages) = read(&files)? else { continue };
+            if found.0.is_none() || found.1.is_empty() || found.0 == Some(manager) && packages.is_empty() {
+                found = (Some(manager), [found.1, packages].concat());
+            } else if found.0 == Some(manager) {
+                let known = |package: &Package| {
+                    found
+                        .1
+                        .iter()
+                        .any(|one| one.name == package.name && one.architecture == package.architecture)
+                };
+                let more: Vec<_> = packages.into_iter().filter(|package| !known(package)).collect();
+                found.1.extend(more);
+            } else if !packages.is_empty() {
+                unread.push(Unread { manager: name, path: None });
             }
         }
         let (manager, mut packages) = found;
@@ -158,7 +185,7 @@ impl Installed {
             Some(Manager::Rpm) => rpm::architecture(&packages),
             None => None,
         };
-        Ok(Self { manager, packages, architecture, os, files })
+        Ok(Self { manager, packages, architecture, os, unread, files })
     }
 
     /// Returns the packages of a name, one for each architecture.

@@ -12,6 +12,7 @@ use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, fgetxattr, fstat, op
 use rustix::io::Errno;
 
 use super::layers::Room;
+use super::unread::is_mark;
 use super::wanted::{Wanted, is_secret};
 
 /// The attributes that make a directory opaque.
@@ -79,7 +80,7 @@ fn node(
     let slash: &[u8] = if path.is_empty() { b"" } else { b"/" };
     let path = [path, slash, name].concat();
     let mut link = Vec::new();
-    let (mut content, mut size) = (None, 0);
+    let (mut content, mut size, mut is_marked) = (None, 0, false);
     let kind = match FileType::from_raw_mode(stat.st_mode) {
         FileType::CharacterDevice if stat.st_rdev == 0 => {
             found.layer.delete(path);
@@ -96,7 +97,9 @@ fn node(
             Kind::Symlink
         }
         FileType::RegularFile => {
-            if wanted.children.is_empty() {
+            if is_mark(&path) {
+                is_marked = true;
+            } else if wanted.children.is_empty() {
                 let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
                 let fd = openat(parent, name, flags, Mode::empty())?;
                 size = fstat(&fd)?.st_size.unsigned_abs();
@@ -108,7 +111,7 @@ fn node(
     };
     let too_large = |reason| io::Error::new(io::ErrorKind::FileTooLarge, reason);
     found.room.take(&path, size).map_err(too_large)?;
-    let content = content.map(|fd| read(fd, size)).transpose()?;
+    let content = content.map(|fd| read(fd, size)).transpose()?.or_else(|| is_marked.then(Vec::new));
     found.layer.insert(path, Node { kind, link, facts: content.map(Into::into) });
     Ok(())
 }

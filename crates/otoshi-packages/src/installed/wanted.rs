@@ -6,13 +6,16 @@ use super::rpm;
 use crate::files::Files;
 
 /// Single files.
-const FILES: [&str; 17] = [
+const FILES: [&str; 20] = [
     "etc/os-release",
     "usr/lib/os-release",
     "etc/machine-id",
     "var/lib/dpkg/status",
     "var/lib/dpkg/arch",
     "var/lib/apt/extended_states",
+    "var/lib/chisel/manifest.wall",
+    "var/lib/rpmmanifest/container-manifest-1",
+    "var/lib/rpmmanifest/container-manifest-2",
     "lib/apk/db/installed",
     "usr/lib/apk/db/installed",
     "etc/yum.conf",
@@ -76,6 +79,9 @@ impl Wanted {
         }
         for path in rpm::paths() {
             wanted.add(&path, false);
+        }
+        for (_, path) in super::unread::MARKS {
+            wanted.add(path, false);
         }
         for path in crate::apt::POLICIES {
             wanted.add(path, false);
@@ -202,7 +208,7 @@ mod tests {
             assert_eq!(wanted.wants(path.as_bytes()), Some(Want::Way), "{path}");
         }
         for path in [
-            "opt",
+            "srv",
             "var/lib/dpkg/info",
             "var/lib/dpkg/status/x",
             "etc/apt/auth.conf",

@@ -8,6 +8,7 @@ mod policy;
 mod refused;
 mod repository;
 mod selected;
+mod states;
 
 use std::collections::BTreeMap;
 use std::fs;

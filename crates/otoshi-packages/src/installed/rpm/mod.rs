@@ -131,15 +131,9 @@ fn package(header: &header::Header<'_>) -> Result<Option<Package>, String> {
         None | Some(0) => short.clone(),
         Some(epoch) => format!("{epoch}:{short}"),
     };
-    // `NAME-VERSION-RELEASE.src.rpm`; a package from sources that are not to be had ends in `.nosrc.rpm`.
     let archive = header.text(tag::SOURCERPM)?.unwrap_or_default();
-    let stem = archive.strip_suffix(".rpm").and_then(|stem| stem.rsplit_once('.')).map(|(stem, _)| stem);
-    let mut parts = stem.unwrap_or_default().rsplitn(3, '-');
-    let (release, number, source) = (parts.next(), parts.next(), parts.next());
-    let (source, source_version) = match (source, number, release) {
-        (Some(source), Some(number), Some(release)) => (source.to_owned(), format!("{number}-{release}")),
-        _ => (name.clone(), short),
-    };
+    let (source, source_version) = source(&archive).unwrap_or((&name, &short));
+    let (source, source_version) = (source.to_owned(), source_version.to_owned());
     // `NAME:STREAM:VERSION:CONTEXT[:ARCHITECTURE]`
     let label = header.text(tag::MODULARITYLABEL)?;
     let module = label.as_deref().and_then(|label| {
@@ -157,6 +151,15 @@ fn package(header: &header::Header<'_>) -> Result<Option<Package>, String> {
         auto: false,
         module,
     }))
+}
+
+/// The name and version of a source package by the name of its archive, `NAME-VERSION-RELEASE.src.rpm`; one from sources that are
+/// not to be had ends in `.nosrc.rpm`.
+pub(super) fn source(archive: &str) -> Option<(&str, &str)> {
+    let (stem, _) = archive.strip_suffix(".rpm")?.rsplit_once('.')?;
+    let release = stem.rfind('-')?;
+    let version = stem[..release].rfind('-')?;
+    Some((&stem[..version], &stem[version + 1..]))
 }
 
 /// A line of dnf's or yum's list of versions that must stay.
