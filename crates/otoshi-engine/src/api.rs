@@ -145,6 +145,8 @@ pub struct BuildRequest {
     pub network: bool,
     /// Whether `RUN --security=insecure` is carried out.
     pub allow_insecure: bool,
+    /// Whether `RUN --network=host` is carried out.
+    pub allow_host_network: bool,
     /// A bundle of certificate authorities that RUN steps trust; it ends up in no layer.
     pub ca_certificates: Option<PathBuf>,
     /// Whether to run every step again.
@@ -172,6 +174,7 @@ impl BuildRequest {
             contexts: BTreeMap::new(),
             network: true,
             allow_insecure: false,
+            allow_host_network: false,
             ca_certificates: None,
             no_cache: false,
             output: Output::default(),

@@ -180,3 +180,22 @@ fn a_base_without_a_path_has_the_default_one() {
     let path = "/opt/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin\n";
     assert_eq!(world.output(&image, "cat /path"), path);
 }
+
+#[test]
+fn a_store_may_lie_deep_and_too_many_layers_are_told_as_that() {
+    let Some(world) = world() else { return };
+    let deep = world.source.join("d".repeat(200)).join("e".repeat(200)).join("home");
+    let other = support::world_at(&deep).unwrap();
+    other.write("a", "deep");
+    assert_eq!(
+        other.output(&other.build("FROM busybox\nCOPY a /a\nRUN cat /a > /b\nCOPY a /c\n"), "cat /b"),
+        "deep\n".trim()
+    );
+    let mut dockerfile = "FROM busybox\n".to_owned();
+    for number in 0..505 {
+        world.write(&format!("f/{number}"), "x");
+        dockerfile += &format!("COPY f/{number} /f/{number}\n");
+    }
+    let error = world.try_build(&dockerfile, |_| {}).unwrap_err();
+    assert!(error.to_string().contains("layers; Linux merges at most 498"), "{error}");
+}

@@ -145,9 +145,15 @@ fn heredocs_run_as_scripts_of_any_kind() {
 fn the_network_and_security_are_what_the_step_says() {
     let Some(world) = world() else { return };
     let image = world.build(
-        "FROM busybox\nRUN --network=none ls /sys/class/net > /none\nRUN --network=host ls /sys/class/net > /host\nRUN grep CapEff /proc/self/status > /default\n",
+        "FROM busybox\nRUN --network=none ls /sys/class/net > /none\nRUN grep CapEff /proc/self/status > /default\n",
     );
     assert_eq!(world.output(&image, "cat /none"), "lo\n");
+    let dockerfile = "FROM busybox\nRUN --network=host ls /sys/class/net > /host\n";
+    for network in [true, false] {
+        let error = world.try_build(dockerfile, |request| request.network = network).unwrap_err();
+        assert!(error.to_string().contains("--network=host is not allowed"), "{error}");
+    }
+    world.try_build(dockerfile, |request| request.allow_host_network = true).unwrap();
     let dockerfile = "FROM busybox\nRUN --security=insecure grep CapEff /proc/self/status > /caps\n";
     let error = world.try_build(dockerfile, |_| {}).unwrap_err();
     assert!(error.to_string().contains("--security=insecure is not allowed"), "{error}");

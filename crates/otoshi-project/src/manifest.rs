@@ -179,12 +179,26 @@ pub struct Build {
     pub builder_arg: String,
     /// The build argument under which the app's Dockerfile sees the runner.
     pub runner_arg: String,
+    /// What the Dockerfiles may do beyond the usual.
+    pub allow: Vec<Entitlement>,
 }
 
 impl Default for Build {
     fn default() -> Self {
-        Self { ca_certificates: None, builder_arg: "BUILDER".into(), runner_arg: "RUNNER".into() }
+        let (builder_arg, runner_arg) = ("BUILDER".into(), "RUNNER".into());
+        Self { ca_certificates: None, builder_arg, runner_arg, allow: Vec::new() }
     }
+}
+
+/// Something that a step may ask for and gets only where it is allowed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+pub enum Entitlement {
+    /// `RUN --network=host`.
+    #[serde(rename = "network.host")]
+    HostNetwork,
+    /// `RUN --security=insecure`.
+    #[serde(rename = "security.insecure")]
+    Insecure,
 }
 
 /// `[registry]`.

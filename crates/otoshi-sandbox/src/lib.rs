@@ -28,7 +28,7 @@ mod sys;
 pub use error::SandboxError;
 pub use init::init_if_requested;
 pub use privilege::{Privilege, enter_namespace, privilege};
-pub use rootfs::STORE_HINT;
+pub use rootfs::{SELF_CONTAINED, STORE_HINT};
 pub use spawn::{ExitStatus, Handle, Running, Sandbox, StdioSpec, Stream};
 pub use spec::{Capabilities, Mount, Network, Root, Spec, UserSpec};
 

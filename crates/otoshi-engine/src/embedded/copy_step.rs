@@ -242,21 +242,22 @@ pub(crate) fn copy(
     draft.implies(Implied { root: true, parents: false })?;
     let keys: &[&Digest] = if is_plain { &[&key, &result] } else { &[&key] };
     let snapshot = engine.keep(draft, if is_plain { &result } else { &key }, keys)?;
-    give_time(build, index, &tree, &expanded, &content, &snapshot)?;
+    give_time(build, from, &tree, &expanded, &content, &snapshot)?;
     Ok(Stepped { snapshot, cached: false })
 }
 
 /// Gives a copy the time that its files have in layers.
 fn give_time(
     build: &Build<'_>,
-    index: usize,
+    from: Option<&str>,
     tree: &Tree<'_>,
     expanded: &Expanded,
     content: &Digest,
     snapshot: &SnapshotId,
 ) -> Result<(), EngineError> {
-    let stage = build.request.dockerfile.stages[index].name.clone().unwrap_or_else(|| index.to_string());
-    let mut place = vec!["time of a copy", &build.request.versions_of, &stage, &expanded.dest];
+    // Stages that copy the same to the same place have one result.
+    let mut place =
+        vec!["time of a copy", &build.request.versions_of, from.unwrap_or_default(), &expanded.dest];
     place.extend(expanded.sources.iter().map(String::as_str));
     let sources: Vec<String> = expanded.sources.iter().map(|source| crate::context::clean(source)).collect();
     let paths: Vec<&str> =

@@ -2,12 +2,14 @@
 
 use std::{
     fs,
+    os::fd::AsRawFd,
     path::{Path, PathBuf},
 };
 
 use otoshi_sandbox::SandboxError;
 use otoshi_store::{Draft, Home};
 use rustix::{
+    fs::{Mode, OFlags},
     io::Errno,
     mount::{
         FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, UnmountFlags, fsconfig_create,
@@ -16,6 +18,9 @@ use rustix::{
 };
 
 use crate::EngineError;
+
+/// How many directories overlayfs merges, less two empty ones. Source: `OVL_MAX_STACK` in Linux.
+const MOST_LAYERS: usize = 498;
 
 /// A mounted view; unmounted when dropped, and at the latest when the process's mount namespace ends.
 #[derive(Debug)]
@@ -46,23 +51,48 @@ impl OverlayMount {
             fs::create_dir(directory).map_err(EngineError::io("creating", directory))?;
         }
         let failed = || EngineError::io("mounting the merged layers at", &target);
+        if lowers.len() > MOST_LAYERS {
+            return Err(EngineError::Invalid {
+                message: format!("there are {} layers; Linux merges at most {MOST_LAYERS}", lowers.len()),
+                hint: Some(
+                    "put several instructions into one RUN, or start from an image with fewer layers".into(),
+                ),
+            });
+        }
 
         let context = fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC).map_err(failed())?;
+        // Handed over as descriptors: however long a path is, its descriptor's is short. They are held until the view is made.
+        let mut held = Vec::new();
+        let mut set = |option: &str, directory: &Path| -> Result<(), EngineError> {
+            let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+            let opened = rustix::fs::open(directory, flags, Mode::empty())
+                .map_err(EngineError::io("opening", directory))?;
+            let path = format!("/proc/self/fd/{}", opened.as_raw_fd());
+            held.push(opened);
+            fsconfig_set_string(&context, option, path).map_err(|error| refused(directory, error))
+        };
         for lower in lowers.iter().map(PathBuf::as_path).chain(empty.iter().map(PathBuf::as_path)) {
-            fsconfig_set_string(&context, "lowerdir+", lower).map_err(|error| refused(lower, error))?;
+            set("lowerdir+", lower)?;
         }
         if let Some(upper) = upper {
             let work = draft.work().join("overlay");
             fs::create_dir(&work).map_err(EngineError::io("creating", &work))?;
-            fsconfig_set_string(&context, "upperdir", upper).map_err(|error| refused(upper, error))?;
-            fsconfig_set_string(&context, "workdir", &work).map_err(failed())?;
+            set("upperdir", upper)?;
+            set("workdir", &work)?;
+        }
+        // What lies in a layer is that layer's own: no reference to others, whatever the machine's defaults are.
+        for (option, value) in otoshi_sandbox::SELF_CONTAINED {
+            fsconfig_set_string(&context, option, value).map_err(failed())?;
         }
         if crate::embedded::in_user_namespace() {
             fsconfig_set_flag(&context, "userxattr").map_err(failed())?;
         }
         fsconfig_create(&context).map_err(failed())?;
-        let attributes =
-            if upper.is_some() { MountAttrFlags::empty() } else { MountAttrFlags::MOUNT_ATTR_RDONLY };
+        // Nothing in a view is run or used from outside.
+        let attributes = MountAttrFlags::MOUNT_ATTR_NODEV
+            | MountAttrFlags::MOUNT_ATTR_NOSUID
+            | MountAttrFlags::MOUNT_ATTR_NOEXEC
+            | if upper.is_some() { MountAttrFlags::empty() } else { MountAttrFlags::MOUNT_ATTR_RDONLY };
         let mounted = fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, attributes).map_err(failed())?;
         move_mount(&mounted, "", rustix::fs::CWD, &target, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
             .map_err(failed())?;

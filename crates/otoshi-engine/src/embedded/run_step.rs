@@ -67,12 +67,9 @@ pub(crate) fn run(
     let (command, script) = run.invocation();
     let argv = stage.argv(&command);
     let insecure = run.security.as_deref() == Some("insecure");
-    if insecure && !request.allow_insecure {
-        return Err(EngineError::Invalid {
-            message: "RUN --security=insecure is not allowed".into(),
-            hint: Some("allow it with --allow security.insecure, if you trust the Dockerfile".into()),
-        });
-    }
+    permitted(insecure, request.allow_insecure, "RUN --security=insecure", "security.insecure")?;
+    let host = run.network.as_deref() == Some("host");
+    permitted(host, request.allow_host_network, "RUN --network=host", "network.host")?;
     let network = match run.network.as_deref() {
         Some("none") => false,
         Some("host") => true,
@@ -142,6 +139,19 @@ pub(crate) fn run(
     drop(held);
     let snapshot = engine.keep(draft, &build.result_key(&key), &[&key])?;
     Ok(Stepped { snapshot, cached: false })
+}
+
+/// Fails where a step asks for more than the build is allowed. Source: BuildKit's entitlements.
+fn permitted(asked: bool, allowed: bool, what: &str, entitlement: &str) -> Result<(), EngineError> {
+    if !asked || allowed {
+        return Ok(());
+    }
+    Err(EngineError::Invalid {
+        message: format!("{what} is not allowed"),
+        hint: Some(format!(
+            "if you trust the Dockerfile: --allow {entitlement}, or [build] allow = [\"{entitlement}\"] in otoshi.toml"
+        )),
+    })
 }
 
 /// A file that can be executed and not written.

@@ -22,11 +22,21 @@ pub struct World {
 
 /// A store with the image `busybox`, and an empty source directory.
 pub fn world() -> Option<World> {
+    let dir = tempfile::tempdir().unwrap();
+    let home = dir.path().join("home");
+    world_in(dir, &home)
+}
+
+/// The same with the store at a place.
+pub fn world_at(home: &Path) -> Option<World> {
+    world_in(tempfile::tempdir().unwrap(), home)
+}
+
+fn world_in(dir: tempfile::TempDir, home: &Path) -> Option<World> {
     if !rustix::process::geteuid().is_root() || !Path::new("/bin/busybox").exists() {
         eprintln!("passed over: needs root and /bin/busybox");
         return None;
     }
-    let dir = tempfile::tempdir().unwrap();
     let root = dir.path().join("rootfs");
     for directory in ["bin", "etc", "tmp", "proc"] {
         fs::create_dir_all(root.join(directory)).unwrap();
@@ -41,7 +51,7 @@ pub fn world() -> Option<World> {
     fs::write(root.join("etc/passwd"), "root:x:0:0:root:/root:/bin/sh\napp:x:1000:1000::/home/app:/bin/sh\n")
         .unwrap();
     fs::write(root.join("etc/group"), "root:x:0:\napp:x:1000:\n").unwrap();
-    let home = Arc::new(Home::open(&dir.path().join("home")).unwrap());
+    let home = Arc::new(Home::open(home).unwrap());
     let base = layer::write_layer(home.layout(), &root, &layer::WriteOptions::default()).unwrap();
     let mut config = ImageConfig::new(&Platform::host());
     config.rootfs.diff_ids.push(base.diff_id);

@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use otoshi_dockerfile::Dockerfile;
 use otoshi_engine::{BuildRequest, Context};
 use otoshi_oci::Digest;
+use otoshi_project::Entitlement;
 
 use super::bases_of;
 use crate::{
@@ -93,7 +94,10 @@ impl Pipeline<'_> {
         images: &BTreeMap<String, Digest>,
         annotations: BTreeMap<String, String>,
     ) -> BuildRequest {
+        let allows = |entitlement| self.project.manifest.build.allow.contains(&entitlement);
         BuildRequest {
+            allow_insecure: allows(Entitlement::Insecure),
+            allow_host_network: allows(Entitlement::HostNetwork),
             target: target.name.clone(),
             args: file.args.clone(),
             images: images.clone(),

@@ -16,7 +16,7 @@ mod kernel;
 mod overlay;
 mod place;
 
-pub use overlay::STORE_HINT;
+pub use overlay::{SELF_CONTAINED, STORE_HINT};
 
 use std::os::{
     fd::{AsFd, BorrowedFd, OwnedFd},

@@ -25,7 +25,7 @@ use crate::SandboxError;
 type Result<T> = std::result::Result<T, SandboxError>;
 
 /// What one layer must not rely on: references to others, and marks of the file system that it lay on.
-const SELF_CONTAINED: [(&str, &str); 4] =
+pub const SELF_CONTAINED: [(&str, &str); 4] =
     [("redirect_dir", "nofollow"), ("metacopy", "off"), ("index", "off"), ("xino", "off")];
 
 /// What to do where the store's file system cannot be part of an overlay.

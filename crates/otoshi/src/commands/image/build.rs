@@ -134,6 +134,7 @@ impl Build {
                 .collect::<Result<_, _>>()?,
             network: self.network != Network::None,
             allow_insecure: self.allow.contains(&Allow::Insecure),
+            allow_host_network: self.allow.contains(&Allow::HostNetwork),
             no_cache: self.no_cache,
             output: Output { clamp: self.output.iter().any(|sent| sent.clamps), ..Output::default() },
             ssh,
