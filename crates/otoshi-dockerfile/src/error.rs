@@ -137,9 +137,12 @@ impl Fault {
 /// The candidate that is most like `text`, when one is like it at all.
 pub fn suggest<'a>(text: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let lower = text.to_lowercase();
-    let scored = candidates
-        .into_iter()
-        .map(|candidate| (strsim::jaro_winkler(&lower, &candidate.to_lowercase()), candidate));
+    let scored = candidates.into_iter().map(|candidate| {
+        let other = candidate.to_lowercase();
+        // Of short words, two letters that changed places say more than how many stand where they should.
+        let slip = lower.chars().count() > 2 && strsim::damerau_levenshtein(&lower, &other) == 1;
+        (strsim::jaro_winkler(&lower, &other).max(if slip { 0.9 } else { 0.0 }), candidate)
+    });
     scored
         .filter(|(score, _)| *score > 0.8)
         .max_by(|a, b| a.0.total_cmp(&b.0))

@@ -100,6 +100,14 @@ impl PipelineError {
         Self::Invalid { message: message.to_string(), hint: None }
     }
 
+    /// What is wrong with the project's files, when that is what it is.
+    pub fn project(&self) -> Option<&otoshi_project::ProjectError> {
+        match self {
+            Self::Project(error) => Some(error),
+            _ => None,
+        }
+    }
+
     /// The engine's error, when that is what it is.
     pub fn engine(&self) -> Option<&EngineError> {
         match self {

@@ -9,7 +9,7 @@ use otoshi_dockerfile::{Base, BuildArgs, Dockerfile, GlobalScope, Graph};
 use otoshi_oci::Platform;
 use otoshi_project::Project;
 
-use crate::PipelineError;
+use crate::{PipelineError, given::Asked};
 
 /// One role's Dockerfile, with everything that gives it its meaning.
 #[derive(Debug)]
@@ -22,6 +22,8 @@ pub(crate) struct RoleFile {
     /// What is built: a stage's name, or the last stage.
     pub(crate) targets: Vec<Target>,
     pub(crate) args: BuildArgs,
+    /// What is likely a mistake.
+    pub(crate) warnings: Vec<String>,
 }
 
 /// One target of a Dockerfile and the stages that it reaches.
@@ -107,6 +109,11 @@ impl RoleFile {
         let text = fs::read_to_string(&full).map_err(|source| PipelineError::Read { path: full, source })?;
         let wrong = || PipelineError::dockerfile(role);
         let dockerfile = Dockerfile::parse(path, &text).map_err(wrong())?;
+        let build = &project.manifest.build;
+        let roles = [(build.builder_arg.as_str(), "builder"), (build.runner_arg.as_str(), "runner")];
+        let asked = Asked { role, dockerfile: &dockerfile, args: &args, roles };
+        asked.check()?;
+        let warnings = asked.warnings();
         let host = Platform::host().to_string();
         let platform = platform.to_string();
         let reach = |name: Option<String>| {
@@ -116,7 +123,7 @@ impl RoleFile {
             Ok::<_, PipelineError>(Target { name, graph, globals })
         };
         let targets = targets.into_iter().map(reach).collect::<Result<_, _>>()?;
-        Ok(Self { role, path: path.to_owned(), dockerfile: Arc::new(dockerfile), targets, args })
+        Ok(Self { role, path: path.to_owned(), dockerfile: Arc::new(dockerfile), targets, args, warnings })
     }
 
     /// Every image that is reached, other roles' included, as FROM or `--from` has it after expansion.

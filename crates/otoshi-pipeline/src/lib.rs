@@ -26,6 +26,7 @@ mod artifact;
 mod bases;
 mod error;
 mod files;
+mod given;
 mod locking;
 mod memory;
 mod observe;

@@ -289,6 +289,12 @@ impl<'a> Pipeline<'a> {
         rules: Rules<'_>,
     ) -> Result<Walked, PipelineError> {
         let (files, bases) = self.begin(events, rules)?;
+        let of_files = files.all().flat_map(|file| &file.warnings);
+        let mut warnings: Vec<String> = self.project.warnings.iter().chain(of_files).cloned().collect();
+        if let Some(events) = events {
+            // Before anything runs.
+            warnings.drain(..).for_each(|warning| events.event(Event::Warning(warning)));
+        }
         let mut walk = Walk::new(events, &files, &bases);
         let apart = self.waits_for(&walk, &files.runner).is_none();
         let (builder, compiled, runner) = if files.builder.is_some() && apart {
@@ -335,7 +341,7 @@ impl<'a> Pipeline<'a> {
             phases,
             images: named.collect(),
             moved: bases.moved.clone(),
-            warnings: self.memory.as_ref().and_then(Memory::failure).into_iter().collect(),
+            warnings: self.memory.as_ref().and_then(Memory::failure).into_iter().chain(warnings).collect(),
         };
         Ok(Walked { plan, settled, bases, observed })
     }

@@ -5,6 +5,7 @@
 
 mod check;
 mod error;
+mod faults;
 mod form;
 mod lock;
 mod manifest;
@@ -13,6 +14,7 @@ mod project;
 mod refresh;
 mod replace;
 mod setting;
+mod validate;
 
 pub use check::{Check, Hold, HoldTable, Range, is_safe_address};
 pub use error::ProjectError;

@@ -9,6 +9,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::{
     Check, ProjectError, Refresh,
+    faults::Faults,
     form::{Form, NoTable},
 };
 
@@ -419,72 +420,15 @@ impl Manifest {
     pub fn parse(file: &str, text: &str) -> Result<Self, ProjectError> {
         let manifest: Self =
             toml::from_str(text).map_err(|error| ProjectError::of_toml(file, text, &error))?;
-        let name = &manifest.project.name;
-        let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "-_.".contains(c);
-        if !name.starts_with(|c: char| c.is_ascii_lowercase() || c.is_ascii_digit())
-            || !name.chars().all(plain)
-        {
-            return Err(ProjectError::new(
-                file,
-                format!("the project's name {name:?} cannot be part of an image's name"),
-            )
-            .with_hint("lower-case letters, digits, -, _ and ., starting with a letter or digit"));
-        }
-        let mut wanted = manifest.compile.iter().flat_map(|compile| &compile.secrets);
-        if let Some(name) = wanted.find(|name| !manifest.secrets.contains_key(*name)) {
-            return Err(ProjectError::new(
-                file,
-                format!("[compile] asks for the secret {name:?}, and [secrets] has none"),
-            )
-            .with_suggestion(name, manifest.secrets.keys()));
-        }
-        if let Some(registry) = &manifest.registry {
-            let images = registry.images.iter().map(|images| ("images", images));
-            for (key, name) in images.chain([("repository", &registry.repository)]) {
-                let last = name.rsplit('/').next().unwrap_or_default();
-                if !name.contains('/') || last.contains(':') || name.contains('@') {
-                    let message = format!("[registry] {key}: {name:?} is no repository");
-                    return Err(ProjectError::new(file, message).with_hint(
-                        "a registry's host and a path, without a tag, as in \"registry.example/team/shop\"",
-                    ));
-                }
-            }
-            if let Some(images) = registry.images.as_ref().filter(|images| !images.contains("{process}")) {
-                let message = format!("[registry] images: {images:?} has no {{process}}");
-                return Err(ProjectError::new(file, message).with_hint(
-                    "each process is an image of its own, as in \"registry.example/team/shop-{process}\"",
-                ));
-            }
-        }
-        manifest.refresh.builder_max_age()?;
-        if let Some(verify) = &manifest.verify {
-            verify.timeout()?;
-            if verify.run.is_some() == verify.http.is_some() {
-                let message = "[verify] needs either run or http";
-                return Err(ProjectError::new(file, message)
-                    .with_hint("run = [\"/app/check\"], or http = \"http://localhost:8080/health\""));
-            }
-            if verify.http.as_ref().is_some_and(|http| !http.starts_with("http://")) {
-                return Err(ProjectError::new(file, "[verify] http: it does not begin with http://"));
-            }
-        }
-        manifest.check.validate(file)?;
-        let of_processes = manifest.processes.iter().filter_map(|(name, process)| match process {
-            Process::Table(table) => Some((format!("[processes] {name}: expose"), &table.expose)),
-            Process::Command(_) => None,
-        });
-        for (place, ports) in of_processes.chain([("[app] expose".to_owned(), &manifest.app.expose)]) {
-            if let Some(port) = ports.iter().find(|port| !is_port(port)) {
-                return Err(ProjectError::new(file, format!("{place}: {port:?} is no port"))
-                    .with_hint("a port, as in \"8080\" or \"53/udp\""));
-            }
-        }
+        let mut faults = Faults::new(file, text);
+        manifest.look(&mut faults);
+        faults.end()?;
         Ok(manifest)
     }
 }
 
 /// Whether this is a port with or without a protocol.
-fn is_port(text: &str) -> bool {
+pub(crate) fn is_port(text: &str) -> bool {
     let (port, protocol) = text.split_once('/').unwrap_or((text, "tcp"));
     port.parse::<u16>().is_ok() && ["tcp", "udp", "sctp"].contains(&protocol)
 }

@@ -19,6 +19,8 @@ pub struct Project {
     pub manifest: Manifest,
     /// The processes, by name.
     pub processes: Vec<NamedProcess>,
+    /// What is there and has no effect.
+    pub warnings: Vec<String>,
 }
 
 /// One process.
@@ -46,12 +48,29 @@ impl Project {
             from.ancestors().find(|directory| directory.join("otoshi.toml").is_file()).ok_or_else(|| {
                 ProjectError::new("otoshi.toml", format!("there is none in {} or above", from.display()))
             })?;
-        let text = fs::read_to_string(root.join("otoshi.toml"))
+        let bytes = fs::read(root.join("otoshi.toml"))
             .map_err(|error| ProjectError::new("otoshi.toml", error.to_string()))?;
-        let manifest = Manifest::parse("otoshi.toml", &text)?;
+        let is_wide = bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]);
+        let text = String::from_utf8(bytes).map_err(|_| {
+            let encoding = if is_wide { "it is UTF-16" } else { "it is not UTF-8" };
+            ProjectError::new("otoshi.toml", encoding).with_hint("save it as UTF-8")
+        })?;
+        let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
+        let manifest = Manifest::parse("otoshi.toml", text)?;
         let procfile = fs::read_to_string(root.join("Procfile")).ok();
         let processes = processes(&manifest, procfile.as_deref())?;
-        Ok(Self { root: root.to_path_buf(), manifest, processes })
+        let mut warnings = Vec::new();
+        if procfile.is_some() && !manifest.processes.is_empty() {
+            warnings
+                .push("Procfile is not used: otoshi.toml has [processes]; take one of them out".to_owned());
+        }
+        if processes.is_empty() {
+            warnings.push(
+                "there is no process, so no app image: add [processes] to otoshi.toml, or a Procfile"
+                    .to_owned(),
+            );
+        }
+        Ok(Self { root: root.to_path_buf(), manifest, processes, warnings })
     }
 
     /// Every base by name, with `{VERSION}` replaced.
@@ -193,6 +212,10 @@ fn processes(manifest: &Manifest, procfile: Option<&str>) -> Result<Vec<NamedPro
                 line: Some(index + 1),
                 ..ProjectError::new("Procfile", message)
             };
+            let parts = line.split_once(':').map(|(name, command)| (name.trim(), command.trim()));
+            if parts.is_some_and(|(_, command)| command.is_empty()) {
+                return Err(wrong(format!("the process {} has no command", line.trim_end_matches(':'))));
+            }
             let (name, command) =
                 line.split_once(':').ok_or_else(|| wrong("not of the form `name: command`".into()))?;
             let (name, command) = (name.trim().to_owned(), command.trim().to_owned());
@@ -274,7 +297,93 @@ mod tests {
         assert_eq!(error.to_string(), "otoshi.toml:5: unknown key `complie`");
         assert_eq!(error.hint(), Some("did you mean `compile`?"));
         let error = Manifest::parse("otoshi.toml", "[project]\nname = 3\n").unwrap_err();
-        assert!(error.to_string().starts_with("otoshi.toml:2: invalid type"), "{error}");
+        assert_eq!(
+            (error.to_string().as_str(), error.hint()),
+            ("otoshi.toml:2: 3 is no text", Some("quote it: \"3\""))
+        );
+    }
+
+    #[test]
+    fn everything_that_is_wrong_is_told_in_one_go_each_in_its_place() {
+        let text = r#"[project]
+name = "shop"
+[versions]
+X = "{Y}"
+HUGO = "0.131"
+[bases]
+A = "{B}"
+B = "example.org/b:{HUGOO}"
+C = "Example.org/C D"
+[args]
+N = { in = "BB", run = "x" }
+X = "again"
+[registry]
+repository = "https://127.0.0.1:5071/x"
+images = "registry.example/Team/shop-{process}"
+[compile]
+run = " "
+caches = ["npm"]
+outputs = ["../x"]
+secrets = ["tokn"]
+[secrets]
+token = { env = "TOKEN" }
+[app]
+user = ""
+dir = "app"
+[runner]
+dockerfile = "runner.Dockerfile"
+[processes]
+web = ""
+cli = []
+jobs = { env = { A = "b" } }
+mail = { command = "x", target = "y", expose = ["http"] }
+Big = "x"
+"#;
+        let error = Manifest::parse("otoshi.toml", text).unwrap_err();
+        let all: Vec<String> = std::iter::once(&error)
+            .chain(error.others())
+            .map(|error| {
+                assert!(error.excerpt().is_some_and(|excerpt| excerpt.contains('^')), "{error}");
+                format!("{error} | {}", error.hint().unwrap_or_default())
+            })
+            .collect();
+        for (start, hint) in [
+            ("otoshi.toml:4: [versions] X: {Y} is not replaced here", "[args] may use {NAME}"),
+            ("otoshi.toml:7: [bases] A uses {B}, which is a base", ""),
+            ("otoshi.toml:8: [bases] B uses {HUGOO}, and [versions] has none", "did you mean HUGO?"),
+            ("otoshi.toml:9: [bases] C: \"Example.org/C D\" is no name of an image", ""),
+            ("otoshi.toml:11: [args] N is computed in BB, and [bases] has none", "did you mean B?"),
+            ("otoshi.toml:12: X is set twice, in [versions] and [args]", ""),
+            (
+                "otoshi.toml:14: [registry] repository: \"https://127.0.0.1:5071/x\" is no repository",
+                "without http://",
+            ),
+            (
+                "otoshi.toml:15: [registry] images: \"registry.example/Team/shop-{process}\" is no",
+                "in lower case",
+            ),
+            ("otoshi.toml:17: [compile] run is empty", ""),
+            ("otoshi.toml:18: [compile] caches: \"npm\" is not absolute", ""),
+            ("otoshi.toml:19: [compile] outputs: \"../x\" is no path", ""),
+            ("otoshi.toml:20: [compile] asks for the secret \"tokn\"", "did you mean token?"),
+            ("otoshi.toml:24: [app] user is empty", ""),
+            ("otoshi.toml:25: [app] dir: \"app\" is not absolute", ""),
+            ("otoshi.toml:29: [processes] web: the command is empty", ""),
+            ("otoshi.toml:30: [processes] cli: the command is an empty list", ""),
+            ("otoshi.toml:31: [processes] jobs has no command", ""),
+            ("otoshi.toml:32: [processes] mail: a target is a stage", ""),
+            ("otoshi.toml:32: [processes] mail: expose: \"http\" is no port", ""),
+            ("otoshi.toml:33: a process cannot be named \"Big\"", ""),
+        ] {
+            let found = all.iter().find(|error| error.starts_with(start));
+            assert!(found.is_some_and(|error| error.contains(hint)), "{start}: {all:#?}");
+        }
+        assert_eq!(all.len(), 20, "{all:#?}");
+        assert_eq!(error.excerpt(), Some("  |\n4 | X = \"{Y}\"\n  |     ^^^^^"));
+        let number =
+            Manifest::parse("otoshi.toml", &format!("{MINIMAL}[versions]\nHUGO = 0.131\n")).unwrap_err();
+        assert_eq!(number.to_string(), "otoshi.toml:6: 0.131 is no text");
+        assert_eq!(number.hint(), Some("quote it: \"0.131\""));
     }
 
     #[test]
@@ -295,7 +404,7 @@ mod tests {
         assert!(error("[compile]\nrun = {}\n").contains("a command is a text for a shell, or a list"));
         assert_eq!(
             error("[app]\nexpose = [\"80\", \"http\"]\n"),
-            "otoshi.toml: [app] expose: \"http\" is no port | a port, as in \"8080\" or \"53/udp\""
+            "otoshi.toml:6: [app] expose: \"http\" is no port | a port, as in \"8080\" or \"53/udp\""
         );
     }
 
@@ -306,6 +415,7 @@ mod tests {
         let project = Project {
             root: "/".into(),
             processes: processes(&manifest, Some("web: run it\n")).unwrap(),
+            warnings: Vec::new(),
             manifest,
         };
         let none = BTreeMap::new();
@@ -315,7 +425,7 @@ mod tests {
 
     fn project(more: &str) -> Project {
         let manifest = Manifest::parse("otoshi.toml", &format!("{MINIMAL}{more}")).unwrap();
-        Project { root: "/".into(), processes: Vec::new(), manifest }
+        Project { root: "/".into(), processes: Vec::new(), warnings: Vec::new(), manifest }
     }
 
     #[test]
@@ -367,10 +477,6 @@ mod tests {
         assert!(
             circle.build_args(&none).unwrap_err().to_string().ends_with("[args] go in a circle: B → C → B")
         );
-        let unknown = project("[versions]\nRUBY = \"1\"\n[bases]\nBASE = \"ruby:{RUBI}\"\n");
-        assert_eq!(unknown.build_args(&none).unwrap_err().hint(), Some("did you mean RUBY?"));
-        let twice = project("[versions]\nV = \"1\"\n[args]\nV = \"2\"\n");
-        assert!(twice.build_args(&none).unwrap_err().to_string().contains("set twice"));
         let computed = project(
             "[bases]\nNODE_BASE = \"n\"\n[args]\nA = { in = \"NODE_BASE\", run = \"x\" }\nB = \"{A}/bin\"\n",
         );
@@ -379,8 +485,6 @@ mod tests {
             computed.build_args(&BTreeMap::from([("A".into(), "/opt".into())])).unwrap()["B"],
             "/opt/bin"
         );
-        let lost = project("[bases]\nNODE_BASE = \"n\"\n[args]\nA = { in = \"NODE_BASES\", run = \"x\" }\n");
-        assert_eq!(lost.computed().unwrap_err().hint(), Some("did you mean NODE_BASE?"));
     }
 
     #[test]

@@ -185,6 +185,7 @@ mod tests {
             root: "/".into(),
             manifest: Manifest::parse("otoshi.toml", text).unwrap(),
             processes: Vec::new(),
+            warnings: Vec::new(),
         }
     }
 

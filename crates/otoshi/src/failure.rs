@@ -57,6 +57,15 @@ impl Failure {
         }
     }
 
+    /// What is wrong with a project's files, where that is what failed.
+    fn project(&self) -> Option<&otoshi_project::ProjectError> {
+        match self {
+            Self::Project(error) => Some(error),
+            Self::Pipeline(error) => error.project(),
+            _ => None,
+        }
+    }
+
     fn code(&self) -> u8 {
         match self.engine() {
             Some(EngineError::Command { .. } | EngineError::Stopped) => return 1,
@@ -113,7 +122,19 @@ impl Failure {
             Some(EngineError::Command { at, .. }) => at.as_deref().map(|error| error as &dyn Diagnostic),
             _ => None,
         };
-        if let Some(place) = place {
+        if let Some(error) = self.project() {
+            for (index, error) in std::iter::once(error).chain(error.others()).enumerate() {
+                if index > 0 {
+                    eprintln!("\nerror: {error}");
+                }
+                if let Some(excerpt) = error.excerpt() {
+                    eprintln!("{excerpt}");
+                }
+                if let Some(hint) = error.hint() {
+                    eprintln!("\nhint: {hint}");
+                }
+            }
+        } else if let Some(place) = place {
             if let Some(text) = snippet(place) {
                 eprintln!("{text}");
             }

@@ -176,3 +176,72 @@ impl Drop for Unmount<'_> {
         let _ = Command::new("umount").arg(self.0).status();
     }
 }
+
+#[test]
+fn what_is_likely_a_mistake_is_told_before_anything_runs() {
+    let Some(shop) = Shop::new() else { return };
+    let said = |arguments: &[&str]| {
+        let output = shop.otoshi(arguments);
+        (output.status.code().unwrap(), String::from_utf8(output.stderr).unwrap())
+    };
+    shop.write("Procfile", "web: x\n");
+    shop.write("builder.Dockerfile", "ARG BASE\nFROM ${BASE}\nARG SERIE\nCOPY deps.lock /opt/deps/lib\n");
+    for command in ["plan", "build"] {
+        let (code, said) = said(&[command]);
+        assert_eq!(code, 0, "{said}");
+        assert!(said.contains("Procfile is not used: otoshi.toml has [processes]"), "{said}");
+        assert!(
+            said.contains(
+                "builder.Dockerfile:3: ARG SERIE has no value and no default: did you mean SERIES?"
+            ),
+            "{said}"
+        );
+    }
+    shop.write("runner.Dockerfile", "ARG BSAE\nFROM ${BSAE}\n");
+    let (code, text) = said(&["build"]);
+    assert!(
+        code == 2
+            && text.contains("FROM uses ${BSAE}, which has no value")
+            && text.contains("did you mean BASE?"),
+        "{text}"
+    );
+    shop.write("runner.Dockerfile", "ARG BASE\nFROM ${BASE}\nCOPY --from=builder /opt /opt\n");
+    let (code, text) = said(&["build"]);
+    assert!(code == 2 && text.contains("write `ARG BUILDER` before the first FROM"), "{text}");
+    let (code, text) = said(&["run", "wbe"]);
+    assert!(code == 2 && text.contains("did you mean the process web?"), "{text}");
+    let manifest = fs::read_to_string(shop.path("otoshi.toml")).unwrap();
+    shop.write("otoshi.toml", &manifest.replace("cli = [\"/bin/echo\", \"cli\"]", "cli = []\nnews = \"\""));
+    let (code, text) = said(&["build"]);
+    assert_eq!(code, 2);
+    for part in [
+        "otoshi.toml:19: [processes] cli: the command is an empty list",
+        "19 | cli = []\n   |       ^^",
+        "otoshi.toml:20: [processes] news: the command is empty",
+        "20 | news = \"\"\n   |        ^^",
+        "hint: as in web = \"bin/web\"",
+    ] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+}
+
+#[test]
+fn a_command_that_has_no_handler_ends_at_the_second_signal_or_after_a_while() {
+    let Some(shop) = Shop::new() else { return };
+    shop.ok(&["build"]);
+    for signals in [2, 1] {
+        let mut command =
+            shop.command(&["run", "cli", "--", "/bin/sh", "-c", "echo started; while :; do :; done"]);
+        let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
+        let mut line = String::new();
+        std::io::BufRead::read_line(&mut std::io::BufReader::new(child.stdout.take().unwrap()), &mut line)
+            .unwrap();
+        assert_eq!(line, "started\n");
+        let pid = child.id().to_string();
+        for _ in 0..signals {
+            assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+            std::thread::sleep(std::time::Duration::from_millis(200));
+        }
+        assert_eq!(child.wait().unwrap().code(), Some(137));
+    }
+}

@@ -1,7 +1,9 @@
 use std::{
+    io::IsTerminal,
     path::{Path, PathBuf},
     process::ExitCode,
     sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
 };
 
 use clap::Args;
@@ -18,7 +20,8 @@ use crate::{failure::Failure, progress, publish::Published};
 
 /// Runs an app image of the project, or any image, in the sandbox, on the host's network; ends with its exit code.
 ///
-/// Signals are handed to the command. Its ports are this machine's; --publish offers one at another address.
+/// Signals are handed to the command. One that does not end within ten seconds of SIGINT or SIGTERM, or at the second of them, is
+/// killed; at a terminal, at the third interrupt within three seconds. Its ports are this machine's; --publish offers one at another address.
 #[derive(Debug, Args)]
 pub(crate) struct Run {
     /// A process of the project, or an image's name [default: the only process, or `web`]
@@ -43,7 +46,7 @@ impl Run {
     pub(crate) fn run(self, home: &Arc<Home>) -> Result<ExitCode, Failure> {
         let _usage = super::claim(home)?;
         let name = image_name(&self.project, self.process)?;
-        let image = super::find(home, &name)?;
+        let image = super::find(home, &name).map_err(|failure| meant(failure, &self.project, &name))?;
         let pair = |text: &String| {
             let wrong = || Failure::usage(format!("--env {text}: not of the form NAME=VALUE"), None);
             text.split_once('=').map(|(name, value)| (name.to_owned(), value.to_owned())).ok_or_else(wrong)
@@ -82,6 +85,10 @@ fn image_name(directory: &Path, asked: Option<String>) -> Result<String, Failure
             match names[..] {
                 [only] => Ok(of(&project, only)),
                 _ if names.contains(&"web") => Ok(of(&project, "web")),
+                [] => Err(Failure::usage(
+                    "the project has no process",
+                    Some("add [processes] to otoshi.toml, or a Procfile; or name an image".to_owned()),
+                )),
                 _ => Err(Failure::usage(
                     "there are several processes",
                     Some(format!("name one of {}", names.join(", "))),
@@ -90,6 +97,29 @@ fn image_name(directory: &Path, asked: Option<String>) -> Result<String, Failure
         }
     }
 }
+
+/// Names the processes, where no image has the name that was asked for.
+fn meant(failure: Failure, directory: &Path, name: &str) -> Failure {
+    let Ok(project) = Project::find(directory) else { return failure };
+    let names: Vec<&str> = project.processes.iter().map(|process| process.name.as_str()).collect();
+    let Failure::Usage { message, .. } = failure else { return failure };
+    let hint = match otoshi_dockerfile::suggest(name, names.iter().copied()) {
+        Some(near) => format!("did you mean the process {near}?"),
+        None if names.contains(&name.rsplit('/').next().unwrap_or(name)) => {
+            "otoshi build makes its image".to_owned()
+        }
+        None => {
+            format!("the project's processes are {}; otoshi images lists what is there", names.join(", "))
+        }
+    };
+    Failure::usage(message, Some(hint))
+}
+
+/// How long a command has to end once it was asked to, before it is killed. As `docker stop` has it.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Interrupts at a terminal that come so close together mean that the program is to end.
+const INSISTING: Duration = Duration::from_secs(3);
 
 /// The signals that arrive from now on, until the command takes them.
 static SIGNALS: Mutex<Option<Signals>> = Mutex::new(None);
@@ -105,6 +135,30 @@ fn collect_signals() {
 /// Hands the collected signals on to the command, from a thread that ends with this process.
 fn forward_signals(command: otoshi_sandbox::Handle) {
     if let Some(mut signals) = SIGNALS.lock().unwrap_or_else(PoisonError::into_inner).take() {
-        std::thread::spawn(move || signals.forever().for_each(|signal| command.signal(signal)));
+        std::thread::spawn(move || {
+            let interactive = std::io::stdin().is_terminal();
+            let mut asked: Vec<Instant> = Vec::new();
+            for signal in signals.forever() {
+                command.signal(signal);
+                if !matches!(signal, SIGINT | SIGTERM) {
+                    continue;
+                }
+                // The first process of a pid namespace gets no signal that it has no handler for: who asks again is not left
+                // waiting for ever. At a terminal the interrupt is also what a program like a shell goes on after.
+                asked.push(Instant::now());
+                let at_terminal = interactive && signal == SIGINT;
+                let times = if at_terminal { 3 } else { 2 };
+                let recent = asked.iter().filter(|time| !at_terminal || time.elapsed() < INSISTING).count();
+                if recent >= times {
+                    command.kill();
+                } else if !at_terminal {
+                    let command = command.clone();
+                    std::thread::spawn(move || {
+                        std::thread::sleep(PATIENCE);
+                        command.kill();
+                    });
+                }
+            }
+        });
     }
 }

@@ -12,7 +12,7 @@ const MANIFEST: &str = "project.name = \"shop\"\nrunner.dockerfile = \"r\"\nvers
 
 fn project() -> Project {
     let manifest = Manifest::parse("otoshi.toml", MANIFEST).unwrap();
-    Project { root: "/".into(), manifest, processes: Vec::new() }
+    Project { root: "/".into(), manifest, processes: Vec::new(), warnings: Vec::new() }
 }
 
 fn newer(reference: &str, to: &str, level: Level) -> Finding {

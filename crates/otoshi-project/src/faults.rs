@@ -1,0 +1,80 @@
+//! All that is wrong with `otoshi.toml`, each with the place where it stands, told in one go.
+
+use std::ops::Range;
+
+use toml_edit::{Document, Item, Table, TableLike, Value};
+
+use crate::ProjectError;
+
+/// Collects what is wrong with a file.
+pub(crate) struct Faults<'t> {
+    file: &'t str,
+    text: &'t str,
+    document: Option<Document<&'t str>>,
+    found: Vec<ProjectError>,
+}
+
+impl<'t> Faults<'t> {
+    pub(crate) fn new(file: &'t str, text: &'t str) -> Self {
+        Self { file, text, document: Document::parse(text).ok(), found: Vec::new() }
+    }
+
+    /// Adds one, at the value of a key; `path` is the table's name and the keys that lead there.
+    pub(crate) fn at(&mut self, path: &[&str], message: impl Into<String>, hint: impl Into<String>) {
+        let error = ProjectError::new(self.file, message).with_hint(hint);
+        self.add(path, error);
+    }
+
+    /// The same with what is wrong already said.
+    pub(crate) fn add(&mut self, path: &[&str], error: ProjectError) {
+        let span = self.document.as_ref().and_then(|document| span(document.as_table(), path));
+        self.found.push(match span {
+            Some(span) => error.placed(self.text, span),
+            None => error,
+        });
+    }
+
+    /// Fails where something was found; all of it is told, in the order of the file.
+    pub(crate) fn end(mut self) -> Result<(), ProjectError> {
+        self.found.sort_by_key(|error| error.line);
+        let mut found = self.found.into_iter();
+        match found.next() {
+            None => Ok(()),
+            Some(first) => Err(ProjectError { more: found.collect(), ..first }),
+        }
+    }
+}
+
+/// Where the value of a key stands; that of the last key on the way that is there.
+fn span(table: &Table, path: &[&str]) -> Option<Range<usize>> {
+    let mut here: &dyn TableLike = table;
+    let mut found = None;
+    for key in path {
+        let Some(item) = here.get(key) else { break };
+        found = match item {
+            // A table's own span is its whole text; its name is what people look for.
+            Item::Table(_) => here.get_key_value(key).and_then(|(key, _)| key.span()).or_else(|| item.span()),
+            _ => item.span(),
+        };
+        here = match item {
+            Item::Table(table) => table,
+            Item::Value(Value::InlineTable(table)) => table,
+            _ => break,
+        };
+    }
+    found
+}
+
+/// The lines of a file that a place is on, the place underlined.
+pub(crate) fn excerpt(text: &str, span: &Range<usize>) -> String {
+    let start = text[..span.start.min(text.len())].rfind('\n').map_or(0, |end| end + 1);
+    let end = text[span.start.min(text.len())..].find('\n').map_or(text.len(), |length| span.start + length);
+    let line = text[start..end].trim_end();
+    let number = text[..start].matches('\n').count() + 1;
+    // What a terminal would take for something else is shown as a space.
+    let shown: String = line.chars().map(|sign| if sign.is_control() { ' ' } else { sign }).collect();
+    let before = text[start..span.start.min(end)].chars().count();
+    let length = text[span.start.min(end)..span.end.clamp(span.start.min(end), end)].chars().count();
+    let margin = " ".repeat(number.to_string().len());
+    format!("{margin} |\n{number} | {shown}\n{margin} | {}{}", " ".repeat(before), "^".repeat(length.max(1)))
+}

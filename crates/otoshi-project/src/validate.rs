@@ -1,0 +1,347 @@
+//! What `otoshi.toml` may not say: names that name nothing, and values that cannot be what they stand for.
+
+use otoshi_oci::Reference;
+
+use crate::{
+    Argument, Base, Command, Manifest, Process, ProcessTable, ProjectError, Secret, faults::Faults,
+    manifest::is_port,
+};
+
+impl Manifest {
+    /// Notes all that is wrong, besides the form of the file.
+    pub(crate) fn look(&self, faults: &mut Faults<'_>) {
+        self.look_at_names(faults);
+        self.look_at_values(faults);
+        self.look_at_registry(faults);
+        self.look_at_compile(faults);
+        self.look_at_processes(faults);
+        self.look_at_verify(faults);
+        for checked in [self.refresh.builder_max_age().map(drop), self.check.validate("otoshi.toml")] {
+            if let Err(error) = checked {
+                faults.add(&[if error.message.starts_with("[check]") { "check" } else { "refresh" }], error);
+            }
+        }
+    }
+
+    fn look_at_names(&self, faults: &mut Faults<'_>) {
+        let name = &self.project.name;
+        let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "-_.".contains(c);
+        let starts = name.starts_with(|c: char| c.is_ascii_lowercase() || c.is_ascii_digit());
+        if !starts || !name.chars().all(plain) {
+            faults.at(
+                &["project", "name"],
+                format!("the project's name {name:?} cannot be part of an image's name"),
+                "lower-case letters, digits, -, _ and ., starting with a letter or digit",
+            );
+        }
+        let names = [
+            ("versions", self.versions.keys().collect::<Vec<_>>()),
+            ("bases", self.bases.keys().collect()),
+            ("args", self.args.keys().collect()),
+        ];
+        let taken = [&self.build.builder_arg, &self.build.runner_arg];
+        for (index, (table, keys)) in names.iter().enumerate() {
+            for key in keys {
+                let plain = |c: char| c.is_ascii_alphanumeric() || c == '_';
+                if !key.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_') || !key.chars().all(plain)
+                {
+                    faults.at(
+                        &[table, key],
+                        format!("[{table}] {key:?} cannot be the name of a build argument"),
+                        "letters, digits and _, starting with a letter",
+                    );
+                }
+                if taken.contains(key) {
+                    faults.at(
+                        &[table, key],
+                        format!(
+                            "[{table}] {key} is the name under which Dockerfiles see another role's image"
+                        ),
+                        "choose another name, or another builder-arg or runner-arg in [build]",
+                    );
+                }
+                if let Some((other, _)) = names[..index].iter().find(|(_, others)| others.contains(key)) {
+                    faults.at(
+                        &[table, key],
+                        format!("{key} is set twice, in [{other}] and [{table}]"),
+                        "take one of them out",
+                    );
+                }
+            }
+        }
+    }
+
+    fn look_at_values(&self, faults: &mut Faults<'_>) {
+        for (name, value) in &self.versions {
+            if let Some(used) = names_used(value).next() {
+                faults.at(
+                    &["versions", name],
+                    format!(
+                        "[versions] {name}: {{{used}}} is not replaced here: a version is taken as it is"
+                    ),
+                    "[args] may use {NAME} of versions and of other arguments, and [bases] of versions",
+                );
+            }
+        }
+        for (name, base) in &self.bases {
+            let Base::Image(template) = base else { continue };
+            let mut known = true;
+            for used in names_used(template) {
+                if self.versions.contains_key(used) {
+                    continue;
+                }
+                known = false;
+                let message = if self.bases.contains_key(used) {
+                    format!("[bases] {name} uses {{{used}}}, which is a base; a base may use versions only")
+                } else {
+                    format!("[bases] {name} uses {{{used}}}, and [versions] has none of that name")
+                };
+                faults.add(
+                    &["bases", name],
+                    ProjectError::new("otoshi.toml", message).with_suggestion(used, self.versions.keys()),
+                );
+            }
+            let filled = self
+                .versions
+                .iter()
+                .fold(template.clone(), |text, (name, value)| text.replace(&format!("{{{name}}}"), value));
+            if known && let Err(error) = Reference::parse(&filled) {
+                faults.at(
+                    &["bases", name],
+                    format!("[bases] {name}: {filled:?} is no name of an image: {error}"),
+                    error.hint().unwrap_or_else(|| "as in \"registry.example/team/base:1\"".to_owned()),
+                );
+            }
+        }
+        for (name, argument) in &self.args {
+            if let Argument::Computed(computed) = argument
+                && !self.bases.contains_key(&computed.base)
+            {
+                let message = format!(
+                    "[args] {name} is computed in {}, and [bases] has none of that name",
+                    computed.base
+                );
+                let error = ProjectError::new("otoshi.toml", message);
+                faults.add(&["args", name], error.with_suggestion(&computed.base, self.bases.keys()));
+            }
+        }
+        for (name, secret) in &self.secrets {
+            let (Secret::File(value) | Secret::Env(value)) = secret;
+            if value.trim().is_empty() || matches!(secret, Secret::Env(_)) && value.contains(['=', '\0']) {
+                faults.at(
+                    &["secrets", name],
+                    format!("[secrets] {name} comes from nowhere"),
+                    "as in { env = \"TOKEN\" }, or { file = \"token.txt\" }",
+                );
+            }
+        }
+    }
+
+    fn look_at_registry(&self, faults: &mut Faults<'_>) {
+        let Some(registry) = &self.registry else { return };
+        let images = registry.images.iter().map(|images| ("images", images));
+        for (key, name) in images.chain([("repository", &registry.repository)]) {
+            let filled = if key == "images" { name.replace("{process}", "web") } else { name.clone() };
+            // Without a host it would be Docker Hub's, which nobody means here.
+            let host = filled.split_once('/').map(|(host, _)| host);
+            let has_host = host.is_some_and(|host| host.contains(['.', ':']) || host == "localhost");
+            let reference = Reference::parse(&filled).ok();
+            let plain = reference
+                .filter(|parsed| parsed.digest().is_none() && parsed.tag().is_none_or(|_| !tagged(&filled)));
+            if plain.is_none() || !has_host {
+                let hint = match Reference::parse(&filled.to_lowercase()) {
+                    Ok(_) if has_host && filled.to_lowercase() != filled => format!("in lower case: {:?}", name.to_lowercase()),
+                    _ if filled.contains("://") => "a registry's host and a path, without http:// or https://, as in \"registry.example/team/shop\"".to_owned(),
+                    _ => "a registry's host and a path, without a tag, as in \"registry.example/team/shop\"".to_owned(),
+                };
+                faults.at(&["registry", key], format!("[registry] {key}: {name:?} is no repository"), hint);
+            }
+        }
+        if let Some(images) = registry.images.as_ref().filter(|images| !images.contains("{process}")) {
+            faults.at(
+                &["registry", "images"],
+                format!("[registry] images: {images:?} has no {{process}}"),
+                "each process is an image of its own, as in \"registry.example/team/shop-{process}\"",
+            );
+        }
+    }
+
+    fn look_at_compile(&self, faults: &mut Faults<'_>) {
+        let absolute = "an absolute path in the image, as in \"/app\"";
+        if let Some(compile) = &self.compile {
+            if let Some(problem) = empty(&compile.run) {
+                faults.at(
+                    &["compile", "run"],
+                    format!("[compile] run {problem}"),
+                    "as in run = \"npm run build\"",
+                );
+            }
+            if !compile.workdir.starts_with('/') {
+                faults.at(
+                    &["compile", "workdir"],
+                    format!("[compile] workdir: {:?} is not absolute", compile.workdir),
+                    absolute,
+                );
+            }
+            if let Some(path) = compile.caches.iter().find(|path| !path.starts_with('/')) {
+                faults.at(
+                    &["compile", "caches"],
+                    format!("[compile] caches: {path:?} is not absolute"),
+                    absolute,
+                );
+            }
+            let outside = |path: &&String| path.is_empty() || path.split('/').any(|part| part == "..");
+            if let Some(path) = compile.outputs.iter().find(outside) {
+                faults.at(
+                    &["compile", "outputs"],
+                    format!("[compile] outputs: {path:?} is no path of the source's directory"),
+                    "as in \"public/assets\"",
+                );
+            }
+            for name in compile.secrets.iter().filter(|name| !self.secrets.contains_key(*name)) {
+                let message = format!("[compile] asks for the secret {name:?}, and [secrets] has none");
+                let error = ProjectError::new("otoshi.toml", message);
+                faults.add(&["compile", "secrets"], error.with_suggestion(name, self.secrets.keys()));
+            }
+        }
+        if let Some(path) = self.app.dependencies.iter().find(|path| !path.starts_with('/')) {
+            faults.at(
+                &["app", "dependencies"],
+                format!("[app] dependencies: {path:?} is not absolute"),
+                absolute,
+            );
+        }
+        if let Some(dir) = self.app.dir.as_ref().filter(|dir| !dir.starts_with('/')) {
+            faults.at(&["app", "dir"], format!("[app] dir: {dir:?} is not absolute"), absolute);
+        }
+        if self.app.user.as_ref().is_some_and(|user| user.trim().is_empty()) {
+            faults.at(
+                &["app", "user"],
+                "[app] user is empty",
+                "a name or number, as in \"app\" or \"1000:1000\"",
+            );
+        }
+        let env = self.compile.iter().map(|compile| (["compile", "env"], &compile.env));
+        for (path, env) in env.chain([(["app", "env"], &self.app.env)]) {
+            look_at_env(faults, &path, env.keys());
+        }
+    }
+
+    fn look_at_processes(&self, faults: &mut Faults<'_>) {
+        for (name, process) in &self.processes {
+            let path = ["processes", name.as_str()];
+            let table = match process {
+                Process::Command(command) => {
+                    ProcessTable { command: Some(command.clone()), ..ProcessTable::default() }
+                }
+                Process::Table(table) => table.clone(),
+            };
+            let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "-_".contains(c);
+            if name.is_empty() || !name.chars().all(plain) || matches!(name.as_str(), "builder" | "runner") {
+                faults.at(
+                    &path,
+                    format!("a process cannot be named {name:?}"),
+                    "lower-case letters, digits, - and _; builder and runner are taken",
+                );
+            }
+            match table.command.as_ref().map(empty) {
+                Some(Some(problem)) => {
+                    faults.at(&path, format!("[processes] {name}: the command {problem}"), COMMAND)
+                }
+                Some(None) => {}
+                None if self.app.dockerfile.is_none() => {
+                    faults.at(&path, format!("[processes] {name} has no command"), COMMAND);
+                }
+                None => {}
+            }
+            if table.target.is_some() && self.app.dockerfile.is_none() {
+                faults.at(
+                    &["processes", name, "target"],
+                    format!("[processes] {name}: a target is a stage of the app's Dockerfile, and [app] names none"),
+                    "add dockerfile to [app], or take target out",
+                );
+            }
+            look_at_env(faults, &["processes", name, "env"], table.env.keys());
+            look_at_ports(
+                faults,
+                &["processes", name, "expose"],
+                &format!("[processes] {name}: expose"),
+                &table.expose,
+            );
+        }
+        look_at_ports(faults, &["app", "expose"], "[app] expose", &self.app.expose);
+    }
+
+    fn look_at_verify(&self, faults: &mut Faults<'_>) {
+        let Some(verify) = &self.verify else { return };
+        if let Err(error) = verify.timeout() {
+            faults.add(&["verify", "timeout"], error);
+        }
+        if verify.run.is_some() == verify.http.is_some() {
+            faults.at(
+                &["verify"],
+                "[verify] needs either run or http",
+                "run = [\"/app/check\"], or http = \"http://localhost:8080/health\"",
+            );
+        }
+        if let Some(problem) = verify.run.as_ref().and_then(empty) {
+            faults.at(&["verify", "run"], format!("[verify] run {problem}"), "as in run = [\"bin/check\"]");
+        }
+        if verify.http.as_ref().is_some_and(|http| !http.starts_with("http://")) {
+            faults.at(
+                &["verify", "http"],
+                "[verify] http: it does not begin with http://",
+                "as in \"http://localhost:8080/health\"",
+            );
+        }
+        if let Some(process) = verify.process.as_ref().filter(|name| !self.processes.contains_key(*name))
+            && !self.processes.is_empty()
+        {
+            let message = format!("[verify] process: there is no process {process:?}");
+            faults.add(
+                &["verify", "process"],
+                ProjectError::new("otoshi.toml", message).with_suggestion(process, self.processes.keys()),
+            );
+        }
+    }
+}
+
+const COMMAND: &str = "as in web = \"bin/web\", or web = [\"bin/web\", \"--port\", \"8080\"]";
+
+/// Whether a name ends with a tag.
+fn tagged(text: &str) -> bool {
+    text.rsplit('/').next().is_some_and(|last| last.contains(':'))
+}
+
+/// What is wrong with a command that says nothing.
+pub(crate) fn empty(command: &Command) -> Option<&'static str> {
+    match command {
+        Command::Shell(text) if text.trim().is_empty() => Some("is empty"),
+        Command::Exec(argv) if argv.is_empty() => Some("is an empty list"),
+        Command::Exec(argv) if argv[0].is_empty() => Some("has no program"),
+        _ => None,
+    }
+}
+
+fn look_at_env<'e>(faults: &mut Faults<'_>, path: &[&str], names: impl Iterator<Item = &'e String>) {
+    for name in names.filter(|name| name.is_empty() || name.contains(['=', '\0'])) {
+        let (table, rest) = path.split_first().unwrap_or((&"", &[]));
+        let place = format!("[{table}] {}", rest.join("."));
+        faults.at(
+            &[path, &[name.as_str()]].concat(),
+            format!("{place}: {name:?} cannot be the name of a variable"),
+            "a name without =",
+        );
+    }
+}
+
+fn look_at_ports(faults: &mut Faults<'_>, path: &[&str], place: &str, ports: &[String]) {
+    for port in ports.iter().filter(|port| !is_port(port)) {
+        faults.at(path, format!("{place}: {port:?} is no port"), "a port, as in \"8080\" or \"53/udp\"");
+    }
+}
+
+/// The names in braces that a template uses.
+fn names_used(template: &str) -> impl Iterator<Item = &str> {
+    template.split('{').skip(1).filter_map(|rest| rest.split_once('}')).map(|(name, _)| name)
+}
