@@ -215,10 +215,10 @@ fn what_is_likely_a_mistake_is_told_before_anything_runs() {
     let (code, text) = said(&["build"]);
     assert_eq!(code, 2);
     for part in [
-        "otoshi.toml:19: [processes] cli: the command is an empty list",
-        "19 | cli = []\n   |       ^^",
-        "otoshi.toml:20: [processes] news: the command is empty",
-        "20 | news = \"\"\n   |        ^^",
+        "otoshi.toml:18: [processes] cli: the command is an empty list",
+        "18 | cli = []\n   |       ^^",
+        "otoshi.toml:19: [processes] news: the command is empty",
+        "19 | news = \"\"\n   |        ^^",
         "hint: as in web = \"bin/web\"",
     ] {
         assert!(text.contains(part), "{part}: {text}");
