@@ -137,6 +137,16 @@ impl Available {
         }
     }
 
+    /// Says whether there is any repository that answered, or of which something is kept.
+    pub fn has_any(&self) -> bool {
+        match self {
+            Self::Apt(available) => !available.suites().is_empty(),
+            Self::Apk(available) => available.has_any(),
+            Self::Rpm(available) => available.has_any(),
+            Self::Nothing => false,
+        }
+    }
+
     /// Says whether a repository has a package in a version, whatever would choose it; fails where what is kept is damaged.
     pub fn has(&self, package: &Package, version: &str) -> Result<bool, String> {
         Ok(self.versions(package)?.iter().any(|(known, _)| known == version))

@@ -22,8 +22,9 @@ use otoshi_store::Home;
 use crate::{
     ends::Held,
     outside::{Outside, Stop, Subject},
-    report::{Failed, Finding, FindingKind, Looked, Report},
-    tag::{Level, slots, suggest},
+    report::{Failed, Finding, FindingKind, Looked, Report, Unknown},
+    tag::{Form, Level, slots, suggest},
+    unknown::{self, Reason},
 };
 
 /// How many images are looked at at the same time.
@@ -58,7 +59,10 @@ struct Claim {
 struct Answer {
     findings: Vec<Finding>,
     failed: Vec<Failed>,
+    unknown: Vec<Unknown>,
     looked: Option<Looked>,
+    /// Whether it has nothing that anything could be newer than.
+    is_bare: bool,
 }
 
 impl<'a> CheckImages<'a> {
@@ -79,9 +83,11 @@ impl<'a> CheckImages<'a> {
         });
         for (text, answer) in references.iter().zip(answers) {
             let answer = answer?;
-            if answer.failed.is_empty() && answer.findings.is_empty() {
-                report.fresh.push(text.clone());
+            if answer.failed.is_empty() && answer.unknown.is_empty() && answer.findings.is_empty() {
+                let list = if answer.is_bare { &mut report.bare } else { &mut report.fresh };
+                list.push(text.clone());
             }
+            report.unknown.extend(answer.unknown);
             report.findings.extend(answer.findings);
             report.images.extend(answer.looked);
             report.fail(answer.failed);
@@ -108,10 +114,19 @@ impl<'a> CheckImages<'a> {
         match installed {
             Ok(installed) => {
                 held.installed(&installed);
+                answer.is_bare = unknown::is_bare(&installed) && claim.is_none();
                 let digest = image.digest.to_string();
                 let below = BTreeSet::new();
+                let mut reasons = unknown::of_packages(&installed);
                 let mut compared =
                     self.outside.compare(&subject, &digest, &installed, &below, &mut answer.failed)?;
+                let uncompared = installed.manager.and_then(|manager| {
+                    unknown::of_repositories(manager, &compared.looked, compared.is_configured)
+                });
+                reasons.extend(uncompared);
+                answer
+                    .unknown
+                    .extend(reasons.into_iter().map(|reason| self.outside.unknown(&subject, reason)));
                 compared.looked.base = claim.as_ref().map(|claim| claim.name.clone());
                 answer.findings.extend(self.outside.package_finding(
                     &subject,
@@ -123,6 +138,8 @@ impl<'a> CheckImages<'a> {
             Err(stop) => answer.failed.push(stop.of(text)?),
         }
         if let Some(claim) = claim {
+            let reason = self.base_unknown(&claim);
+            answer.unknown.extend(reason.map(|reason| self.outside.unknown(&subject, reason)));
             match self.base(&subject, &claim, &image) {
                 Ok(findings) => {
                     let moved = findings.iter().any(|finding| finding.kind == FindingKind::BaseMoved);
@@ -162,6 +179,13 @@ impl<'a> CheckImages<'a> {
         let digest = digest.ok_or_else(|| Stop::Told(format!("there is no image {exact}"), None))?;
         Image::load(layout, &digest, &self.outside.platform)
             .map_err(|error| Stop::Told(error.to_string(), error.hint()))
+    }
+
+    /// Why nothing can be known of what is newer than the base that an image names, where that is so.
+    fn base_unknown(&self, claim: &Claim) -> Option<Reason> {
+        let Ok(reference) = Reference::parse(&claim.name) else { return Some(Reason::base(&claim.name)) };
+        let tag = reference.tag()?;
+        unknown::of_tag(tag, Form::of(tag, &self.outside.cycles))
     }
 
     /// Findings about the base of an image: whether its name stands for another one now, and what is newer than the name.
@@ -227,7 +251,8 @@ impl<'a> CheckImages<'a> {
     ) -> Result<Vec<(FindingKind, Level, Reference)>, Stop> {
         let mut found = Vec::new();
         let Some(current) = reference.tag() else { return Ok(found) };
-        if self.outside.remote.local(reference)?.is_some() || !self.outside.cycles.is_in_series(current) {
+        let is_in_series = Form::of(current, &self.outside.cycles) == Form::Series;
+        if self.outside.remote.local(reference)?.is_some() || !is_in_series {
             return Ok(found);
         }
         let client = self.outside.remote.client()?;

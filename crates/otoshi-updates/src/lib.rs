@@ -8,6 +8,7 @@
 //!     ends      ends of life of what an image holds                   policy    found, held or ignored
 //!     ledger    since when a newer thing is known here
 //!     tag       tags taken apart; newer versions, distributions       cycle     ends of life, from a dated table
+//!     unknown   what was looked at and not understood
 //!     table     the table that is used, from the program or an address
 //! update    what of a report goes into otoshi.toml and otoshi.lock
 //! ```
@@ -24,12 +25,14 @@ mod policy;
 mod report;
 mod table;
 pub mod tag;
+mod unknown;
 mod update;
 
 pub use check::Check;
 pub use cycle::{Cycles, End, Product, ProductKind, Release, end_of};
 pub use images::CheckImages;
 pub use report::{
-    Counts, CyclesUsed, Failed, Finding, FindingKind, Location, Looked, PackageUpdate, Report, State, schema,
+    Counts, CyclesUsed, Failed, Finding, FindingKind, Location, Looked, PackageUpdate, Report, State,
+    Unknown, UnknownKind, schema,
 };
 pub use update::{Left, LockChange, Update, UpdateOptions, Updated};

@@ -23,6 +23,7 @@ use crate::{
     outside::{Outside, Stop, Subject},
     policy::Verdict,
     report::{Failed, Finding, FindingKind, Looked, PackageUpdate, State},
+    unknown,
 };
 
 /// How many packages a sentence names.
@@ -70,6 +71,8 @@ pub(crate) struct Compared {
     pub(crate) looked: Looked,
     /// The security updates first.
     pub(crate) updates: Vec<PackageUpdate>,
+    /// Whether the image is configured to use any repository.
+    pub(crate) is_configured: bool,
 }
 
 impl Outside<'_> {
@@ -86,9 +89,11 @@ impl Outside<'_> {
     ) -> Result<Compared, Stop> {
         let mut looked = looked(subject, digest, installed);
         let mut updates = Vec::new();
+        let mut is_configured = false;
         if !installed.packages.is_empty() {
             let fetcher = self.repositories.fetcher()?;
             let available = Available::refresh(installed, &self.repositories.cache, fetcher, self.now);
+            is_configured = unknown::is_configured(&available);
             failed.extend(available.failures().into_iter().map(|failure| {
                 let kept = if failure.kept { "; what was kept of it still counts" } else { "" };
                 Failed {
@@ -117,7 +122,7 @@ impl Outside<'_> {
             }
         }
         updates.sort_by_key(|update| (!update.security, update.name.clone()));
-        Ok(Compared { looked, updates })
+        Ok(Compared { looked, updates, is_configured })
     }
 
     /// Compares what is installed in a base that is made of packages with what would be now.
@@ -142,7 +147,8 @@ impl Outside<'_> {
         let after: BTreeSet<&str> = now.names().collect();
         let changed = after.difference(&before).map(|name| format!("+{name}"));
         let changed = changed.chain(before.difference(&after).map(|name| format!("-{name}"))).collect();
-        Ok((Compared { looked: looked(subject, digest, installed), updates }, changed))
+        let looked = looked(subject, digest, installed);
+        Ok((Compared { looked, updates, is_configured: true }, changed))
     }
 
     fn update(

@@ -84,6 +84,11 @@ pub struct Candidate {
 }
 
 impl Available {
+    /// Says whether there is any repository that answered, or of which something is kept.
+    pub fn has_any(&self) -> bool {
+        !self.repositories.is_empty()
+    }
+
     /// Asks all repositories that an image's files name for what they have for an architecture in rpm's words.
     pub fn refresh(
         files: &Files,

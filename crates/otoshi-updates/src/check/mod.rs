@@ -34,7 +34,7 @@ use self::{
 use crate::{
     ends::Held,
     outside::{Outside, Stop, Subject},
-    report::{Failed, Finding, FindingKind, Report},
+    report::{Failed, Finding, FindingKind, Report, Unknown},
 };
 
 /// The roles whose bases a refresh leaves alone unless it is told otherwise.
@@ -84,6 +84,10 @@ struct Draft {
 struct Asked {
     drafts: Vec<Draft>,
     failed: Vec<Failed>,
+    /// What was looked at and not understood.
+    unknown: Vec<Unknown>,
+    /// Whether it has nothing that anything could be newer than.
+    is_bare: bool,
     /// What is installed in its images, beside their repositories.
     inside: Vec<Inside>,
     held: Held,
@@ -213,10 +217,12 @@ impl<'a> Check<'a> {
                 Ok::<_, PipelineError>(Vec::new())
             }
         };
-        if base.made_of.is_none() && self.outside.remote.local(&base.reference)?.is_none() {
-            asked.drafts = told(self.moved(base, lock), &mut asked.failed)?;
+        if base.made_of.is_none() {
+            let local = self.outside.remote.local(&base.reference)?;
+            asked.drafts = told(self.moved(base, lock, local.as_ref()), &mut asked.failed)?;
             // A registry that did not answer just now is not asked again.
-            if asked.failed.is_empty() {
+            if asked.failed.is_empty() && local.is_none() {
+                asked.unknown.extend(self.tag_unknown(base));
                 asked.drafts.extend(told(self.newer(base, lock, tags), &mut asked.failed)?);
             }
         }
@@ -243,11 +249,18 @@ impl<'a> Check<'a> {
         (planner, places): (&mut Planner<'_, 'a>, &mut Places<'_>),
         name: &str,
         base: Option<&Used>,
-        answer: Asked,
+        mut answer: Asked,
     ) -> Result<(), PipelineError> {
+        let not_known = answer.inside.iter().filter_map(Inside::unknown);
+        answer.unknown.extend(not_known.map(|(subject, reason)| self.outside.unknown(subject, reason)));
         let was_looked_at = base.is_some() || !answer.inside.is_empty();
-        if answer.failed.is_empty() && answer.drafts.is_empty() && was_looked_at {
-            report.fresh.push(name.to_owned());
+        if answer.failed.is_empty() && answer.unknown.is_empty() && answer.drafts.is_empty() {
+            // The name of a base says something, whatever is in it.
+            if was_looked_at {
+                report.fresh.push(name.to_owned());
+            } else if answer.is_bare {
+                report.bare.push(name.to_owned());
+            }
         }
         for Draft { mut finding, then } in answer.drafts {
             if self.tells_phases {
@@ -257,6 +270,7 @@ impl<'a> Check<'a> {
             report.findings.push(finding);
         }
         report.fail(answer.failed);
+        report.unknown.extend(answer.unknown);
         report.images.extend(answer.inside.into_iter().map(|inside| inside.looked));
         Ok(())
     }

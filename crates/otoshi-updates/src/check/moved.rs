@@ -1,28 +1,23 @@
 //! Tags that name another image now.
 
-use otoshi_oci::{Digest, Image};
+use otoshi_oci::{Digest, Image, Reference};
 use otoshi_project::Lock;
 use otoshi_registry::RegistryError;
 
-use super::{BUILDER_SIDE, Check, Draft, Used, phases::Then};
+use super::{BUILDER_SIDE, Check, Draft, Used, newer::taking, phases::Then};
 use crate::{outside::Stop, report::FindingKind};
 
 impl Check<'_> {
-    /// Whether a tag names another image now, for the runner's side and the builder's.
-    pub(super) fn moved(&self, base: &Used, lock: &Lock) -> Result<Vec<Draft>, Stop> {
-        let mut drafts = Vec::new();
-        if base.reference.digest().is_some() {
-            return Ok(drafts);
+    /// Whether a name stands for another image now, for the runner's side and the builder's; `local` is what it stands for in
+    /// the store, where it is a name of the store's.
+    pub(super) fn moved(&self, base: &Used, lock: &Lock, local: Option<&Digest>) -> Result<Vec<Draft>, Stop> {
+        if let Some(digest) = base.reference.digest() {
+            return self.pinned(base, digest);
         }
-        let client = self.outside.remote.client()?;
-        let Some(now) = client.resolve(&base.reference)? else {
-            return Err(Stop::Registry(RegistryError::Wrong {
-                asked: otoshi_registry::Asked {
-                    repository: base.reference.name(),
-                    what: format!("for the tag {}", base.reference.tag().unwrap_or("latest")),
-                },
-                reason: "there is none any more".to_owned(),
-            }));
+        let mut drafts = Vec::new();
+        let now = match local {
+            Some(digest) => digest.clone(),
+            None => self.named(&base.reference)?,
         };
         let platform = self.outside.platform.to_string();
         for builder_side in [false, true] {
@@ -37,7 +32,11 @@ impl Check<'_> {
                 Some((entry.index.clone(), entry.platforms.get(&platform)?.clone()))
             });
             let Some((index, manifest)) = locked.filter(|(index, _)| index != now.as_str()) else { continue };
-            let Some(new) = self.another(base, &now, &manifest)? else { continue };
+            let new = match local {
+                Some(_) => self.another_here(&now, &manifest)?,
+                None => self.another(base, &now, &manifest)?,
+            };
+            let Some(new) = new else { continue };
             let mut then = lock.clone();
             for role in &roles {
                 then.set(role, &base.text, &platform, now.as_str(), new.as_str());
@@ -55,6 +54,56 @@ impl Check<'_> {
             drafts.push(Draft { finding, then: Then::Lock(then) });
         }
         Ok(drafts)
+    }
+
+    /// What a tag stands for in its registry; an error where there is none.
+    fn named(&self, reference: &Reference) -> Result<Digest, Stop> {
+        self.outside.remote.client()?.resolve(reference)?.ok_or_else(|| {
+            Stop::Registry(RegistryError::Wrong {
+                asked: otoshi_registry::Asked {
+                    repository: reference.name(),
+                    what: format!("for the tag {}", reference.tag().unwrap_or("latest")),
+                },
+                reason: "there is none any more".to_owned(),
+            })
+        })
+    }
+
+    /// Whether the tag beside a digest stands for another image now. The lock never moves such a base: `otoshi.toml` has to.
+    fn pinned(&self, base: &Used, digest: &Digest) -> Result<Vec<Draft>, Stop> {
+        if base.reference.tag().is_none() {
+            return Ok(Vec::new());
+        }
+        let named = base.reference.without_digest();
+        let local = self.outside.remote.local(&named)?;
+        let now = local.clone().map_or_else(|| self.named(&named), Ok)?;
+        if now == *digest {
+            return Ok(Vec::new());
+        }
+        let Some(manifest) = self.manifest(&base.reference)? else { return Ok(Vec::new()) };
+        let new = match local {
+            Some(_) => self.another_here(&now, manifest.as_str())?,
+            None => self.another(base, &now, manifest.as_str())?,
+        };
+        if new.is_none() {
+            return Ok(Vec::new());
+        }
+        let wanted = named.with_digest(now.clone());
+        let settings = self.settings(base, &wanted);
+        let to = Some(now.to_string());
+        let mut finding = base.subject(&base.roles).finding(FindingKind::BaseMoved, digest.to_string(), to);
+        finding.text = format!("{} moved, and {} names the image that it was", named.familiar(), base.name);
+        finding.command = Some(taking(&settings, &wanted.familiar()));
+        finding.set = settings;
+        self.outside.judge(&mut finding, &base.text, now.as_str(), None)?;
+        Ok(vec![Draft { finding, then: Then::Nothing }])
+    }
+
+    /// The manifest that an index of the store has for this platform, where it is another image than the one in use.
+    fn another_here(&self, index: &Digest, manifest: &str) -> Result<Option<Digest>, Stop> {
+        let found = Image::load(self.outside.home.layout(), index, &self.outside.platform)
+            .map_err(|error| Stop::Told(error.to_string(), error.hint()))?;
+        Ok(Some(found.digest).filter(|digest| digest.as_str() != manifest))
     }
 
     /// The manifest that an index has for this platform, where it is another image than the one in use.

@@ -8,8 +8,9 @@ use otoshi_registry::Repository;
 use super::{Check, Draft, Used, phases::Then};
 use crate::{
     outside::Stop,
-    report::State,
-    tag::{slots, suggest},
+    report::{State, Unknown},
+    tag::{Form, slots, suggest},
+    unknown,
 };
 
 impl Check<'_> {
@@ -22,10 +23,8 @@ impl Check<'_> {
     ) -> Result<Vec<Draft>, Stop> {
         let mut drafts = Vec::new();
         let (cycles, today) = (&self.outside.cycles, self.outside.today);
-        let Some(current) = base.reference.tag().filter(|_| base.reference.digest().is_none()) else {
-            return Ok(drafts);
-        };
-        if !cycles.is_in_series(current) {
+        let Some(current) = base.reference.tag() else { return Ok(drafts) };
+        if Form::of(current, cycles) != Form::Series {
             return Ok(drafts);
         }
         let client = self.outside.remote.client()?;
@@ -38,9 +37,10 @@ impl Check<'_> {
         for (kind, candidates) in slots(&found) {
             // The newest that can be taken in; those that are newer still and wait are told before it.
             for candidate in candidates {
-                let settings = self.settings(base, &candidate.tag.text);
-                let subject = settings.first().map_or(base.name.as_str(), |setting| setting.name.as_str());
-                let names = [subject, base.name.as_str(), base.text.as_str()];
+                let newer = base.reference.with_tag(&candidate.tag.text).map_err(PipelineError::plain)?;
+                let settings = self.settings(base, &newer);
+                let subject = settings.first().map_or(&base.name, |setting| &setting.name).clone();
+                let names = [subject.as_str(), base.name.as_str(), base.text.as_str()];
                 let version = candidate.tag.version.as_ref().map(|version| version.numbers.clone());
                 if let (Some((range, _)), Some(version)) =
                     (self.project.manifest.check.range(&names), version)
@@ -48,23 +48,25 @@ impl Check<'_> {
                 {
                     continue;
                 }
-                let newer = base.reference.with_tag(&candidate.tag.text).map_err(PipelineError::plain)?;
-                let same =
-                    client.resolve(&newer)?.is_none_or(|digest| locked.as_deref() == Some(digest.as_str()));
-                if same || self.breaks_others(base, &settings)? {
+                let Some(digest) = client.resolve(&newer)? else { continue };
+                if locked.as_deref() == Some(digest.as_str()) || self.breaks_others(base, &settings)? {
                     continue;
                 }
+                // What is named by its digest as well stays so.
+                let pinned = base.reference.digest().is_some();
+                let (newer, settings) = if pinned {
+                    let newer = newer.with_digest(digest);
+                    let settings = self.settings(base, &newer);
+                    (newer, settings)
+                } else {
+                    (newer, settings)
+                };
                 let to = Some(newer.familiar());
                 let mut finding = base.subject(&base.roles).finding(kind, base.reference.familiar(), to);
                 finding.level = Some(candidate.level);
-                subject.clone_into(&mut finding.name);
+                finding.name.clone_from(&subject);
                 finding.text = format!("{} → {}", base.reference.familiar(), candidate.tag.text);
-                finding.command = Some(if settings.is_empty() {
-                    format!("name {} in the Dockerfile, then otoshi build", newer.familiar())
-                } else {
-                    let values: Vec<_> = settings.iter().map(ToString::to_string).collect();
-                    format!("otoshi update {}, then otoshi build", values.join(" "))
-                });
+                finding.command = Some(taking(&settings, &newer.familiar()));
                 self.outside.judge(
                     &mut finding,
                     &base.reference.name(),
@@ -91,10 +93,24 @@ impl Check<'_> {
         Ok(drafts)
     }
 
-    /// The other values that `otoshi.toml` needs for a base to have a tag; that of the base's own name first.
-    fn settings(&self, base: &Used, tag: &str) -> Vec<Setting> {
-        let name = base.text.strip_suffix(&format!(":{}", base.reference.tag().unwrap_or_default()));
-        let wanted = name.map(|name| format!("{name}:{tag}"));
+    /// Why nothing can be known of what is newer than a base's tag, where that is so.
+    pub(super) fn tag_unknown(&self, base: &Used) -> Option<Unknown> {
+        let reason = match base.reference.tag() {
+            Some(tag) => unknown::of_tag(tag, Form::of(tag, &self.outside.cycles))?,
+            None if base.reference.digest().is_some() => unknown::of_digest(),
+            None => return None,
+        };
+        Some(self.outside.unknown(&base.subject(&base.roles), reason))
+    }
+
+    /// The other values that `otoshi.toml` needs for a base to be another image of its repository; that of the base's own name first.
+    pub(super) fn settings(&self, base: &Used, newer: &Reference) -> Vec<Setting> {
+        let suffix = |reference: &Reference| {
+            let tag = reference.tag().map(|tag| format!(":{tag}")).unwrap_or_default();
+            tag + &reference.digest().map(|digest| format!("@{digest}")).unwrap_or_default()
+        };
+        let name = base.text.strip_suffix(&suffix(&base.reference));
+        let wanted = name.map(|name| format!("{name}{}", suffix(newer)));
         let mut found =
             wanted.map(|wanted| self.project.settings_for(&base.text, &wanted)).unwrap_or_default();
         found.sort_by_key(|setting| setting.name != base.name);
@@ -117,4 +133,13 @@ impl Check<'_> {
         }
         Ok(false)
     }
+}
+
+/// What takes another image in: values of `otoshi.toml`, or its name in a Dockerfile.
+pub(super) fn taking(settings: &[Setting], newer: &str) -> String {
+    if settings.is_empty() {
+        return format!("name {newer} in the Dockerfile, then otoshi build");
+    }
+    let values: Vec<_> = settings.iter().map(ToString::to_string).collect();
+    format!("otoshi update {}, then otoshi build", values.join(" "))
 }

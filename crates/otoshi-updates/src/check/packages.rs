@@ -11,6 +11,7 @@ use crate::{
     outside::{Stop, Subject},
     packages::{Compared, is_newer, upgrade},
     report::{Finding, FindingKind, Looked, PackageUpdate, State},
+    unknown::{self, Reason},
 };
 
 /// What is installed in an image, and what of it is newer.
@@ -22,6 +23,8 @@ pub(super) struct Inside {
     pub(super) packages: Vec<Package>,
     pub(super) looked: Looked,
     updates: Vec<PackageUpdate>,
+    /// Whether it is configured to use any repository.
+    is_configured: bool,
     /// Of a base that is made here of packages: those that it would have more and less, `+` and `-` before their names.
     changed: Option<Vec<String>>,
 }
@@ -36,6 +39,12 @@ impl Inside {
     pub(super) fn forget_foreign(&mut self, known: &BTreeSet<&Package>) {
         let names: BTreeSet<&str> = known.iter().map(|package| package.name.as_str()).collect();
         self.looked.foreign.retain(|name| !names.contains(name.as_str()));
+    }
+
+    /// Why its packages could not be compared, where that is so.
+    pub(super) fn unknown(&self) -> Option<(&Subject, Reason)> {
+        let reason = unknown::of_repositories(self.manager, &self.looked, self.is_configured)?;
+        Some((&self.subject, reason))
     }
 
     pub(super) fn is_in(&self, role: &str) -> bool {
@@ -58,6 +67,8 @@ impl Check<'_> {
             let installed = self.outside.installed(&image, &base.reference)?;
             asked.held.installed(&installed);
             asked.held.environment(&image.config, &self.outside.cycles);
+            let reasons = unknown::of_packages(&installed).into_iter();
+            asked.unknown.extend(reasons.map(|reason| self.outside.unknown(&base.subject(&roles), reason)));
             let inside =
                 self.inside(base.subject(&roles), roles, &image, installed, &BTreeSet::new(), asked)?;
             asked.inside.extend(inside);
@@ -82,6 +93,9 @@ impl Check<'_> {
         let place = Reference::parse(repository.unwrap_or(name))
             .map_err(|error| Stop::Told(error.to_string(), error.hint()))?;
         let installed = self.outside.installed(image, &place)?;
+        let reasons = unknown::of_packages(&installed).into_iter();
+        asked.unknown.extend(reasons.map(|reason| self.outside.unknown(&subject, reason)));
+        asked.is_bare = unknown::is_bare(&installed);
         self.inside(subject, BTreeSet::from(["runner"]), image, installed, below, asked)
     }
 
@@ -96,7 +110,7 @@ impl Check<'_> {
     ) -> Result<Option<Inside>, Stop> {
         let Some(manager) = installed.manager else { return Ok(None) };
         let digest = image.digest.to_string();
-        let Compared { looked, updates } =
+        let Compared { looked, updates, is_configured } =
             self.outside.compare(&subject, &digest, &installed, below, &mut asked.failed)?;
         Ok(Some(Inside {
             subject,
@@ -105,6 +119,7 @@ impl Check<'_> {
             packages: installed.packages,
             looked,
             updates,
+            is_configured,
             changed: None,
         }))
     }
@@ -136,12 +151,16 @@ impl Check<'_> {
             };
             let installed = self.outside.installed(&image, &base.reference)?;
             asked.held.installed(&installed);
-            let Some(manager) = installed.manager else { continue };
             let subject = base.subject(&roles);
-            let (Compared { looked, updates }, changed) =
+            let reasons = unknown::of_packages(&installed).into_iter();
+            asked.unknown.extend(reasons.map(|reason| self.outside.unknown(&subject, reason)));
+            let Some(manager) = installed.manager else { continue };
+            let (Compared { looked, updates, is_configured }, changed) =
                 self.outside.compare_made(&subject, digest.as_str(), &installed, packages)?;
             let (packages, changed) = (installed.packages, Some(changed));
-            asked.inside.push(Inside { subject, roles, manager, packages, looked, updates, changed });
+            let inside =
+                Inside { subject, roles, manager, packages, looked, updates, is_configured, changed };
+            asked.inside.push(inside);
         }
         Ok(())
     }
@@ -233,7 +252,7 @@ impl Check<'_> {
     }
 
     /// The manifest of a reference, whose documents are in the store then.
-    fn manifest(&self, reference: &Reference) -> Result<Option<Digest>, Stop> {
+    pub(super) fn manifest(&self, reference: &Reference) -> Result<Option<Digest>, Stop> {
         let layout = self.outside.home.layout();
         let here = match reference.digest() {
             Some(digest) => layout.has(digest).then(|| digest.clone()),

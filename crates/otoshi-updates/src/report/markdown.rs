@@ -11,49 +11,58 @@ impl Report {
         let counts = self.counts;
         let security =
             if counts.security > 0 { format!(" ({} of security)", counts.security) } else { String::new() };
-        let mut text = format!(
-            "## {what}: {} newer outside{security}\n\n{} held, {} ignored, {} failed, {} fresh.\n",
-            counts.found, counts.held, counts.ignored, counts.failed, counts.fresh
+        let mut whole = format!(
+            "## {what}: {} newer outside{security}\n\n{} held, {} ignored, {} failed, {} not known, {} fresh.\n",
+            counts.found, counts.held, counts.ignored, counts.failed, counts.unknown, counts.fresh
         );
         if !self.findings.is_empty() {
-            text.push_str("\n| | what | since | would run | take it in |\n| --- | --- | --- | --- | --- |\n");
+            whole
+                .push_str("\n| | what | since | would run | take it in |\n| --- | --- | --- | --- | --- |\n");
         }
         for finding in &self.findings {
-            text.push_str(&row(finding));
+            whole.push_str(&row(finding));
         }
         for finding in self.findings.iter().filter(|finding| !finding.packages.is_empty()) {
-            text.push_str(&format!(
+            whole.push_str(&format!(
                 "\n<details><summary>Packages of {} ({})</summary>\n\n\
                  | package | source | in the image | newer | repository | |\n| --- | --- | --- | --- | --- | --- |\n",
                 plain(&finding.name),
                 finding.packages.len()
             ));
             for update in &finding.packages {
-                text.push_str(&package(update));
+                whole.push_str(&package(update));
             }
-            text.push_str("\n</details>\n");
+            whole.push_str("\n</details>\n");
         }
         let foreign = self.images.iter().filter(|image| !image.foreign.is_empty());
         for (number, image) in foreign.enumerate() {
             let start = if number == 0 { "\n" } else { "" };
             let names = image.foreign.iter().map(|name| plain(name)).collect::<Vec<_>>().join(", ");
             let (name, count) = (plain(&image.name), image.foreign.len());
-            text.push_str(&format!(
+            whole.push_str(&format!(
                 "{start}- {name}: {count} packages in none of its repositories: {names}\n"
             ));
+        }
+        for (number, unknown) in self.unknown.iter().enumerate() {
+            let start = if number == 0 { "\n" } else { "" };
+            let hint = unknown.hint.as_ref().map(|hint| format!(" ({})", plain(hint))).unwrap_or_default();
+            let because = unknown.because.as_ref().map(|because| format!(" ({})", plain(because)));
+            let word = if unknown.state == State::Found { "**not known**" } else { word(unknown.state) };
+            let (name, text) = (plain(&unknown.name), plain(&unknown.text));
+            whole.push_str(&format!("{start}- {word} {name}: {text}{hint}{}\n", because.unwrap_or_default()));
         }
         for (number, failed) in self.failed.iter().enumerate() {
             let start = if number == 0 { "\n" } else { "" };
             let (reference, message) = (plain(&failed.reference), plain(&failed.message));
             let hint = failed.hint.as_ref().map(|hint| format!(" ({})", plain(hint))).unwrap_or_default();
-            text.push_str(&format!("{start}- **failed** {reference}: {message}{hint}\n"));
+            whole.push_str(&format!("{start}- **failed** {reference}: {message}{hint}\n"));
         }
-        text.push_str(&format!(
+        whole.push_str(&format!(
             "\nEnds of life as of {}, {} days ago.\n",
             plain(&self.cycles.date),
             self.cycles.age_days
         ));
-        text
+        whole
     }
 }
 

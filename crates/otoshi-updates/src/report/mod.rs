@@ -8,9 +8,11 @@
 //!                   "set": [ { "table", "name", "from", "to" } ], "phases": [ … as in otoshi plan … ], "command",
 //!                   "location": { "file", "line" }, "text" } ],
 //!   "failed":   [ { "reference", "message", "hint" } ],
+//!   "unknown":  [ { "kind", "state", "name", "reference", "roles", "because", "until", "text", "hint" } ],
 //!   "fresh":    [ "…" ],
+//!   "bare":     [ "…" ],
 //!   "images":   [ { "name", "reference", "digest", "roles", "base", "distribution", "packages", "foreign", "unknown" } ],
-//!   "counts":   { "found", "security", "held", "ignored", "failed", "fresh" },
+//!   "counts":   { "found", "security", "held", "ignored", "failed", "unknown", "fresh", "bare" },
 //!   "cycles":   { "date", "age_days", "source", "failed" }, "requests": 5 }
 //! ```
 //!
@@ -169,6 +171,43 @@ pub struct Failed {
     pub hint: Option<String>,
 }
 
+/// What it is that is not known of something.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum UnknownKind {
+    /// What is installed in it: nobody here reads the record of that, or there is none.
+    Packages,
+    /// What its packages are to be compared with.
+    Repositories,
+    /// What is newer than its tag.
+    Tags,
+    /// What it stands on.
+    Base,
+}
+
+/// Something of which nobody can say whether anything is newer: it was looked at, and not understood.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct Unknown {
+    /// What is not known.
+    pub kind: UnknownKind,
+    /// Whether somebody waits for it, or `[check]` does not want to hear of it.
+    pub state: State,
+    /// What the thing is called in `otoshi.toml`, else the reference.
+    pub name: String,
+    /// The base or image.
+    pub reference: String,
+    /// The roles that use it.
+    pub roles: Vec<String>,
+    /// Why it is held or ignored.
+    pub because: Option<String>,
+    /// Until when it is held.
+    pub until: Option<String>,
+    /// Why it is not known, as a sentence.
+    pub text: String,
+    /// What to try.
+    pub hint: Option<String>,
+}
+
 /// How many there are of each.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Counts {
@@ -182,8 +221,12 @@ pub struct Counts {
     pub ignored: usize,
     /// Bases, images and repositories that could not be looked at.
     pub failed: usize,
-    /// Bases and images of which nothing is newer.
+    /// What was looked at and not understood, but for what is held or ignored.
+    pub unknown: usize,
+    /// Bases and images that were looked at and compared, and of which nothing is newer.
     pub fresh: usize,
+    /// Images that have nothing which anything could be newer than.
+    pub bare: usize,
 }
 
 /// The table of ends of life that was used.
@@ -210,8 +253,12 @@ pub struct Report {
     pub findings: Vec<Finding>,
     /// What could not be looked at.
     pub failed: Vec<Failed>,
-    /// The bases and images of which nothing is newer.
+    /// What was looked at and not understood.
+    pub unknown: Vec<Unknown>,
+    /// The bases and images that were looked at and compared, and of which nothing is newer.
     pub fresh: Vec<String>,
+    /// Images that have nothing which anything could be newer than: no packages, no name of a distribution, and no word of a base.
+    pub bare: Vec<String>,
     /// The images whose packages were looked at.
     pub images: Vec<Looked>,
     /// How many there are of each.
@@ -246,14 +293,17 @@ impl Report {
             held: of(State::Held),
             ignored: of(State::Ignored),
             failed: self.failed.len(),
+            unknown: self.unknown.iter().filter(|unknown| unknown.state == State::Found).count(),
             fresh: self.fresh.len(),
+            bare: self.bare.len(),
         };
     }
 
-    /// The exit code that says it: 0 fresh, 10 updates, 11 security updates, 20 where something could not be looked at.
+    /// The exit code that says it: 0 fresh, 10 updates, 11 security updates, 20 where something could not be looked at, or was not
+    /// understood.
     pub fn exit_code(&self) -> u8 {
         match self.counts {
-            Counts { failed: 1.., .. } => 20,
+            Counts { failed: 1.., .. } | Counts { unknown: 1.., .. } => 20,
             Counts { security: 1.., .. } => 11,
             Counts { found: 1.., .. } => 10,
             _ => 0,

@@ -2,7 +2,7 @@
 //!
 //! A kind of finding is a rule; a package that is newer is a result of its own. What is held or ignored is a suppressed result,
 //! what could not be looked at a notification. A result keeps its fingerprint while the same thing of the same image is out of
-//! date, whatever the versions.
+//! date, whatever the versions. What is not known is a notification, too: there is nothing to mend in the code.
 //!
 //! Specification: <https://docs.oasis-open.org/sarif/sarif/v2.1.0/os/sarif-v2.1.0-os.html>
 
@@ -82,6 +82,15 @@ impl Report {
                 "message": { "text": format!("{}: {}{hint}", failed.reference, failed.message) },
             })
         });
+        let unknown = self.unknown.iter().map(|unknown| {
+            let hint = unknown.hint.as_ref().map(|hint| format!(" ({hint})")).unwrap_or_default();
+            let level = if unknown.state == State::Found { "error" } else { "note" };
+            json!({
+                "level": level,
+                "message": { "text": format!("{} is not known: {}{hint}", unknown.name, unknown.text) },
+            })
+        });
+        let notifications = notifications.chain(unknown);
         json!({
             "$schema": SCHEMA,
             "version": "2.1.0",
@@ -91,7 +100,7 @@ impl Report {
                 } },
                 "columnKind": "unicodeCodePoints",
                 "invocations": [{
-                    "executionSuccessful": self.failed.is_empty(),
+                    "executionSuccessful": self.failed.is_empty() && self.counts.unknown == 0,
                     "exitCode": self.exit_code(),
                     "toolExecutionNotifications": notifications.collect::<Vec<_>>(),
                 }],

@@ -39,6 +39,31 @@ pub struct Tag {
     pub flavour: Vec<String>,
 }
 
+/// What a tag is to those who look for a newer one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Form {
+    /// It is one of a series, in which there may be newer ones.
+    Series,
+    /// It says no more than which branch it is on, as `latest` and `slim`: what is newer moves it.
+    Floating,
+    /// It names a commit, a signature, or a build by its number.
+    Commit,
+    /// It has numbers, and nobody here knows what they count.
+    Unclear,
+}
+
+impl Form {
+    /// Says what form a tag has.
+    pub fn of(tag: &str, cycles: &Cycles) -> Self {
+        match Tag::parse(tag, cycles) {
+            None => Self::Commit,
+            Some(tag) if tag.version.is_some() || tag.distribution.is_some() => Self::Series,
+            Some(tag) if tag.text.bytes().any(|byte| byte.is_ascii_digit()) => Self::Unclear,
+            Some(_) => Self::Floating,
+        }
+    }
+}
+
 /// A version in a tag.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Version {

@@ -56,13 +56,6 @@ pub(crate) fn slots(found: &Suggestions) -> [(FindingKind, Vec<&Candidate>); 3] 
     ]
 }
 
-impl Cycles {
-    /// Whether a tag is one of a series, in which there may be newer ones.
-    pub(crate) fn is_in_series(&self, tag: &str) -> bool {
-        Tag::parse(tag, self).is_some_and(|tag| tag.version.is_some() || tag.distribution.is_some())
-    }
-}
-
 /// Finds what is newer than a tag of a repository among the repository's tags.
 pub fn suggest(
     repository: &str,

@@ -147,7 +147,8 @@ fn of_security(project: &Project, report: &Report, chosen: &mut Chosen) {
         let before = (chosen.moves.len(), chosen.settings.len());
         // A base that is made of packages is itself what has them newer.
         let made = of(FindingKind::SecurityUpdates).filter(|one| step(project, one) == Some(Step::Move));
-        for finding in of(FindingKind::BaseMoved).chain(made) {
+        let moved = of(FindingKind::BaseMoved).filter(|one| step(project, one) == Some(Step::Move));
+        for finding in moved.chain(made) {
             if may(finding) {
                 move_base(finding, chosen);
             } else {
@@ -190,6 +191,9 @@ enum Step {
 fn step(project: &Project, finding: &Finding) -> Option<Step> {
     let is_made = || project.package_bases().is_ok_and(|made| made.contains_key(&finding.reference));
     match finding.kind {
+        // One that is named by its digest moves where it is named, and never by itself.
+        FindingKind::BaseMoved if !finding.set.is_empty() => Some(Step::Set),
+        FindingKind::BaseMoved if finding.reference.contains('@') => None,
         FindingKind::BaseMoved => Some(Step::Move),
         FindingKind::SecurityUpdates | FindingKind::PackageUpdates if is_made() => Some(Step::Move),
         FindingKind::NewerVersion | FindingKind::NewerDistribution => Some(Step::Set),

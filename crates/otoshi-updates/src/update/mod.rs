@@ -25,7 +25,10 @@ use serde::Serialize;
 use similar::TextDiff;
 
 use self::choose::{Chosen, choose, is_known};
-use crate::{Check, report::Failed};
+use crate::{
+    Check,
+    report::{Failed, Unknown},
+};
 
 /// Says what is wanted.
 #[derive(Debug, Clone, Default)]
@@ -93,6 +96,8 @@ pub struct Updated {
     pub left: Vec<Left>,
     /// What could not be looked at.
     pub failed: Vec<Failed>,
+    /// What was looked at and not understood.
+    pub unknown: Vec<Unknown>,
     /// Both files before and after, as `git apply` takes it.
     pub diff: String,
 }
@@ -129,6 +134,7 @@ impl<'a> Update<'a> {
         }
         let changes = !settings.is_empty() || !moves.is_empty();
         let (then, phases) = if changes { self.settle(&project, then)? } else { (then, Vec::new()) };
+        let (failed, unknown) = report.map(|report| (report.failed, report.unknown)).unwrap_or_default();
         let mut updated = Updated {
             version: 1,
             project: project.manifest.project.name.clone(),
@@ -137,7 +143,8 @@ impl<'a> Update<'a> {
             settings,
             phases,
             left,
-            failed: report.map(|report| report.failed).unwrap_or_default(),
+            failed,
+            unknown,
             diff: String::new(),
         };
         if changes {

@@ -3,7 +3,7 @@ use std::{path::PathBuf, process::ExitCode, sync::Arc};
 use clap::Args;
 use otoshi_project::Project;
 use otoshi_store::Home;
-use otoshi_updates::{Finding, PackageUpdate, Report, State};
+use otoshi_updates::{Finding, PackageUpdate, Report, State, Unknown};
 
 use crate::failure::Failure;
 
@@ -14,7 +14,10 @@ use crate::failure::Failure;
 /// images are configured to use), and ends of life. What is installed is read from layers.
 /// Of images, by their names in registries or in the store: their packages, ends of life, and their bases, where they say which.
 ///
-/// Exit codes: 0 nothing is newer; 10 something is; 11 security updates are waiting; 20 something could not be looked at.
+/// What was looked at and not understood (packages that nobody here reads, or that no repository is there for; a tag of an unknown form) is
+/// told as not known, with the reason. Fresh is what was looked at and compared.
+///
+/// Exit codes: 0 nothing is newer; 10 something is; 11 security updates are waiting; 20 something could not be looked at, or is not known.
 #[derive(Debug, Args)]
 pub(crate) struct Check {
     /// Images to look at, in place of a project
@@ -22,8 +25,8 @@ pub(crate) struct Check {
     /// The project's directory [default: the nearest one with an otoshi.toml]
     #[arg(long, value_name = "DIR", default_value = ".", conflicts_with = "images")]
     project: PathBuf,
-    /// Print JSON: `version`, `project`, `findings`, `failed`, `fresh`, `images`, `counts`, `cycles`, `requests`; its schema is that of
-    /// `otoshi schema check`
+    /// Print JSON: `version`, `project`, `findings`, `failed`, `unknown`, `fresh`, `bare`, `images`, `counts`, `cycles`, `requests`; its
+    /// schema is that of `otoshi schema check`
     #[arg(long, group = "form")]
     json: bool,
     /// Print Markdown, for pull requests and job summaries
@@ -85,7 +88,7 @@ fn print(report: &Report) {
     for image in &report.images {
         let told = [
             ("foreign", &image.foreign, "in none of its repositories"),
-            ("unknown", &image.unknown, "not known"),
+            ("unknown", &image.unknown, "in none of the repositories that answered"),
         ];
         for (word, packages, what) in told {
             if !packages.is_empty() {
@@ -101,6 +104,10 @@ fn print(report: &Report) {
             }
         }
     }
+    print!("{}", unknown_lines(&report.unknown));
+    for image in &report.bare {
+        println!("{:8} {image}  there are no packages in it, and nothing says what it is made of", "bare");
+    }
     for failed in &report.failed {
         println!("{:8} {}  {}", "failed", failed.reference, failed.message);
         if let Some(hint) = &failed.hint {
@@ -111,8 +118,8 @@ fn print(report: &Report) {
     let security =
         if counts.security > 0 { format!(" ({} of security)", counts.security) } else { String::new() };
     println!(
-        "{} found{security}, {} held, {} ignored, {} failed, {} fresh",
-        counts.found, counts.held, counts.ignored, counts.failed, counts.fresh
+        "{} found{security}, {} held, {} ignored, {} failed, {} not known, {} fresh",
+        counts.found, counts.held, counts.ignored, counts.failed, counts.unknown, counts.fresh
     );
     let cycles = &report.cycles;
     if let Some(failed) = &cycles.failed {
@@ -120,6 +127,21 @@ fn print(report: &Report) {
     }
     let source = cycles.source.as_ref().map(|source| format!(", from {source}")).unwrap_or_default();
     eprintln!("ends of life as of {}, {} days ago{source}", cycles.date, cycles.age_days);
+}
+
+/// Says of what nothing is known, and why.
+pub(super) fn unknown_lines(all: &[Unknown]) -> String {
+    let mut text = String::new();
+    for unknown in all {
+        let state = if unknown.state == State::Found { "unknown" } else { word(unknown.state) };
+        text.push_str(&format!("{state:8} {}  {}\n", unknown.name, unknown.text));
+        if let Some(because) = &unknown.because {
+            text.push_str(&format!("{:9}because {because}\n", ""));
+        } else if let Some(hint) = &unknown.hint {
+            text.push_str(&format!("{:9}hint: {hint}\n", ""));
+        }
+    }
+    text
 }
 
 fn print_packages(finding: &Finding) {

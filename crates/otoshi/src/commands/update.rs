@@ -34,7 +34,7 @@ pub(crate) struct Update {
     /// Print what would change as a diff, and write nothing
     #[arg(long)]
     dry_run: bool,
-    /// Print JSON: `version`, `project`, `written`, `settings`, `moved`, `phases`, `left`, `failed`, `diff`
+    /// Print JSON: `version`, `project`, `written`, `settings`, `moved`, `phases`, `left`, `failed`, `unknown`, `diff`
     #[arg(long)]
     json: bool,
 }
@@ -90,6 +90,7 @@ fn text(updated: &Updated) -> String {
     for failed in &updated.failed {
         text.push_str(&format!("failed   {}  {}\n", failed.reference, failed.message));
     }
+    text.push_str(&super::check::unknown_lines(&updated.unknown));
     if updated.settings.is_empty() && updated.moved.is_empty() {
         text.push_str("nothing to take in\n");
     }

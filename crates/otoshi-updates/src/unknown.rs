@@ -1,0 +1,223 @@
+//! What was looked at and not understood: packages that nobody here reads, packages that nothing is there to compare with, tags of
+//! a form that says nothing, a base that cannot be named. It is told with the reason, and never counts as fresh.
+
+use otoshi_packages::{Available, Installed, Manager};
+
+use crate::{
+    outside::{Outside, Subject},
+    policy::Verdict,
+    report::{Looked, Unknown, UnknownKind},
+    tag::Form,
+};
+
+/// A package of each package manager that every distribution with it has: one in none of an image's repositories says that these
+/// are not the distribution's.
+const FOUNDATIONS: [(Manager, &[&str]); 3] = [
+    (Manager::Dpkg, &["base-files", "dpkg", "libc6"]),
+    (Manager::Apk, &["alpine-baselayout", "apk-tools", "musl", "glibc", "wolfi-baselayout"]),
+    (Manager::Rpm, &["filesystem", "glibc", "rpm", "setup"]),
+];
+
+/// Why something is not known, before anybody says of what.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Reason {
+    kind: UnknownKind,
+    text: String,
+    hint: Option<String>,
+}
+
+impl Reason {
+    fn new(kind: UnknownKind, text: impl Into<String>) -> Self {
+        Self { kind, text: text.into(), hint: None }
+    }
+
+    fn with_hint(self, hint: impl Into<String>) -> Self {
+        Self { hint: Some(hint.into()), ..self }
+    }
+
+    /// Of the base that an image names, which is no reference.
+    pub(crate) fn base(name: &str) -> Self {
+        Self::new(UnknownKind::Base, format!("the base that it names, {name:?}, is no reference to an image"))
+    }
+}
+
+/// Says whether an image has anything that something could be newer than: packages, or a distribution that should have some.
+pub(crate) fn is_bare(installed: &Installed) -> bool {
+    let names_one = ["etc/debian_version", "etc/alpine-release", "etc/redhat-release"];
+    installed.packages.is_empty()
+        && installed.unread.is_empty()
+        && installed.os.is_none()
+        && names_one.iter().all(|path| installed.files.get(path).is_none())
+}
+
+/// Why what is installed in an image is not known, or not all of it.
+pub(crate) fn of_packages(installed: &Installed) -> Vec<Reason> {
+    let mut reasons = Vec::new();
+    for unread in &installed.unread {
+        let name = unread.manager;
+        let text = match unread.path {
+            Some(path) => format!("it has packages of {name}, whose record (/{path}) is not read here"),
+            None => format!(
+                "it has packages of {name} beside others, and only one package manager's are compared"
+            ),
+        };
+        reasons.push(Reason::new(UnknownKind::Packages, text));
+    }
+    if reasons.is_empty() && installed.packages.is_empty() && !is_bare(installed) {
+        let os = installed.os.as_ref();
+        let os = os.map(|os| os.pretty_name.clone().unwrap_or_else(|| os.id.clone()));
+        let whose =
+            os.map_or_else(|| "it is of a distribution".to_owned(), |os| format!("it says that it is {os}"));
+        let text = match installed.manager {
+            Some(_) => format!("{whose}, and no package is in its record of packages"),
+            None => format!("{whose}, and it has no record of packages"),
+        };
+        let hint = "do not remove the package manager's record from the image";
+        reasons.push(Reason::new(UnknownKind::Packages, text).with_hint(hint));
+    }
+    reasons
+}
+
+/// Why packages cannot be compared with what repositories have, though these were asked.
+pub(crate) fn of_repositories(manager: Manager, looked: &Looked, is_configured: bool) -> Option<Reason> {
+    let (foreign, all) = (looked.foreign.len(), looked.packages);
+    if all == 0 || foreign == 0 {
+        return None;
+    }
+    if !is_configured {
+        let text = format!(
+            "it is configured to use no package repository, so that nothing was there to compare its packages ({all}) with"
+        );
+        let hint = "keep the distribution's sources in the image, or name a base that has them";
+        return Some(Reason::new(UnknownKind::Repositories, text).with_hint(hint));
+    }
+    let of_manager = FOUNDATIONS.iter().find(|(of, _)| *of == manager).map_or(&[][..], |(_, names)| names);
+    let foundation = looked.foreign.iter().find(|name| of_manager.contains(&name.as_str()));
+    let text = match foundation {
+        Some(name) => {
+            format!("{foreign} of its {all} packages are in none of its repositories, {name} among them")
+        }
+        None if foreign * 2 > all => {
+            format!("{foreign} of its {all} packages are in none of its repositories")
+        }
+        None => return None,
+    };
+    let hint = "the sources of its distribution may be missing or commented out";
+    Some(Reason::new(UnknownKind::Repositories, text).with_hint(hint))
+}
+
+/// Says whether an image is configured to use any repository, as far as that could be read.
+pub(crate) fn is_configured(available: &Available) -> bool {
+    available.has_any() || !available.failures().is_empty()
+}
+
+/// Why nothing is known of what is newer than a tag.
+pub(crate) fn of_tag(tag: &str, form: Form) -> Option<Reason> {
+    let text = match form {
+        Form::Series | Form::Floating => return None,
+        Form::Commit => {
+            format!("the tag {tag} names a commit or a build, of which nobody can say what comes after it")
+        }
+        Form::Unclear => {
+            format!("nothing is known of the series of the tag {tag}: it has a form that is not understood")
+        }
+    };
+    Some(Reason::new(UnknownKind::Tags, text).with_hint(IGNORE))
+}
+
+/// Why nothing is known of what is newer than an image that is named by its digest alone.
+pub(crate) fn of_digest() -> Reason {
+    let text = "it is named by its digest alone, so that nobody can say what is newer";
+    Reason::new(UnknownKind::Tags, text).with_hint("name its tag as well, as in NAME:TAG@DIGEST")
+}
+
+const IGNORE: &str = "[check] ignore takes what is meant to be so";
+
+impl Outside<'_> {
+    /// Says of what something is not known, and what `[check]` says to that.
+    pub(crate) fn unknown(&self, subject: &Subject, reason: Reason) -> Unknown {
+        let Verdict { state, because, until } = self.verdict(&[&subject.name, &subject.reference]);
+        let Reason { kind, text, hint } = reason;
+        let Subject { name, reference, roles } = subject.clone();
+        Unknown { kind, state, name, reference, roles, because, until, text, hint }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use otoshi_packages::Files;
+
+    use super::*;
+
+    fn image(files: &[(&str, &str)]) -> Installed {
+        let mut all = Files::new();
+        for (path, text) in files {
+            all.insert(path, text.as_bytes().to_vec());
+        }
+        Installed::of(all).unwrap()
+    }
+
+    fn texts(installed: &Installed) -> Vec<String> {
+        of_packages(installed).into_iter().map(|reason| reason.text).collect()
+    }
+
+    #[test]
+    fn nothing_at_all_is_bare_and_anything_else_without_packages_is_not_known() {
+        let nothing = image(&[("etc/passwd", "root:x:0:0::/:/bin/sh\n")]);
+        assert!(is_bare(&nothing) && of_packages(&nothing).is_empty());
+        let os = ("etc/os-release", "ID=debian\nPRETTY_NAME=\"Debian GNU/Linux 12 (bookworm)\"\n");
+        for (files, expected) in [
+            (vec![os], "it says that it is Debian GNU/Linux 12 (bookworm), and it has no record of packages"),
+            (
+                vec![os, ("var/lib/dpkg/status", "")],
+                "it says that it is Debian GNU/Linux 12 (bookworm), and no package is in its record of packages",
+            ),
+            (
+                vec![("etc/alpine-release", "3.20.0\n")],
+                "it is of a distribution, and it has no record of packages",
+            ),
+            (
+                vec![("var/lib/pacman/local/ALPM_DB_VERSION", "9\n")],
+                "it has packages of pacman, whose record (/var/lib/pacman/local/ALPM_DB_VERSION) is not read here",
+            ),
+            (
+                vec![("usr/lib/opkg/status", "Package: x\n")],
+                "it has packages of opkg, whose record (/usr/lib/opkg/status) is not read here",
+            ),
+        ] {
+            let installed = image(&files);
+            assert!(!is_bare(&installed), "{files:?}");
+            assert_eq!(texts(&installed), [expected]);
+        }
+        let package = "Package: a\nStatus: install ok installed\nVersion: 1\nArchitecture: amd64\n";
+        assert_eq!(texts(&image(&[os, ("var/lib/dpkg/status", package)])), [""; 0]);
+        let two = image(&[("var/lib/dpkg/status", package), ("lib/apk/db/installed", "P:b\nV:1\nA:x\n")]);
+        assert_eq!(
+            texts(&two),
+            ["it has packages of apk beside others, and only one package manager's are compared"]
+        );
+    }
+
+    #[test]
+    fn packages_that_were_compared_with_nothing_are_not_known() {
+        let looked = |foreign: &[&str], packages| Looked {
+            name: String::new(),
+            reference: String::new(),
+            digest: String::new(),
+            roles: Vec::new(),
+            base: None,
+            distribution: None,
+            packages,
+            foreign: foreign.iter().map(ToString::to_string).collect(),
+            unknown: Vec::new(),
+        };
+        let is_known = |foreign: &[&str], packages, configured| {
+            of_repositories(Manager::Dpkg, &looked(foreign, packages), configured).is_none()
+        };
+        assert!(is_known(&[], 3, true) && is_known(&["mine"], 3, true) && is_known(&[], 0, false));
+        assert!(!is_known(&["a", "b", "c"], 3, false));
+        assert!(!is_known(&["a", "b"], 3, true), "most of them");
+        assert!(!is_known(&["libc6"], 100, true), "what every image of Debian has");
+        assert!(is_known(&["glibc"], 100, true), "that is rpm's");
+    }
+}
