@@ -23,7 +23,7 @@ use crate::{
     ends::Held,
     outside::{Outside, Stop, Subject},
     report::{Failed, Finding, FindingKind, Looked, Report, Unknown},
-    tag::{Form, Level, slots, suggest},
+    tag::{Form, Level, is_successor, slots, suggest},
     unknown::{self, Reason},
 };
 
@@ -43,7 +43,16 @@ struct Base {
     /// The image for this platform, fetched when it is first compared.
     image: OnceLock<Result<(Digest, Vec<DiffId>), Failed>>,
     /// Newer versions and distributions.
-    newer: OnceLock<Result<Vec<(FindingKind, Level, Reference)>, Failed>>,
+    newer: OnceLock<Result<Vec<Newer>, Failed>>,
+}
+
+/// A tag that is newer than a base's.
+struct Newer {
+    kind: FindingKind,
+    level: Level,
+    reference: Reference,
+    /// Whether the base's own variant gets no newer versions any more.
+    has_ended: bool,
 }
 
 /// What an image says of the base that it, or its runner, was built on.
@@ -232,11 +241,15 @@ impl<'a> CheckImages<'a> {
         let newer = base
             .newer
             .get_or_init(|| self.newer(&reference, &base.digest).map_err(|stop| failed(stop, &claim.name)));
-        for (kind, level, newer) in newer.as_ref().map_err(told)? {
+        for Newer { kind, level, reference: newer, has_ended } in newer.as_ref().map_err(told)? {
             let mut finding = subject.finding(*kind, reference.familiar(), Some(newer.familiar()));
             finding.level = Some(*level);
-            let tag = newer.tag().unwrap_or_default();
-            finding.text = format!("its base {} → {tag}", reference.familiar());
+            let (tag, from) = (newer.tag().unwrap_or_default(), reference.familiar());
+            finding.text = if *has_ended {
+                format!("its base {from} gets no newer versions; {tag} is on the next distribution")
+            } else {
+                format!("its base {from} → {tag}")
+            };
             self.outside.judge(&mut finding, &reference.name(), tag, None)?;
             findings.push(finding);
         }
@@ -244,11 +257,7 @@ impl<'a> CheckImages<'a> {
     }
 
     /// The newest of each kind of step from a base's tag that is another image.
-    fn newer(
-        &self,
-        reference: &Reference,
-        now: &Digest,
-    ) -> Result<Vec<(FindingKind, Level, Reference)>, Stop> {
+    fn newer(&self, reference: &Reference, now: &Digest) -> Result<Vec<Newer>, Stop> {
         let mut found = Vec::new();
         let Some(current) = reference.tag() else { return Ok(found) };
         let is_in_series = Form::of(current, &self.outside.cycles) == Form::Series;
@@ -262,7 +271,8 @@ impl<'a> CheckImages<'a> {
             for candidate in candidates {
                 let newer = reference.with_tag(&candidate.tag.text).map_err(PipelineError::plain)?;
                 if client.resolve(&newer)?.is_some_and(|digest| digest != *now) {
-                    found.push((kind, candidate.level, newer));
+                    let (level, has_ended) = (candidate.level, is_successor(&all, candidate));
+                    found.push(Newer { kind, level, reference: newer, has_ended });
                     break;
                 }
             }

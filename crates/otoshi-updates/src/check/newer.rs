@@ -9,7 +9,7 @@ use super::{Check, Draft, Used, phases::Then};
 use crate::{
     outside::Stop,
     report::{State, Unknown},
-    tag::{Form, slots, suggest},
+    tag::{Form, is_successor, slots, suggest},
     unknown,
 };
 
@@ -65,7 +65,15 @@ impl Check<'_> {
                 let mut finding = base.subject(&base.roles).finding(kind, base.reference.familiar(), to);
                 finding.level = Some(candidate.level);
                 finding.name.clone_from(&subject);
-                finding.text = format!("{} → {}", base.reference.familiar(), candidate.tag.text);
+                let from = base.reference.familiar();
+                finding.text = if is_successor(&found, candidate) {
+                    format!(
+                        "{from} gets no newer versions; {} is on the next distribution",
+                        candidate.tag.text
+                    )
+                } else {
+                    format!("{from} → {}", candidate.tag.text)
+                };
                 finding.command = Some(taking(&settings, &newer.familiar()));
                 self.outside.judge(
                     &mut finding,

@@ -36,7 +36,7 @@ pub enum FindingKind {
     BaseMoved,
     /// There is a newer version of the same flavour.
     NewerVersion,
-    /// The same version is there on a newer distribution.
+    /// The same version is there on a newer distribution; or, where a variant gets no newer versions any more, a newer one.
     NewerDistribution,
     /// Packages in an image are newer in its own repositories, and some of them fix something of security.
     SecurityUpdates,

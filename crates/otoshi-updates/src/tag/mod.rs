@@ -10,19 +10,22 @@
 //! prefix                             v
 //! ```
 //!
-//! Nothing says how tags are to be written, so this reads what repositories really have. What names a commit, a signature
-//! or a build by number is no tag of a series and is [`None`].
+//! Nothing says how tags are to be written, so this reads what repositories really have. A time, as in
+//! `RELEASE.2024-01-31T20-20-33Z`, is a version of two numbers; one in seconds since 1970 is a number like any other. What
+//! names a commit, a signature or a build by number is no tag of a series and is [`None`].
 
 mod distribution;
 mod suggest;
 #[cfg(test)]
 mod tests;
+mod time;
 
+use self::time::{is_date, is_seconds, is_year};
 use crate::cycle::Cycles;
 
 pub use distribution::Distribution;
-pub(crate) use suggest::slots;
 pub use suggest::{Candidate, Level, Suggestions, suggest};
+pub(crate) use suggest::{is_successor, slots};
 
 /// A tag, taken apart.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,7 +61,7 @@ impl Form {
         match Tag::parse(tag, cycles) {
             None => Self::Commit,
             Some(tag) if tag.version.is_some() || tag.distribution.is_some() => Self::Series,
-            Some(tag) if tag.text.bytes().any(|byte| byte.is_ascii_digit()) => Self::Unclear,
+            Some(tag) if tag.flavour.iter().any(|word| counts(word)) => Self::Unclear,
             Some(_) => Self::Floating,
         }
     }
@@ -91,9 +94,9 @@ pub enum Stage {
 }
 
 impl Version {
-    /// Whether its first number is a year or a date.
+    /// Whether its first number is a year, a date, or a time in seconds.
     pub fn is_calendar(&self) -> bool {
-        self.numbers.first().is_some_and(|first| is_year(*first) || is_date(*first))
+        self.numbers.first().is_some_and(|first| is_year(*first) || is_date(*first) || is_seconds(*first))
     }
 }
 
@@ -113,8 +116,11 @@ impl Tag {
             distribution: None,
             flavour: Vec::new(),
         };
+        let text = time::joined(text);
         let tokens: Vec<&str> = text.split('-').collect();
         let mut index = 0;
+        // Whether a word of the flavour came last: a number behind it is that word's, as in `temurin-21`.
+        let mut behind_word = false;
         while index < tokens.len() {
             let token = tokens[index];
             let previous = index.checked_sub(1).map(|before| tokens[before]);
@@ -140,36 +146,90 @@ impl Tag {
             {
                 tag.distribution = Some(distribution);
                 index += used;
+                behind_word = false;
+                continue;
+            }
+            // Distributions of Kubernetes count their own builds behind its version.
+            let counted = |word: &str| Some((word.to_owned(), small_number(token.strip_prefix(word)?)?));
+            let counted = ["k3s", "rke2r"].into_iter().find_map(counted);
+            if let (Some(version), Some((word, number))) = (&mut tag.version, counted) {
+                version.revision.push(number);
+                tag.flavour.push(word);
+                continue;
+            }
+            if ARCHITECTURES.contains(&token) {
+                tag.flavour.push(token.to_owned());
+                behind_word = true;
                 continue;
             }
             match (&mut tag.version, version(token)) {
                 (None, Some((prefix, version))) => {
-                    // A lone number of seven digits or more counts builds, unless it is a date.
-                    let first = version.numbers.first().copied().unwrap_or(0);
-                    if first >= 1_000_000 && !is_date(first) {
+                    // A lone number of seven digits or more counts builds, unless it is a time.
+                    if version.numbers.first().copied().is_some_and(is_build) {
                         return None;
                     }
                     let before = std::mem::take(&mut tag.flavour);
                     tag.prefix = before.iter().map(|word| format!("{word}-")).collect::<String>() + &prefix;
                     tag.version = Some(version);
+                    behind_word = false;
                 }
-                (Some(known), Some((prefix, more)))
-                    if is_revision(&prefix) && more.stage == Stage::Release =>
-                {
-                    if more.numbers.iter().any(|number| *number >= 1_000_000 && !is_date(*number)) {
+                (Some(known), Some((prefix, more))) if more.stage == Stage::Release => {
+                    let counts = |number: u64| is_date(number) || is_seconds(number);
+                    let is_time = more.numbers.first().copied().is_some_and(counts);
+                    let (word, letters) =
+                        prefix.rsplit_once('.').map_or((None, &prefix[..]), |(word, _)| (Some(word), ""));
+                    if letters.is_empty() && word.is_none() && behind_word && !is_time {
+                        // `temurin-21`: one word.
+                        match tag.flavour.last_mut() {
+                            Some(last) => *last = format!("{last}-{token}"),
+                            None => tag.flavour.push(token.to_owned()),
+                        }
+                        continue;
+                    }
+                    if !is_revision(letters) {
+                        tag.flavour.push(token.to_owned());
+                        behind_word = true;
+                        continue;
+                    }
+                    if more.numbers.iter().any(|number| is_build(*number)) {
                         return None;
                     }
+                    // `ce.0`: a word with a count of its own.
+                    tag.flavour.extend(word.map(str::to_owned));
                     known.revision.extend(more.numbers);
                 }
-                _ => tag.flavour.push(token.to_owned()),
+                _ => {
+                    tag.flavour.push(token.to_owned());
+                    behind_word = true;
+                }
             }
         }
         Some(tag)
     }
 }
 
+/// Words for machines, which may end in numbers.
+const ARCHITECTURES: &[&str] = &[
+    "amd64", "arm64", "arm64v8", "arm32v5", "arm32v6", "arm32v7", "armv6", "armv7", "armhf", "aarch64",
+    "x86_64", "x64", "i386", "386", "ppc64le", "s390x", "riscv64", "mips64le", "loong64",
+];
+
+/// Whether a word has numbers that mean something, and not a machine.
+fn counts(word: &str) -> bool {
+    word.bytes().any(|byte| byte.is_ascii_digit()) && !ARCHITECTURES.contains(&word)
+}
+
+/// Whether a number counts builds.
+fn is_build(number: u64) -> bool {
+    number >= 1_000_000 && !is_date(number) && !is_seconds(number)
+}
+
 fn is_revision(prefix: &str) -> bool {
-    ["", "r", "p", "b", "rev", "build"].contains(&prefix)
+    let known = [
+        "", "r", "p", "b", "v", "u", "n", "rev", "build", "deb", "ls", "cu", "sp", "sr", "fp", "hotfix",
+        "patch",
+    ];
+    known.contains(&&prefix.to_ascii_lowercase()[..])
 }
 
 /// A version: letters, numbers with `.`, `_` or `u` between them, and a pre-release that may follow at once.
@@ -209,8 +269,10 @@ fn version(token: &str) -> Option<(String, Version)> {
         });
         if let Some((make, number)) = glued {
             found = make(number.unwrap_or(0));
-        } else {
-            revision.push(word.strip_prefix('p').and_then(small_number)?);
+        } else if !["final", "ga", "release"].contains(&&word[..]) {
+            let number =
+                ["p", "sp", "s"].iter().find_map(|letters| word.strip_prefix(letters).and_then(small_number));
+            revision.push(number?);
         }
     }
     Some((prefix.to_owned(), Version { numbers, stage: found, revision }))
@@ -252,14 +314,4 @@ fn is_commit(word: &str, previous: Option<&str>) -> bool {
     let said = previous.is_some_and(|word| ["sha", "git", "commit", "rev"].contains(&word));
     let described = word.strip_prefix('g').is_some_and(mixed);
     mixed(word) || (said && hex(word)) || described || (matches!(word.len(), 40 | 64) && hex(word))
-}
-
-fn is_year(number: u64) -> bool {
-    (1990..=2100).contains(&number)
-}
-
-/// Whether a number is a date such as 20240131.
-fn is_date(number: u64) -> bool {
-    let (year, month, day) = (number / 10_000, number / 100 % 100, number % 100);
-    is_year(year) && (1..=12).contains(&month) && (1..=31).contains(&day)
 }

@@ -1,5 +1,6 @@
 //! What a repository has that is newer than a tag: a newer version of the same flavour, and the same version on a newer
-//! distribution. These are two suggestions, never one step.
+//! distribution. These are two suggestions, and one step only where a variant ended: it gets no newer version any more on its
+//! distribution, nor is its own there on a newer one.
 //!
 //! Promises: nothing that is suggested is older or a pre-release of something newer (unless the tag in use is a
 //! pre-release), has another prefix or flavour, is more or less exact than the tag in use, or counts by another calendar.
@@ -10,7 +11,7 @@ use jiff::civil::Date;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Distribution, Stage, Tag, Version, is_date, is_year};
+use super::{Distribution, Stage, Tag, Version, is_date, is_seconds, is_year};
 use crate::cycle::{Cycles, ProductKind, Release};
 use crate::report::FindingKind;
 
@@ -44,16 +45,24 @@ pub struct Suggestions {
     pub versions: Vec<Candidate>,
     /// The same version on newer distributions.
     pub distributions: Vec<Candidate>,
+    /// Where there is nothing of both, though the repository goes on: newer versions on the next distribution that has any.
+    pub successors: Vec<Candidate>,
 }
 
 /// Sorts what there is by the kind of finding and by whether it is a large step; of each the newest first.
-pub(crate) fn slots(found: &Suggestions) -> [(FindingKind, Vec<&Candidate>); 3] {
+pub(crate) fn slots(found: &Suggestions) -> [(FindingKind, Vec<&Candidate>); 4] {
     let (large, small) = found.versions.iter().partition(|candidate| candidate.level == Level::Major);
     [
         (FindingKind::NewerVersion, small),
         (FindingKind::NewerVersion, large),
         (FindingKind::NewerDistribution, found.distributions.iter().collect()),
+        (FindingKind::NewerDistribution, found.successors.iter().collect()),
     ]
+}
+
+/// Says whether a candidate is there because a variant ended.
+pub(crate) fn is_successor(found: &Suggestions, candidate: &Candidate) -> bool {
+    found.successors.iter().any(|one| std::ptr::eq(one, candidate))
 }
 
 /// Finds what is newer than a tag of a repository among the repository's tags.
@@ -70,6 +79,7 @@ pub fn suggest(
         .product_of_repository(repository)
         .filter(|(_, product)| product.kind == ProductKind::Distribution)
         .map(|(family, _)| family);
+    let mut both = Vec::new();
     for text in tags {
         let text = text.as_ref();
         let Some(tag) = Tag::parse(text, cycles).filter(|_| text != current) else { continue };
@@ -81,12 +91,44 @@ pub fn suggest(
                 found.distributions.push(Candidate { tag, level: Level::Distribution });
             }
             Some(level) => found.versions.push(Candidate { tag, level }),
+            None if is_both(&now, &tag, cycles, today) => both.push(tag),
             None => {}
         }
+    }
+    if found.versions.is_empty() && found.distributions.is_empty() {
+        found.successors = successors(&now, both);
     }
     found.versions.sort_by(|a, b| newest_first(&a.tag, &b.tag));
     found.distributions.sort_by(|a, b| newest_first(&a.tag, &b.tag));
     found
+}
+
+/// Whether a tag is a newer version on a newer distribution.
+fn is_both(now: &Tag, tag: &Tag, cycles: &Cycles, today: Date) -> bool {
+    let (Some(old), Some(new)) = (&now.distribution, &tag.distribution) else { return false };
+    let (Some(before), Some(after)) = (&now.version, &tag.version) else { return false };
+    let (Some(from), Some(to)) = (&old.release, &new.release) else { return false };
+    new.compare(old) == Some(Ordering::Greater)
+        && is_wanted(&old.family, from, to, cycles, today)
+        && after > before
+        && (after.stage == Stage::Release || before.stage != Stage::Release)
+        && !is_outlier(before, after, today)
+}
+
+/// What comes after a variant that ended: on the next distribution that goes on, the newest of the same major version, else of any.
+fn successors(now: &Tag, both: Vec<Tag>) -> Vec<Candidate> {
+    let release = |tag: &Tag| tag.distribution.as_ref().and_then(|found| found.release.clone());
+    let next = both.iter().filter_map(release).min();
+    let mut tags: Vec<Tag> = both.into_iter().filter(|tag| release(tag) == next).collect();
+    let is_major = |tag: &Tag| match (&now.version, &tag.version) {
+        (Some(old), Some(new)) => level(old, new) == Level::Major,
+        _ => false,
+    };
+    if !tags.iter().all(is_major) {
+        tags.retain(|tag| !is_major(tag));
+    }
+    tags.sort_by(newest_first);
+    tags.into_iter().map(|tag| Candidate { tag, level: Level::Distribution }).collect()
 }
 
 fn newest_first(a: &Tag, b: &Tag) -> Ordering {
@@ -107,11 +149,16 @@ fn alike(a: &Tag, b: &Tag) -> bool {
     let versions = match (&a.version, &b.version) {
         (None, None) => true,
         (Some(a), Some(b)) => {
-            let same_form = |a: &[u64], b: &[u64]| {
-                a.len() == b.len() && a.iter().zip(b).all(|(a, b)| is_date(*a) == is_date(*b))
-            };
-            same_form(&a.numbers, &b.numbers)
-                && same_form(&a.revision, &b.revision)
+            let same_kinds = |a: &[u64], b: &[u64]| a.iter().zip(b).all(|(a, b)| is_date(*a) == is_date(*b));
+            let as_exact = a.revision.len() == b.revision.len();
+            // What counts builds may come to name the second of the build, alone or behind the count.
+            let is_timed = |revision: &[u64]| revision.last().is_some_and(|last| is_seconds(*last));
+            let timed = !a.revision.is_empty() && !b.revision.is_empty();
+            let timed = timed && (is_timed(&a.revision) || is_timed(&b.revision));
+            a.numbers.len() == b.numbers.len()
+                && same_kinds(&a.numbers, &b.numbers)
+                && same_kinds(&a.revision, &b.revision)
+                && (as_exact || timed)
                 && a.is_calendar() == b.is_calendar()
         }
         _ => false,
@@ -169,7 +216,7 @@ fn is_out(release: &Release, today: Date) -> bool {
 fn level(old: &Version, new: &Version) -> Level {
     let differs = old.numbers.iter().zip(&new.numbers).position(|(old, new)| old != new);
     match differs {
-        Some(0) if old.is_calendar() && is_date(old.numbers[0]) => Level::Patch,
+        Some(0) if is_date(old.numbers[0]) || is_seconds(old.numbers[0]) => Level::Patch,
         Some(0) => Level::Major,
         Some(1) => Level::Minor,
         _ => Level::Patch,
@@ -184,6 +231,12 @@ fn is_outlier(old: &Version, new: &Version, today: Date) -> bool {
         + u64::try_from(today.day()).unwrap_or(0);
     let late =
         |number: &u64| (is_date(*number) && *number > date + 1) || (is_year(*number) && *number > year + 1);
+    let second = jiff::tz::TimeZone::UTC.to_timestamp(today.to_datetime(jiff::civil::Time::midnight()));
+    let second = second.map_or(u64::MAX, |second| u64::try_from(second.as_second()).unwrap_or(0));
+    let to_come = |number: &u64| is_seconds(*number) && *number > second.saturating_add(2 * 86_400);
+    if new.numbers.iter().chain(&new.revision).any(to_come) {
+        return true;
+    }
     let calendar = old.is_calendar();
     if calendar && new.numbers.first().is_some_and(late) {
         return true;

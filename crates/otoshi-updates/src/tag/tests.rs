@@ -135,6 +135,122 @@ fn newer_versions_and_newer_distributions_are_two_suggestions() {
     }
 }
 
+/// Tags as repositories of today have them, and what of them is the newest; nothing where a tag is there that must not be taken.
+#[test]
+fn series_of_many_kinds_are_understood() {
+    for (current, others, newest) in [
+        // MinIO: a time.
+        (
+            "RELEASE.2024-01-31T20-20-33Z",
+            "RELEASE.2024-05-01T01-11-10Z RELEASE.2025-04-22T22-12-26Z RELEASE.2023-12-01T00-00-00Z latest",
+            "RELEASE.2025-04-22T22-12-26Z",
+        ),
+        (
+            "RELEASE.2024-01-31T20-20-33Z-cpuv1",
+            "RELEASE.2025-04-22T22-12-26Z RELEASE.2025-01-02T22-12-26Z-cpuv1",
+            "RELEASE.2025-01-02T22-12-26Z-cpuv1",
+        ),
+        (
+            "RELEASE.2024-01-31T20-20-33Z",
+            "RELEASE.2024-01-31T20-20-34Z RELEASE.2999-01-31T20-20-33Z",
+            "RELEASE.2024-01-31T20-20-34Z",
+        ),
+        // UBI: a count of builds, then the second of the build behind it, then the second alone.
+        ("9.5-1738643550", "9.5-1745854298 9.6-1747219013 9.6 latest", "9.6-1747219013"),
+        ("9.4-1194", "9.4-1227.1725849298 9.4-1227.1726694542 9.4-1134", "9.4-1227.1726694542"),
+        ("9.4-1227.1726694542", "9.5-1738643550 9.4-1194 9.4", "9.5-1738643550"),
+        ("9.5-1738643550", "9.5-4070000000", ""),
+        ("1738643550", "1745854298 1738643549 9999999999", "1745854298"),
+        ("20240131T202033Z", "20240201T010203Z 20240131T202034Z", "20240201T010203Z"),
+        // A count with letters.
+        ("4.0.1-ls220", "4.0.2-ls221 4.0.1-ls219 4.0.2", "4.0.2-ls221"),
+        ("16.8.1-ce.0", "16.8.2-ce.0 16.9.0-ee.0", "16.8.2-ce.0"),
+        ("v1.28.5-k3s1", "v1.28.6-k3s2 v1.28.6-rke2r1", "v1.28.6-k3s2"),
+        ("v1.28.5-rke2r1", "v1.28.6-k3s2 v1.28.6-rke2r1", "v1.28.6-rke2r1"),
+        ("7.2.0-v8", "7.2.0-v9 7.4.0-v1", "7.4.0-v1"),
+        ("2022-CU11-ubuntu-22.04", "2022-CU12-ubuntu-22.04", "2022-CU12-ubuntu-22.04"),
+        (
+            "31.0.0.Final-jdk17",
+            "31.0.1.Final-jdk17 31.0.1.Final-jdk21 32.0.0.Beta1-jdk17",
+            "31.0.1.Final-jdk17",
+        ),
+        ("1.2.3.SP1", "1.2.3.SP2", "1.2.3.SP2"),
+        // A number behind a word is the word's.
+        (
+            "3.9.6-eclipse-temurin-21",
+            "3.9.7-eclipse-temurin-17 3.9.7-eclipse-temurin-21 3.9.6-eclipse-temurin-22",
+            "3.9.7-eclipse-temurin-21",
+        ),
+        ("0.39.0-kafka-3.6.1", "0.40.0-kafka-3.6.1 0.40.0-kafka-3.7.0", "0.40.0-kafka-3.6.1"),
+        ("bookworm-slim-20240110", "bookworm-slim-20240211", "bookworm-slim-20240211"),
+        // A machine is no version.
+        ("3.1.2-amd64", "3.1.3-amd64 3.1.4-arm64", "3.1.3-amd64"),
+        ("17-3.4", "17-3.5 17-3.4.1", "17-3.5"),
+    ] {
+        let (versions, _) = suggested("acme/app", current, others);
+        assert_eq!(versions.first().map_or("", String::as_str), newest, "{current}: {versions:?}");
+        assert_eq!(Form::of(current, &Cycles::built_in()), Form::Series, "{current}");
+    }
+}
+
+#[test]
+fn a_variant_that_ended_has_a_successor_and_that_is_a_large_step() {
+    for (repository, current, tags, newest) in [
+        (
+            "library/python",
+            "3.12.4-slim-bookworm",
+            "3.12.9-slim-trixie 3.12.11-slim-trixie",
+            "3.12.11-slim-trixie",
+        ),
+        (
+            "library/python",
+            "3.12.4-slim-bookworm",
+            "3.12.3-slim-trixie 3.12.4-slim-trixie 3.12.11-slim-trixie",
+            "",
+        ),
+        ("library/python", "3.12.4-slim-bookworm", "3.12.5-slim-bookworm 3.12.11-slim-trixie", ""),
+        (
+            "library/python",
+            "3.12.4-slim-bookworm",
+            "3.13.1-slim-trixie 4.0.0-slim-trixie 3.12.11-trixie",
+            "3.13.1-slim-trixie",
+        ),
+        ("library/python", "3.12.4-slim-bookworm", "4.0.0-slim-trixie", "4.0.0-slim-trixie"),
+        ("library/python", "3.12.4-slim-bookworm", "3.13.0rc1-slim-trixie", ""),
+        ("library/python", "3.12.4-slim-trixie", "3.12.9-slim-bookworm", ""),
+        ("library/ruby", "3.1.4-alpine3.18", "3.1.5-alpine3.19 3.1.6-alpine3.20", "3.1.5-alpine3.19"),
+        (
+            "eclipse-temurin",
+            "17.0.9_9-jre-jammy",
+            "17.0.10_7-jre-noble 17.0.11_1-jre-mantic",
+            "17.0.10_7-jre-noble",
+        ),
+    ] {
+        let found = suggest(repository, current, tags.split_whitespace(), &Cycles::built_in(), TODAY);
+        let first = found.successors.first().map_or("", |found| &found.tag.text[..]);
+        assert_eq!(first, newest, "{current}: {found:?}");
+        assert!(found.successors.iter().all(|found| found.level == Level::Distribution));
+    }
+}
+
+#[test]
+fn tags_that_move_are_told_apart_from_those_that_nobody_understands() {
+    for (tag, form) in [
+        ("3.1.2-slim", Form::Series),
+        ("bookworm-slim", Form::Series),
+        ("latest", Form::Floating),
+        ("slim", Form::Floating),
+        ("stable-perl", Form::Floating),
+        ("latest-amd64", Form::Floating),
+        ("main-3f9c2d1", Form::Commit),
+        ("1.2.3-4-g3f9c2d1", Form::Commit),
+        ("12345678", Form::Commit),
+        ("v2024w7x9", Form::Unclear),
+    ] {
+        assert_eq!(Form::of(tag, &Cycles::built_in()), form, "{tag}");
+    }
+}
+
 #[test]
 fn a_distribution_that_is_not_out_yet_is_not_suggested() {
     let cycles = Cycles::built_in();
