@@ -190,6 +190,15 @@ impl Graph {
         dockerfile.source_before(stage, from).unwrap_or_else(|_| Source::Image(from.to_owned()))
     }
 
+    /// Every named context that is reached, by the names that FROM and `--from` have.
+    pub fn contexts(&self) -> BTreeSet<&str> {
+        let bases = self.stages.values().filter_map(|stage| match &stage.base {
+            Base::Named(name) => Some(name.as_str()),
+            _ => None,
+        });
+        bases.chain(self.named.iter().map(String::as_str)).collect()
+    }
+
     /// Every image from outside that is reached, as it stands after expansion.
     pub fn images(&self, dockerfile: &Dockerfile) -> BTreeSet<String> {
         let mut found = BTreeSet::new();

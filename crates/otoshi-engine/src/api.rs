@@ -114,6 +114,8 @@ pub enum NamedContext {
     Directory(Arc<Context>),
     /// An image in the store, by the digest of its manifest or index.
     Image(Digest),
+    /// Nothing, as `scratch` is.
+    Scratch,
 }
 
 /// One target of a Dockerfile to build.

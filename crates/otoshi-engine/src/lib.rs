@@ -31,7 +31,7 @@ pub use api::{
 };
 pub use content::hash_tree;
 pub use context::{Context, ContextEntry, EntryKind};
-pub use embedded::EmbeddedEngine;
+pub use embedded::{EmbeddedEngine, names_context};
 pub use error::EngineError;
 pub use event::{Event, Events, Silent, StepId};
 pub use otoshi_sandbox::Handle;

@@ -202,6 +202,7 @@ impl Build<'_> {
             From_::Image(name) if name == "scratch" => Tree::Chain(Chain::scratch()),
             From_::Image(name) | From_::Named(name) => match named_context(self.request, &name) {
                 Some(NamedContext::Directory(context)) => Tree::Context(context),
+                Some(NamedContext::Scratch) => Tree::Chain(Chain::scratch()),
                 Some(NamedContext::Image(digest)) => {
                     Tree::Chain(Chain::of_image(&self.engine.image(digest, &self.request.platform)?))
                 }
@@ -274,6 +275,7 @@ impl Build<'_> {
                     stage.push(context.snapshot(self.engine.home(), (0, 0))?, &format!("context {name}"));
                     stage
                 }
+                Some(NamedContext::Scratch) => Stage::on_scratch(&platform, scope, epoch),
                 None => return Err(at(EngineError::invalid(format!("there is no context {name}")))),
             },
         };

@@ -45,6 +45,8 @@ use crate::{
     content::{digest_of_fields, hash_items},
 };
 
+pub use self::outside::names_context;
+
 /// How many damaged snapshots one build makes again.
 const MAX_LOST: usize = 16;
 

@@ -32,7 +32,7 @@ impl Surroundings for Outside<'_> {
         // An image that is not there is told of when its stage is built. For another platform it has the same triggers.
         let platform = &self.request.platform;
         let found = match named_context(self.request, image) {
-            Some(NamedContext::Directory(_)) => return Vec::new(),
+            Some(NamedContext::Directory(_) | NamedContext::Scratch) => return Vec::new(),
             Some(NamedContext::Image(digest)) => self.engine.image(digest, platform),
             None => self.engine.find_image(self.request, image, platform),
         };
@@ -42,14 +42,15 @@ impl Surroundings for Outside<'_> {
 
 /// The named context that a name in FROM or `--from` means: also that of an image whose name is written in another way.
 pub(super) fn named_context<'a>(request: &'a BuildRequest, name: &str) -> Option<&'a NamedContext> {
+    request.contexts.iter().find(|(known, _)| names_context(known, name)).map(|(_, context)| context)
+}
+
+/// Says whether a name in FROM or `--from` means the named context `known`.
+pub fn names_context(known: &str, name: &str) -> bool {
     fn familiar(name: &str) -> &str {
         let name = name.strip_prefix("docker.io/").unwrap_or(name);
         let name = name.strip_prefix("library/").unwrap_or(name);
         name.strip_suffix(":latest").unwrap_or(name)
     }
-    if matches!(name, "scratch" | "context") {
-        return None;
-    }
-    let same = |(known, _): &(&String, &NamedContext)| familiar(known).eq_ignore_ascii_case(familiar(name));
-    request.contexts.iter().find(same).map(|(_, context)| context)
+    !matches!(name, "scratch" | "context") && familiar(known).eq_ignore_ascii_case(familiar(name))
 }

@@ -35,10 +35,31 @@ pub(crate) struct Build {
     /// Print JSON, in the form of `otoshi plan --json`
     #[arg(long)]
     json: bool,
+    /// What docker build pulls, a project takes in by otoshi refresh
+    #[arg(long, hide = true)]
+    pull: bool,
+    /// The context and the flags of docker build, which belong to otoshi image build
+    #[arg(hide = true, value_name = "CONTEXT")]
+    context: Option<PathBuf>,
+    #[arg(short, long, hide = true)]
+    tag: Vec<String>,
+    #[arg(short, long, hide = true)]
+    file: Option<PathBuf>,
 }
 
 impl Build {
     pub(crate) fn run(self, home: &Arc<Home>) -> Result<ExitCode, Failure> {
+        if self.context.is_some() || !self.tag.is_empty() || self.file.is_some() {
+            let message =
+                "otoshi build builds the project of otoshi.toml, and takes no context, tag or Dockerfile";
+            let hint = "otoshi image build builds one image, with the flags of docker build";
+            return Err(Failure::usage(message, Some(hint.into())));
+        }
+        if self.pull {
+            eprintln!(
+                "warning: --pull: a build keeps to otoshi.lock; otoshi refresh takes in what the bases' tags stand for now"
+            );
+        }
         let _usage = super::claim(home)?;
         let started = Instant::now();
         let project = Project::find(&self.project).map_err(Box::new)?;

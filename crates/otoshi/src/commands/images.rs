@@ -1,4 +1,4 @@
-use std::process::ExitCode;
+use std::{collections::BTreeSet, process::ExitCode};
 
 use clap::Args;
 use otoshi_oci::{Digest, Image, Platform};
@@ -13,6 +13,12 @@ pub(crate) struct Images {
     /// Print JSON: a list of objects with `reference`, `digest` and `size` (bytes of the compressed layers)
     #[arg(long)]
     json: bool,
+    /// Print digests only, each once
+    #[arg(short, long, conflicts_with = "json")]
+    quiet: bool,
+    /// Every image that has a name is shown anyway
+    #[arg(short, long, hide = true)]
+    all: bool,
 }
 
 #[derive(Serialize)]
@@ -33,7 +39,10 @@ impl Images {
             rows.push(Row { reference: reference.familiar(), digest: digest.to_string(), size });
         }
         rows.sort_by(|a, b| a.reference.cmp(&b.reference));
-        if self.json {
+        if self.quiet {
+            let digests: BTreeSet<&String> = rows.iter().map(|row| &row.digest).collect();
+            digests.iter().for_each(|digest| println!("{digest}"));
+        } else if self.json {
             println!("{}", serde_json::to_string_pretty(&rows).unwrap_or_default());
         } else {
             let width = rows.iter().map(|row| row.reference.len()).max().unwrap_or(0);

@@ -6,6 +6,7 @@ mod diff;
 mod doctor;
 mod export;
 mod gc;
+mod history;
 mod image;
 mod images;
 mod import;
@@ -15,9 +16,11 @@ mod pull;
 mod push;
 mod rebase;
 mod refresh;
+mod rmi;
 mod rollback;
 mod run;
 mod schema;
+mod tag;
 mod update;
 mod verify;
 
@@ -25,7 +28,7 @@ use std::{path::PathBuf, process::ExitCode, sync::Arc};
 
 use clap::Subcommand;
 use otoshi_engine::{EmbeddedEngine, Events};
-use otoshi_oci::{Digest, Image, Platform, Reference};
+use otoshi_oci::{Descriptor, Digest, Image, Platform, Reference};
 use otoshi_pipeline::{Pipeline, Remote};
 use otoshi_registry::Quiet;
 use otoshi_store::{Home, Usage};
@@ -58,7 +61,11 @@ pub(crate) enum InStore {
     Rollback(rollback::Rollback),
     Rebase(rebase::Rebase),
     Export(export::Export),
+    #[command(visible_alias = "ls")]
     Images(images::Images),
+    Tag(tag::Tag),
+    Rmi(rmi::Rmi),
+    History(history::History),
     Inspect(inspect::Inspect),
     Diff(diff::Diff),
     Gc(gc::Gc),
@@ -80,7 +87,7 @@ impl Command {
 impl InStore {
     fn run(self, home: Option<PathBuf>) -> Result<ExitCode, Failure> {
         // Before any thread: what follows unpacks, mounts or changes owners.
-        if !matches!(self, Self::Images(_) | Self::Inspect(_)) {
+        if !matches!(self, Self::Images(_) | Self::Inspect(_) | Self::History(_)) {
             otoshi_sandbox::enter_namespace()?;
         }
         let path = home.map_or_else(Home::default_path, Ok)?;
@@ -99,6 +106,9 @@ impl InStore {
             Self::Rollback(command) => command.run(&home),
             Self::Export(command) => command.run(&home),
             Self::Images(command) => command.run(&home),
+            Self::Tag(command) => command.run(&home),
+            Self::Rmi(command) => command.run(&home),
+            Self::History(command) => command.run(&home),
             Self::Inspect(command) => command.run(&home),
             Self::Diff(command) => command.run(&home),
             Self::Gc(command) => command.run(&home),
@@ -152,17 +162,30 @@ fn publish(pipeline: &Pipeline<'_>, tag: Option<&str>) -> Result<(), Failure> {
     Ok(())
 }
 
+/// The error of a name that nothing in the store has.
+fn not_in_store(name: &str) -> Failure {
+    let hint = "otoshi images lists what is there; otoshi pull fetches more".to_owned();
+    Failure::usage(format!("no image {name} in the store"), Some(hint))
+}
+
+/// Describes what a name or digest stands for in the store: a manifest, or an index.
+fn describe(home: &Home, name: &str) -> Result<Descriptor, Failure> {
+    if let Ok(digest) = name.parse::<Digest>() {
+        if !home.layout().has(&digest) {
+            return Err(not_in_store(name));
+        }
+        return Ok(home.layout().describe(&digest)?);
+    }
+    home.layout().resolve(&Reference::parse(name)?)?.ok_or_else(|| not_in_store(name))
+}
+
 /// Finds an image by its name or digest.
 fn find(home: &Home, name: &str) -> Result<Image, Failure> {
-    let missing = || {
-        let hint = "otoshi images lists what is there; otoshi pull fetches more".to_owned();
-        Failure::usage(format!("no image {name} in the store"), Some(hint))
-    };
-    let digest = if let Ok(digest) = name.parse::<Digest>() {
-        digest
-    } else {
-        let found = home.layout().resolve(&Reference::parse(name)?)?.ok_or_else(missing)?;
-        Digest::of(&found).map_err(|error| Failure::usage(error.to_string(), None))?
+    let digest = match name.parse::<Digest>() {
+        Ok(digest) => digest,
+        Err(_) => {
+            Digest::of(&describe(home, name)?).map_err(|error| Failure::usage(error.to_string(), None))?
+        }
     };
     Ok(Image::load(home.layout(), &digest, &Platform::host())?)
 }

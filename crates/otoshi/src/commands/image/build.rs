@@ -1,12 +1,24 @@
-use std::{collections::BTreeMap, fs, path::PathBuf, process::ExitCode, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::PathBuf,
+    process::ExitCode,
+    sync::Arc,
+};
 
 use clap::{Args, ValueEnum};
-use otoshi_dockerfile::undeclared_args;
-use otoshi_engine::{BuildRequest, Engine, Event, Events, Output, Silent, Ssh};
-use otoshi_oci::{Platform, Reference};
+use otoshi_dockerfile::{Dockerfile, GlobalScope, Graph, Surroundings, undeclared_args};
+use otoshi_engine::{BuildRequest, Engine, Event, Events, ImageSource, Output, Silent, Ssh, names_context};
+use otoshi_oci::{Digest, Platform, Reference};
+use otoshi_pipeline::Remote;
 use otoshi_store::Home;
 
-use super::{check, given, output::Sent, source::Source};
+use super::{
+    asides::Asides,
+    check, given,
+    output::{Destination, Sent},
+    source::Source,
+};
 use crate::{failure::Failure, progress};
 
 /// Builds an image from a Dockerfile, as `docker build` does.
@@ -68,6 +80,8 @@ pub(crate) struct Build {
     /// Show the output of every command
     #[arg(short, long)]
     verbose: bool,
+    #[command(flatten)]
+    asides: Asides,
 }
 
 /// A network for RUN steps.
@@ -89,11 +103,34 @@ enum Allow {
 
 impl Build {
     pub(super) fn run(self, home: &Arc<Home>) -> Result<ExitCode, Failure> {
+        match (self.asides.check == Some(true), self.asides.call.as_str()) {
+            (true, _) | (_, "check") => {
+                return check::Check::new(self.context, self.file, self.build_arg, self.platform).run(home);
+            }
+            (_, "build") => {}
+            (_, "targets") => return self.list_targets(home),
+            (_, other) => {
+                let hint = "build, check or targets; otoshi image check says what is likely not meant";
+                return Err(Failure::usage(format!("--call {other} is not possible"), Some(hint.into())));
+            }
+        }
         let _usage = super::super::claim(home)?;
         let tags: Vec<Reference> =
             self.tag.iter().map(|tag| Reference::parse(tag)).collect::<Result<_, _>>()?;
-        let events: Arc<dyn Events> =
-            if self.quiet { Arc::new(Silent) } else { progress::to_standard_error(self.verbose).into() };
+        let is_pushed = self.asides.push == Some(true)
+            || self.output.iter().any(|sent| sent.destination == Destination::Registry);
+        if is_pushed && tags.is_empty() {
+            let hint = Some("give it a name with -t".to_owned());
+            return Err(Failure::usage("the image to push has no name", hint));
+        }
+        let events: Arc<dyn Events> = if self.quiet || self.asides.is_quiet() {
+            Arc::new(Silent)
+        } else {
+            progress::to_standard_error(self.verbose || self.asides.is_plain()).into()
+        };
+        for note in self.asides.notes() {
+            events.event(Event::Warning(note));
+        }
         let remote = super::super::remote_for(home, &events);
         let engine = super::super::engine(home, &remote);
         let ssh: BTreeMap<String, Ssh> =
@@ -107,7 +144,7 @@ impl Build {
         if let Some((name, value)) = given::pair("SOURCE_DATE_EPOCH") {
             args.entry(name).or_insert(value);
         }
-        let platform = self.platform.unwrap_or_else(Platform::host);
+        let platform = self.platform.clone().unwrap_or_else(Platform::host);
         let ignore = source.ignore.as_deref();
         let findings = check::findings(home, &source.dockerfile, ignore, &args, &platform)?;
         for found in &findings.found {
@@ -120,14 +157,27 @@ impl Build {
                 format!("{}: its check directive makes these findings an error", source.dockerfile.name);
             return Err(Failure::usage(message, Some("otoshi image check shows them in the file".into())));
         }
+        let (annotations, others) = self.asides.annotations();
+        for other in others {
+            let note = format!("--annotation {other}: the image has no index, and is annotated itself only");
+            events.event(Event::Warning(note));
+        }
+        let target = self.target.as_deref();
+        let wanted = Reached::find(&source.dockerfile, &args, &platform, target, &self.build_context);
+        let contexts = self.build_context.iter().filter(|text| wanted.uses(text));
+        let images = if self.asides.pull == Some(true) {
+            pulled(&wanted, &remote, &platform, events.as_ref())?
+        } else {
+            BTreeMap::new()
+        };
         let request = BuildRequest {
-            target: self.target,
+            target: self.target.clone(),
             args,
+            images,
+            annotations: annotations.into_iter().collect(),
             labels: self.label.iter().map(|text| given::label(text)).collect(),
             secrets: self.secret.iter().map(|text| given::secret(text)).collect::<Result<_, _>>()?,
-            contexts: self
-                .build_context
-                .iter()
+            contexts: contexts
                 .map(|text| {
                     given::context(&engine, remote.as_ref(), &platform, ssh.get("default"), home, text)
                 })
@@ -135,7 +185,7 @@ impl Build {
             network: self.network != Network::None,
             allow_insecure: self.allow.contains(&Allow::Insecure),
             allow_host_network: self.allow.contains(&Allow::HostNetwork),
-            no_cache: self.no_cache,
+            no_cache: self.no_cache || !self.asides.no_cache_filter.is_empty(),
             output: Output { clamp: self.output.iter().any(|sent| sent.clamps), ..Output::default() },
             ssh,
             platform,
@@ -151,14 +201,114 @@ impl Build {
             let shown = path.display().to_string();
             fs::write(path, built.digest.as_str()).map_err(Failure::io("writing", shown))?;
         }
+        if let Some(path) = &self.asides.metadata_file {
+            let names: Vec<String> = tags.iter().map(ToString::to_string).collect();
+            let metadata = serde_json::json!({
+                "containerimage.digest": built.digest,
+                "containerimage.descriptor": built.descriptor,
+                "image.name": names.join(","),
+            });
+            let text = serde_json::to_string_pretty(&metadata).unwrap_or_default();
+            fs::write(path, text).map_err(Failure::io("writing", path.display().to_string()))?;
+        }
         let mut printed = true;
         for Sent { destination, .. } in &self.output {
             destination.write(home, &engine, &built.digest, &request.platform, &tags)?;
             printed &= !destination.is_standard_output();
+        }
+        if self.asides.load == Some(true) {
+            let loaded = Destination::Docker.write(home, &engine, &built.digest, &request.platform, &tags);
+            if let Err(failure) = loaded {
+                let note = format!("--load: the image is in the store; it is not in Docker: {failure}");
+                events.event(Event::Warning(note));
+            }
+        }
+        if is_pushed {
+            super::push::push(home, &built.digest, &tags)?;
         }
         if printed {
             println!("{}", built.digest);
         }
         Ok(ExitCode::SUCCESS)
     }
+
+    /// Lists the stages, the one that is built by default marked.
+    fn list_targets(&self, home: &Arc<Home>) -> Result<ExitCode, Failure> {
+        let _usage = super::super::claim(home)?;
+        let dockerfile = super::source::parsed(&self.context, self.file.as_deref())?;
+        for stage in &dockerfile.stages {
+            let name = stage.name.clone().unwrap_or_else(|| stage.index.to_string());
+            let is_last = stage.index + 1 == dockerfile.stages.len();
+            println!("{name}{}", if is_last { "  (default)" } else { "" });
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// What a target reaches of what is named outside of the Dockerfile.
+struct Reached {
+    /// Named contexts and images; `None` where it is not known, as in a Dockerfile that is wrong.
+    names: Option<(BTreeSet<String>, BTreeSet<String>)>,
+}
+
+/// The names of the contexts that are given.
+struct Names<'a>(&'a [String]);
+
+impl Surroundings for Names<'_> {
+    fn is_named_context(&self, name: &str) -> bool {
+        self.0.iter().any(|text| names_context(given::context_name(text), name))
+    }
+}
+
+impl Reached {
+    fn find(
+        dockerfile: &Dockerfile,
+        args: &BTreeMap<String, String>,
+        platform: &Platform,
+        target: Option<&str>,
+        contexts: &[String],
+    ) -> Self {
+        let own = Platform::host().to_string();
+        let globals = GlobalScope::evaluate_for(dockerfile, args, &platform.to_string(), &own, target);
+        let graph =
+            globals.and_then(|globals| Graph::reach_in(dockerfile, &globals, target, &Names(contexts)));
+        let names = graph.ok().map(|graph| {
+            (graph.contexts().into_iter().map(str::to_owned).collect(), graph.images(dockerfile))
+        });
+        Self { names }
+    }
+
+    /// Whether a named context is reached. The build itself says what is wrong where that is not known.
+    fn uses(&self, text: &str) -> bool {
+        let (known, value) = text.split_once('=').unwrap_or((text, ""));
+        // What is on this machine is looked at anyway: a mistake in it is told.
+        let is_elsewhere = ["docker-image://", "http://", "https://", "git://", "ssh://", "git@"];
+        if !is_elsewhere.iter().any(|start| value.starts_with(start)) {
+            return true;
+        }
+        let is_named = |names: &BTreeSet<String>| names.iter().any(|name| names_context(known, name));
+        self.names.as_ref().is_none_or(|(contexts, _)| is_named(contexts))
+    }
+}
+
+/// Asks registries what the reached images' names stand for now.
+fn pulled(
+    reached: &Reached,
+    remote: &Remote,
+    platform: &Platform,
+    events: &dyn Events,
+) -> Result<BTreeMap<String, Digest>, Failure> {
+    let mut found = BTreeMap::new();
+    for name in reached.names.iter().flat_map(|(_, images)| images) {
+        let Ok(reference) = Reference::parse(name) else { continue };
+        if reference.digest().is_some() || remote.local(&reference).map_err(Box::new)?.is_some() {
+            continue;
+        }
+        match remote.find(&reference, platform)? {
+            Some(digest) => _ = found.insert(name.clone(), digest),
+            None => events
+                .event(Event::Warning(format!("--pull: {name} is in no registry; the store's is taken"))),
+        }
+    }
+    Ok(found)
 }

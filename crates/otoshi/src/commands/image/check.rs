@@ -60,6 +60,16 @@ struct Shown<'a> {
 }
 
 impl Check {
+    /// The check of what would be built.
+    pub(super) fn new(
+        context: PathBuf,
+        file: Option<PathBuf>,
+        build_arg: Vec<String>,
+        platform: Option<Platform>,
+    ) -> Self {
+        Self { context, file, build_arg, platform, json: false }
+    }
+
     pub(super) fn run(self, home: &Home) -> Result<ExitCode, Failure> {
         let _usage = super::super::claim(home)?;
         let args: BTreeMap<String, String> =

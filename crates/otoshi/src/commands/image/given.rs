@@ -122,7 +122,9 @@ pub(super) fn context(
     else {
         return Err(wrong("it needs a name and a value".into(), "assets=../assets"));
     };
-    let context = if let Some(reference) = value.strip_prefix("docker-image://") {
+    let context = if value == "docker-image://scratch" {
+        NamedContext::Scratch
+    } else if let Some(reference) = value.strip_prefix("docker-image://") {
         let reference = Reference::parse(reference)?;
         let found = match home.layout().resolve(&reference)? {
             Some(here) => Digest::of(&here).ok(),
@@ -151,6 +153,11 @@ pub(super) fn context(
         NamedContext::Directory(Arc::new(Context::scan(home, root, ignore.as_deref())?))
     };
     Ok((name.to_owned(), context))
+}
+
+/// The name of a named context.
+pub(super) fn context_name(text: &str) -> &str {
+    text.split_once('=').map_or(text, |(name, _)| name)
 }
 
 /// Takes an image of a layout into the store: the one with this tag or digest, or the only one.

@@ -1,5 +1,6 @@
 //! Work on single images, without a project.
 
+mod asides;
 mod build;
 mod check;
 mod given;
@@ -20,6 +21,13 @@ pub(crate) enum ImageCommand {
     Build(build::Build),
     Check(check::Check),
     Push(push::Push),
+    Pull(super::pull::Pull),
+    #[command(visible_alias = "list")]
+    Ls(super::images::Images),
+    Tag(super::tag::Tag),
+    Rm(super::rmi::Rmi),
+    History(super::history::History),
+    Inspect(super::inspect::Inspect),
 }
 
 impl ImageCommand {
@@ -28,6 +36,12 @@ impl ImageCommand {
             Self::Build(build) => build.run(home),
             Self::Check(check) => check.run(home),
             Self::Push(push) => push.run(home),
+            Self::Pull(pull) => pull.run(home),
+            Self::Ls(images) => images.run(home),
+            Self::Tag(tag) => tag.run(home),
+            Self::Rm(rmi) => rmi.run(home),
+            Self::History(history) => history.run(home),
+            Self::Inspect(inspect) => inspect.run(home),
         }
     }
 }

@@ -35,6 +35,8 @@ pub(super) enum Destination {
     Docker,
     /// The store, where it is anyway.
     Store,
+    /// The registries of its names.
+    Registry,
 }
 
 /// A file, or standard output.
@@ -78,7 +80,25 @@ impl FromStr for Destination {
                 directory => Self::Local(directory.into()),
             });
         }
-        let known = ["type", "dest", "tar", "name"];
+        // The form of an image is one and the same here.
+        let known = [
+            "type",
+            "dest",
+            "tar",
+            "name",
+            "push",
+            "push-by-digest",
+            "store",
+            "unpack",
+            "compression",
+            "compression-level",
+            "force-compression",
+            "oci-mediatypes",
+            "oci-artifact",
+            "registry.insecure",
+            "name-canonical",
+            "platform-split",
+        ];
         let fields = given::fields("--output", text, &known).map_err(|failure| failure.to_string())?;
         let dest = fields.get("dest").copied();
         let place = |dest: Option<&str>| match dest {
@@ -94,12 +114,15 @@ impl FromStr for Destination {
             Some("oci") => Self::OciArchive(place(dest)),
             Some("docker") if dest.is_none() => Self::Docker,
             Some("docker") => Self::DockerArchive(place(dest)),
-            Some("image") => Self::Store,
-            Some("registry") => return Err("push the image with otoshi push".into()),
+            Some("image") if fields.get("push") == Some(&"true") => Self::Registry,
+            Some("image" | "cacheonly") => Self::Store,
+            Some("registry") => Self::Registry,
             Some(other) => {
-                return Err(format!("there is no type {other:?}; one of local, tar, oci, docker, image"));
+                return Err(format!(
+                    "there is no type {other:?}; one of local, tar, oci, docker, image, registry"
+                ));
             }
-            None => return Err("it needs a type: local, tar, oci, docker or image".into()),
+            None => return Err("it needs a type: local, tar, oci, docker, image or registry".into()),
         })
     }
 }
@@ -133,7 +156,7 @@ impl Destination {
             Ok(names.iter().map(|name| (Some(name.clone()), described.clone())).collect())
         };
         match self {
-            Self::Store => {}
+            Self::Store | Self::Registry => {}
             Self::Docker => {
                 for line in load_into_docker(layout, &[(names.to_vec(), image()?)], &DockerHost::from_env()?)?
                 {

@@ -1,7 +1,7 @@
 use std::{process::ExitCode, sync::Arc};
 
 use clap::Args;
-use otoshi_oci::Reference;
+use otoshi_oci::{Digest, Reference};
 use otoshi_registry::{Item, Repository};
 use otoshi_store::Home;
 
@@ -21,13 +21,23 @@ impl Push {
         let _usage = commands::claim(home)?;
         let image = commands::find(home, &self.image)?;
         let reference = Reference::parse(self.reference.as_ref().unwrap_or(&self.image))?;
-        let tag = reference.tag().map(str::to_owned);
-        let item = Item { repository: Repository::of(&reference), tag, digest: image.digest.clone() };
-        let shown = Shown::new("uploaded");
-        let summary = commands::remote(home).push(&[item], Arc::clone(&shown) as _)?;
-        shown.clear();
+        push(home, &image.digest, std::slice::from_ref(&reference))?;
         println!("{}@{}", reference.without_digest(), image.digest);
-        shown.finish(&summary);
         Ok(ExitCode::SUCCESS)
     }
+}
+
+/// Pushes an image of the store under these names; all move together.
+pub(super) fn push(home: &Arc<Home>, digest: &Digest, names: &[Reference]) -> Result<(), Failure> {
+    let item = |name: &Reference| Item {
+        repository: Repository::of(name),
+        tag: Some(name.tag().unwrap_or("latest").to_owned()).filter(|_| name.digest().is_none()),
+        digest: digest.clone(),
+    };
+    let items: Vec<Item> = names.iter().map(item).collect();
+    let shown = Shown::new("uploaded");
+    let summary = commands::remote(home).push(&items, Arc::clone(&shown) as _)?;
+    shown.clear();
+    shown.finish(&summary);
+    Ok(())
 }

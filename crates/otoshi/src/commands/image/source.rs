@@ -137,6 +137,12 @@ pub(super) fn dockerfile(
     Ok((name, text, ignore))
 }
 
+/// The Dockerfile of a directory.
+pub(super) fn parsed(context: &Path, file: Option<&Path>) -> Result<Dockerfile, Failure> {
+    let (name, text, _) = dockerfile(context, file)?;
+    parse(&name, &text)
+}
+
 /// Parses a Dockerfile; what is likely not meant in front of a mistake is told as well.
 fn parse(name: &str, text: &str) -> Result<Dockerfile, Failure> {
     Dockerfile::parse(name, text).map_err(|error| {

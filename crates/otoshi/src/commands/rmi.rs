@@ -1,0 +1,54 @@
+use std::process::ExitCode;
+
+use clap::Args;
+use otoshi_oci::{Digest, Reference};
+use otoshi_store::Home;
+
+use crate::failure::Failure;
+
+/// Takes names away from images of the store; `otoshi gc` removes what has no name then.
+#[derive(Debug, Args)]
+pub(crate) struct Rmi {
+    /// Names, or digests, which stand for all names of theirs
+    #[arg(required = true, value_name = "IMAGE")]
+    images: Vec<String>,
+    /// Pass over what is not there
+    #[arg(short, long)]
+    force: bool,
+    /// Nothing is removed with a name; taken for the sake of fingers
+    #[arg(long, hide = true)]
+    no_prune: bool,
+}
+
+impl Rmi {
+    pub(crate) fn run(self, home: &Home) -> Result<ExitCode, Failure> {
+        let _usage = super::claim(home)?;
+        let layout = home.layout();
+        // All is looked up before anything is taken away.
+        let mut names = Vec::new();
+        for text in &self.images {
+            let found = match text.parse::<Digest>() {
+                Ok(digest) => {
+                    let is_named = |(_, descriptor): &(Reference, _)| {
+                        Digest::of(descriptor).ok() == Some(digest.clone())
+                    };
+                    layout.tagged()?.into_iter().filter(is_named).map(|(name, _)| name).collect()
+                }
+                Err(_) => {
+                    let name = Reference::parse(text)?;
+                    layout.resolve(&name)?.map(|_| name).into_iter().collect::<Vec<_>>()
+                }
+            };
+            if found.is_empty() && !self.force {
+                return Err(super::not_in_store(text));
+            }
+            names.extend(found);
+        }
+        for name in names {
+            if layout.untag(&name)? {
+                println!("{}", name.familiar());
+            }
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}

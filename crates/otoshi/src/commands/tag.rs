@@ -1,0 +1,30 @@
+use std::process::ExitCode;
+
+use clap::Args;
+use otoshi_oci::Reference;
+use otoshi_store::Home;
+
+use crate::failure::Failure;
+
+/// Gives an image of the store another name.
+#[derive(Debug, Args)]
+pub(crate) struct Tag {
+    /// The image's name or digest
+    image: String,
+    /// The name that it gets as well
+    name: String,
+}
+
+impl Tag {
+    pub(crate) fn run(self, home: &Home) -> Result<ExitCode, Failure> {
+        let _usage = super::claim(home)?;
+        let name = Reference::parse(&self.name)?;
+        if name.digest().is_some() {
+            let hint = Some("a digest names what it is of, and nothing else".to_owned());
+            return Err(Failure::usage(format!("{} is no name to give", self.name), hint));
+        }
+        let descriptor = super::describe(home, &self.image)?;
+        home.layout().tag(&name, descriptor)?;
+        Ok(ExitCode::SUCCESS)
+    }
+}

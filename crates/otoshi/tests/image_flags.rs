@@ -1,0 +1,144 @@
+//! What fingers know from `docker build`, `docker images` and their like: each flag does its job, or says what takes its place.
+
+mod support;
+mod yard;
+
+use std::fs;
+
+use serde_json::Value;
+use support::Shop;
+use yard::{Yard, said};
+
+#[test]
+fn flags_without_a_job_here_say_so_in_one_line_and_the_build_goes_on() {
+    let Some(shop) = Shop::new() else { return };
+    shop.write("img/Dockerfile", "FROM scratch AS one\nCOPY file /\nFROM one\nLABEL a=b\n");
+    shop.write("img/file", "text");
+    let build = |flags: &[&str]| shop.otoshi(&[&["image", "build", "img"], flags].concat());
+    let output = build(&[
+        "--rm",
+        "--force-rm",
+        "--compress",
+        "--pull",
+        "--provenance=false",
+        "--progress=plain",
+        "-m",
+        "1g",
+        "--ulimit",
+        "nofile=64",
+        "--cache-from",
+        "type=gha",
+        "--annotation",
+        "who=me",
+        "--annotation",
+        "index:no=index",
+        "--metadata-file",
+        "meta.json",
+        "-t",
+        "x:1",
+    ]);
+    assert!(output.status.success(), "{}", said(&output));
+    let warnings: Vec<String> = String::from_utf8_lossy(&output.stderr)
+        .lines()
+        .filter(|line| line.starts_with("warning: --"))
+        .map(|line| line.split(':').nth(1).unwrap().trim().to_owned())
+        .collect();
+    assert_eq!(warnings, ["--cache-from", "--memory, --ulimit", "--annotation index"]);
+    let shown: Value = serde_json::from_str(&shop.ok(&["inspect", "x:1"])).unwrap();
+    assert_eq!(shown["annotations"]["who"], "me");
+    let meta: Value = serde_json::from_str(&fs::read_to_string(shop.path("meta.json")).unwrap()).unwrap();
+    assert_eq!(meta["containerimage.digest"], shown["digest"]);
+    assert_eq!(meta["image.name"], "docker.io/library/x:1");
+
+    assert_eq!(shop.ok(&["image", "build", "img", "--call", "targets"]), "one\n1  (default)\n");
+    let output = build(&["--call=outline"]);
+    assert_eq!(output.status.code(), Some(2), "{}", said(&output));
+    shop.write("img/Dockerfile", "FROM scratch as one\n");
+    for flags in [&["--check"][..], &["--call=check"]] {
+        let output = build(flags);
+        assert_eq!(output.status.code(), Some(1), "{}", said(&output));
+        assert!(said(&output).contains("FromAsCasing"), "{}", said(&output));
+    }
+}
+
+#[test]
+fn only_contexts_that_the_target_reaches_are_looked_up() {
+    let Some(shop) = Shop::new() else { return };
+    shop.write("img/Dockerfile", "FROM base AS one\nCOPY file /\nFROM other AS two\nFROM one\n");
+    shop.write("img/file", "text");
+    let build = |flags: &[&str]| shop.otoshi(&[&["image", "build", "img"], flags].concat());
+    let scratch = ["--build-context", "base=docker-image://scratch"];
+    let missing = ["--build-context", "other=docker-image://localhost:1/no/such"];
+    let output = build(&[scratch, missing].concat());
+    assert!(output.status.success(), "{}", said(&output));
+    let output = build(&[&scratch[..], &missing, &["--target", "two"]].concat());
+    assert!(!output.status.success(), "{}", said(&output));
+}
+
+#[test]
+fn images_are_listed_named_and_forgotten_as_with_docker() {
+    let Some(shop) = Shop::new() else { return };
+    shop.write("img/Dockerfile", "FROM scratch\nCOPY file /\nENV A=1\n");
+    shop.write("img/file", "text");
+    let digest = shop.ok(&["image", "build", "img", "-t", "x:1"]);
+    shop.ok(&["tag", "x:1", "y:2"]);
+    shop.ok(&["image", "tag", digest.trim(), "z:3"]);
+    let listed = shop.ok(&["images", "-q"]);
+    assert_eq!(listed.lines().filter(|line| *line == digest.trim()).count(), 1, "{listed}");
+    let history = shop.ok(&["history", "y:2"]);
+    let lines: Vec<&str> = history.lines().collect();
+    assert!(
+        lines.len() == 2 && lines[0].ends_with("ENV A=1") && lines[1].ends_with("COPY file /"),
+        "{history}"
+    );
+    let rows: Value = serde_json::from_str(&shop.ok(&["image", "history", "--json", "z:3"])).unwrap();
+    assert!(rows[0]["layer"].is_null() && rows[1]["size"].as_u64().unwrap() > 0, "{rows}");
+
+    assert_eq!(shop.ok(&["rmi", "y:2"]), "y:2\n");
+    let output = shop.otoshi(&["rmi", "x:1", "y:2"]);
+    assert_eq!(output.status.code(), Some(2), "{}", said(&output));
+    assert!(shop.ok(&["image", "ls"]).contains("x:1"), "nothing goes where one is wrong");
+    assert_eq!(shop.ok(&["image", "rm", digest.trim()]), "x:1\nz:3\n");
+    assert_eq!(shop.ok(&["rmi", "--force", "x:1"]), "");
+}
+
+#[test]
+fn a_projects_build_says_where_such_flags_belong() {
+    let Some(shop) = Shop::new() else { return };
+    let output = shop.otoshi(&["build", "--pull"]);
+    assert!(output.status.success(), "{}", said(&output));
+    assert!(said(&output).contains("--pull: a build keeps to otoshi.lock; otoshi refresh takes in"));
+    let output = shop.otoshi(&["build", "-t", "x", "."]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(said(&output).contains("otoshi image build builds one image"), "{}", said(&output));
+}
+
+#[test]
+fn a_build_pulls_its_bases_anew_and_pushes_where_it_is_told() {
+    let Some(yard) = Yard::new() else { return };
+    let shop = &yard.shop;
+    shop.write("img/Dockerfile", &format!("FROM {}\nRUN cat /etc/base > /seen\n", yard.name("base:1")));
+    // Another machine: it has seen the base as it was, and the tag moves meanwhile.
+    yard.replace_machine();
+    let seen = |flags: &[&str]| {
+        let name = yard.name("pulled:1");
+        shop.ok(&[&["image", "build", "img", "-t", &name], flags].concat());
+        shop.ok(&["run", &name, "--", "cat", "/seen"])
+    };
+    assert_eq!(seen(&[]), "base 1\n");
+    let home = fs::canonicalize(shop.home()).unwrap();
+    let aside = home.with_extension("aside");
+    fs::rename(&home, &aside).unwrap();
+    yard.base("2", "base 2\n");
+    fs::remove_dir_all(&home).unwrap();
+    fs::rename(&aside, &home).unwrap();
+    assert_eq!(seen(&["--pull"]), "base 2\n");
+
+    let name = yard.name("pushed:1");
+    for flag in ["--push", "--output=type=registry", "--output=type=image,push=true"] {
+        let output = shop.otoshi(&["image", "build", "img", flag]);
+        assert_eq!(output.status.code(), Some(2), "{flag}: {}", said(&output));
+        shop.ok(&["image", "build", "img", flag, "-t", &name]);
+    }
+    assert!(yard.raw("pushed:1").contains("layers"));
+}
