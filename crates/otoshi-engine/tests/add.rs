@@ -63,7 +63,7 @@ fn answer(mut stream: TcpStream, state: &Mutex<Served>) {
     let mut line = String::new();
     reader.read_line(&mut line).unwrap();
     let path = line.split(' ').nth(1).unwrap_or_default().to_owned();
-    let mut condition = String::new();
+    let (mut condition, mut auth) = (String::new(), String::new());
     loop {
         let mut header = String::new();
         if reader.read_line(&mut header).unwrap_or(0) <= 2 {
@@ -72,9 +72,13 @@ fn answer(mut stream: TcpStream, state: &Mutex<Served>) {
         if header.to_lowercase().starts_with("if-none-match") {
             header.split_once(':').unwrap().1.trim().clone_into(&mut condition);
         }
+        if header.to_lowercase().starts_with("authorization") {
+            auth = format!(" as {}", header.split_once(':').unwrap().1.trim());
+        }
     }
     let mut state = state.lock().unwrap();
-    state.seen.push(if condition.is_empty() { path.clone() } else { format!("{path} if not {condition}") });
+    let seen = if condition.is_empty() { path.clone() } else { format!("{path} if not {condition}") };
+    state.seen.push(seen + &auth);
     let from_disk = || {
         let file = state.root.as_ref()?.join(path.trim_start_matches('/').split('?').next()?);
         fs::read(file).ok().map(|body| (body, String::new()))
@@ -298,4 +302,48 @@ fn a_server_of_plain_files_will_do_and_nothing_local_is_read() {
     assert!(error.to_string().contains("not allowed"), "{error}");
     let image = world.build(&format!("FROM scratch\nADD {} /r\n", server.url("/bare.git?submodules=false")));
     assert!(world.tree(&image, "/r").contains("/r/sub/"));
+}
+
+#[test]
+fn secrets_let_requests_in_at_their_own_host_only() {
+    let Some(world) = world() else { return };
+    let (server, other) = (Server::start(), Server::start());
+    other.put("/file", b"x", "");
+    server.put(
+        "/away",
+        b"",
+        &format!("Location: {}\r\n", other.url("/file").replace("127.0.0.1", "localhost")),
+    );
+    server.put("/file", b"x", "");
+    fs::write(world.source.join("secret"), "geheim\n").unwrap();
+    let build = |id: &str, url: &str| {
+        world.try_build(&format!("FROM scratch\nADD {url} /\n"), |request| {
+            let file = otoshi_engine::Secret::File(world.source.join("secret"));
+            request.secrets.insert(id.to_owned(), file);
+        })
+    };
+    build("HTTP_AUTH_HEADER_127.0.0.1", &server.url("/file?1")).unwrap_err();
+    assert_eq!(server.seen(), ["/file?1 as geheim"]);
+    build(&format!("HTTP_AUTH_TOKEN_{}", server.address), &server.url("/file?2")).unwrap_err();
+    assert_eq!(server.seen(), ["/file?2 as Bearer geheim"]);
+    build("HTTP_AUTH_TOKEN_localhost", &server.url("/file?3")).unwrap_err();
+    assert_eq!(server.seen(), ["/file?3"]);
+    build("HTTP_AUTH_TOKEN_127.0.0.1", &server.url("/away")).unwrap();
+    assert_eq!(server.seen(), ["/away as Bearer geheim"]);
+    assert_eq!(other.seen(), ["/file"], "a redirect to another host takes nothing along");
+
+    // A repository: the server has none, and what it was asked with is what counts.
+    for (id, expected) in
+        [("GIT_AUTH_TOKEN", "basic eC1hY2Nlc3MtdG9rZW46Z2VoZWlt"), ("GIT_AUTH_HEADER.127.0.0.1", "geheim")]
+    {
+        let error = build(id, &server.url("/team/app.git")).unwrap_err().to_string();
+        assert!(!error.contains("geheim") && !error.contains("eC1h"), "{error}");
+        let seen = server.seen();
+        assert!(
+            !seen.is_empty() && seen.iter().all(|request| request.ends_with(&format!(" as {expected}"))),
+            "{seen:?}"
+        );
+    }
+    build("GIT_AUTH_TOKEN.other.test", &server.url("/team/app.git")).unwrap_err();
+    assert!(server.seen().iter().all(|request| !request.contains(" as ")));
 }

@@ -142,3 +142,33 @@ fn a_build_pulls_its_bases_anew_and_pushes_where_it_is_told() {
     }
     assert!(yard.raw("pushed:1").contains("layers"));
 }
+
+#[test]
+fn the_contexts_commit_says_the_time_where_that_is_asked_for() {
+    let Some(shop) = Shop::new() else { return };
+    let created = |dockerfile: &str, flags: &[&str]| {
+        shop.write("img/Dockerfile", dockerfile);
+        shop.ok(&[&["image", "build", "img", "-t", "x:1"], flags].concat());
+        let shown: Value = serde_json::from_str(&shop.ok(&["inspect", "x:1"])).unwrap();
+        shown["config"]["created"].as_str().unwrap().to_owned()
+    };
+    shop.write("img/Dockerfile", "FROM scratch\n");
+    let output = shop.otoshi(&["image", "build", "img", "--build-arg", "SOURCE_DATE_EPOCH=context"]);
+    assert_eq!(output.status.code(), Some(2), "{}", said(&output));
+    assert!(said(&output).contains("is in no git repository"), "{}", said(&output));
+    let git = "git init -q . && git add . && git -c user.name=a -c user.email=a@b commit -q -m x";
+    let made = std::process::Command::new("sh")
+        .args(["-ec", git])
+        .current_dir(shop.path("img"))
+        .env("GIT_COMMITTER_DATE", "2024-05-06T07:08:09Z")
+        .status();
+    assert!(made.unwrap().success());
+    let expected = "2024-05-06T07:08:09Z";
+    assert_eq!(created("FROM scratch\nLABEL a=1\n", &["--build-arg", "SOURCE_DATE_EPOCH=context"]), expected);
+    assert_eq!(created("ARG SOURCE_DATE_EPOCH=context\nFROM scratch\nLABEL a=2\n", &[]), expected);
+    let given = ["--build-arg", "SOURCE_DATE_EPOCH=1"];
+    assert_eq!(
+        created("ARG SOURCE_DATE_EPOCH=context\nFROM scratch\nLABEL a=2\n", &given),
+        "1970-01-01T00:00:01Z"
+    );
+}

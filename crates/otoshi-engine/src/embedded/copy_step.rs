@@ -104,6 +104,7 @@ impl Expanded {
             checksum: self.checksum.as_deref(),
             keep_git_dir: add.is_some_and(|add| add.keep_git_dir),
             ssh: build.request.ssh.get("default"),
+            secrets: Some(&build.request.secrets),
         };
         let remote = Remote::parse(source, wanted)?;
         match (remote, add) {

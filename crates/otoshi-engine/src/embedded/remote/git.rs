@@ -10,11 +10,13 @@ use std::{
     process::{Command, Stdio},
 };
 
-use otoshi_store::SnapshotId;
+use otoshi_oci::Digest;
+use otoshi_store::{Kind, SnapshotId};
+use rustix::fs::{AtFlags, CWD, Timespec, Timestamps};
 
-use super::Wanted;
+use super::{Wanted, auth};
 use crate::{
-    EngineError, Ssh,
+    EngineError,
     content::{ItemKind, digest_of_fields, walk},
     embedded::{EmbeddedEngine, ssh::Forwarded},
 };
@@ -30,6 +32,8 @@ pub(crate) struct Repository {
     checksum: Option<String>,
     keep_git_dir: bool,
     submodules: bool,
+    /// Whether files have the commit's time, and not that of the checkout.
+    commit_time: bool,
 }
 
 impl Repository {
@@ -55,6 +59,7 @@ impl Repository {
             checksum: wanted.checksum.map(str::to_owned),
             keep_git_dir: wanted.keep_git_dir,
             submodules: true,
+            commit_time: false,
         };
         for field in query.split('&').filter(|field| !field.is_empty()) {
             found.option(source, field)?;
@@ -80,6 +85,19 @@ impl Repository {
                 self.keep_git_dir = flag(&value)?;
                 return Ok(());
             }
+            // A commit that is given by its id is fetched by that first, whatever is said.
+            "fetch-by-commit" => {
+                flag(&value)?;
+                return Ok(());
+            }
+            "mtime" => {
+                self.commit_time = match value.as_str() {
+                    "commit" => true,
+                    "checkout" => false,
+                    other => return Err(wrong(format!("mtime is checkout or commit, not {other:?}"))),
+                };
+                return Ok(());
+            }
             "submodules" => {
                 self.submodules = flag(&value)?;
                 return Ok(());
@@ -96,8 +114,18 @@ impl Repository {
             "branch" => (&mut self.reference, prefixed("refs/heads/")),
             "subdir" => (&mut self.subdirectory, value),
             other => {
-                let known =
-                    ["ref", "tag", "branch", "subdir", "checksum", "commit", "keep-git-dir", "submodules"];
+                let known = [
+                    "ref",
+                    "tag",
+                    "branch",
+                    "subdir",
+                    "checksum",
+                    "commit",
+                    "keep-git-dir",
+                    "submodules",
+                    "mtime",
+                    "fetch-by-commit",
+                ];
                 let near = otoshi_dockerfile::suggest(other, known);
                 return Err(EngineError::Invalid {
                     message: format!("ADD {source}: there is no option {other:?}"),
@@ -132,11 +160,12 @@ impl Repository {
 
     /// Everything that decides about the content, for a commit.
     pub(super) fn key(&self, commit: &str) -> String {
-        format!("git {commit} {} {} {}", self.subdirectory, self.keep_git_dir, self.submodules)
+        let time = if self.commit_time { " commit-time" } else { "" };
+        format!("git {commit} {} {} {}{time}", self.subdirectory, self.keep_git_dir, self.submodules)
     }
 
     /// The commit that is meant; asks the server unless the reference or the checksum says it whole.
-    pub(super) fn resolve(&self, ssh: Option<&Ssh>) -> Result<String, EngineError> {
+    pub(super) fn resolve(&self, wanted: Wanted<'_>) -> Result<String, EngineError> {
         let whole = |text: &str| (text.len() == 40 || text.len() == 64) && is_hex(text);
         let commit = if whole(&self.reference) {
             self.reference.to_lowercase()
@@ -144,17 +173,21 @@ impl Repository {
             // Whether the reference names it is looked at when it is fetched.
             checksum.to_lowercase()
         } else {
-            self.ask(ssh)?
+            self.ask(wanted)?
         };
         self.verify(&commit)?;
         Ok(commit)
     }
 
     /// Asks the server for the commit of the reference.
-    fn ask(&self, ssh: Option<&Ssh>) -> Result<String, EngineError> {
+    fn ask(&self, with: Wanted<'_>) -> Result<String, EngineError> {
         let wanted = if self.reference.is_empty() { "HEAD" } else { &self.reference };
         let peeled = format!("{wanted}^{{}}");
-        let listed = Git::new(ssh)?.run(None, &["ls-remote", "--", &self.url, wanted, &peeled], &self.url)?;
+        let listed = Git::new(with, &self.url)?.run(
+            None,
+            &["ls-remote", "--", &self.url, wanted, &peeled],
+            &self.url,
+        )?;
         commit_of(&listed, wanted).ok_or_else(|| EngineError::Invalid {
             message: format!("{} has no {wanted}", self.url),
             hint: Some("a branch, a tag, or the whole id of a commit".into()),
@@ -179,17 +212,18 @@ impl Repository {
         &self,
         engine: &EmbeddedEngine,
         commit: &str,
-        ssh: Option<&Ssh>,
+        wanted: Wanted<'_>,
     ) -> Result<SnapshotId, EngineError> {
-        let with = format!("{} {}", self.keep_git_dir, self.submodules);
+        let time = if self.commit_time { " commit-time" } else { "" };
+        let with = format!("{} {}{time}", self.keep_git_dir, self.submodules);
         let key = digest_of_fields(["git", self.url.as_str(), commit, &self.reference, &with]);
         if let Some(snapshot) = engine.recall(&key) {
             return Ok(snapshot);
         }
         if self.checksum.is_some() && !self.reference.eq_ignore_ascii_case(commit) {
-            self.verify(&self.ask(ssh)?)?;
+            self.verify(&self.ask(wanted)?)?;
         }
-        let git = Git::new(ssh)?;
+        let git = Git::new(wanted, &self.url)?;
         let draft = engine.home().snapshots().draft()?;
         let tree = draft.tree();
         let run = |arguments: &[&str]| git.run(Some(&tree), arguments, &self.url);
@@ -212,12 +246,23 @@ impl Repository {
         if self.submodules && tree.join(".gitmodules").exists() {
             run(&["submodule", "update", "--quiet", "--init", "--recursive", "--depth=1"])?;
         }
+        let time = run(&["log", "-1", "--format=%ct", commit])?;
+        let time: i64 = time.trim().parse().unwrap_or_default();
         if !self.keep_git_dir {
             remove_git_dirs(&tree)?;
         }
         settle_modes(&tree)?;
+        if self.commit_time {
+            settle_times(&tree, time)?;
+        }
+        engine.home().records().put(Kind::Content, time_key(commit).hex(), &time)?;
         engine.keep(draft, &key, &[&key])
     }
+}
+
+/// The key under which a commit's time is kept.
+pub(super) fn time_key(commit: &str) -> Digest {
+    digest_of_fields(["git time", commit])
 }
 
 /// `USER@HOST:PATH`, where the path does not look like a port or a URL.
@@ -256,17 +301,21 @@ struct Git {
     /// Its home, with nothing in it.
     home: tempfile::TempDir,
     agent: Option<Forwarded>,
+    /// What lets requests in, and the addresses that it is for.
+    auth: Option<(String, String)>,
 }
 
 impl Git {
-    fn new(ssh: Option<&Ssh>) -> Result<Self, EngineError> {
+    fn new(wanted: Wanted<'_>, url: &str) -> Result<Self, EngineError> {
+        let ssh = wanted.ssh;
+        let auth = wanted.secrets.map(|secrets| auth::of_repository(secrets, url)).transpose()?.flatten();
         let home = tempfile::Builder::new().prefix("otoshi-git-").tempdir();
         let home = home.map_err(EngineError::io("making a directory in", std::env::temp_dir()))?;
         let agent = ssh.map(|ssh| {
             let owner = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
             Forwarded::start(ssh, owner, 0o600)
         });
-        Ok(Self { home, agent: agent.transpose()? })
+        Ok(Self { home, agent: agent.transpose()?, auth })
     }
 
     /// Runs it and returns its standard output.
@@ -317,6 +366,13 @@ impl Git {
             if let Some(value) = std::env::var_os(name) {
                 command.env(name, value);
             }
+        }
+        // In the environment, which nobody else reads, unlike arguments.
+        if let Some((origin, header)) = &self.auth {
+            command
+                .env("GIT_CONFIG_COUNT", "1")
+                .env("GIT_CONFIG_KEY_0", format!("http.{origin}/.extraHeader"))
+                .env("GIT_CONFIG_VALUE_0", format!("Authorization: {header}"));
         }
         if let Some(agent) = &self.agent {
             command.env("SSH_AUTH_SOCK", agent.socket());
@@ -374,6 +430,17 @@ fn settle_modes(tree: &Path) -> Result<(), EngineError> {
     Ok(())
 }
 
+/// Gives everything one time, in seconds since 1970.
+fn settle_times(tree: &Path, seconds: i64) -> Result<(), EngineError> {
+    let time = Timespec { tv_sec: seconds, tv_nsec: 0 };
+    let times = Timestamps { last_access: time, last_modification: time };
+    for item in walk(tree)? {
+        rustix::fs::utimensat(CWD, &item.source, &times, AtFlags::SYMLINK_NOFOLLOW)
+            .map_err(EngineError::io("setting the time of", &item.source))?;
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -395,7 +462,12 @@ mod tests {
         assert_eq!((found.reference.as_str(), found.subdirectory.as_str()), ("refs/heads/main", "d"));
         assert!(found.keep_git_dir && !found.submodules && found.checksum.as_deref() == Some("ab"));
         assert_eq!(parse("https://h/b.git?tag=v1").unwrap().unwrap().reference, "refs/tags/v1");
+        let found = parse("https://h/b.git?mtime=commit&fetch-by-commit=true&commit=ab").unwrap().unwrap();
+        assert!(found.commit_time && found.checksum.as_deref() == Some("ab"));
+        assert_ne!(found.key("ab"), parse("https://h/b.git?commit=ab").unwrap().unwrap().key("ab"));
         for text in [
+            "https://h/a.git?mtime=never",
+            "https://h/a.git?fetch-by-commit=perhaps",
             "https://h/a.git#-x",
             "https://h/a.git#a b",
             "https://h/a.git#a..b",

@@ -17,7 +17,7 @@ use otoshi_store::{Kind, SnapshotId};
 use reqwest::{
     StatusCode,
     blocking::{Client, Response},
-    header::{ETAG, HeaderMap, IF_MODIFIED_SINCE, IF_NONE_MATCH, LAST_MODIFIED},
+    header::{AUTHORIZATION, ETAG, HeaderMap, HeaderValue, IF_MODIFIED_SINCE, IF_NONE_MATCH, LAST_MODIFIED},
     redirect::Policy,
 };
 use serde::{Deserialize, Serialize};
@@ -49,6 +49,7 @@ pub(super) fn fetch(
     engine: &EmbeddedEngine,
     url: &str,
     checksum: Option<&Digest>,
+    auth: Option<&str>,
     no_cache: bool,
 ) -> Result<Kept, EngineError> {
     let (records, snapshots) = (engine.home().records(), engine.home().snapshots());
@@ -70,6 +71,12 @@ pub(super) fn fetch(
                 headers.insert(name, value);
             }
         }
+    }
+    if let Some(auth) = auth {
+        let mut value = HeaderValue::try_from(auth)
+            .map_err(|_| EngineError::invalid(format!("the secret for {} cannot be sent", shown(url))))?;
+        value.set_sensitive(true);
+        headers.insert(AUTHORIZATION, value);
     }
     let response = send(url, &headers)?;
     if response.status() == StatusCode::NOT_MODIFIED

@@ -7,12 +7,17 @@
 //!
 //! What a source holds now counts for the step and for the plan; a checksum or a whole commit id says it without the network.
 
+mod auth;
 mod git;
 mod http;
 
-use std::path::{Path, PathBuf};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
 
 use otoshi_oci::Digest;
+use otoshi_store::Kind;
 
 use self::git::Repository;
 use super::{
@@ -21,7 +26,7 @@ use super::{
     rootfs,
     source::{Pick, pick_in_tree},
 };
-use crate::{EngineError, Ssh, content::digest_of_fields};
+use crate::{EngineError, Secret, Ssh, content::digest_of_fields};
 
 /// A source that lies elsewhere.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,6 +42,8 @@ pub(crate) struct Wanted<'a> {
     pub(crate) keep_git_dir: bool,
     /// The agent that SSH may use.
     pub(crate) ssh: Option<&'a Ssh>,
+    /// The secrets of the build, some of which may let a request in.
+    pub(crate) secrets: Option<&'a BTreeMap<String, Secret>>,
 }
 
 /// A source that is here now.
@@ -80,15 +87,16 @@ impl Remote {
     ) -> Result<Fetched, EngineError> {
         match self {
             Self::File { url, checksum } => {
-                let file = http::fetch(engine, url, checksum.as_ref(), no_cache)?;
+                let auth = wanted.secrets.map(|secrets| auth::of_file(secrets, url)).transpose()?.flatten();
+                let file = http::fetch(engine, url, checksum.as_ref(), auth.as_deref(), no_cache)?;
                 let name = file_name(url);
                 let key = format!("file {name} {}", file.digest);
                 let root = engine.home().snapshots().path(&file.snapshot);
                 Ok(Fetched { root, path: http::NAME.to_owned(), name, key })
             }
             Self::Git(repository) => {
-                let commit = repository.resolve(wanted.ssh)?;
-                let snapshot = repository.checkout(engine, &commit, wanted.ssh)?;
+                let commit = repository.resolve(wanted)?;
+                let snapshot = repository.checkout(engine, &commit, wanted)?;
                 Ok(Fetched {
                     root: engine.home().snapshots().path(&snapshot),
                     path: repository.subdirectory.clone(),
@@ -104,18 +112,34 @@ impl Remote {
         match self {
             Self::File { checksum: Some(checksum), .. } => Ok(checksum.to_string()),
             Self::File { url, checksum: None } => {
-                http::fetch(engine, url, None, false).map(|file| file.digest.to_string())
+                http::fetch(engine, url, None, None, false).map(|file| file.digest.to_string())
             }
-            Self::Git(repository) => repository.resolve(None).map(|commit| repository.key(&commit)),
+            Self::Git(repository) => {
+                repository.resolve(Wanted::default()).map(|commit| repository.key(&commit))
+            }
         }
     }
 }
 
 impl EmbeddedEngine {
+    /// Says when the commit was made that a context in a git repository is at, in seconds since 1970, after it was brought here;
+    /// `None` where the source is no repository.
+    pub fn remote_time(&self, source: &str, ssh: Option<&Ssh>) -> Result<Option<i64>, EngineError> {
+        let wanted = Wanted { ssh, ..Wanted::default() };
+        let Some(Remote::Git(repository)) = Remote::parse(source, wanted)? else { return Ok(None) };
+        let commit = repository.resolve(wanted)?;
+        Ok(self.home().records().get(Kind::Content, git::time_key(&commit).hex()))
+    }
+
     /// Brings a build context here that lies elsewhere, a git repository or an archive by HTTP, and says which directory holds
     /// it; `None` for a path.
-    pub fn remote_directory(&self, source: &str, ssh: Option<&Ssh>) -> Result<Option<PathBuf>, EngineError> {
-        let wanted = Wanted { ssh, ..Wanted::default() };
+    pub fn remote_directory(
+        &self,
+        source: &str,
+        ssh: Option<&Ssh>,
+        secrets: &BTreeMap<String, Secret>,
+    ) -> Result<Option<PathBuf>, EngineError> {
+        let wanted = Wanted { ssh, secrets: Some(secrets), ..Wanted::default() };
         let Some(remote) = Remote::parse(source, wanted)? else { return Ok(None) };
         let fetched = remote.fetch(self, wanted, false)?;
         let place = fetched.root.join(rootfs::resolve(&fetched.root, Path::new(&fetched.path))?);

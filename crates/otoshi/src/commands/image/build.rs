@@ -8,7 +8,9 @@ use std::{
 
 use clap::{Args, ValueEnum};
 use otoshi_dockerfile::{Dockerfile, GlobalScope, Graph, Surroundings, undeclared_args};
-use otoshi_engine::{BuildRequest, Engine, Event, Events, ImageSource, Output, Silent, Ssh, names_context};
+use otoshi_engine::{
+    BuildRequest, Engine, Event, Events, ImageSource, Output, Secret, Silent, Ssh, names_context,
+};
 use otoshi_oci::{Digest, Platform, Reference};
 use otoshi_pipeline::Remote;
 use otoshi_store::Home;
@@ -17,7 +19,7 @@ use super::{
     asides::Asides,
     check, given,
     output::{Destination, Sent},
-    source::Source,
+    source::{Source, commit_time},
 };
 use crate::{failure::Failure, progress};
 
@@ -135,7 +137,10 @@ impl Build {
         let engine = super::super::engine(home, &remote);
         let ssh: BTreeMap<String, Ssh> =
             self.ssh.iter().map(|text| given::ssh(text)).collect::<Result<_, _>>()?;
-        let source = Source::open(home, &engine, ssh.get("default"), &self.context, self.file.as_deref())?;
+        let agent = ssh.get("default");
+        let secrets: BTreeMap<String, Secret> =
+            self.secret.iter().map(|text| given::secret(text)).collect::<Result<_, _>>()?;
+        let source = Source::open(home, &engine, agent, &secrets, &self.context, self.file.as_deref())?;
         let mut args: BTreeMap<String, String> =
             self.build_arg.iter().filter_map(|text| given::pair(text)).collect();
         for name in undeclared_args(&source.dockerfile, &args) {
@@ -143,6 +148,10 @@ impl Build {
         }
         if let Some((name, value)) = given::pair("SOURCE_DATE_EPOCH") {
             args.entry(name).or_insert(value);
+        }
+        if epoch(&source.dockerfile, &args) == Some("context") {
+            let time = commit_time(&engine, agent, &self.context)?;
+            args.insert("SOURCE_DATE_EPOCH".into(), time);
         }
         let platform = self.platform.clone().unwrap_or_else(Platform::host);
         let ignore = source.ignore.as_deref();
@@ -176,10 +185,9 @@ impl Build {
             images,
             annotations: annotations.into_iter().collect(),
             labels: self.label.iter().map(|text| given::label(text)).collect(),
-            secrets: self.secret.iter().map(|text| given::secret(text)).collect::<Result<_, _>>()?,
             contexts: contexts
                 .map(|text| {
-                    given::context(&engine, remote.as_ref(), &platform, ssh.get("default"), home, text)
+                    given::context(&engine, remote.as_ref(), &platform, (agent, &secrets), home, text)
                 })
                 .collect::<Result<_, _>>()?,
             network: self.network != Network::None,
@@ -187,6 +195,7 @@ impl Build {
             allow_host_network: self.allow.contains(&Allow::HostNetwork),
             no_cache: self.no_cache || !self.asides.no_cache_filter.is_empty(),
             output: Output { clamp: self.output.iter().any(|sent| sent.clamps), ..Output::default() },
+            secrets,
             ssh,
             platform,
             // Versions of an image have one name, and different tags.
@@ -243,6 +252,13 @@ impl Build {
         }
         Ok(ExitCode::SUCCESS)
     }
+}
+
+/// The `SOURCE_DATE_EPOCH` that is given, or declared before the first FROM.
+fn epoch<'a>(dockerfile: &'a Dockerfile, args: &'a BTreeMap<String, String>) -> Option<&'a str> {
+    const NAME: &str = "SOURCE_DATE_EPOCH";
+    let declared = || dockerfile.globals.iter().rfind(|arg| arg.value.name == NAME)?.value.default.as_ref();
+    args.get(NAME).map(String::as_str).or_else(|| declared().map(|word| word.0.as_str()))
 }
 
 /// What a target reaches of what is named outside of the Dockerfile.

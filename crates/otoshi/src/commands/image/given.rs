@@ -110,7 +110,7 @@ pub(super) fn context(
     engine: &EmbeddedEngine,
     registries: &dyn ImageSource,
     platform: &Platform,
-    ssh: Option<&Ssh>,
+    (ssh, secrets): (Option<&Ssh>, &BTreeMap<String, Secret>),
     home: &Home,
     text: &str,
 ) -> Result<(String, NamedContext), Failure> {
@@ -136,7 +136,7 @@ pub(super) fn context(
         NamedContext::Image(found.ok_or_else(missing)?)
     } else if let Some(layout) = value.strip_prefix("oci-layout://") {
         NamedContext::Image(from_layout(home, layout)?)
-    } else if let Some(root) = engine.remote_directory(value, ssh)? {
+    } else if let Some(root) = engine.remote_directory(value, ssh, secrets)? {
         NamedContext::Directory(Arc::new(Context::scan(home, &root, None)?))
     } else if let Some((scheme, _)) = value.split_once("://") {
         let hint = "a directory, a git repository, docker-image:// or oci-layout://";

@@ -1,14 +1,16 @@
 //! Where a build comes from: a Dockerfile and its context, on disk or from standard input.
 
 use std::{
+    collections::BTreeMap,
     fs,
     io::{BufReader, Cursor, Read},
     path::{Path, PathBuf},
+    process::{Command, Stdio},
     sync::Arc,
 };
 
 use otoshi_dockerfile::Dockerfile;
-use otoshi_engine::{Context, EmbeddedEngine, EngineError, Ssh};
+use otoshi_engine::{Context, EmbeddedEngine, EngineError, Secret, Ssh};
 use otoshi_oci::{
     layer::{self, UnpackOptions},
     tar,
@@ -37,10 +39,12 @@ impl Source {
         home: &Home,
         engine: &EmbeddedEngine,
         ssh: Option<&Ssh>,
+        secrets: &BTreeMap<String, Secret>,
         context: &Path,
         file: Option<&Path>,
     ) -> Result<Self, Failure> {
-        let remote = context.to_str().map(|text| engine.remote_directory(text, ssh)).transpose()?.flatten();
+        let remote = context.to_str().map(|text| engine.remote_directory(text, ssh, secrets));
+        let remote = remote.transpose()?.flatten();
         if let Some(root) = remote {
             return Self::inside(home, &root, &context.display().to_string(), file, None);
         }
@@ -115,6 +119,26 @@ impl Source {
         let context = Arc::new(Context::scan(home, context, ignore.as_deref())?);
         Ok(Self { dockerfile: Arc::new(dockerfile), context, ignore, _unpacked: unpacked })
     }
+}
+
+/// The time of the commit that a context is at, in seconds since 1970: what `SOURCE_DATE_EPOCH=context` means.
+pub(super) fn commit_time(
+    engine: &EmbeddedEngine,
+    ssh: Option<&Ssh>,
+    context: &Path,
+) -> Result<String, Failure> {
+    let remote = context.to_str().map(|text| engine.remote_time(text, ssh)).transpose()?.flatten();
+    if let Some(time) = remote {
+        return Ok(time.to_string());
+    }
+    let mut git = Command::new("git");
+    git.arg("-C").arg(context).args(["log", "-1", "--format=%ct"]).stderr(Stdio::null());
+    let output = git.stdin(Stdio::null()).output().ok().filter(|output| output.status.success());
+    let time = output.and_then(|output| String::from_utf8(output.stdout).ok());
+    time.map(|text| text.trim().to_owned()).filter(|text| text.parse::<i64>().is_ok()).ok_or_else(|| {
+        let message = format!("SOURCE_DATE_EPOCH=context: {} is in no git repository", context.display());
+        Failure::usage(message, Some("give a number of seconds since 1970".into()))
+    })
 }
 
 fn is_standard_input(path: &Path) -> bool {
