@@ -10,6 +10,8 @@ use serde_json::Value;
 
 use crate::{Home, Kind, SnapshotId, StoreError};
 
+const YEAR: Duration = Duration::from_secs(365 * 86_400);
+
 /// What the collector may remove.
 #[derive(Debug, Clone, Copy)]
 pub struct GcPolicy {
@@ -53,8 +55,13 @@ impl Home {
             if matches!(kind, Kind::Layer | Kind::Diff | Kind::Content | Kind::Origin) {
                 continue;
             }
+            let unused_for = match kind {
+                // A way back is needed when something went wrong, and the time of what comes next when nobody thinks of it.
+                Kind::Previous | Kind::Time => policy.unused_for.max(YEAR),
+                _ => policy.unused_for,
+            };
             for (path, age) in self.records().list(kind) {
-                if age > policy.unused_for {
+                if age > unused_for {
                     fs::remove_file(&path).map_err(StoreError::io("removing", &path))?;
                     collected.records += 1;
                 } else if let Some(value) = self.records().read_listed(kind, &path) {

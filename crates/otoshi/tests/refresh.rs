@@ -180,6 +180,22 @@ fn there_is_a_way_back_and_forth() {
 }
 
 #[test]
+fn the_way_back_outlives_a_collection() {
+    let Some(shop) = shop() else { return };
+    let lock = state(&shop).1;
+    shop.import("base 2\n");
+    shop.ok(&["refresh"]);
+    shop.ok(&["gc", "--unused-for", "0"]);
+    shop.ok(&["rollback"]);
+    assert_eq!(state(&shop).1, lock);
+    assert_eq!(shop.ok(&["run", "web"]), "source 1\ndeps 1\nrunner\nbase 1\n");
+    // What phases made is forgotten; their bases are there.
+    assert_eq!(shop.ran(&[]), [1, 2, 3, 4]);
+    let output = shop.otoshi(&["rollback"]);
+    assert!(said(&output).contains("no earlier state of shop is known here"), "{}", said(&output));
+}
+
+#[test]
 fn a_smoke_test_that_fails_moves_nothing() {
     let Some(shop) = Shop::new() else { return };
     let verify = "[verify]\nrun = \"/bin/busybox grep -q good /etc/base\"\n[builder]";

@@ -53,7 +53,9 @@ impl Pipeline<'_> {
         }
         let run = move |events: &dyn otoshi_engine::Events| {
             let source = context.snapshot(self.home, (0, 0)).map_err(failed())?;
-            let cache = |path: &String| CacheMount { id: path.clone(), target: path.clone(), locked: true };
+            // Another project's command has no say in what this one finds there.
+            let id = |path: &str| format!("{} {path}", self.project.manifest.project.name);
+            let cache = |path: &String| CacheMount { id: id(path), target: path.clone(), locked: true };
             let request = RunRequest {
                 platform: self.platform.clone(),
                 entrypoint: compile.entrypoint,

@@ -7,6 +7,7 @@ use std::{
 };
 
 use otoshi_oci::{Descriptor, Digest, Reference};
+use otoshi_project::Lock;
 use otoshi_store::Kind;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -25,6 +26,9 @@ struct Previous {
     images: BTreeMap<String, Digest>,
     /// The text of otoshi.lock.
     lock: Option<String>,
+    /// The bases that it names, which are kept with the images.
+    #[serde(default)]
+    bases: Vec<Digest>,
 }
 
 /// Describes the way back.
@@ -92,8 +96,12 @@ impl Pipeline<'_> {
             return Ok(());
         }
         let at = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs());
+        let locked = lock.as_deref().map(Lock::parse).transpose()?.unwrap_or_default();
+        let bases = locked.roles.values().flat_map(|bases| bases.values());
+        let bases = bases.flat_map(|base| base.platforms.values().chain([&base.index]));
+        let bases = bases.filter_map(|digest| digest.parse().ok()).collect();
         let mut all = self.previous();
-        all.insert(0, Previous { at, images, lock });
+        all.insert(0, Previous { at, images, lock, bases });
         all.truncate(KEPT);
         self.home.records().put(Kind::Previous, self.previous_key().hex(), &all)?;
         Ok(())
@@ -117,8 +125,8 @@ impl Pipeline<'_> {
         let mut all = self.previous();
         if all.is_empty() {
             return Err(PipelineError::invalid(
-                format!("nothing is known of {} before a refresh", self.project.manifest.project.name),
-                "otoshi refresh remembers what was there, on the machine where it runs",
+                format!("no earlier state of {} is known here", self.project.manifest.project.name),
+                "each rollback takes one refresh back, and only the machine that refreshed remembers what was before",
             ));
         }
         let previous = all.remove(0);

@@ -45,6 +45,9 @@ impl Rollback {
             println!("{name}  {}", super::short(digest));
         }
         eprintln!("{} earlier states are known", back.left);
+        if !self.push && project.manifest.registry.is_some() {
+            eprintln!("the registry has what was pushed last; otoshi push puts these images there");
+        }
         Ok(ExitCode::SUCCESS)
     }
 }
