@@ -83,7 +83,7 @@ impl Bench {
     pub(crate) fn run(self) -> Result {
         if self.bases {
             deps::install(&[deps::BASES, deps::BOOTSTRAP])?;
-            return base::measure(&project::build_otoshi()?, self.rounds.min(5));
+            return base::measure(&project::build_dist()?, self.rounds.min(5));
         }
         if self.packages {
             deps::install(&[deps::BASES, deps::BOOTSTRAP])?;
@@ -95,17 +95,17 @@ impl Bench {
             deps::install(&[deps::BENCH])?;
             let otoshi = match self.program {
                 Some(path) => path.canonicalize().map_err(Failure::file("finding", &path))?,
-                None => project::build_otoshi()?,
+                None => project::build_dist()?,
             };
             return check::measure(&otoshi, self.images);
         }
         if self.rebase {
             deps::install(&[deps::BENCH])?;
-            return rebase::measure(&project::build_otoshi()?, self.rounds.min(5), self.apps);
+            return rebase::measure(&project::build_dist()?, self.rounds.min(5), self.apps);
         }
         deps::install(&[deps::BASES, deps::BENCH])?;
         let bases = bases::make(false)?;
-        let otoshi = project::build_otoshi()?;
+        let otoshi = project::build_dist()?;
         let project = Project::empty(&otoshi)?;
         project.import(&bases.old, bases::BASE)?;
         if self.registry {

@@ -16,13 +16,22 @@ use crate::{
 /// The environment variable that tells the tests of the examples where the program is.
 pub(crate) const OTOSHI: &str = "OTOSHI_TEST_PROGRAM";
 
-/// Builds the program as it is released.
+/// Builds the program for the tasks that use it.
 pub(crate) fn build_otoshi() -> Result<PathBuf> {
+    build("release")
+}
+
+/// Builds the program as it is released, to be measured.
+pub(crate) fn build_dist() -> Result<PathBuf> {
+    build("dist")
+}
+
+fn build(profile: &str) -> Result<PathBuf> {
     let mut build = Command::new("cargo");
-    build.args(["build", "--release", "--quiet", "--package", "otoshi"]).current_dir(root());
+    build.args(["build", "--profile", profile, "--package", "otoshi"]).current_dir(root());
     process::run(&mut build)?;
     let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from);
-    Ok(target.join("release/otoshi"))
+    Ok(target.join(profile).join("otoshi"))
 }
 
 /// A project on a store; both are removed when this is dropped.

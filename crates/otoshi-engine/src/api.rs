@@ -66,6 +66,11 @@ pub trait Engine: Sync {
     /// Unpacks a layer of the store as a snapshot.
     fn unpack(&self, layer: &Digest, snapshot: &SnapshotId) -> Result<(), EngineError>;
 
+    /// Says why an image's command cannot start, as far as its files tell; an engine that cannot look says nothing.
+    fn why_it_cannot_start(&self, _image: &Digest, _platform: &Platform) -> Result<Vec<String>, EngineError> {
+        Ok(Vec::new())
+    }
+
     /// Finds out what a source of ADD that lies elsewhere holds now, as a text; `None` for a path.
     ///
     /// Asks the network, unless a checksum or the source itself says it.

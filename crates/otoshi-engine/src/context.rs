@@ -383,7 +383,7 @@ impl Context {
 
     /// Copies a file that was scanned.
     fn copy_file(&self, source: &Path, target: &Path, entry: &ContextEntry) -> Result<(), EngineError> {
-        data::copy(source, target).map_err(EngineError::io("copying", source))?;
+        data::copy(source, target)?;
         // The phase that reads this was decided on by the scanned content: nothing else may take its place.
         if raw(&hash_file(target)?) != entry.digest {
             return Err(EngineError::Invalid {

@@ -2,8 +2,9 @@
 
 use std::{fs::File, io, os::unix::fs::OpenOptionsExt, path::Path};
 
+use crate::EngineError;
 use rustix::{
-    fs::{OFlags, SeekFrom, copy_file_range, ftruncate, ioctl_ficlone, seek},
+    fs::{OFlags, SeekFrom, copy_file_range, ioctl_ficlone, seek},
     io::Errno,
 };
 
@@ -11,18 +12,21 @@ use rustix::{
 ///
 /// Fails where the source is no regular file, a link included, and where something has the target's name. Neither mode nor owner nor
 /// times are copied.
-pub(crate) fn copy(source: &Path, target: &Path) -> io::Result<()> {
+pub(crate) fn copy(source: &Path, target: &Path) -> Result<(), EngineError> {
+    let reading = || EngineError::io("reading", source);
+    let writing = || EngineError::io("writing", target);
     let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY).bits() as i32;
-    let from = File::options().read(true).custom_flags(flags).open(source)?;
-    let meta = from.metadata()?;
+    let from = File::options().read(true).custom_flags(flags).open(source).map_err(reading())?;
+    let meta = from.metadata().map_err(reading())?;
     if !meta.is_file() {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no regular file"));
+        let reason = io::Error::new(io::ErrorKind::InvalidInput, "it is no regular file");
+        return Err(reading()(reason));
     }
-    let into = File::options().write(true).create_new(true).mode(0o600).open(target)?;
+    let into = File::options().write(true).create_new(true).mode(0o600).open(target).map_err(writing())?;
     if ioctl_ficlone(&into, &from).is_ok() {
         return Ok(());
     }
-    ftruncate(&into, meta.len())?;
+    into.set_len(meta.len()).map_err(writing())?;
     let mut at = 0;
     while at < meta.len() {
         let start = match seek(&from, SeekFrom::Data(at)) {
@@ -31,14 +35,14 @@ pub(crate) fn copy(source: &Path, target: &Path) -> io::Result<()> {
             Err(Errno::NXIO) => break,
             // A file system that knows of no holes.
             Err(Errno::INVAL) => at,
-            Err(error) => return Err(error.into()),
+            Err(error) => return Err(reading()(error.into())),
         };
         let end = match seek(&from, SeekFrom::Hole(start)) {
             Ok(end) => end.min(meta.len()),
             Err(Errno::INVAL | Errno::NXIO) => meta.len(),
-            Err(error) => return Err(error.into()),
+            Err(error) => return Err(reading()(error.into())),
         };
-        run(&from, &into, start, end)?;
+        run(&from, &into, start, end).map_err(writing())?;
         at = end.max(start + 1);
     }
     Ok(())
@@ -91,7 +95,8 @@ mod tests {
         assert!(std::fs::read(&from).unwrap() == std::fs::read(&into).unwrap());
         let blocks = |path: &Path| std::fs::metadata(path).unwrap().blocks();
         assert!(blocks(&into) <= blocks(&from) + 64, "{} of {}", blocks(&into), blocks(&from));
-        assert_eq!(copy(&from, &into).unwrap_err().kind(), io::ErrorKind::AlreadyExists);
+        let error = copy(&from, &into).unwrap_err();
+        assert_eq!(error.system_error(), Some(Errno::EXIST.raw_os_error()), "{error}");
         symlink(&from, dir.path().join("link")).unwrap();
         assert!(copy(&dir.path().join("link"), &dir.path().join("new")).is_err());
         rustix::fs::mknodat(

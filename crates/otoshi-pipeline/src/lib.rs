@@ -27,6 +27,7 @@ mod bases;
 mod error;
 mod files;
 mod given;
+mod leftover;
 mod locking;
 mod memory;
 mod observe;

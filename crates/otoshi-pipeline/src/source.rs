@@ -34,10 +34,6 @@ impl Pipeline<'_> {
             Reader::Dockerfile(file) => read(root, &format!("{}.dockerignore", file.path))?,
             Reader::Compile | Reader::App => None,
         };
-        let text = match own {
-            Some(text) => Some(text),
-            None => read(root, ".dockerignore")?,
-        };
         let mut patterns = String::new();
         for name in self.unseen() {
             if !self.names(reader, &name) {
@@ -46,11 +42,21 @@ impl Pipeline<'_> {
             }
         }
         patterns += "otoshi.toml.*.tmp\notoshi.lock.*.tmp\n";
-        match text {
-            Some(text) => patterns += text.trim_start_matches('\u{feff}'),
-            None => patterns += &from_gitignore(&read(root, ".gitignore")?.unwrap_or_default()),
+        patterns += match own {
+            Some(text) => text,
+            None => self.said_ignore()?,
         }
+        .trim_start_matches('\u{feff}');
         Ok(patterns)
+    }
+
+    /// The patterns that the project itself says: those of `.dockerignore`, else of `.gitignore`.
+    pub(crate) fn said_ignore(&self) -> Result<String, PipelineError> {
+        let root = &self.project.root;
+        match read(root, ".dockerignore")? {
+            Some(text) => Ok(text),
+            None => Ok(from_gitignore(&read(root, ".gitignore")?.unwrap_or_default())),
+        }
     }
 
     /// The paths that are no source unless somebody names them.

@@ -136,9 +136,11 @@ fn limit(spec: &Spec) -> Result<(), SandboxError> {
 
 fn become_user(user: &UserSpec) -> Result<(), SandboxError> {
     let groups: Vec<Gid> = user.additional_gids.iter().copied().map(Gid::from_raw).collect();
-    // With a single id mapped, nobody may set groups; then there are none to be set either.
+    // With a single id mapped nobody may set groups, and there are none but the own one; root needs no further.
+    let own = |group: &u32| *group == user.gid;
     if let Err(error) = set_thread_groups(&groups)
-        && !groups.is_empty()
+        && user.uid != 0
+        && !user.additional_gids.iter().all(own)
     {
         return Err(not_mapped("setting the groups", user)(error));
     }

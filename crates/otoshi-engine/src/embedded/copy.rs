@@ -275,7 +275,7 @@ impl<'a> Copier<'a> {
                 if self.overrides == Overrides::default() && self.link(item, &target)? {
                     return Ok(());
                 }
-                data::copy(&item.source, &target).map_err(EngineError::io("copying", &item.source))?;
+                data::copy(&item.source, &target)?;
             }
             ItemKind::Empty => {
                 fs::File::create_new(&target).map_err(EngineError::io("creating", &target))?;

@@ -19,6 +19,7 @@ mod session;
 mod source;
 mod ssh;
 mod stage;
+mod startable;
 mod times;
 
 use std::{
@@ -280,6 +281,10 @@ impl Engine for EmbeddedEngine {
 
     fn run(&self, request: &RunRequest, events: &dyn Events) -> Result<RunOutcome, EngineError> {
         session::run(self, request, events)
+    }
+
+    fn why_it_cannot_start(&self, image: &Digest, platform: &Platform) -> Result<Vec<String>, EngineError> {
+        Self::why_it_cannot_start(self, image, platform)
     }
 
     fn remote(&self, source: &str, checksum: Option<&str>) -> Result<Option<String>, EngineError> {

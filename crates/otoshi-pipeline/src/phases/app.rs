@@ -5,7 +5,9 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use otoshi_engine::{AppLayer, AssembleRequest, BuildRequest, BuiltImage, Context, Events, ImageChanges};
+use otoshi_engine::{
+    AppLayer, AssembleRequest, BuildRequest, BuiltImage, Context, Event, Events, ImageChanges,
+};
 use otoshi_oci::{Digest, Image};
 use otoshi_project::NamedProcess;
 
@@ -101,7 +103,7 @@ impl Pipeline<'_> {
             let ca_certificates = self.ca_certificates()?;
             // Targets are in the order of the processes.
             let mut targets = file.targets.iter().zip(annotations);
-            self.app_images(|process| {
+            self.app_images(events, |process| {
                 let Some((target, annotations)) = targets.next() else {
                     return Err(PipelineError::plain(format!("the process {} has no target", process.name)));
                 };
@@ -227,7 +229,7 @@ impl Pipeline<'_> {
         }
         let run = move |events: &dyn Events| {
             let request = self.assembly(&context, &compiled, runner, layers, directory)?;
-            self.app_images(|process| {
+            self.app_images(events, |process| {
                 let changes = changes(process, request.changes.clone());
                 let request = AssembleRequest { changes, ..request.clone() };
                 self.engine.assemble(&request, events).map_err(PipelineError::engine_in(PHASE))
@@ -291,11 +293,16 @@ impl Pipeline<'_> {
 
     fn app_images(
         &self,
+        events: &dyn Events,
         mut make: impl FnMut(&NamedProcess) -> Result<BuiltImage, PipelineError>,
     ) -> Result<Ran, PipelineError> {
         let (mut images, mut layers_written) = (BTreeMap::new(), 0);
         for process in &self.project.processes {
             let built = make(process)?;
+            let problems = self.engine.why_it_cannot_start(&built.digest, &self.platform);
+            for problem in problems.map_err(PipelineError::engine_in(PHASE))? {
+                events.event(Event::Warning(format!("{} will not start: {problem}", process.name)));
+            }
             layers_written += built.layers_written;
             images.insert(process.name.clone(), built.digest);
         }

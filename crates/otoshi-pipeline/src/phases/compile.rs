@@ -1,11 +1,12 @@
 //! Phase 2: the compile command on a copy-on-write view of the source, in the builder; in the runner without one.
 
-use otoshi_engine::{CacheMount, EngineError, RunRequest, Stdio, View};
+use otoshi_dockerfile::Ignore;
+use otoshi_engine::{CacheMount, EngineError, Event, RunRequest, Stdio, View};
 use otoshi_oci::Image;
 
 use super::form;
 use crate::{
-    PartKind, Pipeline, PipelineError,
+    PartKind, Pipeline, PipelineError, leftover,
     observe::{Observation, command_text},
     pipeline::{Given, Job, Next, Ran, Walk},
     record::Made,
@@ -79,6 +80,16 @@ impl Pipeline<'_> {
             if outcome.code != 0 {
                 let what = command_text(&form(&compile.run));
                 return Err(failed()(EngineError::Command { what, code: outcome.code, at: None }));
+            }
+            if let Some((output, _)) = outcome.output.as_ref().filter(|_| compile.outputs.is_empty()) {
+                let ignore =
+                    Ignore::parse(&self.said_ignore()?).map_err(EngineError::from).map_err(failed())?;
+                let tree = self.home.snapshots().path(output);
+                let warning = leftover::warning(&tree, &ignore);
+                let warning = warning.map_err(|source| PipelineError::Read { path: tree, source })?;
+                if let Some(warning) = warning {
+                    events.event(Event::Warning(warning));
+                }
             }
             Ok(Ran { made: Made { output: outcome.output, ..Made::default() }, layers_written: 0 })
         };

@@ -132,11 +132,19 @@ pub(super) fn devices(
         .or_else(|_| try_new_mount("devpts", &options[..3], safe))
         .map_err(SandboxError::setup("mounting /dev/pts"))?;
     attach(&pts, directory_in(&dev, "pts")?.as_fd(), "/dev/pts")?;
-    let size = spec.shm_size.to_string();
-    let shm = new_mount("tmpfs", &[("mode", "1777"), ("size", &size)], safe | NODEV)?;
-    attach(&shm, directory_in(&dev, "shm")?.as_fd(), "/dev/shm")?;
+    // A mount of the spec's takes the place of these.
+    let is_taken =
+        |target: &str| spec.mounts.iter().any(|mount| mount.target().trim_end_matches('/') == target);
+    let shm = directory_in(&dev, "shm")?;
+    if !is_taken("/dev/shm") {
+        let size = spec.shm_size.to_string();
+        let memory = new_mount("tmpfs", &[("mode", "1777"), ("size", &size)], safe | NODEV)?;
+        attach(&memory, shm.as_fd(), "/dev/shm")?;
+    }
     // Not every kernel has it.
-    if let Ok(queues) = try_new_mount("mqueue", &[], safe | NODEV) {
+    if !is_taken("/dev/mqueue")
+        && let Ok(queues) = try_new_mount("mqueue", &[], safe | NODEV)
+    {
         attach(&queues, directory_in(&dev, "mqueue")?.as_fd(), "/dev/mqueue")?;
     }
     if !spec.terminal {
