@@ -9,6 +9,7 @@ mod compare;
 mod context;
 mod image;
 mod pending;
+mod random;
 mod server;
 
 use std::{
@@ -51,6 +52,12 @@ pub(crate) struct Conformance {
     /// The otoshi to try [default: one that is built for it]
     #[arg(long, value_name = "FILE")]
     program: Option<PathBuf>,
+    /// In place of the cases, so many Dockerfiles and contexts by chance; what differs is made smaller and kept
+    #[arg(long, value_name = "N", conflicts_with_all = ["filter", "show"])]
+    random: Option<u64>,
+    /// Where chance begins, so that it can be repeated [default: another one each time]
+    #[arg(long, value_name = "S", requires = "random")]
+    seed: Option<u64>,
 }
 
 /// How a case ended.
@@ -62,7 +69,7 @@ enum Outcome {
 impl Conformance {
     /// Runs every case, as the tests do.
     pub(crate) fn all() -> Result {
-        Self { filter: Vec::new(), jobs: 2, show: false, program: None }.run()
+        Self { filter: Vec::new(), jobs: 2, show: false, program: None, random: None, seed: None }.run()
     }
 
     pub(crate) fn run(self) -> Result {
@@ -85,6 +92,11 @@ impl Conformance {
         }
         deps::install(&[deps::CONFORMANCE])?;
         let bench = Bench::set_up(&cases, self.program.as_deref())?;
+        if let Some(count) = self.random {
+            let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+            let seed = self.seed.unwrap_or_else(|| now.map_or(1, |now| now.as_secs()));
+            return random::Trial { count, seed, jobs: self.jobs }.run(&bench);
+        }
         let outcomes = in_parallel(self.jobs, &cases, |case| {
             let outcome = if self.show { bench.show(case) } else { bench.compare(case) };
             outcome.unwrap_or_else(|failure| Outcome::Different(vec![failure.to_string()]))

@@ -44,6 +44,11 @@ fn prepare(channel: &Channel, spec: &Spec, privilege: Privilege) -> Result<(), S
     let directory = format!("changing to the directory {}", spec.cwd);
     let reached = match rustix::process::chdir(spec.cwd.as_str()) {
         Err(Errno::ACCESS) => false,
+        // An earlier step may have removed it: it is made anew, as root's, as runc does. This is inside the root already.
+        Err(Errno::NOENT) if std::fs::create_dir_all(&spec.cwd).is_ok() => {
+            rustix::process::chdir(spec.cwd.as_str()).map_err(SandboxError::setup(&directory))?;
+            true
+        }
         other => other.map(|()| true).map_err(SandboxError::setup(&directory))?,
     };
     give_streams(spec.user.uid);

@@ -208,6 +208,9 @@ type InContext<'a> = Vec<(String, String, Vec<(&'a str, &'a ContextEntry)>)>;
 fn entries_in_context<'a>(context: &'a Context, pick: Pick<'_>) -> Result<InContext<'a>, EngineError> {
     let (pattern, filter) = pick.parts()?;
     let by_pattern = glob::has_meta(&pattern);
+    if by_pattern && !pick.parents && context.resolve(split_pattern(&pattern).0).is_none() {
+        return Err(nowhere_to_look(&pattern));
+    }
     let mut found = Vec::new();
     for (name, root) in context.named_sources(&pattern)? {
         let is_file = context.entry(&root).is_some_and(|entry| entry.kind != EntryKind::Directory);
@@ -295,6 +298,12 @@ fn pick_in_context(context: &Context, pick: Pick<'_>) -> Result<Vec<Source>, Eng
 pub(crate) fn pick_in_tree(root: &Path, pick: Pick<'_>) -> Result<Vec<Source>, EngineError> {
     let (pattern, filter) = pick.parts()?;
     let by_pattern = glob::has_meta(&pattern);
+    if by_pattern && !pick.parents {
+        let before = Path::new(split_pattern(&pattern).0);
+        if fs::symlink_metadata(root.join(rootfs::resolve(root, before)?)).is_err() {
+            return Err(nowhere_to_look(&pattern));
+        }
+    }
     let paths = if by_pattern { glob_tree(root, &pattern)? } else { vec![PathBuf::from(pattern)] };
     let mut found = Vec::new();
     for path in paths {
@@ -316,6 +325,15 @@ pub(crate) fn pick_in_tree(root: &Path, pick: Pick<'_>) -> Result<Vec<Source>, E
         }
     }
     Ok(found)
+}
+
+/// The error of a pattern whose part before the first wildcard is not there: one that only matches nothing copies nothing.
+fn nowhere_to_look(pattern: &str) -> EngineError {
+    let (before, _) = split_pattern(pattern);
+    EngineError::Invalid {
+        message: format!("there is no {before}, where files like {pattern} are looked for"),
+        hint: Some("a pattern may match nothing, in a directory that is there".into()),
+    }
 }
 
 /// Lists the paths of a mounted tree that match a pattern; links before the first wildcard are followed, others not.
