@@ -166,6 +166,11 @@ impl Graph {
                 DockerfileError::new(format!("unknown stage {name:?} in {}", dockerfile.name)).with_hint(hint)
             })?,
         };
+        // As with docker build, FROM and `--from` of all stages mean something, reached or not.
+        for stage in &dockerfile.stages {
+            base_of(dockerfile, globals, stage)?;
+            sources_of(dockerfile, stage.index, stage.instructions.iter(), outside)?;
+        }
         let mut stages = BTreeMap::new();
         let mut named = BTreeSet::new();
         let mut needed = BTreeSet::from([target]);
@@ -225,19 +230,9 @@ fn reached(
     outside: &dyn Surroundings,
 ) -> Result<ReachedStage, DockerfileError> {
     let stage = &dockerfile.stages[index];
-    let from = &stage.from.value;
     let at =
         |error: DockerfileError| error.or_at(&dockerfile.name, &dockerfile.text, stage.from.span.clone());
-    let image = globals.expand(&from.image).map_err(at)?;
-    if image.is_empty() {
-        let error = DockerfileError::new(format!("FROM {}: the image's name is empty", from.image.0));
-        return Err(at(error.with_hint(Some(empty_hint(globals, &from.image)))));
-    }
-    let platform = from.platform.as_ref().map(|word| globals.expand(word)).transpose().map_err(at)?;
-    if let (Some(word), Some("")) = (&from.platform, platform.as_deref()) {
-        let error = DockerfileError::new(format!("FROM --platform={}: the platform is empty", word.0));
-        return Err(at(error.with_hint(Some(empty_hint(globals, word)))));
-    }
+    let (image, platform) = base_of(dockerfile, globals, stage)?;
     let own_context = stage.name.as_deref().filter(|name| outside.is_named_context(name));
     let (base, triggers) = match dockerfile.base_named(&image, index) {
         _ if own_context.is_some() => (Base::Named(own_context.unwrap_or_default().to_owned()), Vec::new()),
@@ -257,8 +252,41 @@ fn reached(
         _ => BTreeSet::new(),
     };
     let reached = ReachedStage { index, base, platform, depends_on: BTreeSet::new(), triggers };
-    for instruction in reached.instructions(dockerfile) {
-        let span = &instruction.span;
+    depends_on.extend(sources_of(dockerfile, index, reached.instructions(dockerfile), outside)?);
+    Ok(ReachedStage { depends_on, ..reached })
+}
+
+/// The image of a stage and its platform, expanded; fails where nothing is left of them.
+fn base_of(
+    dockerfile: &Dockerfile,
+    globals: &GlobalScope,
+    stage: &crate::Stage,
+) -> Result<(String, Option<String>), DockerfileError> {
+    let from = &stage.from.value;
+    let at =
+        |error: DockerfileError| error.or_at(&dockerfile.name, &dockerfile.text, stage.from.span.clone());
+    let image = globals.expand(&from.image).map_err(at)?;
+    if image.is_empty() {
+        let error = DockerfileError::new(format!("FROM {}: the image's name is empty", from.image.0));
+        return Err(at(error.with_hint(Some(empty_hint(globals, &from.image)))));
+    }
+    let platform = from.platform.as_ref().map(|word| globals.expand(word)).transpose().map_err(at)?;
+    if let (Some(word), Some("")) = (&from.platform, platform.as_deref()) {
+        let error = DockerfileError::new(format!("FROM --platform={}: the platform is empty", word.0));
+        return Err(at(error.with_hint(Some(empty_hint(globals, word)))));
+    }
+    Ok((image, platform))
+}
+
+/// The stages that instructions of a stage read; fails where a `--from` names none that can be read.
+fn sources_of<'a>(
+    dockerfile: &Dockerfile,
+    index: usize,
+    instructions: impl Iterator<Item = &'a Located<Instruction>>,
+    outside: &dyn Surroundings,
+) -> Result<BTreeSet<usize>, DockerfileError> {
+    let mut found = BTreeSet::new();
+    for instruction in instructions {
         for (from, reader) in froms(instruction) {
             if outside.is_named_context(from) && dockerfile.last_named(from, index).is_none() {
                 continue;
@@ -266,14 +294,14 @@ fn reached(
             let source = dockerfile.source_before(index, from).map_err(|error| {
                 let message = format!("{reader}: {error}");
                 let hint = error.hint().map(str::to_owned);
-                DockerfileError::at(dockerfile, span.clone(), message, hint)
+                DockerfileError::at(dockerfile, instruction.span.clone(), message, hint)
             })?;
             if let Source::Stage(other) = source {
-                depends_on.insert(other);
+                found.insert(other);
             }
         }
     }
-    Ok(ReachedStage { depends_on, ..reached })
+    Ok(found)
 }
 
 /// What to do about a word of FROM that has become empty: a name that nearly fits, or a default.

@@ -164,8 +164,12 @@ fn mistakes_are_shown_where_they_stand() {
             "{text}"
         );
     }
-    // What is wrong in a stage that is not reached does not matter.
-    assert!(reach("FROM a\nCOPY --from=7 /a /\nFROM ${A?}\nFROM b", None).is_ok());
+    // Of a stage that is not reached FROM and --from must mean something; what else is wrong in it does not matter.
+    assert!(reach("FROM a\nCOPY ${A?} /\nFROM b", None).is_ok());
+    for text in ["FROM ${A?}\nFROM b", "FROM $NOPE\nFROM b", "FROM --platform=$NOPE a\nFROM b"] {
+        assert_eq!(reach(text, None).unwrap_err().line(), Some(1), "{text}");
+    }
+    assert_eq!(reach("FROM a\nCOPY --from=7 /a /\nFROM b", None).unwrap_err().line(), Some(2));
 }
 
 #[test]
