@@ -68,13 +68,13 @@ fn parameters(text: &str) -> Option<(Vec<(String, String)>, &str)> {
         rest = blank(after);
         if let Some(after) = rest.strip_prefix('=') {
             let after = blank(after);
-            (value, rest) = match after.strip_prefix('"') {
-                Some(quoted) => quoted_string(quoted)?,
-                None => {
-                    let end = after.find(|c: char| " \t;,".contains(c)).unwrap_or(after.len());
-                    (after[..end].to_owned(), &after[end..])
-                }
-            };
+            if let Some(quoted) = after.strip_prefix('"') {
+                (value, rest) = quoted_string(quoted)?;
+            } else {
+                let end = after.find(|c: char| " \t;,".contains(c)).unwrap_or(after.len());
+                after[..end].clone_into(&mut value);
+                rest = &after[end..];
+            }
             rest = blank(rest);
         }
         if !name.is_empty() {

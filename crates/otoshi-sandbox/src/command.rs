@@ -44,8 +44,8 @@ fn prepare(channel: &Channel, spec: &Spec, privilege: Privilege) -> Result<(), S
     let directory = format!("changing to the directory {}", spec.cwd);
     let reached = match rustix::process::chdir(spec.cwd.as_str()) {
         Err(Errno::ACCESS) => false,
-        // An earlier step may have removed it: it is made anew, as root's, as runc does. This is inside the root already.
-        Err(Errno::NOENT) if std::fs::create_dir_all(&spec.cwd).is_ok() => {
+        // An earlier step may have removed it: it is made anew, as the user's, as BuildKit does. This is inside the root already.
+        Err(Errno::NOENT) if make_directories(&spec.cwd, &spec.user).is_ok() => {
             rustix::process::chdir(spec.cwd.as_str()).map_err(SandboxError::setup(&directory))?;
             true
         }
@@ -61,6 +61,21 @@ fn prepare(channel: &Channel, spec: &Spec, privilege: Privilege) -> Result<(), S
     channel
         .send(&Report::Ready { placeholders }, &sent)
         .map_err(SandboxError::setup("reporting that the sandbox is ready"))
+}
+
+/// Makes a directory and those above it that are not there, and gives them to a user.
+fn make_directories(path: &str, user: &UserSpec) -> std::io::Result<()> {
+    let path = std::path::Path::new(path);
+    let mut above: Vec<_> = path.ancestors().collect();
+    above.reverse();
+    for directory in above {
+        match std::fs::create_dir(directory) {
+            Ok(()) => std::os::unix::fs::chown(directory, Some(user.uid), Some(user.gid))?,
+            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
 }
 
 fn namespaces(spec: &Spec) -> Result<(), SandboxError> {

@@ -192,7 +192,14 @@ pub(crate) fn workdir(
         engine.home().records().put(Kind::Content, key.hex(), &true)?;
         return Ok(None);
     }
-    let owner = Accounts::in_tree(below.path()).workdir_owner(&stage.config.config.user);
+    let user = &stage.config.config.user;
+    if stage.chain.layers.is_empty() && !user.is_empty() && !user.split(':').all(is_number) {
+        return Err(EngineError::Invalid {
+            message: format!("no user {user:?}: the stage has no file yet, and so no /etc/passwd"),
+            hint: Some("give numbers, or copy /etc/passwd first".into()),
+        });
+    }
+    let owner = Accounts::in_tree(below.path()).workdir_owner(user);
     let draft = engine.home().snapshots().draft()?;
     let tree = draft.tree();
     let overrides = Overrides { owner: Some(owner), mode: None };
@@ -201,4 +208,8 @@ pub(crate) fn workdir(
     draft.implies(Implied { root: true, parents: false })?;
     let snapshot = engine.keep(draft, &digest_of_fields(["workdir", items.as_str()]), &[&key])?;
     Ok(Some(Stepped { snapshot, cached: false }))
+}
+
+fn is_number(text: &str) -> bool {
+    text.parse::<u32>().is_ok()
 }

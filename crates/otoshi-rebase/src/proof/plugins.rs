@@ -14,6 +14,7 @@ use otoshi_oci::contents::Contents;
 
 use super::facts::{Content, Facts};
 use super::finding::Kind;
+use super::tree::Found;
 use super::{Report, Side, absolute};
 
 /// Plug-ins that lie in a directory of the base's, by the end of that directory and the beginning of their names.
@@ -59,7 +60,7 @@ fn modules(app: &Contents<Facts>, old: &Side<'_>, new: &Side<'_>, report: &mut R
         }
         let lines = text.lines().filter(|line| !line.trim_start().starts_with('#'));
         let words = lines.flat_map(str::split_whitespace);
-        let named: BTreeSet<&str> = words.filter(|word| word.ends_with(".so")).collect();
+        let named: BTreeSet<&str> = words.filter(|word| word.as_bytes().ends_with(b".so")).collect();
         for module in named {
             if let Some(was) = pam(old, module)
                 && pam(new, module).is_none()
@@ -73,7 +74,7 @@ fn modules(app: &Contents<Facts>, old: &Side<'_>, new: &Side<'_>, report: &mut R
 
 /// The path of a module of PAM: itself, or in the directory of the base's.
 fn pam(side: &Side<'_>, module: &str) -> Option<Vec<u8>> {
-    let file = |path: &[u8]| side.tree.find(path).filter(|found| found.is_file()).map(|found| found.path);
+    let file = |path: &[u8]| side.tree.find(path).filter(Found::is_file).map(|found| found.path);
     if module.starts_with('/') {
         return file(module.as_bytes());
     }

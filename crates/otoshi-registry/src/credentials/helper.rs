@@ -112,7 +112,7 @@ fn login(output: &[u8]) -> Option<Answer> {
     let document: Document = serde_json::from_slice(output).ok()?;
     let (user, secret) = (document.user.unwrap_or_default(), document.secret.unwrap_or_default());
     Some(match (user.as_str(), secret.is_empty()) {
-        ("", true) | (TOKEN_USER, true) => Answer::Unknown,
+        ("" | TOKEN_USER, true) => Answer::Unknown,
         (TOKEN_USER, false) => Answer::Login(Login::Refresh(secret)),
         _ => Answer::Login(Login::Basic { user, password: secret }),
     })

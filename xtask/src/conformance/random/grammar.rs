@@ -2,7 +2,7 @@
 //!
 //! It keeps to what Docker 20.10 knows, and passes by where that is known to differ from BuildKit of today: places of mounts that
 //! it leaves behind, an octal `--chmod` of directories and with special bits, further groups, pipes, RUN without a network,
-//! exceptions of directories in `.dockerignore`.
+//! exceptions below directories in `.dockerignore`.
 
 use super::{
     dice::Dice,
@@ -39,7 +39,7 @@ const PATTERNS: [&str; 23] = [
     "*.txt",
     "**/*.txt",
     "**/a",
-    "!**/b.txt",
+    "!b.txt",
     "!a",
     "d?r",
     "[a-c]*",
