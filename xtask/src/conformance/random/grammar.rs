@@ -75,7 +75,7 @@ const PLACES: [&str; 12] =
 pub(super) fn scene(dice: &mut Dice) -> Scene {
     let mut scene = Scene { objects: objects(dice), ..Scene::default() };
     if dice.once_in(2) {
-        scene.ignore = (0..1 + dice.below(5)).map(|_| dice.word(&PATTERNS).to_owned()).collect();
+        scene.ignore = (0..=dice.below(5)).map(|_| dice.word(&PATTERNS).to_owned()).collect();
     }
     let mut globals = Vec::new();
     for name in ["A", "B", "BASE"] {
@@ -144,7 +144,7 @@ fn stage(dice: &mut Dice, lines: &mut Vec<String>, index: usize, globals: &[&str
     };
     lines.push(format!("FROM {base} AS s{index}"));
     let runs = base != "scratch";
-    for _ in 0..1 + dice.below(7) {
+    for _ in 0..=dice.below(7) {
         let line = match dice.below(if runs { 16 } else { 11 }) {
             0 => format!("ARG {}{}", dice.word(&["A", "B", "C"]), dice.word(&["", "=d", "=\"d $A\"", "="])),
             1 => format!("ENV {}={}", dice.word(&["A", "B", "E"]), dice.word(&WORDS)),
