@@ -41,7 +41,9 @@ impl Images {
         rows.sort_by(|a, b| a.reference.cmp(&b.reference));
         if self.quiet {
             let digests: BTreeSet<&String> = rows.iter().map(|row| &row.digest).collect();
-            digests.iter().for_each(|digest| println!("{digest}"));
+            for digest in digests {
+                println!("{digest}");
+            }
         } else if self.json {
             println!("{}", serde_json::to_string_pretty(&rows).unwrap_or_default());
         } else {

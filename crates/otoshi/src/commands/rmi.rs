@@ -27,17 +27,13 @@ impl Rmi {
         // All is looked up before anything is taken away.
         let mut names = Vec::new();
         for text in &self.images {
-            let found = match text.parse::<Digest>() {
-                Ok(digest) => {
-                    let is_named = |(_, descriptor): &(Reference, _)| {
-                        Digest::of(descriptor).ok() == Some(digest.clone())
-                    };
-                    layout.tagged()?.into_iter().filter(is_named).map(|(name, _)| name).collect()
-                }
-                Err(_) => {
-                    let name = Reference::parse(text)?;
-                    layout.resolve(&name)?.map(|_| name).into_iter().collect::<Vec<_>>()
-                }
+            let found: Vec<Reference> = if let Ok(digest) = text.parse::<Digest>() {
+                let is_it =
+                    |(_, descriptor): &(Reference, _)| Digest::of(descriptor).ok().as_ref() == Some(&digest);
+                layout.tagged()?.into_iter().filter(is_it).map(|(name, _)| name).collect()
+            } else {
+                let name = Reference::parse(text)?;
+                layout.resolve(&name)?.map(|_| name).into_iter().collect()
             };
             if found.is_empty() && !self.force {
                 return Err(super::not_in_store(text));
