@@ -42,10 +42,15 @@ fn the_working_directory_is_the_given_one() {
     let mut spec = image.spec(&["pwd"]);
     spec.cwd = "/srv/app".into();
     assert_eq!(output(&spec), "/srv/app\n");
+    // One that is not there is made.
     image.renew();
-    spec.cwd = "/missing".into();
+    spec.cwd = "/missing/deep".into();
+    assert_eq!(output(&spec), "/missing/deep\n");
+    image.renew();
+    std::fs::write(image.layer().join("file"), "").unwrap();
+    spec.cwd = "/file".into();
     let error = try_run(&spec).unwrap_err();
-    assert!(error.to_string().contains("changing to the directory /missing: No such file"), "{error}");
+    assert!(error.to_string().contains("changing to the directory /file: Not a directory"), "{error}");
 }
 
 #[test]
