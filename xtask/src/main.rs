@@ -16,6 +16,7 @@ mod fuzz;
 mod http;
 mod process;
 mod project;
+mod releases;
 mod reproduce;
 mod test;
 

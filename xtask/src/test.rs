@@ -4,7 +4,7 @@ use std::process::Command;
 
 use clap::Args;
 
-use crate::{bases, conformance::Conformance, deps, failure::Result, process, project, root};
+use crate::{bases, conformance::Conformance, deps, failure::Result, process, project, releases, root};
 
 /// Installs what is missing and runs every test.
 #[derive(Debug, Args)]
@@ -18,6 +18,7 @@ impl Test {
     pub(crate) fn run(self) -> Result {
         deps::install(&[deps::TESTS, deps::BASES, deps::BOOTSTRAP])?;
         bases::make(false)?;
+        releases::make()?;
         let otoshi = project::build_otoshi()?;
         let mut tests = Command::new("cargo");
         tests.args(["test", "--workspace"]).args(&self.arguments).current_dir(root());

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use crate::apt::{self, AptError, Fetch};
 use crate::documents::Documents;
-use crate::installed::{Installed, Manager, Package};
+use crate::installed::{Installed, Manager, OsRelease, Package};
 use crate::version::{compare, dpkg};
 use crate::{apk, rpm};
 
@@ -105,7 +105,10 @@ impl Available {
         let architecture = installed.architecture.as_deref().unwrap_or_default();
         match installed.manager {
             Some(Manager::Dpkg) => {
-                let repositories = apt::Repositories::from_files(files, architecture);
+                let mut repositories = apt::Repositories::from_files(files, architecture);
+                if repositories.says_nothing() {
+                    repositories = of_distribution(repositories, installed.os.as_ref(), architecture);
+                }
                 Self::Apt(repositories.refresh(&cache.apt, fetch, now))
             }
             Some(Manager::Apk) => {
@@ -213,6 +216,25 @@ impl Available {
         let all_answered = || self.failures().iter().all(|failure| failure.kept);
         Ok(if standing == Standing::Foreign && !all_answered() { Standing::Unknown } else { standing })
     }
+}
+
+/// The repositories of the distribution that an image says it is made of, for one that has no sources of its own, as those have that
+/// are made of files alone.
+fn of_distribution(
+    repositories: apt::Repositories,
+    os: Option<&OsRelease>,
+    architecture: &str,
+) -> apt::Repositories {
+    let Some((os, distribution)) = os.and_then(|os| Some((os, apt::Distribution::of(&os.id)?))) else {
+        return repositories;
+    };
+    let named = os.codename.as_deref().or(os.version_id.as_deref());
+    let Some(codename) = named.and_then(|release| distribution.codename(release)) else {
+        return repositories;
+    };
+    let suites = distribution.suites(codename).into_iter();
+    let sources = suites.map(|suite| distribution.source(&suite, architecture)).collect();
+    repositories.with_keys_of(distribution).with_sources(sources)
 }
 
 fn of_apt(available: &apt::Available, package: &Package) -> Result<Standing, apt::index::Damaged> {

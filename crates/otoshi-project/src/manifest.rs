@@ -85,13 +85,14 @@ impl<'de> Deserialize<'de> for Base {
 
 /// Packages that a base is made of.
 ///
-/// They come from where this machine's apt has the release from, or from `mirror`, in each case signed by who this machine trusts.
+/// They come from `mirror`, else from where this machine's apt has the release from, else from where the distribution publishes it; signed
+/// by who this machine trusts for that, else by the distribution's own keys, which are part of the program.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Packages {
-    /// Debian's release, as in `bookworm`.
+    /// Debian's release, as in `trixie` or `13`.
     pub debian: Option<String>,
-    /// Ubuntu's release, as in `noble`.
+    /// Ubuntu's release, as in `noble` or `24.04`.
     pub ubuntu: Option<String>,
     /// The packages; what they depend on comes with them.
     pub packages: Vec<String>,
@@ -127,17 +128,6 @@ impl Packages {
             (Some(release), None) => Some(("debian", release)),
             (None, Some(release)) => Some(("ubuntu", release)),
             _ => None,
-        }
-    }
-
-    /// The suites that the packages come from, by name.
-    pub fn suites(&self) -> Vec<String> {
-        let of = |release: &str| {
-            vec![release.to_owned(), format!("{release}-updates"), format!("{release}-security")]
-        };
-        match &self.suites {
-            Some(suites) => suites.clone(),
-            None => self.release().map(|(_, release)| of(release)).unwrap_or_default(),
         }
     }
 

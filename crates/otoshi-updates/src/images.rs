@@ -12,7 +12,7 @@ use std::{
     sync::{Arc, Mutex, OnceLock, PoisonError},
 };
 
-use otoshi_oci::{DiffId, Digest, Image, Reference};
+use otoshi_oci::{DiffId, Digest, Image, Reference, is_reserved};
 use otoshi_pipeline::{PipelineError, Remote, side_by_side};
 use otoshi_project::Check as Settings;
 use otoshi_rebase::seam::{self, RUNNER_BASE_DIGEST, RUNNER_BASE_NAME};
@@ -193,7 +193,8 @@ impl<'a> CheckImages<'a> {
     /// Why nothing can be known of what is newer than the base that an image names, where that is so.
     fn base_unknown(&self, claim: &Claim) -> Option<Reason> {
         let Ok(reference) = Reference::parse(&claim.name) else { return Some(Reason::base(&claim.name)) };
-        let tag = reference.tag()?;
+        // What packages make is compared by the packages themselves.
+        let tag = reference.tag().filter(|_| !is_reserved(reference.registry()))?;
         unknown::of_tag(tag, Form::of(tag, &self.outside.cycles))
     }
 
@@ -202,6 +203,10 @@ impl<'a> CheckImages<'a> {
         let mut findings = Vec::new();
         let Ok(reference) = Reference::parse(&claim.name) else { return Ok(findings) };
         let reference = reference.without_digest();
+        // A base that was made of packages somewhere else is nobody's to ask.
+        if is_reserved(reference.registry()) && self.outside.remote.local(&reference)?.is_none() {
+            return Ok(findings);
+        }
         let cell = {
             let mut bases = self.bases.lock().unwrap_or_else(PoisonError::into_inner);
             Arc::clone(bases.entry(reference.name()).or_default())

@@ -7,6 +7,7 @@
 //!   preferences     pins
 //!   configuration   apt.conf
 //!   sources         sources.list, in one line or in paragraphs
+//!     distributions   where Debian and Ubuntu publish, and their keys, for those that say nothing
 //!   release         a suite's release file
 //!     signature, keyring, worth   whether it is signed by a key that counts
 //!   edition         which apt the root has; what later ones do otherwise
@@ -42,6 +43,7 @@ mod available;
 mod configuration;
 mod date;
 mod deb822;
+mod distributions;
 mod edition;
 mod error;
 mod fetch;
@@ -63,6 +65,7 @@ mod worth;
 pub use available::{Available, Candidate, SourceFailure, Suite, Version};
 pub use configuration::Configuration;
 pub use deb822::{Paragraph, paragraphs};
+pub use distributions::Distribution;
 pub use error::{AptError, Malformed, shown};
 pub use fetch::{Answer, Fetch, HttpFetcher, Request, Validators};
 pub use files::{PATHS, read_more, read_root};

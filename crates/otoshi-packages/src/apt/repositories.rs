@@ -7,12 +7,13 @@ use jiff::Timestamp;
 
 use super::available::{Available, SourceFailure, Suite};
 use super::configuration::Configuration;
+use super::distributions::Distribution;
 use super::edition::Edition;
 use super::error::{AptError, Malformed};
 use super::fetch::Fetch;
 use super::files::{parts, parts_of_any_name};
 use super::kept::Kept;
-use super::keyring::{KeyFile, KeyKind};
+use super::keyring::{KeyFile, KeyKind, Keyring};
 use super::phasing::Phasing;
 use super::preferences::Preferences;
 use super::refresh::Refresh;
@@ -81,6 +82,30 @@ impl Repositories {
     /// Returns the settings.
     pub fn configuration(&self) -> &Configuration {
         &self.configuration
+    }
+
+    /// Says whether nothing is said of where packages come from: there is no source, and none that cannot be understood.
+    pub fn says_nothing(&self) -> bool {
+        self.sources.is_empty() && self.problems.is_empty()
+    }
+
+    /// Has a distribution's keys: those of the program, unless the root has them in a file of its own that is no older.
+    #[must_use]
+    pub fn with_keys_of(mut self, distribution: &Distribution) -> Self {
+        let fingerprints = |bytes: &[u8]| {
+            let mut keyring = Keyring::default();
+            keyring.add(bytes).map(|()| keyring.fingerprints()).unwrap_or_default()
+        };
+        let (own, keys) = (self.files.get(distribution.keyring()).map(fingerprints), distribution.keys());
+        let ours = fingerprints(keys);
+        // One that has a key which the program lacks is newer; one that lacks a key besides is older.
+        let is_newer = own.is_some_and(|own| {
+            own.iter().any(|key| !ours.contains(key)) || ours.iter().all(|key| own.contains(key))
+        });
+        if !is_newer {
+            self.files.insert(distribution.keyring(), keys);
+        }
+        self
     }
 
     /// Replaces the sources, for a root that is still to be made.

@@ -5,8 +5,12 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Mutex;
+use std::time::SystemTime;
 
 use otoshi_oci::layer::{UnpackOptions, unpack_layer};
+
+use crate::repository::run;
 
 /// The releases whose apt is asked: the old one, the current one, and the next.
 pub(crate) const RELEASES: [&str; 3] = ["bookworm", "trixie", "forky"];
@@ -20,40 +24,60 @@ pub(crate) fn can_run() -> bool {
     is_root
 }
 
-/// An unpacked root.
+/// A root of a release, which can be changed: what is written lies above what all tests share.
 pub(crate) struct Inside {
     directory: tempfile::TempDir,
 }
 
+/// The unpacked root of a release, which is unpacked once for all tests.
+fn unpacked(release: &str) -> PathBuf {
+    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+    let _alone = ONE_AT_A_TIME.lock();
+    let archive =
+        Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../../target/bases/debian-{release}.tar"));
+    let file = fs::File::open(&archive)
+        .unwrap_or_else(|error| panic!("{}, which cargo xtask test makes: {error}", archive.display()));
+    let made = file.metadata().unwrap().modified().unwrap().duration_since(SystemTime::UNIX_EPOCH).unwrap();
+    let place = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{release}-{}", made.as_secs()));
+    if !place.exists() {
+        let partial = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+        unpack_layer(file, partial.path(), &UnpackOptions::default()).unwrap();
+        fs::rename(partial.path(), &place).unwrap();
+    }
+    place
+}
+
 impl Inside {
-    /// Unpacks the root of a release.
+    /// Takes the root of a release, without its sources.
     pub(crate) fn new(release: &str) -> Self {
-        let bases = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/bases");
-        let archive = bases.join(format!("debian-{release}.tar"));
-        let archive = fs::File::open(&archive)
-            .unwrap_or_else(|error| panic!("{}, which cargo xtask test makes: {error}", archive.display()));
         let directory = tempfile::tempdir().unwrap();
-        unpack_layer(archive, directory.path(), &UnpackOptions::default()).unwrap();
-        let inside = Self { directory };
-        for (path, text) in [
-            (
-                "etc/apt/apt.conf.d/00test",
-                "APT::Sandbox::User \"root\";\nAcquire::Languages \"none\";\nAcquire::http::Proxy \"DIRECT\";\n",
-            ),
-            ("etc/apt/sources.list", ""),
-        ] {
-            inside.write(path, text.as_bytes());
+        for name in ["above", "work", "root"] {
+            fs::create_dir(directory.path().join(name)).unwrap();
         }
-        for entry in
-            fs::read_dir(inside.path().join("etc/apt/sources.list.d")).into_iter().flatten().flatten()
-        {
+        let place = |name: &str| directory.path().join(name).display().to_string();
+        let layers = format!(
+            "lowerdir={},upperdir={},workdir={}",
+            unpacked(release).display(),
+            place("above"),
+            place("work")
+        );
+        let mut mount = Command::new("mount");
+        run(mount.args(["-t", "overlay", "overlay", "-o", &layers]).arg(place("root")));
+        let inside = Self { directory };
+        let settings =
+            "APT::Sandbox::User \"root\";\nAcquire::Languages \"none\";\nAcquire::http::Proxy \"DIRECT\";\n";
+        inside.write("etc/apt/apt.conf.d/00test", settings.as_bytes());
+        inside.write("etc/apt/sources.list", b"");
+        let parts =
+            fs::read_dir(inside.path().join("etc/apt/sources.list.d")).into_iter().flatten().flatten();
+        for entry in parts {
             fs::remove_file(entry.path()).unwrap();
         }
         inside
     }
 
-    pub(crate) fn path(&self) -> &Path {
-        self.directory.path()
+    pub(crate) fn path(&self) -> PathBuf {
+        self.directory.path().join("root")
     }
 
     pub(crate) fn write(&self, path: &str, content: &[u8]) -> PathBuf {
@@ -70,15 +94,15 @@ impl Inside {
 
     /// Runs apt-get there, and returns all it says, whether or not it is content.
     pub(crate) fn apt(&self, arguments: &[&str]) -> String {
-        self.run("apt-get", arguments)
+        self.ask("apt-get", arguments)
     }
 
     /// Asks apt-cache there.
     pub(crate) fn cache(&self, arguments: &[&str]) -> String {
-        self.run("apt-cache", arguments)
+        self.ask("apt-cache", arguments)
     }
 
-    fn run(&self, program: &str, arguments: &[&str]) -> String {
+    fn ask(&self, program: &str, arguments: &[&str]) -> String {
         let mut apt = Command::new("chroot");
         apt.arg(self.path()).arg(program).args(arguments).env_clear();
         apt.env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin").env("LC_ALL", "C");
@@ -100,5 +124,11 @@ impl Inside {
         };
         assert!(said.contains("Reading package lists") || said.contains("E: The list of sources"), "{said}");
         suites.iter().map(|suite| !refused(suite)).collect()
+    }
+}
+
+impl Drop for Inside {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg(self.path()).status();
     }
 }

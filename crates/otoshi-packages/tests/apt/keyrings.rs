@@ -56,16 +56,16 @@ impl Story {
 /// The kinds of apt that are asked: each release's as it is, and with gpgv where it would take sqv.
 fn kinds() -> Vec<(&'static str, &'static str)> {
     let gpgv = "APT::Key::GPGVCommand \"/usr/bin/gpgv\";\n";
-    let [old, later @ ..] = &RELEASES;
-    let with_both = later.iter().flat_map(|release| [(*release, ""), (*release, gpgv)]);
-    std::iter::once((*old, "")).chain(with_both).collect()
+    let [_, later @ ..] = &RELEASES;
+    let with_gpgv = later.iter().take(1).map(|release| (*release, gpgv));
+    RELEASES.iter().map(|release| (*release, "")).chain(with_gpgv).collect()
 }
 
 /// What Otoshi takes of the same root.
 fn ours(inside: &Inside, suites: &[&str], named: &[String]) -> Vec<bool> {
-    let mut files: Files = read_root(inside.path()).unwrap();
+    let mut files: Files = read_root(&inside.path()).unwrap();
     for path in named {
-        read_more(inside.path(), path, &mut files).unwrap();
+        read_more(&inside.path(), path, &mut files).unwrap();
     }
     let store = tempfile::tempdir().unwrap();
     let available = refresh(&files, &Kept::new(store.path()));
@@ -108,7 +108,7 @@ fn compare(story: &Story) {
 }
 
 /// A ring in GnuPG's old form, which has packets about trust between keys, names and signatures.
-fn old_ring(keys: &Keys, with: &[&str]) -> Vec<u8> {
+pub(crate) fn old_ring(keys: &Keys, with: &[&str]) -> Vec<u8> {
     keyring(keys, "gnupg-ring:", with)
 }
 

@@ -6,9 +6,11 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
+use jiff::Timestamp;
 use otoshi_packages::apt::{Available, Kept, read_more, read_root};
 
 use crate::inside::{Inside, RELEASES, can_run};
+use crate::keyrings::old_ring;
 use crate::refresh;
 use crate::repository::{Keys, Server, run, suite};
 
@@ -92,6 +94,16 @@ fn ask_inside(inside: &Inside) -> BTreeSet<String> {
     said.lines().filter_map(line).collect()
 }
 
+/// Gives a release file another date.
+fn dated(directory: &Path, date: &str) {
+    let path = directory.join("Release");
+    let text = fs::read_to_string(&path).unwrap();
+    let lines = text
+        .lines()
+        .map(|line| if line.starts_with("Date:") { format!("Date: {date}\n") } else { format!("{line}\n") });
+    fs::write(path, lines.collect::<String>()).unwrap();
+}
+
 #[test]
 fn each_apt_rolls_its_own_die() {
     if !can_run() {
@@ -103,12 +115,19 @@ fn each_apt_rolls_its_own_die() {
     let status = repositories(&mirror, &keys, &key);
     let server = Server::start(&mirror);
     let url = server.url();
+    // As Ubuntu has them: keys in a ring of GnuPG's old form, and a date with a blank in its hour.
+    let ring = old_ring(&keys, &[&key]);
+    let date = Timestamp::now().strftime("%a, %d %b %Y  1:02:03 UTC").to_string();
+    for suite in ["noble-updates", "noble-security"] {
+        dated(&mirror.join("dists").join(suite), &date);
+        keys.sign(&mirror.join("dists").join(suite), &key);
+    }
     let mut taken = Vec::new();
     for release in RELEASES {
         let inside = Inside::new(release);
         let own = fs::read(inside.path().join("var/lib/dpkg/status")).unwrap();
         inside.write("var/lib/dpkg/status", &[&own[..], b"\n", status.as_bytes()].concat());
-        inside.write("srv/a.gpg", &keys.public(&key, false));
+        inside.write("srv/a.gpg", &ring);
         // In a root below another, apt takes every update; that is nothing of the root itself.
         inside.write("etc/apt/apt.conf.d/90test", b"Dir::Bin::ischroot \"/bin/false\";\n");
         let line = |suite: &str| format!("deb [signed-by=/srv/a.gpg] {url} {suite} main\n");
@@ -118,8 +137,8 @@ fn each_apt_rolls_its_own_die() {
         for number in 0..12 {
             inside.write("etc/machine-id", format!("{:032x}\n", number * 7_919 + 1).as_bytes());
             let theirs = ask_inside(&inside);
-            let mut files = read_root(inside.path()).unwrap();
-            read_more(inside.path(), "srv/a.gpg", &mut files).unwrap();
+            let mut files = read_root(&inside.path()).unwrap();
+            read_more(&inside.path(), "srv/a.gpg", &mut files).unwrap();
             let available = refresh(&files, &Kept::new(store.path()));
             let ours = taken_of(&available);
             let differ: Vec<_> = ours.symmetric_difference(&theirs).collect();

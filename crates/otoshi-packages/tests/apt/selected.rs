@@ -64,7 +64,7 @@ fn included_and_excluded_packages_are_those_of_each_apt() {
             let sees = |name: &&&str| inside.cache(&["policy", name]).contains("Candidate: 2\n");
             let theirs: Vec<_> = NAMES.iter().filter(sees).collect();
             let store = tempfile::tempdir().unwrap();
-            let available = refresh(&read_root(inside.path()).unwrap(), &Kept::new(store.path()));
+            let available = refresh(&read_root(&inside.path()).unwrap(), &Kept::new(store.path()));
             let sees = |name: &&&str| available.candidate(name, "all", None).unwrap().is_some();
             let ours: Vec<_> = NAMES.iter().filter(sees).collect();
             assert_eq!(ours, theirs, "{release}: {source}");

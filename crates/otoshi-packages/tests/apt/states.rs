@@ -69,7 +69,7 @@ fn whatever_is_on_disk_is_made_newer_as_each_apt_does() {
             said.lines().filter_map(|line| line.strip_prefix("Inst ")?.split(' ').next()).collect();
         theirs.sort_unstable();
 
-        let installed = Installed::of_root(inside.path()).unwrap();
+        let installed = Installed::of_root(&inside.path()).unwrap();
         let store = tempfile::tempdir().unwrap();
         let fetch = HttpFetcher::new(&Configuration::default()).unwrap();
         let available = Available::refresh(&installed, &Cache::new(store.path()), &fetch, Timestamp::now());

@@ -35,7 +35,8 @@ pub(super) fn make(
 ) -> Result<LockedDigests, PipelineError> {
     let (architecture, sources) = sources(packages, platform)?;
     let (distribution, release) = packages.release().unwrap_or_default();
-    let title = format!("{distribution} {release}, {}", packages.packages.join(", "));
+    let named = [&[format!("{distribution} {release}")], &packages.packages[..]].concat();
+    let title = named.join(", ");
     let shown = events.map(|events| Shown::new(events, &title));
     let available = sources.available(home)?;
     let chosen = choose(packages, &available)?;

@@ -1,9 +1,10 @@
-//! Where the packages of a base come from: this machine's apt sources of the release, or the mirror that the project names.
+//! Where the packages of a base come from: the mirror that the project names, this machine's apt sources of the release, or where
+//! the distribution publishes it.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use otoshi_packages::apt::{self, Available, HttpFetcher, Kept, Repositories, Source};
+use otoshi_packages::apt::{self, Available, Distribution, HttpFetcher, Kept, Repositories, Source};
 use otoshi_project::Packages;
 use otoshi_store::Home;
 
@@ -23,7 +24,8 @@ pub(super) struct Sources {
 }
 
 impl Sources {
-    /// Finds the sources of a base's packages for an architecture, in Debian's words.
+    /// Finds the sources of a base's packages for an architecture, in Debian's words: at the mirror that the project names, else
+    /// where this machine's apt has the release from, else where the distribution publishes it.
     pub(super) fn find(packages: &Packages, architecture: &str) -> Result<Self, PipelineError> {
         let (distribution, release) =
             packages.release().ok_or_else(|| PipelineError::plain("a base of packages has no release"))?;
@@ -31,28 +33,22 @@ impl Sources {
             PipelineError::plain(format!("reading this machine's package sources: {error}"))
         })?;
         let machine = Repositories::from_files(&files, architecture);
-        let suites = packages.suites();
-        let mut sources: Vec<Source> = Vec::new();
-        for suite in &suites {
-            let is_security = suite.ends_with("-security") || suite.ends_with("/updates");
-            let mirror = if is_security { &packages.security_mirror } else { &packages.mirror };
-            match mirror {
-                Some(address) => sources.push(at(address, suite, release, &machine)),
-                None => sources.extend(machine.sources().iter().filter(|one| one.suite == *suite).cloned()),
-            }
-        }
-        if sources.is_empty() {
-            return Err(PipelineError::invalid(
-                format!("this machine's apt has no source of {distribution}'s release {release}"),
-                format!(
-                    "add one to /etc/apt/sources.list.d, with Signed-By, for the suites {}, or name a `mirror`",
-                    suites.join(", ")
-                ),
-            ));
-        }
+        let table = Distribution::of(distribution)
+            .ok_or_else(|| PipelineError::plain(format!("nothing is known of {distribution}")))?;
+        let codename = table.codename(release).ok_or_else(|| {
+            PipelineError::invalid(
+                format!("{distribution} has no release {release}, as far as this program knows"),
+                "name a newer one by its code name",
+            )
+        })?;
+        let suites = packages.suites.clone().unwrap_or_else(|| table.suites(codename));
+        let sources = chosen(packages, codename, &suites, architecture, table, &machine);
         let paths = sources.iter().flat_map(|source| &source.signed_by.paths);
+        // Those of the distribution come with a package that apt depends on.
+        let paths = paths.filter(|path| path.trim_start_matches('/') != table.keyring());
         let key = |path: &String| Some((path.clone(), files.get(path.trim_start_matches('/'))?.to_vec()));
         let keys = paths.filter_map(key).collect();
+        let machine = machine.with_keys_of(table);
         let fetcher = HttpFetcher::new(machine.configuration()).map_err(PipelineError::plain)?;
         Ok(Self {
             distribution,
@@ -134,32 +130,45 @@ impl Sources {
     }
 }
 
-/// A suite at another address, signed by who signs it for this machine.
-fn at(address: &str, suite: &str, release: &str, machine: &Repositories) -> Source {
-    let known = |name: &str| machine.sources().iter().find(|source| source.suite == name).cloned();
+/// The sources of suites. Where the project names a mirror and says nothing of security updates, and neither does this machine, these
+/// come from the distribution: a base without them would look whole.
+fn chosen(
+    packages: &Packages,
+    codename: &str,
+    suites: &[String],
+    architecture: &str,
+    table: &Distribution,
+    machine: &Repositories,
+) -> Vec<Source> {
+    let known =
+        |name: &str| machine.sources().iter().filter(|one| one.suite == name).cloned().collect::<Vec<_>>();
+    let is_mirrored = packages.mirror.is_some();
+    let is_known = suites.iter().any(|suite| !known(suite).is_empty());
+    let mut sources = Vec::new();
+    for suite in suites {
+        let is_security = suite.ends_with("-security") || suite.ends_with("/updates");
+        let mirror = if is_security { &packages.security_mirror } else { &packages.mirror };
+        let own = known(suite);
+        match mirror {
+            Some(address) => {
+                // Signed by who signs it for this machine.
+                let like = own.into_iter().next().or_else(|| known(codename).into_iter().next());
+                let like = like.unwrap_or_else(|| table.source(suite, architecture));
+                sources.push(at(address, suite, like));
+            }
+            None if !own.is_empty() => sources.extend(own),
+            None if !is_known || is_mirrored => sources.push(table.source(suite, architecture)),
+            None => {}
+        }
+    }
+    sources
+}
+
+/// A suite at another address.
+fn at(address: &str, suite: &str, like: Source) -> Source {
     let slash = if address.ends_with('/') { "" } else { "/" };
-    let mut source = known(suite).or_else(|| known(release)).unwrap_or_else(|| Source {
-        uri: String::new(),
-        suite: String::new(),
-        components: vec!["main".to_owned()],
-        architectures: None,
-        architectures_added: Vec::new(),
-        architectures_removed: Vec::new(),
-        selection: apt::Selection::default(),
-        signed_by: apt::SignedBy::default(),
-        trusted: None,
-        check_valid_until: None,
-        valid_until_max: None,
-        valid_until_min: None,
-        check_date: None,
-        date_max_future: None,
-        by_hash: None,
-        place: String::new(),
-    });
-    source.uri = format!("{address}{slash}");
-    suite.clone_into(&mut source.suite);
-    "otoshi.toml".clone_into(&mut source.place);
-    source
+    let (uri, suite, place) = (format!("{address}{slash}"), suite.to_owned(), "otoshi.toml".to_owned());
+    Source { uri, suite, place, ..like }
 }
 
 #[cfg(test)]
@@ -172,7 +181,9 @@ mod tests {
     fn an_image_has_each_key_once_and_keeps_no_password() {
         let machine = Repositories::from_files(&Files::new(), "amd64");
         let source = |address: &str, key: &str| {
-            let mut source = at(address, "bookworm", "bookworm", &machine);
+            let debian = Distribution::of("debian").unwrap();
+            let mut source = at(address, "bookworm", debian.source("bookworm", "amd64"));
+            source.signed_by.paths.clear();
             source.signed_by.embedded = Some(key.to_owned());
             source
         };
@@ -195,5 +206,68 @@ mod tests {
             ("etc/apt/sources.list", lines),
         ];
         assert_eq!(files, expected.map(|(path, text)| (path.to_owned(), text.to_owned())));
+    }
+    fn packages(table: &str) -> Packages {
+        let text = format!("packages = []\nvariant = \"apt\"\n{table}");
+        toml::from_str(&text).unwrap()
+    }
+
+    /// Where the suites of a base come from, on a machine whose apt has one line.
+    fn places(table: &str, line: &str) -> Vec<String> {
+        let mut files = Files::new();
+        files.insert("etc/apt/sources.list", line.as_bytes().to_vec());
+        let machine = Repositories::from_files(&files, "amd64");
+        let packages = packages(table);
+        let (distribution, release) = packages.release().unwrap();
+        let table = Distribution::of(distribution).unwrap();
+        let codename = table.codename(release).unwrap();
+        let suites = packages.suites.clone().unwrap_or_else(|| table.suites(codename));
+        let sources = chosen(&packages, codename, &suites, "amd64", table, &machine);
+        sources
+            .iter()
+            .map(|source| format!("{}{} {:?}", source.uri, source.suite, source.signed_by.paths))
+            .collect()
+    }
+
+    #[test]
+    fn a_release_that_the_machine_does_not_know_comes_from_where_it_is_published() {
+        let keys = "[\"/usr/share/keyrings/debian-archive-keyring.gpg\"]";
+        let published = [
+            format!("http://deb.debian.org/debian/trixie {keys}"),
+            format!("http://deb.debian.org/debian/trixie-updates {keys}"),
+            format!("http://deb.debian.org/debian-security/trixie-security {keys}"),
+        ];
+        let other = "deb http://own.test/debian bookworm main\n";
+        for table in ["debian = \"trixie\"", "debian = \"13\""] {
+            assert_eq!(places(table, other), published);
+            assert_eq!(places(table, ""), published);
+        }
+        let ubuntu = places("ubuntu = \"26.04\"", other);
+        assert_eq!(
+            ubuntu[0],
+            "http://archive.ubuntu.com/ubuntu/resolute [\"/usr/share/keyrings/ubuntu-archive-keyring.gpg\"]"
+        );
+        // The machine's own word counts, and a mirror before it.
+        let own = "deb [signed-by=/own.gpg] http://own.test/debian trixie main\n";
+        assert_eq!(places("debian = \"trixie\"", own), ["http://own.test/debian/trixie [\"/own.gpg\"]"]);
+        let mirrored = places("debian = \"trixie\"\nmirror = \"http://m.test/d\"", own);
+        assert_eq!(
+            mirrored[..2],
+            ["http://m.test/d/trixie [\"/own.gpg\"]", "http://m.test/d/trixie-updates [\"/own.gpg\"]"]
+        );
+        // Fixes of security are never left out without a word.
+        assert_eq!(mirrored[2], published[2]);
+        let both = places(
+            "debian = \"trixie\"\nmirror = \"http://m.test/d\"\nsecurity-mirror = \"http://m.test/s/\"",
+            "",
+        );
+        assert_eq!(
+            both,
+            ["trixie", "trixie-updates"]
+                .map(|suite| format!("http://m.test/d/{suite} {keys}"))
+                .into_iter()
+                .chain([format!("http://m.test/s/trixie-security {keys}")])
+                .collect::<Vec<_>>()
+        );
     }
 }
