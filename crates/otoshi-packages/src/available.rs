@@ -1,9 +1,11 @@
 //! What an image's own repositories have for what is installed in it, whichever package manager it has.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use jiff::Timestamp;
 
+use crate::allowance::Allowance;
 use crate::apt::{self, AptError, Fetch};
 use crate::documents::Documents;
 use crate::installed::{Installed, Manager, OsRelease, Package};
@@ -21,9 +23,10 @@ impl Cache {
     /// Uses a directory, which is made when something is written. All in it can be removed at any time.
     pub fn new(directory: impl Into<PathBuf>) -> Self {
         let directory = directory.into();
+        let allowance = Arc::<Allowance>::default();
         Self {
-            apt: apt::Kept::new(directory.join("apt")),
-            documents: Documents::new(directory.join("repositories")),
+            apt: apt::Kept::within(directory.join("apt"), Arc::clone(&allowance)),
+            documents: Documents::within(directory.join("repositories"), allowance),
         }
     }
 }

@@ -18,6 +18,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use otoshi_oci::Digest;
 
+use crate::allowance::Allowance;
 use crate::apt::{Answer, AptError, Fetch, Request, Validators, shown};
 
 /// Holds what was fetched; shared by all images of a run, and by runs.
@@ -27,6 +28,7 @@ pub struct Documents {
     fetched: Mutex<HashMap<String, Arc<OnceLock<Result<Document, AptError>>>>>,
     /// What was made of files in this run, by the kind of thing and the file's hash.
     made: Mutex<HashMap<(TypeId, String), Arc<dyn Any + Send + Sync>>>,
+    allowance: Arc<Allowance>,
 }
 
 /// A file of a repository.
@@ -40,7 +42,17 @@ pub(crate) struct Document {
 impl Documents {
     /// Uses a directory, which is made when something is written.
     pub fn new(directory: impl Into<PathBuf>) -> Self {
-        Self { directory: directory.into(), fetched: Mutex::default(), made: Mutex::default() }
+        Self::within(directory, Arc::default())
+    }
+
+    /// Uses a directory, and shares an allowance of memory.
+    pub(crate) fn within(directory: impl Into<PathBuf>, allowance: Arc<Allowance>) -> Self {
+        Self { directory: directory.into(), fetched: Mutex::default(), made: Mutex::default(), allowance }
+    }
+
+    /// Returns how much memory may still be taken.
+    pub(crate) fn allowance(&self) -> &Allowance {
+        &self.allowance
     }
 
     /// Fetches a file of at most `limit` bytes; where that fails, what was kept of it is returned and says so.
@@ -48,7 +60,13 @@ impl Documents {
         let mut all = self.fetched.lock().unwrap_or_else(PoisonError::into_inner);
         let cell = Arc::clone(all.entry(url.to_owned()).or_default());
         drop(all);
-        cell.get_or_init(|| self.fetch(url, limit, fetch)).clone()
+        let fetched = || {
+            // What comes is kept for as long as the check lasts.
+            let document = self.fetch(url, limit, fetch)?;
+            self.allowance.stay(document.bytes.len() as u64, url)?;
+            Ok(document)
+        };
+        cell.get_or_init(fetched).clone()
     }
 
     fn fetch(&self, url: &str, limit: u64, fetch: &dyn Fetch) -> Result<Document, AptError> {

@@ -8,12 +8,14 @@
 //! version     the order of versions, exactly as each package manager has it
 //! files       the few files of an image that say these things, by path, in memory
 //! documents   files of repositories, fetched once and kept
+//! allowance   how much memory they may take
 //! ```
 //!
 //! Nothing of an image is ever run, and nothing here prints. Every file that is read is taken for hostile: sizes, counts and
 //! links are bounded, and what cannot be read is an error that names the file, or is left out where the package manager
 //! leaves it out as well.
 
+mod allowance;
 pub mod apk;
 pub mod apt;
 mod available;

@@ -75,7 +75,11 @@ impl Available {
             let read = documents.get(&url, LARGEST, fetch).and_then(|document| {
                 let signed = Signed::check(&shown(&url), &document.bytes, &keys)?;
                 let hash = Digest::sha256_of(signed.bytes());
-                let index = documents.shared(hash.hex(), || Ok(Index::parse(&signed.index()?)))?;
+                let index = documents.shared(hash.hex(), || {
+                    // The archive, and the text in it.
+                    let _working = documents.allowance().work(2 * signature::LARGEST, &url)?;
+                    Ok(Index::parse(&signed.index()?))
+                })?;
                 Ok((index, document.stale))
             });
             match read {

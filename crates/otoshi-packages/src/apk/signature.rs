@@ -22,8 +22,8 @@ use crate::files::Files;
 
 /// Where keys lie.
 const DIRECTORIES: [&str; 2] = ["etc/apk/keys", "usr/share/apk/keys"];
-/// The most bytes of an index.
-const LARGEST: u64 = 512 << 20;
+/// The most bytes of an index; Alpine's have some ten million.
+pub(super) const LARGEST: u64 = 128 << 20;
 /// The most bytes of the part with the signature.
 const LARGEST_SIGNATURE: u64 = 1 << 20;
 

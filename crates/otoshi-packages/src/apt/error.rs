@@ -135,6 +135,18 @@ pub enum AptError {
         /// What is wrong.
         reason: String,
     },
+    /// It would take more memory than the repositories of one check may.
+    #[error(
+        "{url} is not read: {bytes} bytes are more than the {most} that the repositories of one check may take"
+    )]
+    TooMuch {
+        /// The address.
+        url: String,
+        /// How many bytes it would be.
+        bytes: u64,
+        /// How many there may be.
+        most: u64,
+    },
     /// What is kept of repositories cannot be read or written.
     #[error("{doing} {}: {reason}", path.display())]
     Kept {
@@ -165,6 +177,7 @@ impl AptError {
             Self::NotYetValid { .. } => "not-yet-valid",
             Self::Replayed { .. } => "replayed",
             Self::Malformed { .. } => "malformed",
+            Self::TooMuch { .. } => "too-much",
             Self::Kept { .. } => "kept",
         }
     }
@@ -188,6 +201,9 @@ impl AptError {
             Self::Tampered { .. } | Self::Truncated { .. } | Self::Replayed { .. } => Some(
                 "the mirror may be in the middle of an update, or something on the way changes it: try again",
             ),
+            Self::TooMuch { .. } => {
+                Some("no real repository is so large; the image may name one that is not to be trusted")
+            }
             Self::Missing { .. } => Some("the suite may have been archived, or its name be wrong"),
             _ => None,
         }

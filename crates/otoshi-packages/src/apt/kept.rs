@@ -23,6 +23,7 @@ use super::error::AptError;
 use super::fetch::Validators;
 use super::index::Index;
 use super::release::Release;
+use crate::allowance::Allowance;
 
 /// What is kept of repositories; shared by all images of a run, and by runs.
 #[derive(Debug)]
@@ -35,6 +36,7 @@ pub struct Kept {
     /// The addresses whose release is kept as it came in this run.
     written: Mutex<HashSet<String>>,
     open: Mutex<HashMap<String, Arc<Mutex<Option<Arc<Index>>>>>>,
+    allowance: Arc<Allowance>,
 }
 
 /// What came of verifying a release.
@@ -55,12 +57,23 @@ pub(crate) struct Documents {
 impl Kept {
     /// Uses a directory, which is made when something is written.
     pub fn new(directory: impl Into<PathBuf>) -> Self {
+        Self::within(directory, Arc::default())
+    }
+
+    /// Returns how much memory may still be taken.
+    pub(crate) fn allowance(&self) -> &Allowance {
+        &self.allowance
+    }
+
+    /// Uses a directory, and shares an allowance of memory.
+    pub(crate) fn within(directory: impl Into<PathBuf>, allowance: Arc<Allowance>) -> Self {
         Self {
             directory: directory.into(),
             fetched: Mutex::default(),
             verified: Mutex::default(),
             written: Mutex::default(),
             open: Mutex::default(),
+            allowance,
         }
     }
 

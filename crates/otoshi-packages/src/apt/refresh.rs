@@ -22,7 +22,7 @@ use super::verifier::Verifier;
 /// The longest release file, in bytes; Debian's have some 200,000.
 const RELEASE_LIMIT: u64 = 16 << 20;
 /// The longest index, in bytes; that of all of Debian has some 50 million.
-const INDEX_LIMIT: u64 = 1 << 30;
+const INDEX_LIMIT: u64 = 256 << 20;
 /// How far in the future a release may be dated, as clocks differ.
 const CLOCKS_DIFFER: SignedDuration = SignedDuration::from_secs(10);
 
@@ -108,7 +108,12 @@ impl Refresh<'_> {
         if !(directory.starts_with("http://") || directory.starts_with("https://")) {
             return Err(AptError::Method { url: shown(directory) });
         }
-        let documents = self.kept.fetched(directory, || self.fetch_release(directory).map(Arc::new))?;
+        let documents = self.kept.fetched(directory, || {
+            let documents = self.fetch_release(directory)?;
+            let size = documents.release.len() + documents.signature.as_ref().map_or(0, Vec::len);
+            self.kept.allowance().stay(size as u64, directory)?;
+            Ok(Arc::new(documents))
+        })?;
         let release = self.check(directory, &documents)?;
         self.kept.keep_release_once(directory, &documents)?;
         Ok(release)
@@ -296,6 +301,10 @@ impl Refresh<'_> {
             let mut missing = None;
             for (listed, path) in &forms {
                 let url = shown(&format!("{directory}{path}"));
+                // The file, its text, and what is made of that.
+                let text = plain.map_or(INDEX_LIMIT, |plain| plain.size);
+                let room = listed.size.saturating_add(text.saturating_mul(2));
+                let _working = self.kept.allowance().work(room, &url)?;
                 let bytes = match self.fetch_listed(directory, path, listed, release) {
                     Err(AptError::Missing { url }) => {
                         missing = missing.or(Some(AptError::Missing { url }));
@@ -373,7 +382,8 @@ fn verify(bytes: &[u8], listed: &Listed, url: &str) -> Result<(), AptError> {
 /// Undoes the compression of an index, and checks what comes of it where the release lists that, too.
 fn decompress(bytes: &[u8], plain: Option<&Listed>, url: &str) -> Result<Vec<u8>, AptError> {
     let limit = plain.map_or(INDEX_LIMIT, |plain| plain.size.min(INDEX_LIMIT));
-    let mut text = Vec::with_capacity(usize::try_from(limit.min(128 << 20)).unwrap_or_default());
+    // What is listed is a promise that nobody need keep.
+    let mut text = Vec::with_capacity(usize::try_from(limit.min(64 << 20)).unwrap_or_default());
     let malformed = |error: std::io::Error| AptError::Malformed {
         url: url.to_owned(),
         reason: format!("it cannot be decompressed: {error}"),

@@ -9,7 +9,7 @@ use super::available::{Available, SourceFailure, Suite};
 use super::configuration::Configuration;
 use super::distributions::Distribution;
 use super::edition::Edition;
-use super::error::{AptError, Malformed};
+use super::error::{AptError, Malformed, shown};
 use super::fetch::Fetch;
 use super::files::{parts, parts_of_any_name};
 use super::kept::Kept;
@@ -21,6 +21,8 @@ use super::sources::{Selection, Source, parse_deb822, parse_list};
 use super::verifier::Verifier;
 use crate::files::Files;
 
+/// The most sources that are asked.
+const MOST: usize = 400;
 /// How many sources are asked at the same time.
 const PARALLEL: usize = 8;
 
@@ -129,7 +131,8 @@ impl Repositories {
     /// Asks every source what it has now; what has not changed since is taken from what is kept.
     pub fn refresh(&self, kept: &Kept, fetch: &dyn Fetch, now: Timestamp) -> Available {
         let mut results = Vec::with_capacity(self.sources.len());
-        for some in self.sources.chunks(PARALLEL) {
+        let asked = &self.sources[..self.sources.len().min(MOST)];
+        for some in asked.chunks(PARALLEL) {
             let one = |source| move || Refresh { of: self, source, kept, fetch, now }.run();
             results.extend(thread::scope(|scope| {
                 let running: Vec<_> = some.iter().map(|source| scope.spawn(one(source))).collect();
@@ -147,6 +150,15 @@ impl Repositories {
                 kept: false,
             })
             .collect();
+        if let Some(more) = self.sources.get(MOST) {
+            let reason = format!("only the first {MOST} sources of an image are asked");
+            failures.push(SourceFailure {
+                place: more.place.clone(),
+                url: shown(&more.uri),
+                error: AptError::Malformed { url: shown(&more.uri), reason },
+                kept: false,
+            });
+        }
         let mut had = HashSet::new();
         for result in results {
             // A thread that panicked is a mistake of ours, which no source may cause: tell it as it is.

@@ -23,9 +23,11 @@ use crate::version::rpm::compare;
 /// The largest list of a repository's files, signature, or list of mirrors, in bytes.
 const SMALL: u64 = 8 << 20;
 /// The largest file of metadata, as it is sent.
-const LARGEST: u64 = 512 << 20;
-/// The largest file of metadata, decompressed.
+const LARGEST: u64 = 128 << 20;
+/// The largest file of metadata, decompressed; none is ever in memory as a whole.
 const DECOMPRESSED: u64 = 4 << 30;
+/// The most repositories that are asked.
+const MOST: usize = 200;
 /// The form of what is kept; another one makes it anew.
 const FORM: &str = "1";
 
@@ -100,8 +102,14 @@ impl Available {
     ) -> Self {
         let settings = Settings::of(files, os, architecture);
         let ask = |repository: &Repository| Asking { repository, files, documents, fetch, now }.ask();
-        let answers: Vec<_> = settings.repositories.par_iter().map(ask).collect();
+        let answers: Vec<_> = settings.repositories.par_iter().take(MOST).map(ask).collect();
         let (mut available, mut modules) = (Self::default(), Vec::new());
+        if let Some(more) = settings.repositories.get(MOST) {
+            let (place, kept) = (more.id.clone(), false);
+            let reason = format!("only the first {MOST} repositories of an image are asked");
+            let error = AptError::Malformed { url: place.clone(), reason };
+            available.failures.push(Failure { place, error, kept });
+        }
         for (repository, (answer, failures)) in settings.repositories.into_iter().zip(answers) {
             let (place, kept) = (&repository.id, answer.is_some());
             let failure = |error| Failure { place: place.clone(), error, kept };
@@ -368,10 +376,9 @@ impl Asking<'_> {
         });
         let modules = repomd.files.get("modules").map(|listed| {
             self.documents.shared(listed.checksum.0.hex(), || {
-                let reduce = |mut source: Source<'_>| {
-                    let mut text = String::new();
-                    source.read_to_string(&mut text).map_err(|error| error.to_string())?;
-                    serde_json::to_string(&Modules::parse(&text)?).map_err(|error| error.to_string())
+                let reduce = |source: Source<'_>| {
+                    let modules = Modules::read(BufReader::new(source))?;
+                    serde_json::to_string(&modules).map_err(|error| error.to_string())
                 };
                 let text = self.file(address, "modules", listed, reduce)?;
                 Ok(serde_json::from_str::<Modules>(&text).unwrap_or_default())
@@ -391,12 +398,15 @@ impl Asking<'_> {
         reduce: impl FnOnce(Source<'_>) -> Result<String, String>,
     ) -> Result<String, AptError> {
         let key = format!("{kind}-{FORM}-{}", listed.checksum.0.hex());
+        let url = format!("{address}/{}", listed.href);
+        let allowance = self.documents.allowance();
         let kept = self.documents.content(&key).and_then(|bytes| String::from_utf8(bytes).ok());
         if let Some(kept) = kept {
+            allowance.stay(kept.len() as u64, &url)?;
             return Ok(kept);
         }
-        let url = format!("{address}/{}", listed.href);
         let limit = listed.size.unwrap_or(LARGEST).min(LARGEST);
+        let _working = allowance.work(limit, &url)?;
         let bytes = self.documents.get_once(&url, limit, self.fetch)?;
         if let Some(expected) = listed.size.filter(|size| *size != bytes.len() as u64) {
             return Err(AptError::Truncated { url: shown(&url), expected, found: bytes.len() as u64 });
@@ -409,6 +419,7 @@ impl Asking<'_> {
         let (_, decoder) =
             otoshi_oci::layer::decoder(&bytes[..]).map_err(|error| malformed(error.to_string()))?;
         let short = reduce(Box::new(decoder.take(DECOMPRESSED))).map_err(malformed)?;
+        allowance.stay(short.len() as u64, &url)?;
         self.documents.keep_content(&key, short.as_bytes());
         Ok(short)
     }

@@ -36,7 +36,7 @@ pub fn parse_anything(bytes: &[u8]) {
     drop(repomd::Repomd::parse(bytes));
     drop(primary::reduce(bytes));
     drop(updateinfo::reduce(bytes));
-    drop(modules::Modules::parse(&text));
+    drop(modules::Modules::read(text.as_bytes()));
     drop(mirrors::metalink(bytes));
     drop(ini(&text));
 }

@@ -3,6 +3,7 @@
 //! Format: <https://github.com/fedora-modularity/libmodulemd/tree/main/yaml_specs>
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::io::{BufRead, Read};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -15,6 +16,10 @@ use crate::files::{Files, has_extension};
 const DEPTH: usize = 64;
 /// The most values that are read.
 const MOST: usize = 5_000_000;
+/// The largest document, in bytes: one stream of a module.
+const DOCUMENT: u64 = 4 << 20;
+/// The most bytes of text that are kept of all.
+const KEPT: usize = 64 << 20;
 
 /// Holds the streams that repositories have.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -41,27 +46,74 @@ pub struct Module {
 }
 
 impl Modules {
-    /// Reads the file; fails with what is wrong with it.
-    pub fn parse(text: &str) -> Result<Self, String> {
-        let mut parser = Parser::new_from_str(text);
+    /// Reads the file, one document of it after the other; fails with what is wrong with it.
+    pub fn read(source: impl BufRead) -> Result<Self, String> {
         let mut reading = Reading::default();
-        for _ in 0..MOST {
+        let mut values = 0;
+        let mut documents = Documents { source, line: Vec::new() };
+        while let Some(text) = documents.next()? {
+            reading.document(&text, &mut values)?;
+        }
+        Ok(reading.modules)
+    }
+}
+
+/// The documents of a file, of which one is in memory at a time.
+struct Documents<R> {
+    source: R,
+    /// The line that the next one begins with.
+    line: Vec<u8>,
+}
+
+impl<R: BufRead> Documents<R> {
+    fn next(&mut self) -> Result<Option<String>, String> {
+        let mut text = std::mem::take(&mut self.line);
+        loop {
+            let before = text.len();
+            let room = DOCUMENT.saturating_sub(before as u64);
+            let read = (&mut self.source).take(room + 1).read_until(b'\n', &mut text);
+            if read.map_err(|error| error.to_string())? == 0 {
+                break;
+            }
+            if text.len() as u64 > DOCUMENT {
+                return Err(format!("a document in it is larger than {} MiB", DOCUMENT >> 20));
+            }
+            // Such a line begins a document wherever it stands.
+            if before > 0 && text[before..].starts_with(b"---") {
+                self.line = text.split_off(before);
+                break;
+            }
+        }
+        if text.is_empty() {
+            return Ok(None);
+        }
+        String::from_utf8(text).map(Some).map_err(|_| "it is no UTF-8".to_owned())
+    }
+}
+
+impl Reading {
+    fn document(&mut self, text: &str, values: &mut usize) -> Result<(), String> {
+        let mut parser = Parser::new_from_str(text);
+        loop {
             let (event, mark) = parser.next_token().map_err(|error| error.to_string())?;
-            let place = || format!("line {}", mark.line());
+            *values += 1;
+            if *values > MOST || self.bytes > KEPT {
+                return Err("it has too many values".to_owned());
+            }
+            let place = || format!("line {} of a document", mark.line());
             match event {
-                Event::StreamEnd => return Ok(reading.modules),
-                Event::DocumentStart => reading.document = Document::default(),
-                Event::DocumentEnd => reading.finish(),
-                Event::MappingStart(..) => reading.open(Frame::Map(None)).ok_or_else(place)?,
-                Event::SequenceStart(..) => reading.open(Frame::List).ok_or_else(place)?,
-                Event::MappingEnd | Event::SequenceEnd => reading.close(),
-                Event::Scalar(value, ..) => reading.scalar(value),
+                Event::StreamEnd => return Ok(()),
+                Event::DocumentStart => self.document = Document::default(),
+                Event::DocumentEnd => self.finish(),
+                Event::MappingStart(..) => self.open(Frame::Map(None)).ok_or_else(place)?,
+                Event::SequenceStart(..) => self.open(Frame::List).ok_or_else(place)?,
+                Event::MappingEnd | Event::SequenceEnd => self.close(),
+                Event::Scalar(value, ..) => self.scalar(value),
                 // A name for something that came before; nothing that matters is written so.
-                Event::Alias(_) => reading.scalar(String::new()),
+                Event::Alias(_) => self.scalar(String::new()),
                 Event::Nothing | Event::StreamStart => {}
             }
         }
-        Err("it has too many values".to_owned())
     }
 }
 
@@ -172,6 +224,8 @@ struct Reading {
     modules: Modules,
     frames: Vec<Frame>,
     document: Document,
+    /// How much text is kept.
+    bytes: usize,
 }
 
 impl Reading {
@@ -229,6 +283,10 @@ impl Reading {
             return;
         }
         let path = self.path().join("/");
+        if path.starts_with("data/") {
+            // What a value itself takes beside its text.
+            self.bytes += value.len() + 64;
+        }
         let document = &mut self.document;
         match &path[..] {
             "document" => document.kind = value,
@@ -287,7 +345,7 @@ mod tests {
 
     #[test]
     fn streams_that_are_on_hide_what_else_has_their_packages() {
-        let modules = [Arc::new(Modules::parse(TEXT).unwrap())];
+        let modules = [Arc::new(Modules::read(TEXT.as_bytes()).unwrap())];
         assert_eq!(modules[0].streams.len(), 3);
         assert_eq!(modules[0].defaults["nodejs"], "18");
         let check = |files: &Files, expected: [bool; 5]| {
@@ -314,7 +372,7 @@ mod tests {
 
     #[test]
     fn a_stream_is_on_where_what_it_requires_is() {
-        let modules = [Arc::new(Modules::parse(TEXT).unwrap())];
+        let modules = [Arc::new(Modules::read(TEXT.as_bytes()).unwrap())];
         let mut files = Files::new();
         let allows = |files: &Files| Filter::new(&modules, files).on.contains("perl-x-0:1-1.noarch");
         assert!(!allows(&files));
@@ -326,9 +384,28 @@ mod tests {
 
     #[test]
     fn deep_and_broken_files_are_errors() {
-        assert!(Modules::parse(&"[".repeat(100_000)).is_err());
-        assert!(Modules::parse(&"- ".repeat(100)).is_err());
-        assert!(Modules::parse("a: b: c").is_err());
-        assert_eq!(Modules::parse("").unwrap(), Modules::default());
+        let read = |text: &str| Modules::read(text.as_bytes());
+        assert!(read(&"[".repeat(100_000)).is_err());
+        assert!(read(&"- ".repeat(100)).is_err());
+        assert!(read("a: b: c").is_err());
+        assert_eq!(read("").unwrap(), Modules::default());
+        let many = "--- {a: b}\n".repeat(100_000);
+        assert_eq!(read(&many).unwrap(), Modules::default());
+    }
+
+    #[test]
+    fn a_file_without_end_takes_no_more_than_a_document() {
+        for start in ["a: ", "- ", "a:\n", "", "---\ndata:\n  x: '"] {
+            let endless = std::io::Read::chain(start.as_bytes(), std::io::repeat(b'x'));
+            let error = Modules::read(std::io::BufReader::new(endless)).unwrap_err();
+            assert!(error.contains("larger than 4 MiB"), "{start}: {error}");
+        }
+        // Documents without number, each with something that is kept.
+        let one = format!(
+            "---\ndocument: modulemd\ndata:\n  name: a\n  artifacts:\n    rpms: [{}]\n",
+            "x, ".repeat(1_000)
+        );
+        let all = one.repeat(2_000);
+        assert!(Modules::read(all.as_bytes()).unwrap_err().contains("too many values"));
     }
 }

@@ -11,7 +11,7 @@ use super::primary::evr;
 use super::xml::{Element, Elements, walk};
 
 /// The most bytes of the short form.
-const LARGEST: usize = 128 << 20;
+const LARGEST: usize = 32 << 20;
 
 /// Brings the file into the short form; fails with what is wrong with it.
 pub(super) fn reduce(source: impl BufRead) -> Result<String, String> {
