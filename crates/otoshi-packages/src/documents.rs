@@ -58,7 +58,7 @@ impl Documents {
     /// Fetches a file of at most `limit` bytes; where that fails, what was kept of it is returned and says so.
     pub(crate) fn get(&self, url: &str, limit: u64, fetch: &dyn Fetch) -> Result<Document, AptError> {
         let mut all = self.fetched.lock().unwrap_or_else(PoisonError::into_inner);
-        let cell = Arc::clone(all.entry(url.to_owned()).or_default());
+        let cell = Arc::clone(all.entry(format!("{}{url}", fetch.realm())).or_default());
         drop(all);
         let fetched = || {
             // What comes is kept for as long as the check lasts.

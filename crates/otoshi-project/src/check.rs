@@ -30,6 +30,8 @@ pub struct Check {
     pub budget_floor: Option<u64>,
     /// Where a newer table of ends of life is, by HTTPS, in the form of the one in the program, which is used without this.
     pub cycles: Option<String>,
+    /// Hosts of package repositories on this machine or its link (`"localhost:8081"`) that images from registries may name all the same.
+    pub local_repositories: Vec<String>,
 }
 
 /// What waits, and why.

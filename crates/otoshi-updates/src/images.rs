@@ -13,6 +13,7 @@ use std::{
 };
 
 use otoshi_oci::{DiffId, Digest, Image, Reference, is_reserved};
+use otoshi_packages::apt::Reach;
 use otoshi_pipeline::{PipelineError, Remote, side_by_side};
 use otoshi_project::Check as Settings;
 use otoshi_rebase::seam::{self, RUNNER_BASE_DIGEST, RUNNER_BASE_NAME};
@@ -22,6 +23,7 @@ use otoshi_store::Home;
 use crate::{
     ends::Held,
     outside::{Outside, Stop, Subject},
+    packages::Ground,
     report::{Failed, Finding, FindingKind, Looked, Report, Unknown},
     tag::{Form, Level, is_successor, slots, suggest},
     unknown::{self, Reason},
@@ -109,6 +111,8 @@ impl<'a> CheckImages<'a> {
         let reference =
             Reference::parse(text).map_err(|error| Stop::Told(error.to_string(), error.hint()))?;
         let subject = Subject { name: text.to_owned(), reference: text.to_owned(), roles: Vec::new() };
+        let is_own = self.outside.remote.local(&reference)?.is_some();
+        let reach = if is_own { Reach::Own } else { Reach::Others };
         let digest = self.now(&reference)?.ok_or_else(|| {
             let hint = "check the repository and the tag; a private one may need a login".to_owned();
             Stop::Told(format!("there is no image {}", reference.familiar()), Some(hint))
@@ -125,10 +129,10 @@ impl<'a> CheckImages<'a> {
                 held.installed(&installed);
                 answer.is_bare = unknown::is_bare(&installed) && claim.is_none();
                 let digest = image.digest.to_string();
-                let below = BTreeSet::new();
+                let ground = Ground { below: &BTreeSet::new(), reach };
                 let mut reasons = unknown::of_packages(&installed);
                 let mut compared =
-                    self.outside.compare(&subject, &digest, &installed, &below, &mut answer.failed)?;
+                    self.outside.compare(&subject, &digest, &installed, ground, &mut answer.failed)?;
                 let uncompared = installed.manager.and_then(|manager| {
                     unknown::of_repositories(manager, &compared.looked, compared.is_configured)
                 });

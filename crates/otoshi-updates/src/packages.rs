@@ -12,11 +12,12 @@ use std::{
 };
 
 use otoshi_packages::{
-    Available, Cache, Installed, Manager, Newer, Package, Standing, Withheld, apt::HttpFetcher,
+    Available, Cache, Installed, Manager, Newer, Package, Standing, Withheld,
+    apt::{Guarded, HttpFetcher, Reach},
     version::compare,
 };
 use otoshi_pipeline::PackagesNow;
-use otoshi_project::Packages;
+use otoshi_project::{Check as Settings, Packages};
 use otoshi_store::Home;
 
 use crate::{
@@ -56,6 +57,14 @@ impl Repositories {
         own + self.others.load(Ordering::Relaxed)
     }
 
+    /// Fetches what an image names, from where it may lead.
+    pub(crate) fn guarded(&self, reach: Reach, settings: &Settings) -> Result<Guarded<'_>, Stop> {
+        let told = std::env::var("OTOSHI_LOCAL_REPOSITORIES").unwrap_or_default();
+        let told = told.split([',', ' ']).filter(|host| !host.is_empty()).map(str::to_owned);
+        let hosts: Vec<String> = settings.local_repositories.iter().cloned().chain(told).collect();
+        Ok(self.fetcher()?.guarded(reach, &hosts))
+    }
+
     /// Fetches through the proxies that this machine's apt is told to use, where there is one.
     pub(crate) fn fetcher(&self) -> Result<&HttpFetcher, Stop> {
         self.fetcher
@@ -75,24 +84,32 @@ pub(crate) struct Compared {
     pub(crate) is_configured: bool,
 }
 
+/// What an image stands on.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Ground<'a> {
+    /// The packages of the image below it.
+    pub(crate) below: &'a BTreeSet<Package>,
+    /// Whose word it is where its packages come from.
+    pub(crate) reach: Reach,
+}
+
 impl Outside<'_> {
     /// Compares what is installed in an image with what its own repositories have now; notes in `failed` those that fail.
     ///
-    /// `below` are the packages of the image that it stands on.
     pub(crate) fn compare(
         &self,
         subject: &Subject,
         digest: &str,
         installed: &Installed,
-        below: &BTreeSet<Package>,
+        ground: Ground<'_>,
         failed: &mut Vec<Failed>,
     ) -> Result<Compared, Stop> {
         let mut looked = looked(subject, digest, installed);
         let mut updates = Vec::new();
         let mut is_configured = false;
         if !installed.packages.is_empty() {
-            let fetcher = self.repositories.fetcher()?;
-            let available = Available::refresh(installed, &self.repositories.cache, fetcher, self.now);
+            let fetcher = self.repositories.guarded(ground.reach, self.settings)?;
+            let available = Available::refresh(installed, &self.repositories.cache, &fetcher, self.now);
             is_configured = unknown::is_configured(&available);
             failed.extend(available.failures().into_iter().map(|failure| {
                 let kept = if failure.kept { "; what was kept of it still counts" } else { "" };
@@ -115,7 +132,7 @@ impl Outside<'_> {
                             installed,
                             package,
                             newer,
-                            below.contains(package),
+                            ground.below.contains(package),
                         )?);
                     }
                 }

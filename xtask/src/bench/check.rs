@@ -88,6 +88,8 @@ fn all_runners(place: &Project, otoshi: &Path, references: &[String]) -> Result<
         let mut command = Command::new(otoshi);
         command.args(["check", "--json"]).args(share).current_dir(place.path());
         command.env("OTOSHI_HOME", place.path().join(format!("home-{number}")));
+        // The repository of packages is on this machine.
+        command.env("OTOSHI_LOCAL_REPOSITORIES", "127.0.0.1,localhost");
         let report: Value = serde_json::from_str(&process::read(&mut command)?)
             .map_err(|error| Failure::Wrong(format!("otoshi check --json: {error}")))?;
         if report["counts"]["fresh"] != share.len() {

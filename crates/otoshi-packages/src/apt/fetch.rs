@@ -1,18 +1,21 @@
 //! Fetching files of a repository over HTTP: conditional requests, bounded answers, a few tries.
 
+use std::collections::BTreeSet;
 use std::io::{self, Write};
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use futures_util::StreamExt;
 use reqwest::header::{ETAG, HeaderMap, HeaderName, IF_MODIFIED_SINCE, IF_NONE_MATCH, LAST_MODIFIED};
-use reqwest::{Client, Proxy, StatusCode};
+use reqwest::{Client, ClientBuilder, Proxy, StatusCode};
 use tokio::runtime::Runtime;
 
 use super::configuration::Configuration;
 use super::error::shown;
 use super::files::read_root;
+use super::reach::{Allowed, Reach, Resolver, refused};
 use super::repositories::Repositories;
 
 /// How often something is tried that may work the next time.
@@ -56,6 +59,11 @@ pub trait Fetch: Sync {
     /// An answer that is longer than the limit is cut off one byte behind it. A sink may get the beginning of a file that
     /// fails afterwards.
     fn get(&self, request: &Request, sink: &mut dyn Write) -> Result<Answer, String>;
+
+    /// Names what it asks and what not: what came of one that asks less is no answer for one that asks more.
+    fn realm(&self) -> &'static str {
+        ""
+    }
 }
 
 /// Fetches over HTTP and HTTPS.
@@ -63,47 +71,82 @@ pub struct HttpFetcher {
     runtime: Runtime,
     client: Client,
     direct: Client,
+    own: Client,
+    own_direct: Client,
+    others: Client,
+    allowed: Allowed,
     requests: AtomicU64,
+}
+
+/// Fetches what images name, and only from where they may lead.
+#[derive(Debug)]
+pub struct Guarded<'a> {
+    fetcher: &'a HttpFetcher,
+    reach: Reach,
+    allowed: Allowed,
 }
 
 impl HttpFetcher {
     /// Makes a fetcher that uses the proxies that the environment and this machine's own apt name, where there is one.
     pub fn of_this_machine() -> Result<Self, String> {
         let files = read_root(Path::new("/")).unwrap_or_default();
-        Self::new(Repositories::from_files(&files, "all").configuration())
+        let repositories = Repositories::from_files(&files, "all");
+        let mut fetcher = Self::new(repositories.configuration())?;
+        fetcher.allowed.add(repositories.sources().iter().map(|source| &source.uri[..]));
+        Ok(fetcher)
+    }
+
+    /// Fetches what an image names: not from everywhere, but for those hosts that the user names.
+    pub fn guarded(&self, reach: Reach, hosts: &[String]) -> Guarded<'_> {
+        let mut allowed = self.allowed.clone();
+        allowed.add(hosts.iter().map(String::as_str));
+        Guarded { fetcher: self, reach, allowed }
     }
 
     /// Makes a fetcher that uses the proxies that the environment and a configuration of apt name, such as this machine's.
     pub fn new(configuration: &Configuration) -> Result<Self, String> {
         // Another part of the process may have chosen already.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let builder = || {
+        let builder = |reach: Option<Reach>| {
             Client::builder()
                 .user_agent(concat!("otoshi/", env!("CARGO_PKG_VERSION")))
                 .referer(false)
                 .connect_timeout(Duration::from_secs(15))
                 .read_timeout(Duration::from_secs(60))
-                .redirect(reqwest::redirect::Policy::custom(|attempt| {
+                .redirect(reqwest::redirect::Policy::custom(move |attempt| {
+                    let refused = reach.and_then(|reach| refused(attempt.url(), reach));
                     let secure = attempt.previous().first().is_some_and(|url| url.scheme() == "https");
                     if attempt.previous().len() > 5 {
                         attempt.error("it leads on and on")
                     } else if secure && attempt.url().scheme() != "https" {
                         attempt.error("it leads away from https")
+                    } else if let Some(refused) = refused {
+                        attempt.error(refused)
                     } else {
                         attempt.follow()
                     }
                 }))
         };
-        let mut proxied = builder();
+        let mut addresses = Vec::new();
         for (name, proxy) in [
             ("Acquire::http::Proxy", Proxy::http as fn(String) -> reqwest::Result<Proxy>),
             ("Acquire::https::Proxy", Proxy::https),
         ] {
             if let Some(address) = configuration.get(name).filter(|address| address.contains("://")) {
-                proxied =
-                    proxied.proxy(proxy(address.to_owned()).map_err(|error| format!("{name}: {error}"))?);
+                addresses.push((name, proxy, address.to_owned()));
             }
         }
+        let proxied = |mut builder: ClientBuilder| {
+            for (name, proxy, address) in &addresses {
+                builder = builder.proxy(proxy(address.clone()).map_err(|error| format!("{name}: {error}"))?);
+            }
+            Ok::<_, String>(builder)
+        };
+        let proxies = Arc::new(proxy_hosts(addresses.iter().map(|(_, _, address)| &address[..])));
+        let guarded = |reach: Reach| {
+            let resolver = Resolver { reach, proxies: Arc::clone(&proxies) };
+            builder(Some(reach)).dns_resolver(Arc::new(resolver))
+        };
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
             .thread_name("otoshi-packages")
@@ -112,8 +155,12 @@ impl HttpFetcher {
             .map_err(|error| error.to_string())?;
         Ok(Self {
             runtime,
-            client: proxied.build().map_err(reason)?,
-            direct: builder().no_proxy().build().map_err(reason)?,
+            client: proxied(builder(None))?.build().map_err(reason)?,
+            direct: builder(None).no_proxy().build().map_err(reason)?,
+            own: proxied(guarded(Reach::Own))?.build().map_err(reason)?,
+            own_direct: guarded(Reach::Own).no_proxy().build().map_err(reason)?,
+            others: proxied(guarded(Reach::Others))?.build().map_err(reason)?,
+            allowed: Allowed::default(),
             requests: AtomicU64::new(0),
         })
     }
@@ -123,7 +170,7 @@ impl HttpFetcher {
         self.requests.load(Ordering::Relaxed)
     }
 
-    async fn once(&self, request: &Request, sink: &mut dyn Write) -> Result<Answer, Failed> {
+    async fn once(&self, client: &Client, request: &Request, sink: &mut dyn Write) -> Result<Answer, Failed> {
         let mut headers = HeaderMap::new();
         let mut add = |name: HeaderName, value: &Option<String>| {
             if let Some(value) = value.as_deref().and_then(|value| value.parse().ok()) {
@@ -134,7 +181,6 @@ impl HttpFetcher {
         add(IF_MODIFIED_SINCE, &request.known.last_modified);
         self.requests.fetch_add(1, Ordering::Relaxed);
         tracing::debug!(url = shown(&request.url), "request");
-        let client = if is_loopback(&request.url) { &self.direct } else { &self.client };
         let response = client.get(&request.url).headers(headers).send().await.map_err(Failed::again)?;
         match response.status() {
             StatusCode::OK => {}
@@ -165,10 +211,43 @@ impl HttpFetcher {
 
 impl Fetch for HttpFetcher {
     fn get(&self, request: &Request, sink: &mut dyn Write) -> Result<Answer, String> {
+        let client = if is_loopback(&request.url) { &self.direct } else { &self.client };
+        self.tried(client, request, sink)
+    }
+}
+
+impl Fetch for Guarded<'_> {
+    fn get(&self, request: &Request, sink: &mut dyn Write) -> Result<Answer, String> {
+        let url = reqwest::Url::parse(&request.url).map_err(|error| error.to_string())?;
+        if self.allowed.has(&url) {
+            return self.fetcher.get(request, sink);
+        }
+        if let Some(refused) = refused(&url, self.reach) {
+            return Err(refused);
+        }
+        let client = match self.reach {
+            Reach::Own if is_loopback(&request.url) => &self.fetcher.own_direct,
+            Reach::Own => &self.fetcher.own,
+            Reach::Others => &self.fetcher.others,
+        };
+        self.fetcher.tried(client, request, sink)
+    }
+
+    fn realm(&self) -> &'static str {
+        match self.reach {
+            Reach::Own => "own ",
+            Reach::Others => "others ",
+        }
+    }
+}
+
+impl HttpFetcher {
+    /// Tries a few times what may work the next time.
+    fn tried(&self, client: &Client, request: &Request, sink: &mut dyn Write) -> Result<Answer, String> {
         let mut tried = 0;
         loop {
             let mut counted = Counted { sink: &mut *sink, count: 0 };
-            let outcome = self.runtime.block_on(self.once(request, &mut counted));
+            let outcome = self.runtime.block_on(self.once(client, request, &mut counted));
             tried += 1;
             match outcome {
                 Ok(answer) => return Ok(answer),
@@ -227,6 +306,18 @@ fn reason(error: reqwest::Error) -> String {
         source = cause.source();
     }
     text
+}
+
+/// The hosts of proxies that a configuration of apt and the environment name.
+fn proxy_hosts<'a>(addresses: impl Iterator<Item = &'a str>) -> BTreeSet<String> {
+    let names = ["http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"];
+    let environment = names.iter().filter_map(|name| std::env::var(name).ok());
+    let all = addresses.map(str::to_owned).chain(environment);
+    all.filter_map(|address| {
+        let address = if address.contains("://") { address } else { format!("http://{address}") };
+        reqwest::Url::parse(&address).ok()?.host_str().map(str::to_owned)
+    })
+    .collect()
 }
 
 fn is_loopback(url: &str) -> bool {

@@ -15,6 +15,7 @@
 //!   index           the packages of a component, in a form that is searched by name
 //! kept            what is kept between runs, for all images
 //! fetch           HTTP
+//!   reach           which addresses are asked for an image's sake
 //! ```
 //!
 //! ```no_run
@@ -53,6 +54,7 @@ mod kept;
 mod keyring;
 mod phasing;
 mod preferences;
+mod reach;
 mod refresh;
 mod release;
 mod repositories;
@@ -67,12 +69,13 @@ pub use configuration::Configuration;
 pub use deb822::{Paragraph, paragraphs};
 pub use distributions::Distribution;
 pub use error::{AptError, Malformed, shown};
-pub use fetch::{Answer, Fetch, HttpFetcher, Request, Validators};
+pub use fetch::{Answer, Fetch, Guarded, HttpFetcher, Request, Validators};
 pub use files::{PATHS, read_more, read_root};
 pub use kept::Kept;
 pub(crate) use kept::write as write_kept;
 pub use keyring::Keyring;
 pub use preferences::Preferences;
+pub use reach::Reach;
 pub use release::{Listed, Release};
 pub use repositories::Repositories;
 pub use signature::Signed;

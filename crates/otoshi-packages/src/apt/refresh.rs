@@ -108,7 +108,7 @@ impl Refresh<'_> {
         if !(directory.starts_with("http://") || directory.starts_with("https://")) {
             return Err(AptError::Method { url: shown(directory) });
         }
-        let documents = self.kept.fetched(directory, || {
+        let documents = self.kept.fetched(&format!("{}{directory}", self.fetch.realm()), || {
             let documents = self.fetch_release(directory)?;
             let size = documents.release.len() + documents.signature.as_ref().map_or(0, Vec::len);
             self.kept.allowance().stay(size as u64, directory)?;

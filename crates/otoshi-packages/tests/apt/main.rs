@@ -5,6 +5,7 @@ mod keyrings;
 mod packages;
 mod phased;
 mod policy;
+mod reach;
 mod refused;
 mod repository;
 mod selected;

@@ -9,7 +9,7 @@ use std::{
 };
 
 use otoshi_oci::Digest;
-use otoshi_packages::apt::HttpFetcher;
+use otoshi_packages::apt::{HttpFetcher, Reach};
 use otoshi_packages::{Available, Cache, Installed};
 
 use crate::{Pipeline, PipelineError};
@@ -54,5 +54,5 @@ fn ask(store: &Path, installed: &Installed) -> Result<Available, String> {
     // This machine's own settings say only through which proxy they are reached.
     let fetcher = HttpFetcher::of_this_machine()?;
     let cache = Cache::new(store.join("packages"));
-    Ok(Available::refresh(installed, &cache, &fetcher, jiff::Timestamp::now()))
+    Ok(Available::refresh(installed, &cache, &fetcher.guarded(Reach::Own, &[]), jiff::Timestamp::now()))
 }

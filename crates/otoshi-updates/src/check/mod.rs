@@ -20,7 +20,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use otoshi_engine::Engine;
 use otoshi_oci::Reference;
-use otoshi_packages::Package;
+use otoshi_packages::{Package, apt::Reach};
 use otoshi_pipeline::{Pipeline, PipelineError, Remote, side_by_side};
 use otoshi_project::{Lock, Packages, Project};
 use otoshi_registry::Repository;
@@ -34,6 +34,7 @@ use self::{
 use crate::{
     ends::Held,
     outside::{Outside, Stop, Subject},
+    packages::Ground,
     report::{Failed, Finding, FindingKind, Report, Unknown},
 };
 
@@ -60,6 +61,8 @@ struct Used {
     dockerfiles: BTreeSet<String>,
     /// What it is made of, where it is made here of packages.
     made_of: Option<Packages>,
+    /// Whose word it is where its packages come from.
+    reach: Reach,
 }
 
 impl Used {
@@ -135,7 +138,10 @@ impl<'a> Check<'a> {
             let inside = answers.values().flat_map(|answer| &answer.inside);
             let below = inside.filter(|inside| inside.is_in("runner")).flat_map(|inside| &inside.packages);
             let below: BTreeSet<Package> = below.cloned().collect();
-            match self.runner(&name, &image, &below, &mut runner) {
+            // What lies below it may be somebody else's.
+            let is_own = |base: &Used| !base.roles.contains("runner") || base.reach == Reach::Own;
+            let reach = if bases.values().all(is_own) { Reach::Own } else { Reach::Others };
+            match self.runner(&name, &image, Ground { below: &below, reach }, &mut runner) {
                 Ok(inside) => runner.inside.extend(inside),
                 Err(stop) => runner.failed.push(stop.of(&name)?),
             }
@@ -187,7 +193,9 @@ impl<'a> Check<'a> {
                     let name = names.get(&base.reference).unwrap_or(&base.reference).clone();
                     let text = base.reference.clone();
                     let (roles, dockerfiles) = (BTreeSet::new(), BTreeSet::new());
-                    let used = Used { reference, text, name, roles, dockerfiles, made_of };
+                    let is_own = made_of.is_some() || self.outside.remote.local(&reference)?.is_some();
+                    let reach = if is_own { Reach::Own } else { Reach::Others };
+                    let used = Used { reference, text, name, roles, dockerfiles, made_of, reach };
                     let used = bases.entry(base.reference).or_insert(used);
                     used.roles.insert(base.role);
                     used.dockerfiles.extend(base.dockerfile);

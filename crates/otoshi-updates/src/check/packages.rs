@@ -9,7 +9,7 @@ use otoshi_project::{Lock, Packages, Upgrade};
 use super::{Asked, BUILDER_SIDE, Check, Draft, Used, phases::Then};
 use crate::{
     outside::{Stop, Subject},
-    packages::{Compared, is_newer, upgrade},
+    packages::{Compared, Ground, is_newer, upgrade},
     report::{Finding, FindingKind, Looked, PackageUpdate, State},
     unknown::{self, Reason},
 };
@@ -69,19 +69,19 @@ impl Check<'_> {
             asked.held.environment(&image.config, &self.outside.cycles);
             let reasons = unknown::of_packages(&installed).into_iter();
             asked.unknown.extend(reasons.map(|reason| self.outside.unknown(&base.subject(&roles), reason)));
-            let inside =
-                self.inside(base.subject(&roles), roles, &image, installed, &BTreeSet::new(), asked)?;
+            let ground = Ground { below: &BTreeSet::new(), reach: base.reach };
+            let inside = self.inside(base.subject(&roles), roles, &image, installed, ground, asked)?;
             asked.inside.extend(inside);
         }
         Ok(())
     }
 
-    /// Looks into the runner; `below` is what its bases have.
+    /// Looks into the runner.
     pub(super) fn runner(
         &self,
         name: &str,
         image: &Image,
-        below: &BTreeSet<Package>,
+        ground: Ground<'_>,
         asked: &mut Asked,
     ) -> Result<Option<Inside>, Stop> {
         let subject = Subject {
@@ -96,7 +96,7 @@ impl Check<'_> {
         let reasons = unknown::of_packages(&installed).into_iter();
         asked.unknown.extend(reasons.map(|reason| self.outside.unknown(&subject, reason)));
         asked.is_bare = unknown::is_bare(&installed);
-        self.inside(subject, BTreeSet::from(["runner"]), image, installed, below, asked)
+        self.inside(subject, BTreeSet::from(["runner"]), image, installed, ground, asked)
     }
 
     fn inside(
@@ -105,13 +105,13 @@ impl Check<'_> {
         roles: BTreeSet<&'static str>,
         image: &Image,
         installed: Installed,
-        below: &BTreeSet<Package>,
+        ground: Ground<'_>,
         asked: &mut Asked,
     ) -> Result<Option<Inside>, Stop> {
         let Some(manager) = installed.manager else { return Ok(None) };
         let digest = image.digest.to_string();
         let Compared { looked, updates, is_configured } =
-            self.outside.compare(&subject, &digest, &installed, below, &mut asked.failed)?;
+            self.outside.compare(&subject, &digest, &installed, ground, &mut asked.failed)?;
         Ok(Some(Inside {
             subject,
             roles,
