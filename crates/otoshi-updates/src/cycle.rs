@@ -6,7 +6,8 @@
 use std::collections::BTreeMap;
 
 use jiff::civil::Date;
-use serde::Deserialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 const BUILT_IN: &str = include_str!("cycles.toml");
 
@@ -40,6 +41,10 @@ pub struct Product {
     pub images: Vec<String>,
     /// The environment variable by which images say its version.
     pub env: Option<String>,
+    /// When this was true, where that is another day than the table's.
+    pub date: Option<Date>,
+    /// Where it is from, for people.
+    pub source: Option<String>,
     /// Its releases, in no particular order.
     pub releases: Vec<Release>,
 }
@@ -53,19 +58,33 @@ pub struct Release {
     pub name: Option<String>,
     /// When it came out.
     pub released: Date,
-    /// When its own project stops to support it; `None` while that is not known.
+    /// When its own project stops to support it in full; `None` while that is not known.
     pub end: Option<Date>,
-    /// When free long-term support in the same package repositories stops.
+    /// When free long-term support, or maintenance, in the same package repositories stops.
     pub extended: Option<Date>,
+    /// When support stops that has to be subscribed to, from other package repositories.
+    pub paid: Option<Date>,
     /// Whether it is one of those with long-term support.
     #[serde(default)]
     pub lts: bool,
 }
 
 impl Release {
-    /// When nobody mends it any more.
+    /// When nobody mends it any more in the repositories that it has.
     pub fn last_day(&self) -> Option<Date> {
         self.extended.or(self.end)
+    }
+
+    /// What support it has on a day, and until when.
+    pub fn support(&self, today: Date) -> (Support, Option<Date>) {
+        let lasts = |day: Option<Date>| day.filter(|day| *day >= today);
+        match (self.end, lasts(self.end), lasts(self.extended), lasts(self.paid)) {
+            (None, ..) => (Support::Full, None),
+            (_, Some(end), ..) => (Support::Full, Some(end)),
+            (_, None, Some(extended), _) => (Support::LongTerm, Some(extended)),
+            (_, None, None, Some(paid)) => (Support::Paid, Some(paid)),
+            (_, None, None, None) => (Support::Ended, None),
+        }
     }
 
     /// The version's numbers.
@@ -143,6 +162,20 @@ impl Cycles {
     }
 }
 
+/// Who mends a release.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Support {
+    /// Its own project, in full.
+    Full,
+    /// Somebody for free, in the same repositories, as far as it is about security.
+    LongTerm,
+    /// Somebody for those who subscribe to it, in other repositories.
+    Paid,
+    /// Nobody.
+    Ended,
+}
+
 /// How near an end of life is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum End {
@@ -190,9 +223,14 @@ mod tests {
             assert!(!product.images.is_empty() && product.releases.len() > 5, "{name}");
             for release in &product.releases {
                 assert!(!release.numbers().is_empty(), "{name} {}", release.version);
-                assert!(release.released <= table.date, "{name} {} is not out yet", release.version);
+                let date = product.date.unwrap_or(table.date);
+                assert!(release.released <= date, "{name} {} is not out yet", release.version);
                 assert!(release.last_day().is_none_or(|last| last > release.released), "{name} {release:?}");
+                // One kind of support follows the other.
+                let days = [release.end, release.extended, release.paid].into_iter().flatten();
+                assert!(days.is_sorted_by(|one, next| one <= next), "{name} {release:?}");
             }
+            assert_eq!(product.date.is_some(), product.source.is_some(), "{name}");
             let distinct: std::collections::BTreeSet<_> =
                 product.releases.iter().map(Release::numbers).collect();
             assert_eq!(distinct.len(), product.releases.len(), "{name}");
@@ -227,6 +265,49 @@ mod tests {
         // Debian's long-term support counts: its updates come from the same repositories.
         let bookworm = table.release("debian", &[12]).unwrap();
         assert_eq!(end_of(bookworm, day("2027-01-01"), 90), End::Far);
+    }
+
+    #[test]
+    fn each_kind_of_support_is_a_state_of_its_own() {
+        let table = Cycles::built_in();
+        let on = |product: &str, version: &[u64], today: &str| {
+            let (support, until) = table.release(product, version).unwrap().support(day(today));
+            (support, until.map(|until| until.to_string()).unwrap_or_default())
+        };
+        for (product, version, today, support, until) in [
+            ("debian", &[12][..], "2026-07-11", Support::Full, "2026-07-11"),
+            ("debian", &[12], "2026-07-12", Support::LongTerm, "2028-06-30"),
+            ("debian", &[12], "2028-07-01", Support::Paid, "2033-06-30"),
+            ("debian", &[8], "2026-11-01", Support::Ended, ""),
+            ("ubuntu", &[20, 4], "2026-11-01", Support::Paid, "2030-04-23"),
+            ("ubuntu", &[26, 10], "2026-11-01", Support::Full, "2027-07-15"),
+            ("node", &[24], "2026-11-01", Support::LongTerm, "2028-04-30"),
+            ("node", &[26], "2026-11-01", Support::Full, "2027-10-20"),
+        ] {
+            assert_eq!(
+                on(product, version, today),
+                (support, until.to_owned()),
+                "{product} {version:?} {today}"
+            );
+        }
+    }
+
+    #[test]
+    fn releases_have_the_names_by_which_their_packages_are_found() {
+        let table = Cycles::built_in();
+        for id in ["debian", "ubuntu"] {
+            let found = otoshi_packages::apt::Distribution::of(id).unwrap();
+            for release in &table.products[id].releases {
+                if release.numbers() >= vec![7] {
+                    assert_eq!(
+                        found.codename(&release.version),
+                        release.name.as_deref(),
+                        "{id} {}",
+                        release.version
+                    );
+                }
+            }
+        }
     }
 
     #[test]

@@ -4,9 +4,9 @@ use otoshi_oci::{Reference, config::ImageConfig};
 use otoshi_packages::Installed;
 
 use crate::{
-    Cycles, End, end_of,
+    Cycles, End, Support, end_of,
     outside::{Outside, Subject},
-    report::{Finding, FindingKind},
+    report::{Finding, FindingKind, Supported},
     tag::Tag,
 };
 
@@ -80,12 +80,39 @@ impl Outside<'_> {
                 End::Soon(days) => format!("{what} reaches its end of life on {last}, in {days} days"),
                 End::Past(days) => format!("{what} reached its end of life on {last}, {days} days ago"),
             };
+            let text = match release.support(self.today) {
+                (Support::Paid, Some(until)) => {
+                    format!("{text}; fixes that have to be subscribed to come until {until}")
+                }
+                _ => text,
+            };
             let mut finding = subject.finding(FindingKind::EndOfLife, what.clone(), None);
             finding.text = text;
             self.policy(&mut finding, &[product, &what, &subject.name, &subject.reference]);
             findings.push(finding);
         }
         findings
+    }
+}
+
+impl Outside<'_> {
+    /// What support the products have that something holds.
+    pub(crate) fn supported(&self, subject: &Subject, held: &Held) -> Vec<Supported> {
+        let one = |(product, version): &(String, Vec<u64>)| {
+            let release = self.cycles.release(product, version)?;
+            let (support, until) = release.support(self.today);
+            Some(Supported {
+                name: subject.name.clone(),
+                reference: subject.reference.clone(),
+                product: product.clone(),
+                release: release.version.clone(),
+                support,
+                until: until.map(|day| day.to_string()),
+                full_until: release.end.map(|day| day.to_string()),
+                free_until: release.last_day().map(|day| day.to_string()),
+            })
+        };
+        held.0.iter().filter_map(one).collect()
     }
 }
 

@@ -24,7 +24,7 @@ use crate::{
     ends::Held,
     outside::{Outside, Stop, Subject},
     packages::Ground,
-    report::{Failed, Finding, FindingKind, Looked, Report, Unknown},
+    report::{Failed, Finding, FindingKind, Looked, Report, Supported, Unknown},
     tag::{Form, Level, is_successor, slots, suggest},
     unknown::{self, Reason},
 };
@@ -71,6 +71,7 @@ struct Answer {
     findings: Vec<Finding>,
     failed: Vec<Failed>,
     unknown: Vec<Unknown>,
+    supported: Vec<Supported>,
     looked: Option<Looked>,
     /// Whether it has nothing that anything could be newer than.
     is_bare: bool,
@@ -99,6 +100,7 @@ impl<'a> CheckImages<'a> {
                 list.push(text.clone());
             }
             report.unknown.extend(answer.unknown);
+            report.supported(answer.supported);
             report.findings.extend(answer.findings);
             report.images.extend(answer.looked);
             report.fail(answer.failed);
@@ -165,6 +167,7 @@ impl<'a> CheckImages<'a> {
             }
         }
         answer.findings.extend(self.outside.ends(&subject, &held));
+        answer.supported = self.outside.supported(&subject, &held);
         Ok(())
     }
 

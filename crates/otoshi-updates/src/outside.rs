@@ -120,6 +120,7 @@ impl<'a> Outside<'a> {
             fresh: Vec::new(),
             bare: Vec::new(),
             images: Vec::new(),
+            support: Vec::new(),
             counts: Counts::default(),
             cycles: self.cycles_used.clone(),
             requests: 0,

@@ -35,7 +35,7 @@ use crate::{
     ends::Held,
     outside::{Outside, Stop, Subject},
     packages::Ground,
-    report::{Failed, Finding, FindingKind, Report, Unknown},
+    report::{Failed, Finding, FindingKind, Report, Supported, Unknown},
 };
 
 /// The roles whose bases a refresh leaves alone unless it is told otherwise.
@@ -94,6 +94,7 @@ struct Asked {
     /// What is installed in its images, beside their repositories.
     inside: Vec<Inside>,
     held: Held,
+    supported: Vec<Supported>,
 }
 
 impl<'a> Check<'a> {
@@ -245,7 +246,9 @@ impl<'a> Check<'a> {
             Err(Stop::Registry(_) | Stop::Budget(_)) if !asked.failed.is_empty() => {}
             Err(stop) => asked.failed.push(stop.of(&base.text)?),
         }
-        let ends = self.outside.ends(&base.subject(&base.roles), &asked.held);
+        let subject = base.subject(&base.roles);
+        asked.supported = self.outside.supported(&subject, &asked.held);
+        let ends = self.outside.ends(&subject, &asked.held);
         asked.drafts.extend(ends.into_iter().map(|finding| Draft { finding, then: Then::Nothing }));
         Ok(asked)
     }
@@ -279,6 +282,7 @@ impl<'a> Check<'a> {
         }
         report.fail(answer.failed);
         report.unknown.extend(answer.unknown);
+        report.supported(answer.supported);
         report.images.extend(answer.inside.into_iter().map(|inside| inside.looked));
         Ok(())
     }

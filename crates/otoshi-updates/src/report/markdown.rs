@@ -43,6 +43,11 @@ impl Report {
                 "{start}- {name}: {count} packages in none of its repositories: {names}\n"
             ));
         }
+        let waning = self.support.iter().filter_map(|support| Some((support, support.told()?)));
+        for (number, (support, told)) in waning.enumerate() {
+            let start = if number == 0 { "\n" } else { "" };
+            whole.push_str(&format!("{start}- {}: {}\n", plain(&support.name), plain(&told)));
+        }
         for (number, unknown) in self.unknown.iter().enumerate() {
             let start = if number == 0 { "\n" } else { "" };
             let hint = unknown.hint.as_ref().map(|hint| format!(" ({})", plain(hint))).unwrap_or_default();

@@ -12,6 +12,7 @@
 //!   "fresh":    [ "…" ],
 //!   "bare":     [ "…" ],
 //!   "images":   [ { "name", "reference", "digest", "roles", "base", "distribution", "packages", "foreign", "unknown" } ],
+//!   "support":  [ { "name", "reference", "product", "release", "support", "until", "full_until", "free_until" } ],
 //!   "counts":   { "found", "security", "held", "ignored", "failed", "unknown", "fresh", "bare" },
 //!   "cycles":   { "date", "age_days", "source", "failed" }, "requests": 5 }
 //! ```
@@ -26,7 +27,7 @@ use otoshi_project::Setting;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::tag::Level;
+use crate::{Support, tag::Level};
 
 /// What kind of thing was found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
@@ -160,6 +161,27 @@ pub struct Looked {
     pub unknown: Vec<String>,
 }
 
+/// What support a distribution or runtime has that a base or image holds.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct Supported {
+    /// What the base or image is called in `otoshi.toml`, else the reference.
+    pub name: String,
+    /// The base or image.
+    pub reference: String,
+    /// The distribution or runtime, as in `debian`.
+    pub product: String,
+    /// Its release, as in `12`.
+    pub release: String,
+    /// The support that it has now.
+    pub support: Support,
+    /// The last day of that; none where it is not known, or over.
+    pub until: Option<String>,
+    /// The last day of its own project's full support; none while that is not known.
+    pub full_until: Option<String>,
+    /// The last day of free support in the same repositories; none while that is not known.
+    pub free_until: Option<String>,
+}
+
 /// Something that could not be looked at.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Failed {
@@ -261,6 +283,8 @@ pub struct Report {
     pub bare: Vec<String>,
     /// The images whose packages were looked at.
     pub images: Vec<Looked>,
+    /// What support the distributions and runtimes have that are in use, as far as the table knows them.
+    pub support: Vec<Supported>,
     /// How many there are of each.
     pub counts: Counts,
     /// The table of ends of life that was used.
@@ -269,7 +293,29 @@ pub struct Report {
     pub requests: u64,
 }
 
+impl Supported {
+    /// Says it in a sentence, where it is neither full support nor over, which a finding tells.
+    pub fn told(&self) -> Option<String> {
+        let Self { product, release, until, full_until, .. } = self;
+        let (until, since) = (until.as_ref()?, full_until.as_ref()?);
+        (self.support == Support::LongTerm).then(|| {
+            format!(
+                "{product} {release} left full support on {since}; long-term support goes on until {until}"
+            )
+        })
+    }
+}
+
 impl Report {
+    /// Notes what support something has; what is known of it is told once.
+    pub(crate) fn supported(&mut self, supported: Vec<Supported>) {
+        for one in supported {
+            if !self.support.contains(&one) {
+                self.support.push(one);
+            }
+        }
+    }
+
     /// Notes failures; what failed before in the same way is told once.
     pub(crate) fn fail(&mut self, failed: Vec<Failed>) {
         for failure in failed {

@@ -25,7 +25,7 @@ pub(crate) struct Check {
     /// The project's directory [default: the nearest one with an otoshi.toml]
     #[arg(long, value_name = "DIR", default_value = ".", conflicts_with = "images")]
     project: PathBuf,
-    /// Print JSON: `version`, `project`, `findings`, `failed`, `unknown`, `fresh`, `bare`, `images`, `counts`, `cycles`, `requests`; its
+    /// Print JSON: `version`, `project`, `findings`, `failed`, `unknown`, `fresh`, `bare`, `images`, `support`, `counts`, `cycles`, `requests`; its
     /// schema is that of `otoshi schema check`
     #[arg(long, group = "form")]
     json: bool,
@@ -102,6 +102,11 @@ fn print(report: &Report) {
                     named.join(", ")
                 );
             }
+        }
+    }
+    for support in &report.support {
+        if let Some(told) = support.told() {
+            println!("{:8} {}  {told}", "support", support.name);
         }
     }
     print!("{}", unknown_lines(&report.unknown));

@@ -67,6 +67,7 @@ fn chosen_by(findings: Vec<Finding>, options: UpdateOptions) -> [String; 3] {
         fresh: Vec::new(),
         bare: Vec::new(),
         images: Vec::new(),
+        support: Vec::new(),
         counts: Counts::default(),
         cycles: CyclesUsed { date: String::new(), age_days: 0, source: None, failed: None },
         requests: 0,
