@@ -237,19 +237,16 @@ impl Context {
                 _ => done.push(part),
             }
             let here = done.join("/");
-            match &self.entry(&here)?.kind {
-                EntryKind::Symlink(target) => {
-                    links += 1;
-                    if links > 40 {
-                        return None;
-                    }
-                    done.pop();
-                    if target.starts_with('/') {
-                        done.clear();
-                    }
-                    todo.extend(target.split('/').rev().map(str::to_owned));
+            if let EntryKind::Symlink(target) = &self.entry(&here)?.kind {
+                links += 1;
+                if links > 40 {
+                    return None;
                 }
-                _ => {}
+                done.pop();
+                if target.starts_with('/') {
+                    done.clear();
+                }
+                todo.extend(target.split('/').rev().map(str::to_owned));
             }
         }
         Some(done.join("/"))

@@ -1,6 +1,6 @@
 //! What compiling wrote that the ignore file leaves out of the source: it comes into app images all the same, and is told.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use otoshi_dockerfile::Ignore;
@@ -17,7 +17,7 @@ pub(crate) fn warning(tree: &Path, ignore: &Ignore) -> std::io::Result<Option<St
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let mut walk = Walk::new(rustix::fs::open(tree, flags, Mode::empty())?)?;
     // Ignored paths with their sizes, and the others at the top.
-    let (mut ignored, mut kept): (BTreeMap<String, u64>, BTreeMap<String, ()>) = Default::default();
+    let (mut ignored, mut kept): (BTreeMap<String, u64>, BTreeSet<String>) = Default::default();
     let mut inside: Option<(usize, String)> = None;
     while let Some(met) = walk.next()? {
         let Met::Entry(name, stat) = met else {
@@ -38,7 +38,7 @@ pub(crate) fn warning(tree: &Path, ignore: &Ignore) -> std::io::Result<Option<St
                 }
             }
             None if !is_directory => {
-                kept.insert(path.split('/').next().unwrap_or(&path).to_owned(), ());
+                kept.insert(path.split('/').next().unwrap_or(&path).to_owned());
             }
             None => {}
         }
@@ -55,7 +55,7 @@ pub(crate) fn warning(tree: &Path, ignore: &Ignore) -> std::io::Result<Option<St
     let named: Vec<String> =
         largest.iter().map(|(path, size)| format!("{path} ({:.1} MB)", **size as f64 / 1e6)).collect();
     let more = if more == 0 { String::new() } else { format!(" and {more} more") };
-    let outputs: Vec<String> = kept.keys().map(|name| format!("{name:?}")).collect();
+    let outputs: Vec<String> = kept.iter().map(|name| format!("{name:?}")).collect();
     let exclude: Vec<String> = largest.iter().map(|(path, _)| format!("{path:?}")).collect();
     Ok(Some(format!(
         "compiling wrote {}{more}, which the ignore file leaves out of the source and which comes into the app images; \

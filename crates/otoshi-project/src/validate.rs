@@ -246,7 +246,7 @@ impl Manifest {
             }
             match table.command.as_ref().map(empty) {
                 Some(Some(problem)) => {
-                    faults.at(&path, format!("[processes] {name}: the command {problem}"), COMMAND)
+                    faults.at(&path, format!("[processes] {name}: the command {problem}"), COMMAND);
                 }
                 Some(None) => {}
                 None if self.app.dockerfile.is_none() => {

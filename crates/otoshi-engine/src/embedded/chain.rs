@@ -136,13 +136,13 @@ impl EmbeddedEngine {
                 let path = self.home().snapshots().sound(id).ok_or_else(|| EngineError::lost(id))?;
                 Ok(Unpacked::at(path))
             }
-            Layer::Image(layer) => match self.unpacked(layer) {
-                Some(path) => Ok(Unpacked::at(path)),
-                None => {
-                    let id = SnapshotId::of_layer(&layer.diff_id);
-                    self.unpack_arriving(layer, &id, &[]).map(Unpacked::at)
+            Layer::Image(layer) => {
+                if let Some(path) = self.unpacked(layer) {
+                    return Ok(Unpacked::at(path));
                 }
-            },
+                let id = SnapshotId::of_layer(&layer.diff_id);
+                self.unpack_arriving(layer, &id, &[]).map(Unpacked::at)
+            }
         }
     }
 
