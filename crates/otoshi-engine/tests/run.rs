@@ -315,7 +315,7 @@ fn times(world: &support::World, image: &otoshi_engine::BuiltImage) -> Vec<(Stri
             let time = entry.header().mtime().unwrap();
             let mut content = Vec::new();
             entry.read_to_end(&mut content).unwrap();
-            let recorded = content.get(8..12).filter(|_| name.ends_with(".pyc"));
+            let recorded = content.get(8..12).filter(|_| name.strip_suffix(".pyc").is_some());
             let recorded = recorded.map(|bytes| u32::from_le_bytes(bytes.try_into().unwrap()));
             if !name.ends_with('/') {
                 found.push((name, time, recorded));

@@ -167,7 +167,7 @@ mod tests {
         symlink("../outside", tree.join("out")).unwrap();
         fs::create_dir(tree.join("closed")).unwrap();
         fs::write(tree.join("closed/file"), "").unwrap();
-        fs::set_permissions(tree.join("closed"), fs::Permissions::from_mode(0)).unwrap();
+        fs::set_permissions(tree.join("closed"), fs::Permissions::from_mode(0o0)).unwrap();
         nest(&tree, 5000);
         // A small stack is enough.
         let removing = tree.clone();

@@ -225,6 +225,7 @@ mod tests {
         find_in(Form::Docker, text, registry, name)
     }
 
+    #[allow(clippy::unnecessary_wraps, reason = "what a file says is an option")]
     fn basic(user: &str, password: &str) -> Option<Login> {
         Some(Login::Basic { user: user.into(), password: password.into() })
     }
