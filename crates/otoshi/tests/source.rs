@@ -185,6 +185,23 @@ fn what_is_likely_a_mistake_is_told_before_anything_runs() {
         (output.status.code().unwrap(), String::from_utf8(output.stderr).unwrap())
     };
     shop.write("Procfile", "web: x\n");
+    let plain = fs::read_to_string(shop.path("otoshi.toml")).unwrap();
+    let mistaken = plain.replace("[\"/bin/echo\", \"cli\"]", "[\"/bin/ehco\", \"cli\"]");
+    shop.write("otoshi.toml", &mistaken.replace("[processes]", "[processes]\nmail = \"sendmial x\""));
+    let (code, text) = said(&["build"]);
+    assert!(
+        code == 0
+            && text.contains(
+                "cli will not start: its program /bin/ehco is not in the image; did you mean /bin/echo?"
+            ),
+        "{text}"
+    );
+    assert!(
+        text.contains("mail will not start: its program sendmial is in none of the directories of PATH"),
+        "{text}"
+    );
+    assert!(!text.contains("web will not start"), "{text}");
+    shop.write("otoshi.toml", &plain);
     shop.write("builder.Dockerfile", "ARG BASE\nFROM ${BASE}\nARG SERIE\nCOPY deps.lock /opt/deps/lib\n");
     for command in ["plan", "build"] {
         let (code, said) = said(&[command]);

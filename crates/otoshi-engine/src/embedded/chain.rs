@@ -208,7 +208,7 @@ impl EmbeddedEngine {
     }
 
     /// The directory of a layer that is unpacked, or that was made here.
-    fn unpacked(&self, layer: &ImageLayer) -> Option<PathBuf> {
+    pub(super) fn unpacked(&self, layer: &ImageLayer) -> Option<PathBuf> {
         let snapshots = self.home().snapshots();
         let own = self.home().records().get::<SnapshotId>(Kind::Diff, layer.diff_id.0.hex());
         own.and_then(|id| snapshots.sound(&id))

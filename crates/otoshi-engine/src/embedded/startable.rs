@@ -16,13 +16,17 @@ const OF_THE_SHELL: [&str; 30] = [
 ];
 
 impl EmbeddedEngine {
-    /// Says why an image's command cannot start, as far as its files tell.
+    /// Says why an image's command cannot start, as far as its files tell; nothing where they are not here, and would have to be
+    /// fetched or unpacked for it.
     pub(crate) fn why_it_cannot_start(
         &self,
         image: &Digest,
         platform: &Platform,
     ) -> Result<Vec<String>, EngineError> {
         let image = self.image(image, platform)?;
+        if !image.layers().iter().all(|layer| self.unpacked(layer).is_some()) {
+            return Ok(Vec::new());
+        }
         let config = &image.config.config;
         let mount = Chain::of_image(&image).mount(self)?;
         let root = mount.path();
