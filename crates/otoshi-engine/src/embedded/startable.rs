@@ -15,16 +15,22 @@ const OF_THE_SHELL: [&str; 30] = [
     "ulimit", "umask", "until", "while",
 ];
 
+/// How much of layers is unpacked only to look, in compressed bytes.
+const MOST_UNPACKED: u64 = 32 << 20;
+
 impl EmbeddedEngine {
-    /// Says why an image's command cannot start, as far as its files tell; nothing where they are not here, and would have to be
-    /// fetched or unpacked for it.
+    /// Says why an image's command cannot start, as far as its files tell; nothing where much would have to be fetched or
+    /// unpacked for it.
     pub(crate) fn why_it_cannot_start(
         &self,
         image: &Digest,
         platform: &Platform,
     ) -> Result<Vec<String>, EngineError> {
         let image = self.image(image, platform)?;
-        if !image.layers().iter().all(|layer| self.unpacked(layer).is_some()) {
+        let packed: Vec<_> = image.layers().iter().filter(|layer| self.unpacked(layer).is_none()).collect();
+        let size: u64 = packed.iter().map(|layer| layer.descriptor.size()).sum();
+        let here = packed.iter().all(|layer| self.home().layout().holds(&layer.descriptor));
+        if !here || size > MOST_UNPACKED {
             return Ok(Vec::new());
         }
         let config = &image.config.config;
