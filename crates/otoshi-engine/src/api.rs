@@ -218,7 +218,7 @@ impl Output {
     /// Everything that decides about a layer's bytes, as one text.
     pub(crate) fn form(self) -> String {
         let clamp = if self.clamp { " clamp" } else { "" };
-        format!("{:?} {}{clamp}", self.compression, self.epoch)
+        format!("{} {}{clamp}", self.compression.as_str(), self.epoch)
     }
 }
 

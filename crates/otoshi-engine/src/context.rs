@@ -12,7 +12,7 @@ use std::{
 };
 
 use otoshi_dockerfile::{Ignore, glob};
-use otoshi_oci::Digest;
+use otoshi_oci::{Digest, Fields};
 use otoshi_store::{Home, Kind, SnapshotId};
 use rayon::prelude::*;
 use rustix::fs::{CWD, FileType, Mode};
@@ -105,6 +105,15 @@ pub struct Context {
     _mount: Option<OverlayMount>,
 }
 
+/// Files whose content is not known yet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Unread {
+    /// How many.
+    pub files: usize,
+    /// Their size together.
+    pub bytes: u64,
+}
+
 impl Context {
     /// A context with nothing in it.
     pub fn empty() -> Self {
@@ -122,6 +131,16 @@ impl Context {
     ///
     /// What cannot be read is an error only of whoever wants its content.
     pub fn scan(home: &Home, root: &Path, ignore_text: Option<&str>) -> Result<Self, EngineError> {
+        Self::scan_telling(home, root, ignore_text, &|_| {})
+    }
+
+    /// The same; says what will be read before it is, where something is new.
+    pub fn scan_telling(
+        home: &Home,
+        root: &Path,
+        ignore_text: Option<&str>,
+        tell: &dyn Fn(Unread),
+    ) -> Result<Self, EngineError> {
         let root = root.canonicalize().map_err(EngineError::io("opening the source directory", root))?;
         let ignore = Ignore::parse(ignore_text.unwrap_or_default())?;
         let started = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
@@ -131,6 +150,8 @@ impl Context {
         let remembered = home.records().get_bytes(Kind::Scan, key.hex()).unwrap_or_default();
         let unknown = stat_cache::fill(&remembered, &mut entries);
         if !unknown.is_empty() {
+            let bytes = unknown.iter().map(|index| entries[*index].size).sum();
+            tell(Unread { files: unknown.len(), bytes });
             hash(&root, &mut entries, unknown);
             home.records().put_bytes(Kind::Scan, key.hex(), &stat_cache::encode(&entries, started))?;
         }
@@ -320,7 +341,9 @@ impl Context {
     /// What the previous snapshot of the same directory holds unchanged is linked, not copied.
     pub fn snapshot(&self, home: &Home, owner: (u32, u32)) -> Result<SnapshotId, EngineError> {
         let tree = self.tree_digest()?;
-        let id = SnapshotId::of_key(&digest_of_fields(["source", tree.as_str(), &format!("{owner:?}")]));
+        let id = SnapshotId::of_key(
+            &Fields::new("source 2").text(tree.as_str()).number(owner.0).number(owner.1).digest(),
+        );
         let last_key = digest_of_fields([b"snapshot", self.root.as_os_str().as_encoded_bytes()]);
         if home.snapshots().sound(&id).is_none() {
             let previous = home.records().get::<SnapshotId>(Kind::Scan, last_key.hex());

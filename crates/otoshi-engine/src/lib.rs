@@ -30,7 +30,7 @@ pub use api::{
     ImageSource, NamedContext, Output, RunOutcome, RunRequest, Secret, Ssh, Stdio, View,
 };
 pub use content::hash_tree;
-pub use context::{Context, ContextEntry, EntryKind};
+pub use context::{Context, ContextEntry, EntryKind, Unread};
 pub use embedded::{EmbeddedEngine, names_context};
 pub use error::EngineError;
 pub use event::{Event, Events, Silent, StepId};

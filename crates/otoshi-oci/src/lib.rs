@@ -16,6 +16,7 @@ pub mod config;
 pub mod contents;
 pub mod diff;
 mod digest;
+mod fields;
 mod image;
 pub mod json;
 pub mod layer;
@@ -29,6 +30,7 @@ pub use oci_spec::image::{Descriptor, ImageIndex, ImageManifest, MediaType};
 
 pub use crate::config::{ImageConfig, RunConfig};
 pub use crate::digest::{Algorithm, DiffId, Digest, DigestError, Hasher};
+pub use crate::fields::Fields;
 pub use crate::image::{
     Image, ImageError, ImageLayer, find_manifest, write_artifact, write_image, write_image_artifact,
 };

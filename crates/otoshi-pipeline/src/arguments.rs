@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 
 use otoshi_dockerfile::CommandForm;
 use otoshi_engine::{EngineError, Events, RunRequest};
-use otoshi_oci::{Digest, Reference};
-use otoshi_project::Lock;
+use otoshi_oci::{Digest, Fields};
+use otoshi_project::{BaseName, Lock, Role};
 use otoshi_store::Kind;
 
 use crate::{
     Pipeline, PipelineError,
-    bases::{ARGUMENTS, Rules, ensure},
+    bases::{Rules, ensure},
+    error::During,
 };
 
 /// The value of an argument that planning cannot know: no phase was ever made with it.
@@ -33,8 +34,9 @@ impl Pipeline<'_> {
         let before = lock.clone();
         let mut values = BTreeMap::new();
         for (name, base, computed) in wanted {
+            let base = argument_base_name(base)?;
             let image = self.argument_base(&mut lock, &name, &base, rules, events)?;
-            let key = argument_key(image.as_str(), &computed.run);
+            let key = argument_key(&image, &computed.run);
             let known = match self.home.records().get::<String>(Kind::Argument, key.hex()) {
                 Some(known) => Some(known),
                 None => self.recall_argument(&key)?,
@@ -70,42 +72,40 @@ impl Pipeline<'_> {
         &self,
         lock: &mut Lock,
         name: &str,
-        base: &str,
+        base: &BaseName,
         rules: Rules<'_>,
         events: Option<&dyn Events>,
     ) -> Result<Digest, PipelineError> {
-        let platform = self.platform.to_string();
-        let moves = rules.move_roles.contains(&"builder");
-        if let Some(digest) = lock.get(ARGUMENTS, base, &platform).filter(|_| !moves) {
-            return digest.parse().map_err(PipelineError::plain);
+        let moves = rules.move_roles.contains(&Role::Builder);
+        if let Some(digest) = lock.get(Role::Arguments, base.as_str(), &self.platform).filter(|_| !moves) {
+            return Ok(digest.clone());
         }
         if rules.locked {
             let message = format!("otoshi.lock has no {base} for the argument {name}");
             return Err(PipelineError::invalid(message, "run otoshi build without --locked"));
         }
-        let reference = Reference::parse(base).map_err(PipelineError::plain)?;
         let found = self
-            .with_base_source(events, |source| source.resolve(&reference, &self.platform))?
+            .with_base_source(events, |source| source.resolve(base.reference(), &self.platform))?
             .ok_or_else(|| {
                 PipelineError::invalid(
                     format!("the argument {name} is computed in {base}, which is not in the store"),
                     format!("otoshi import ROOTFS.tar --name {base}"),
                 )
             })?;
-        lock.set(ARGUMENTS, base, &platform, found.index.as_str(), found.platform.as_str());
+        lock.set(Role::Arguments, base, &self.platform, &found.index, &found.platform);
         Ok(found.platform)
     }
 
     fn compute(
         &self,
         name: &str,
-        base: &str,
+        base: &BaseName,
         image: Digest,
         run: &str,
         events: &dyn Events,
     ) -> Result<String, PipelineError> {
         self.with_base_source(Some(events), |source| {
-            ensure(source, ARGUMENTS, base, &image, &self.platform)
+            ensure(source, Role::Arguments, base, &image, &self.platform)
         })?;
         let command = CommandForm::Shell(run.to_owned());
         let request = RunRequest {
@@ -113,7 +113,7 @@ impl Pipeline<'_> {
             network: false,
             ..RunRequest::new(image, format!("argument {name}"), Some(command))
         };
-        let failed = PipelineError::engine_in("args");
+        let failed = PipelineError::engine_in(During::Arguments);
         let outcome = match self.engine.run(&request, events) {
             Ok(outcome) if outcome.code == 0 => outcome,
             Ok(outcome) => {
@@ -123,12 +123,17 @@ impl Pipeline<'_> {
             Err(error) => return Err(failed(error)),
         };
         let text = String::from_utf8(outcome.stdout)
-            .map_err(|_| PipelineError::plain(format!("what {name} prints is not UTF-8")))?;
+            .map_err(|_| PipelineError::NotText { what: format!("what {name} prints") })?;
         Ok(text.strip_suffix('\n').unwrap_or(&text).to_owned())
     }
 }
 
 /// Stands for what a command prints in an image.
-pub(crate) fn argument_key(image: &str, run: &str) -> Digest {
-    Digest::sha256_of(format!("{image}\n{run}").as_bytes())
+pub(crate) fn argument_key(image: &Digest, run: &str) -> Digest {
+    Fields::new("argument 2").text(image.as_str()).text(run).digest()
+}
+
+/// The name of the base that an argument is computed in.
+pub(crate) fn argument_base_name(name: String) -> Result<BaseName, PipelineError> {
+    BaseName::parse(&name).map_err(|source| PipelineError::BadBase { role: Role::Arguments, name, source })
 }

@@ -10,10 +10,11 @@ use std::{
 
 use otoshi_engine::{Context, Output};
 use otoshi_oci::{Digest, ImageConfig, Reference, layer::Compression, write_image_artifact};
+use otoshi_project::Phase;
 
 use crate::{
-    COMPILED_TYPE, PartKind, Pipeline, PipelineError, bases::is_whole, pipeline::Settled, record::Made,
-    source::Reader,
+    COMPILED_TYPE, Part, Pipeline, PipelineError, bases::is_whole, part::Given, pipeline::Settled,
+    record::Made, source::Reader,
 };
 
 /// A compiled output with more symbolic links than this is fetched to be planned with.
@@ -22,13 +23,13 @@ const MAX_LINKS: usize = 20_000;
 impl Pipeline<'_> {
     /// Writes the compiled application, unless it is known; remembers it with what the phase made.
     pub(crate) fn compiled_artifact(&self, settled: &Settled) -> Result<Digest, PipelineError> {
-        let failed = || PipelineError::engine_in("compile");
+        let failed = || PipelineError::engine_in(Phase::Compile);
         let known = settled.made.artifact.as_ref();
         if let Some(artifact) = known.filter(|digest| is_whole(self.home, digest, &self.platform)) {
             return Ok(artifact.clone());
         }
         let Some((output, content)) = &settled.made.output else {
-            return Err(PipelineError::plain("the compile command's output is not kept"));
+            return Err(PipelineError::Fault("the compile command's output is not kept".to_owned()));
         };
         let text = self.ignore_text(Reader::Compile)?;
         let context = Context::scan(self.home, &self.project.root, Some(&text)).map_err(failed())?;
@@ -41,20 +42,18 @@ impl Pipeline<'_> {
             config.rootfs.diff_ids.push(diff_id);
             layers.push(descriptor);
         }
-        let role = settled.seen.parts.iter().find(|part| part.kind == PartKind::Role);
         let mut annotations = BTreeMap::from([
             ("dev.otoshi.role".to_owned(), "compiled".to_owned()),
             ("dev.otoshi.content".to_owned(), content.to_string()),
         ]);
-        if let Some(role) = role {
-            annotations.insert("dev.otoshi.compiled-in".to_owned(), role.value.clone());
+        if let Some(config) = compiled_in(settled).and_then(|given| given.content.as_ref()) {
+            annotations.insert("dev.otoshi.compiled-in".to_owned(), config.to_string());
         }
         let layout = self.home.layout();
         let subject = self.compiled_in(settled).map(|digest| layout.describe(&digest)).transpose()?;
         let written =
-            write_image_artifact(layout, COMPILED_TYPE, &config, &layers, &annotations, subject.as_ref())
-                .map_err(PipelineError::plain)?;
-        let digest = Digest::of(&written).map_err(PipelineError::plain)?;
+            write_image_artifact(layout, COMPILED_TYPE, &config, &layers, &annotations, subject.as_ref())?;
+        let digest = Digest::of(&written)?;
         layout.add_untagged(layout.describe(&digest)?)?;
         let made = Made { artifact: Some(digest.clone()), ..settled.made.clone() };
         self.ledger().record(&settled.key, &made)?;
@@ -63,12 +62,12 @@ impl Pipeline<'_> {
 
     /// The image in which the application was compiled, where that is still known.
     fn compiled_in(&self, settled: &Settled) -> Option<Digest> {
-        let part = settled.seen.parts.iter().find(|part| part.kind == PartKind::Role)?;
-        let name = self.image_name(&part.name);
+        let given = compiled_in(settled)?;
+        let name = self.image_name(given.by.as_str());
         let found = self.home.layout().resolve(&Reference::parse(&name).ok()?).ok()??;
         let digest = Digest::of(&found).ok()?;
         let image = otoshi_oci::Image::load(self.home.layout(), &digest, &self.platform).ok()?;
-        (image.id().as_str() == part.value).then_some(digest)
+        (Some(image.id()) == given.content).then_some(digest)
     }
 
     /// The symbolic links of the compiled output.
@@ -82,6 +81,11 @@ impl Pipeline<'_> {
         links_below(&root, "", &mut found).ok()?;
         (found.len() <= MAX_LINKS).then_some(found)
     }
+}
+
+/// The image, by its config, that the application was compiled in.
+fn compiled_in(settled: &Settled) -> Option<&Given> {
+    settled.seen.parts.iter().find_map(Part::given)
 }
 
 fn links_below(directory: &Path, prefix: &str, found: &mut BTreeSet<String>) -> std::io::Result<()> {

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use otoshi_oci::{Digest, Image, Platform, Reference, find_manifest};
-use otoshi_project::Lock;
+use otoshi_project::{BaseName, Lock, Role, Upgrades};
 use otoshi_registry::{RegistryError, Repository};
 use otoshi_store::{Home, Kind};
 
@@ -67,8 +67,8 @@ impl BaseSource for StoreBases<'_> {
         platform: &Platform,
     ) -> Result<Option<LockedDigests>, PipelineError> {
         let Some(found) = self.home.layout().resolve(reference)? else { return Ok(None) };
-        let index = Digest::of(&found).map_err(PipelineError::plain)?;
-        let platform = find_manifest(self.home.layout(), &index, platform).map_err(PipelineError::plain)?;
+        let index = Digest::of(&found)?;
+        let platform = find_manifest(self.home.layout(), &index, platform)?;
         Ok(Some(LockedDigests { index, platform }))
     }
 
@@ -81,7 +81,7 @@ impl BaseSource for StoreBases<'_> {
         if !self.home.layout().has(index) {
             return Ok(None);
         }
-        find_manifest(self.home.layout(), index, platform).map(Some).map_err(PipelineError::plain)
+        find_manifest(self.home.layout(), index, platform).map(Some).map_err(PipelineError::from)
     }
 
     fn ensure(&self, _: &Reference, manifest: &Digest, platform: &Platform) -> Result<bool, PipelineError> {
@@ -105,16 +105,13 @@ pub(crate) fn origins(home: &Home, digest: &Digest) -> Vec<Repository> {
     home.records().get(Kind::Origin, digest.hex()).unwrap_or_default()
 }
 
-/// The role in `otoshi.lock` of the bases in which arguments are computed.
-pub(crate) const ARGUMENTS: &str = "args";
-
 /// What may happen to the lock.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Rules<'a> {
     /// A base that the lock lacks is an error.
     pub(crate) locked: bool,
     /// The roles whose bases move to what their references name now.
-    pub(crate) move_roles: &'a [&'static str],
+    pub(crate) move_roles: &'a [Role],
     /// Images get no names.
     pub(crate) hold: bool,
 }
@@ -122,10 +119,10 @@ pub(crate) struct Rules<'a> {
 /// The digest of every base of every role.
 #[derive(Debug, Default)]
 pub(crate) struct Bases {
-    digests: BTreeMap<(&'static str, String), Digest>,
+    digests: BTreeMap<(Role, BaseName), Digest>,
     pub(crate) moved: Vec<Moved>,
-    /// The packages of the runner that a layer of its own makes newer: `NAME:ARCHITECTURE` → version.
-    pub(crate) upgrades: BTreeMap<String, String>,
+    /// The packages of the runner that a layer of its own makes newer.
+    pub(crate) upgrades: Upgrades,
 }
 
 impl Bases {
@@ -140,13 +137,12 @@ impl Bases {
         rules: Rules<'_>,
     ) -> Result<Self, PipelineError> {
         let (before, mut bases) = (lock.clone(), Self::default());
-        let mut used: BTreeSet<(&str, String)> = BTreeSet::new();
+        let mut used: BTreeSet<(Role, &BaseName)> = BTreeSet::new();
         let mut missing: Vec<String> = Vec::new();
-        let name = platform.to_string();
         for file in files {
-            for base in file.bases() {
-                used.insert((file.role, base.clone()));
-                let old = locked(lock, file.role, &base, &name)?;
+            for base in &file.bases {
+                used.insert((file.role, base));
+                let old = lock.get(file.role, base.as_str(), platform).cloned();
                 let digest = match old.clone() {
                     Some(digest) if !rules.move_roles.contains(&file.role) => digest,
                     None if rules.locked => {
@@ -155,21 +151,20 @@ impl Bases {
                     }
                     _ => {
                         let moves = rules.move_roles.contains(&file.role);
-                        let found = Self::find(lock, source, file.role, &base, platform, moves)?;
-                        let (index, manifest) = (found.index.as_str(), found.platform.as_str());
-                        lock.set(file.role, &base, &name, index, manifest);
+                        let found = Self::find(lock, source, file.role, base, platform, moves)?;
+                        lock.set(file.role, base, platform, &found.index, &found.platform);
                         found.platform
                     }
                 };
                 if rules.move_roles.contains(&file.role) && old.as_ref() != Some(&digest) {
                     bases.moved.push(Moved {
                         role: file.role,
-                        reference: base.clone(),
-                        old: old.map(|digest| digest.to_string()),
-                        new: digest.to_string(),
+                        reference: base.to_string(),
+                        old,
+                        new: digest.clone(),
                     });
                 }
-                bases.digests.insert((file.role, base), digest);
+                bases.digests.insert((file.role, base.clone()), digest);
             }
         }
         if !missing.is_empty() {
@@ -178,11 +173,11 @@ impl Bases {
                 "run otoshi build without --locked",
             ));
         }
-        bases.upgrades = lock.upgrades("runner", &name);
+        bases.upgrades = lock.upgrades(Role::Runner, platform);
         if *lock != before {
             lock.roles.retain(|role, bases| {
                 // The bases of computed arguments are in no Dockerfile.
-                bases.retain(|base, _| role == ARGUMENTS || used.contains(&(role.as_str(), base.clone())));
+                bases.retain(|base, _| *role == Role::Arguments || used.contains(&(*role, base)));
                 !bases.is_empty()
             });
         }
@@ -193,16 +188,15 @@ impl Bases {
     fn find(
         lock: &Lock,
         source: &dyn BaseSource,
-        role: &str,
-        base: &str,
+        role: Role,
+        base: &BaseName,
         platform: &Platform,
         moves: bool,
     ) -> Result<LockedDigests, PipelineError> {
-        let reference = parse(role, base)?;
-        let known = lock.roles.get(role).and_then(|bases| bases.get(base)).filter(|_| !moves);
-        if let Some(known) = known {
-            let index = digest(role, base, &known.index)?;
-            return match source.variant(&reference, &index, platform)? {
+        let reference = base.reference();
+        if let Some(known) = lock.base(role, base.as_str()).filter(|_| !moves) {
+            let index = known.index.clone();
+            return match source.variant(reference, &index, platform)? {
                 Some(platform) => Ok(LockedDigests { index, platform }),
                 None => Err(PipelineError::invalid(
                     format!(
@@ -212,77 +206,55 @@ impl Bases {
                 )),
             };
         }
-        let found = source.resolve(&reference, platform).map_err(|error| match error {
+        let found = source.resolve(reference, platform).map_err(|error| match error {
             PipelineError::Registry(source @ RegistryError::Unreachable { .. }) => {
-                PipelineError::BaseOutOfReach { role: role.to_owned(), reference: base.to_owned(), source }
+                PipelineError::BaseOutOfReach { role, reference: base.to_string(), source }
             }
             other => other,
         })?;
-        found.ok_or_else(|| PipelineError::NoBase { role: role.to_owned(), reference: base.to_owned() })
+        found.ok_or_else(|| PipelineError::NoBase { role, reference: base.to_string() })
     }
 
     /// The digest of a base of a role.
-    pub(crate) fn get(&self, role: &'static str, base: &str) -> Option<&Digest> {
-        self.digests.get(&(role, base.to_owned()))
+    pub(crate) fn get(&self, role: Role, base: &str) -> Option<&Digest> {
+        self.of(role).find(|(name, _)| name.as_str() == base).map(|(_, digest)| digest)
     }
 
     /// Every base with its role.
-    pub(crate) fn all(&self) -> impl Iterator<Item = (&'static str, &str, &Digest)> {
-        self.digests.iter().map(|((role, base), digest)| (*role, base.as_str(), digest))
+    pub(crate) fn all(&self) -> impl Iterator<Item = (Role, &BaseName, &Digest)> {
+        self.digests.iter().map(|((role, base), digest)| (*role, base, digest))
     }
 
     /// Every base of a role.
-    pub(crate) fn of(&self, role: &str) -> impl Iterator<Item = (&str, &Digest)> {
-        self.digests
-            .iter()
-            .filter(move |((of, _), _)| *of == role)
-            .map(|((_, base), digest)| (base.as_str(), digest))
+    pub(crate) fn of(&self, role: Role) -> impl Iterator<Item = (&BaseName, &Digest)> {
+        self.all().filter(move |(of, ..)| *of == role).map(|(_, base, digest)| (base, digest))
     }
 }
 
 /// Makes sure that a phase finds its bases in the store.
 pub(crate) fn ensure(
     source: &dyn BaseSource,
-    role: &str,
-    base: &str,
+    role: Role,
+    base: &BaseName,
     manifest: &Digest,
     platform: &Platform,
 ) -> Result<(), PipelineError> {
-    let reference = parse(role, base)?;
-    if source.ensure(&reference, manifest, platform)? {
+    let reference = base.reference();
+    if source.ensure(reference, manifest, platform)? {
         return Ok(());
     }
     let message = format!(
         "the {role} starts from {base} at {manifest}, as otoshi.lock says, which is not in the store"
     );
-    let there = source.resolve(&reference, platform).ok().flatten();
+    let there = source.resolve(reference, platform).ok().flatten();
     Err(PipelineError::invalid(
         message,
         if there.is_some() { refresh_hint(role) } else { format!("otoshi import ROOTFS.tar --name {base}") },
     ))
 }
 
-fn parse(role: &str, base: &str) -> Result<Reference, PipelineError> {
-    Reference::parse(base).map_err(|error| PipelineError::Invalid {
-        message: format!("the {role} starts from {base:?}: {error}"),
-        hint: error.hint(),
-    })
-}
-
-fn refresh_hint(role: &str) -> String {
-    let side = if role == "builder" { " --builder" } else { "" };
+fn refresh_hint(role: Role) -> String {
+    // Arguments move with the builder.
+    let side = if matches!(role, Role::Builder | Role::Arguments) { " --builder" } else { "" };
     format!("otoshi refresh{side} takes what the name stands for now")
-}
-
-fn locked(lock: &Lock, role: &str, base: &str, platform: &str) -> Result<Option<Digest>, PipelineError> {
-    lock.get(role, base, platform).map(|text| digest(role, base, text)).transpose()
-}
-
-fn digest(role: &str, base: &str, text: &str) -> Result<Digest, PipelineError> {
-    text.parse().map_err(|error| {
-        PipelineError::invalid(
-            format!("otoshi.lock has {text:?} as the digest of {base} for the {role}: {error}"),
-            "restore the file, or remove that entry",
-        )
-    })
 }

@@ -1,17 +1,19 @@
 //! What can go wrong while planning or building a project.
 
-use std::path::PathBuf;
+use std::{fmt, path::PathBuf};
 
 use otoshi_engine::EngineError;
+use otoshi_oci::ReferenceError;
+use otoshi_project::{Phase, Role};
 
 /// An error of the pipeline.
 #[derive(Debug, thiserror::Error)]
 pub enum PipelineError {
     /// The engine failed.
-    #[error("{phase}: {source}")]
+    #[error("{during}: {source}")]
     Engine {
-        /// The phase it happened in.
-        phase: &'static str,
+        /// What it happened in.
+        during: During,
         /// What happened.
         source: EngineError,
     },
@@ -24,6 +26,33 @@ pub enum PipelineError {
     /// The image layout failed.
     #[error(transparent)]
     Layout(#[from] otoshi_oci::LayoutError),
+    /// An image is not as it should be.
+    #[error(transparent)]
+    Image(#[from] otoshi_oci::ImageError),
+    /// A layer could not be written or unpacked.
+    #[error(transparent)]
+    Layer(#[from] otoshi_oci::layer::LayerError),
+    /// A document has something as a digest that is none.
+    #[error(transparent)]
+    Digest(#[from] otoshi_oci::DigestError),
+    /// Something that is to be a reference is none.
+    #[error(transparent)]
+    Reference(#[from] ReferenceError),
+    /// A record could not be put into words, or is not what it should be.
+    #[error("a record is not as it should be: {0}")]
+    Record(#[from] serde_json::Error),
+    /// A document is not text.
+    #[error("{what} is not UTF-8")]
+    NotText {
+        /// What it is.
+        what: String,
+    },
+    /// An image cannot lie on another base.
+    #[error(transparent)]
+    Compose(#[from] otoshi_rebase::ComposeError),
+    /// An index of packages that was kept is damaged.
+    #[error(transparent)]
+    Damaged(#[from] otoshi_packages::apt::index::Damaged),
     /// A registry failed.
     #[error(transparent)]
     Registry(#[from] otoshi_registry::RegistryError),
@@ -37,7 +66,7 @@ pub enum PipelineError {
     #[error("the {role} starts from {reference}, and there is no such image")]
     NoBase {
         /// The role.
-        role: String,
+        role: Role,
         /// The name.
         reference: String,
     },
@@ -45,11 +74,30 @@ pub enum PipelineError {
     #[error("the {role} starts from {reference}: {source}")]
     BaseOutOfReach {
         /// The role.
-        role: String,
+        role: Role,
         /// The name.
         reference: String,
         /// What happened.
         source: otoshi_registry::RegistryError,
+    },
+    /// What a Dockerfile starts from is no reference.
+    #[error("the {role} starts from {name:?}: {source}")]
+    BadBase {
+        /// The role.
+        role: Role,
+        /// What it says.
+        name: String,
+        /// Why it is none.
+        source: ReferenceError,
+    },
+    /// Something that Otoshi takes for granted is not so.
+    #[error("a fault of Otoshi's own: {0}")]
+    Fault(String),
+    /// A thread of Otoshi's own panicked.
+    #[error("{what} ended by a fault of Otoshi's own; its message stands above")]
+    Panicked {
+        /// What it was at.
+        what: &'static str,
     },
     /// A file of the project cannot be read.
     #[error("reading {}: {source}", path.display())]
@@ -69,6 +117,36 @@ pub enum PipelineError {
     },
 }
 
+/// What the engine was at work for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum During {
+    /// A phase.
+    Phase(Phase),
+    /// Computing build arguments.
+    Arguments,
+    /// Looking at the source.
+    Context,
+    /// Trying an image.
+    Verify,
+}
+
+impl fmt::Display for During {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Phase(phase) => phase.as_str(),
+            Self::Arguments => "args",
+            Self::Context => "context",
+            Self::Verify => "verify",
+        })
+    }
+}
+
+impl From<Phase> for During {
+    fn from(phase: Phase) -> Self {
+        Self::Phase(phase)
+    }
+}
+
 /// Who can do something about an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ErrorKind {
@@ -83,21 +161,24 @@ pub enum ErrorKind {
 }
 
 impl PipelineError {
-    pub(crate) fn engine_in(phase: &'static str) -> impl FnOnce(EngineError) -> Self {
-        move |source| Self::Engine { phase, source }
+    pub(crate) fn engine_in(during: impl Into<During>) -> impl FnOnce(EngineError) -> Self {
+        let during = during.into();
+        move |source| Self::Engine { during, source }
     }
 
-    pub(crate) fn dockerfile(phase: &'static str) -> impl FnOnce(otoshi_dockerfile::DockerfileError) -> Self {
-        move |error| Self::Engine { phase, source: error.into() }
+    pub(crate) fn dockerfile(
+        during: impl Into<During>,
+    ) -> impl FnOnce(otoshi_dockerfile::DockerfileError) -> Self {
+        let during = during.into();
+        move |error| Self::Engine { during, source: error.into() }
     }
 
     pub(crate) fn invalid(message: impl Into<String>, hint: impl Into<String>) -> Self {
         Self::Invalid { message: message.into(), hint: Some(hint.into()) }
     }
 
-    /// An error of which only a sentence is known.
-    pub fn plain(message: impl ToString) -> Self {
-        Self::Invalid { message: message.to_string(), hint: None }
+    pub(crate) fn fetching_packages(reason: impl fmt::Display) -> Self {
+        Self::Invalid { message: format!("looking for packages: {reason}"), hint: None }
     }
 
     /// What is wrong with the project's files, when that is what it is.
@@ -119,7 +200,9 @@ impl PipelineError {
     /// Says who can do something about it.
     pub fn kind(&self) -> ErrorKind {
         match self {
-            Self::Project(_) | Self::Invalid { .. } | Self::Read { .. } => ErrorKind::User,
+            Self::Project(_) | Self::Invalid { .. } | Self::Read { .. } | Self::BadBase { .. } => {
+                ErrorKind::User
+            }
             Self::Engine { source, .. } => match source {
                 EngineError::Command { .. } | EngineError::Stopped => ErrorKind::Build,
                 EngineError::Dockerfile(_) | EngineError::Invalid { .. } => ErrorKind::User,
@@ -129,7 +212,16 @@ impl PipelineError {
             Self::Registry(_) | Self::Missing { .. } | Self::NoBase { .. } | Self::BaseOutOfReach { .. } => {
                 ErrorKind::Registry
             }
-            Self::Store(_) | Self::Layout(_) => ErrorKind::Internal,
+            Self::Reference(_) | Self::Compose(_) | Self::NotText { .. } => ErrorKind::User,
+            Self::Store(_)
+            | Self::Layout(_)
+            | Self::Image(_)
+            | Self::Layer(_)
+            | Self::Digest(_)
+            | Self::Damaged(_)
+            | Self::Record(_)
+            | Self::Fault(_)
+            | Self::Panicked { .. } => ErrorKind::Internal,
         }
     }
 
@@ -149,6 +241,12 @@ impl PipelineError {
             }
             Self::Engine { source, .. } => source.hint(),
             Self::Project(error) => error.hint().map(str::to_owned),
+            Self::BadBase { source, .. } | Self::Reference(source) => source.hint(),
+            Self::Image(error) => error.hint(),
+            Self::Layer(error) => error.hint(),
+            Self::Panicked { .. } | Self::Fault(_) => {
+                Some("please report it, with the command and what it printed".to_owned())
+            }
             Self::Layout(error) | Self::Store(otoshi_store::StoreError::Layout(error)) => error.hint(),
             Self::Registry(error) => error.hint(),
             _ => None,

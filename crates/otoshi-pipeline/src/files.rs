@@ -7,21 +7,24 @@ use std::{collections::BTreeSet, fs, sync::Arc};
 
 use otoshi_dockerfile::{Base, BuildArgs, Dockerfile, GlobalScope, Graph};
 use otoshi_oci::Platform;
-use otoshi_project::Project;
+use otoshi_project::{BaseName, Phase, Project, Role};
 
 use crate::{PipelineError, given::Asked};
 
 /// One role's Dockerfile, with everything that gives it its meaning.
 #[derive(Debug)]
 pub(crate) struct RoleFile {
-    /// `builder`, `runner` or `app`.
-    pub(crate) role: &'static str,
+    pub(crate) role: Role,
+    /// The phase that builds it.
+    pub(crate) phase: Phase,
     /// The Dockerfile, relative to the project.
     pub(crate) path: String,
     pub(crate) dockerfile: Arc<Dockerfile>,
     /// What is built: a stage's name, or the last stage.
     pub(crate) targets: Vec<Target>,
     pub(crate) args: BuildArgs,
+    /// The images that are reached and come from outside the project.
+    pub(crate) bases: BTreeSet<BaseName>,
     /// What is likely a mistake.
     pub(crate) warnings: Vec<String>,
 }
@@ -67,24 +70,30 @@ impl Files {
         let manifest = &project.manifest;
         let name = &manifest.project.name;
         let mut args = project.build_args(computed)?;
-        let load = |role, path: &str, targets: Vec<Option<String>>, args: &BuildArgs| {
-            RoleFile::load(project, role, path, targets, args.clone(), platform)
+        let load = |made: (Role, Phase), path: &str, targets: Vec<Option<String>>, args: &BuildArgs| {
+            RoleFile::load(project, made, path, targets, args.clone(), platform)
         };
         let builder = match &manifest.builder {
             None => None,
-            Some(image) => Some(load("builder", &image.dockerfile, vec![image.target.clone()], &args)?),
+            Some(image) => Some(load(
+                (Role::Builder, Phase::Builder),
+                &image.dockerfile,
+                vec![image.target.clone()],
+                &args,
+            )?),
         };
         if builder.is_some() {
-            args.insert(manifest.build.builder_arg.clone(), role_reference(name, "builder"));
+            args.insert(manifest.build.builder_arg.clone(), role_reference(name, Role::Builder));
         }
         let image = &manifest.runner;
-        let runner = load("runner", &image.dockerfile, vec![image.target.clone()], &args)?;
-        args.insert(manifest.build.runner_arg.clone(), role_reference(name, "runner"));
+        let runner =
+            load((Role::Runner, Phase::Runner), &image.dockerfile, vec![image.target.clone()], &args)?;
+        args.insert(manifest.build.runner_arg.clone(), role_reference(name, Role::Runner));
         let app = match &manifest.app.dockerfile {
             None => None,
             Some(path) => {
                 let targets = project.processes.iter().map(|process| Some(process.target.clone()));
-                Some(load("app", path, targets.collect(), &args)?)
+                Some(load((Role::App, Phase::App), path, targets.collect(), &args)?)
             }
         };
         Ok(Self { builder, runner, app })
@@ -99,7 +108,7 @@ impl Files {
 impl RoleFile {
     fn load(
         project: &Project,
-        role: &'static str,
+        (role, phase): (Role, Phase),
         path: &str,
         targets: Vec<Option<String>>,
         args: BuildArgs,
@@ -107,11 +116,11 @@ impl RoleFile {
     ) -> Result<Self, PipelineError> {
         let full = project.root.join(path);
         let text = fs::read_to_string(&full).map_err(|source| PipelineError::Read { path: full, source })?;
-        let wrong = || PipelineError::dockerfile(role);
+        let wrong = || PipelineError::dockerfile(phase);
         let dockerfile = Dockerfile::parse(path, &text).map_err(wrong())?;
         let build = &project.manifest.build;
-        let roles = [(build.builder_arg.as_str(), "builder"), (build.runner_arg.as_str(), "runner")];
-        let asked = Asked { role, dockerfile: &dockerfile, args: &args, roles };
+        let roles = [(build.builder_arg.as_str(), Role::Builder), (build.runner_arg.as_str(), Role::Runner)];
+        let asked = Asked { role, phase, dockerfile: &dockerfile, args: &args, roles };
         asked.check()?;
         let warnings = asked.warnings();
         let host = Platform::host().to_string();
@@ -122,18 +131,19 @@ impl RoleFile {
             let graph = Graph::reach(&dockerfile, &globals, name.as_deref()).map_err(wrong())?;
             Ok::<_, PipelineError>(Target { name, graph, globals })
         };
-        let targets = targets.into_iter().map(reach).collect::<Result<_, _>>()?;
-        Ok(Self { role, path: path.to_owned(), dockerfile: Arc::new(dockerfile), targets, args, warnings })
+        let targets = targets.into_iter().map(reach).collect::<Result<Vec<Target>, _>>()?;
+        let images = targets.iter().flat_map(|target| target.graph.images(&dockerfile));
+        let bases = images.filter(|name| !is_role(name)).map(|name| {
+            BaseName::parse(&name).map_err(|source| PipelineError::BadBase { role, name, source })
+        });
+        let bases = bases.collect::<Result<_, _>>()?;
+        let (path, dockerfile) = (path.to_owned(), Arc::new(dockerfile));
+        Ok(Self { role, phase, path, dockerfile, targets, args, bases, warnings })
     }
 
     /// Every image that is reached, other roles' included, as FROM or `--from` has it after expansion.
     pub(crate) fn images(&self) -> BTreeSet<String> {
         self.targets.iter().flat_map(|target| target.graph.images(&self.dockerfile)).collect()
-    }
-
-    /// The images that are reached and come from outside the project.
-    pub(crate) fn bases(&self) -> BTreeSet<String> {
-        self.images().into_iter().filter(|name| !is_role(name)).collect()
     }
 
     /// The build argument whose value this is, to call a base by in explanations.
@@ -149,11 +159,17 @@ impl RoleFile {
 const ROLE_REGISTRY: &str = "otoshi.invalid/roles/";
 
 /// The reference under which later Dockerfiles see a role's image.
-pub(crate) fn role_reference(project: &str, role: &str) -> String {
+pub(crate) fn role_reference(project: &str, role: Role) -> String {
     format!("{ROLE_REGISTRY}{project}/{role}")
 }
 
 /// Tells whether a reference means a role's image.
 pub(crate) fn is_role(reference: &str) -> bool {
     reference.starts_with(ROLE_REGISTRY)
+}
+
+/// The role that such a reference means.
+pub(crate) fn role_of(reference: &str) -> Option<Role> {
+    let (_, name) = reference.strip_prefix(ROLE_REGISTRY)?.rsplit_once('/')?;
+    Role::MADE.into_iter().find(|role| role.as_str() == name)
 }

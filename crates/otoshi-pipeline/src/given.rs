@@ -4,6 +4,8 @@ use std::collections::BTreeSet;
 
 use otoshi_dockerfile::{BuildArgs, Dockerfile, DockerfileError, Instruction, Located, suggest};
 
+use otoshi_project::{Phase, Role};
+
 use crate::PipelineError;
 
 /// Arguments that are there without being declared anywhere, or that mean something to the builder.
@@ -17,11 +19,12 @@ fn is_predefined(name: &str) -> bool {
 
 /// One role's Dockerfile.
 pub(crate) struct Asked<'a> {
-    pub(crate) role: &'static str,
+    pub(crate) role: Role,
+    pub(crate) phase: Phase,
     pub(crate) dockerfile: &'a Dockerfile,
     pub(crate) args: &'a BuildArgs,
     /// The build arguments that name other roles' images, and the roles.
-    pub(crate) roles: [(&'a str, &'static str); 2],
+    pub(crate) roles: [(&'a str, Role); 2],
 }
 
 impl Asked<'_> {
@@ -40,9 +43,9 @@ impl Asked<'_> {
             for located in &stage.instructions {
                 let Instruction::Copy(copy) = &located.value else { continue };
                 let Some(from) = &copy.from else { continue };
-                let role = self.roles.iter().find(|(_, role)| *role == from.0 && *role != self.role);
+                let role = self.roles.iter().find(|(_, role)| role.as_str() == from.0 && *role != self.role);
                 if let Some((argument, role)) = role
-                    && self.dockerfile.stage_named(role).is_none()
+                    && self.dockerfile.stage_named(role.as_str()).is_none()
                 {
                     let hint =
                         format!("write `ARG {argument}` before the first FROM, and --from=${{{argument}}}");
@@ -87,7 +90,7 @@ impl Asked<'_> {
 
     fn wrong<T>(&self, located: &Located<T>, message: String, hint: String) -> PipelineError {
         let error = DockerfileError::at(self.dockerfile, located.span.clone(), message, Some(hint));
-        PipelineError::dockerfile(self.role)(error)
+        PipelineError::dockerfile(self.phase)(error)
     }
 }
 
@@ -126,10 +129,11 @@ mod tests {
             ("BOTTLE_VERSION".to_owned(), "1".to_owned()),
         ]);
         let asked = Asked {
-            role: "runner",
+            role: Role::Runner,
+            phase: Phase::Runner,
             dockerfile: &dockerfile,
             args: &args,
-            roles: [("BUILDER", "builder"), ("RUNNER", "runner")],
+            roles: [("BUILDER", Role::Builder), ("RUNNER", Role::Runner)],
         };
         let error =
             asked.check().err().map(|error| format!("{error} | {}", error.hint().unwrap_or_default()));

@@ -49,12 +49,12 @@ mod settle;
 mod source;
 
 pub use bases::{BaseSource, LockedDigests, StoreBases};
-pub use error::{ErrorKind, PipelineError};
+pub use error::{During, ErrorKind, PipelineError};
 pub use memory::{COMPILED_TYPE, RECIPE_TYPE};
 pub use outlook::{Outlook, UsedBase};
 pub use packages::{PackageBases, PackagesNow};
 pub use parallel::side_by_side;
-pub use part::{Part, PartKind};
+pub use part::{Given, Part, PartKind, Value};
 pub use pipeline::Pipeline;
 pub use plan::{Moved, PhasePlan, Plan, Status};
 pub use publish::Published;

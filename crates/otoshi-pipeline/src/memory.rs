@@ -16,9 +16,10 @@ use std::sync::{Mutex, PoisonError};
 
 use otoshi_engine::CopiedLayer;
 use otoshi_oci::{
-    Descriptor, Digest, ImageIndex, ImageManifest, MediaType, Platform, Reference, json, layout::Layout,
-    write_artifact,
+    Descriptor, Digest, Fields, ImageIndex, ImageManifest, MediaType, Platform, Reference, json,
+    layout::Layout, write_artifact,
 };
+use otoshi_project::Phase;
 use otoshi_registry::{RegistryError, Repository};
 use otoshi_store::SnapshotId;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
@@ -188,8 +189,7 @@ impl Pipeline<'_> {
             memory.recall_bases(&start_key(bases, &self.platform));
         }
         for (_, base, digest) in bases.all().filter(|(.., digest)| !self.home.layout().has(digest)) {
-            let Ok(reference) = Reference::parse(base) else { continue };
-            if let Err(error) = remote.ensure(&reference, digest, &self.platform) {
+            if let Err(error) = remote.ensure(base.reference(), digest, &self.platform) {
                 tracing::warn!(%base, %error, "nothing is known about a base");
             }
         }
@@ -200,11 +200,11 @@ impl Pipeline<'_> {
         let Some(memory) = self.memory.as_ref().filter(|_| !self.no_cache) else { return Ok(None) };
         let Some(Recalled { made, contents, copied }) = memory.recall(key) else { return Ok(None) };
         for layer in &copied {
-            self.engine.learn_copied(layer).map_err(PipelineError::engine_in("builder"))?;
+            self.engine.learn_copied(layer).map_err(PipelineError::engine_in(Phase::Builder))?;
         }
         for known in contents {
             let learned = self.engine.learn_content(&known.image, &known.path, known.content.as_ref());
-            learned.map_err(PipelineError::engine_in("builder"))?;
+            learned.map_err(PipelineError::engine_in(Phase::Builder))?;
         }
         self.ledger().record(key, &made)?;
         Ok(Some(made))
@@ -214,13 +214,12 @@ impl Pipeline<'_> {
 /// Stands for a set of bases.
 pub(crate) fn start_key(bases: &Bases, platform: &Platform) -> Digest {
     let digests: BTreeSet<&str> = bases.all().map(|(.., digest)| digest.as_str()).collect();
-    let lines = digests.into_iter().fold(platform.to_string(), |lines, digest| lines + "\n" + digest);
-    Digest::sha256_of(lines.as_bytes())
+    Fields::new("start 2").text(platform.to_string()).list(digests).digest()
 }
 
 /// The compiled output under a name of its own: that its content is what the record says, nobody has looked.
 fn restored((content, artifact): (Digest, &Digest)) -> (SnapshotId, Digest) {
-    let key = Digest::sha256_of(format!("restored {artifact}").as_bytes());
+    let key = Fields::new("restored 2").text(artifact.as_str()).digest();
     (SnapshotId::of_key(&key), content)
 }
 
@@ -255,10 +254,11 @@ pub(crate) fn documents_of(
     into: &mut BTreeMap<Digest, String>,
 ) -> Result<(), PipelineError> {
     let text = |digest: &Digest| -> Result<String, PipelineError> {
-        String::from_utf8(layout.read(digest)?).map_err(PipelineError::plain)
+        String::from_utf8(layout.read(digest)?)
+            .map_err(|_| PipelineError::NotText { what: digest.to_string() })
     };
     let document: ImageManifest = layout.read_json(manifest)?;
-    let config = Digest::of(document.config()).map_err(PipelineError::plain)?;
+    let config = Digest::of(document.config())?;
     into.insert(manifest.clone(), text(manifest)?);
     into.insert(config.clone(), text(&config)?);
     Ok(())
@@ -288,9 +288,9 @@ pub(crate) fn write_record(
     index.set_artifact_type(Some(PHASE_TYPE.into()));
     index.set_manifests(manifests);
     index.set_annotations(Some([(RECORD.to_owned(), text)].into()));
-    let bytes = json::canonical(&index).map_err(PipelineError::plain)?;
+    let bytes = json::canonical(&index)?;
     let put = layout.put(MediaType::ImageIndex, &bytes)?;
-    Digest::of(&put).map(Some).map_err(PipelineError::plain)
+    Digest::of(&put).map(Some).map_err(PipelineError::from)
 }
 
 /// Writes what planning reads of bases; `None` where one is not known well enough.
@@ -315,11 +315,11 @@ pub(crate) fn write_argument(layout: &Layout, value: &str) -> Result<Digest, Pip
 
 fn artifact(layout: &Layout, kind: &str, record: String) -> Result<Digest, PipelineError> {
     let annotations = BTreeMap::from([(RECORD.to_owned(), record)]);
-    let written = write_artifact(layout, kind, &[], &annotations, None).map_err(PipelineError::plain)?;
-    Digest::of(&written).map_err(PipelineError::plain)
+    let written = write_artifact(layout, kind, &[], &annotations, None)?;
+    Digest::of(&written).map_err(PipelineError::from)
 }
 
 fn json_text<T: Serialize>(value: &T) -> Result<String, PipelineError> {
-    let bytes = json::canonical(value).map_err(PipelineError::plain)?;
-    String::from_utf8(bytes).map_err(PipelineError::plain)
+    let bytes = json::canonical(value)?;
+    String::from_utf8(bytes).map_err(|_| PipelineError::Fault("JSON that is not UTF-8".to_owned()))
 }

@@ -10,18 +10,19 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     path::PathBuf,
     sync::Arc,
+    time::{SystemTime, UNIX_EPOCH},
 };
 
 use otoshi_dockerfile::{
-    Base, CommandForm, GlobalScope, Graph, Instruction, Located, Mount, Scope, Source, Surroundings, Word,
-    glob,
+    Base, GlobalScope, Graph, Instruction, Located, Mount, Scope, Source, Surroundings, Word, glob,
 };
 use otoshi_engine::{Context, Engine};
 use otoshi_oci::{Digest, Image, Platform, layout::Layout};
+use otoshi_project::{Phase, Role};
 
 use crate::{
-    Part, PartKind, PipelineError,
-    files::{RoleFile, Target, is_role},
+    Given, Part, PartKind, PipelineError,
+    files::{RoleFile, Target, is_role, role_of},
 };
 
 /// What a phase observes.
@@ -36,15 +37,29 @@ pub(crate) struct Observation {
 /// Files that a part stands for.
 #[derive(Debug, Clone)]
 pub(crate) struct Read {
-    /// The part's name.
-    pub(crate) part: String,
+    /// The part's kind and name.
+    pub(crate) part: (PartKind, String),
     pub(crate) context: Arc<Context>,
     pub(crate) patterns: Vec<String>,
 }
 
 impl Observation {
-    pub(crate) fn add(&mut self, kind: PartKind, name: impl Into<String>, value: impl ToString) {
-        self.parts.push(Part::new(kind, name, value));
+    pub(crate) fn add(&mut self, part: Part) {
+        self.parts.push(part);
+    }
+
+    /// Adds a setting that is a text.
+    pub(crate) fn add_setting(&mut self, name: impl Into<String>, value: impl ToString) {
+        self.add(Part::setting(name, value));
+    }
+
+    /// Adds a part that is a digest of files.
+    fn add_read(&mut self, part: Part, context: &Arc<Context>, patterns: Vec<String>) {
+        let slot = (part.kind(), part.name().into_owned());
+        if !self.reads.iter().any(|read| read.part == slot) {
+            self.reads.push(Read { part: slot, context: Arc::clone(context), patterns });
+        }
+        self.add_once(part);
     }
 
     /// Adds a part once; for those that say the same however often they are read.
@@ -55,18 +70,9 @@ impl Observation {
     }
 
     /// Adds the whole source tree.
-    pub(crate) fn add_source(
-        &mut self,
-        phase: &'static str,
-        context: &Arc<Context>,
-    ) -> Result<(), PipelineError> {
+    pub(crate) fn add_source(&mut self, phase: Phase, context: &Arc<Context>) -> Result<(), PipelineError> {
         let digest = context.tree_digest().map_err(PipelineError::engine_in(phase))?;
-        self.add(PartKind::Source, "tree", digest);
-        self.reads.push(Read {
-            part: "tree".into(),
-            context: Arc::clone(context),
-            patterns: vec!["/".into()],
-        });
+        self.add_read(Part::Source { digest }, context, vec!["/".into()]);
         Ok(())
     }
 }
@@ -119,7 +125,7 @@ impl Observer<'_> {
     /// Adds everything that the file's targets observe.
     pub(crate) fn observe(&self, seen: &mut Observation) -> Result<(), PipelineError> {
         if self.file.dockerfile.escape != '\\' {
-            seen.add(PartKind::Setting, "escape", self.file.dockerfile.escape);
+            seen.add_setting("escape", self.file.dockerfile.escape);
         }
         self.times(seen);
         // A stage that knows for which target it is built is another one for each.
@@ -132,14 +138,15 @@ impl Observer<'_> {
             }
             // With the triggers of the images, which were not known when the file was loaded.
             let graph = Graph::reach_in(&self.file.dockerfile, &target.globals, target.name.as_deref(), self)
-                .map_err(PipelineError::dockerfile(self.file.role))?;
+                .map_err(PipelineError::dockerfile(self.file.phase))?;
             for index in &graph.order {
                 let base = &graph.stages[index].base;
                 if let Base::Image(name) = base
-                    && is_role(name)
+                    && let Some(by) = role_of(name).and_then(Role::phase)
                     && self.sees_whole(&graph, *index)
                 {
-                    seen.add_once(Part::new(PartKind::Role, self.role_name(name), self.image(name)?));
+                    let content = Some(self.image(name)?.clone());
+                    seen.add_once(Part::Given(Given { by, path: None, content }));
                 }
                 // A stage of several targets is one stage; how often it is reached makes no difference.
                 if !walked.contains_key(index) {
@@ -153,15 +160,16 @@ impl Observer<'_> {
         for (name, value) in arguments {
             if !is_role(&value) {
                 // Two stages may see two values under one name.
-                let known = seen.parts.iter().any(|p| p.kind == PartKind::Argument && p.name == name);
-                let name = if known { format!("{name} ({value})") } else { name };
-                seen.add(PartKind::Argument, name, value);
+                let of_name =
+                    |part: &Part| matches!(part, Part::Argument { name: known, .. } if *known == name);
+                let again = seen.parts.iter().any(of_name);
+                seen.add(Part::Argument { name, value, again });
             }
         }
-        for base in self.file.bases() {
-            let alias = self.file.argument_of(&base);
-            let digest = self.image(&base)?;
-            seen.parts.push(Part::new(PartKind::Base, &base, digest).called(alias));
+        for name in &self.file.bases {
+            let argument = self.file.argument_of(name.as_str());
+            let digest = self.image(name.as_str())?.clone();
+            seen.add(Part::Base { name: name.clone(), digest, argument });
         }
         Ok(())
     }
@@ -172,7 +180,7 @@ impl Observer<'_> {
         for target in &self.file.targets {
             let time = self.file.args.get(NAME).or_else(|| target.globals.values().get(NAME));
             if let Some(time) = time {
-                seen.add_once(Part::new(PartKind::Setting, NAME, time));
+                seen.add_once(Part::setting(NAME, time));
             }
         }
     }
@@ -187,16 +195,16 @@ impl Observer<'_> {
     ) -> Result<Walked, PipelineError> {
         let (stage, reached) = (&self.file.dockerfile.stages[index], &graph.stages[&index]);
         let label = stage.name.clone().unwrap_or_else(|| format!("stage {index}"));
-        seen.add(PartKind::Instruction, &label, &stage.from.source);
+        seen.add(Part::Instruction { stage: label.clone(), text: stage.from.source.clone() });
         if let Some(platform) = &reached.platform {
-            seen.add(PartKind::Setting, format!("platform of {label}"), platform);
+            seen.add_setting(format!("platform of {label}"), platform);
         }
         let mut here = self.start(&target.globals, &reached.base, walked);
         // The triggers of the stage below count where they run; their text stands there.
         let own = stage.instructions.iter().map(|located| (located, true));
         for (located, is_own) in reached.triggers.iter().map(|located| (located, false)).chain(own) {
             if is_own {
-                seen.add(PartKind::Instruction, &label, &located.source);
+                seen.add(Part::Instruction { stage: label.clone(), text: located.source.clone() });
             }
             self.instruction(seen, graph, index, &mut here, located)?;
         }
@@ -301,17 +309,14 @@ impl Observer<'_> {
         let expand = |word: &Word| here.scope.expand(word).ok().filter(|_| known(word));
         let Some(name) = expand(source) else {
             // It may be anything, so that the phase runs each time.
-            seen.add_once(Part::new(
-                PartKind::Context,
-                &source.0,
-                format!("{:?}", std::time::SystemTime::now()),
-            ));
+            let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_nanos());
+            seen.add_once(Part::Remote { address: source.0.clone(), state: now.to_string() });
             return Ok(false);
         };
         let checksum = checksum.and_then(expand);
         let state = self.engine.remote(&name, checksum.as_deref());
-        let Some(state) = state.map_err(PipelineError::engine_in(self.file.role))? else { return Ok(false) };
-        seen.add_once(Part::new(PartKind::Context, name, state));
+        let Some(state) = state.map_err(PipelineError::engine_in(self.file.phase))? else { return Ok(false) };
+        seen.add_once(Part::Remote { address: name, state });
         Ok(true)
     }
 
@@ -348,16 +353,15 @@ impl Observer<'_> {
             Source::Image(_) | Source::Named(_) => return Ok(()),
         };
         let manifest = self.image(&image)?;
+        let Some(by) = role_of(&image).and_then(Role::phase) else { return Ok(()) };
         for path in paths {
             // Which paths a pattern matches is known to the engine only.
-            let value = if glob::has_meta(path) {
-                manifest.to_string()
+            let content = if glob::has_meta(path) {
+                Some(manifest.clone())
             } else {
-                let content = self.engine.content(manifest, path);
-                let content = content.map_err(PipelineError::engine_in(self.file.role))?;
-                content.map_or_else(|| "nothing".to_owned(), |digest| digest.to_string())
+                self.engine.content(manifest, path).map_err(PipelineError::engine_in(self.file.phase))?
             };
-            seen.add_once(Part::new(PartKind::Role, format!("{} {path}", self.role_name(&image)), value));
+            seen.add_once(Part::Given(Given { by, path: Some(path.clone()), content }));
         }
         Ok(())
     }
@@ -370,12 +374,8 @@ impl Observer<'_> {
             patterns = vec!["/".to_owned()];
         }
         let digest =
-            self.context.select_digest(&patterns).map_err(PipelineError::engine_in(self.file.role))?;
-        let name = if patterns == ["/"] { "everything".to_owned() } else { patterns.join(" ") };
-        if !seen.reads.iter().any(|read| read.part == name) {
-            seen.reads.push(Read { part: name.clone(), context: Arc::clone(self.context), patterns });
-        }
-        seen.add_once(Part::new(PartKind::Context, name, digest));
+            self.context.select_digest(&patterns).map_err(PipelineError::engine_in(self.file.phase))?;
+        seen.add_read(Part::Context { patterns: patterns.clone(), digest }, self.context, patterns);
         Ok(())
     }
 
@@ -403,11 +403,6 @@ impl Observer<'_> {
             )
         };
         self.images.get(name).ok_or_else(missing)
-    }
-
-    /// A role's image as people call it: `builder`.
-    fn role_name<'n>(&self, reference: &'n str) -> &'n str {
-        reference.rsplit('/').next().unwrap_or(reference)
     }
 }
 
@@ -443,12 +438,4 @@ fn clean(path: &str) -> String {
         }
     }
     parts.join("/")
-}
-
-/// A command as a text that is different for different commands.
-pub(crate) fn command_text(command: &CommandForm) -> String {
-    match command {
-        CommandForm::Shell(text) => format!("{text:?}"),
-        CommandForm::Exec(argv) => format!("{argv:?}"),
-    }
 }

@@ -5,11 +5,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use otoshi_project::Lock;
+use otoshi_project::{BaseName, Lock, Phase, Role};
 
 use crate::{
-    BaseSource, Part, PartKind, PhasePlan, Pipeline, PipelineError, Plan, Reason, ReasonKind, Status,
-    bases::{ARGUMENTS, Bases, Rules},
+    BaseSource, Part, PhasePlan, Pipeline, PipelineError, Plan, Reason, Status,
+    arguments::argument_base_name,
+    bases::{Bases, Rules},
     files::Files,
     reason::difference,
 };
@@ -18,9 +19,9 @@ use crate::{
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct UsedBase {
     /// The role that uses it: `builder`, `runner`, `app`, or `args` where an argument is computed in it.
-    pub role: &'static str,
+    pub role: Role,
     /// The base, as the Dockerfile has it after expansion.
-    pub reference: String,
+    pub reference: BaseName,
     /// The Dockerfile that names it; none for `args`.
     pub dockerfile: Option<String>,
 }
@@ -30,7 +31,7 @@ pub struct UsedBase {
 pub struct Outlook {
     /// The plan.
     pub plan: Plan,
-    observed: BTreeMap<&'static str, Vec<Part>>,
+    observed: BTreeMap<Phase, Vec<Part>>,
 }
 
 impl Pipeline<'_> {
@@ -42,14 +43,12 @@ impl Pipeline<'_> {
         for file in files.all() {
             let dockerfile = Some(file.path.clone());
             let used = |reference| UsedBase { role: file.role, reference, dockerfile: dockerfile.clone() };
-            found.extend(file.bases().into_iter().map(used));
+            found.extend(file.bases.iter().cloned().map(used));
         }
-        let computed = self.project.computed()?.into_iter();
-        found.extend(computed.map(|(_, reference, _)| UsedBase {
-            role: ARGUMENTS,
-            reference,
-            dockerfile: None,
-        }));
+        for (_, name, _) in self.project.computed()? {
+            let reference = argument_base_name(name)?;
+            found.push(UsedBase { role: Role::Arguments, reference, dockerfile: None });
+        }
         found.sort();
         found.dedup();
         Ok(found)
@@ -66,10 +65,11 @@ impl Pipeline<'_> {
         self.with_base_source(Some(&otoshi_engine::Silent), settle)?;
         let mut used = BTreeSet::new();
         for (name, base, _) in self.project.computed()? {
+            let base = argument_base_name(base)?;
             self.argument_base(&mut lock, &name, &base, Rules::default(), Some(&otoshi_engine::Silent))?;
             used.insert(base);
         }
-        if let Some(bases) = lock.roles.get_mut(ARGUMENTS) {
+        if let Some(bases) = lock.roles.get_mut(&Role::Arguments) {
             bases.retain(|base, _| used.contains(base));
         }
         lock.roles.retain(|_, bases| !bases.is_empty());
@@ -88,7 +88,7 @@ impl Outlook {
     pub fn would_run(&self, then: &Self) -> Vec<PhasePlan> {
         let mut affected: Vec<PhasePlan> = Vec::new();
         for phase in then.plan.phases.iter().filter(|phase| phase.status != Status::Fresh) {
-            let (before, after) = (self.observed.get(phase.phase), then.observed.get(phase.phase));
+            let (before, after) = (self.observed.get(&phase.phase), then.observed.get(&phase.phase));
             let reasons = match (before, after) {
                 (Some(before), Some(after)) if before == after => continue,
                 (Some(before), Some(after)) => difference(before, after, &|_| Vec::new()),
@@ -97,14 +97,12 @@ impl Outlook {
             let differs = !reasons.is_empty();
             // Files that changed meanwhile, and what was never built, are no consequence of this change.
             let upstream = affected.iter().map(|other| other.phase).find(|other| {
-                let waits = |reason: &Reason| reason.kind == ReasonKind::Depends && reason.name == *other;
-                phase.phase == "app" || phase.reasons.iter().any(waits)
+                phase.phase == Phase::App || phase.reasons.iter().any(|reason| reason.waits_for(*other))
             });
             match upstream {
                 _ if differs => affected.push(PhasePlan { reasons, ..phase.clone() }),
                 Some(upstream) => {
-                    let text = format!("depends on what the {upstream} gives");
-                    let reasons = vec![Reason::plain(ReasonKind::Depends, upstream, text)];
+                    let reasons = vec![Reason::depends(upstream)];
                     affected.push(PhasePlan { reasons, ..phase.clone() });
                 }
                 None => {}
@@ -115,26 +113,23 @@ impl Outlook {
 
     /// The phases that would run if some of them gave something else, each for a reason that no plan knows of; and those that
     /// look at what these give.
-    pub fn would_run_again(&self, again: &[(&str, Reason)]) -> Vec<PhasePlan> {
-        let mut affected: BTreeMap<u8, PhasePlan> = BTreeMap::new();
+    pub fn would_run_again(&self, again: &[(Phase, Reason)]) -> Vec<PhasePlan> {
+        let mut affected: BTreeMap<Phase, PhasePlan> = BTreeMap::new();
         for phase in &self.plan.phases {
             if let Some((_, reason)) = again.iter().find(|(name, _)| *name == phase.phase) {
                 let (status, reasons) = (Status::Stale, vec![reason.clone()]);
-                affected.insert(phase.number, PhasePlan { status, reasons, ..phase.clone() });
+                affected.insert(phase.phase, PhasePlan { status, reasons, ..phase.clone() });
             }
         }
         loop {
             let known = affected.len();
             for phase in &self.plan.phases {
                 let upstream = affected.values().map(|other| other.phase);
-                let upstream = upstream.filter(|other| self.looks_at(phase, other)).collect::<Vec<_>>();
-                if let (Some(upstream), false) = (upstream.first(), affected.contains_key(&phase.number)) {
-                    let text = format!("depends on what the {upstream} gives");
-                    let reasons = vec![Reason::plain(ReasonKind::Depends, upstream, text)];
-                    affected.insert(
-                        phase.number,
-                        PhasePlan { status: Status::Pending, reasons, ..phase.clone() },
-                    );
+                let upstream = upstream.filter(|other| self.looks_at(phase, *other)).collect::<Vec<_>>();
+                if let (Some(upstream), false) = (upstream.first(), affected.contains_key(&phase.phase)) {
+                    let reasons = vec![Reason::depends(*upstream)];
+                    affected
+                        .insert(phase.phase, PhasePlan { status: Status::Pending, reasons, ..phase.clone() });
                 }
             }
             if affected.len() == known {
@@ -144,13 +139,10 @@ impl Outlook {
     }
 
     /// Whether a phase observes something of what another gives; where that is not known yet, whether it waits for it.
-    fn looks_at(&self, phase: &PhasePlan, other: &str) -> bool {
-        let Some(parts) = self.observed.get(phase.phase) else {
-            let waits = |reason: &Reason| reason.kind == ReasonKind::Depends && reason.name == other;
-            return phase.phase == "app" || phase.reasons.iter().any(waits);
+    fn looks_at(&self, phase: &PhasePlan, other: Phase) -> bool {
+        let Some(parts) = self.observed.get(&phase.phase) else {
+            return phase.phase == Phase::App || phase.reasons.iter().any(|reason| reason.waits_for(other));
         };
-        // Such a part is called by the phase, or by the phase and a path.
-        let of_other = |part: &&Part| part.name.split(' ').next() == Some(other);
-        parts.iter().filter(|part| part.kind == PartKind::Role).any(|part| of_other(&part))
+        parts.iter().filter_map(Part::given).any(|given| given.by == other)
     }
 }

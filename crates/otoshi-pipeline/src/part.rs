@@ -1,8 +1,16 @@
 //! What a phase observes, piece by piece, and the key made of it.
+//!
+//! A part has two faces: its fields, of which the key is made, and its words, which explain. Neither is made from the other.
 
-use otoshi_oci::Digest;
+use std::borrow::Cow;
+
+use otoshi_oci::{Digest, Fields};
+use otoshi_project::{BaseName, Command, Phase};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+
+/// The form of a phase's key: another one for every change in what is counted, or how.
+const FORM: &str = "phase 2";
 
 /// What kind of thing a part is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
@@ -47,73 +55,332 @@ impl PartKind {
 
 /// One thing that a phase observes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Part {
-    /// Its kind.
-    pub kind: PartKind,
-    /// Its name. Instructions of one stage share one; other names are unique within the kind.
-    pub name: String,
-    /// Its value: a text or a digest.
-    pub value: String,
-    /// What it is called in an explanation, where that is not its name. No part of the key.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub alias: Option<String>,
+#[serde(tag = "part", rename_all = "kebab-case")]
+pub enum Part {
+    /// An instruction of a reached stage, as it is written.
+    Instruction {
+        /// The stage, by name or number.
+        stage: String,
+        /// The instruction.
+        text: String,
+    },
+    /// A build argument that a reached stage sees.
+    Argument {
+        /// Its name.
+        name: String,
+        /// Its value there.
+        value: String,
+        /// Whether an earlier part has another value under that name.
+        again: bool,
+    },
+    /// A base image.
+    Base {
+        /// Its name.
+        name: BaseName,
+        /// The manifest that is locked.
+        digest: Digest,
+        /// The argument that names it, to call it by. No part of the key.
+        argument: Option<String>,
+    },
+    /// Files of the context.
+    Context {
+        /// The patterns that reach them; `/` for all.
+        patterns: Vec<String>,
+        /// All that counts about them.
+        digest: Digest,
+    },
+    /// What ADD brings from elsewhere.
+    Remote {
+        /// Its address.
+        address: String,
+        /// What tells one state from another: a checksum, a commit, a validator.
+        state: String,
+    },
+    /// The source tree.
+    Source {
+        /// All that counts about its files.
+        digest: Digest,
+    },
+    /// What another phase gave.
+    Given(Given),
+    /// A setting.
+    Setting {
+        /// Its name.
+        name: String,
+        /// Its value.
+        value: Value,
+    },
+    /// A process.
+    Process {
+        /// Its name.
+        name: String,
+        /// Its command, where the project says it.
+        command: Option<Value>,
+    },
+    /// A package that a layer of its own makes newer.
+    Upgrade {
+        /// `NAME:ARCHITECTURE`.
+        package: String,
+        /// The version.
+        version: String,
+    },
+}
+
+/// Something of what another phase gave.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Given {
+    /// The phase.
+    pub by: Phase,
+    /// A path in its image, or a pattern; none for all of it.
+    pub path: Option<String>,
+    /// The content there; for a pattern, and for all of it, that of the image. None where there is nothing.
+    pub content: Option<Digest>,
+}
+
+/// The value of a setting, or a command.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Value {
+    /// A text.
+    Text(String),
+    /// A list.
+    List(Vec<String>),
+    /// A command for a shell.
+    Shell(String),
+    /// A program and its arguments.
+    Exec(Vec<String>),
+}
+
+impl Value {
+    fn fields(&self) -> Vec<Cow<'_, str>> {
+        let (tag, texts): (&str, &[String]) = match self {
+            Self::Text(text) => ("text", std::slice::from_ref(text)),
+            Self::List(list) => ("list", list),
+            Self::Shell(text) => ("shell", std::slice::from_ref(text)),
+            Self::Exec(argv) => ("exec", argv),
+        };
+        [tag].into_iter().chain(texts.iter().map(String::as_str)).map(Cow::Borrowed).collect()
+    }
+
+    /// In words.
+    fn words(&self) -> String {
+        match self {
+            Self::Text(text) | Self::Shell(text) => text.clone(),
+            Self::List(list) => list.join(" "),
+            Self::Exec(argv) => serde_json::Value::from(argv.as_slice()).to_string(),
+        }
+    }
+}
+
+impl From<&Command> for Value {
+    fn from(command: &Command) -> Self {
+        match command {
+            Command::Shell(text) => Self::Shell(text.clone()),
+            Command::Exec(argv) => Self::Exec(argv.clone()),
+        }
+    }
 }
 
 impl Part {
-    pub(crate) fn new(kind: PartKind, name: impl Into<String>, value: impl ToString) -> Self {
-        Self { kind, name: name.into(), value: value.to_string(), alias: None }
+    /// A setting that is a text.
+    pub(crate) fn setting(name: impl Into<String>, value: impl ToString) -> Self {
+        Self::Setting { name: name.into(), value: Value::Text(value.to_string()) }
     }
 
-    pub(crate) fn called(mut self, alias: Option<String>) -> Self {
-        self.alias = alias;
-        self
+    /// Its kind.
+    pub fn kind(&self) -> PartKind {
+        match self {
+            Self::Instruction { .. } => PartKind::Instruction,
+            Self::Argument { .. } => PartKind::Argument,
+            Self::Base { .. } => PartKind::Base,
+            Self::Context { .. } | Self::Remote { .. } => PartKind::Context,
+            Self::Source { .. } => PartKind::Source,
+            Self::Given(_) => PartKind::Role,
+            Self::Setting { .. } => PartKind::Setting,
+            Self::Process { .. } => PartKind::Process,
+            Self::Upgrade { .. } => PartKind::Upgrade,
+        }
+    }
+
+    /// Everything that counts, for the key.
+    pub(crate) fn fields(&self) -> Vec<Cow<'_, str>> {
+        let option = |text: Option<&str>| match text {
+            Some(text) => vec![Cow::Borrowed("some"), Cow::Owned(text.to_owned())],
+            None => vec![Cow::Borrowed("none")],
+        };
+        let texts = |texts: &[&'_ str]| texts.iter().map(|text| Cow::Owned((*text).to_owned())).collect();
+        let joined = |first: Vec<Cow<'static, str>>, rest: Vec<Cow<'_, str>>| -> Vec<Cow<'static, str>> {
+            first.into_iter().chain(rest.into_iter().map(|text| Cow::Owned(text.into_owned()))).collect()
+        };
+        match self {
+            Self::Instruction { stage, text } => texts(&["instruction", stage, text]),
+            Self::Argument { name, value, again: _ } => texts(&["argument", name, value]),
+            Self::Base { name, digest, argument: _ } => texts(&["base", name.as_str(), digest.as_str()]),
+            Self::Context { patterns, digest } => {
+                let patterns = patterns.iter().map(|pattern| Cow::Borrowed(pattern.as_str())).collect();
+                joined(texts(&["context", digest.as_str()]), patterns)
+            }
+            Self::Remote { address, state } => texts(&["remote", address, state]),
+            Self::Source { digest } => texts(&["source", digest.as_str()]),
+            Self::Given(Given { by, path, content }) => {
+                let path = option(path.as_deref());
+                let first = joined(texts(&["given", by.as_str()]), path);
+                joined(first, option(content.as_ref().map(Digest::as_str)))
+            }
+            Self::Setting { name, value } => joined(texts(&["setting", name]), value.fields()),
+            Self::Process { name, command } => {
+                let command = command.as_ref().map(Value::fields).unwrap_or_default();
+                joined(texts(&["process", name]), command)
+            }
+            Self::Upgrade { package, version } => texts(&["upgrade", package, version]),
+        }
+    }
+
+    /// What it is called among those of its kind; instructions of one stage share one name, others are unique.
+    pub(crate) fn name(&self) -> Cow<'_, str> {
+        match self {
+            Self::Instruction { stage, .. } => stage.into(),
+            Self::Argument { name, value, again: true } => format!("{name} ({value})").into(),
+            Self::Argument { name, .. } | Self::Setting { name, .. } | Self::Process { name, .. } => {
+                name.into()
+            }
+            Self::Base { name, .. } => name.as_str().into(),
+            Self::Context { patterns, .. } if *patterns == ["/"] => "everything".into(),
+            Self::Context { patterns, .. } => patterns.join(" ").into(),
+            Self::Remote { address, .. } => address.into(),
+            Self::Source { .. } => "tree".into(),
+            Self::Given(Given { by, path: Some(path), .. }) => format!("{by} {path}").into(),
+            Self::Given(Given { by, .. }) => by.as_str().into(),
+            Self::Upgrade { package, .. } => package.into(),
+        }
+    }
+
+    /// What an explanation calls it.
+    pub(crate) fn subject(&self) -> String {
+        match self {
+            Self::Base { argument: Some(argument), .. } => argument.clone(),
+            _ => self.name().into_owned(),
+        }
+    }
+
+    /// Its value, in words.
+    pub(crate) fn words(&self) -> String {
+        match self {
+            Self::Instruction { text, .. } => text.clone(),
+            Self::Argument { value, .. } => value.clone(),
+            Self::Base { digest, .. } | Self::Context { digest, .. } | Self::Source { digest } => {
+                digest.to_string()
+            }
+            Self::Remote { state, .. } => state.clone(),
+            Self::Given(given) => {
+                given.content.as_ref().map_or_else(|| "nothing".to_owned(), ToString::to_string)
+            }
+            Self::Setting { value, .. } => value.words(),
+            Self::Process { command, .. } => command.as_ref().map(Value::words).unwrap_or_default(),
+            Self::Upgrade { version, .. } => version.clone(),
+        }
+    }
+
+    /// What another phase gave, where it is that.
+    pub(crate) fn given(&self) -> Option<&Given> {
+        match self {
+            Self::Given(given) => Some(given),
+            _ => None,
+        }
     }
 }
 
 /// Computes a phase's key: the digest of its name and of all parts in order.
-pub(crate) fn key(phase: &str, parts: &[Part]) -> Digest {
-    let mut bytes = Vec::new();
-    let mut field = |text: &str| {
-        bytes.extend_from_slice(&(text.len() as u64).to_le_bytes());
-        bytes.extend_from_slice(text.as_bytes());
-    };
-    field(phase);
-    for part in parts {
-        field(part.kind.text());
-        field(&part.name);
-        field(&part.value);
-    }
-    Digest::sha256_of(&bytes)
+pub(crate) fn key(phase: Phase, parts: &[Part]) -> Digest {
+    let named = Fields::new(FORM).text(phase.as_str());
+    parts
+        .iter()
+        .fold(named, |fields, part| fields.list(part.fields().iter().map(|field| field.as_bytes())))
+        .digest()
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
+
+    fn argument(name: &str, value: &str) -> Part {
+        Part::Argument { name: name.into(), value: value.into(), again: false }
+    }
+
+    fn base(argument: Option<&str>) -> Part {
+        let (name, digest) = (BaseName::parse("debian:12").unwrap(), Digest::sha256_of(b"base"));
+        Part::Base { name, digest, argument: argument.map(Into::into) }
+    }
+
+    fn given(path: Option<&str>, content: Option<&[u8]>) -> Part {
+        let content = content.map(Digest::sha256_of);
+        Part::Given(Given { by: Phase::Builder, path: path.map(Into::into), content })
+    }
+
+    /// One of every kind, and those that are nearly equal.
+    fn all() -> Vec<Part> {
+        let texts = |texts: &[&str]| texts.iter().map(ToString::to_string).collect::<Vec<_>>();
+        let process = |command| Part::Process { name: "web".into(), command };
+        let setting = |value| Part::Setting { name: "S".into(), value };
+        let digest = Digest::sha256_of(b"files");
+        vec![
+            Part::Instruction { stage: "build".into(), text: "RUN a".into() },
+            argument("A", "1"),
+            argument("A1", ""),
+            base(None),
+            Part::Context { patterns: texts(&["a", "b"]), digest: digest.clone() },
+            Part::Context { patterns: texts(&["a b"]), digest: digest.clone() },
+            Part::Remote { address: "https://a.test/".into(), state: "1".into() },
+            Part::Source { digest },
+            given(None, None),
+            given(Some("/a"), None),
+            given(None, Some(b"a")),
+            given(Some("/a"), Some(b"a")),
+            setting(Value::Text("run".into())),
+            setting(Value::Shell("run".into())),
+            setting(Value::List(texts(&["run"]))),
+            setting(Value::Exec(texts(&["run"]))),
+            setting(Value::List(Vec::new())),
+            process(None),
+            process(Some(Value::Shell(String::new()))),
+            process(Some(Value::Exec(texts(&["a", "b"])))),
+            process(Some(Value::Exec(texts(&["a b"])))),
+            Part::Upgrade { package: "libssl3:amd64".into(), version: "3.0".into() },
+        ]
+    }
 
     #[test]
     fn a_key_depends_on_phase_kind_name_value_and_order_and_on_nothing_else() {
-        let parts = [Part::new(PartKind::Argument, "A", "1"), Part::new(PartKind::Setting, "B", "2")];
-        let first = key("builder", &parts);
-        assert_eq!(first, key("builder", &parts));
-        let aliased = [parts[0].clone().called(Some("x".into())), parts[1].clone()];
-        assert_eq!(first, key("builder", &aliased), "an alias is for people");
-        let other = |index: usize, change: &dyn Fn(&mut Part)| {
-            let mut parts = parts.clone();
-            change(&mut parts[index]);
-            key("builder", &parts)
-        };
-        let keys = [
-            first,
-            key("runner", &parts),
-            key("builder", &[parts[1].clone(), parts[0].clone()]),
-            key("builder", &parts[..1]),
-            other(0, &|part| part.kind = PartKind::Base),
-            other(0, &|part| part.name = "A1".into()),
-            other(0, &|part| part.value = "11".into()),
-            // The same bytes, cut at another place.
-            other(0, &|part| (part.name, part.value) = ("A1".into(), String::new())),
-        ];
-        let distinct: std::collections::BTreeSet<_> = keys.iter().collect();
-        assert_eq!(distinct.len(), keys.len());
+        let parts = all();
+        let keys: BTreeSet<_> =
+            parts.iter().map(|part| key(Phase::Builder, std::slice::from_ref(part))).collect();
+        assert_eq!(keys.len(), parts.len(), "two parts have one key");
+        let first = key(Phase::Builder, &parts);
+        let reversed: Vec<_> = parts.iter().rev().cloned().collect();
+        let others =
+            [key(Phase::Runner, &parts), key(Phase::Builder, &reversed), key(Phase::Builder, &parts[1..])];
+        assert!(!others.contains(&first));
+        let called = |argument| key(Phase::Builder, &[base(argument)]);
+        assert_eq!(called(None), called(Some("DEBIAN")), "what a base is called is for people");
+    }
+
+    #[test]
+    fn keys_are_the_same_on_every_machine_and_with_every_compiler() {
+        assert_eq!(
+            key(Phase::Builder, &[]).to_string(),
+            "sha256:ced1f1db4b300addd61e7982503f8d4b86606f1c7ee21c70dfdce8310978c052"
+        );
+        assert_eq!(
+            key(Phase::App, &all()).to_string(),
+            "sha256:6e2f2306db780d21e10ef82b15c0e94e60773fd47a0aedae17229129087c8174"
+        );
+    }
+
+    #[test]
+    fn parts_come_back_from_a_record() {
+        let text = serde_json::to_string(&all()).unwrap();
+        assert_eq!(serde_json::from_str::<Vec<Part>>(&text).unwrap(), all());
     }
 }

@@ -5,13 +5,16 @@
 //! runs beside the builder when it copies nothing out of it, else beside the compile command.
 
 use std::{
+    cell::Cell,
     collections::BTreeMap,
     sync::{Arc, Mutex},
+    thread,
+    time::Instant,
 };
 
-use otoshi_engine::{Context, Engine, EngineError, Event, Events, Output};
+use otoshi_engine::{Context, Engine, EngineError, Event, Events, Output, StepId, Unread};
 use otoshi_oci::{Digest, Platform, Reference};
-use otoshi_project::{Lock, Project};
+use otoshi_project::{Lock, Phase, Project, Role};
 use otoshi_store::Home;
 
 use crate::{
@@ -27,6 +30,8 @@ use crate::{
 
 pub(crate) use crate::settle::Settled;
 
+/// How many bytes of source that nobody has read yet are told of.
+const MUCH: u64 = 100 << 20;
 /// How often a walk begins anew before what a registry lost is an error.
 const MAX_WALKS: usize = 8;
 
@@ -56,7 +61,7 @@ pub(crate) struct Walk<'a> {
     pub(crate) phases: Vec<PhasePlan>,
     pub(crate) settled: Vec<Settled>,
     /// What each phase observes, as far as that is known.
-    pub(crate) observed: Vec<(&'static str, Vec<Part>)>,
+    pub(crate) observed: Vec<(Phase, Vec<Part>)>,
     contexts: BTreeMap<String, Arc<Context>>,
 }
 
@@ -67,13 +72,12 @@ pub(crate) struct Walked {
     pub(crate) settled: Vec<Settled>,
     pub(crate) bases: Bases,
     /// While planning: what each phase observes, as far as that is known.
-    pub(crate) observed: Vec<(&'static str, Vec<Part>)>,
+    pub(crate) observed: Vec<(Phase, Vec<Part>)>,
 }
 
 /// A phase that is observed and can be decided on.
 pub(crate) struct Job<'a> {
-    pub(crate) phase: &'static str,
-    pub(crate) number: u8,
+    pub(crate) phase: Phase,
     pub(crate) seen: Observation,
     pub(crate) run: Box<dyn FnOnce(&dyn Events) -> Result<Ran, PipelineError> + Send + 'a>,
 }
@@ -90,9 +94,8 @@ pub(crate) enum Next<'a> {
     Absent,
     /// What it observes depends on a phase that did not run.
     Pending {
-        phase: &'static str,
-        number: u8,
-        on: &'static str,
+        phase: Phase,
+        on: Phase,
     },
     Job(Job<'a>),
 }
@@ -123,9 +126,10 @@ impl<'a> Walk<'a> {
 }
 
 impl Given {
-    pub(crate) fn image(&self, name: &str) -> Option<&Digest> {
+    /// The image of a role.
+    pub(crate) fn image(&self, role: Role) -> Option<&Digest> {
         match self {
-            Self::Made(made) => made.images.get(name),
+            Self::Made(made) => made.images.get(role.as_str()),
             _ => None,
         }
     }
@@ -206,7 +210,7 @@ impl<'a> Pipeline<'a> {
     /// Moves the runner's and the app's side of `otoshi.lock` to what the references name now (with `builder`, that side
     /// too), and builds. The report's `moved` says what moved.
     pub fn build_refreshed(&self, builder: bool, events: &dyn Events) -> Result<Plan, PipelineError> {
-        let move_roles: &[&str] = if builder { &["builder", "runner", "app"] } else { &["runner", "app"] };
+        let move_roles: &[Role] = if builder { &Role::MADE } else { &[Role::Runner, Role::App] };
         self.walk(Some(events), Rules { move_roles, ..Rules::default() })
     }
 
@@ -274,12 +278,12 @@ impl<'a> Pipeline<'a> {
         let mut walk = Walk::new(Some(events), &files, &bases);
         if self.waits_for(&walk, &files.runner).is_some() {
             let next = self.builder(&mut walk)?;
-            let builder = self.settle_one(&mut walk, next)?;
-            self.know(&mut walk, "builder", &builder);
+            let builder = self.settle(&mut walk, next)?;
+            self.know(&mut walk, Role::Builder, &builder);
         }
         let next = self.runner(&mut walk)?;
-        let runner = self.settle_one(&mut walk, next)?;
-        Ok((runner.image("runner").cloned(), walk.phases))
+        let runner = self.settle(&mut walk, next)?;
+        Ok((runner.image(Role::Runner).cloned(), walk.phases))
     }
 
     /// Walks, and gives all that was found out on the way.
@@ -296,30 +300,10 @@ impl<'a> Pipeline<'a> {
             warnings.drain(..).for_each(|warning| events.event(Event::Warning(warning)));
         }
         let mut walk = Walk::new(events, &files, &bases);
-        let apart = self.waits_for(&walk, &files.runner).is_none();
-        let (builder, compiled, runner) = if files.builder.is_some() && apart {
-            let (next, other) = (self.builder(&mut walk)?, self.runner(&mut walk)?);
-            let (builder, runner) = self.settle_two(&mut walk, next, other)?;
-            self.know(&mut walk, "builder", &builder);
-            let next = self.compile(&mut walk, "builder", &builder)?;
-            (builder, self.settle_one(&mut walk, next)?, runner)
-        } else if files.builder.is_some() {
-            let next = self.builder(&mut walk)?;
-            let builder = self.settle_one(&mut walk, next)?;
-            self.know(&mut walk, "builder", &builder);
-            let (compile, runner) = (self.compile(&mut walk, "builder", &builder)?, self.runner(&mut walk)?);
-            let (compiled, runner) = self.settle_two(&mut walk, compile, runner)?;
-            (builder, compiled, runner)
-        } else {
-            // Without a builder the source is compiled in the runner, which then comes first.
-            let next = self.runner(&mut walk)?;
-            let runner = self.settle_one(&mut walk, next)?;
-            let next = self.compile(&mut walk, "runner", &runner)?;
-            (Given::Absent, self.settle_one(&mut walk, next)?, runner)
-        };
-        self.know(&mut walk, "runner", &runner);
+        let (builder, compiled, runner) = self.first_three(&mut walk)?;
+        self.know(&mut walk, Role::Runner, &runner);
         let next = self.app(&mut walk, &builder, &compiled, &runner)?;
-        let app = self.settle_one(&mut walk, next)?;
+        let app = self.settle(&mut walk, next)?;
 
         let mut images = BTreeMap::new();
         for given in [builder, runner, app] {
@@ -333,7 +317,7 @@ impl<'a> Pipeline<'a> {
             }
         }
         let (mut phases, settled, observed) = (walk.phases, walk.settled, walk.observed);
-        phases.sort_by_key(|phase| phase.number);
+        phases.sort_by_key(|phase| phase.phase);
         let named = images.into_iter().map(|(name, digest)| (self.image_name(&name), digest.to_string()));
         let plan = Plan {
             version: PLAN_VERSION,
@@ -344,6 +328,38 @@ impl<'a> Pipeline<'a> {
             warnings: self.memory.as_ref().and_then(Memory::failure).into_iter().chain(warnings).collect(),
         };
         Ok(Walked { plan, settled, bases, observed })
+    }
+
+    /// The first three phases. The runner runs beside the others from the moment that it can be decided on: compiling waits for
+    /// the builder alone.
+    fn first_three<'w>(&'w self, walk: &mut Walk<'w>) -> Result<(Given, Given, Given), PipelineError> {
+        thread::scope(|scope| {
+            if walk.files.builder.is_none() {
+                // The source is compiled in the runner, which then comes first.
+                let next = self.runner(walk)?;
+                let runner = self.settle(walk, next)?;
+                let next = self.compile(walk, (Role::Runner, Phase::Runner), &runner)?;
+                return Ok((Given::Absent, self.settle(walk, next)?, runner));
+            }
+            let mut beside = None;
+            if self.waits_for(walk, &walk.files.runner).is_none() {
+                let next = self.runner(walk)?;
+                beside = Some(self.begin_phase(scope, walk, next)?);
+            }
+            let next = self.builder(walk)?;
+            let builder = self.settle(walk, next)?;
+            self.know(walk, Role::Builder, &builder);
+            let beside = match beside {
+                Some(begun) => begun,
+                None => {
+                    let next = self.runner(walk)?;
+                    self.begin_phase(scope, walk, next)?
+                }
+            };
+            let next = self.compile(walk, (Role::Builder, Phase::Builder), &builder)?;
+            let compiled = self.settle(walk, next)?;
+            Ok((builder, compiled, beside.end(walk)?))
+        })
     }
 
     /// Calls with where bases come from. Without events, as while planning, no base is made of packages: one that would be made has
@@ -358,13 +374,13 @@ impl<'a> Pipeline<'a> {
     }
 
     /// Lets later Dockerfiles see a role's image.
-    fn know(&self, walk: &mut Walk<'_>, role: &str, given: &Given) {
+    fn know(&self, walk: &mut Walk<'_>, role: Role, given: &Given) {
         if let Some(digest) = given.image(role) {
             walk.roles.insert(self.role_reference(role), digest.clone());
         }
     }
 
-    pub(crate) fn role_reference(&self, role: &str) -> String {
+    pub(crate) fn role_reference(&self, role: Role) -> String {
         role_reference(&self.project.manifest.project.name, role)
     }
 
@@ -372,18 +388,38 @@ impl<'a> Pipeline<'a> {
     pub(crate) fn context(
         &self,
         walk: &mut Walk<'_>,
-        phase: &'static str,
+        phase: Phase,
         reader: Reader<'_>,
     ) -> Result<Arc<Context>, PipelineError> {
         let text = self.ignore_text(reader)?;
         if let Some(context) = walk.contexts.get(&text) {
             return Ok(Arc::clone(context));
         }
-        let scanned = Context::scan(self.home, &self.project.root, Some(&text))
-            .map_err(PipelineError::engine_in(phase))?;
+        let scanned = self.scan(&text, walk.events).map_err(PipelineError::engine_in(phase))?;
         let context = Arc::new(scanned);
         walk.contexts.insert(text, Arc::clone(&context));
         Ok(context)
+    }
+
+    /// Scans the source; says so where there is much to read.
+    fn scan(&self, ignore: &str, events: Option<&dyn Events>) -> Result<Context, EngineError> {
+        let begun = Cell::new(None);
+        let tell = |unread: Unread| {
+            let Some(events) = events.filter(|_| unread.bytes > MUCH) else { return };
+            let step = StepId::next();
+            let megabytes = unread.bytes / 1_000_000;
+            let instruction = format!("reading {megabytes} MB of source in {} files", unread.files);
+            events.event(Event::Started { step, stage: "source".to_owned(), place: (1, 1), instruction });
+            begun.set(Some((step, Instant::now())));
+        };
+        let scanned = Context::scan_telling(self.home, &self.project.root, Some(ignore), &tell);
+        if let (Some((step, since)), Some(events)) = (begun.get(), events) {
+            events.event(match &scanned {
+                Ok(_) => Event::Done { step, cached: false, took: since.elapsed() },
+                Err(_) => Event::Failed { step },
+            });
+        }
+        scanned
     }
 
     pub(crate) fn ledger(&self) -> Ledger<'_> {
@@ -392,7 +428,7 @@ impl<'a> Pipeline<'a> {
 
     /// Names an image; nothing is written when it has the name already.
     fn tag(&self, name: &str, digest: &Digest) -> Result<(), PipelineError> {
-        let reference = Reference::parse(name).map_err(PipelineError::plain)?;
+        let reference = Reference::parse(name)?;
         let layout = self.home.layout();
         let named = layout.resolve(&reference)?.and_then(|found| Digest::of(&found).ok());
         if named.as_ref() != Some(digest) {

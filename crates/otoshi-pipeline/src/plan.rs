@@ -14,6 +14,8 @@
 
 use std::collections::BTreeMap;
 
+use otoshi_oci::Digest;
+use otoshi_project::{Phase, Role};
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -37,8 +39,8 @@ pub enum Status {
 /// One phase of a plan.
 #[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct PhasePlan {
-    /// `builder`, `compile`, `runner` or `app`.
-    pub phase: &'static str,
+    /// Which one it is.
+    pub phase: Phase,
     /// 1 to 4.
     pub number: u8,
     /// Whether it must run, or did run.
@@ -61,13 +63,15 @@ pub struct PhasePlan {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Moved {
     /// The role that uses it.
-    pub role: &'static str,
+    pub role: Role,
     /// The base, as the Dockerfile has it after expansion.
     pub reference: String,
     /// The manifest of this platform before; none when it was not locked.
-    pub old: Option<String>,
+    #[schemars(with = "Option<String>")]
+    pub old: Option<Digest>,
     /// The manifest of this platform now.
-    pub new: String,
+    #[schemars(with = "String")]
+    pub new: Digest,
 }
 
 /// Every phase with its status; after a build, what ran and what was kept.

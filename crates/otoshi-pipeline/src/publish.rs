@@ -12,12 +12,13 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use otoshi_engine::CopiedLayer;
 use otoshi_oci::{Digest, Reference};
+use otoshi_project::{Phase, Role};
 use otoshi_registry::{Item, Progress, Repository, Summary};
 
 use crate::{
-    PartKind, Pipeline, PipelineError, Remote, Status,
+    Part, Pipeline, PipelineError, Remote, Status,
     arguments::argument_key,
-    bases::{ARGUMENTS, Bases, Rules, origins},
+    bases::{Bases, Rules, origins},
     memory::{
         Content, Record, argument_tag, documents_of, phase_tag, start_key, start_tag, write_argument,
         write_record, write_start,
@@ -45,7 +46,7 @@ impl Pipeline<'_> {
     ) -> Result<Published, PipelineError> {
         let (remote, repository) = self.destination()?;
         let (settled, bases) = self.settled()?;
-        let of = |phase: &str| settled.iter().find(|settled| settled.phase == phase);
+        let of = |phase: Phase| settled.iter().find(|settled| settled.phase == phase);
         let mut items = Vec::new();
         let mut images = BTreeMap::new();
         let mut tagged = |reference: Reference, digest: &Digest, items: &mut Vec<Item>| {
@@ -53,30 +54,30 @@ impl Pipeline<'_> {
             images.insert(reference.to_string(), digest.clone());
         };
 
-        let compiled = of("compile").map(|settled| self.compiled_artifact(settled)).transpose()?;
+        let compiled = of(Phase::Compile).map(|settled| self.compiled_artifact(settled)).transpose()?;
         let mut contents = Vec::new();
-        let roles = role_images(of("builder"), of("runner"));
+        let roles = role_images(of(Phase::Builder), of(Phase::Runner));
         for settled in &settled {
             contents.extend(contents_seen(settled, &roles));
         }
         for settled in &settled {
             let mut record = Record { images: settled.made.images.clone(), ..Record::default() };
             let mut also = Vec::new();
-            if settled.phase == "compile"
+            if settled.phase == Phase::Compile
                 && let Some(artifact) = &compiled
             {
                 record.output = settled.made.output.as_ref().map(|(_, content)| content.clone());
                 record.links = self.links(&settled.made);
                 record.artifact = Some(artifact.clone());
             }
-            if settled.phase == "app" {
+            if settled.phase == Phase::App {
                 for (process, digest) in &settled.made.images {
                     also.push(self.recipe(
                         process,
                         digest,
                         compiled.as_ref(),
                         &settled.seen,
-                        of("runner"),
+                        of(Phase::Runner),
                     )?);
                 }
             }
@@ -85,16 +86,16 @@ impl Pipeline<'_> {
             }
             record.contents =
                 contents.iter().filter(|c| record.images.values().any(|i| *i == c.image)).cloned().collect();
-            if settled.phase == "builder" {
-                record.copied = self.copied_layers(of("builder"), of("runner"))?;
+            if settled.phase == Phase::Builder {
+                record.copied = self.copied_layers(of(Phase::Builder), of(Phase::Runner))?;
             }
             if let Some(written) = write_record(self.home.layout(), &record, &also)? {
                 items.push(item(&self.tagged(&repository, &phase_tag(&settled.key))?, &written));
             }
             for (name, digest) in &settled.made.images {
                 let reference = match settled.phase {
-                    "app" => self.app_reference(name, tag)?,
-                    role => self.tagged(&repository, role)?,
+                    Phase::App => self.app_reference(name, tag)?,
+                    phase => self.tagged(&repository, phase.as_str())?,
                 };
                 tagged(reference, digest, &mut items);
             }
@@ -141,7 +142,7 @@ impl Pipeline<'_> {
     /// The compiled application as an image of the store: the source, and what compiling wrote over it.
     pub fn compiled(&self) -> Result<Digest, PipelineError> {
         let (settled, _) = self.settled()?;
-        let compile = settled.iter().find(|settled| settled.phase == "compile");
+        let compile = settled.iter().find(|settled| settled.phase == Phase::Compile);
         let compile = compile.ok_or_else(|| {
             PipelineError::invalid("this project compiles nothing", "add [compile] to otoshi.toml")
         })?;
@@ -172,7 +173,7 @@ impl Pipeline<'_> {
     }
 
     fn tagged(&self, repository: &Reference, tag: &str) -> Result<Reference, PipelineError> {
-        repository.with_tag(tag).map_err(PipelineError::plain)
+        repository.with_tag(tag).map_err(PipelineError::from)
     }
 
     fn app_reference(&self, process: &str, tag: Option<&str>) -> Result<Reference, PipelineError> {
@@ -182,7 +183,7 @@ impl Pipeline<'_> {
             let tag = tag.map_or_else(|| process.to_owned(), |tag| format!("{process}-{tag}"));
             return self.tagged(&repository, &tag);
         };
-        let name = Reference::parse(&images.replace("{process}", process)).map_err(PipelineError::plain)?;
+        let name = Reference::parse(&images.replace("{process}", process))?;
         self.tagged(&name, tag.unwrap_or("latest"))
     }
 
@@ -192,23 +193,23 @@ impl Pipeline<'_> {
         builder: Option<&Settled>,
         runner: Option<&Settled>,
     ) -> Result<Vec<CopiedLayer>, PipelineError> {
-        let image = |settled: Option<&Settled>, role: &str| settled?.made.images.get(role).cloned();
-        let (Some(builder), Some(runner)) = (image(builder, "builder"), image(runner, "runner")) else {
+        let image = |settled: Option<&Settled>, role: Role| settled?.made.images.get(role.as_str()).cloned();
+        let (Some(builder), Some(runner)) = (image(builder, Role::Builder), image(runner, Role::Runner))
+        else {
             return Ok(Vec::new());
         };
         let paths = self.project.manifest.app.dependencies.iter();
         let layers = paths.map(|path| self.engine.copied_layer(&runner, &builder, path, self.output));
-        let layers = layers.collect::<Result<Vec<_>, _>>().map_err(PipelineError::engine_in("app"))?;
+        let layers = layers.collect::<Result<Vec<_>, _>>().map_err(PipelineError::engine_in(Phase::App))?;
         Ok(layers.into_iter().flatten().collect())
     }
 
     /// The computed arguments whose value is known, by their keys.
     fn known_arguments(&self) -> Result<Vec<(Digest, String)>, PipelineError> {
         let lock = otoshi_project::Lock::load(&self.project.root.join("otoshi.lock"))?;
-        let platform = self.platform.to_string();
         let mut found = Vec::new();
         for (_, base, computed) in self.project.computed()? {
-            let Some(image) = lock.get(ARGUMENTS, &base, &platform) else { continue };
+            let Some(image) = lock.get(Role::Arguments, &base, &self.platform) else { continue };
             let key = argument_key(image, &computed.run);
             if let Some(value) = self.home.records().get(otoshi_store::Kind::Argument, key.hex()) {
                 found.push((key, value));
@@ -224,25 +225,19 @@ fn item(reference: &Reference, digest: &Digest) -> Item {
 }
 
 /// The images of the roles that others copy from.
-fn role_images(builder: Option<&Settled>, runner: Option<&Settled>) -> BTreeMap<&'static str, Digest> {
-    let pairs = [("builder", builder), ("runner", runner)];
+fn role_images(builder: Option<&Settled>, runner: Option<&Settled>) -> BTreeMap<Phase, Digest> {
+    let pairs = [builder, runner].into_iter().flatten();
     pairs
-        .into_iter()
-        .filter_map(|(role, settled)| Some((role, settled?.made.images.get(role)?.clone())))
+        .filter_map(|settled| Some((settled.phase, settled.made.images.get(settled.phase.as_str())?.clone())))
         .collect()
 }
 
 /// What a phase saw at paths of other roles' images.
-fn contents_seen(settled: &Settled, roles: &BTreeMap<&str, Digest>) -> Vec<Content> {
-    let seen = settled.seen.parts.iter().filter(|part| part.kind == PartKind::Role);
-    let at_path = seen.filter_map(|part| {
-        let (role, path) = part.name.split_once(' ')?;
-        let image = roles.get(role)?.clone();
-        if otoshi_dockerfile::glob::has_meta(path) {
-            return None;
-        }
-        let content = if part.value == "nothing" { None } else { Some(part.value.parse().ok()?) };
-        Some(Content { image, path: path.to_owned(), content })
+fn contents_seen(settled: &Settled, roles: &BTreeMap<Phase, Digest>) -> Vec<Content> {
+    let at_path = settled.seen.parts.iter().filter_map(Part::given).filter_map(|given| {
+        let path = given.path.as_ref().filter(|path| !otoshi_dockerfile::glob::has_meta(path))?;
+        let image = roles.get(&given.by)?.clone();
+        Some(Content { image, path: path.clone(), content: given.content.clone() })
     });
     at_path.collect()
 }

@@ -1,7 +1,11 @@
 //! Why a phase is stale: the difference between what it observed last and what it observes now.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, BTreeSet},
+};
 
+use otoshi_project::Phase;
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -72,6 +76,17 @@ pub struct Reason {
     pub new: Option<String>,
     /// In words, to follow "because".
     pub text: String,
+    /// The phase whose result it is about, and whether it is about all of that; none where it is about something else.
+    #[serde(skip)]
+    pub(crate) of: Option<Of>,
+}
+
+/// The result of a phase that a reason is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Of {
+    pub(crate) phase: Phase,
+    /// All of it, not a path in it.
+    pub(crate) whole: bool,
 }
 
 impl Reason {
@@ -81,8 +96,19 @@ impl Reason {
     }
 
     /// A reason that is not a difference.
-    pub(crate) fn plain(kind: ReasonKind, name: &str, text: impl Into<String>) -> Self {
-        Self { kind, name: name.to_owned(), old: None, new: None, text: text.into() }
+    pub fn plain(kind: ReasonKind, name: impl ToString, text: impl Into<String>) -> Self {
+        Self { kind, name: name.to_string(), old: None, new: None, text: text.into(), of: None }
+    }
+
+    /// A phase waits for what another one gives.
+    pub(crate) fn depends(on: Phase) -> Self {
+        let of = Some(Of { phase: on, whole: true });
+        Self { of, ..Self::plain(ReasonKind::Depends, on, format!("depends on what the {on} gives")) }
+    }
+
+    /// Whether a phase waits for what this one gives.
+    pub(crate) fn waits_for(&self, phase: Phase) -> bool {
+        self.kind == ReasonKind::Depends && self.of.is_some_and(|of| of.phase == phase)
     }
 }
 
@@ -99,12 +125,14 @@ pub(crate) fn difference(
 ) -> Vec<Reason> {
     let mut found = instructions(old, new);
     let (before, after) = (by_name(old), by_name(new));
-    let names: BTreeSet<&(PartKind, &str)> = before.keys().chain(after.keys()).collect();
+    let names: BTreeSet<&(PartKind, Cow<'_, str>)> = before.keys().chain(after.keys()).collect();
     let mut gone: Vec<&Part> = Vec::new();
     let mut added: Vec<&Part> = Vec::new();
     for name in names {
         match (before.get(name), after.get(name)) {
-            (Some(old), Some(new)) if old.value != new.value => found.push(changed(old, new, changed_files)),
+            (Some(old), Some(new)) if old.fields() != new.fields() => {
+                found.push(changed(old, new, changed_files))
+            }
             (Some(old), None) => gone.push(old),
             (None, Some(new)) => added.push(new),
             _ => {}
@@ -112,16 +140,13 @@ pub(crate) fn difference(
     }
     // A base that an argument names is the same base under another reference.
     gone.retain(|old| {
-        let same = |new: &&Part| new.kind == PartKind::Base && old.kind == new.kind && new.alias == old.alias;
-        let Some(place) = added.iter().position(|new| old.alias.is_some() && same(new)) else { return true };
-        let new = added.remove(place);
-        found.push(Reason {
-            kind: ReasonKind::Base,
-            name: subject(new),
-            old: Some(old.name.clone()),
-            new: Some(new.name.clone()),
-            text: format!("base {} changed: {} → {}", subject(new), old.name, new.name),
-        });
+        let Some(argument) = argument_of(old) else { return true };
+        let same = |new: &&Part| argument_of(new) == Some(argument);
+        let Some(place) = added.iter().position(same) else { return true };
+        let (old, new) = (old.name().into_owned(), added.remove(place).name().into_owned());
+        let text = format!("base {argument} changed: {old} → {new}");
+        let plain = Reason::plain(ReasonKind::Base, argument, text);
+        found.push(Reason { old: Some(old), new: Some(new), ..plain });
         false
     });
     found.extend(added.into_iter().map(|part| one_sided(part, true)));
@@ -130,45 +155,54 @@ pub(crate) fn difference(
     found
 }
 
-fn by_name(parts: &[Part]) -> BTreeMap<(PartKind, &str), &Part> {
-    let named = parts.iter().filter(|part| part.kind != PartKind::Instruction);
-    named.map(|part| ((part.kind, part.name.as_str()), part)).collect()
+fn by_name(parts: &[Part]) -> BTreeMap<(PartKind, Cow<'_, str>), &Part> {
+    let named = parts.iter().filter(|part| part.kind() != PartKind::Instruction);
+    named.map(|part| ((part.kind(), part.name()), part)).collect()
 }
 
-fn subject(part: &Part) -> String {
-    part.alias.clone().unwrap_or_else(|| part.name.clone())
+/// The argument that names a base.
+fn argument_of(part: &Part) -> Option<&str> {
+    match part {
+        Part::Base { argument, .. } => argument.as_deref(),
+        _ => None,
+    }
+}
+
+/// The result of a phase that a part is about.
+fn of(part: &Part) -> Option<Of> {
+    part.given().map(|given| Of { phase: given.by, whole: given.path.is_none() })
 }
 
 fn changed(old: &Part, new: &Part, changed_files: &dyn Fn(&Part) -> Vec<String>) -> Reason {
-    let name = subject(new);
-    let values = || format!("{} → {}", short(&old.value), short(&new.value));
-    let text = match new.kind {
+    let name = new.subject();
+    let (old_words, new_words) = (old.words(), new.words());
+    let values = || format!("{} → {}", short(&old_words), short(&new_words));
+    let text = match new.kind() {
         PartKind::Context | PartKind::Source => {
             let files = changed_files(new);
-            let what = if new.kind == PartKind::Source { "source" } else { "context" };
+            let what = if new.kind() == PartKind::Source { "source" } else { "context" };
             match files.as_slice() {
                 [] => format!("{what} {name} changed"),
-                [one] if new.kind == PartKind::Context => format!("context file {one} changed"),
+                [one] if new.kind() == PartKind::Context => format!("context file {one} changed"),
                 files => format!("{what} changed: {}", first_few(files)),
             }
         }
         PartKind::Base => format!("base {name} moved {}", values()),
         PartKind::Role => format!("content of {name} changed: {}", values()),
-        _ => format!("{} {name} changed: {}", new.kind.text(), values()),
+        kind => format!("{} {name} changed: {}", kind.text(), values()),
     };
-    Reason { kind: new.kind.into(), name, old: Some(old.value.clone()), new: Some(new.value.clone()), text }
+    Reason { kind: new.kind().into(), name, old: Some(old_words), new: Some(new_words), text, of: of(new) }
 }
 
 fn one_sided(part: &Part, is_new: bool) -> Reason {
-    let name = subject(part);
+    let (name, kind, words) = (part.subject(), part.kind(), part.words());
     let text = if is_new {
-        format!("{} {name} is new: {}", part.kind.text(), short(&part.value))
+        format!("{} {name} is new: {}", kind.text(), short(&words))
     } else {
-        format!("{} {name} is gone", part.kind.text())
+        format!("{} {name} is gone", kind.text())
     };
-    let value = Some(part.value.clone());
-    let (old, new) = if is_new { (None, value) } else { (value, None) };
-    Reason { kind: part.kind.into(), name, old, new, text }
+    let (old, new) = if is_new { (None, Some(words)) } else { (Some(words), None) };
+    Reason { kind: kind.into(), name, old, new, text, of: of(part) }
 }
 
 fn first_few(files: &[String]) -> String {
@@ -182,12 +216,10 @@ fn first_few(files: &[String]) -> String {
 
 /// What changed from one list of instructions to the other, stage by stage.
 fn instructions(old: &[Part], new: &[Part]) -> Vec<Reason> {
-    let by_stage = |parts| -> BTreeMap<String, Vec<String>> {
+    let by_stage = |parts: &[Part]| -> BTreeMap<String, Vec<String>> {
         let mut stages: BTreeMap<String, Vec<String>> = BTreeMap::new();
-        for part in <&[Part]>::into_iter(parts) {
-            if part.kind == PartKind::Instruction {
-                stages.entry(part.name.clone()).or_default().push(part.value.clone());
-            }
+        for (stage, text) in steps_of(parts) {
+            stages.entry(stage.to_owned()).or_default().push(text.to_owned());
         }
         stages
     };
@@ -205,33 +237,26 @@ fn instructions(old: &[Part], new: &[Part]) -> Vec<Reason> {
                 Some(new) => format!("instruction `{}` changed: `{}`", short(old), short(new)),
                 None => format!("instruction `{}` removed", short(old)),
             };
-            let name = stage.clone();
-            found.push(Reason {
-                kind: ReasonKind::Instruction,
-                name,
-                old: Some(old.clone()),
-                new: new.cloned(),
-                text,
-            });
+            let plain = Reason::plain(ReasonKind::Instruction, stage, text);
+            found.push(Reason { old: Some(old.clone()), new: new.cloned(), ..plain });
         }
-        found.extend(added.map(|new| Reason {
-            kind: ReasonKind::Instruction,
-            name: stage.clone(),
-            old: None,
-            new: Some(new.clone()),
-            text: format!("instruction `{}` added", short(new)),
+        found.extend(added.map(|new| {
+            let text = format!("instruction `{}` added", short(new));
+            Reason { new: Some(new.clone()), ..Reason::plain(ReasonKind::Instruction, stage, text) }
         }));
     }
-    if found.is_empty() {
-        let order = |parts: &[Part]| -> Vec<(String, String)> {
-            let instructions = parts.iter().filter(|part| part.kind == PartKind::Instruction);
-            instructions.map(|part| (part.name.clone(), part.value.clone())).collect()
-        };
-        if order(old) != order(new) {
-            found.push(Reason::plain(ReasonKind::Instruction, "stages", "the order of the stages changed"));
-        }
+    if found.is_empty() && !steps_of(old).eq(steps_of(new)) {
+        found.push(Reason::plain(ReasonKind::Instruction, "stages", "the order of the stages changed"));
     }
     found
+}
+
+/// The instructions, each with its stage.
+fn steps_of(parts: &[Part]) -> impl Iterator<Item = (&str, &str)> {
+    parts.iter().filter_map(|part| match part {
+        Part::Instruction { stage, text } => Some((stage.as_str(), text.as_str())),
+        _ => None,
+    })
 }
 
 /// What is left of two lists once their longest common subsequence is taken out.
@@ -291,29 +316,38 @@ fn short(value: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use otoshi_oci::Digest;
+    use otoshi_project::BaseName;
+
     use super::*;
+    use crate::part::Value;
+
+    fn argument(name: &str, value: &str) -> Part {
+        Part::Argument { name: name.into(), value: value.into(), again: false }
+    }
+
+    fn base(name: &str, byte: &str, argument: &str) -> Part {
+        let digest = format!("sha256:{}", byte.repeat(32)).parse().unwrap();
+        Part::Base { name: BaseName::parse(name).unwrap(), digest, argument: Some(argument.into()) }
+    }
 
     fn texts(old: &[Part], new: &[Part]) -> Vec<String> {
         difference(old, new, &|_| Vec::new()).into_iter().map(|reason| reason.text).collect()
     }
 
     fn steps(lines: &[&str]) -> Vec<Part> {
-        lines.iter().map(|line| Part::new(PartKind::Instruction, "stage 0", line)).collect()
+        let step = |line: &&str| Part::Instruction { stage: "stage 0".into(), text: (*line).to_owned() };
+        lines.iter().map(step).collect()
     }
 
     #[test]
     fn the_difference_is_told_in_words() {
-        let old = [
-            Part::new(PartKind::Argument, "RUBY", "3.1"),
-            Part::new(PartKind::Setting, "target", "a"),
-            Part::new(PartKind::Base, "debian:12", format!("sha256:{}", "ab".repeat(32)))
-                .called(Some("DEBIAN_BASE".into())),
-        ];
+        let old =
+            [argument("RUBY", "3.1"), Part::setting("target", "a"), base("debian:12", "ab", "DEBIAN_BASE")];
         let new = [
-            Part::new(PartKind::Argument, "RUBY", "3.2"),
-            Part::new(PartKind::Process, "web", "\"run\""),
-            Part::new(PartKind::Base, "debian:12", format!("sha256:{}", "cd".repeat(32)))
-                .called(Some("DEBIAN_BASE".into())),
+            argument("RUBY", "3.2"),
+            Part::Process { name: "web".into(), command: Some(Value::Shell("run".into())) },
+            base("debian:12", "cd", "DEBIAN_BASE"),
         ];
         assert_eq!(
             texts(&old, &new),
@@ -321,7 +355,7 @@ mod tests {
                 "argument RUBY changed: 3.1 → 3.2",
                 "base DEBIAN_BASE moved sha256:abababababab… → sha256:cdcdcdcdcdcd…",
                 "setting target is gone",
-                "process web is new: \"run\"",
+                "process web is new: run",
             ]
         );
         assert!(texts(&old, &old).is_empty());
@@ -329,8 +363,7 @@ mod tests {
 
     #[test]
     fn a_base_with_another_reference_is_still_that_base() {
-        let base =
-            |reference: &str| Part::new(PartKind::Base, reference, "d").called(Some("RUBY_BASE".into()));
+        let base = |reference: &str| base(reference, "dd", "RUBY_BASE");
         assert_eq!(
             texts(&[base("ruby:3.1.2")], &[base("ruby:3.1.4")]),
             ["base RUBY_BASE changed: ruby:3.1.2 → ruby:3.1.4"]
@@ -347,13 +380,15 @@ mod tests {
 
     #[test]
     fn files_are_named_where_they_are_known() {
-        let part = |kind, value| [Part::new(kind, "Gemfile*", value)];
-        let say = |kind, files: &[&str]| {
+        let context = |digest| Part::Context { patterns: vec!["Gemfile*".into()], digest };
+        let source = |digest| Part::Source { digest };
+        let say = |part: &dyn Fn(Digest) -> Part, files: &[&str]| {
             let files: Vec<String> = files.iter().map(ToString::to_string).collect();
-            difference(&part(kind, "1"), &part(kind, "2"), &|_| files.clone()).remove(0).text
+            let of = |text: &[u8]| [part(Digest::sha256_of(text))];
+            difference(&of(b"1"), &of(b"2"), &|_| files.clone()).remove(0).text
         };
-        assert_eq!(say(PartKind::Context, &["Gemfile.lock"]), "context file Gemfile.lock changed");
-        assert_eq!(say(PartKind::Context, &[]), "context Gemfile* changed");
-        assert_eq!(say(PartKind::Source, &["a", "b", "c", "d", "e"]), "source changed: a, b, c (+2 more)");
+        assert_eq!(say(&context, &["Gemfile.lock"]), "context file Gemfile.lock changed");
+        assert_eq!(say(&context, &[]), "context Gemfile* changed");
+        assert_eq!(say(&source, &["a", "b", "c", "d", "e"]), "source changed: a, b, c (+2 more)");
     }
 }

@@ -8,7 +8,8 @@ use std::{
 };
 
 use otoshi_engine::{EntryKind, Output};
-use otoshi_oci::{Descriptor, Digest, layer::Compression, write_artifact};
+use otoshi_oci::{Descriptor, Digest, Fields, layer::Compression, write_artifact};
+use otoshi_project::{Phase, Role};
 use otoshi_store::SnapshotId;
 
 use crate::{Pipeline, PipelineError, RECIPE_TYPE, observe::Observation, pipeline::Settled};
@@ -29,18 +30,18 @@ impl Pipeline<'_> {
         let layout = self.home.layout();
         let id = self.recipe_tree(app, runner)?;
         let form = Output { compression: Compression::Gzip, ..self.output };
-        let packed = self.engine.pack(&id, Some((0, 0)), form).map_err(PipelineError::engine_in("app"))?;
+        let packed =
+            self.engine.pack(&id, Some((0, 0)), form).map_err(PipelineError::engine_in(Phase::App))?;
         let mut annotations = BTreeMap::from([("dev.otoshi.process".to_owned(), process.to_owned())]);
         if let Some(digest) = compiled {
             annotations.insert("dev.otoshi.compiled".to_owned(), digest.to_string());
         }
-        if let Some(runner) = runner.and_then(|runner| runner.made.images.get("runner")) {
+        if let Some(runner) = runner.and_then(|runner| runner.made.images.get(Role::Runner.as_str())) {
             annotations.insert("dev.otoshi.runner".to_owned(), runner.to_string());
         }
         let subject = layout.describe(image)?;
-        let written = write_artifact(layout, RECIPE_TYPE, &[packed.0], &annotations, Some(&subject))
-            .map_err(PipelineError::plain)?;
-        let digest = Digest::of(&written).map_err(PipelineError::plain)?;
+        let written = write_artifact(layout, RECIPE_TYPE, &[packed.0], &annotations, Some(&subject))?;
+        let digest = Digest::of(&written)?;
         let mut descriptor = layout.describe(&digest)?;
         descriptor.set_artifact_type(Some(RECIPE_TYPE.into()));
         Ok(descriptor)
@@ -61,7 +62,8 @@ impl Pipeline<'_> {
         }
         let reads = runner.iter().flat_map(|runner| &runner.seen.reads).chain(&app.reads);
         for read in reads.filter(|read| read.patterns != ["/"]) {
-            let entries = read.context.select(&read.patterns).map_err(PipelineError::engine_in("runner"))?;
+            let entries =
+                read.context.select(&read.patterns).map_err(PipelineError::engine_in(Phase::Runner))?;
             let size: u64 = entries.iter().map(|entry| entry.size).sum();
             if size <= MAX_RECIPE {
                 let files = entries.iter().filter(|entry| entry.kind != EntryKind::Directory);
@@ -90,7 +92,7 @@ impl Pipeline<'_> {
             };
             key.push(format!("{name}\0{content}"));
         }
-        let id = SnapshotId::of_key(&Digest::sha256_of(format!("recipe\0{}", key.join("\0")).as_bytes()));
+        let id = SnapshotId::of_key(&Fields::new("recipe 2").list(key).digest());
         draft.commit(&id)?;
         Ok(id)
     }

@@ -11,14 +11,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use otoshi_engine::{ContextEntry, EntryKind};
-use otoshi_oci::{Digest, Platform};
-use otoshi_project::Project;
+use otoshi_oci::{Digest, Fields, Platform};
+use otoshi_project::{Phase, Project};
 use otoshi_store::{Home, Kind, SnapshotId};
 use serde::{Deserialize, Serialize};
 
 use crate::{
     Part, PartKind, PipelineError, Reason, ReasonKind,
     bases::is_whole,
+    error::During,
     observe::{Observation, Read},
     reason::{FileList, changed_files, difference},
 };
@@ -95,9 +96,9 @@ impl Ledger<'_> {
     }
 
     /// Marks a phase's records as used.
-    pub(crate) fn touch(&self, phase: &str, key: &Digest) {
+    pub(crate) fn touch(&self, phase: Phase, key: &Digest) {
         self.home.records().touch(Kind::Phase, key.hex());
-        self.home.records().touch(Kind::Last, self.place(phase, "").hex());
+        self.home.records().touch(Kind::Last, self.place(phase, None).hex());
     }
 
     pub(crate) fn record(&self, key: &Digest, made: &Made) -> Result<(), PipelineError> {
@@ -107,7 +108,7 @@ impl Ledger<'_> {
     /// Keeps what a phase observed, unless that is known already.
     pub(crate) fn remember(
         &self,
-        phase: &str,
+        phase: Phase,
         key: &Digest,
         seen: &Observation,
     ) -> Result<(), PipelineError> {
@@ -119,18 +120,23 @@ impl Ledger<'_> {
             let Some(part) = seen.parts.iter().find(|part| part.is_of(read)) else { continue };
             let known = last.iter().flat_map(|last| &last.parts).any(|old| old == part);
             if !known {
-                let listing = Listing { value: part.value.clone(), files: read.files()? };
-                self.home.records().put(Kind::Last, self.place(phase, &read.part).hex(), &listing)?;
+                let listing = Listing { value: part.words(), files: read.files()? };
+                self.home.records().put(Kind::Last, self.place(phase, Some(&read.part)).hex(), &listing)?;
             }
         }
         let last = Last { key: key.clone(), parts: seen.parts.clone() };
-        Ok(self.home.records().put(Kind::Last, self.place(phase, "").hex(), &last)?)
+        Ok(self.home.records().put(Kind::Last, self.place(phase, None).hex(), &last)?)
     }
 
     /// Says why a phase has no result for these parts.
-    pub(crate) fn reasons(&self, phase: &str, key: &Digest, seen: &Observation) -> Vec<Reason> {
+    pub(crate) fn reasons(&self, phase: Phase, key: &Digest, seen: &Observation) -> Vec<Reason> {
         let Some(last) = self.last(phase) else {
-            return vec![Reason::plain(ReasonKind::NeverBuilt, phase, "it was never built here")];
+            return vec![if self.is_known_in_another_form(phase) {
+                let text = "what is known of it was written by another version of otoshi";
+                Reason::plain(ReasonKind::Forgotten, phase, text)
+            } else {
+                Reason::plain(ReasonKind::NeverBuilt, phase, "it was never built here")
+            }];
         };
         if last.key == *key {
             let text = "the record of what it made is gone";
@@ -143,39 +149,48 @@ impl Ledger<'_> {
     /// The files that changed beneath a part, where it is known what they were.
     fn changed_files(
         &self,
-        phase: &str,
+        phase: Phase,
         last: &Last,
         seen: &Observation,
         part: &Part,
     ) -> Option<Vec<String>> {
         let read = seen.reads.iter().find(|read| part.is_of(read))?;
-        let before = last.parts.iter().find(|old| old.kind == part.kind && old.name == part.name)?;
-        let listing: Listing = self.home.records().get(Kind::Last, self.place(phase, &read.part).hex())?;
-        (listing.value == before.value)
+        let before = last.parts.iter().find(|old| old.is_of(read))?;
+        let listing: Listing =
+            self.home.records().get(Kind::Last, self.place(phase, Some(&read.part)).hex())?;
+        (listing.value == before.words())
             .then(|| read.files().ok().map(|files| changed_files(&listing.files, &files)))
             .flatten()
     }
 
-    fn last(&self, phase: &str) -> Option<Last> {
-        self.home.records().get(Kind::Last, self.place(phase, "").hex())
+    /// Whether there is a record of the phase that this version does not read: one of the first form, which had another key.
+    fn is_known_in_another_form(&self, phase: Phase) -> bool {
+        let first = Digest::sha256_of(format!("{}\0{phase}\0", self.project.root.display()).as_bytes());
+        let places = [first, self.place(phase, None)];
+        places.iter().any(|place| self.home.records().get_bytes(Kind::Last, place.hex()).is_some())
     }
 
-    fn place(&self, phase: &str, part: &str) -> Digest {
-        let project = self.project.root.display();
-        Digest::sha256_of(format!("{project}\0{phase}\0{part}").as_bytes())
+    fn last(&self, phase: Phase) -> Option<Last> {
+        self.home.records().get(Kind::Last, self.place(phase, None).hex())
+    }
+
+    fn place(&self, phase: Phase, part: Option<&(PartKind, String)>) -> Digest {
+        let project = self.project.root.as_os_str().as_encoded_bytes();
+        let place = Fields::new("last 2").text(project).text(phase.as_str());
+        place.option(part.map(|(kind, _)| kind.text())).option(part.map(|(_, name)| name)).digest()
     }
 }
 
 impl Part {
     fn is_of(&self, read: &Read) -> bool {
-        matches!(self.kind, PartKind::Context | PartKind::Source) && self.name == read.part
+        self.kind() == read.part.0 && self.name() == read.part.1
     }
 }
 
 impl Read {
     /// Every file that is read, with the beginning of a digest of all that counts about it.
     fn files(&self) -> Result<FileList, PipelineError> {
-        let failed = PipelineError::engine_in("context");
+        let failed = PipelineError::engine_in(During::Context);
         let entries = self.context.select(&self.patterns).map_err(failed)?;
         let entries = entries.into_iter().filter(|entry| entry.kind != EntryKind::Directory);
         entries.map(|entry| Ok((entry.path.clone(), self.fingerprint(entry)?))).collect()
@@ -184,7 +199,11 @@ impl Read {
     fn fingerprint(&self, entry: &ContextEntry) -> Result<String, PipelineError> {
         let content = match &entry.kind {
             EntryKind::Symlink(target) => format!("link {target}"),
-            _ => self.context.entry_digest(entry).map_err(PipelineError::engine_in("context"))?.to_string(),
+            _ => self
+                .context
+                .entry_digest(entry)
+                .map_err(PipelineError::engine_in(During::Context))?
+                .to_string(),
         };
         let all = Digest::sha256_of(format!("{:o} {content}", entry.mode).as_bytes());
         Ok(all.hex().chars().take(16).collect())

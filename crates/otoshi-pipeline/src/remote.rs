@@ -72,7 +72,7 @@ impl Remote {
     pub fn local(&self, reference: &Reference) -> Result<Option<Digest>, PipelineError> {
         let layout = self.home.layout();
         let Some(here) = layout.resolve(reference)? else { return Ok(None) };
-        let digest = Digest::of(&here).map_err(PipelineError::plain)?;
+        let digest = Digest::of(&here)?;
         let is_local = match layout.named_by(reference)? {
             Some(by) => by == NamedBy::Store,
             None if reference.digest().is_some() => origins(&self.home, &digest).is_empty(),

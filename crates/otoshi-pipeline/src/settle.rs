@@ -2,12 +2,13 @@
 //! recorded. While planning nothing runs: a phase that would have to is told with its reasons.
 
 use std::{
-    thread,
+    thread::{Scope, ScopedJoinHandle},
     time::{Instant, SystemTime, UNIX_EPOCH},
 };
 
 use otoshi_engine::Events;
 use otoshi_oci::Digest;
+use otoshi_project::Phase;
 
 use crate::{
     PhasePlan, Pipeline, PipelineError, Reason, ReasonKind, Status,
@@ -19,48 +20,42 @@ use crate::{
 
 impl Pipeline<'_> {
     /// Settles a phase: finds what it made, or runs it.
-    pub(crate) fn settle_one(&self, walk: &mut Walk<'_>, next: Next<'_>) -> Result<Given, PipelineError> {
-        let decided = self.decide(walk, next)?;
-        let events = walk.events;
-        self.finish(walk, decided, |job, key| self.execute(job, key, events))
+    pub(crate) fn settle(&self, walk: &mut Walk<'_>, next: Next<'_>) -> Result<Given, PipelineError> {
+        match self.decide(walk, next)? {
+            Decided::Given(given) => Ok(given),
+            Decided::Stale(stale) => {
+                let settled = stale.settled();
+                let ran = self.execute(stale.job, &stale.key, walk.events)?;
+                Ok(done(walk, stale.entry, settled, ran))
+            }
+        }
     }
 
-    /// Settles two phases that do not depend on each other; at the same time when both must run.
-    pub(crate) fn settle_two(
-        &self,
-        walk: &mut Walk<'_>,
-        first: Next<'_>,
-        second: Next<'_>,
-    ) -> Result<(Given, Given), PipelineError> {
-        let (first, second) = (self.decide(walk, first)?, self.decide(walk, second)?);
-        let events = walk.events;
-        match (first, second) {
-            (Decided::Stale(one), Decided::Stale(two)) => {
-                let (one_settled, two_settled) = (one.settled(), two.settled());
-                let (one_entry, two_entry) = (one.entry, two.entry);
-                let (one, two) = thread::scope(|scope| {
-                    let one = scope.spawn(|| self.execute(one.job, &one.key, events));
-                    let two = self.execute(two.job, &two.key, events);
-                    let panicked = |_| Err(PipelineError::plain("the thread of a phase panicked"));
-                    (one.join().unwrap_or_else(panicked), two)
-                });
-                Ok((done(walk, one_entry, one_settled, one?), done(walk, two_entry, two_settled, two?)))
+    /// Begins to settle a phase: where it must run, it runs beside what comes next.
+    pub(crate) fn begin_phase<'scope, 'env>(
+        &'env self,
+        scope: &'scope Scope<'scope, 'env>,
+        walk: &mut Walk<'env>,
+        next: Next<'env>,
+    ) -> Result<Begun<'scope>, PipelineError> {
+        Ok(match self.decide(walk, next)? {
+            Decided::Given(given) => Begun::Given(given),
+            Decided::Stale(Stale { entry, key, job }) => {
+                let settled = Settled::before(&job, &key);
+                let events = walk.events;
+                let running = scope.spawn(move || self.execute(job, &key, events));
+                Begun::Running(Box::new(Running { entry, settled, running }))
             }
-            (first, second) => Ok((
-                self.finish(walk, first, |job, key| self.execute(job, key, events))?,
-                self.finish(walk, second, |job, key| self.execute(job, key, events))?,
-            )),
-        }
+        })
     }
 
     /// Finds what a phase made for what it observes; else says why not.
     fn decide<'j>(&self, walk: &mut Walk<'_>, next: Next<'j>) -> Result<Decided<'j>, PipelineError> {
         let job = match next {
             Next::Absent => return Ok(Decided::Given(Given::Absent)),
-            Next::Pending { phase, number, on } => {
-                let text = format!("depends on what the {on} gives");
-                let reasons = vec![Reason::plain(ReasonKind::Depends, on, text)];
-                walk.phases.push(PhasePlan { reasons, ..entry(phase, number, Status::Pending) });
+            Next::Pending { phase, on } => {
+                walk.phases
+                    .push(PhasePlan { reasons: vec![Reason::depends(on)], ..entry(phase, Status::Pending) });
                 return Ok(Decided::Given(Given::Unknown));
             }
             Next::Job(job) => job,
@@ -69,7 +64,7 @@ impl Pipeline<'_> {
         if walk.events.is_none() {
             walk.observed.push((job.phase, job.seen.parts.clone()));
         }
-        let mut entry = entry(job.phase, job.number, Status::Fresh);
+        let mut entry = entry(job.phase, Status::Fresh);
         entry.key = Some(key.to_string());
         let made = if self.no_cache { None } else { ledger.made(&key) };
         let lost = made.as_ref().and_then(|made| made.lost(self.home, &self.platform));
@@ -112,22 +107,6 @@ impl Pipeline<'_> {
         Ok(Decided::Stale(Stale { entry, key, job }))
     }
 
-    fn finish<'j>(
-        &self,
-        walk: &mut Walk<'_>,
-        decided: Decided<'j>,
-        execute: impl FnOnce(Job<'j>, &Digest) -> Result<Ran, PipelineError>,
-    ) -> Result<Given, PipelineError> {
-        match decided {
-            Decided::Given(given) => Ok(given),
-            Decided::Stale(stale) => {
-                let settled = stale.settled();
-                let ran = execute(stale.job, &stale.key)?;
-                Ok(done(walk, stale.entry, settled, ran))
-            }
-        }
-    }
-
     /// Runs a phase, and records what it made once it is there.
     fn execute(&self, job: Job<'_>, key: &Digest, events: Option<&dyn Events>) -> Result<Ran, PipelineError> {
         let started = Instant::now();
@@ -143,10 +122,44 @@ impl Pipeline<'_> {
 /// A phase whose result is known.
 #[derive(Debug, Clone)]
 pub(crate) struct Settled {
-    pub(crate) phase: &'static str,
+    pub(crate) phase: Phase,
     pub(crate) key: Digest,
     pub(crate) seen: Observation,
     pub(crate) made: Made,
+}
+
+impl Settled {
+    /// A phase that is to run.
+    fn before(job: &Job<'_>, key: &Digest) -> Self {
+        Self { phase: job.phase, key: key.clone(), seen: job.seen.clone(), made: Made::default() }
+    }
+}
+
+/// A phase that is known, or runs beside others.
+pub(crate) enum Begun<'scope> {
+    Given(Given),
+    Running(Box<Running<'scope>>),
+}
+
+/// A phase that runs beside others.
+pub(crate) struct Running<'scope> {
+    entry: PhasePlan,
+    settled: Settled,
+    running: ScopedJoinHandle<'scope, Result<Ran, PipelineError>>,
+}
+
+impl Begun<'_> {
+    /// Waits until it is settled.
+    pub(crate) fn end(self, walk: &mut Walk<'_>) -> Result<Given, PipelineError> {
+        match self {
+            Self::Given(given) => Ok(given),
+            Self::Running(begun) => {
+                let Running { entry, settled, running } = *begun;
+                let ran = running.join().map_err(|_| PipelineError::Panicked { what: "a phase" })?;
+                Ok(done(walk, entry, settled, ran?))
+            }
+        }
+    }
 }
 
 /// A phase that must run.
@@ -159,8 +172,7 @@ struct Stale<'a> {
 impl Stale<'_> {
     /// What it will be when it has run.
     fn settled(&self) -> Settled {
-        let (key, seen) = (self.key.clone(), self.job.seen.clone());
-        Settled { phase: self.job.phase, key, seen, made: Made::default() }
+        Settled::before(&self.job, &self.key)
     }
 }
 
@@ -169,10 +181,10 @@ enum Decided<'a> {
     Stale(Stale<'a>),
 }
 
-fn entry(phase: &'static str, number: u8, status: Status) -> PhasePlan {
+fn entry(phase: Phase, status: Status) -> PhasePlan {
     PhasePlan {
         phase,
-        number,
+        number: phase.number(),
         status,
         reasons: Vec::new(),
         key: None,

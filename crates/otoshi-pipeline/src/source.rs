@@ -13,7 +13,7 @@ use std::path::Path;
 
 use otoshi_dockerfile::{Dockerfile, Instruction};
 
-use crate::{Pipeline, PipelineError, files::RoleFile, observe::command_text, phases::form};
+use crate::{Pipeline, PipelineError, files::RoleFile};
 
 /// Whose source it is.
 #[derive(Debug, Clone, Copy)]
@@ -81,7 +81,7 @@ impl Pipeline<'_> {
         match reader {
             Reader::Dockerfile(file) => sources(&file.dockerfile).any(|word| names(word, name)),
             Reader::Compile => self.project.manifest.compile.as_ref().is_some_and(|compile| {
-                let text = command_text(&form(&compile.run));
+                let text = compile.run.to_string();
                 let mut words =
                     text.split(|sign: char| sign.is_whitespace() || "\"'=;&|()[],".contains(sign));
                 // Git looks for its directory by itself.

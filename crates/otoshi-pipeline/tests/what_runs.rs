@@ -7,6 +7,7 @@ use std::sync::Barrier;
 use otoshi_engine::Silent;
 use otoshi_oci::Digest;
 use otoshi_pipeline::{ReasonKind, Status};
+use otoshi_project::{Phase, Role};
 use otoshi_store::SnapshotId;
 use support::{MANIFEST, Shop, ran, reasons};
 
@@ -52,8 +53,8 @@ fn a_moved_base_of_the_runner_runs_3_and_4_and_only_on_refresh() {
     assert_eq!(ran(&report), [3, 4]);
     assert_eq!(report.moved.len(), 1);
     let moved = &report.moved[0];
-    assert_eq!((moved.role, moved.reference.as_str()), ("runner", "test.local/slim:12"));
-    assert_eq!(moved.new, new.to_string());
+    assert_eq!((moved.role, moved.reference.as_str()), (Role::Runner, "test.local/slim:12"));
+    assert_eq!(moved.new, new);
     assert!(moved.old.is_some() && moved.old != Some(moved.new.clone()));
     let reason = reasons(&report, 3)[0];
     assert!(reason.starts_with("base RUNNER_BASE moved sha256:"), "{reason}");
@@ -72,7 +73,7 @@ fn the_same_base_moves_on_the_runners_side_and_on_the_builders_only_when_asked()
     let report = shop.with(&engine, |pipeline| pipeline.build_refreshed(false, &Silent).unwrap());
     assert_eq!(ran(&report), [3, 4]);
     let report = shop.with(&engine, |pipeline| pipeline.build_refreshed(true, &Silent).unwrap());
-    assert_eq!(report.moved.iter().map(|moved| moved.role).collect::<Vec<_>>(), ["builder"]);
+    assert_eq!(report.moved.iter().map(|moved| moved.role).collect::<Vec<_>>(), [Role::Builder]);
     assert_eq!(ran(&report), [1, 2, 3, 4]);
 }
 
@@ -282,7 +283,7 @@ fn without_a_builder_the_runner_compiles() {
     let report = shop.build(&engine);
     assert_eq!(
         report.phases.iter().map(|phase| phase.phase).collect::<Vec<_>>(),
-        ["compile", "runner", "app"]
+        [Phase::Compile, Phase::Runner, Phase::App]
     );
     let calls: Vec<String> =
         engine.calls.lock().unwrap().iter().map(|call| call.split(' ').next().unwrap().to_owned()).collect();

@@ -13,12 +13,13 @@ mod place;
 mod project;
 mod refresh;
 mod replace;
+mod role;
 mod setting;
 mod validate;
 
 pub use check::{Check, Hold, HoldTable, Range, is_safe_address};
 pub use error::ProjectError;
-pub use lock::{Lock, LockedBase};
+pub use lock::{BaseName, Lock, LockedBase, Upgrades};
 pub use manifest::{
     App, Argument, Base, Build, Command, Compile, Computed, Entitlement, Image, Manifest, Packages, Process,
     ProcessTable, ProjectTable, Secret, Variant, Verify, schema,
@@ -27,4 +28,5 @@ pub use place::line_of;
 pub use project::{NamedProcess, Project};
 pub use refresh::{Refresh, Upgrade};
 pub use replace::{Replacement, replace_all};
+pub use role::{Phase, Role};
 pub use setting::{Setting, SettingTable, edit};

@@ -1,6 +1,6 @@
 //! `otoshi.toml` as types.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, fmt, time::Duration};
 
 use otoshi_oci::OWN_HOST;
 use schemars::JsonSchema;
@@ -357,6 +357,16 @@ pub enum Command {
     Shell(String),
     /// The program and its arguments.
     Exec(Vec<String>),
+}
+
+impl fmt::Display for Command {
+    /// As a shell takes it, or as a list in the form of JSON.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Shell(text) => f.write_str(text),
+            Self::Exec(argv) => write!(f, "{}", serde_json::Value::from(argv.as_slice())),
+        }
+    }
 }
 
 impl<'de> Deserialize<'de> for Command {

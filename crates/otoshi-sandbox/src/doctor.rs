@@ -108,7 +108,7 @@ fn rights(privilege: Privilege) -> Finding {
             };
             Finding::limited(
                 "rights",
-                "an ordinary user with one id, in a user namespace: steps cannot change owners nor be another user",
+                "an ordinary user with one id, in a user namespace: steps cannot change owners nor be another user, and bases of packages can be made in the variant distroless only",
                 hint,
             )
         }

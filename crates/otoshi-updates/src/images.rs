@@ -281,7 +281,7 @@ impl<'a> CheckImages<'a> {
         let all = suggest(reference.repository(), current, &tags, &self.outside.cycles, self.outside.today);
         for (kind, candidates) in slots(&all) {
             for candidate in candidates {
-                let newer = reference.with_tag(&candidate.tag.text).map_err(PipelineError::plain)?;
+                let newer = reference.with_tag(&candidate.tag.text).map_err(PipelineError::from)?;
                 if client.resolve(&newer)?.is_some_and(|digest| digest != *now) {
                     let (level, has_ended) = (candidate.level, is_successor(&all, candidate));
                     found.push(Newer { kind, level, reference: newer, has_ended });

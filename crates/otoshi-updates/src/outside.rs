@@ -8,7 +8,7 @@ use otoshi_oci::{Image, Platform, Reference};
 use otoshi_packages::Installed;
 use otoshi_packages::apt::Fetch;
 use otoshi_pipeline::{ErrorKind, PipelineError, Remote};
-use otoshi_project::{Check as Settings, is_safe_address};
+use otoshi_project::{Check as Settings, Role, is_safe_address};
 use otoshi_registry::{Depth, Pulled, RegistryError, Repository};
 use otoshi_store::Home;
 
@@ -43,7 +43,7 @@ pub(crate) struct Subject {
     /// The reference as somebody wrote it.
     pub(crate) reference: String,
     /// The roles that use it.
-    pub(crate) roles: Vec<String>,
+    pub(crate) roles: Vec<Role>,
 }
 
 impl Subject {
@@ -60,6 +60,7 @@ impl Subject {
             level: None,
             first_seen: None,
             because: None,
+            held: None,
             until: None,
             packages: Vec::new(),
             set: Vec::new(),

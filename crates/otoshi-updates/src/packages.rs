@@ -22,7 +22,7 @@ use otoshi_store::Home;
 
 use crate::{
     outside::{Outside, Stop, Subject},
-    policy::Verdict,
+    policy::{Hold, Verdict},
     report::{Failed, Finding, FindingKind, Looked, PackageUpdate, State},
     unknown,
 };
@@ -197,7 +197,7 @@ impl Outside<'_> {
         let withheld = newer.withheld.map(withheld);
         if verdict.state == State::Found {
             if let Some((_, because)) = &withheld {
-                verdict = Verdict::held(because.clone());
+                verdict = Verdict::held(Hold::Image, because.clone());
             } else if let (false, Some(young)) = (newer.security, self.too_young(first, age)) {
                 verdict = young;
             }

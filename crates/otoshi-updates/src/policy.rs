@@ -6,21 +6,33 @@ use crate::{
 };
 
 /// Why something waits for the minimum age.
-pub(crate) const TOO_YOUNG: &str = "it was first seen less than the minimum age ago";
+const TOO_YOUNG: &str = "it was first seen less than the minimum age ago";
+
+/// By whom something is held.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Hold {
+    /// By its age: it was not known for long enough.
+    Age,
+    /// By the user, in `[check]`.
+    User,
+    /// By the image's own settings, or by its distribution.
+    Image,
+}
 
 /// What is to be done about something, why, and until when.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Verdict {
     pub(crate) state: State,
+    pub(crate) held: Option<Hold>,
     pub(crate) because: Option<String>,
     pub(crate) until: Option<String>,
 }
 
 impl Verdict {
-    const FOUND: Self = Self { state: State::Found, because: None, until: None };
+    const FOUND: Self = Self { state: State::Found, held: None, because: None, until: None };
 
-    pub(crate) fn held(because: impl Into<String>) -> Self {
-        Self { state: State::Held, because: Some(because.into()), until: None }
+    pub(crate) fn held(by: Hold, because: impl Into<String>) -> Self {
+        Self { state: State::Held, held: Some(by), because: Some(because.into()), until: None }
     }
 }
 
@@ -54,11 +66,12 @@ impl Outside<'_> {
     pub(crate) fn verdict(&self, names: &[&str]) -> Verdict {
         if let Some(pattern) = self.settings.ignored(names) {
             let because = Some(format!("[check] ignore has {pattern:?}"));
-            return Verdict { state: State::Ignored, because, until: None };
+            return Verdict { state: State::Ignored, held: None, because, until: None };
         }
         match self.settings.held(names, self.today) {
             Some((until, because)) => Verdict {
                 state: State::Held,
+                held: Some(Hold::User),
                 because: Some(because.unwrap_or("[check] holds it").to_owned()),
                 until: Some(until.to_string()),
             },
@@ -69,14 +82,16 @@ impl Outside<'_> {
     /// Whether something has to be known for longer than it is.
     pub(crate) fn too_young(&self, first: u64, age: u64) -> Option<Verdict> {
         let least = self.settings.minimum_age();
-        (age < least)
-            .then(|| Verdict { until: Self::time(first.saturating_add(least)), ..Verdict::held(TOO_YOUNG) })
+        (age < least).then(|| Verdict {
+            until: Self::time(first.saturating_add(least)),
+            ..Verdict::held(Hold::Age, TOO_YOUNG)
+        })
     }
 }
 
 impl Finding {
     fn take(&mut self, verdict: Verdict) {
-        let Verdict { state, because, until } = verdict;
-        (self.state, self.because, self.until) = (state, because, until);
+        let Verdict { state, held, because, until } = verdict;
+        (self.state, self.held, self.because, self.until) = (state, held, because, until);
     }
 }

@@ -136,7 +136,7 @@ const IGNORE: &str = "[check] ignore takes what is meant to be so";
 impl Outside<'_> {
     /// Says of what something is not known, and what `[check]` says to that.
     pub(crate) fn unknown(&self, subject: &Subject, reason: Reason) -> Unknown {
-        let Verdict { state, because, until } = self.verdict(&[&subject.name, &subject.reference]);
+        let Verdict { state, because, until, .. } = self.verdict(&[&subject.name, &subject.reference]);
         let Reason { kind, text, hint } = reason;
         let Subject { name, reference, roles } = subject.clone();
         Unknown { kind, state, name, reference, roles, because, until, text, hint }

@@ -91,7 +91,7 @@ fn a_base_that_lacks_something_is_refused_and_each_finding_has_a_waiver() {
     assert_eq!(yard.writes(), 0);
     assert_eq!(yard.shop.ok(&["inspect", &image]), before);
     let output = yard.shop.otoshi(&[&arguments[..], &["--allow", "interpreter-missing=/bin/sh"]].concat());
-    assert!(output.status.success() && said(&output).contains("let pass: "), "{}", said(&output));
+    assert!(output.status.success() && said(&output).contains("accepted: "), "{}", said(&output));
     let output = yard.shop.otoshi(&[&arguments[..], &["--allow", "all"]].concat());
     assert_eq!(output.status.code(), Some(2), "{}", said(&output));
 }

@@ -209,7 +209,7 @@ fn a_smoke_test_that_fails_moves_nothing() {
     let output = shop.otoshi(&["refresh"]);
     assert_eq!(output.status.code(), Some(6), "{}", said(&output));
     assert!(
-        said(&output).contains("smoke test: cli: the command of [verify] ended with exit code 1"),
+        said(&output).contains("the smoke test failed: cli: the command of [verify] ended with exit code 1"),
         "{}",
         said(&output)
     );

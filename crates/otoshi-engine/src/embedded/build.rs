@@ -11,6 +11,7 @@ use std::{
         mpsc,
     },
     time::Instant,
+    time::{SystemTime, UNIX_EPOCH},
 };
 
 use otoshi_dockerfile::{
@@ -18,7 +19,7 @@ use otoshi_dockerfile::{
     ReachedStage, Scope, Source as From_,
 };
 
-use otoshi_oci::{Digest, Platform};
+use otoshi_oci::{Digest, Fields, Platform};
 use otoshi_store::SnapshotId;
 
 use super::{
@@ -34,10 +35,7 @@ use super::{
     stage::Stage,
     stage_on,
 };
-use crate::{
-    BuildRequest, BuiltImage, EngineError, Event, Events, NamedContext, Output, StepId,
-    content::digest_of_fields,
-};
+use crate::{BuildRequest, BuiltImage, EngineError, Event, Events, NamedContext, Output, StepId};
 
 static BUILDS: AtomicUsize = AtomicUsize::new(0);
 
@@ -238,8 +236,9 @@ impl Build<'_> {
         if !self.request.no_cache {
             return key.clone();
         }
-        let now = std::time::SystemTime::now();
-        digest_of_fields([key.as_str(), &format!("{now:?} {} {:?}", std::process::id(), StepId::next())])
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_nanos());
+        let once = Fields::new("once 1").text(key.as_str()).text(now.to_le_bytes());
+        once.number(std::process::id()).number(StepId::next().0 as u64).digest()
     }
 
     fn build_stage(&self, index: usize, ahead: &mpsc::Sender<Ahead>) -> Result<Stage, EngineError> {

@@ -7,7 +7,7 @@ use std::{
 };
 
 use otoshi_dockerfile::{Add, Copy, Heredoc, Word};
-use otoshi_oci::Digest;
+use otoshi_oci::{Digest, Fields};
 use otoshi_store::{Draft, Implied, Kind, SnapshotId};
 
 use super::{
@@ -35,7 +35,8 @@ struct Expanded {
     /// Absolute, with a slash at its end where it is written as a directory.
     dest: String,
     chown: Option<String>,
-    chmod: Option<Chmod>,
+    /// As it is written, and what it means.
+    chmod: Option<(String, Chmod)>,
     exclude: Vec<String>,
     parents: bool,
     /// The layer does not look at what lies below.
@@ -76,7 +77,7 @@ impl Expanded {
             chown: optional(&copy.chown)?,
             // As with BuildKit, a mode makes --link an ordinary copy.
             link: copy.link && chmod.is_none(),
-            chmod: chmod.map(|mode| Chmod::parse(&mode)).transpose()?,
+            chmod: chmod.map(|mode| Chmod::parse(&mode).map(|meant| (mode, meant))).transpose()?,
             exclude: list(&copy.exclude)?,
             parents: copy.parents,
             unpack: add.map_or(Some(false), |add| add.unpack),
@@ -84,9 +85,16 @@ impl Expanded {
         })
     }
 
-    /// Everything that decides about the result besides content and layers below, as one text.
-    fn settings(&self) -> String {
-        format!("{} {:?} {:?} {} {:?}", self.dest, self.chown, self.chmod, self.link, self.unpack)
+    /// Everything that decides about the result besides content and layers below.
+    fn settings(&self) -> Digest {
+        let chmod = self.chmod.as_ref().map(|(written, _)| written);
+        Fields::new("copy settings 1")
+            .text(&self.dest)
+            .option(self.chown.as_ref())
+            .option(chmod)
+            .flag(self.link)
+            .option_number(self.unpack.map(i32::from))
+            .digest()
     }
 
     fn pick<'a>(&'a self, source: &'a str) -> Pick<'a> {
@@ -141,7 +149,7 @@ pub(crate) fn copy(
     let from = copy.from.as_ref().map(|word| word.0.as_str());
     let tree = build.tree(index, from)?;
 
-    let mut content = Vec::new();
+    let mut content = Fields::new("copy content 1");
     let mut places = Vec::new();
     for source in &expanded.sources {
         let place = expanded.place(build, source, add)?;
@@ -151,16 +159,18 @@ pub(crate) fn copy(
                 if digest.is_none() && !pick.is_pattern() {
                     return Err(missing(&tree, source, text));
                 }
-                content.push(format!("{digest:?}"));
+                content = content.text("path").option(digest.as_ref().map(Digest::as_str));
             }
-            Place::Elsewhere(fetched) => content.push(format!("{} {:?}", fetched.key, expanded.exclude)),
+            Place::Elsewhere(fetched) => {
+                content = content.text("elsewhere").text(fetched.key.as_str()).list(&expanded.exclude);
+            }
         }
         places.push(place);
     }
     for (name, text) in &expanded.heredocs {
-        content.push(format!("{name} {}", digest_of_fields([text])));
+        content = content.text("heredoc").text(name).text(text);
     }
-    let content = digest_of_fields(content);
+    let content = content.digest();
     let settings = expanded.settings();
     // The names of accounts are looked up in what lies below.
     let below_key = if expanded.link && expanded.chown.as_deref().is_none_or(is_numeric) {
@@ -168,9 +178,7 @@ pub(crate) fn copy(
     } else {
         stage.chain.key.as_str()
     };
-    // 3: directories on the way have the mode of an octal --chmod.
-    let form = if expanded.chmod.is_some() { "copy 3" } else { "copy 2" };
-    let key = digest_of_fields([form, below_key, content.as_str(), &settings]);
+    let key = Fields::new("copy 4").text(below_key).text(content.as_str()).text(settings.as_str()).digest();
     if !no_cache && let Some(snapshot) = engine.recall(&key) {
         return Ok(Stepped { snapshot, cached: true });
     }
@@ -184,7 +192,7 @@ pub(crate) fn copy(
         }
         Some(owner) => Some(Accounts::in_tree(&below_path).owner(owner)?),
     };
-    let overrides = Overrides { owner, mode: expanded.chmod.clone() };
+    let overrides = Overrides { owner, mode: expanded.chmod.as_ref().map(|(_, meant)| meant.clone()) };
     let mut open = OpenTree::open(engine, &tree)?;
     let mut found = Vec::new();
     let mut may_unpack = Vec::new();
@@ -207,13 +215,14 @@ pub(crate) fn copy(
     let archives: Vec<bool> =
         found.iter().zip(may_unpack).map(|(source, may)| may && is_archive(source)).collect();
     let facts = destination.facts()?;
-    let result = digest_of_fields([
-        "copied 2",
-        content.as_str(),
-        facts.as_str(),
-        &settings,
-        &format!("{overrides:?}"),
-    ]);
+    // The names of accounts are numbers by now.
+    let result = Fields::new("copied 3")
+        .text(content.as_str())
+        .text(facts.as_str())
+        .text(settings.as_str())
+        .option_number(owner.map(|(uid, _)| uid))
+        .option_number(owner.map(|(_, gid)| gid))
+        .digest();
     // What an archive leaves depends on more of what lies below than these facts.
     let is_plain = !archives.contains(&true);
     if is_plain {

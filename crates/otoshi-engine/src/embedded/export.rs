@@ -7,7 +7,7 @@ use std::{
 };
 
 use otoshi_oci::{
-    Descriptor, DiffId, Digest, ImageConfig,
+    Descriptor, DiffId, Digest, Fields, ImageConfig,
     layer::{PrefixDir, WriteOptions, write_layer},
     write_image,
 };
@@ -42,6 +42,20 @@ pub(crate) struct Placement {
     pub(crate) owner: Option<(u32, u32)>,
 }
 
+impl Placement {
+    /// Adds all that it is to a key.
+    fn fields(&self, key: Fields) -> Fields {
+        let owner = self.owner;
+        let key = key.option_number(owner.map(|(uid, _)| uid)).option_number(owner.map(|(_, gid)| gid));
+        self.prefix.iter().fold(key, |key, above| {
+            key.text(above.path.as_os_str().as_encoded_bytes())
+                .number(above.mode)
+                .number(above.uid)
+                .number(above.gid)
+        })
+    }
+}
+
 /// What steps left among these layers, the topmost first.
 pub(crate) fn steps_below(layers: &[Layer]) -> Vec<SnapshotId> {
     let steps = layers.iter().rev().filter_map(|layer| match layer {
@@ -67,10 +81,8 @@ impl EmbeddedEngine {
         };
         let own = time(snapshot);
         let output = Output { epoch: own, ..output };
-        let key = digest_of_fields([
-            snapshot.as_str(),
-            &format!("{} {:?} {:?}", output.form(), placement.prefix, placement.owner),
-        ]);
+        let key =
+            placement.fields(Fields::new("layer 2").text(snapshot.as_str()).text(output.form())).digest();
         let times: Vec<(&SnapshotId, i64)> = below.iter().map(|id| (id, time(id))).collect();
         let on = digest_of_fields(times.iter().map(|(id, time)| format!("{id} {time}")));
         if let Some(blob) = self.home().records().get::<Blob>(Kind::Layer, key.hex())

@@ -11,7 +11,7 @@ use std::{
 };
 
 use otoshi_dockerfile::{Mount, Sharing, Word};
-use otoshi_oci::Digest;
+use otoshi_oci::{Digest, Fields};
 use otoshi_sandbox as sandbox;
 use otoshi_store::Draft;
 
@@ -136,9 +136,9 @@ impl RunMounts<'_> {
     }
 
     /// Everything about a mount that a step's result may depend on.
-    pub(crate) fn key(&self, mount: &Mount) -> Result<String, EngineError> {
-        Ok(match &*self.settled(mount)? {
-            Mount::Later { .. } => String::new(),
+    pub(crate) fn key(&self, mount: &Mount) -> Result<Digest, EngineError> {
+        let fields = match &*self.settled(mount)? {
+            Mount::Later { .. } => Fields::new("mount later 1"),
             Mount::Bind { target, source, from, rw } => {
                 let (tree, source) = self.source(from.as_ref(), source.as_ref())?;
                 let digest =
@@ -146,25 +146,30 @@ impl RunMounts<'_> {
                         message: format!("RUN --mount=type=bind: no {source} there"),
                         hint: None,
                     })?;
-                format!("bind {} {rw} {digest}", self.target(target)?)
+                Fields::new("mount bind 1").text(self.target(target)?).flag(*rw).text(digest.as_str())
             }
             Mount::Cache { target, id, sharing, from, source, uid, gid, mode, ro } => {
                 let cache =
                     Cache::new((id.as_ref(), from.as_ref(), source.as_ref()), *sharing, (*uid, *gid, *mode));
                 let target = self.target(target)?;
                 let id = self.cache_id(&cache, &target)?;
-                format!("cache {id} {target} {ro}")
+                Fields::new("mount cache 1").text(id.as_str()).text(target).flag(*ro)
             }
-            Mount::Tmpfs { target, size } => format!("tmpfs {} {size:?}", self.target(target)?),
+            Mount::Tmpfs { target, size } => {
+                Fields::new("mount tmpfs 1").text(self.target(target)?).option_number(*size)
+            }
             Mount::Secret { id, target, env, uid, gid, mode, .. } => {
                 let (id, target) = (self.optional(id.as_ref())?, self.optional(target.as_ref())?);
-                format!("secret {id:?} {target:?} {env:?} {uid:?} {gid:?} {mode:?}")
+                let fields = Fields::new("mount secret 1").option(id).option(target).option(env.as_ref());
+                fields.option_number(*uid).option_number(*gid).option_number(*mode)
             }
             Mount::Ssh { id, target, uid, gid, mode, .. } => {
                 let (id, target) = (self.optional(id.as_ref())?, self.optional(target.as_ref())?);
-                format!("ssh {id:?} {target:?} {uid:?} {gid:?} {mode:?}")
+                let fields = Fields::new("mount ssh 1").option(id).option(target);
+                fields.option_number(*uid).option_number(*gid).option_number(*mode)
             }
-        })
+        };
+        Ok(fields.digest())
     }
 
     /// Makes a mount ready; what must live as long as the command is held.

@@ -5,7 +5,7 @@
 use std::{fs, os::unix::fs::PermissionsExt, path::Path};
 
 use otoshi_dockerfile::{InlineFile, Run};
-use otoshi_oci::Digest;
+use otoshi_oci::{Digest, Fields};
 use otoshi_sandbox as sandbox;
 use otoshi_store::{Draft, Implied, Kind, SnapshotId};
 
@@ -79,25 +79,22 @@ pub(crate) fn run(
         return Err(EngineError::invalid("RUN []: there is nothing to run"));
     }
     stage.must_run_here()?;
-    let mut key = vec![
-        // 2: HOME and groups are those of /etc/passwd and /etc/group for root, too.
-        "run 2".to_owned(),
-        stage.chain.key.to_string(),
-        format!("{argv:?}"),
-        format!("{:?}", stage.scope.run_env()),
-        stage.cwd().to_owned(),
-        stage.config.config.user.clone(),
-        format!("{network} {:?}", request.ca_certificates.is_some()),
-    ];
-    if insecure {
-        key.push("insecure".into());
-    }
-    key.extend(script.as_ref().map(|script| format!("script {}", script.content)));
+    let env = stage.scope.run_env();
+    let mut key = Fields::new("run 3")
+        .text(stage.chain.key.as_str())
+        .list(&argv)
+        .list(env.iter().flat_map(|(name, value)| [name, value]))
+        .text(stage.cwd())
+        .text(&stage.config.config.user)
+        .flag(network)
+        .flag(request.ca_certificates.is_some())
+        .flag(insecure)
+        .option(script.as_ref().map(|script| &script.content));
     let of_run = RunMounts { build, stage, index };
     for mount in &run.mounts {
-        key.push(of_run.key(mount)?);
+        key = key.text(of_run.key(mount)?.as_str());
     }
-    let key = digest_of_fields(key);
+    let key = key.digest();
     if !request.no_cache
         && let Some(snapshot) = engine.recall(&key)
     {
@@ -113,7 +110,7 @@ pub(crate) fn run(
         seen.mounts.push(script_mount(engine, path, &content, &mut held)?);
     }
     held.lock()?;
-    let mut env = stage.scope.run_env();
+    let mut env = env;
     env.retain(|(name, _)| !seen.env.iter().any(|(given, _)| given == name));
     env.extend(seen.env);
     env.extend(stage.scope.proxy_env());

@@ -64,6 +64,15 @@ pub enum Compression {
 }
 
 impl Compression {
+    /// Its name, as settings and keys have it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Gzip => "gzip",
+            Self::Zstd => "zstd",
+        }
+    }
+
     /// Returns the media type of a layer that is compressed this way.
     pub fn media_type(self) -> MediaType {
         match self {

@@ -6,7 +6,7 @@ use std::time::Instant;
 use otoshi_engine::{Event, Events, StepId};
 use otoshi_oci::config::{History, ImageConfig};
 use otoshi_oci::layer::{Compression, Mtime, WriteOptions, WrittenLayer, store_tar, write_layer};
-use otoshi_oci::{Digest, Platform, Reference, write_image};
+use otoshi_oci::{Digest, Fields, Platform, Reference, write_image};
 use otoshi_packages::apt::Available;
 use otoshi_packages::roots::{self, Chosen, FOR_SCRIPTS, Installation, RootError, Selection};
 use otoshi_project::{Packages, Variant};
@@ -100,8 +100,9 @@ pub(super) fn now(
 
 /// Debian's word for a platform's architecture, and where packages for it come from.
 fn sources(packages: &Packages, platform: &Platform) -> Result<(&'static str, Sources), PipelineError> {
-    let (distribution, _) =
-        packages.release().ok_or_else(|| PipelineError::plain("a base of packages has no release"))?;
+    let (distribution, _) = packages
+        .release()
+        .ok_or_else(|| PipelineError::Fault("a base of packages has no release".to_owned()))?;
     let architecture = architecture(platform).ok_or_else(|| {
         PipelineError::invalid(
             format!("{distribution} has no packages for {platform}"),
@@ -198,9 +199,8 @@ impl Made<'_> {
             created_by: Some(created_by.to_owned()),
             ..History::default()
         });
-        let written = write_image(home.layout(), &config, &[layer.descriptor], &BTreeMap::new())
-            .map_err(PipelineError::plain)?;
-        let digest = Digest::of(&written).map_err(PipelineError::plain)?;
+        let written = write_image(home.layout(), &config, &[layer.descriptor], &BTreeMap::new())?;
+        let digest = Digest::of(&written)?;
         home.layout().add_untagged(written)?;
         home.records().put(Kind::Base, key.hex(), &digest)?;
         Ok(digest)
@@ -208,15 +208,25 @@ impl Made<'_> {
 
     /// Stands for everything that the image depends on.
     fn key(&self, created_by: &str, more: &[(String, u32, Vec<u8>)]) -> Digest {
-        let variant = (self.packages.variant, self.packages.slim, self.architecture, self.platform);
-        let mut text = format!("{WAY} {variant:?} {created_by}\n");
+        let variant = match self.packages.variant {
+            Variant::Apt => "apt",
+            Variant::Minimal => "minimal",
+            Variant::Distroless => "distroless",
+        };
+        let mut key = Fields::new("base of packages")
+            .number(WAY)
+            .text(variant)
+            .flag(self.packages.slim)
+            .text(self.architecture);
+        key = key.text(self.platform.to_string()).text(created_by);
         for one in self.chosen.all() {
-            text += &format!("{} {} {}\n", one.record.name, one.record.version, one.record.sha256);
+            let record = &one.record;
+            key = key.text("package").text(&*record.name).text(&*record.version).text(&*record.sha256);
         }
         for (path, mode, content) in more {
-            text += &format!("{path} {mode:o} {}\n", Digest::sha256_of(content));
+            key = key.text("file").text(path).number(*mode).text(Digest::sha256_of(content).as_str());
         }
-        Digest::sha256_of(text.as_bytes())
+        key.digest()
     }
 
     /// What the root's own apt needs, where it has one.
@@ -259,7 +269,7 @@ impl Made<'_> {
             Root::Files(chosen) => {
                 let archive = roots::layer(chosen, &files).map_err(failed)?;
                 store_tar(layout, &archive[..], Compression::default(), 0, "the base of packages")
-                    .map_err(PipelineError::plain)
+                    .map_err(PipelineError::from)
             }
             Root::Installed(selection) => {
                 let draft = self.home.snapshots().draft()?;
@@ -276,7 +286,7 @@ impl Made<'_> {
                 .map_err(failed)?;
                 shown.say("writing the layer");
                 let options = WriteOptions { mtime: Mtime::Set(TIME), ..WriteOptions::default() };
-                write_layer(layout, &draft.tree(), &options).map_err(PipelineError::plain)
+                write_layer(layout, &draft.tree(), &options).map_err(PipelineError::from)
             }
         }
     }

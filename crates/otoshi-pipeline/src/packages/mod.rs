@@ -58,7 +58,7 @@ impl PackagesNow {
         }
         let passed = |other: &str| dpkg::compare(other, own).is_gt() && dpkg::compare(other, version).is_le();
         let all = self.available.versions(&package.name, &package.architecture);
-        let all = all.map_err(PipelineError::plain)?;
+        let all = all?;
         let security = all.iter().any(|other| other.security && passed(&other.version));
         let suite = self.available.suites().get(chosen.suite);
         let repository = suite.map(|suite| suite.suite.clone()).unwrap_or_default();

@@ -27,14 +27,16 @@ impl Sources {
     /// Finds the sources of a base's packages for an architecture, in Debian's words: at the mirror that the project names, else
     /// where this machine's apt has the release from, else where the distribution publishes it.
     pub(super) fn find(packages: &Packages, architecture: &str) -> Result<Self, PipelineError> {
-        let (distribution, release) =
-            packages.release().ok_or_else(|| PipelineError::plain("a base of packages has no release"))?;
-        let files = apt::read_root(Path::new("/")).map_err(|error| {
-            PipelineError::plain(format!("reading this machine's package sources: {error}"))
+        let (distribution, release) = packages
+            .release()
+            .ok_or_else(|| PipelineError::Fault("a base of packages has no release".to_owned()))?;
+        let files = apt::read_root(Path::new("/")).map_err(|error| PipelineError::Invalid {
+            message: format!("reading this machine's package sources: {error}"),
+            hint: None,
         })?;
         let machine = Repositories::from_files(&files, architecture);
         let table = Distribution::of(distribution)
-            .ok_or_else(|| PipelineError::plain(format!("nothing is known of {distribution}")))?;
+            .ok_or_else(|| PipelineError::Fault(format!("nothing is known of {distribution}")))?;
         let codename = table.codename(release).ok_or_else(|| {
             PipelineError::invalid(
                 format!("{distribution} has no release {release}, as far as this program knows"),
@@ -49,7 +51,7 @@ impl Sources {
         let key = |path: &String| Some((path.clone(), files.get(path.trim_start_matches('/'))?.to_vec()));
         let keys = paths.filter_map(key).collect();
         let machine = machine.with_keys_of(table);
-        let fetcher = HttpFetcher::new(machine.configuration()).map_err(PipelineError::plain)?;
+        let fetcher = HttpFetcher::new(machine.configuration()).map_err(PipelineError::fetching_packages)?;
         Ok(Self {
             distribution,
             release: release.to_owned(),

@@ -9,19 +9,20 @@ use otoshi_engine::{
     AppLayer, AssembleRequest, BuildRequest, BuiltImage, Context, Event, Events, ImageChanges,
 };
 use otoshi_oci::{Digest, Image};
-use otoshi_project::NamedProcess;
+use otoshi_project::{NamedProcess, Phase, Role};
 
-use super::{argv, bases_of, form, role_annotations};
+use super::{argv, bases_of, role_annotations};
 use crate::{
-    PartKind, Pipeline, PipelineError,
+    Part, Pipeline, PipelineError,
     files::RoleFile,
-    observe::{Compiled, Observation, Observer, command_text},
+    observe::{Compiled, Observation, Observer},
+    part::{self, Value},
     pipeline::{Given, Job, Next, Ran, Walk},
     record::Made,
     source::Reader,
 };
 
-const PHASE: &str = "app";
+const PHASE: Phase = Phase::App;
 
 impl Pipeline<'_> {
     /// Phase 4.
@@ -32,28 +33,30 @@ impl Pipeline<'_> {
         compiled: &Given,
         runner: &Given,
     ) -> Result<Next<'w>, PipelineError> {
-        let pending = |on| Ok(Next::Pending { phase: PHASE, number: 4, on });
+        let pending = |on| Ok(Next::Pending { phase: PHASE, on });
         if compiled.is_unknown() {
-            return pending(if builder.is_unknown() { "builder" } else { "compile" });
+            return pending(if builder.is_unknown() { Phase::Builder } else { Phase::Compile });
         }
         let compiled = match compiled {
             Given::Made(made) => made.clone(),
             _ => Made::default(),
         };
         let mut seen = Observation::default();
-        self.add_settings("app", &mut seen);
+        self.add_settings(PHASE, &mut seen);
         if let Some((_, content)) = &compiled.output {
-            seen.add(PartKind::Role, "compile", content);
+            let content = Some(content.clone());
+            seen.add(Part::Given(part::Given { by: Phase::Compile, path: None, content }));
         }
         for process in &self.project.processes {
             // The name is the image's; without a command a stage says it.
-            let command = process.command.as_ref().map(|command| command_text(&form(command)));
-            seen.add(PartKind::Process, &process.name, command.unwrap_or_default());
+            let command = process.command.as_ref().map(Value::from);
+            seen.add(Part::Process { name: process.name.clone(), command });
             for (name, value) in &process.env {
-                seen.add(PartKind::Setting, format!("{}.env.{name}", process.name), value);
+                seen.add_setting(format!("{}.env.{name}", process.name), value);
             }
             if !process.expose.is_empty() {
-                seen.add(PartKind::Setting, format!("{}.expose", process.name), process.expose.join(" "));
+                let (name, value) = (format!("{}.expose", process.name), Value::List(process.expose.clone()));
+                seen.add(Part::Setting { name, value });
             }
         }
         if let Some(file) = &walk.files.app {
@@ -62,11 +65,11 @@ impl Pipeline<'_> {
                 None => self.app_stages(walk, file, compiled, seen),
             };
         }
-        let Some(runner) = runner.image("runner") else { return pending("runner") };
+        let Some(runner) = runner.image(Role::Runner) else { return pending(Phase::Runner) };
         let needs_builder = !self.project.manifest.app.dependencies.is_empty();
         let builder = match builder {
-            Given::Unknown if needs_builder => return pending("builder"),
-            given => given.image("builder"),
+            Given::Unknown if needs_builder => return pending(Phase::Builder),
+            given => given.image(Role::Builder),
         };
         self.app_layers(walk, builder, runner.clone(), compiled, seen)
     }
@@ -82,7 +85,7 @@ impl Pipeline<'_> {
         let context = self.context(walk, PHASE, Reader::Dockerfile(file))?;
         let images = self.images(walk, file);
         for process in &self.project.processes {
-            seen.add(PartKind::Setting, format!("target of {}", process.name), &process.target);
+            seen.add_setting(format!("target of {}", process.name), &process.target);
         }
         let observer = Observer {
             engine: self.engine,
@@ -94,25 +97,25 @@ impl Pipeline<'_> {
             compiled: self.compiled_tree(&compiled)?,
         };
         observer.observe(&mut seen)?;
-        let bases = bases_of(walk, PHASE);
+        let bases = bases_of(walk, Role::App);
         let annotations: Vec<_> =
             file.targets.iter().map(|target| self.annotations(walk, file, target)).collect();
         let run = move |events: &dyn Events| {
-            self.ensure_bases(PHASE, &bases, events)?;
+            self.ensure_bases(Role::App, &bases, events)?;
             let merged = self.merged(&context, &compiled)?;
             let ca_certificates = self.ca_certificates()?;
             // Targets are in the order of the processes.
             let mut targets = file.targets.iter().zip(annotations);
             self.app_images(events, |process| {
                 let Some((target, annotations)) = targets.next() else {
-                    return Err(PipelineError::plain(format!("the process {} has no target", process.name)));
+                    return Err(PipelineError::Fault(format!("the process {} has no target", process.name)));
                 };
                 let request = self.build_request(file, target, &merged, &images, annotations);
                 let request = BuildRequest { ca_certificates: ca_certificates.clone(), ..request };
                 self.app_stage(&request, process, events)
             })
         };
-        Ok(Next::Job(Job { phase: PHASE, number: 4, seen, run: Box::new(run) }))
+        Ok(Next::Job(Job { phase: PHASE, seen, run: Box::new(run) }))
     }
 
     /// A process that is a stage; what the project says of it wins over the stage.
@@ -134,7 +137,7 @@ impl Pipeline<'_> {
             annotations: request.annotations.clone(),
             platform: self.platform.clone(),
             output: self.output,
-            versions_of: self.image_name(PHASE),
+            versions_of: self.image_name(Role::App.as_str()),
             checkout: Some(self.project.root.clone()),
         };
         let changed = self.engine.assemble(&assemble, events).map_err(failed())?;
@@ -163,12 +166,11 @@ impl Pipeline<'_> {
         else {
             return Ok(());
         };
-        let image =
-            Image::load(self.home.layout(), artifact, &self.platform).map_err(PipelineError::plain)?;
+        let image = Image::load(self.home.layout(), artifact, &self.platform)?;
         // The source comes first, what compiling wrote last.
         if let Some(layer) = image.layers().last() {
             remote.fetch_layer(layer)?;
-            self.engine.unpack(&layer.digest, id).map_err(PipelineError::engine_in("compile"))?;
+            self.engine.unpack(&layer.digest, id).map_err(PipelineError::engine_in(Phase::Compile))?;
         }
         Ok(())
     }
@@ -195,20 +197,22 @@ impl Pipeline<'_> {
         let context = self.context(walk, PHASE, Reader::App)?;
         let directory = self.app_directory();
         // Its layers and its config become the app's: the manifest counts.
-        seen.add(PartKind::Role, "runner", &runner);
+        let content = Some(runner.clone());
+        seen.add(Part::Given(part::Given { by: Phase::Runner, path: None, content }));
         seen.add_source(PHASE, &context)?;
-        seen.add(PartKind::Setting, "app.dir", &directory);
+        seen.add_setting("app.dir", &directory);
         for (name, value) in &app.env {
-            seen.add(PartKind::Setting, format!("app.env.{name}"), value);
+            seen.add_setting(format!("app.env.{name}"), value);
         }
         if let Some(user) = &app.user {
-            seen.add(PartKind::Setting, "app.user", user);
+            seen.add_setting("app.user", user);
         }
         if !app.expose.is_empty() {
-            seen.add(PartKind::Setting, "app.expose", format!("{:?}", app.expose));
+            seen.add(Part::Setting { name: "app.expose".into(), value: Value::List(app.expose.clone()) });
         }
         // Which layers there are, and in which order.
-        seen.add(PartKind::Setting, "app.dependencies", format!("{:?}", app.dependencies));
+        let value = Value::List(app.dependencies.clone());
+        seen.add(Part::Setting { name: "app.dependencies".into(), value });
         let mut layers = Vec::new();
         for path in &app.dependencies {
             let image = builder.ok_or_else(|| {
@@ -224,7 +228,8 @@ impl Pipeline<'_> {
                     "name paths that the builder's Dockerfile makes",
                 )
             })?;
-            seen.add(PartKind::Role, format!("builder {path}"), content);
+            let given = part::Given { by: Phase::Builder, path: Some(path.clone()), content: Some(content) };
+            seen.add(Part::Given(given));
             layers.push(AppLayer::CopyFrom { image: image.clone(), path: path.clone() });
         }
         let run = move |events: &dyn Events| {
@@ -235,7 +240,7 @@ impl Pipeline<'_> {
                 self.engine.assemble(&request, events).map_err(PipelineError::engine_in(PHASE))
             })
         };
-        Ok(Next::Job(Job { phase: PHASE, number: 4, seen, run: Box::new(run) }))
+        Ok(Next::Job(Job { phase: PHASE, seen, run: Box::new(run) }))
     }
 
     /// Where source and compiled output go.
@@ -270,7 +275,7 @@ impl Pipeline<'_> {
                 is_made: true,
             });
         }
-        let mut annotations = role_annotations(PHASE);
+        let mut annotations = role_annotations(Role::App);
         annotations.insert("org.opencontainers.image.base.digest".into(), runner.to_string());
         annotations.extend(self.seam(&runner));
         Ok(AssembleRequest {
@@ -286,7 +291,7 @@ impl Pipeline<'_> {
             annotations,
             platform: self.platform.clone(),
             output: self.output,
-            versions_of: self.image_name(PHASE),
+            versions_of: self.image_name(Role::App.as_str()),
             checkout: Some(self.project.root.clone()),
         })
     }

@@ -3,29 +3,31 @@
 use otoshi_dockerfile::Ignore;
 use otoshi_engine::{CacheMount, EngineError, Event, RunRequest, Stdio, View};
 use otoshi_oci::Image;
+use otoshi_project::{Phase, Role};
 
 use super::form;
 use crate::{
-    PartKind, Pipeline, PipelineError, leftover,
-    observe::{Observation, command_text},
+    Part, Pipeline, PipelineError, leftover,
+    observe::Observation,
+    part::{self, Value},
     pipeline::{Given, Job, Next, Ran, Walk},
     record::Made,
     source::Reader,
 };
 
-const PHASE: &str = "compile";
+const PHASE: Phase = Phase::Compile;
 
 impl Pipeline<'_> {
     /// Phase 2, in the image that `role` gave.
     pub(crate) fn compile<'w>(
         &'w self,
         walk: &mut Walk<'w>,
-        role: &'static str,
+        (role, on): (Role, Phase),
         given: &Given,
     ) -> Result<Next<'w>, PipelineError> {
         let Some(compile) = &self.project.manifest.compile else { return Ok(Next::Absent) };
         let Some(image) = given.image(role).cloned() else {
-            return Ok(Next::Pending { phase: PHASE, number: 2, on: role });
+            return Ok(Next::Pending { phase: PHASE, on });
         };
         let failed = || PipelineError::engine_in(PHASE);
         let context = self.context(walk, PHASE, Reader::Compile)?;
@@ -33,13 +35,14 @@ impl Pipeline<'_> {
         self.add_settings(PHASE, &mut seen);
         // A command sees files and settings, not how they are compressed: the config has the digests of both.
         let config = Image::load(self.home.layout(), &image, &self.platform).map_err(EngineError::from);
-        seen.add(PartKind::Role, role, config.map_err(failed())?.id());
+        let content = Some(config.map_err(failed())?.id());
+        seen.add(Part::Given(part::Given { by: on, path: None, content }));
         seen.add_source(PHASE, &context)?;
-        seen.add(PartKind::Setting, "compile.run", command_text(&form(&compile.run)));
-        seen.add(PartKind::Setting, "compile.workdir", &compile.workdir);
-        seen.add(PartKind::Setting, "compile.entrypoint", compile.entrypoint);
+        seen.add(Part::Setting { name: "compile.run".into(), value: (&compile.run).into() });
+        seen.add_setting("compile.workdir", &compile.workdir);
+        seen.add_setting("compile.entrypoint", compile.entrypoint);
         for (name, value) in &compile.env {
-            seen.add(PartKind::Setting, format!("compile.env.{name}"), value);
+            seen.add_setting(format!("compile.env.{name}"), value);
         }
         for (name, list) in [
             ("caches", &compile.caches),
@@ -49,7 +52,7 @@ impl Pipeline<'_> {
             ("secrets", &compile.secrets),
         ] {
             if !list.is_empty() {
-                seen.add(PartKind::Setting, format!("compile.{name}"), format!("{list:?}"));
+                seen.add(Part::Setting { name: format!("compile.{name}"), value: Value::List(list.clone()) });
             }
         }
         let run = move |events: &dyn otoshi_engine::Events| {
@@ -74,11 +77,11 @@ impl Pipeline<'_> {
                     .collect(),
                 ca_certificates: self.ca_certificates()?,
                 stdio: Stdio::Events,
-                ..RunRequest::new(image, PHASE, Some(form(&compile.run)))
+                ..RunRequest::new(image, PHASE.as_str(), Some(form(&compile.run)))
             };
             let outcome = self.engine.run(&request, events).map_err(failed())?;
             if outcome.code != 0 {
-                let what = command_text(&form(&compile.run));
+                let what = compile.run.to_string();
                 return Err(failed()(EngineError::Command { what, code: outcome.code, at: None }));
             }
             if let Some((output, _)) = outcome.output.as_ref().filter(|_| compile.outputs.is_empty()) {
@@ -93,6 +96,6 @@ impl Pipeline<'_> {
             }
             Ok(Ran { made: Made { output: outcome.output, ..Made::default() }, layers_written: 0 })
         };
-        Ok(Next::Job(Job { phase: PHASE, number: 2, seen, run: Box::new(run) }))
+        Ok(Next::Job(Job { phase: PHASE, seen, run: Box::new(run) }))
     }
 }

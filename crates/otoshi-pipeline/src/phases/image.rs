@@ -5,11 +5,11 @@ use std::{collections::BTreeMap, sync::Arc};
 use otoshi_dockerfile::Dockerfile;
 use otoshi_engine::{BuildRequest, Context};
 use otoshi_oci::Digest;
-use otoshi_project::Entitlement;
+use otoshi_project::{Entitlement, Phase};
 
 use super::bases_of;
 use crate::{
-    PartKind, Pipeline, PipelineError,
+    Part, Pipeline, PipelineError,
     files::{RoleFile, Target},
     observe::{Observation, Observer},
     pipeline::{Job, Next, Ran, Walk},
@@ -21,31 +21,26 @@ impl Pipeline<'_> {
     /// Phase 1.
     pub(crate) fn builder<'w>(&'w self, walk: &mut Walk<'w>) -> Result<Next<'w>, PipelineError> {
         let Some(file) = &walk.files.builder else { return Ok(Next::Absent) };
-        self.image_phase(walk, file, 1)
+        self.image_phase(walk, file)
     }
 
     /// Phase 3.
     pub(crate) fn runner<'w>(&'w self, walk: &mut Walk<'w>) -> Result<Next<'w>, PipelineError> {
         let file = &walk.files.runner;
-        self.image_phase(walk, file, 3)
+        self.image_phase(walk, file)
     }
 
-    fn image_phase<'w>(
-        &'w self,
-        walk: &mut Walk<'w>,
-        file: &'w RoleFile,
-        number: u8,
-    ) -> Result<Next<'w>, PipelineError> {
-        let phase = file.role;
+    fn image_phase<'w>(&'w self, walk: &mut Walk<'w>, file: &'w RoleFile) -> Result<Next<'w>, PipelineError> {
+        let (role, phase) = (file.role, file.phase);
         if let Some(on) = self.waits_for(walk, file) {
-            return Ok(Next::Pending { phase, number, on });
+            return Ok(Next::Pending { phase, on });
         }
         let context = self.context(walk, phase, Reader::Dockerfile(file))?;
         let images = self.images(walk, file);
         let mut seen = Observation::default();
         self.add_settings(phase, &mut seen);
         for target in file.targets.iter().filter_map(|target| target.name.as_ref()) {
-            seen.add(PartKind::Setting, "target", target);
+            seen.add_setting("target", target);
         }
         let observer = Observer {
             engine: self.engine,
@@ -57,11 +52,11 @@ impl Pipeline<'_> {
             compiled: None,
         };
         observer.observe(&mut seen)?;
-        let upgrades = if phase == "runner" { walk.bases.upgrades.clone() } else { BTreeMap::new() };
+        let upgrades = if phase == Phase::Runner { walk.bases.upgrades.clone() } else { BTreeMap::new() };
         for (package, version) in &upgrades {
-            seen.add(PartKind::Upgrade, package, version);
+            seen.add(Part::Upgrade { package: package.clone(), version: version.clone() });
         }
-        let bases = bases_of(walk, phase);
+        let bases = bases_of(walk, role);
         let targets = file.targets.iter();
         let requests: Vec<_> = targets
             .map(|target| {
@@ -70,7 +65,7 @@ impl Pipeline<'_> {
             })
             .collect();
         let run = move |events: &dyn otoshi_engine::Events| {
-            self.ensure_bases(phase, &bases, events)?;
+            self.ensure_bases(role, &bases, events)?;
             let (mut made, mut layers_written) = (Made::default(), 0);
             for request in requests {
                 let request = BuildRequest { ca_certificates: self.ca_certificates()?, ..request };
@@ -78,11 +73,11 @@ impl Pipeline<'_> {
                 layers_written += built.layers_written;
                 let (digest, more) = self.upgraded(built.digest, &upgrades, events)?;
                 layers_written += more;
-                made.images.insert(phase.to_owned(), digest);
+                made.images.insert(role.to_string(), digest);
             }
             Ok(Ran { made, layers_written })
         };
-        Ok(Next::Job(Job { phase, number, seen, run: Box::new(run) }))
+        Ok(Next::Job(Job { phase, seen, run: Box::new(run) }))
     }
 
     /// The request for one target; certificates are offered when it runs.
@@ -105,8 +100,8 @@ impl Pipeline<'_> {
             annotations,
             secrets: self.secrets(),
             no_cache: self.no_cache,
-            output: self.output_of(file.role),
-            versions_of: self.image_name(file.role),
+            output: self.output_of(file.phase),
+            versions_of: self.image_name(file.role.as_str()),
             ..BuildRequest::new(Arc::<Dockerfile>::clone(&file.dockerfile), Arc::clone(context))
         }
     }

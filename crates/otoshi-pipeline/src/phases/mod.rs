@@ -13,12 +13,12 @@ use std::{collections::BTreeMap, path::PathBuf};
 use otoshi_dockerfile::CommandForm;
 use otoshi_engine::{Events, Output, Secret};
 use otoshi_oci::{Digest, layer::Compression};
-use otoshi_project::Command;
+use otoshi_project::{BaseName, Command, Phase, Role};
 use otoshi_rebase::seam;
 
 pub(crate) use self::upgrade::is_plain;
 use crate::{
-    PartKind, Pipeline, PipelineError, bases,
+    Pipeline, PipelineError, bases,
     files::{RoleFile, Target},
     observe::Observation,
     pipeline::Walk,
@@ -26,27 +26,22 @@ use crate::{
 
 impl Pipeline<'_> {
     /// How a role's images are written. The builder is large and is read by Otoshi only: zstd, where gzip was not asked for.
-    fn output_of(&self, role: &str) -> Output {
+    fn output_of(&self, phase: Phase) -> Output {
         let unsaid = self.output == Output::default();
-        match role {
-            "builder" if unsaid => Output { compression: Compression::Zstd, ..self.output },
+        match phase {
+            Phase::Builder if unsaid => Output { compression: Compression::Zstd, ..self.output },
             _ => self.output,
         }
     }
 
     /// Adds the settings that reach every phase.
-    fn add_settings(&self, role: &str, seen: &mut Observation) {
-        seen.add(PartKind::Setting, "platform", &self.platform);
-        let compression = match self.output_of(role).compression {
-            Compression::None => "none",
-            Compression::Gzip => "gzip",
-            Compression::Zstd => "zstd",
-        };
-        seen.add(PartKind::Setting, "compression", compression);
-        seen.add(PartKind::Setting, "epoch", self.output.epoch);
+    fn add_settings(&self, phase: Phase, seen: &mut Observation) {
+        seen.add_setting("platform", &self.platform);
+        seen.add_setting("compression", self.output_of(phase).compression.as_str());
+        seen.add_setting("epoch", self.output.epoch);
         // Which authorities there are is a matter of the machine, and ends up in no image.
         if self.project.manifest.build.ca_certificates.is_some() {
-            seen.add(PartKind::Setting, "ca-certificates", "offered");
+            seen.add_setting("ca-certificates", "offered");
         }
     }
 
@@ -78,23 +73,26 @@ impl Pipeline<'_> {
 
     /// The images that a Dockerfile reaches and that are known: bases, and other roles'.
     fn images(&self, walk: &Walk<'_>, file: &RoleFile) -> BTreeMap<String, Digest> {
-        bases_of(walk, file.role).into_iter().chain(walk.roles.clone()).collect()
+        let bases = walk.bases.of(file.role).map(|(base, digest)| (base.to_string(), digest.clone()));
+        bases.chain(walk.roles.clone()).collect()
     }
 
-    /// The role whose image a Dockerfile reaches and that is not known yet.
-    pub(crate) fn waits_for(&self, walk: &Walk<'_>, file: &RoleFile) -> Option<&'static str> {
+    /// The phase whose image a Dockerfile reaches and that is not known yet.
+    pub(crate) fn waits_for(&self, walk: &Walk<'_>, file: &RoleFile) -> Option<Phase> {
         let images = file.images();
-        ["builder", "runner"].into_iter().find(|role| {
-            let reference = self.role_reference(role);
-            images.contains(&reference) && !walk.roles.contains_key(&reference)
-        })
+        let unknown =
+            [(Role::Builder, Phase::Builder), (Role::Runner, Phase::Runner)].into_iter().find(|(role, _)| {
+                let reference = self.role_reference(*role);
+                images.contains(&reference) && !walk.roles.contains_key(&reference)
+            });
+        unknown.map(|(_, phase)| phase)
     }
 
     /// Makes sure that all bases of a Dockerfile are in the store.
     fn ensure_bases(
         &self,
-        role: &str,
-        bases: &[(String, Digest)],
+        role: Role,
+        bases: &[(BaseName, Digest)],
         events: &dyn Events,
     ) -> Result<(), PipelineError> {
         self.with_base_source(Some(events), |source| {
@@ -113,7 +111,7 @@ impl Pipeline<'_> {
                 found.insert("org.opencontainers.image.base.digest".into(), digest.to_string());
             } else if let Some(digest) = walk.roles.get(base) {
                 found.insert("org.opencontainers.image.base.digest".into(), digest.to_string());
-                if file.role == "app" && base == self.role_reference("runner") {
+                if file.role == Role::App && base == self.role_reference(Role::Runner) {
                     found.extend(self.seam(digest));
                 }
             }
@@ -136,12 +134,12 @@ impl Pipeline<'_> {
 }
 
 /// The bases of a role, with their locked digests.
-fn bases_of(walk: &Walk<'_>, role: &str) -> Vec<(String, Digest)> {
-    walk.bases.of(role).map(|(base, digest)| (base.to_owned(), digest.clone())).collect()
+fn bases_of(walk: &Walk<'_>, role: Role) -> Vec<(BaseName, Digest)> {
+    walk.bases.of(role).map(|(base, digest)| (base.clone(), digest.clone())).collect()
 }
 
-fn role_annotations(role: &str) -> BTreeMap<String, String> {
-    BTreeMap::from([("dev.otoshi.role".to_owned(), role.to_owned())])
+fn role_annotations(role: Role) -> BTreeMap<String, String> {
+    BTreeMap::from([("dev.otoshi.role".to_owned(), role.to_string())])
 }
 
 pub(crate) fn form(command: &Command) -> CommandForm {

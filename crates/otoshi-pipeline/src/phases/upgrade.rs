@@ -15,11 +15,12 @@ use otoshi_dockerfile::Dockerfile;
 use otoshi_engine::{BuildRequest, Context, Events};
 use otoshi_oci::{Digest, Image, config::History, config::ImageConfig, write_image};
 use otoshi_packages::{Installed, Manager, version::compare};
+use otoshi_project::Phase;
 use otoshi_rebase::seam::{chain_id, layers_of};
 
 use crate::{ErrorKind, Pipeline, PipelineError};
 
-const PHASE: &str = "runner";
+const PHASE: Phase = Phase::Runner;
 /// The annotation that has the chain id of the layers below the newer packages.
 const UPGRADED: &str = "dev.otoshi.upgraded";
 /// The name that the generated Dockerfile has for the image below.
@@ -174,8 +175,8 @@ impl Pipeline<'_> {
         config.rootfs.diff_ids = ids[..count].to_vec();
         let layers: Vec<_> = image.layers()[..count].iter().map(|layer| layer.descriptor.clone()).collect();
         let written = write_image(self.home.layout(), &config, &layers, &BTreeMap::new());
-        let written = written.map_err(PipelineError::plain)?;
-        self.load_image(&Digest::of(&written).map_err(PipelineError::plain)?)
+        let written = written?;
+        self.load_image(&Digest::of(&written)?)
     }
 
     /// The program with which an image's packages can be made newer, where it has one.
@@ -205,7 +206,7 @@ impl Pipeline<'_> {
     }
 
     pub(crate) fn load_image(&self, digest: &Digest) -> Result<Image, PipelineError> {
-        Image::load(self.home.layout(), digest, &self.platform).map_err(PipelineError::plain)
+        Image::load(self.home.layout(), digest, &self.platform).map_err(PipelineError::from)
     }
 
     /// The image's layers under a config that changes nothing about a command but its environment.
@@ -215,7 +216,7 @@ impl Pipeline<'_> {
         config.rootfs.diff_ids = image.diff_ids().to_vec();
         let layers: Vec<_> = image.layers().iter().map(|layer| layer.descriptor.clone()).collect();
         let written = write_image(self.home.layout(), &config, &layers, &BTreeMap::new());
-        Digest::of(&written.map_err(PipelineError::plain)?).map_err(PipelineError::plain)
+        Digest::of(&written?).map_err(PipelineError::from)
     }
 
     /// The Dockerfile of one command.
@@ -247,7 +248,7 @@ impl Pipeline<'_> {
             }
             argv.push(tool.argument(name, architecture, version));
         }
-        let argv = serde_json::to_string(&argv).map_err(PipelineError::plain)?;
+        let argv = serde_json::to_string(&argv)?;
         let text = format!("FROM {BELOW} AS below\nFROM below\nRUN {mounts} {argv}\n");
         Dockerfile::parse("newer packages", &text).map_err(PipelineError::dockerfile(PHASE))
     }
@@ -277,7 +278,7 @@ impl Pipeline<'_> {
             annotations.insert(UPGRADED.to_owned(), chain.to_string());
         }
         let written = write_image(self.home.layout(), &config, &layers, &annotations);
-        Digest::of(&written.map_err(PipelineError::plain)?).map_err(PipelineError::plain)
+        Digest::of(&written?).map_err(PipelineError::from)
     }
 
     /// Says of a package manager's failure what it comes from, where that can be found out.

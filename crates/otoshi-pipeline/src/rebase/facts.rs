@@ -111,11 +111,11 @@ impl Rebaser<'_> {
             fetches.into_iter().try_for_each(|fetch| {
                 fetch
                     .join()
-                    .map_err(|_| PipelineError::plain("a thread died while a layer was fetched"))?
+                    .map_err(|_| PipelineError::Panicked { what: "fetching a layer" })?
                     .map_err(PipelineError::from)
             })
         })?;
-        proof::all(self.home, &known).map_err(PipelineError::plain)
+        proof::all(self.home, &known).map_err(PipelineError::from)
     }
 }
 

@@ -76,7 +76,7 @@ impl Images<'_> {
         let (digest, is_local) = match self.remote.local(reference)? {
             Some(digest) => (digest, true),
             None => match self.remote.client()?.fetch_manifest(layout, reference)? {
-                Some(found) => (Digest::of(&found).map_err(PipelineError::plain)?, false),
+                Some(found) => (Digest::of(&found)?, false),
                 None => return Ok(None),
             },
         };
@@ -104,7 +104,10 @@ impl Images<'_> {
 
     /// Reads an index and those in it, and notes what they list.
     fn nested(&self, named: &mut Named, digest: &Digest, depth: usize) -> Result<Nested, PipelineError> {
-        let wrong = |what: String| PipelineError::plain(format!("{}: {what}", named.reference.familiar()));
+        let wrong = |what: String| PipelineError::Invalid {
+            message: format!("{}: {what}", named.reference.familiar()),
+            hint: None,
+        };
         if depth >= MAX_DEPTH {
             return Err(wrong(format!("its indexes nest deeper than {MAX_DEPTH}")));
         }
@@ -112,7 +115,7 @@ impl Images<'_> {
         let index: ImageIndex = layout.read_json(digest)?;
         let mut below = BTreeMap::new();
         for listed in index.manifests() {
-            let digest = Digest::of(listed).map_err(PipelineError::plain)?;
+            let digest = Digest::of(listed)?;
             if is_index(listed) {
                 self.fetch(&named.reference, &digest)?;
                 below.insert(digest.to_string(), self.nested(named, &digest, depth + 1)?);
@@ -192,9 +195,7 @@ impl Images<'_> {
         }
         let exact = reference.with_digest(digest.clone());
         match self.remote.pull(&exact, platform, Depth::Documents) {
-            Ok(Some((pulled, _))) => {
-                Ok(Some(Image::load(layout, &pulled.manifest, platform).map_err(PipelineError::plain)?))
-            }
+            Ok(Some((pulled, _))) => Ok(Some(Image::load(layout, &pulled.manifest, platform)?)),
             Ok(None) => Ok(None),
             Err(error) => Err(error.into()),
         }

@@ -57,8 +57,7 @@ impl Rebaser<'_> {
                 if tags.as_ref().is_some_and(|tags| !tags.contains(&tag)) {
                     continue;
                 }
-                let reference =
-                    named.reference.without_digest().with_tag(&tag).map_err(PipelineError::plain)?;
+                let reference = named.reference.without_digest().with_tag(&tag)?;
                 if let Some(digest) = self.remote.client()?.resolve(&reference)? {
                     let (kind, digest) = (kind.to_owned(), digest.to_string());
                     found.push(LeftBehind { kind, digest, about: subject.to_string() });

@@ -218,7 +218,7 @@ impl<'a> Rebaser<'a> {
             name: name.as_deref(),
             digest: &new.digest,
         };
-        let composed = compose(bases).map_err(PipelineError::plain)?;
+        let composed = compose(bases)?;
         let Proof { mut findings, examined } = self.prove(&app, seam, &new, &composed)?;
         report.examined = examined;
         if let Some(old) = &old
@@ -245,7 +245,7 @@ impl<'a> Rebaser<'a> {
             return Ok(base.without_digest());
         }
         if let Some(name) = claim.and_then(|claim| claim.name.as_ref()) {
-            let reference = Reference::parse(name).map_err(PipelineError::plain)?;
+            let reference = Reference::parse(name)?;
             return Ok(reference.without_digest());
         }
         // An app image of Otoshi's: the runner is a tag beside it.
@@ -253,9 +253,9 @@ impl<'a> Rebaser<'a> {
             if named.is_local {
                 let name = named.reference.familiar_name();
                 let project = name.rsplit_once('/').map_or(name.as_str(), |(project, _)| project);
-                return Reference::parse(&format!("{project}/runner")).map_err(PipelineError::plain);
+                return Reference::parse(&format!("{project}/runner")).map_err(PipelineError::from);
             }
-            return named.reference.without_digest().with_tag("runner").map_err(PipelineError::plain);
+            return named.reference.without_digest().with_tag("runner").map_err(PipelineError::from);
         }
         Err(PipelineError::invalid(
             format!("{}: nothing says on which base the image stands", named.reference.familiar()),
@@ -312,7 +312,7 @@ impl<'a> Rebaser<'a> {
         let (mut name, mut created) = (None, None);
         for one in moved.iter_mut() {
             let Some(composed) = &one.composed else { continue };
-            let descriptor = composed.write(layout, &one.app).map_err(PipelineError::plain)?;
+            let descriptor = composed.write(layout, &one.app)?;
             one.report.new = Some(descriptor.digest().to_string());
             let old = Some(index::Facts::new(one.app.annotations(), &one.app.config));
             let new = Some(index::Facts::new(composed.annotations.clone(), &composed.config));
@@ -323,7 +323,7 @@ impl<'a> Rebaser<'a> {
         let Some(nested) = named.index.as_ref().filter(|_| !replaced.is_empty()) else {
             let only = replaced.values().next();
             return only.map_or(Ok(named.digest.clone()), |new| {
-                Digest::of(&new.descriptor).map_err(PipelineError::plain)
+                Digest::of(&new.descriptor).map_err(PipelineError::from)
             });
         };
         // What an index says of the base is true where all that it lists stands on it.
@@ -331,7 +331,7 @@ impl<'a> Rebaser<'a> {
             named.images.iter().all(|(_, digest)| moved.iter().any(|one| one.report.old == digest.as_str()));
         let base = moved.first().map(|one| &one.base).filter(|_| is_whole);
         let base = base.map(|digest| NewBase { name: name.as_deref(), digest, created: created.as_deref() });
-        Digest::of(&self.write_index(nested, &mut replaced, base)?).map_err(PipelineError::plain)
+        Digest::of(&self.write_index(nested, &mut replaced, base)?).map_err(PipelineError::from)
     }
 
     /// Writes an index, after those that it lists.
@@ -349,7 +349,7 @@ impl<'a> Rebaser<'a> {
             }
         }
         let written = index::replace(self.home.layout(), &nested.document, replaced, base);
-        written.map_err(PipelineError::plain)
+        written.map_err(PipelineError::from)
     }
 
     /// Puts the new image where the old one is. Gives how many bytes moved.

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use otoshi_engine::{Event, Events};
 use otoshi_oci::{Digest, Image};
-use otoshi_project::Lock;
+use otoshi_project::{Lock, Role};
 use otoshi_rebase::{
     Finding, Kind,
     proof::judge,
@@ -27,6 +27,13 @@ pub(super) struct Prepared<'a> {
     pub(super) plan: Plan,
     pub(super) settled: Vec<Settled>,
     pub(super) choice: Vec<Candidate>,
+}
+
+impl Prepared<'_> {
+    /// The lock that moved.
+    pub(super) fn lock(&self) -> Result<Lock, PipelineError> {
+        self.moving.lock()
+    }
 }
 
 /// What one attempt gave.
@@ -115,7 +122,7 @@ impl<'a> Pipeline<'a> {
 
 /// What moves: the runner's side, and the builder's where it is asked for.
 pub(super) fn moving_rules(builder: bool) -> Rules<'static> {
-    let move_roles: &[&str] = if builder { &["builder", "runner", "app"] } else { &["runner", "app"] };
+    let move_roles: &[Role] = if builder { &Role::MADE } else { &[Role::Runner, Role::App] };
     Rules { move_roles, ..Rules::default() }
 }
 

@@ -41,7 +41,7 @@ impl Checkout {
             )
         };
         let recipe = client.referrers(&repository, &image, Some(RECIPE_TYPE))?.into_iter().next();
-        let recipe = Digest::of(&recipe.ok_or_else(no_recipe)?).map_err(PipelineError::plain)?;
+        let recipe = Digest::of(&recipe.ok_or_else(no_recipe)?)?;
         client.fetch_manifest(layout, &reference.with_digest(recipe.clone()))?.ok_or_else(no_recipe)?;
         let recipe: ImageManifest = layout.read_json(&recipe)?;
         let said = recipe.annotations().as_ref().and_then(|said| said.get("dev.otoshi.compiled")).cloned();
@@ -54,7 +54,7 @@ impl Checkout {
         let pulled =
             remote.pull(&reference.with_digest(compiled), &platform, otoshi_registry::Depth::Config)?;
         let (pulled, _) = pulled.ok_or_else(no_recipe)?;
-        let compiled = Image::load(layout, &pulled.manifest, &platform).map_err(PipelineError::plain)?;
+        let compiled = Image::load(layout, &pulled.manifest, &platform)?;
         // The source comes first.
         let source = compiled.layers().first().ok_or_else(no_recipe)?;
         remote.fetch_layer(source)?;
@@ -63,7 +63,7 @@ impl Checkout {
         let checkout = Self { draft: home.snapshots().draft()? };
         let mut unpack = vec![source.digest.clone()];
         for blob in &blobs {
-            unpack.push(Digest::of(blob).map_err(PipelineError::plain)?);
+            unpack.push(Digest::of(blob)?);
         }
         for digest in unpack {
             let options = layer::UnpackOptions {
@@ -71,8 +71,7 @@ impl Checkout {
                 in_userns: false,
                 ..layer::UnpackOptions::default()
             };
-            layer::unpack_layer(layout.open_blob(&digest)?, &checkout.directory(), &options)
-                .map_err(PipelineError::plain)?;
+            layer::unpack_layer(layout.open_blob(&digest)?, &checkout.directory(), &options)?;
         }
         Ok(checkout)
     }

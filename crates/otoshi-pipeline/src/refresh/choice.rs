@@ -11,6 +11,7 @@ use std::collections::BTreeSet;
 
 use otoshi_dockerfile::{Base, Instruction};
 use otoshi_oci::Digest;
+use otoshi_project::{Phase, Role};
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -19,6 +20,7 @@ use crate::{
     Moved, PhasePlan, Pipeline, PipelineError, Reason, ReasonKind, Status,
     bases::Rules,
     files::{Files, RoleFile},
+    reason::Of,
 };
 
 /// A plan that was thought of.
@@ -58,11 +60,11 @@ impl Pipeline<'_> {
         builder: Option<String>,
     ) -> Result<Vec<Candidate>, PipelineError> {
         let files = self.files(Rules::default())?;
-        let ours = moved.iter().filter(|moved| moved.role == "runner" || moved.role == "app");
+        let ours = moved.iter().filter(|moved| matches!(moved.role, Role::Runner | Role::App));
         let with_new: Vec<_> =
             ours.filter_map(|moved| Some((moved.reference.clone(), self.new_layers(moved)?))).collect();
         let references: BTreeSet<&str> = with_new.iter().map(|(reference, _)| reference.as_str()).collect();
-        let runner = self.role_reference("runner");
+        let runner = self.role_reference(Role::Runner);
         let facts = Facts {
             phases,
             names_move,
@@ -78,12 +80,9 @@ impl Pipeline<'_> {
 
     /// How many layers of how many are new in a base that moved; `None` where its files are the same.
     fn new_layers(&self, moved: &Moved) -> Option<String> {
-        let ids = |digest: &str| {
-            let digest: Digest = digest.parse().ok()?;
-            Some(self.load_image(&digest).ok()?.diff_ids().to_vec())
-        };
+        let ids = |digest: &Digest| Some(self.load_image(digest).ok()?.diff_ids().to_vec());
         let Some(new) = ids(&moved.new) else { return Some("the layers".to_owned()) };
-        let old = moved.old.as_deref().and_then(ids).unwrap_or_default();
+        let old = moved.old.as_ref().and_then(ids).unwrap_or_default();
         let kept = old.iter().zip(&new).take_while(|(old, new)| old == new).count();
         (kept < new.len() || old.len() != new.len())
             .then(|| format!("{} of {} layers", new.len() - kept, new.len()))
@@ -123,30 +122,31 @@ fn command_on(file: &RoleFile, is_meant: &dyn Fn(&str) -> bool) -> Option<String
 
 /// Judges the candidates in their order, up to the one that will do.
 fn judge(facts: &Facts) -> Vec<Candidate> {
-    let phase = |name: &str| facts.phases.iter().find(|phase| phase.phase == name);
-    let stale = |name: &str| phase(name).filter(|phase| phase.status != Status::Fresh);
-    let must = |name: &str, what: &str, counts: &dyn Fn(&Reason) -> bool| {
-        let reason = stale(name)?.reasons.iter().find(|reason| counts(reason))?;
+    let of = |phase: Phase| facts.phases.iter().find(move |entry| entry.phase == phase);
+    let stale = |phase: Phase| of(phase).filter(|entry| entry.status != Status::Fresh);
+    let must = |phase: Phase, what: &str, counts: &dyn Fn(&Reason) -> bool| {
+        let reason = stale(phase)?.reasons.iter().find(|reason| counts(reason))?;
         Some(format!("{what}: {}", reason.text))
     };
     let any = |_: &Reason| true;
-    let builder = || must("builder", "the builder must be built", &any);
-    let work = || builder().or_else(|| must("compile", "the application must be compiled", &any));
+    let builder = || must(Phase::Builder, "the builder must be built", &any);
+    let work = || builder().or_else(|| must(Phase::Compile, "the application must be compiled", &any));
     let runner = || {
         let is_other = |reason: &Reason| !matches!(reason.kind, ReasonKind::Base | ReasonKind::Upgrade);
-        must("runner", "the runner must be built", &is_other)
+        must(Phase::Runner, "the runner must be built", &is_other)
     };
     let newer = || {
-        let reasons = &stale("runner")?.reasons;
+        let reasons = &stale(Phase::Runner)?.reasons;
         let changed = reasons.iter().filter(|reason| reason.kind == ReasonKind::Upgrade).count();
         (changed > 0).then(|| format!("newer packages are a layer to be made ({changed} changed)"))
     };
     let app = || {
         let is_small = |reason: &Reason| {
             let small = [ReasonKind::Process, ReasonKind::Setting, ReasonKind::Base, ReasonKind::Depends];
-            small.contains(&reason.kind) || (reason.kind == ReasonKind::Role && reason.name == "runner")
+            let is_runner = reason.of == Some(Of { phase: Phase::Runner, whole: true });
+            small.contains(&reason.kind) || (reason.kind == ReasonKind::Role && is_runner)
         };
-        must("app", "phase 4 must run", &|reason| !is_small(reason))
+        must(Phase::App, "phase 4 must run", &|reason| !is_small(reason))
     };
     let changed = facts.phases.iter().find(|phase| phase.status == Status::Stale);
     let first = |phase: &PhasePlan| {
@@ -155,10 +155,10 @@ fn judge(facts: &Facts) -> Vec<Candidate> {
     };
     let on_base = || facts.ran_on_base.as_ref().map(|command| format!("{command} ran on the base's files"));
     let on_runner = || {
-        stale("runner")?;
+        stale(Phase::Runner)?;
         facts.runs_on_runner.as_ref().map(|command| format!("{command} runs on the runner's files"))
     };
-    let runner_or_newer = || must("runner", "phase 3 must run", &any);
+    let runner_or_newer = || must(Phase::Runner, "phase 3 must run", &any);
     // Nothing runs, and yet the names are to move: everything was made before.
     let there = changed.is_none() && facts.names_move;
     let named = || there.then(|| "the images are there already, and their names are to move".to_owned());
@@ -213,13 +213,12 @@ pub(super) fn fallen_back(mut choice: Vec<Candidate>, why: &str) -> Vec<Candidat
 mod tests {
     use super::*;
 
-    fn phase(phase: &'static str, status: Status, reasons: &[(ReasonKind, &str)]) -> PhasePlan {
+    fn phase(phase: Phase, status: Status, reasons: &[(ReasonKind, &str)]) -> PhasePlan {
         let reasons =
             reasons.iter().map(|(kind, name)| Reason::plain(*kind, name, format!("{name} changed")));
-        let number = 0;
         PhasePlan {
             phase,
-            number,
+            number: phase.number(),
             status,
             reasons: reasons.collect(),
             key: None,
@@ -230,16 +229,16 @@ mod tests {
         }
     }
 
-    fn fresh(name: &'static str) -> PhasePlan {
-        phase(name, Status::Fresh, &[])
+    fn fresh(of: Phase) -> PhasePlan {
+        phase(of, Status::Fresh, &[])
     }
 
-    fn stale(name: &'static str, kind: ReasonKind, about: &str) -> PhasePlan {
-        phase(name, Status::Stale, &[(kind, about)])
+    fn stale(of: Phase, kind: ReasonKind, about: &str) -> PhasePlan {
+        phase(of, Status::Stale, &[(kind, about)])
     }
 
     fn waiting() -> PhasePlan {
-        phase("app", Status::Pending, &[(ReasonKind::Depends, "runner")])
+        phase(Phase::App, Status::Pending, &[(ReasonKind::Depends, "runner")])
     }
 
     /// The chosen plan, and why the one before it would not do.
@@ -257,49 +256,56 @@ mod tests {
 
     #[test]
     fn each_plan_is_taken_where_no_cheaper_one_will_do() {
-        let moved =
-            || vec![fresh("builder"), fresh("compile"), stale("runner", ReasonKind::Base, "BASE"), waiting()];
+        let moved = || {
+            vec![
+                fresh(Phase::Builder),
+                fresh(Phase::Compile),
+                stale(Phase::Runner, ReasonKind::Base, "BASE"),
+                waiting(),
+            ]
+        };
         let new = Some("1 of 2 layers of debian:12 are new".to_owned());
         let run = Some("`RUN a` of runner.Dockerfile".to_owned());
-        let nothing = of(vec![fresh("builder"), fresh("compile"), fresh("runner"), fresh("app")]);
+        let nothing =
+            of(vec![fresh(Phase::Builder), fresh(Phase::Compile), fresh(Phase::Runner), fresh(Phase::App)]);
         assert_eq!(chosen(&nothing), (Cost::Nothing, String::new()));
         assert_eq!(chosen(&of(moved())), (Cost::Metadata, "runner: BASE changed".into()));
         let made = Facts {
             names_move: true,
             new_layers: Some("1 of 2 layers of debian:12 are new".into()),
-            ..of(vec![fresh("runner"), fresh("app")])
+            ..of(vec![fresh(Phase::Runner), fresh(Phase::App)])
         };
         let there = "the images are there already, and their names are to move";
         assert_eq!(chosen(&made), (Cost::Metadata, there.into()));
-        let command = of(vec![fresh("runner"), stale("app", ReasonKind::Process, "web")]);
+        let command = of(vec![fresh(Phase::Runner), stale(Phase::App, ReasonKind::Process, "web")]);
         assert_eq!(chosen(&command), (Cost::Metadata, "app: web changed".into()));
         let swap = Facts { new_layers: new.clone(), ..of(moved()) };
         assert_eq!(chosen(&swap), (Cost::LayerSwap, "1 of 2 layers of debian:12 are new".into()));
-        let own = of(vec![fresh("runner"), stale("app", ReasonKind::Source, "tree")]);
+        let own = of(vec![fresh(Phase::Runner), stale(Phase::App, ReasonKind::Source, "tree")]);
         assert_eq!(chosen(&own), (Cost::App, "phase 4 must run: tree changed".into()));
         let runner = Facts { ran_on_base: run.clone(), new_layers: new.clone(), ..of(moved()) };
         assert_eq!(chosen(&runner), (Cost::Runner, "phase 3 must run: BASE changed".into()));
         assert_eq!(judge(&runner)[2].because, "`RUN a` of runner.Dockerfile ran on the base's files");
         let source = of(vec![
-            fresh("builder"),
-            stale("compile", ReasonKind::Source, "tree"),
-            fresh("runner"),
+            fresh(Phase::Builder),
+            stale(Phase::Compile, ReasonKind::Source, "tree"),
+            fresh(Phase::Runner),
             waiting(),
         ]);
         assert_eq!(chosen(&source), (Cost::Compile, "the application must be compiled: tree changed".into()));
-        let all = of(vec![stale("builder", ReasonKind::Base, "BASE"), fresh("runner"), waiting()]);
+        let all = of(vec![stale(Phase::Builder, ReasonKind::Base, "BASE"), fresh(Phase::Runner), waiting()]);
         assert_eq!(chosen(&all), (Cost::All, "the builder must be built: BASE changed".into()));
     }
 
     #[test]
     fn newer_packages_and_commands_over_the_runner_are_no_swap() {
-        let newer = of(vec![stale("runner", ReasonKind::Upgrade, "libssl3:amd64"), waiting()]);
+        let newer = of(vec![stale(Phase::Runner, ReasonKind::Upgrade, "libssl3:amd64"), waiting()]);
         assert_eq!(chosen(&newer).0, Cost::Runner);
         assert_eq!(judge(&newer)[2].because, "newer packages are a layer to be made (1 changed)");
         let over = Facts {
             runs_on_runner: Some("`RUN b` of app.Dockerfile".into()),
             new_layers: Some("1 of 1 layers of debian:12 are new".into()),
-            ..of(vec![stale("runner", ReasonKind::Base, "BASE"), waiting()])
+            ..of(vec![stale(Phase::Runner, ReasonKind::Base, "BASE"), waiting()])
         };
         assert_eq!(chosen(&over).0, Cost::Runner);
         assert_eq!(judge(&over)[2].because, "`RUN b` of app.Dockerfile runs on the runner's files");

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use otoshi_oci::{Digest, Image};
 use otoshi_packages::{Installed, Package, version::compare};
+use otoshi_project::{Phase, Role};
 
 use super::{Cost, PackageChange, RefreshOutcome, repositories::Asked};
 use crate::{Pipeline, Plan, Status, pipeline::Settled};
@@ -41,7 +42,7 @@ impl Pipeline<'_> {
         images: &BTreeMap<String, Digest>,
         asked: Option<Asked>,
     ) -> Vec<PackageChange> {
-        let name = self.image_name("runner");
+        let name = self.image_name(Role::Runner.as_str());
         let (Some(old), Some(new)) = (before.get(&name), images.get(&name)) else { return Vec::new() };
         if old == new {
             return Vec::new();
@@ -102,19 +103,19 @@ fn changes<'i>(old: &'i Installed, new: &'i Installed) -> Vec<Change<'i>> {
 /// What had to run.
 pub(super) fn cost(plan: &Plan, outcome: RefreshOutcome) -> Cost {
     let ran =
-        |phase: &str| plan.phases.iter().find(|entry| entry.phase == phase && entry.status == Status::Stale);
-    let wrote = |phase: &str| ran(phase).is_some_and(|entry| entry.layers_written > 0);
-    if ran("builder").is_some() {
+        |phase: Phase| plan.phases.iter().find(|entry| entry.phase == phase && entry.status == Status::Stale);
+    let wrote = |phase: Phase| ran(phase).is_some_and(|entry| entry.layers_written > 0);
+    if ran(Phase::Builder).is_some() {
         Cost::All
-    } else if ran("compile").is_some() {
+    } else if ran(Phase::Compile).is_some() {
         Cost::Compile
-    } else if wrote("runner") {
+    } else if wrote(Phase::Runner) {
         Cost::Runner
-    } else if wrote("app") {
+    } else if wrote(Phase::App) {
         Cost::App
-    } else if ran("runner").is_some() {
+    } else if ran(Phase::Runner).is_some() {
         Cost::LayerSwap
-    } else if ran("app").is_some() || outcome == RefreshOutcome::Refreshed {
+    } else if ran(Phase::App).is_some() || outcome == RefreshOutcome::Refreshed {
         Cost::Metadata
     } else {
         Cost::Nothing

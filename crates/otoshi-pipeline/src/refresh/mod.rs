@@ -22,11 +22,14 @@ mod repositories;
 mod upgrade;
 mod verify;
 
-use std::{collections::BTreeMap, time::Instant};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Instant,
+};
 
 use otoshi_engine::Events;
-use otoshi_oci::{Digest, Image, Reference};
-use otoshi_project::Lock;
+use otoshi_oci::{Digest, Image, Platform, Reference};
+use otoshi_project::{Lock, Role};
 use otoshi_rebase::{Finding, Waiver};
 
 use self::{
@@ -39,7 +42,7 @@ pub use self::{
     previous::RolledBack,
     report::{Cost, ImageChange, PackageChange, RefreshOutcome, Refreshed},
 };
-use crate::{Pipeline, PipelineError, bases::Rules, pipeline::Settled};
+use crate::{Moved, Pipeline, PipelineError, bases::Rules, pipeline::Settled};
 
 /// Says how far a refresh may go.
 #[derive(Debug, Clone, Default)]
@@ -106,9 +109,14 @@ impl Pipeline<'_> {
             count_as_well(&mut attempt.plan, ran);
             because.push(why);
         }
-        let Attempt { plan, settled, findings, waived, notes, lock } = attempt;
+        let Attempt { plan, settled, findings, waived, mut notes, lock } = attempt;
+        notes.extend(left_behind(&plan.moved, &lock, &self.platform));
         let images = self.named(&settled);
-        let failed = if findings.is_empty() && images != *before { self.smoke_test(&images)? } else { None };
+        let (tried, failed) = if findings.is_empty() && images != *before {
+            self.smoke_test(&images)?
+        } else {
+            (Vec::new(), None)
+        };
         let outcome = match (findings.is_empty() && failed.is_none(), images == *before) {
             (false, _) => RefreshOutcome::Refused,
             (true, true) => RefreshOutcome::Same,
@@ -135,6 +143,7 @@ impl Pipeline<'_> {
             findings,
             waived,
             failed,
+            tried,
             layers,
             bytes,
             took_ms: 0,
@@ -153,6 +162,7 @@ impl Pipeline<'_> {
     ) -> Result<(Refreshed, BTreeMap<String, Digest>, Lock), PipelineError> {
         let cost = prepared.choice.last().map_or(Cost::Nothing, |candidate| candidate.plan);
         let outcome = if cost == Cost::Nothing { RefreshOutcome::Same } else { RefreshOutcome::Planned };
+        let behind = left_behind(&prepared.moved, &prepared.lock()?, &self.platform);
         let refreshed = Refreshed {
             version: 1,
             project: self.project.manifest.project.name.clone(),
@@ -160,12 +170,13 @@ impl Pipeline<'_> {
             cost,
             choice: prepared.choice,
             because,
-            notes: prepared.upgrades.notes,
+            notes: prepared.upgrades.notes.into_iter().chain(behind).collect(),
             images: Vec::new(),
             packages: Vec::new(),
             findings: Vec::new(),
             waived: Vec::new(),
             failed: None,
+            tried: Vec::new(),
             layers: [0; 2],
             bytes: [0; 2],
             took_ms: 0,
@@ -180,11 +191,11 @@ impl Pipeline<'_> {
     fn images_before(&self, by_lock: bool) -> Result<BTreeMap<String, Digest>, PipelineError> {
         let parts = self.project.processes.iter().map(|process| process.name.as_str());
         let mut found = BTreeMap::new();
-        for part in parts.chain(["builder", "runner"]).filter(|_| !by_lock) {
+        for part in parts.chain([Role::Builder, Role::Runner].map(Role::as_str)).filter(|_| !by_lock) {
             let name = self.image_name(part);
-            let reference = Reference::parse(&name).map_err(PipelineError::plain)?;
+            let reference = Reference::parse(&name)?;
             if let Some(descriptor) = self.home.layout().resolve(&reference)? {
-                found.insert(name, Digest::of(&descriptor).map_err(PipelineError::plain)?);
+                found.insert(name, Digest::of(&descriptor)?);
             }
         }
         if found.is_empty() {
@@ -204,23 +215,28 @@ impl Pipeline<'_> {
         self.project.processes.iter().any(|process| self.image_name(&process.name) == *name)
     }
 
-    /// Runs the smoke test in the images it is meant for; gives what happened where it failed.
-    fn smoke_test(&self, images: &BTreeMap<String, Digest>) -> Result<Option<String>, PipelineError> {
-        let Some(verify) = &self.project.manifest.verify else { return Ok(None) };
+    /// Runs the smoke test in the images it is meant for; gives the processes that passed, and what happened where one failed.
+    fn smoke_test(
+        &self,
+        images: &BTreeMap<String, Digest>,
+    ) -> Result<(Vec<String>, Option<String>), PipelineError> {
+        let mut passed = Vec::new();
+        let Some(verify) = &self.project.manifest.verify else { return Ok((passed, None)) };
         for process in &self.project.processes {
             let wanted = match &verify.process {
                 Some(name) => *name == process.name,
                 // A request is for one process, a command for all.
                 None => verify.run.is_some() || self.project.processes.len() == 1 || process.name == "web",
             };
-            if let (true, Some(digest)) = (wanted, images.get(&self.image_name(&process.name)))
-                && let Some(failed) =
-                    verify::try_image(self.engine, verify, digest, &self.platform, &process.name)?
-            {
-                return Ok(Some(format!("{}: {failed}", process.name)));
+            let Some(digest) = images.get(&self.image_name(&process.name)).filter(|_| wanted) else {
+                continue;
+            };
+            match verify::try_image(self.engine, verify, digest, &self.platform, &process.name)? {
+                Some(failed) => return Ok((passed, Some(format!("{}: {failed}", process.name)))),
+                None => passed.push(process.name.clone()),
             }
         }
-        Ok(None)
+        Ok((passed, None))
     }
 
     /// Whether the builder's bases are older than `[refresh] builder-max-age` allows; then says so.
@@ -233,7 +249,7 @@ impl Pipeline<'_> {
             let image = Image::load(self.home.layout(), digest, &self.platform).ok()?;
             image.config.created?.parse::<jiff::Timestamp>().ok()
         };
-        let oldest = bases.of("builder").filter_map(|(base, digest)| Some((made(digest)?, base))).min();
+        let oldest = bases.of(Role::Builder).filter_map(|(base, digest)| Some((made(digest)?, base))).min();
         let Some((time, base)) = oldest else { return Ok(None) };
         let age = now.duration_since(time).as_secs();
         let is_old = u64::try_from(age).is_ok_and(|age| age > most.as_secs());
@@ -244,5 +260,50 @@ impl Pipeline<'_> {
                 most.as_secs() / 86_400
             )
         }))
+    }
+}
+
+/// The bases that moved for runner or app and stay as they were for the builder, which uses them too.
+fn left_behind(moved: &[Moved], lock: &Lock, platform: &Platform) -> Vec<String> {
+    let behind = moved.iter().filter(|moved| moved.role != Role::Builder).filter_map(|moved| {
+        let builder = lock.get(Role::Builder, &moved.reference, platform)?;
+        (*builder != moved.new).then(|| {
+            format!(
+                "{} stays as it was for the builder, which uses it too: otoshi refresh --builder moves it there",
+                moved.reference
+            )
+        })
+    });
+    // Runner and app may both have moved it.
+    behind.collect::<BTreeSet<_>>().into_iter().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use otoshi_project::BaseName;
+
+    use super::*;
+
+    #[test]
+    fn a_builder_that_stays_behind_on_the_same_base_is_named() {
+        let platform = Platform::new("linux", "amd64", None);
+        let base = BaseName::parse("debian:12").unwrap();
+        let [old, new] = [Digest::sha256_of(b"old"), Digest::sha256_of(b"new")];
+        let moved =
+            |role| Moved { role, reference: base.to_string(), old: Some(old.clone()), new: new.clone() };
+        let mut lock = Lock::default();
+        lock.set(Role::Runner, &base, &platform, &new, &new);
+        let both = [moved(Role::Runner), moved(Role::App)];
+        assert_eq!(
+            left_behind(&both, &lock, &platform),
+            Vec::<String>::new(),
+            "the builder is on another base"
+        );
+        lock.set(Role::Builder, &base, &platform, &old, &old);
+        let behind = left_behind(&both, &lock, &platform);
+        assert_eq!(behind.len(), 1);
+        assert!(behind[0].starts_with("debian:12 stays as it was for the builder"), "{behind:?}");
+        lock.set(Role::Builder, &base, &platform, &new, &new);
+        assert_eq!(left_behind(&both, &lock, &platform), Vec::<String>::new(), "it moved as well");
     }
 }

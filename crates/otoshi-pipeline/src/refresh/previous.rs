@@ -6,7 +6,7 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use otoshi_oci::{Descriptor, Digest, Reference};
+use otoshi_oci::{Descriptor, Digest, Fields, Reference};
 use otoshi_project::Lock;
 use otoshi_store::Kind;
 use schemars::JsonSchema;
@@ -53,7 +53,7 @@ impl Pipeline<'_> {
     }
 
     fn previous_key(&self) -> Digest {
-        Digest::sha256_of(format!("{}\0previous", self.project.root.display()).as_bytes())
+        Fields::new("previous 2").text(self.project.root.as_os_str().as_encoded_bytes()).digest()
     }
 
     fn previous(&self) -> Vec<Previous> {
@@ -98,8 +98,7 @@ impl Pipeline<'_> {
         let at = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs());
         let locked = lock.as_deref().map(Lock::parse).transpose()?.unwrap_or_default();
         let bases = locked.roles.values().flat_map(|bases| bases.values());
-        let bases = bases.flat_map(|base| base.platforms.values().chain([&base.index]));
-        let bases = bases.filter_map(|digest| digest.parse().ok()).collect();
+        let bases = bases.flat_map(|base| base.platforms.values().chain([&base.index])).cloned().collect();
         let mut all = self.previous();
         all.insert(0, Previous { at, images, lock, bases });
         all.truncate(KEPT);
@@ -112,7 +111,7 @@ impl Pipeline<'_> {
         let layout = self.home.layout();
         let mut named: Vec<(Reference, Descriptor)> = Vec::new();
         for (name, digest) in images {
-            let reference = Reference::parse(name).map_err(PipelineError::plain)?;
+            let reference = Reference::parse(name)?;
             named.push((reference, layout.describe(digest)?));
         }
         layout.tag_all(&named)?;

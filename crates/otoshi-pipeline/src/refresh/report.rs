@@ -134,6 +134,8 @@ pub struct Refreshed {
     pub waived: Vec<Finding>,
     /// What the smoke test said where it failed.
     pub failed: Option<String>,
+    /// The processes that passed the smoke test.
+    pub tried: Vec<String>,
     /// Layers of the app images that are new, of how many.
     pub layers: [usize; 2],
     /// Bytes of these, of how many.
@@ -158,13 +160,16 @@ impl Refreshed {
     /// Writes it as Markdown, for a pull request or a job's summary.
     pub fn markdown(&self) -> String {
         let mut text = format!("## {}: {}\n\n", self.project, self.headline());
+        if let Some(failed) = &self.failed {
+            text.push_str(&format!("**The smoke test failed:** {failed}\n\n"));
+        }
         for base in &self.moved {
-            let old = base.old.as_deref().map_or("nothing", short);
+            let old = base.old.as_ref().map_or("nothing", |digest| short(digest.as_str()));
             text.push_str(&format!(
                 "- `{}` of the {}: `{old}` → `{}`\n",
                 base.reference,
                 base.role,
-                short(&base.new)
+                short(base.new.as_str())
             ));
         }
         if self.outcome != RefreshOutcome::Same {
@@ -200,8 +205,8 @@ impl Refreshed {
         for finding in self.findings.iter().chain(&self.waived) {
             text.push_str(&format!("\n- {finding}"));
         }
-        if let Some(failed) = &self.failed {
-            text.push_str(&format!("\n- smoke test: {failed}"));
+        if !self.tried.is_empty() {
+            text.push_str(&format!("\n- smoke test: {} passed", self.tried.join(" and ")));
         }
         if self.outcome == RefreshOutcome::Planned {
             return text;
@@ -223,6 +228,8 @@ fn short(digest: &str) -> &str {
 
 #[cfg(test)]
 mod tests {
+    use otoshi_project::Role;
+
     use super::*;
 
     #[test]
@@ -248,10 +255,10 @@ mod tests {
             notes: vec!["held back by the runner's own settings: libc6".into()],
             phases: Vec::new(),
             moved: vec![Moved {
-                role: "runner",
+                role: Role::Runner,
                 reference: "debian:12".into(),
-                old: Some(sum("a")),
-                new: sum("b"),
+                old: Some(sum("a").parse().unwrap()),
+                new: sum("b").parse().unwrap(),
             }],
             images: vec![ImageChange { name: "shop/web".into(), old: None, new: sum("c") }],
             packages: vec![
@@ -262,6 +269,7 @@ mod tests {
             findings: Vec::new(),
             waived: Vec::new(),
             failed: None,
+            tried: vec!["web".into()],
             layers: [1, 4],
             bytes: [10, 40],
             took_ms: 2300,
@@ -277,6 +285,7 @@ mod tests {
              \n| package | before | now | |\n| --- | --- | --- | --- |\n\
              | libssl3 | 3.0.15 | 3.0.17 | security |\n| tzdata | 2025a | 2025b |  |\n| gone | 1 | – |  |\n\
              \n- held back by the runner's own settings: libc6\
+             \n- smoke test: web passed\
              \n1 of 4 layers are new. 2.3 s; a full rebuild took 28.2 s.\n"
         );
     }

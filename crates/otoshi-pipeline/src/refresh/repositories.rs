@@ -11,6 +11,7 @@ use std::{
 use otoshi_oci::Digest;
 use otoshi_packages::apt::{HttpFetcher, Reach};
 use otoshi_packages::{Available, Cache, Installed};
+use otoshi_project::Role;
 
 use crate::{Pipeline, PipelineError};
 
@@ -31,12 +32,12 @@ impl Asked {
 impl Pipeline<'_> {
     /// What the repositories of an image have now.
     pub(crate) fn repositories(&self, installed: &Installed) -> Result<Available, PipelineError> {
-        ask(self.home.root(), installed).map_err(PipelineError::plain)
+        ask(self.home.root(), installed).map_err(PipelineError::fetching_packages)
     }
 
     /// Begins to ask the repositories of the runner as it is, and does not wait; `None` where it is not known.
     pub(super) fn ask_beside(&self, images: &BTreeMap<String, Digest>) -> Option<Asked> {
-        let image = self.load_image(images.get(&self.image_name("runner"))?).ok()?;
+        let image = self.load_image(images.get(&self.image_name(Role::Runner.as_str()))?).ok()?;
         let installed = self.installed_in(&image).ok().filter(|installed| installed.manager.is_some())?;
         let (sender, receiver) = mpsc::channel();
         let root: PathBuf = self.home.root().to_owned();

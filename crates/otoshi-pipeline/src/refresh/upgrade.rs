@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use otoshi_engine::Events;
 use otoshi_oci::Image;
 use otoshi_packages::{Available, Newer, Package, Standing};
-use otoshi_project::Upgrade;
+use otoshi_project::{Phase, Role, Upgrade};
 
 use crate::{PhasePlan, Pipeline, PipelineError, bases::Rules, phases::is_plain};
 
@@ -47,7 +47,7 @@ impl Pipeline<'_> {
         };
         let mut lock = self.lock()?;
         let before = lock.clone();
-        lock.set_upgrades("runner", &self.platform.to_string(), packages);
+        lock.set_upgrades(Role::Runner, &self.platform, packages);
         if lock != before {
             self.save_lock(&lock)?;
         }
@@ -84,7 +84,8 @@ impl Pipeline<'_> {
                 }),
             });
         }
-        let choice = choose(&installed.packages, &available, wanted).map_err(PipelineError::plain)?;
+        let choice =
+            choose(&installed.packages, &available, wanted).map_err(PipelineError::fetching_packages)?;
         if !choice.is_known {
             found.notes.push(
                 "[refresh] upgrade: the runner has no repository that knows its packages; those of a base made of packages move \
@@ -115,17 +116,17 @@ impl Pipeline<'_> {
     ) -> Result<Option<Image>, PipelineError> {
         // As the lock has it now: of a runner that is there, the layers below are known without another build.
         let (_, settled, _) = self.walk_whole(None, Rules::default())?;
-        let runner = settled.iter().find(|settled| settled.phase == "runner");
-        if let Some(digest) = runner.and_then(|settled| settled.made.images.get("runner")) {
+        let runner = settled.iter().find(|settled| settled.phase == Phase::Runner);
+        if let Some(digest) = runner.and_then(|settled| settled.made.images.get(Role::Runner.as_str())) {
             return self.below_upgrades(self.load_image(digest)?).map(Some);
         }
         let mut lock = self.lock()?;
-        lock.set_upgrades("runner", &self.platform.to_string(), BTreeMap::new());
+        lock.set_upgrades(Role::Runner, &self.platform, BTreeMap::new());
         let bare = self.on_lock(lock);
         let Some(events) = events else {
             let (_, settled, _) = bare.walk_whole(None, Rules::default())?;
-            let runner = settled.iter().find(|settled| settled.phase == "runner");
-            let digest = runner.and_then(|settled| settled.made.images.get("runner"));
+            let runner = settled.iter().find(|settled| settled.phase == Phase::Runner);
+            let digest = runner.and_then(|settled| settled.made.images.get(Role::Runner.as_str()));
             return digest.map(|digest| self.load_image(digest)).transpose();
         };
         let (runner, phases) = bare.walk_to_runner(events)?;

@@ -12,7 +12,7 @@ use otoshi_engine::{Engine, RunRequest, Silent};
 use otoshi_oci::{Digest, Platform};
 use otoshi_project::Verify;
 
-use crate::{PipelineError, phases::form};
+use crate::{PipelineError, error::During, phases::form};
 
 /// The process that is being asked; one at a time.
 static STARTED: Mutex<Option<otoshi_engine::Handle>> = Mutex::new(None);
@@ -47,7 +47,13 @@ pub(super) fn try_image(
         let running = scope.spawn(|| engine.run(&request, &Silent));
         let since = Instant::now();
         let failed = loop {
-            let Err(last) = ask(address) else { break None };
+            let last = match ask(address) {
+                Ok(()) => break None,
+                Err(Unanswered { last, is_final: true }) => {
+                    break Some(format!("{process} at {address}: {last}"));
+                }
+                Err(Unanswered { last, is_final: false }) => last,
+            };
             if running.is_finished() {
                 break Some(format!("{process} ended before it answered at {address}"));
             }
@@ -80,8 +86,8 @@ fn timed(engine: &dyn Engine, request: &RunRequest, timeout: Duration) -> Result
             }
             thread::sleep(Duration::from_millis(10));
         }
-        let outcome = running.join().map_err(|_| PipelineError::plain("the thread of [verify] panicked"))?;
-        Ok(Some(outcome.map_err(PipelineError::engine_in("verify"))?.code))
+        let outcome = running.join().map_err(|_| PipelineError::Panicked { what: "[verify]" })?;
+        Ok(Some(outcome.map_err(PipelineError::engine_in(During::Verify))?.code))
     })
 }
 
@@ -109,8 +115,27 @@ fn request(image: &Digest, platform: &Platform, process: &str) -> RunRequest {
     }
 }
 
-/// Asks for a page; an error says what came instead of a status below 400.
-fn ask(address: &str) -> Result<(), String> {
+/// What came in place of a status below 400.
+struct Unanswered {
+    last: String,
+    /// Whether asking again cannot help: the process is up, and has no such page.
+    is_final: bool,
+}
+
+impl From<String> for Unanswered {
+    fn from(last: String) -> Self {
+        Self { last, is_final: false }
+    }
+}
+
+impl From<&str> for Unanswered {
+    fn from(last: &str) -> Self {
+        last.to_owned().into()
+    }
+}
+
+/// Asks for a page.
+fn ask(address: &str) -> Result<(), Unanswered> {
     let rest = address.strip_prefix("http://").ok_or("it is no http:// address")?;
     let (host, path) = rest.split_once('/').unwrap_or((rest, ""));
     let port = if host.contains(':') { host.to_owned() } else { format!("{host}:80") };
@@ -126,7 +151,11 @@ fn ask(address: &str) -> Result<(), String> {
     let line = String::from_utf8_lossy(&answer).lines().next().unwrap_or_default().to_owned();
     match line.split(' ').nth(1).and_then(|status| status.parse::<u16>().ok()) {
         Some(status) if status < 400 => Ok(()),
-        Some(status) => Err(format!("it answered {status}")),
-        None => Err("it gave no HTTP answer".to_owned()),
+        Some(status) => {
+            // Too early, too many, and what a server says of itself may pass; so may a timeout.
+            let may_pass = status >= 500 || matches!(status, 408 | 425 | 429);
+            Err(Unanswered { last: format!("it answered {status}"), is_final: !may_pass })
+        }
+        None => Err("it gave no HTTP answer".into()),
     }
 }

@@ -22,7 +22,7 @@ use otoshi_engine::Engine;
 use otoshi_oci::Reference;
 use otoshi_packages::{Package, apt::Reach};
 use otoshi_pipeline::{Pipeline, PipelineError, Remote, side_by_side};
-use otoshi_project::{Lock, Packages, Project};
+use otoshi_project::{BaseName, Lock, Packages, Project, Role};
 use otoshi_registry::Repository;
 use otoshi_store::Home;
 
@@ -39,7 +39,7 @@ use crate::{
 };
 
 /// The roles whose bases a refresh leaves alone unless it is told otherwise.
-const BUILDER_SIDE: [&str; 2] = ["builder", "args"];
+const BUILDER_SIDE: [Role; 2] = [Role::Builder, Role::Arguments];
 /// How many repositories are asked at the same time.
 const AT_ONCE: usize = 8;
 
@@ -53,10 +53,9 @@ pub struct Check<'a> {
 
 /// One base with the roles that use it.
 struct Used {
-    reference: Reference,
-    text: String,
+    text: BaseName,
     name: String,
-    roles: BTreeSet<&'static str>,
+    roles: BTreeSet<Role>,
     /// The Dockerfiles that name it.
     dockerfiles: BTreeSet<String>,
     /// What it is made of, where it is made here of packages.
@@ -67,12 +66,16 @@ struct Used {
 
 impl Used {
     /// What findings about it are about, for some of its roles.
-    fn subject<'r>(&self, roles: impl IntoIterator<Item = &'r &'static str>) -> Subject {
+    fn subject<'r>(&self, roles: impl IntoIterator<Item = &'r Role>) -> Subject {
         Subject {
             name: self.name.clone(),
-            reference: self.text.clone(),
-            roles: roles.into_iter().map(ToString::to_string).collect(),
+            reference: self.text.to_string(),
+            roles: roles.into_iter().copied().collect(),
         }
+    }
+
+    fn reference(&self) -> &Reference {
+        self.text.reference()
     }
 }
 
@@ -120,10 +123,10 @@ impl<'a> Check<'a> {
             Pipeline::new(self.outside.home, self.engine, self.project).with_remote(self.outside.remote);
         let lock = Lock::load(&self.project.root.join("otoshi.lock"))?;
         let mut report = self.outside.report(Some(&self.project.manifest.project.name));
-        let bases = self.used(&pipeline, &mut report.failed)?;
+        let bases = self.used(&pipeline)?;
         let mut groups: BTreeMap<Repository, Vec<&Used>> = BTreeMap::new();
         for base in bases.values() {
-            groups.entry(Repository::of(&base.reference)).or_default().push(base);
+            groups.entry(Repository::of(base.reference())).or_default().push(base);
         }
         let groups: Vec<Vec<&Used>> = groups.into_values().collect();
         let asked = side_by_side(&groups, AT_ONCE, |group| self.ask_all(group, &lock));
@@ -137,10 +140,11 @@ impl<'a> Check<'a> {
         if let Some((name, image, planned)) = planner.runner()? {
             is_planned = planned;
             let inside = answers.values().flat_map(|answer| &answer.inside);
-            let below = inside.filter(|inside| inside.is_in("runner")).flat_map(|inside| &inside.packages);
+            let below =
+                inside.filter(|inside| inside.is_in(Role::Runner)).flat_map(|inside| &inside.packages);
             let below: BTreeSet<Package> = below.cloned().collect();
             // What lies below it may be somebody else's.
-            let is_own = |base: &Used| !base.roles.contains("runner") || base.reach == Reach::Own;
+            let is_own = |base: &Used| !base.roles.contains(&Role::Runner) || base.reach == Reach::Own;
             let reach = if bases.values().all(is_own) { Reach::Own } else { Reach::Others };
             match self.runner(&name, &image, Ground { below: &below, reach }, &mut runner) {
                 Ok(inside) => runner.inside.extend(inside),
@@ -166,8 +170,8 @@ impl<'a> Check<'a> {
             self.take(&mut report, (&mut planner, &mut places), base, used, answer)?;
         }
         let moves = report.findings.iter().any(|finding| {
-            let of_runner = finding.roles.iter().any(|role| role == "runner");
-            let made = bases.get(&finding.reference).is_some_and(|base| base.made_of.is_some());
+            let of_runner = finding.roles.contains(&Role::Runner);
+            let made = bases.get(finding.reference.as_str()).is_some_and(|base| base.made_of.is_some());
             of_runner && (made || finding.kind == FindingKind::BaseMoved)
         });
         let name = above.as_ref().map(|inside| inside.looked.reference.clone()).unwrap_or_default();
@@ -177,36 +181,23 @@ impl<'a> Check<'a> {
         Ok(report)
     }
 
-    /// Every base with its roles; those that are no references are noted as failed.
-    fn used(
-        &self,
-        pipeline: &Pipeline<'_>,
-        failed: &mut Vec<Failed>,
-    ) -> Result<BTreeMap<String, Used>, PipelineError> {
+    /// Every base with its roles.
+    fn used(&self, pipeline: &Pipeline<'_>) -> Result<BTreeMap<BaseName, Used>, PipelineError> {
         let names: BTreeMap<String, String> =
             self.project.bases()?.into_iter().map(|(name, reference)| (reference, name)).collect();
         let made_here = self.project.package_bases()?;
-        let mut bases: BTreeMap<String, Used> = BTreeMap::new();
+        let mut bases: BTreeMap<BaseName, Used> = BTreeMap::new();
         for base in pipeline.used_bases()? {
-            let made_of = made_here.get(&base.reference).cloned();
-            match Reference::parse(&base.reference) {
-                Ok(reference) => {
-                    let name = names.get(&base.reference).unwrap_or(&base.reference).clone();
-                    let text = base.reference.clone();
-                    let (roles, dockerfiles) = (BTreeSet::new(), BTreeSet::new());
-                    let is_own = made_of.is_some() || self.outside.remote.local(&reference)?.is_some();
-                    let reach = if is_own { Reach::Own } else { Reach::Others };
-                    let used = Used { reference, text, name, roles, dockerfiles, made_of, reach };
-                    let used = bases.entry(base.reference).or_insert(used);
-                    used.roles.insert(base.role);
-                    used.dockerfiles.extend(base.dockerfile);
-                }
-                Err(error) => failed.push(Failed {
-                    reference: base.reference,
-                    message: error.to_string(),
-                    hint: error.hint(),
-                }),
-            }
+            let text = base.reference;
+            let made_of = made_here.get(text.as_str()).cloned();
+            let name = names.get(text.as_str()).cloned().unwrap_or_else(|| text.to_string());
+            let (roles, dockerfiles) = (BTreeSet::new(), BTreeSet::new());
+            let is_own = made_of.is_some() || self.outside.remote.local(text.reference())?.is_some();
+            let reach = if is_own { Reach::Own } else { Reach::Others };
+            let used = Used { text: text.clone(), name, roles, dockerfiles, made_of, reach };
+            let used = bases.entry(text).or_insert(used);
+            used.roles.insert(base.role);
+            used.dockerfiles.extend(base.dockerfile);
         }
         Ok(bases)
     }
@@ -222,12 +213,12 @@ impl<'a> Check<'a> {
         let told = |outcome: Result<Vec<Draft>, Stop>, failed: &mut Vec<Failed>| match outcome {
             Ok(drafts) => Ok(drafts),
             Err(stop) => {
-                failed.push(stop.of(&base.text)?);
+                failed.push(stop.of(base.text.as_str())?);
                 Ok::<_, PipelineError>(Vec::new())
             }
         };
         if base.made_of.is_none() {
-            let local = self.outside.remote.local(&base.reference)?;
+            let local = self.outside.remote.local(base.reference())?;
             asked.drafts = told(self.moved(base, lock, local.as_ref()), &mut asked.failed)?;
             // A registry that did not answer just now is not asked again.
             if asked.failed.is_empty() && local.is_none() {
@@ -235,7 +226,7 @@ impl<'a> Check<'a> {
                 asked.drafts.extend(told(self.newer(base, lock, tags), &mut asked.failed)?);
             }
         }
-        asked.held.name(&base.reference, &self.outside.cycles);
+        asked.held.name(base.reference(), &self.outside.cycles);
         let looked = match &base.made_of {
             Some(packages) => self.made(base, packages, lock, &mut asked),
             None => self.packages(base, lock, &mut asked),
@@ -244,7 +235,7 @@ impl<'a> Check<'a> {
             Ok(()) => {}
             // It was told already, and is nothing of the packages.
             Err(Stop::Registry(_) | Stop::Budget(_)) if !asked.failed.is_empty() => {}
-            Err(stop) => asked.failed.push(stop.of(&base.text)?),
+            Err(stop) => asked.failed.push(stop.of(base.text.as_str())?),
         }
         let subject = base.subject(&base.roles);
         asked.supported = self.outside.supported(&subject, &asked.held);

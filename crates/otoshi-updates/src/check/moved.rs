@@ -1,7 +1,7 @@
 //! Tags that name another image now.
 
 use otoshi_oci::{Digest, Image, Reference};
-use otoshi_project::Lock;
+use otoshi_project::{Lock, Role};
 use otoshi_registry::RegistryError;
 
 use super::{BUILDER_SIDE, Check, Draft, Used, newer::taking, phases::Then};
@@ -11,27 +11,27 @@ impl Check<'_> {
     /// Whether a name stands for another image now, for the runner's side and the builder's; `local` is what it stands for in
     /// the store, where it is a name of the store's.
     pub(super) fn moved(&self, base: &Used, lock: &Lock, local: Option<&Digest>) -> Result<Vec<Draft>, Stop> {
-        if let Some(digest) = base.reference.digest() {
+        if let Some(digest) = base.reference().digest() {
             return self.pinned(base, digest);
         }
         let mut drafts = Vec::new();
         let now = match local {
             Some(digest) => digest.clone(),
-            None => self.named(&base.reference)?,
+            None => self.named(base.reference())?,
         };
-        let platform = self.outside.platform.to_string();
+        let platform = &self.outside.platform;
         for builder_side in [false, true] {
-            let roles: Vec<&'static str> = base
+            let roles: Vec<Role> = base
                 .roles
                 .iter()
                 .copied()
                 .filter(|role| BUILDER_SIDE.contains(role) == builder_side)
                 .collect();
             let locked = roles.iter().find_map(|role| {
-                let entry = lock.roles.get(*role)?.get(&base.text)?;
-                Some((entry.index.clone(), entry.platforms.get(&platform)?.clone()))
+                let entry = lock.base(*role, base.text.as_str())?;
+                Some((entry.index.clone(), entry.platforms.get(platform)?.clone()))
             });
-            let Some((index, manifest)) = locked.filter(|(index, _)| index != now.as_str()) else { continue };
+            let Some((index, manifest)) = locked.filter(|(index, _)| *index != now) else { continue };
             let new = match local {
                 Some(_) => self.another_here(&now, &manifest)?,
                 None => self.another(base, &now, &manifest)?,
@@ -39,18 +39,21 @@ impl Check<'_> {
             let Some(new) = new else { continue };
             let mut then = lock.clone();
             for role in &roles {
-                then.set(role, &base.text, &platform, now.as_str(), new.as_str());
+                then.set(*role, &base.text, platform, &now, &new);
             }
             let (command, side) = if builder_side {
-                ("otoshi refresh --builder", "builder")
+                ("otoshi refresh --builder", Role::Builder)
             } else {
-                ("otoshi refresh", "runner")
+                ("otoshi refresh", Role::Runner)
             };
-            let mut finding =
-                base.subject(&roles).finding(FindingKind::BaseMoved, index, Some(now.to_string()));
+            let mut finding = base.subject(&roles).finding(
+                FindingKind::BaseMoved,
+                index.to_string(),
+                Some(now.to_string()),
+            );
             finding.command = Some(command.to_owned());
-            finding.text = format!("{} moved, for the {side}", base.reference.familiar());
-            self.outside.judge(&mut finding, &base.text, now.as_str(), None)?;
+            finding.text = format!("{} moved, for the {side}", base.reference().familiar());
+            self.outside.judge(&mut finding, base.text.as_str(), now.as_str(), None)?;
             drafts.push(Draft { finding, then: Then::Lock(then) });
         }
         Ok(drafts)
@@ -71,19 +74,19 @@ impl Check<'_> {
 
     /// Whether the tag beside a digest stands for another image now. The lock never moves such a base: `otoshi.toml` has to.
     fn pinned(&self, base: &Used, digest: &Digest) -> Result<Vec<Draft>, Stop> {
-        if base.reference.tag().is_none() {
+        if base.reference().tag().is_none() {
             return Ok(Vec::new());
         }
-        let named = base.reference.without_digest();
+        let named = base.reference().without_digest();
         let local = self.outside.remote.local(&named)?;
         let now = local.clone().map_or_else(|| self.named(&named), Ok)?;
         if now == *digest {
             return Ok(Vec::new());
         }
-        let Some(manifest) = self.manifest(&base.reference)? else { return Ok(Vec::new()) };
+        let Some(manifest) = self.manifest(base.reference())? else { return Ok(Vec::new()) };
         let new = match local {
-            Some(_) => self.another_here(&now, manifest.as_str())?,
-            None => self.another(base, &now, manifest.as_str())?,
+            Some(_) => self.another_here(&now, &manifest)?,
+            None => self.another(base, &now, &manifest)?,
         };
         if new.is_none() {
             return Ok(Vec::new());
@@ -95,22 +98,22 @@ impl Check<'_> {
         finding.text = format!("{} moved, and {} names the image that it was", named.familiar(), base.name);
         finding.command = Some(taking(&settings, &wanted.familiar()));
         finding.set = settings;
-        self.outside.judge(&mut finding, &base.text, now.as_str(), None)?;
+        self.outside.judge(&mut finding, base.text.as_str(), now.as_str(), None)?;
         Ok(vec![Draft { finding, then: Then::Nothing }])
     }
 
     /// The manifest that an index of the store has for this platform, where it is another image than the one in use.
-    fn another_here(&self, index: &Digest, manifest: &str) -> Result<Option<Digest>, Stop> {
+    fn another_here(&self, index: &Digest, manifest: &Digest) -> Result<Option<Digest>, Stop> {
         let found = Image::load(self.outside.home.layout(), index, &self.outside.platform)
             .map_err(|error| Stop::Told(error.to_string(), error.hint()))?;
-        Ok(Some(found.digest).filter(|digest| digest.as_str() != manifest))
+        Ok(Some(found.digest).filter(|digest| digest != manifest))
     }
 
     /// The manifest that an index has for this platform, where it is another image than the one in use.
-    fn another(&self, base: &Used, index: &Digest, manifest: &str) -> Result<Option<Digest>, Stop> {
-        let exact = base.reference.with_digest(index.clone());
+    fn another(&self, base: &Used, index: &Digest, manifest: &Digest) -> Result<Option<Digest>, Stop> {
+        let exact = base.reference().with_digest(index.clone());
         let Some(pulled) = self.outside.fetch(&exact)? else { return Ok(None) };
-        if pulled.manifest.as_str() == manifest {
+        if pulled.manifest == *manifest {
             return Ok(None);
         }
         let content = |digest: &Digest| {
@@ -119,13 +122,11 @@ impl Check<'_> {
             config.labels.clear();
             Some((image.diff_ids().to_vec(), config))
         };
-        if let Ok(old) = manifest.parse::<Digest>() {
-            // What its registry threw away cannot be compared, and then counts as another.
-            let _ = self.outside.fetch(&base.reference.with_digest(old.clone()));
-            let (old, new) = (content(&old), content(&pulled.manifest));
-            if old.is_some() && old == new {
-                return Ok(None);
-            }
+        // What its registry threw away cannot be compared, and then counts as another.
+        let _ = self.outside.fetch(&base.reference().with_digest(manifest.clone()));
+        let (old, new) = (content(manifest), content(&pulled.manifest));
+        if old.is_some() && old == new {
+            return Ok(None);
         }
         Ok(Some(pulled.manifest))
     }

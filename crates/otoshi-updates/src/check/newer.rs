@@ -23,21 +23,21 @@ impl Check<'_> {
     ) -> Result<Vec<Draft>, Stop> {
         let mut drafts = Vec::new();
         let (cycles, today) = (&self.outside.cycles, self.outside.today);
-        let Some(current) = base.reference.tag() else { return Ok(drafts) };
+        let Some(current) = base.reference().tag() else { return Ok(drafts) };
         if Form::of(current, cycles) != Form::Series {
             return Ok(drafts);
         }
         let client = self.outside.remote.client()?;
         let tags = match tags {
             Some(tags) => tags,
-            None => tags.insert(client.tags(&Repository::of(&base.reference))?),
+            None => tags.insert(client.tags(&Repository::of(base.reference()))?),
         };
-        let found = suggest(base.reference.repository(), current, &*tags, cycles, today);
-        let locked = lock.roles.values().find_map(|bases| Some(bases.get(&base.text)?.index.clone()));
+        let found = suggest(base.reference().repository(), current, &*tags, cycles, today);
+        let locked = lock.roles.values().find_map(|bases| Some(bases.get(base.text.as_str())?.index.clone()));
         for (kind, candidates) in slots(&found) {
             // The newest that can be taken in; those that are newer still and wait are told before it.
             for candidate in candidates {
-                let newer = base.reference.with_tag(&candidate.tag.text).map_err(PipelineError::plain)?;
+                let newer = base.reference().with_tag(&candidate.tag.text).map_err(PipelineError::from)?;
                 let settings = self.settings(base, &newer);
                 let subject = settings.first().map_or(&base.name, |setting| &setting.name).clone();
                 let names = [subject.as_str(), base.name.as_str(), base.text.as_str()];
@@ -49,11 +49,11 @@ impl Check<'_> {
                     continue;
                 }
                 let Some(digest) = client.resolve(&newer)? else { continue };
-                if locked.as_deref() == Some(digest.as_str()) || self.breaks_others(base, &settings)? {
+                if locked.as_ref() == Some(&digest) || self.breaks_others(base, &settings)? {
                     continue;
                 }
                 // What is named by its digest as well stays so.
-                let pinned = base.reference.digest().is_some();
+                let pinned = base.reference().digest().is_some();
                 let (newer, settings) = if pinned {
                     let newer = newer.with_digest(digest);
                     let settings = self.settings(base, &newer);
@@ -62,10 +62,10 @@ impl Check<'_> {
                     (newer, settings)
                 };
                 let to = Some(newer.familiar());
-                let mut finding = base.subject(&base.roles).finding(kind, base.reference.familiar(), to);
+                let mut finding = base.subject(&base.roles).finding(kind, base.reference().familiar(), to);
                 finding.level = Some(candidate.level);
                 finding.name.clone_from(&subject);
-                let from = base.reference.familiar();
+                let from = base.reference().familiar();
                 finding.text = if is_successor(&found, candidate) {
                     format!(
                         "{from} gets no newer versions; {} is on the next distribution",
@@ -77,7 +77,7 @@ impl Check<'_> {
                 finding.command = Some(taking(&settings, &newer.familiar()));
                 self.outside.judge(
                     &mut finding,
-                    &base.reference.name(),
+                    &base.reference().name(),
                     &candidate.tag.text,
                     Some(&names),
                 )?;
@@ -103,9 +103,9 @@ impl Check<'_> {
 
     /// Why nothing can be known of what is newer than a base's tag, where that is so.
     pub(super) fn tag_unknown(&self, base: &Used) -> Option<Unknown> {
-        let reason = match base.reference.tag() {
+        let reason = match base.reference().tag() {
             Some(tag) => unknown::of_tag(tag, Form::of(tag, &self.outside.cycles))?,
-            None if base.reference.digest().is_some() => unknown::of_digest(),
+            None if base.reference().digest().is_some() => unknown::of_digest(),
             None => return None,
         };
         Some(self.outside.unknown(&base.subject(&base.roles), reason))
@@ -117,10 +117,10 @@ impl Check<'_> {
             let tag = reference.tag().map(|tag| format!(":{tag}")).unwrap_or_default();
             tag + &reference.digest().map(|digest| format!("@{digest}")).unwrap_or_default()
         };
-        let name = base.text.strip_suffix(&suffix(&base.reference));
+        let name = base.text.as_str().strip_suffix(&suffix(base.reference()));
         let wanted = name.map(|name| format!("{name}{}", suffix(newer)));
         let mut found =
-            wanted.map(|wanted| self.project.settings_for(&base.text, &wanted)).unwrap_or_default();
+            wanted.map(|wanted| self.project.settings_for(base.text.as_str(), &wanted)).unwrap_or_default();
         found.sort_by_key(|setting| setting.name != base.name);
         found
     }
@@ -130,7 +130,7 @@ impl Check<'_> {
         let (now, then) = (self.project.bases(), self.project.with_settings(settings).bases());
         let (now, then) = (now.map_err(PipelineError::from)?, then.map_err(PipelineError::from)?);
         for (name, reference) in then.iter().filter(|(name, reference)| now.get(*name) != Some(*reference)) {
-            if now.get(name) == Some(&base.text) {
+            if now.get(name).is_some_and(|now| now == base.text.as_str()) {
                 continue;
             }
             // A registry that does not answer is told of with its own base.

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use otoshi_oci::{Digest, Image, Reference};
 use otoshi_packages::{Installed, Manager, Package};
-use otoshi_project::{Lock, Packages, Upgrade};
+use otoshi_project::{Lock, Packages, Phase, Role, Upgrade};
 
 use super::{Asked, BUILDER_SIDE, Check, Draft, Used, phases::Then};
 use crate::{
@@ -18,7 +18,7 @@ use crate::{
 #[derive(Debug, Clone)]
 pub(super) struct Inside {
     subject: Subject,
-    roles: BTreeSet<&'static str>,
+    roles: BTreeSet<Role>,
     manager: Manager,
     pub(super) packages: Vec<Package>,
     pub(super) looked: Looked,
@@ -47,8 +47,8 @@ impl Inside {
         Some((&self.subject, reason))
     }
 
-    pub(super) fn is_in(&self, role: &str) -> bool {
-        self.roles.contains(role)
+    pub(super) fn is_in(&self, role: Role) -> bool {
+        self.roles.contains(&role)
     }
 
     /// Whether a package is in the image already as an update has it, or newer.
@@ -64,7 +64,7 @@ impl Check<'_> {
     /// Looks into the images of a base, one for each manifest that its roles have.
     pub(super) fn packages(&self, base: &Used, lock: &Lock, asked: &mut Asked) -> Result<(), Stop> {
         for (image, roles) in self.images(base, lock)? {
-            let installed = self.outside.installed(&image, &base.reference)?;
+            let installed = self.outside.installed(&image, base.reference())?;
             asked.held.installed(&installed);
             asked.held.environment(&image.config, &self.outside.cycles);
             let reasons = unknown::of_packages(&installed).into_iter();
@@ -84,11 +84,8 @@ impl Check<'_> {
         ground: Ground<'_>,
         asked: &mut Asked,
     ) -> Result<Option<Inside>, Stop> {
-        let subject = Subject {
-            name: "runner".to_owned(),
-            reference: name.to_owned(),
-            roles: vec!["runner".to_owned()],
-        };
+        let subject =
+            Subject { name: "runner".to_owned(), reference: name.to_owned(), roles: vec![Role::Runner] };
         let repository = self.project.manifest.registry.as_ref().map(|registry| registry.repository.as_str());
         let place = Reference::parse(repository.unwrap_or(name))
             .map_err(|error| Stop::Told(error.to_string(), error.hint()))?;
@@ -96,13 +93,13 @@ impl Check<'_> {
         let reasons = unknown::of_packages(&installed).into_iter();
         asked.unknown.extend(reasons.map(|reason| self.outside.unknown(&subject, reason)));
         asked.is_bare = unknown::is_bare(&installed);
-        self.inside(subject, BTreeSet::from(["runner"]), image, installed, ground, asked)
+        self.inside(subject, BTreeSet::from([Role::Runner]), image, installed, ground, asked)
     }
 
     fn inside(
         &self,
         subject: Subject,
-        roles: BTreeSet<&'static str>,
+        roles: BTreeSet<Role>,
         image: &Image,
         installed: Installed,
         ground: Ground<'_>,
@@ -132,12 +129,10 @@ impl Check<'_> {
         lock: &Lock,
         asked: &mut Asked,
     ) -> Result<(), Stop> {
-        let platform = self.outside.platform.to_string();
-        let mut images: BTreeMap<Digest, BTreeSet<&'static str>> = BTreeMap::new();
-        for role in base.roles.iter().filter(|role| **role != "args") {
-            let locked = lock.get(role, &base.text, &platform).and_then(|digest| digest.parse().ok());
-            if let Some(digest) = locked {
-                images.entry(digest).or_default().insert(role);
+        let mut images: BTreeMap<Digest, BTreeSet<Role>> = BTreeMap::new();
+        for role in base.roles.iter().filter(|role| **role != Role::Arguments) {
+            if let Some(digest) = lock.get(*role, base.text.as_str(), &self.outside.platform) {
+                images.entry(digest.clone()).or_default().insert(*role);
             }
         }
         for (digest, roles) in images {
@@ -149,7 +144,7 @@ impl Check<'_> {
                     Some("otoshi build makes it".to_owned()),
                 ));
             };
-            let installed = self.outside.installed(&image, &base.reference)?;
+            let installed = self.outside.installed(&image, base.reference())?;
             asked.held.installed(&installed);
             let subject = base.subject(&roles);
             let reasons = unknown::of_packages(&installed).into_iter();
@@ -173,7 +168,7 @@ impl Check<'_> {
         drafts: &[Draft],
         runner: Option<&Inside>,
     ) -> Option<Draft> {
-        let only_runner = inside.roles.iter().all(|role| *role == "runner");
+        let only_runner = inside.roles.iter().all(|role| *role == Role::Runner);
         let taken_in =
             |update: &&PackageUpdate| only_runner && runner.is_some_and(|runner| runner.has(update));
         let updates: Vec<_> = inside.updates.iter().filter(|update| !taken_in(update)).cloned().collect();
@@ -197,7 +192,7 @@ impl Check<'_> {
         };
         let moves = inside.is_made()
             || drafts.iter().map(|draft| &draft.finding).any(|finding| {
-                let same_side = finding.roles.iter().any(|role| inside.roles.contains(role.as_str()));
+                let same_side = finding.roles.iter().any(|role| inside.roles.contains(role));
                 finding.kind == FindingKind::BaseMoved && same_side
             });
         let command = match (moves, is_builder) {
@@ -209,14 +204,14 @@ impl Check<'_> {
                 format!("add {:?} to {files}, then otoshi build", upgrade(inside.manager))
             }
         };
-        Some(draft(finding, inside.roles.iter().copied().collect(), command))
+        Some(draft(finding, inside.roles.iter().copied(), command))
     }
 
     /// The finding about the runner's packages; `moves` says whether one of its bases moves.
     pub(super) fn runner_draft(&self, inside: &Inside, moves: bool) -> Option<Draft> {
         let finding = self.outside.package_finding(&inside.subject, &inside.looked, &inside.updates)?;
         let command = if moves { "otoshi refresh".to_owned() } else { self.upgrade(&finding) };
-        Some(draft(finding, vec!["runner"], command))
+        Some(draft(finding, [Role::Runner], command))
     }
 
     /// What takes newer packages of the runner in: a refresh, where it is told to, or else would be if it were.
@@ -230,16 +225,15 @@ impl Check<'_> {
     }
 
     /// The images that the roles of a base have, as the lock says; else as its name says now.
-    fn images(&self, base: &Used, lock: &Lock) -> Result<Vec<(Image, BTreeSet<&'static str>)>, Stop> {
-        let platform = self.outside.platform.to_string();
-        let mut found: Vec<(Digest, BTreeSet<&'static str>)> = Vec::new();
-        for role in base.roles.iter().filter(|role| **role != "args") {
-            let locked = lock.get(role, &base.text, &platform).and_then(|digest| digest.parse().ok());
-            let exact = locked.map(|digest: Digest| base.reference.with_digest(digest));
-            let Some(manifest) = self.manifest(exact.as_ref().unwrap_or(&base.reference))? else { continue };
+    fn images(&self, base: &Used, lock: &Lock) -> Result<Vec<(Image, BTreeSet<Role>)>, Stop> {
+        let mut found: Vec<(Digest, BTreeSet<Role>)> = Vec::new();
+        for role in base.roles.iter().filter(|role| **role != Role::Arguments) {
+            let locked = lock.get(*role, base.text.as_str(), &self.outside.platform);
+            let exact = locked.map(|digest| base.reference().with_digest(digest.clone()));
+            let Some(manifest) = self.manifest(exact.as_ref().unwrap_or(base.reference()))? else { continue };
             match found.iter_mut().find(|(digest, _)| *digest == manifest) {
                 Some((_, roles)) => {
-                    roles.insert(role);
+                    roles.insert(*role);
                 }
                 None => found.push((manifest, BTreeSet::from([*role]))),
             }
@@ -268,10 +262,11 @@ impl Check<'_> {
 }
 
 /// A finding about packages, with what takes them in and which phases these would give something else.
-fn draft(mut finding: Finding, phases: Vec<&'static str>, command: String) -> Draft {
+fn draft(mut finding: Finding, roles: impl IntoIterator<Item = Role>, command: String) -> Draft {
     let count = finding.packages.iter().filter(|update| update.state == finding.state).count();
     let packages = if count == 1 { "1 package".to_owned() } else { format!("{count} packages") };
     let text = format!("{packages} of {} would be newer", finding.name);
     finding.command = Some(command).filter(|_| finding.state == State::Found);
+    let phases: Vec<Phase> = roles.into_iter().filter_map(Role::phase).collect();
     Draft { finding, then: Then::Again(phases, text) }
 }

@@ -2,7 +2,7 @@
 
 use otoshi_oci::{Digest, Image, Reference};
 use otoshi_pipeline::{ErrorKind, Outlook, PhasePlan, Pipeline, PipelineError, Reason, ReasonKind};
-use otoshi_project::{Lock, Project};
+use otoshi_project::{Lock, Phase, Project, Role};
 
 use super::Check;
 use crate::report::Finding;
@@ -18,7 +18,7 @@ pub(super) enum Then {
     /// Another project, with the lock that there is, for which this image would be fetched.
     Project(Box<Project>, Lock, Reference),
     /// Phases would give something else, for a reason in words.
-    Again(Vec<&'static str>, String),
+    Again(Vec<Phase>, String),
 }
 
 /// The planner, and the plan as things are, which is made when it is first needed.
@@ -75,14 +75,8 @@ impl<'c, 'a> Planner<'c, 'a> {
                 self.now()?.would_run(&then)
             }
             Then::Again(phases, text) => {
-                let reason = |phase: &&'static str| Reason {
-                    kind: ReasonKind::Packages,
-                    name: (*phase).to_owned(),
-                    old: None,
-                    new: None,
-                    text: text.clone(),
-                };
-                let again: Vec<_> = phases.iter().map(|phase| (*phase, reason(phase))).collect();
+                let reason = |phase: Phase| (phase, Reason::plain(ReasonKind::Packages, phase, text.clone()));
+                let again: Vec<_> = phases.into_iter().map(reason).collect();
                 self.now()?.would_run_again(&again)
             }
         })
@@ -99,7 +93,7 @@ impl<'c, 'a> Planner<'c, 'a> {
 
     /// The runner that the project has now, with its name: that of the plan, which is told, else the one that was made last.
     pub(super) fn runner(&mut self) -> Result<Option<(String, Image, bool)>, PipelineError> {
-        let name = self.pipeline.image_name("runner");
+        let name = self.pipeline.image_name(Role::Runner.as_str());
         let planned = match self.now() {
             Ok(outlook) => outlook.plan.images.get(&name).and_then(|digest| digest.parse().ok()),
             Err(error) => {
@@ -111,7 +105,7 @@ impl<'c, 'a> Planner<'c, 'a> {
         let outside = &self.check.outside;
         let layout = outside.home.layout();
         let named = || -> Result<Option<Digest>, PipelineError> {
-            let reference = Reference::parse(&name).map_err(PipelineError::plain)?;
+            let reference = Reference::parse(&name)?;
             Ok(layout.resolve(&reference)?.and_then(|found| Digest::of(&found).ok()))
         };
         let is_planned = planned.is_some();

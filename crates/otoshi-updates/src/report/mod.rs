@@ -23,11 +23,11 @@ mod markdown;
 mod sarif;
 
 use otoshi_pipeline::PhasePlan;
-use otoshi_project::Setting;
+use otoshi_project::{Role, Setting};
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::{Support, tag::Level};
+use crate::{Support, policy::Hold, tag::Level};
 
 /// What kind of thing was found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
@@ -71,7 +71,7 @@ pub struct Finding {
     /// The base or image.
     pub reference: String,
     /// The roles that use it.
-    pub roles: Vec<String>,
+    pub roles: Vec<Role>,
     /// What is in use; of packages, the digest of the image that has them.
     pub from: String,
     /// What is newer; none for an end of life, and for packages, which have a list of their own.
@@ -82,6 +82,9 @@ pub struct Finding {
     pub first_seen: Option<String>,
     /// Why it is held or ignored.
     pub because: Option<String>,
+    /// By whom it is held.
+    #[serde(skip)]
+    pub(crate) held: Option<Hold>,
     /// Until when it is held.
     pub until: Option<String>,
     /// The packages that are newer, those with security updates first.
@@ -148,7 +151,7 @@ pub struct Looked {
     /// The digest of its manifest.
     pub digest: String,
     /// The roles that use it.
-    pub roles: Vec<String>,
+    pub roles: Vec<Role>,
     /// The image that it stands on, where it says so.
     pub base: Option<String>,
     /// The release of its distribution, for people.
@@ -219,7 +222,7 @@ pub struct Unknown {
     /// The base or image.
     pub reference: String,
     /// The roles that use it.
-    pub roles: Vec<String>,
+    pub roles: Vec<Role>,
     /// Why it is held or ignored.
     pub because: Option<String>,
     /// Until when it is held.

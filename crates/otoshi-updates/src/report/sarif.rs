@@ -140,7 +140,7 @@ fn with_command(finding: &Finding, text: &str) -> String {
 fn result(finding: &Finding, kind: FindingKind, what: &str, text: &str) -> Value {
     let index = RULES.iter().position(|(of, ..)| *of == kind).unwrap_or_default();
     let (_, id, level, ..) = RULES[index];
-    let roles = finding.roles.join(" ");
+    let roles = finding.roles.iter().map(|role| role.as_str()).collect::<Vec<_>>().join(" ");
     // Of a newer version the kind of step counts as well: there may be two.
     let same = format!("{id}\0{}\0{}\0{roles}\0{:?}\0{what}", finding.name, finding.reference, finding.level);
     json!({

@@ -6,11 +6,11 @@ mod tests;
 use std::collections::BTreeSet;
 
 use otoshi_oci::Reference;
-use otoshi_project::{Base, Project, Setting, SettingTable};
+use otoshi_project::{Base, Project, Role, Setting, SettingTable};
 
 use super::{Left, UpdateOptions};
 use crate::{
-    policy::TOO_YOUNG,
+    policy::Hold,
     report::{Finding, FindingKind, Report, State},
     tag::Level,
 };
@@ -21,7 +21,7 @@ pub(super) struct Chosen {
     /// Other values of `otoshi.toml`.
     pub(super) settings: Vec<Setting>,
     /// Roles and bases whose entries of the lock move.
-    pub(super) moves: BTreeSet<(String, String)>,
+    pub(super) moves: BTreeSet<(Role, String)>,
     /// What was found and is not taken.
     pub(super) left: Vec<Left>,
 }
@@ -135,7 +135,7 @@ fn of_security(project: &Project, report: &Report, chosen: &mut Chosen) {
     let references: BTreeSet<&str> = asking.iter().map(|finding| finding.reference.as_str()).collect();
     // They never wait for a minimum age, but for what somebody holds or ignores.
     let may = |finding: &Finding| {
-        let waits = finding.state == State::Held && finding.because.as_deref() == Some(TOO_YOUNG);
+        let waits = finding.state == State::Held && finding.held == Some(Hold::Age);
         finding.state == State::Found || waits
     };
     for reference in references {
@@ -175,7 +175,7 @@ fn of_security(project: &Project, report: &Report, chosen: &mut Chosen) {
 }
 
 fn move_base(finding: &Finding, chosen: &mut Chosen) {
-    chosen.moves.extend(finding.roles.iter().map(|role| (role.clone(), finding.reference.clone())));
+    chosen.moves.extend(finding.roles.iter().map(|role| (*role, finding.reference.clone())));
 }
 
 /// How a finding is taken in.

@@ -18,7 +18,7 @@ use std::{
 
 use otoshi_engine::Engine;
 use otoshi_pipeline::{PhasePlan, Pipeline, PipelineError, Remote, Status};
-use otoshi_project::{Lock, LockedBase, Project, Replacement, Setting, edit, replace_all};
+use otoshi_project::{Lock, Project, Replacement, Role, Setting, edit, replace_all};
 use otoshi_store::Home;
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -68,7 +68,7 @@ pub struct Left {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct LockChange {
     /// The role that uses the base.
-    pub role: String,
+    pub role: Role,
     /// The base, as the Dockerfile has it after expansion.
     pub reference: String,
     /// What its name stood for; none for a base that was not used before.
@@ -130,7 +130,7 @@ impl<'a> Update<'a> {
         let project = self.project.with_settings(&settings);
         let mut then = lock.clone();
         for (role, reference) in &moves {
-            then.remove(role, reference);
+            then.remove(*role, reference);
         }
         let changes = !settings.is_empty() || !moves.is_empty();
         let (then, phases) = if changes { self.settle(&project, then)? } else { (then, Vec::new()) };
@@ -178,7 +178,7 @@ impl<'a> Update<'a> {
                 Some(known) => known,
                 unknown => {
                     let bases = self.pipeline(self.project).used_bases()?;
-                    unknown.insert(bases.into_iter().map(|base| base.reference).collect())
+                    unknown.insert(bases.into_iter().map(|base| base.reference.to_string()).collect())
                 }
             };
             if !is_known(self.project, references, name) {
@@ -234,21 +234,20 @@ fn read(path: &Path) -> Result<Option<String>, PipelineError> {
 
 /// The entries of a lock that are others in another.
 fn lock_changes(before: &Lock, after: &Lock) -> Vec<LockChange> {
-    let entries = |lock: &Lock| -> BTreeMap<(String, String), String> {
-        let of_role = |(role, bases): (&String, &BTreeMap<String, LockedBase>)| {
-            let named =
-                |(base, locked): (&String, &LockedBase)| ((role.clone(), base.clone()), locked.index.clone());
-            bases.iter().map(named).collect::<Vec<_>>()
-        };
-        lock.roles.iter().flat_map(of_role).collect()
+    let entries = |lock: &Lock| -> BTreeMap<(Role, String), String> {
+        let all = lock
+            .roles
+            .iter()
+            .flat_map(|(role, bases)| bases.iter().map(|(base, locked)| (*role, base, locked)));
+        all.map(|(role, base, locked)| ((role, base.to_string()), locked.index.to_string())).collect()
     };
     let (before, after) = (entries(before), entries(after));
     let keys: BTreeSet<_> = before.keys().chain(after.keys()).collect();
     keys.into_iter()
         .map(|(role, reference)| {
-            let of = |lock: &BTreeMap<_, String>| lock.get(&(role.clone(), reference.clone())).cloned();
+            let of = |lock: &BTreeMap<_, String>| lock.get(&(*role, reference.clone())).cloned();
             let (from, to) = (of(&before), of(&after));
-            LockChange { role: role.clone(), reference: reference.clone(), from, to }
+            LockChange { role: *role, reference: reference.clone(), from, to }
         })
         .filter(|change| change.from != change.to)
         .collect()

@@ -25,10 +25,10 @@ impl Gc {
         let collected =
             home.gc(GcPolicy { unused_for, caches: self.caches, wait: Duration::from_secs(self.wait) })?;
         println!(
-            "removed {} records, {} snapshots, {} blobs: {:.1} MB",
-            collected.records,
-            collected.snapshots,
-            collected.blobs,
+            "removed {}, {}, {}: {:.1} MB",
+            super::counted(collected.records, "record"),
+            super::counted(collected.snapshots, "snapshot"),
+            super::counted(collected.blobs, "blob"),
             collected.bytes as f64 / 1e6
         );
         for error in &collected.failed {

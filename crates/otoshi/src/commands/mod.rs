@@ -149,6 +149,14 @@ fn tail(reference: &Reference) -> String {
     }
 }
 
+/// A number of things: `1 record`, `2 records`.
+fn counted(count: usize, what: &str) -> String {
+    match count {
+        1 => format!("1 {what}"),
+        count => format!("{count} {what}s"),
+    }
+}
+
 /// A digest as people read it.
 fn short(digest: &str) -> &str {
     &digest[..19.min(digest.len())]

@@ -3,6 +3,7 @@ use std::{path::PathBuf, process::ExitCode, sync::Arc};
 use clap::Args;
 use otoshi_pipeline::Pipeline;
 use otoshi_project::Project;
+use otoshi_registry::Summary;
 use otoshi_store::Home;
 
 use crate::{failure::Failure, transfer::Shown};
@@ -43,14 +44,15 @@ impl Push {
             pipeline.publish(tag, progress)
         };
         let published = published.map_err(Box::new)?;
-        let summary = published.summary;
+        // Everything that was asked, for the line and for JSON.
+        let summary = Summary { requests: remote.client()?.requests(), ..published.summary };
         shown.clear();
         if self.json {
             let text = serde_json::json!({
                 "images": published.images,
                 "moved": summary.moved,
                 "total": summary.total,
-                "requests": remote.client()?.requests(),
+                "requests": summary.requests,
                 "blobs": {
                     "moved": summary.blobs_moved,
                     "mounted": summary.blobs_mounted,

@@ -103,7 +103,7 @@ impl Rebase {
     }
 }
 
-/// Parses what is let pass.
+/// Parses what is accepted.
 pub(crate) fn waivers(texts: &[String]) -> Result<Vec<Waiver>, Failure> {
     let parse = |text: &String| text.parse().map_err(|error: String| Failure::usage(error, None));
     texts.iter().map(parse).collect()
@@ -143,7 +143,7 @@ fn print(rebased: &Rebased) {
             text.push_str(&format!("{name}  {}\n", sentence(conflict)));
         }
         for finding in &platform.waived {
-            text.push_str(&format!("{name}  let pass: {finding}\n"));
+            text.push_str(&format!("{name}  accepted: {finding}\n"));
         }
     }
     for left in &rebased.left_behind {

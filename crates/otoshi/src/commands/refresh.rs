@@ -2,7 +2,7 @@ use std::{path::PathBuf, process::ExitCode, sync::Arc};
 
 use clap::Args;
 use otoshi_engine::Events;
-use otoshi_oci::Reference;
+use otoshi_oci::{Digest, Reference};
 use otoshi_pipeline::{Checkout, Pipeline, RefreshOptions, RefreshOutcome, Refreshed, Status};
 use otoshi_project::Project;
 use otoshi_store::Home;
@@ -97,9 +97,17 @@ impl Refresh {
 fn print(refreshed: &Refreshed) {
     let mut text = format!("{}: {}\n", refreshed.project, refreshed.headline());
     let is_planned = refreshed.outcome == RefreshOutcome::Planned;
+    if let Some(failed) = &refreshed.failed {
+        text.push_str(&format!("  the smoke test failed: {failed}\n"));
+    }
     for base in &refreshed.moved {
-        let old = base.old.as_deref().map_or("nothing", short);
-        text.push_str(&format!("  {} of the {}: {old} → {}\n", base.reference, base.role, short(&base.new)));
+        let old = base.old.as_ref().map(Digest::as_str).map_or("nothing", short);
+        text.push_str(&format!(
+            "  {} of the {}: {old} → {}\n",
+            base.reference,
+            base.role,
+            short(base.new.as_str())
+        ));
     }
     if refreshed.outcome != RefreshOutcome::Same {
         for candidate in &refreshed.choice {
@@ -146,10 +154,10 @@ fn print(refreshed: &Refreshed) {
         text.push_str(&format!("  {finding}\n"));
     }
     for finding in &refreshed.waived {
-        text.push_str(&format!("  let pass: {finding}\n"));
+        text.push_str(&format!("  accepted: {finding}\n"));
     }
-    if let Some(failed) = &refreshed.failed {
-        text.push_str(&format!("  smoke test: {failed}\n"));
+    if !refreshed.tried.is_empty() {
+        text.push_str(&format!("  smoke test: {} passed\n", refreshed.tried.join(" and ")));
     }
     print!("{text}");
     if is_planned {

@@ -23,10 +23,10 @@ impl Verify {
             println!("{}", serde_json::to_string_pretty(&seen).unwrap_or_default());
         } else {
             println!(
-                "read {} blobs, {} records, {} snapshots: {} damaged",
-                seen.blobs,
-                seen.records,
-                seen.snapshots,
+                "read {}, {}, {}: {} damaged",
+                super::counted(seen.blobs, "blob"),
+                super::counted(seen.records, "record"),
+                super::counted(seen.snapshots, "snapshot"),
                 seen.damage.len()
             );
         }

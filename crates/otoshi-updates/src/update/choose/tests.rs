@@ -1,4 +1,4 @@
-use otoshi_project::Manifest;
+use otoshi_project::{Manifest, Role};
 
 use super::*;
 use crate::{
@@ -33,7 +33,7 @@ fn newer(reference: &str, to: &str, level: Level) -> Finding {
 }
 
 fn moved(reference: &str) -> Finding {
-    let (name, roles) = (reference.to_owned(), vec!["runner".to_owned()]);
+    let (name, roles) = (reference.to_owned(), vec![Role::Runner]);
     let subject = Subject { name: name.clone(), reference: name, roles };
     Finding { text: format!("{reference} moved"), ..subject.finding(FindingKind::BaseMoved, reference, None) }
 }
@@ -48,7 +48,7 @@ fn insecure(reference: &str) -> Finding {
 }
 
 fn held(finding: Finding) -> Finding {
-    Finding { state: State::Held, because: Some("frozen".into()), ..finding }
+    Finding { state: State::Held, held: Some(Hold::User), because: Some("frozen".into()), ..finding }
 }
 
 /// What is set, what moves, and what is left, in the words that people read.
@@ -141,7 +141,7 @@ fn a_newer_version_and_a_newer_distribution_are_two_steps() {
 
 #[test]
 fn for_security_only_what_asks_for_it_moves() {
-    let young = |finding| Finding { because: Some(TOO_YOUNG.into()), ..held(finding) };
+    let young = |finding| Finding { held: Some(Hold::Age), ..held(finding) };
     let of = |findings| chosen_by(findings, UpdateOptions { security: true, ..UpdateOptions::default() });
     // The moved tag, however young; no version beside it, and nothing of other bases.
     let [set, moves, left] = of(vec![

@@ -1,0 +1,41 @@
+//! How errors explain themselves: of what kind they are, which decides how the program ends, and what can be tried.
+//!
+//! Whoever hands an error on keeps its kind and its hint. What an exit code is, only the command line knows.
+
+use std::error::Error;
+
+/// Who can do something about an error.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Kind {
+    /// The caller: an argument, or a file of the project, is wrong.
+    User,
+    /// The author of what was run: a command ended with another exit code than 0, or was stopped.
+    Build,
+    /// Whoever keeps the registry or the package repository: it does not have something, or does not answer.
+    Registry,
+    /// Whoever keeps the machine: its disk, the store, or a fault of the program's own.
+    Machine,
+    /// Whoever keeps the machine: commands cannot be run in a sandbox there.
+    Sandbox,
+}
+
+/// Says of what kind an error is, and what can be tried.
+pub trait Explain: Error {
+    /// Its kind.
+    fn kind(&self) -> Kind;
+
+    /// What to try; none where there is nothing to be said.
+    fn hint(&self) -> Option<String> {
+        None
+    }
+}
+
+impl<T: Explain + ?Sized> Explain for Box<T> {
+    fn kind(&self) -> Kind {
+        (**self).kind()
+    }
+
+    fn hint(&self) -> Option<String> {
+        (**self).hint()
+    }
+}
