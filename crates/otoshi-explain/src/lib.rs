@@ -30,7 +30,7 @@ pub trait Explain: Error {
     }
 }
 
-impl<T: Explain + ?Sized> Explain for Box<T> {
+impl<T: Explain> Explain for Box<T> {
     fn kind(&self) -> Kind {
         (**self).kind()
     }
