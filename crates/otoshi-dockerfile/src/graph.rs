@@ -7,6 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{Dockerfile, DockerfileError, GlobalScope, Instruction, Located, Mount, Word, suggest};
+use otoshi_explain::Explain;
 
 /// What is known outside the Dockerfile and decides which stages are reached.
 pub trait Surroundings {
@@ -293,7 +294,7 @@ fn sources_of<'a>(
             }
             let source = dockerfile.source_before(index, from).map_err(|error| {
                 let message = format!("{reader}: {error}");
-                let hint = error.hint().map(str::to_owned);
+                let hint = error.hint();
                 DockerfileError::at(dockerfile, instruction.span.clone(), message, hint)
             })?;
             if let Source::Stage(other) = source {

@@ -3,6 +3,7 @@
 use insta::assert_snapshot;
 use miette::{GraphicalReportHandler, GraphicalTheme};
 use otoshi_dockerfile::{BuildArgs, Dockerfile, DockerfileError, GlobalScope, Graph, Ignore};
+use otoshi_explain::Explain;
 
 fn shown(error: &DockerfileError) -> String {
     let mut out = String::new();
@@ -20,7 +21,7 @@ fn of(text: &str) -> String {
 fn brief(text: &str) -> (String, String, String) {
     let Err(error) = Dockerfile::parse("Dockerfile", text) else { panic!("{text} is no mistake") };
     let underlined = error.span().map(|span| text[span].to_owned()).unwrap_or_default();
-    (error.to_string(), underlined, error.hint().unwrap_or_default().to_owned())
+    (error.to_string(), underlined, error.hint().unwrap_or_default())
 }
 
 #[test]
@@ -83,7 +84,7 @@ fn nothing_at_all() {
     for text in ["", "\n# only a comment\n"] {
         let error = Dockerfile::parse("Dockerfile", text).unwrap_err();
         assert_eq!(error.to_string(), "there is no FROM");
-        assert_eq!(error.hint(), Some("a Dockerfile starts with FROM"));
+        assert_eq!(error.hint().as_deref(), Some("a Dockerfile starts with FROM"));
     }
 }
 

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use otoshi_dockerfile::DockerfileError;
+use otoshi_explain::{Explain, Kind};
 
 /// An error of the engine.
 #[derive(Debug, thiserror::Error)]
@@ -103,22 +104,41 @@ impl EngineError {
             _ => None,
         }
     }
-
-    /// What to try, where it is known.
-    pub fn hint(&self) -> Option<String> {
-        match self {
-            Self::Invalid { hint, .. } | Self::Registry { hint, .. } => hint.clone(),
-            Self::NoImage { reference } => Some(format!("otoshi import ROOTFS.tar --name {reference}")),
-            Self::Lost { .. } => Some("run the same command again: what it held is made anew".into()),
-            Self::Image(error) => error.hint(),
-            Self::Layout(error) | Self::Store(otoshi_store::StoreError::Layout(error)) => error.hint(),
-            _ => None,
-        }
-    }
 }
 
 impl From<DockerfileError> for EngineError {
     fn from(error: DockerfileError) -> Self {
         Self::Dockerfile(Box::new(error))
+    }
+}
+
+impl Explain for EngineError {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::Command { .. } | Self::Stopped => Kind::Build,
+            Self::Dockerfile(_) | Self::Invalid { .. } => Kind::User,
+            Self::Registry { .. } => Kind::Registry,
+            Self::Sandbox(error) => error.kind(),
+            Self::Store(error) => error.kind(),
+            Self::Layout(error) => error.kind(),
+            Self::Image(error) => error.kind(),
+            Self::Layer(error) => error.kind(),
+            Self::Io { .. } | Self::NoImage { .. } | Self::Lost { .. } => Kind::Machine,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Invalid { hint, .. } | Self::Registry { hint, .. } => hint.clone(),
+            Self::NoImage { reference } => Some(format!("otoshi import ROOTFS.tar --name {reference}")),
+            Self::Lost { .. } => Some("run the same command again: what it held is made anew".into()),
+            Self::Dockerfile(error) => error.hint(),
+            Self::Sandbox(error) => error.hint(),
+            Self::Store(error) => error.hint(),
+            Self::Layout(error) => error.hint(),
+            Self::Image(error) => error.hint(),
+            Self::Layer(error) => error.hint(),
+            Self::Io { .. } | Self::Command { .. } | Self::Stopped => None,
+        }
     }
 }

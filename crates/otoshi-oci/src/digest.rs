@@ -10,6 +10,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use oci_spec::image::Descriptor;
+use otoshi_explain::{Explain, Kind};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256, Sha512};
 
@@ -211,6 +212,12 @@ impl Hasher {
             State::Sha512(hasher) => format!("sha512:{}", hex::encode(hasher.finalize())),
         };
         Digest(text.into())
+    }
+}
+
+impl Explain for DigestError {
+    fn kind(&self) -> Kind {
+        Kind::Machine
     }
 }
 

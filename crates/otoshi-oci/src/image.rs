@@ -8,6 +8,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use oci_spec::image::{Descriptor, ImageIndex, ImageManifest, ImageManifestBuilder, MediaType};
+use otoshi_explain::{Explain, Kind};
 
 use crate::config::ImageConfig;
 use crate::digest::{DiffId, Digest, DigestError};
@@ -76,16 +77,6 @@ pub enum ImageError {
         /// Why.
         source: serde_json::Error,
     },
-}
-
-impl ImageError {
-    /// Returns what to try, where that is known.
-    pub fn hint(&self) -> Option<String> {
-        match self {
-            Self::Layout(error) => error.hint(),
-            _ => None,
-        }
-    }
 }
 
 fn join(platforms: &[Platform]) -> String {
@@ -339,4 +330,17 @@ fn to_oci_layer(layer: &Descriptor) -> Descriptor {
     };
     layer.set_media_type(media_type);
     layer
+}
+
+impl Explain for ImageError {
+    fn kind(&self) -> Kind {
+        Kind::Machine
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Layout(error) => error.hint(),
+            _ => None,
+        }
+    }
 }

@@ -6,6 +6,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use oci_spec::image::{Arch, Descriptor, Os};
+use otoshi_explain::{Explain, Kind};
 use serde::{Deserialize, Serialize};
 
 /// Says why a string is not a platform.
@@ -166,6 +167,12 @@ impl TryFrom<String> for Platform {
 impl From<Platform> for String {
     fn from(platform: Platform) -> Self {
         platform.to_string()
+    }
+}
+
+impl Explain for PlatformError {
+    fn kind(&self) -> Kind {
+        Kind::User
     }
 }
 

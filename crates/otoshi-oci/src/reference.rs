@@ -15,6 +15,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use otoshi_explain::{Explain, Kind};
 use serde::{Deserialize, Serialize};
 
 use crate::digest::{Digest, DigestError};
@@ -82,17 +83,6 @@ pub enum ReferenceError {
         /// The whole text.
         reference: String,
     },
-}
-
-impl ReferenceError {
-    /// Returns what to try, where that is known.
-    pub fn hint(&self) -> Option<String> {
-        match self {
-            Self::Uppercase { reference } => Some(format!("try {:?}", reference.to_lowercase())),
-            Self::Identifier { reference } => Some(format!("write a digest as \"name@sha256:{reference}\"")),
-            _ => None,
-        }
-    }
 }
 
 /// The host of names that Otoshi gives: of bases made of packages, and of the images of roles as Dockerfiles see them.
@@ -371,6 +361,20 @@ fn check_tag(tag: &str) -> Result<(), ReferenceError> {
         && tag.bytes().next().is_some_and(word)
         && tag.bytes().all(|b| word(b) || b == b'.' || b == b'-');
     if valid { Ok(()) } else { Err(ReferenceError::Tag { tag: tag.to_owned() }) }
+}
+
+impl Explain for ReferenceError {
+    fn kind(&self) -> Kind {
+        Kind::User
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Uppercase { reference } => Some(format!("try {:?}", reference.to_lowercase())),
+            Self::Identifier { reference } => Some(format!("write a digest as \"name@sha256:{reference}\"")),
+            _ => None,
+        }
+    }
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::path::Path;
 use std::process::Command;
 
+use otoshi_explain::Explain;
 use otoshi_oci::layer::{
     Compression, LayerError, Mtime, OverlayXattrs, PrefixDir, UnpackOptions, WriteOptions, decoder,
     store_tar, unpack_layer, write_layer, write_tar,

@@ -7,6 +7,7 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
+use otoshi_explain::Explain;
 use otoshi_oci::Digest;
 use otoshi_oci::layer::{LayerError, OverlayXattrs, UnpackOptions, WriteOptions, unpack_layer, write_layer};
 use otoshi_oci::tar::{Entry, Kind};

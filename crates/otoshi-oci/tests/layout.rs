@@ -7,6 +7,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use otoshi_explain::Explain;
 use otoshi_oci::{
     Descriptor, DiffId, Digest, Image, ImageConfig, Layout, LayoutError, MediaType, Platform, Reference,
     write_artifact, write_image,

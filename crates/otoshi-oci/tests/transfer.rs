@@ -9,6 +9,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::net::UnixListener;
 use std::path::Path;
 
+use otoshi_explain::Explain;
 use otoshi_oci::layer::{WriteOptions, write_layer};
 use otoshi_oci::transfer::{
     DockerHost, Form, ImportOptions, TransferError, export_docker_archive, export_oci_archive,

@@ -3,6 +3,7 @@
 use std::{fmt, path::PathBuf};
 
 use otoshi_engine::EngineError;
+use otoshi_explain::{Explain, Kind};
 use otoshi_oci::ReferenceError;
 use otoshi_project::{Phase, Role};
 
@@ -147,19 +148,6 @@ impl From<Phase> for During {
     }
 }
 
-/// Who can do something about an error.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ErrorKind {
-    /// The project's files or the call are wrong.
-    User,
-    /// A command of a build ended with another exit code than 0, or was stopped.
-    Build,
-    /// A registry does not have something, or does not answer.
-    Registry,
-    /// The machine, the store or Otoshi failed.
-    Internal,
-}
-
 impl PipelineError {
     pub(crate) fn engine_in(during: impl Into<During>) -> impl FnOnce(EngineError) -> Self {
         let during = during.into();
@@ -196,37 +184,31 @@ impl PipelineError {
             _ => None,
         }
     }
+}
 
-    /// Says who can do something about it.
-    pub fn kind(&self) -> ErrorKind {
+impl Explain for PipelineError {
+    fn kind(&self) -> Kind {
         match self {
-            Self::Project(_) | Self::Invalid { .. } | Self::Read { .. } | Self::BadBase { .. } => {
-                ErrorKind::User
-            }
-            Self::Engine { source, .. } => match source {
-                EngineError::Command { .. } | EngineError::Stopped => ErrorKind::Build,
-                EngineError::Dockerfile(_) | EngineError::Invalid { .. } => ErrorKind::User,
-                EngineError::Registry { .. } => ErrorKind::Registry,
-                _ => ErrorKind::Internal,
-            },
-            Self::Registry(_) | Self::Missing { .. } | Self::NoBase { .. } | Self::BaseOutOfReach { .. } => {
-                ErrorKind::Registry
-            }
-            Self::Reference(_) | Self::Compose(_) | Self::NotText { .. } => ErrorKind::User,
-            Self::Store(_)
-            | Self::Layout(_)
-            | Self::Image(_)
-            | Self::Layer(_)
-            | Self::Digest(_)
-            | Self::Damaged(_)
-            | Self::Record(_)
-            | Self::Fault(_)
-            | Self::Panicked { .. } => ErrorKind::Internal,
+            Self::Invalid { .. }
+            | Self::Read { .. }
+            | Self::BadBase { .. }
+            | Self::Compose(_)
+            | Self::NotText { .. } => Kind::User,
+            Self::Missing { .. } | Self::NoBase { .. } => Kind::Registry,
+            Self::Engine { source, .. } => source.kind(),
+            Self::Project(error) => error.kind(),
+            Self::Store(error) => error.kind(),
+            Self::Layout(error) => error.kind(),
+            Self::Image(error) => error.kind(),
+            Self::Layer(error) => error.kind(),
+            Self::Digest(error) => error.kind(),
+            Self::Reference(error) => error.kind(),
+            Self::Registry(error) | Self::BaseOutOfReach { source: error, .. } => error.kind(),
+            Self::Damaged(_) | Self::Record(_) | Self::Fault(_) | Self::Panicked { .. } => Kind::Machine,
         }
     }
 
-    /// What to try.
-    pub fn hint(&self) -> Option<String> {
+    fn hint(&self) -> Option<String> {
         match self {
             Self::Invalid { hint, .. } => hint.clone(),
             Self::Missing { .. } => {
@@ -240,14 +222,15 @@ impl PipelineError {
                 Some(source.hint().map_or(import.clone(), |hint| format!("{hint}; {import}")))
             }
             Self::Engine { source, .. } => source.hint(),
-            Self::Project(error) => error.hint().map(str::to_owned),
+            Self::Project(error) => error.hint(),
             Self::BadBase { source, .. } | Self::Reference(source) => source.hint(),
             Self::Image(error) => error.hint(),
             Self::Layer(error) => error.hint(),
             Self::Panicked { .. } | Self::Fault(_) => {
                 Some("please report it, with the command and what it printed".to_owned())
             }
-            Self::Layout(error) | Self::Store(otoshi_store::StoreError::Layout(error)) => error.hint(),
+            Self::Layout(error) => error.hint(),
+            Self::Store(error) => error.hint(),
             Self::Registry(error) => error.hint(),
             _ => None,
         }

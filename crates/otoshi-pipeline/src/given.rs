@@ -112,6 +112,8 @@ fn is_name(sign: char) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use otoshi_explain::Explain;
+
     use super::*;
 
     #[test]

@@ -49,7 +49,7 @@ mod settle;
 mod source;
 
 pub use bases::{BaseSource, LockedDigests, StoreBases};
-pub use error::{During, ErrorKind, PipelineError};
+pub use error::{During, PipelineError};
 pub use memory::{COMPILED_TYPE, RECIPE_TYPE};
 pub use outlook::{Outlook, UsedBase};
 pub use packages::{PackageBases, PackagesNow};

@@ -13,12 +13,13 @@ use std::{
 };
 
 use otoshi_engine::{Context, Engine, EngineError, Event, Events, Output, StepId, Unread};
+use otoshi_explain::{Explain, Kind};
 use otoshi_oci::{Digest, Platform, Reference};
 use otoshi_project::{Lock, Phase, Project, Role};
 use otoshi_store::Home;
 
 use crate::{
-    BaseSource, ErrorKind, PackageBases, Part, PhasePlan, PipelineError, Plan, Remote, StoreBases,
+    BaseSource, PackageBases, Part, PhasePlan, PipelineError, Plan, Remote, StoreBases,
     bases::{Bases, Rules},
     files::{Files, role_reference},
     memory::Memory,
@@ -234,7 +235,7 @@ impl<'a> Pipeline<'a> {
         for _ in 0..MAX_WALKS {
             let before = forgotten();
             match self.walk_through(events, rules) {
-                Err(error) if error.kind() == ErrorKind::Registry && forgotten() > before => {
+                Err(error) if error.kind() == Kind::Registry && forgotten() > before => {
                     tracing::debug!(%error, "a registry lost something");
                 }
                 // A phase whose result was damaged runs again.

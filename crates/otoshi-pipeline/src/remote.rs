@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use otoshi_engine::{EngineError, ImageSource};
+use otoshi_explain::Explain;
 use otoshi_oci::{Digest, Image, ImageLayer, Layout, NamedBy, Platform, Reference};
 use otoshi_registry::{
     Client, Depth, Downloads, Item, Origins, Progress, Pulled, RegistryError, Repository, Settings, Summary,

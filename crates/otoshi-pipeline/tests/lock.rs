@@ -5,8 +5,8 @@ mod support;
 use std::collections::BTreeMap;
 
 use otoshi_engine::Silent;
+use otoshi_explain::{Explain, Kind};
 use otoshi_oci::{Digest, ImageConfig, Platform, write_image};
-use otoshi_pipeline::ErrorKind;
 use support::{Shop, ran};
 
 #[test]
@@ -18,7 +18,7 @@ fn build_adds_what_is_missing_and_locked_refuses() {
         refused.to_string(),
         "otoshi.lock has no test.local/node:20 for the builder, and no test.local/ruby:3.1.2 for the builder, and no test.local/slim:12 for the runner"
     );
-    assert_eq!(refused.kind(), ErrorKind::User);
+    assert_eq!(refused.kind(), Kind::User);
     shop.plan(&engine);
     assert!(!shop.root().join("otoshi.lock").exists(), "neither a plan nor a refused build writes it");
     assert!(engine.calls.lock().unwrap().is_empty());

@@ -5,6 +5,7 @@ mod support;
 use std::sync::Barrier;
 
 use otoshi_engine::Silent;
+use otoshi_explain::Explain;
 use otoshi_oci::Digest;
 use otoshi_pipeline::{ReasonKind, Status};
 use otoshi_project::{Phase, Role};
@@ -265,7 +266,7 @@ fn a_phase_that_failed_leaves_no_record() {
     engine.exit_code = 3;
     let error = shop.try_build(&engine).unwrap_err();
     assert_eq!(error.to_string(), "compile: \"make\" ended with exit code 3");
-    assert_eq!(error.kind(), otoshi_pipeline::ErrorKind::Build);
+    assert_eq!(error.kind(), otoshi_explain::Kind::Build);
     engine.exit_code = 0;
     // Runner ran beside it, and its result stays.
     assert_eq!(ran(&shop.build(&engine)), [2, 4]);

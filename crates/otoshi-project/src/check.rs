@@ -234,6 +234,8 @@ fn matches(pattern: &str, name: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use otoshi_explain::Explain;
+
     use super::*;
 
     fn check(text: &str) -> Check {

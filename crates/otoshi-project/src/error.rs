@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use crate::faults::excerpt;
+use otoshi_explain::{Explain, Kind};
 
 /// A wrong project file: which, where, and what to try.
 #[derive(Debug, thiserror::Error)]
@@ -56,11 +57,6 @@ impl ProjectError {
         }
     }
 
-    /// What to try.
-    pub fn hint(&self) -> Option<&str> {
-        self.hint.as_deref()
-    }
-
     /// Puts a TOML error into our words: the line, and the known key that an unknown one is most like.
     pub(crate) fn of_toml(file: &str, text: &str, error: &toml::de::Error) -> Self {
         let full = error.message();
@@ -88,5 +84,15 @@ impl ProjectError {
             });
         }
         found
+    }
+}
+
+impl Explain for ProjectError {
+    fn kind(&self) -> Kind {
+        Kind::User
+    }
+
+    fn hint(&self) -> Option<String> {
+        self.hint.clone()
     }
 }

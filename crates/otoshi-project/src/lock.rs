@@ -2,6 +2,7 @@
 
 use std::{borrow::Borrow, collections::BTreeMap, fmt, fs, io::Write, path::Path};
 
+use otoshi_explain::Explain;
 use otoshi_oci::{Digest, Platform, Reference, ReferenceError};
 use serde::{Deserialize, Serialize};
 

@@ -286,6 +286,8 @@ fn reference_of(name: &str, packages: &Packages) -> Result<String, ProjectError>
 
 #[cfg(test)]
 mod tests {
+    use otoshi_explain::Explain;
+
     use super::*;
 
     const MINIMAL: &str = "[project]\nname = \"shop\"\n[runner]\ndockerfile = \"runner.Dockerfile\"\n";
@@ -295,10 +297,10 @@ mod tests {
         let error =
             Manifest::parse("otoshi.toml", &format!("{MINIMAL}[complie]\nrun = \"x\"\n")).unwrap_err();
         assert_eq!(error.to_string(), "otoshi.toml:5: unknown key `complie`");
-        assert_eq!(error.hint(), Some("did you mean `compile`?"));
+        assert_eq!(error.hint().as_deref(), Some("did you mean `compile`?"));
         let error = Manifest::parse("otoshi.toml", "[project]\nname = 3\n").unwrap_err();
         assert_eq!(
-            (error.to_string().as_str(), error.hint()),
+            (error.to_string().as_str(), error.hint().as_deref()),
             ("otoshi.toml:2: 3 is no text", Some("quote it: \"3\""))
         );
     }
@@ -383,7 +385,7 @@ Big = "x"
         let number =
             Manifest::parse("otoshi.toml", &format!("{MINIMAL}[versions]\nHUGO = 0.131\n")).unwrap_err();
         assert_eq!(number.to_string(), "otoshi.toml:6: 0.131 is no text");
-        assert_eq!(number.hint(), Some("quote it: \"0.131\""));
+        assert_eq!(number.hint().as_deref(), Some("quote it: \"0.131\""));
     }
 
     #[test]

@@ -174,6 +174,8 @@ fn quoted(old: &str, value: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use otoshi_explain::Explain;
+
     use super::*;
 
     const TEXT: &str = "# what we ship\r\n[project]\nname   =  \"shop\"  # keep\n\n[versions]\n\
@@ -202,7 +204,7 @@ mod tests {
         let both = project.settings_for("postgres:15", "postgres:16");
         assert_eq!(texts(&both), ["DB=postgres:16", "DB_TOO=postgres:16"]);
         assert_eq!(both[0].table, SettingTable::Bases);
-        assert_eq!(project.setting("RUBI", "1").unwrap_err().hint(), Some("did you mean RUBY?"));
+        assert_eq!(project.setting("RUBI", "1").unwrap_err().hint().as_deref(), Some("did you mean RUBY?"));
         let with = project.with_settings(&project.settings_for("ruby:3.1", "ruby:3.2"));
         assert_eq!(with.bases().unwrap()["RUN"], "ruby:3.2-slim");
     }

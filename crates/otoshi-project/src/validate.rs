@@ -1,5 +1,6 @@
 //! What `otoshi.toml` may not say: names that name nothing, and values that cannot be what they stand for.
 
+use otoshi_explain::Explain;
 use otoshi_oci::Reference;
 
 use crate::{

@@ -10,6 +10,7 @@ use std::io::{self, Read};
 use std::os::unix::fs::FileExt;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
+use otoshi_explain::Explain;
 use otoshi_oci::layout::BlobWriter;
 use otoshi_oci::{Digest, Layout};
 use tokio::sync::Semaphore;

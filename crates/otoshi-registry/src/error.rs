@@ -4,6 +4,7 @@
 use std::fmt;
 use std::path::PathBuf;
 
+use otoshi_explain::{Explain, Kind};
 use otoshi_oci::{Digest, ImageError, LayoutError};
 
 /// Says what was asked of which repository.
@@ -123,9 +124,18 @@ impl RegistryError {
             _ => None,
         }
     }
+}
 
-    /// Returns what to try, where that is known.
-    pub fn hint(&self) -> Option<String> {
+fn host_of(repository: &str) -> &str {
+    repository.split('/').next().unwrap_or(repository)
+}
+
+impl Explain for RegistryError {
+    fn kind(&self) -> Kind {
+        Kind::Registry
+    }
+
+    fn hint(&self) -> Option<String> {
         match self {
             Self::Refused { status: 401 | 403, asked, .. } => Some(format!(
                 "the login for {} may not do this; see ~/.docker/config.json, or ask who owns the repository",
@@ -148,8 +158,4 @@ impl RegistryError {
             _ => None,
         }
     }
-}
-
-fn host_of(repository: &str) -> &str {
-    repository.split('/').next().unwrap_or(repository)
 }

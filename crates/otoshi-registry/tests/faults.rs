@@ -8,6 +8,7 @@ use std::io::Read;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use otoshi_explain::Explain;
 use otoshi_oci::layer::Compression;
 use otoshi_oci::{Digest, ImageManifest};
 use otoshi_registry::{Client, Downloads, Hosts, RegistryError, Repository, Settings};

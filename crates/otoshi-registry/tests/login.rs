@@ -6,6 +6,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
+use otoshi_explain::Explain;
 use otoshi_registry::{Client, Credentials, Hosts, RegistryError, Settings};
 use otoshi_registry_test::{Fault, Proxy, Registry};
 use support::{Store, client, client_with, item, pull, push, settings};

@@ -6,6 +6,7 @@ use std::{
     time::Instant,
 };
 
+use otoshi_explain::Explain;
 use serde::Serialize;
 
 use crate::{
@@ -51,12 +52,7 @@ impl Finding {
 
     /// Something without which nothing can be built.
     pub fn bad(name: &'static str, error: &SandboxError) -> Self {
-        let text = error.to_string();
-        let (found, hint) = match text.split_once("\nhint: ") {
-            Some((found, hint)) => (found.to_owned(), Some(hint.to_owned())),
-            None => (text, None),
-        };
-        Self { name, health: Health::Bad, found, hint }
+        Self { name, health: Health::Bad, found: error.to_string(), hint: error.hint() }
     }
 }
 

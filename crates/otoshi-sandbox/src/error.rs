@@ -1,5 +1,6 @@
 //! What can go wrong before the command runs.
 
+use otoshi_explain::{Explain, Kind};
 use serde::{Deserialize, Serialize};
 
 /// Setting up a sandbox failed; the command itself did not run.
@@ -24,7 +25,7 @@ pub enum SandboxError {
         code: i32,
     },
     /// This machine does not let us make the namespaces that a sandbox needs.
-    #[error("{action}: {reason}\nhint: {hint}")]
+    #[error("{action}: {reason}")]
     NotSupported {
         /// What was being done.
         action: String,
@@ -50,5 +51,18 @@ impl SandboxError {
     pub(crate) fn not_supported<E: Into<std::io::Error>>(action: &str, hint: &str) -> impl FnOnce(E) -> Self {
         let (action, hint) = (action.to_owned(), hint.to_owned());
         move |error| Self::NotSupported { action, reason: error.into().to_string(), hint }
+    }
+}
+
+impl Explain for SandboxError {
+    fn kind(&self) -> Kind {
+        Kind::Sandbox
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::NotSupported { hint, .. } => Some(hint.clone()),
+            Self::Setup { .. } | Self::Exec { .. } => None,
+        }
     }
 }

@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use otoshi_explain::{Explain, Kind};
+
 /// An error of the store: what was being done, to which path, and why it failed.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
@@ -16,11 +18,7 @@ pub enum StoreError {
         source: std::io::Error,
     },
     /// The store was written by another version of Otoshi, or its `format` file is damaged.
-    #[error(
-        "the store {} has format {found:?}, and this otoshi reads format {supported}\nhint: {}, or another OTOSHI_HOME",
-        path.display(),
-        other_format(found, *supported)
-    )]
+    #[error("the store {} has format {found:?}, and this otoshi reads format {supported}", path.display())]
     Format {
         /// The store's directory.
         path: PathBuf,
@@ -30,12 +28,10 @@ pub enum StoreError {
         supported: u32,
     },
     /// No home directory is known.
-    #[error(
-        "no place for the store: neither OTOSHI_HOME, XDG_DATA_HOME nor HOME is set\nhint: set OTOSHI_HOME to a directory"
-    )]
+    #[error("no place for the store: neither OTOSHI_HOME, XDG_DATA_HOME nor HOME is set")]
     NoHome,
     /// The garbage collector found the store in use.
-    #[error("the store {} is in use by another otoshi\nhint: try again when it has finished, or give it time with --wait", path.display())]
+    #[error("the store {} is in use by another otoshi", path.display())]
     Busy {
         /// The store's directory.
         path: PathBuf,
@@ -62,5 +58,26 @@ impl StoreError {
     pub fn io<E: Into<std::io::Error>>(action: &'static str, path: &Path) -> impl FnOnce(E) -> Self {
         let path = path.to_path_buf();
         move |source| Self::Io { action, path, source: source.into() }
+    }
+}
+
+impl Explain for StoreError {
+    fn kind(&self) -> Kind {
+        Kind::Machine
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Format { found, supported, .. } => {
+                Some(format!("{}, or another OTOSHI_HOME", other_format(found, *supported)))
+            }
+            Self::NoHome => Some("set OTOSHI_HOME to a directory".to_owned()),
+            Self::Busy { .. } => {
+                Some("try again when it has finished, or give it time with --wait".to_owned())
+            }
+            Self::Layout(error) => error.hint(),
+            Self::Digest(error) => error.hint(),
+            Self::Io { .. } => None,
+        }
     }
 }

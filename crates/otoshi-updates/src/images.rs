@@ -12,6 +12,7 @@ use std::{
     sync::{Arc, Mutex, OnceLock, PoisonError},
 };
 
+use otoshi_explain::Explain;
 use otoshi_oci::{DiffId, Digest, Image, Reference, is_reserved};
 use otoshi_packages::apt::Reach;
 use otoshi_pipeline::{PipelineError, Remote, side_by_side};

@@ -33,6 +33,6 @@ pub use cycle::{Cycles, End, Product, ProductKind, Release, Support, end_of};
 pub use images::CheckImages;
 pub use report::{
     Counts, CyclesUsed, Failed, Finding, FindingKind, Location, Looked, PackageUpdate, Report, State,
-    Unknown, UnknownKind, schema,
+    Unknown, UnknownKind, Verdict, schema,
 };
 pub use update::{Left, LockChange, Update, UpdateOptions, Updated};

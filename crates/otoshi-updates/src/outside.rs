@@ -4,10 +4,11 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use jiff::{Timestamp, civil::Date, tz::TimeZone};
+use otoshi_explain::{Explain, Kind};
 use otoshi_oci::{Image, Platform, Reference};
 use otoshi_packages::Installed;
 use otoshi_packages::apt::Fetch;
-use otoshi_pipeline::{ErrorKind, PipelineError, Remote};
+use otoshi_pipeline::{PipelineError, Remote};
 use otoshi_project::{Check as Settings, Role, is_safe_address};
 use otoshi_registry::{Depth, Pulled, RegistryError, Repository};
 use otoshi_store::Home;
@@ -228,7 +229,7 @@ impl From<PipelineError> for Stop {
         // What a registry did while planning is that base's failure.
         match error {
             PipelineError::Registry(error) => Self::Registry(error),
-            error if error.kind() == ErrorKind::Registry => Self::Told(error.to_string(), error.hint()),
+            error if error.kind() == Kind::Registry => Self::Told(error.to_string(), error.hint()),
             error => Self::Pipeline(error),
         }
     }

@@ -11,6 +11,7 @@ use std::{
     },
 };
 
+use otoshi_explain::Explain;
 use otoshi_packages::{
     Available, Cache, Installed, Manager, Newer, Package, Standing, Withheld,
     apt::{Guarded, HttpFetcher, Reach},
@@ -116,7 +117,7 @@ impl Outside<'_> {
                 Failed {
                     reference: failure.place,
                     message: format!("{}{kept}", failure.error),
-                    hint: failure.error.hint().map(str::to_owned),
+                    hint: failure.error.hint(),
                 }
             }));
             for package in &installed.packages {

@@ -4,7 +4,10 @@ use std::process::ExitCode;
 
 use miette::{Diagnostic, GraphicalReportHandler, GraphicalTheme};
 use otoshi_engine::EngineError;
+use otoshi_explain::{Explain, Kind};
 use otoshi_sandbox::SandboxError;
+
+use crate::exit;
 
 /// A failed call.
 #[derive(Debug, thiserror::Error)]
@@ -66,41 +69,22 @@ impl Failure {
         }
     }
 
-    fn code(&self) -> u8 {
-        match self.engine() {
-            Some(EngineError::Command { .. } | EngineError::Stopped) => return 1,
-            Some(EngineError::Dockerfile(_) | EngineError::Invalid { .. }) => return 2,
-            Some(EngineError::Sandbox(_)) => return 5,
-            Some(EngineError::Registry { .. }) => return 3,
-            Some(_) => return 4,
-            None => {}
-        }
-        match self {
-            Self::Sandbox(_) => 5,
-            Self::Registry(_) | Self::Missing { .. } => 3,
-            Self::Pipeline(error) if error.kind() == otoshi_pipeline::ErrorKind::Registry => 3,
-            Self::Pipeline(error) if error.kind() == otoshi_pipeline::ErrorKind::Internal => 4,
-            Self::Project(_) | Self::Pipeline(_) | Self::Reference(_) | Self::Usage { .. } => 2,
-            _ => 4,
-        }
-    }
-
-    fn hint(&self) -> Option<String> {
-        match (self, self.engine()) {
-            (_, Some(error)) => error.hint(),
-            (Self::Usage { hint, .. }, _) => hint.clone(),
-            (Self::Project(error), _) => error.hint().map(str::to_owned),
-            (Self::Pipeline(error), _) => error.hint(),
-            (Self::Registry(error), _) => error.hint(),
-            (Self::Missing { hint, .. }, _) => Some(hint.clone()),
-            (Self::Image(error), _) => error.hint(),
-            (Self::Store(otoshi_store::StoreError::Layout(error)), _) => error.hint(),
-            (Self::Layout(error), _) => error.hint(),
-            (Self::Transfer(error), _) => error.hint(),
-            (Self::Layer(error), _) => error.hint(),
-            (Self::Reference(error), _) => error.hint(),
-            _ => None,
-        }
+    /// The error itself, where another room made it.
+    fn inner(&self) -> Option<&dyn Explain> {
+        Some(match self {
+            Self::Engine(error) => error,
+            Self::Project(error) => error,
+            Self::Pipeline(error) => error,
+            Self::Sandbox(error) => error,
+            Self::Store(error) => error,
+            Self::Layout(error) => error,
+            Self::Image(error) => error,
+            Self::Layer(error) => error,
+            Self::Transfer(error) => error,
+            Self::Reference(error) => error,
+            Self::Registry(error) => error,
+            Self::Missing { .. } | Self::Io { .. } | Self::Usage { .. } => return None,
+        })
     }
 
     /// Says what went wrong on standard error, with the place in the Dockerfile where there is one.
@@ -141,7 +125,27 @@ impl Failure {
         } else if let Some(hint) = self.hint().or_else(|| of_disk(self)) {
             eprintln!("\nhint: {hint}");
         }
-        ExitCode::from(self.code())
+        exit::of(self.kind())
+    }
+}
+
+impl Explain for Failure {
+    fn kind(&self) -> Kind {
+        match (self.inner(), self) {
+            (Some(error), _) => error.kind(),
+            (None, Self::Missing { .. }) => Kind::Registry,
+            (None, Self::Usage { .. }) => Kind::User,
+            (None, _) => Kind::Machine,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        match (self.inner(), self) {
+            (Some(error), _) => error.hint(),
+            (None, Self::Usage { hint, .. }) => hint.clone(),
+            (None, Self::Missing { hint, .. }) => Some(hint.clone()),
+            (None, _) => None,
+        }
     }
 }
 

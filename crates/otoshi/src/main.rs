@@ -1,6 +1,7 @@
 //! The otoshi command line: arguments, calls, output. What is decided is decided in the crates below.
 
 mod commands;
+mod exit;
 mod failure;
 mod pipe;
 mod progress;

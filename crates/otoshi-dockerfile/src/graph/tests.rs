@@ -1,5 +1,6 @@
 use super::*;
 use crate::BuildArgs;
+use otoshi_explain::Explain;
 
 type Reached = Result<(Dockerfile, Graph), DockerfileError>;
 
@@ -159,7 +160,7 @@ fn mistakes_are_shown_where_they_stand() {
     ] {
         let error = reach(text, target).unwrap_err();
         assert_eq!(
-            (error.line(), error.to_string().as_str(), error.hint().unwrap_or_default()),
+            (error.line(), error.to_string().as_str(), error.hint().unwrap_or_default().as_str()),
             (line, message, hint),
             "{text}"
         );

@@ -18,6 +18,7 @@ use otoshi_dockerfile::{
     Base, BuildArgs, CommandForm, DockerfileError, GlobalScope, Graph, Healthcheck, Instruction, Located,
     ReachedStage, Scope, Source as From_,
 };
+use otoshi_explain::Explain;
 
 use otoshi_oci::{Digest, Fields, Platform};
 use otoshi_store::SnapshotId;

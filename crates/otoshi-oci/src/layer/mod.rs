@@ -34,6 +34,7 @@ use std::io;
 use std::path::PathBuf;
 
 use oci_spec::image::{Descriptor, MediaType};
+use otoshi_explain::{Explain, Kind};
 
 pub(crate) use self::decompress::with_stream;
 pub use self::decompress::{Encoding, UnsupportedEncoding, decoder};
@@ -278,9 +279,12 @@ pub enum LayerError {
     },
 }
 
-impl LayerError {
-    /// Returns what to try, where that is known.
-    pub fn hint(&self) -> Option<String> {
+impl Explain for LayerError {
+    fn kind(&self) -> Kind {
+        Kind::Machine
+    }
+
+    fn hint(&self) -> Option<String> {
         match self {
             Self::Layout(error) => error.hint(),
             Self::Encoding { source, .. } => Some(format!("decompress it first: {}", source.command())),

@@ -29,6 +29,7 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use oci_spec::image::{Descriptor, MediaType};
+use otoshi_explain::{Explain, Kind};
 use rustix::fs::{FlockOperation, OFlags, flock};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -132,27 +133,6 @@ pub enum LayoutError {
     /// A descriptor names its content in a way that cannot be verified.
     #[error(transparent)]
     Digest(#[from] DigestError),
-}
-
-impl LayoutError {
-    /// Returns what to try, where that is known.
-    pub fn hint(&self) -> Option<String> {
-        match self {
-            Self::Corrupt { root, digest, .. } => Some(format!(
-                "remove {}/blobs/{}/{} and import or build the image again",
-                root.display(),
-                digest.algorithm(),
-                digest.hex()
-            )),
-            Self::Full { .. } => {
-                Some("take names away that nobody needs, and remove their images with otoshi gc".into())
-            }
-            Self::Json { what, .. } if what.ends_with(INDEX_FILE) => Some(format!(
-                "put a copy of the file in its place, or remove {what}: then no image has a name, and builds give new ones"
-            )),
-            _ => None,
-        }
-    }
 }
 
 /// Attaches what was being done to an input/output error.
@@ -424,4 +404,28 @@ pub(crate) fn parse_json<T: DeserializeOwned>(
     what: impl FnOnce() -> String,
 ) -> Result<T, LayoutError> {
     serde_json::from_slice(bytes).map_err(|source| LayoutError::Json { what: what(), source })
+}
+
+impl Explain for LayoutError {
+    fn kind(&self) -> Kind {
+        Kind::Machine
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Corrupt { root, digest, .. } => Some(format!(
+                "remove {}/blobs/{}/{} and import or build the image again",
+                root.display(),
+                digest.algorithm(),
+                digest.hex()
+            )),
+            Self::Full { .. } => {
+                Some("take names away that nobody needs, and remove their images with otoshi gc".into())
+            }
+            Self::Json { what, .. } if what.ends_with(INDEX_FILE) => Some(format!(
+                "put a copy of the file in its place, or remove {what}: then no image has a name, and builds give new ones"
+            )),
+            _ => None,
+        }
+    }
 }

@@ -196,6 +196,8 @@ fn interpret(status: u16, body: &str) -> Result<Vec<String>, String> {
 
 #[cfg(test)]
 mod tests {
+    use otoshi_explain::Explain;
+
     use super::*;
 
     fn answer(text: &str) -> io::Result<Result<Vec<String>, String>> {

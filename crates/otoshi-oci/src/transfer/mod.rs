@@ -21,6 +21,7 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use oci_spec::image::Descriptor;
+use otoshi_explain::{Explain, Kind};
 
 use self::archive::Archive;
 pub use self::daemon::{DockerHost, load_into_docker};
@@ -144,35 +145,6 @@ pub enum TransferError {
     },
 }
 
-impl TransferError {
-    /// Returns what to try, where that is known.
-    pub fn hint(&self) -> Option<String> {
-        match self {
-            Self::Layout(error) => error.hint(),
-            Self::Image(error) => error.hint(),
-            Self::Layer(error) => error.hint(),
-            Self::Ambiguous { .. } => {
-                Some("leave the name away to keep the names that the images have".to_owned())
-            }
-            Self::DockerHost { .. } => {
-                Some("unset DOCKER_HOST, or export a docker-archive and load that".to_owned())
-            }
-            Self::Connect { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => {
-                Some("run as root, or add this user to the group docker".to_owned())
-            }
-            Self::Connect { .. } => Some("start Docker, or set DOCKER_HOST to its socket".to_owned()),
-            Self::Io { source, .. } if source.kind() == io::ErrorKind::StorageFull => {
-                Some("free space on this file system, then run the same command again".to_owned())
-            }
-            Self::Io { source, .. } | Self::Archive { source: TarError::Io(source), .. } => source
-                .get_ref()
-                .and_then(|inner| inner.downcast_ref::<crate::layer::UnsupportedEncoding>())
-                .map(|encoding| format!("decompress it first: {}", encoding.command())),
-            _ => None,
-        }
-    }
-}
-
 fn io_error<'a>(action: &'static str, path: &'a Path) -> impl FnOnce(io::Error) -> TransferError + 'a {
     move |source| TransferError::Io { action, path: path.to_owned(), source }
 }
@@ -279,4 +251,36 @@ fn file_images(
         Ok(Imported { reference, digest: Digest::of(&descriptor)?, descriptor })
     };
     images.into_iter().map(imported).collect()
+}
+
+impl Explain for TransferError {
+    fn kind(&self) -> Kind {
+        Kind::Machine
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Layout(error) => error.hint(),
+            Self::Image(error) => error.hint(),
+            Self::Layer(error) => error.hint(),
+            Self::Ambiguous { .. } => {
+                Some("leave the name away to keep the names that the images have".to_owned())
+            }
+            Self::DockerHost { .. } => {
+                Some("unset DOCKER_HOST, or export a docker-archive and load that".to_owned())
+            }
+            Self::Connect { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => {
+                Some("run as root, or add this user to the group docker".to_owned())
+            }
+            Self::Connect { .. } => Some("start Docker, or set DOCKER_HOST to its socket".to_owned()),
+            Self::Io { source, .. } if source.kind() == io::ErrorKind::StorageFull => {
+                Some("free space on this file system, then run the same command again".to_owned())
+            }
+            Self::Io { source, .. } | Self::Archive { source: TarError::Io(source), .. } => source
+                .get_ref()
+                .and_then(|inner| inner.downcast_ref::<crate::layer::UnsupportedEncoding>())
+                .map(|encoding| format!("decompress it first: {}", encoding.command())),
+            _ => None,
+        }
+    }
 }

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use jiff::Timestamp;
+use otoshi_explain::{Explain, Kind};
 
 /// Says what is wrong with a text, and in which line.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -181,10 +182,25 @@ impl AptError {
             Self::Kept { .. } => "kept",
         }
     }
+}
 
-    /// Returns what to try, where that is known.
-    pub fn hint(&self) -> Option<&'static str> {
-        match self {
+/// Takes a name and password out of an address, so that it can be shown.
+pub fn shown(url: &str) -> String {
+    let Some((scheme, rest)) = url.split_once("://") else { return url.to_owned() };
+    let authority = rest.find('/').map_or(rest, |end| &rest[..end]);
+    match authority.rfind('@') {
+        Some(at) => format!("{scheme}://{}", &rest[at + 1..]),
+        None => url.to_owned(),
+    }
+}
+
+impl Explain for AptError {
+    fn kind(&self) -> Kind {
+        Kind::Registry
+    }
+
+    fn hint(&self) -> Option<String> {
+        let hint = match self {
             Self::UnknownKey { .. } | Self::Keyring { .. } => {
                 Some("the source's Signed-By must name the key of whoever runs the repository")
             }
@@ -206,17 +222,8 @@ impl AptError {
             }
             Self::Missing { .. } => Some("the suite may have been archived, or its name be wrong"),
             _ => None,
-        }
-    }
-}
-
-/// Takes a name and password out of an address, so that it can be shown.
-pub fn shown(url: &str) -> String {
-    let Some((scheme, rest)) = url.split_once("://") else { return url.to_owned() };
-    let authority = rest.find('/').map_or(rest, |end| &rest[..end]);
-    match authority.rfind('@') {
-        Some(at) => format!("{scheme}://{}", &rest[at + 1..]),
-        None => url.to_owned(),
+        };
+        hint.map(str::to_owned)
     }
 }
 

@@ -15,6 +15,7 @@ use std::error::Error;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use otoshi_explain::{Explain, Kind};
 use otoshi_oci::layer::LayerError;
 use otoshi_oci::{Digest, Image};
 use otoshi_store::Home;
@@ -116,16 +117,6 @@ pub enum InstalledError {
     Links,
 }
 
-impl InstalledError {
-    /// Returns what to try, where that is known.
-    pub fn hint(&self) -> Option<String> {
-        match self {
-            Self::Layer(error) => error.hint(),
-            _ => None,
-        }
-    }
-}
-
 /// Reads one form of record; `None` where there is none.
 type Reader = fn(&Files) -> Result<Option<Vec<Package>>, InstalledError>;
 
@@ -203,4 +194,17 @@ fn most_frequent_architecture(packages: &[Package], neutral: &str) -> Option<Str
         *counts.entry(&package.architecture[..]).or_insert(0_usize) += 1;
     }
     counts.into_iter().max_by_key(|(_, count)| *count).map(|(name, _)| name.to_owned())
+}
+
+impl Explain for InstalledError {
+    fn kind(&self) -> Kind {
+        Kind::Machine
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Layer(error) => error.hint(),
+            _ => None,
+        }
+    }
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Instant;
 
 use otoshi_engine::{Event, Events, StepId};
+use otoshi_explain::Explain;
 use otoshi_oci::config::{History, ImageConfig};
 use otoshi_oci::layer::{Compression, Mtime, WriteOptions, WrittenLayer, store_tar, write_layer};
 use otoshi_oci::{Digest, Fields, Platform, Reference, write_image};

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use otoshi_explain::Explain;
 use otoshi_packages::apt::{self, Available, Distribution, HttpFetcher, Kept, Repositories, Source};
 use otoshi_project::Packages;
 use otoshi_store::Home;
@@ -75,7 +76,7 @@ impl Sources {
         );
         if let Some(failure) = available.failures().first() {
             let message = format!("the packages of {distribution} {release}: {}", failure.error);
-            return Err(PipelineError::Invalid { message, hint: failure.error.hint().map(str::to_owned) });
+            return Err(PipelineError::Invalid { message, hint: failure.error.hint() });
         }
         let foreign = |origin: &str| !self.named && !origin.eq_ignore_ascii_case(distribution);
         if let Some(other) = available.suites().iter().find(|suite| foreign(&suite.release.origin)) {

@@ -3,7 +3,7 @@
 use otoshi_dockerfile::Ignore;
 use otoshi_engine::{CacheMount, EngineError, Event, RunRequest, Stdio, View};
 use otoshi_oci::Image;
-use otoshi_project::{Phase, Role};
+use otoshi_project::{Command, Phase, Role};
 
 use super::form;
 use crate::{
@@ -81,7 +81,11 @@ impl Pipeline<'_> {
             };
             let outcome = self.engine.run(&request, events).map_err(failed())?;
             if outcome.code != 0 {
-                let what = compile.run.to_string();
+                // On one line, whatever it holds.
+                let what = match &compile.run {
+                    Command::Shell(text) => format!("{text:?}"),
+                    argv @ Command::Exec(_) => argv.to_string(),
+                };
                 return Err(failed()(EngineError::Command { what, code: outcome.code, at: None }));
             }
             if let Some((output, _)) = outcome.output.as_ref().filter(|_| compile.outputs.is_empty()) {

@@ -13,12 +13,13 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use otoshi_dockerfile::Dockerfile;
 use otoshi_engine::{BuildRequest, Context, Events};
+use otoshi_explain::{Explain, Kind};
 use otoshi_oci::{Digest, Image, config::History, config::ImageConfig, write_image};
 use otoshi_packages::{Installed, Manager, version::compare};
 use otoshi_project::Phase;
 use otoshi_rebase::seam::{chain_id, layers_of};
 
-use crate::{ErrorKind, Pipeline, PipelineError};
+use crate::{Pipeline, PipelineError};
 
 const PHASE: Phase = Phase::Runner;
 /// The annotation that has the chain id of the layers below the newer packages.
@@ -147,7 +148,7 @@ impl Pipeline<'_> {
         };
         let built = match self.engine.build(&request, events).map_err(PipelineError::engine_in(PHASE)) {
             Ok(built) => built,
-            Err(error) if error.kind() == ErrorKind::Build => {
+            Err(error) if error.kind() == Kind::Build => {
                 return Err(self.why_not(&installed, &older, error));
             }
             Err(error) => return Err(error),

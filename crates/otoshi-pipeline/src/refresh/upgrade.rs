@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use otoshi_engine::Events;
+use otoshi_explain::Explain;
 use otoshi_oci::Image;
 use otoshi_packages::{Available, Newer, Package, Standing};
 use otoshi_project::{Phase, Role, Upgrade};
@@ -79,7 +80,7 @@ impl Pipeline<'_> {
             let place = if failure.place.is_empty() { String::new() } else { format!("{}: ", failure.place) };
             return Err(PipelineError::Invalid {
                 message: format!("what is newer than the runner's packages: {place}{}", failure.error),
-                hint: failure.error.hint().map(str::to_owned).or_else(|| {
+                hint: failure.error.hint().or_else(|| {
                     Some("later again, or without [refresh] upgrade: nothing has moved".to_owned())
                 }),
             });

@@ -1,5 +1,6 @@
 //! Tags that name another image now.
 
+use otoshi_explain::Explain;
 use otoshi_oci::{Digest, Image, Reference};
 use otoshi_project::{Lock, Role};
 use otoshi_registry::RegistryError;

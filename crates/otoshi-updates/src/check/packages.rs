@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use otoshi_explain::Explain;
 use otoshi_oci::{Digest, Image, Reference};
 use otoshi_packages::{Installed, Manager, Package};
 use otoshi_project::{Lock, Packages, Phase, Role, Upgrade};

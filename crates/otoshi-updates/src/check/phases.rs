@@ -1,7 +1,8 @@
 //! Which phases a finding would make run: the answer is the planner's own.
 
+use otoshi_explain::{Explain, Kind};
 use otoshi_oci::{Digest, Image, Reference};
-use otoshi_pipeline::{ErrorKind, Outlook, PhasePlan, Pipeline, PipelineError, Reason, ReasonKind};
+use otoshi_pipeline::{Outlook, PhasePlan, Pipeline, PipelineError, Reason, ReasonKind};
 use otoshi_project::{Lock, Phase, Project, Role};
 
 use super::Check;
@@ -48,7 +49,7 @@ impl<'c, 'a> Planner<'c, 'a> {
         match self.would_run(then) {
             Ok(phases) => finding.phases = phases,
             // What was found is true all the same.
-            Err(error) if error.kind() == ErrorKind::Registry => {
+            Err(error) if error.kind() == Kind::Registry => {
                 finding.text.push_str(&format!("; {NOT_KNOWN}: {error}"));
             }
             Err(error) => return Err(error),

@@ -348,16 +348,28 @@ impl Report {
         };
     }
 
-    /// The exit code that says it: 0 fresh, 10 updates, 11 security updates, 20 where something could not be looked at, or was not
-    /// understood.
-    pub fn exit_code(&self) -> u8 {
+    /// What it comes to.
+    pub fn verdict(&self) -> Verdict {
         match self.counts {
-            Counts { failed: 1.., .. } | Counts { unknown: 1.., .. } => 20,
-            Counts { security: 1.., .. } => 11,
-            Counts { found: 1.., .. } => 10,
-            _ => 0,
+            Counts { failed: 1.., .. } | Counts { unknown: 1.., .. } => Verdict::NotKnown,
+            Counts { security: 1.., .. } => Verdict::Security,
+            Counts { found: 1.., .. } => Verdict::Updates,
+            _ => Verdict::Fresh,
         }
     }
+}
+
+/// What a report comes to, the worst of what is in it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// All was looked at, and nothing is newer.
+    Fresh,
+    /// Something is newer.
+    Updates,
+    /// Something that is newer fixes something of security.
+    Security,
+    /// Something could not be looked at, or was not understood.
+    NotKnown,
 }
 
 /// The JSON schema of a report.

@@ -63,7 +63,7 @@ const RULES: [(FindingKind, &str, &str, &str, Option<&str>); 6] = [
 
 impl Report {
     /// Writes it in SARIF 2.1.0.
-    pub fn sarif(&self) -> Value {
+    pub fn sarif(&self, exit_code: u8) -> Value {
         let rules = RULES.iter().map(|(_, id, level, text, severity)| {
             let tags = if severity.is_some() { json!(["security"]) } else { json!(["maintenance"]) };
             let mut properties = json!({ "tags": tags });
@@ -101,7 +101,7 @@ impl Report {
                 "columnKind": "unicodeCodePoints",
                 "invocations": [{
                     "executionSuccessful": self.failed.is_empty() && self.counts.unknown == 0,
-                    "exitCode": self.exit_code(),
+                    "exitCode": exit_code,
                     "toolExecutionNotifications": notifications.collect::<Vec<_>>(),
                 }],
                 "results": self.findings.iter().flat_map(results).collect::<Vec<_>>(),

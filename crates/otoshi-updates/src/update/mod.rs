@@ -17,6 +17,7 @@ use std::{
 };
 
 use otoshi_engine::Engine;
+use otoshi_explain::Explain;
 use otoshi_pipeline::{PhasePlan, Pipeline, PipelineError, Remote, Status};
 use otoshi_project::{Lock, Project, Replacement, Role, Setting, edit, replace_all};
 use otoshi_store::Home;
@@ -183,8 +184,7 @@ impl<'a> Update<'a> {
             };
             if !is_known(self.project, references, name) {
                 // The error names what is most like it.
-                let hint =
-                    self.project.setting(name, "").err().and_then(|error| error.hint().map(str::to_owned));
+                let hint = self.project.setting(name, "").err().and_then(|error| error.hint());
                 let hint = hint.unwrap_or_else(|| {
                     let versions = self.project.manifest.versions.keys();
                     let known: Vec<&str> = versions

@@ -5,7 +5,7 @@ use otoshi_project::Project;
 use otoshi_store::Home;
 use otoshi_updates::{Finding, PackageUpdate, Report, State, Unknown};
 
-use crate::failure::Failure;
+use crate::{exit, failure::Failure};
 
 /// Says what is newer outside than what a project uses, and which phases that would make run; or what is newer than what images
 /// have. Runs nothing.
@@ -55,11 +55,15 @@ impl Check {
         } else if self.markdown {
             print!("{}", report.markdown());
         } else if self.sarif {
-            println!("{}", serde_json::to_string_pretty(&report.sarif()).unwrap_or_default());
+            println!(
+                "{}",
+                serde_json::to_string_pretty(&report.sarif(exit::check(report.verdict())))
+                    .unwrap_or_default()
+            );
         } else {
             print(&report);
         }
-        Ok(ExitCode::from(report.exit_code()))
+        Ok(exit::of_check(report.verdict()))
     }
 }
 

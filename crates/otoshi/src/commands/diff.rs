@@ -7,7 +7,7 @@ use otoshi_oci::{
 };
 use otoshi_store::Home;
 
-use crate::failure::Failure;
+use crate::{exit, failure::Failure};
 
 /// Shows what differs between two images: config, Debian packages, files.
 ///
@@ -47,7 +47,7 @@ impl Diff {
         } else {
             print!("{}", text(&found));
         }
-        Ok(if found.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(1) })
+        Ok(if found.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(exit::DIFFERENT) })
     }
 }
 

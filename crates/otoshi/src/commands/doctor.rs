@@ -4,10 +4,11 @@ use std::{
 };
 
 use clap::Args;
+use otoshi_explain::{Explain, Kind};
 use otoshi_sandbox::doctor::{self, Finding, Health};
 use otoshi_store::Home;
 
-use crate::failure::Failure;
+use crate::{exit, failure::Failure};
 
 /// Says whether images can be built here, and what is missing; exit code 5 where they cannot.
 ///
@@ -43,7 +44,7 @@ impl Doctor {
             }
             println!("{}", if bad { "images cannot be built here" } else { "images can be built here" });
         }
-        Ok(ExitCode::from(if bad { 5 } else { 0 }))
+        Ok(if bad { exit::of(Kind::Sandbox) } else { ExitCode::SUCCESS })
     }
 }
 
@@ -56,11 +57,9 @@ fn store(home: Option<PathBuf>) -> Vec<Finding> {
     let (home, draft) = match opened {
         Ok(opened) => opened,
         Err(error) => {
-            let text = error.to_string();
-            let (found, hint) = text
-                .split_once("\nhint: ")
-                .unwrap_or((&text, "set OTOSHI_HOME to a directory that can be written"));
-            let bad = Finding::limited("store", found, hint);
+            let hint =
+                error.hint().unwrap_or_else(|| "set OTOSHI_HOME to a directory that can be written".into());
+            let bad = Finding::limited("store", error.to_string(), hint);
             return vec![Finding { health: Health::Bad, ..bad }];
         }
     };

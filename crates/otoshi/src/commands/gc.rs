@@ -1,9 +1,10 @@
 use std::{process::ExitCode, time::Duration};
 
 use clap::Args;
+use otoshi_explain::Kind;
 use otoshi_store::{GcPolicy, Home};
 
-use crate::failure::Failure;
+use crate::{exit, failure::Failure};
 
 /// Removes what no named image and no recent build needs.
 #[derive(Debug, Args)]
@@ -34,6 +35,6 @@ impl Gc {
         for error in &collected.failed {
             eprintln!("left in the store: {error}");
         }
-        Ok(if collected.failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(4) })
+        Ok(if collected.failed.is_empty() { ExitCode::SUCCESS } else { exit::of(Kind::Machine) })
     }
 }

@@ -8,10 +8,7 @@ use otoshi_registry::Quiet;
 use otoshi_store::Home;
 
 use super::short;
-use crate::failure::Failure;
-
-/// The exit code of a refusal.
-pub(crate) const REFUSED: u8 = 6;
+use crate::{exit, failure::Failure};
 
 /// How many images are worked on at the same time.
 const PARALLEL: usize = 8;
@@ -90,7 +87,7 @@ impl Rebase {
         if let Some(error) = results.into_iter().find_map(Result::err) {
             return Err(Box::new(error).into());
         }
-        Ok(if refused { ExitCode::from(REFUSED) } else { ExitCode::SUCCESS })
+        Ok(if refused { ExitCode::from(exit::REFUSED) } else { ExitCode::SUCCESS })
     }
 
     fn print(&self, image: &Reference, result: &Result<Rebased, PipelineError>, count: usize) {

@@ -8,7 +8,7 @@ use otoshi_project::Project;
 use otoshi_store::Home;
 
 use super::short;
-use crate::{failure::Failure, progress};
+use crate::{exit, failure::Failure, progress};
 
 /// Takes in what moved outside, at the least cost: the runner's bases move, and the application stays as it was compiled.
 ///
@@ -88,7 +88,7 @@ impl Refresh {
             print(&refreshed);
         }
         Ok(match refreshed.outcome {
-            RefreshOutcome::Refused => ExitCode::from(super::rebase::REFUSED),
+            RefreshOutcome::Refused => ExitCode::from(exit::REFUSED),
             _ => ExitCode::SUCCESS,
         })
     }

@@ -6,10 +6,7 @@ use otoshi_store::Home;
 use otoshi_updates::{UpdateOptions, Updated};
 
 use super::short;
-use crate::failure::Failure;
-
-/// Where some bases could not be looked at, as with `otoshi check`.
-const SOME_FAILED: u8 = 20;
+use crate::{exit, failure::Failure};
 
 /// Writes newer versions into otoshi.toml, moves otoshi.lock, and builds nothing.
 ///
@@ -64,7 +61,7 @@ impl Update {
                 eprintln!("\nhint: otoshi build makes the images");
             }
         }
-        Ok(if updated.failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(SOME_FAILED) })
+        Ok(if updated.failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(exit::NOT_KNOWN) })
     }
 }
 

@@ -1,9 +1,10 @@
 use std::process::ExitCode;
 
 use clap::Args;
+use otoshi_explain::Kind;
 use otoshi_store::Home;
 
-use crate::failure::Failure;
+use crate::{exit, failure::Failure};
 
 /// Reads the whole store and says what is damaged.
 #[derive(Debug, Args)]
@@ -38,6 +39,6 @@ impl Verify {
             return Ok(ExitCode::SUCCESS);
         }
         eprintln!("\nhint: otoshi verify --remove removes these; builds and pulls make them again");
-        Ok(ExitCode::from(4))
+        Ok(exit::of(Kind::Machine))
     }
 }

@@ -11,7 +11,10 @@ use otoshi_store::Home;
 use serde::Serialize;
 
 use super::{given, source};
-use crate::failure::{Failure, snippet};
+use crate::{
+    exit,
+    failure::{Failure, snippet},
+};
 
 /// Looks for what is likely not meant in a Dockerfile, as `docker build --check` does; builds nothing.
 ///
@@ -97,7 +100,7 @@ impl Check {
             1 => eprintln!("{}: one finding", dockerfile.name),
             count => eprintln!("{}: {count} findings", dockerfile.name),
         }
-        Ok(ExitCode::from(u8::from(!findings.found.is_empty())))
+        Ok(if findings.found.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(exit::DIFFERENT) })
     }
 }
 
