@@ -53,7 +53,6 @@ pub(crate) const TESTS: &[Needed] = &[
 pub(crate) const CONFORMANCE: &[Needed] = &[
     ("/bin/busybox", "busybox-static"),
     ("/usr/sbin/dockerd", "docker.io"),
-    ("/usr/bin/buildah", "buildah"),
     ("/usr/bin/bzip2", "bzip2"),
     ("/usr/bin/xz", "xz-utils"),
     ("/usr/bin/ssh-keygen", "openssh-client"),

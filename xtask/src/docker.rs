@@ -1,8 +1,8 @@
-//! A Docker daemon of this task's own.
+//! A Docker daemon of this task's own: this machine's, or that of another root file system.
 
 use std::{
     fs,
-    path::Path,
+    path::{Path, PathBuf},
     process::{Command, Stdio},
     thread,
     time::{Duration, Instant},
@@ -15,16 +15,47 @@ use crate::{
     process::{self, Running},
 };
 
+/// Makes another root file system's daemon see what it has to, in a mount namespace of its own, and becomes that daemon.
+///
+/// The root itself is shared with other daemons, and cannot be written.
+const ENTER: &str = r#"set -e
+root=$1 temporary=$2 repository=$3
+shift 3
+mount --bind "$root" "$root"
+for directory in proc sys dev; do mount --rbind "/$directory" "$root/$directory"; done
+mount -t tmpfs tmpfs "$root/run"
+for directory in "$temporary" "$repository"; do
+    mkdir -p "$root$directory"
+    mount --bind "$directory" "$root$directory"
+done
+mount -o remount,bind,ro "$root"
+exec chroot "$root" /usr/sbin/dockerd "$@""#;
+
+/// Runs a command where the daemon is, in the same directory.
+const BESIDE: &str = r#"exec nsenter --target "$0" --mount --root --wdns="$PWD" -- "$@""#;
+
 /// A running daemon with a store of its own; it ends when this is dropped.
 pub(crate) struct Daemon {
     // Before the directory, so that the daemon has ended when that is removed.
-    _daemon: Running,
+    daemon: Running,
     directory: TempDir,
+    /// Where the daemon's programs are, if they are not this machine's.
+    root: Option<PathBuf>,
+    version: String,
 }
 
 impl Daemon {
-    /// Starts a daemon without a network of its own, and waits until it answers.
+    /// Starts this machine's daemon without a network of its own, and waits until it answers.
     pub(crate) fn start() -> Result<Self> {
+        Self::start_in(None)
+    }
+
+    /// Starts the daemon that a root file system has.
+    pub(crate) fn start_of(root: &Path) -> Result<Self> {
+        Self::start_in(Some(root.to_owned()))
+    }
+
+    fn start_in(root: Option<PathBuf>) -> Result<Self> {
         let directory = tempfile::Builder::new()
             .prefix("otoshi-docker-")
             .tempdir()
@@ -34,28 +65,65 @@ impl Daemon {
             fs::File::create(directory.path().join("log")).map_err(Failure::file("making", path("log")))?;
         // In a mount namespace of its own: it leaves mounts behind, which then end with it.
         let mut command = Command::new("unshare");
-        command.args(["--mount", "/usr/sbin/dockerd"]);
+        command.arg("--mount");
+        match &root {
+            None => command.arg("/usr/sbin/dockerd"),
+            Some(root) => {
+                command.args(["sh", "-c", ENTER, "sh"]).arg(root).arg(std::env::temp_dir()).arg(crate::root())
+            }
+        };
         command.args(["--data-root", &path("data"), "--exec-root", &path("exec"), "--pidfile", &path("pid")]);
         command.args(["--host", &format!("unix://{}", path("sock")), "--storage-driver", "overlay2"]);
         command.args(["--bridge", "none", "--iptables=false", "--ip6tables=false"]);
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
-        let daemon = Self { _daemon: Running::start(&mut command)?, directory };
+        let daemon = Running::start(&mut command)?;
+        let mut daemon = Self { daemon, directory, root, version: String::new() };
+        daemon.version = daemon.wait()?;
+        Ok(daemon)
+    }
+
+    /// Waits until the daemon answers, and returns its version without Debian's ending.
+    fn wait(&mut self) -> Result<String> {
         let started = Instant::now();
-        while let Err(failure) = process::read(daemon.command().arg("version")) {
-            if started.elapsed() > Duration::from_secs(60) {
-                let log = fs::read_to_string(daemon.path().join("log")).unwrap_or_default();
+        loop {
+            let asked = process::read(self.command().args(["version", "--format", "{{.Server.Version}}"]));
+            let failure = match asked {
+                Ok(version) => {
+                    return Ok(version.trim().split('+').next().unwrap_or_default().to_owned());
+                }
+                Err(failure) => failure,
+            };
+            if started.elapsed() > Duration::from_secs(60) || self.daemon.still_there().is_err() {
+                let log = fs::read_to_string(self.path().join("log")).unwrap_or_default();
                 return Err(Failure::Wrong(format!("{failure}\n{log}")));
             }
             thread::sleep(Duration::from_millis(100));
         }
-        Ok(daemon)
+    }
+
+    /// The version that the daemon says it has, as in `28.5.2`.
+    pub(crate) fn version(&self) -> &str {
+        &self.version
     }
 
     /// The client of this daemon, with BuildKit on.
     pub(crate) fn command(&self) -> Command {
-        let mut command = Command::new("/usr/bin/docker");
+        let mut command = self.beside("/usr/bin/docker");
         let socket = self.path().join("sock");
         command.env("DOCKER_HOST", format!("unix://{}", socket.display())).env("DOCKER_BUILDKIT", "1");
+        command
+    }
+
+    /// A program of where the daemon's own is from; the paths that it is given are in the directory for temporary files
+    /// or in the repository.
+    pub(crate) fn beside(&self, program: &str) -> Command {
+        if self.root.is_none() {
+            return Command::new(program);
+        }
+        let mut command = Command::new("/bin/sh");
+        command.args(["-c", BESIDE, &self.daemon.id().to_string(), program]);
+        // What it keeps for its user goes with the daemon.
+        command.env("HOME", self.path()).env("TMPDIR", self.path());
         command
     }
 

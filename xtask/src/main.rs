@@ -14,6 +14,7 @@ mod examples;
 mod failure;
 mod fuzz;
 mod http;
+mod peers;
 mod process;
 mod project;
 mod releases;
@@ -41,6 +42,7 @@ enum Task {
     Reproduce(reproduce::Reproduce),
     Fuzz(fuzz::Fuzz),
     Bases(bases::Bases),
+    Peers(peers::Peers),
     CiCheck(ci_check::CiCheck),
 }
 
@@ -53,6 +55,7 @@ fn main() -> ExitCode {
         Task::Reproduce(task) => task.run(),
         Task::Fuzz(task) => task.run(),
         Task::Bases(task) => task.run(),
+        Task::Peers(task) => task.run(),
         Task::CiCheck(task) => task.run(),
     };
     match done {

@@ -287,14 +287,15 @@ impl Context {
             return Ok(self.resolve(pattern).map(|path| (last(pattern), path)).into_iter().collect());
         }
         let (before, wildcards) = split_pattern(pattern);
+        // A malformed pattern is a mistake, whatever is there.
+        glob::matches(wildcards, "")?;
         let Some(start) = self.resolve(before) else { return Ok(Vec::new()) };
         let cut = if start.is_empty() { 0 } else { start.len() + 1 };
         let depth = wildcards.matches('/').count();
         let mut found = Vec::new();
         for entry in self.beneath(&start) {
             let path = &entry.path[cut..];
-            // A malformed pattern matches nothing.
-            if path.matches('/').count() == depth && glob::matches(wildcards, path).unwrap_or(false) {
+            if path.matches('/').count() == depth && glob::matches(wildcards, path)? {
                 let place = self.resolve(&entry.path).ok_or_else(|| EngineError::Invalid {
                     message: format!("{} is a link to something that is not there", entry.path),
                     hint: Some("remove it, or list it in .dockerignore".into()),

@@ -55,6 +55,11 @@ pub(super) fn make(docker: &Daemon, directory: &Path) -> Result<Vec<PathBuf>> {
     Ok(bases)
 }
 
+/// Gives another Docker a base.
+pub(super) fn load(docker: &Daemon, archive: &Path) -> Result {
+    process::read(docker.command().args(["load", "--input"]).arg(archive)).map(drop)
+}
+
 /// A small root file system as a tar: busybox under the names of all that it can do, and some users and groups.
 fn busybox() -> Result<Vec<u8>> {
     let program = fs::read(BUSYBOX).map_err(Failure::file("reading", BUSYBOX))?;

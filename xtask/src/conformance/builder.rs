@@ -42,8 +42,8 @@ pub(super) enum Built {
 
 /// A program that builds images from Dockerfiles.
 pub(super) trait Builder: Sync {
-    /// The program's name, for reports.
-    fn name(&self) -> &'static str;
+    /// The program's name and version, for reports.
+    fn name(&self) -> String;
 
     /// The command that builds.
     fn build(&self, order: &Order<'_>) -> Command;
@@ -113,8 +113,8 @@ impl Otoshi {
 }
 
 impl Builder for Otoshi {
-    fn name(&self) -> &'static str {
-        "Otoshi"
+    fn name(&self) -> String {
+        "Otoshi".to_owned()
     }
 
     fn build(&self, order: &Order<'_>) -> Command {
@@ -136,8 +136,8 @@ impl Builder for Otoshi {
 }
 
 impl Builder for Daemon {
-    fn name(&self) -> &'static str {
-        "Docker"
+    fn name(&self) -> String {
+        format!("Docker {}", self.version())
     }
 
     fn build(&self, order: &Order<'_>) -> Command {
@@ -157,14 +157,16 @@ impl Builder for Daemon {
     }
 }
 
-/// buildah, which needs no daemon.
-pub(super) struct Buildah {
+/// buildah, which needs no daemon, but is from where one is.
+pub(super) struct Buildah<'a> {
+    pub(super) beside: &'a Daemon,
     pub(super) home: PathBuf,
 }
 
-impl Buildah {
+impl Buildah<'_> {
     fn command(&self, verb: &str) -> Command {
-        let mut command = patient(Path::new("/usr/bin/buildah"));
+        let mut command = self.beside.beside("/usr/bin/timeout");
+        command.args([PATIENCE, "/usr/bin/buildah"]);
         command.arg("--root").arg(self.home.join("root")).arg("--runroot").arg(self.home.join("run"));
         command.args(["--storage-driver", "vfs", verb]);
         command
@@ -177,9 +179,9 @@ impl Buildah {
     }
 }
 
-impl Builder for Buildah {
-    fn name(&self) -> &'static str {
-        "buildah"
+impl Builder for Buildah<'_> {
+    fn name(&self) -> String {
+        "buildah".to_owned()
     }
 
     fn build(&self, order: &Order<'_>) -> Command {

@@ -57,7 +57,10 @@ pub(super) struct Description {
     pub(super) reference_message: Option<String>,
     /// A part of what Otoshi prints to standard error though it builds.
     pub(super) warns: Option<String>,
-    /// Places of mounts that the reference leaves behind, and Otoshi does not.
+    /// What certain versions of Docker do otherwise, by what the version begins with.
+    #[serde(default)]
+    pub(super) otherwise: BTreeMap<String, String>,
+    /// Places of mounts that Docker 20.10 leaves behind, and Otoshi does not.
     #[serde(default)]
     pub(super) left_over: Vec<String>,
     /// Settings of the image that the documentation promises.
@@ -74,10 +77,10 @@ pub(super) struct Description {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum Reference {
-    /// Debian's Docker Engine with BuildKit, when the case runs.
+    /// Today's Docker Engine with its BuildKit, when the case runs.
     #[default]
     Docker,
-    /// buildah, when the case runs.
+    /// Today's buildah, when the case runs.
     Buildah,
     /// The Dockerfile reference.
     Documentation,
@@ -87,6 +90,14 @@ impl Case {
     /// The part of the name before the slash.
     pub(super) fn group(&self) -> &str {
         self.name.split('/').next().unwrap_or_default()
+    }
+
+    /// Whether the case says that a version of Docker makes something else of it than Otoshi.
+    pub(super) fn is_otherwise(&self, version: &str) -> bool {
+        let begins = |prefix: &String| {
+            version.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+        };
+        self.description.otherwise.keys().any(begins)
     }
 
     /// Whether the reference builds a Dockerfile of its own.
@@ -144,6 +155,9 @@ fn fault(case: &Case) -> Option<&'static str> {
     }
     if (it.fails && !documented) != it.reference_message.is_some() {
         return Some("reference_message belongs to a case that fails in Docker or buildah as well");
+    }
+    if !it.otherwise.is_empty() && it.reference != Reference::Docker {
+        return Some("otherwise belongs to a case that Docker knows");
     }
     if it.fails && (written || case.has_equivalent()) {
         return Some("a case that fails has no image to compare");

@@ -62,10 +62,10 @@ impl Chmod {
         Ok(Self::Symbolic(actions))
     }
 
-    /// The mode of what had none before; a symbolic one says none.
-    pub(crate) fn octal(&self) -> Option<u32> {
+    /// The mode of directories that are made on the way: nobody but their owner may write there. A symbolic mode says none.
+    pub(crate) fn of_new_directories(&self) -> Option<u32> {
         match self {
-            Self::Octal(mode) => Some(*mode),
+            Self::Octal(mode) => Some(*mode & 0o755),
             Self::Symbolic(_) => None,
         }
     }

@@ -6,7 +6,7 @@
 //! of an earlier copying is used again.
 //!
 //! As with `docker build`, sources are copied one after the other; a directory's content goes into the destination, which
-//! keeps its mode and owner when it is there and else is new (mode 0755 or an octal `--chmod`'s, the owner of `--chown`, or root); directories
+//! keeps its mode and owner when it is there and else is new (mode 0755 or what an octal `--chmod` has of it, the owner of `--chown`, or root); directories
 //! inside take those of the source; and a file goes into a destination that is a directory by then, else it becomes
 //! the destination.
 
@@ -197,7 +197,8 @@ impl<'a> Copier<'a> {
             }
     }
 
-    /// Makes a directory and those that lead to it, as they are below, or new ones with the mode of an octal `--chmod`, else 0755.
+    /// Makes a directory and those that lead to it, as they are below, or new ones with what an octal `--chmod` has
+    /// of 0755, else 0755.
     pub(crate) fn parent_directories(&mut self, path: &Path) -> Result<(), EngineError> {
         let ancestors: Vec<&Path> = path.ancestors().filter(|a| !a.as_os_str().is_empty()).collect();
         for ancestor in ancestors.into_iter().rev() {
@@ -227,7 +228,10 @@ impl<'a> Copier<'a> {
                     let owner = self.overrides.owner.unwrap_or((0, 0));
                     lchown(&target, Some(owner.0), Some(owner.1))
                         .map_err(EngineError::io("owning", &target))?;
-                    set_mode(&target, self.overrides.mode.as_ref().and_then(Chmod::octal).unwrap_or(0o755))?;
+                    set_mode(
+                        &target,
+                        self.overrides.mode.as_ref().and_then(Chmod::of_new_directories).unwrap_or(0o755),
+                    )?;
                 }
             }
         }

@@ -178,7 +178,8 @@ pub(crate) fn copy(
     } else {
         stage.chain.key.as_str()
     };
-    let key = Fields::new("copy 4").text(below_key).text(content.as_str()).text(settings.as_str()).digest();
+    // 5: directories on the way have what an octal --chmod has of 0755.
+    let key = Fields::new("copy 5").text(below_key).text(content.as_str()).text(settings.as_str()).digest();
     if !no_cache && let Some(snapshot) = engine.recall(&key) {
         return Ok(Stepped { snapshot, cached: true });
     }

@@ -1,7 +1,7 @@
 //! A grammar of Dockerfiles and contexts. What it makes most often builds; what both refuse is equal as well.
 //!
-//! It keeps to what Docker 20.10 knows, and passes by where that is known to differ from BuildKit of today: places of mounts that
-//! it leaves behind, an octal `--chmod` of directories and with special bits, further groups, pipes, RUN without a network,
+//! It keeps to what Docker 20.10 knows as well, and passes by where that is known to differ from BuildKit of today: places of mounts
+//! that it leaves behind, an octal `--chmod` of directories and with special bits, further groups, pipes, RUN without a network,
 //! exceptions below directories in `.dockerignore`.
 
 use super::{

@@ -18,7 +18,7 @@ use std::{
 
 use self::{dice::Dice, scene::Scene};
 use super::{
-    Bench,
+    bench::Bench,
     builder::{Builder, Built, Order},
     compare,
 };
@@ -135,10 +135,10 @@ fn compare(bench: &Bench, scene: &Scene, place: &Path) -> Result<(bool, Vec<Stri
             file: None,
             environment: &BTreeMap::new(),
             name: &format!("conformance.test/{}", place.file_name().unwrap_or_default().to_string_lossy()),
-            archive: &archive(place, builder.name()),
+            archive: &archive(place, &builder.name()),
         })
     };
-    let theirs = match build(&bench.docker) {
+    let theirs = match build(bench.docker()) {
         // An image without a layer is one that Docker 20.10 makes and does not give away.
         Err(failure) if failure.to_string().contains("empty export") => return Ok((false, Vec::new())),
         other => other?,
@@ -152,7 +152,7 @@ fn compare(bench: &Bench, scene: &Scene, place: &Path) -> Result<(bool, Vec<Stri
     };
     Ok(match (&ours, &theirs) {
         (Built::Image(ours, _), Built::Image(theirs, _)) => {
-            (true, compare::differences(ours, theirs, "Docker", &[]))
+            (true, compare::differences(ours, theirs, &bench.docker().name(), &[]))
         }
         (Built::Refused(_), Built::Refused(_)) => (false, Vec::new()),
         (Built::Refused(text), _) => (true, vec![format!("Otoshi refuses: {text}")]),
