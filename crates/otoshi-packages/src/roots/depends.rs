@@ -62,7 +62,7 @@ impl Dependency {
     }
 
     /// Says whether a package is what is meant: by its own name, or by one that it provides.
-    pub(super) fn is_met_by(&self, record: &Record) -> bool {
+    pub fn is_met_by(&self, record: &Record) -> bool {
         if record.name == self.name && self.allows(&record.version) {
             return true;
         }

@@ -14,7 +14,7 @@ pub(super) struct Php;
 pub(super) struct Lua;
 /// Guile: `guile/3.0`, `guile/site/3.0`.
 pub(super) struct Guile;
-/// Tcl: `tcl8.6`.
+/// Tcl: `tcl8.6`; a package in machine code without a version belongs to the one that it ran on.
 pub(super) struct Tcl;
 /// PostgreSQL: `postgresql/15`.
 pub(super) struct Postgres;
@@ -210,8 +210,11 @@ impl Runtime for Tcl {
         version.or_else(library).into_iter().collect()
     }
 
-    fn needed_by(&self, file: File<'_>, _: &[&str]) -> Option<Need> {
-        exactly(Self::version(file.path))
+    fn needed_by(&self, file: File<'_>, old: &[&str]) -> Option<Need> {
+        // Debian has packages beside each other, whatever Tcl they are for.
+        let is_native = || after(file.path, &["tcltk"]).next().is_some() && file.elf().is_some();
+        let ran_on = || old.last().map(|version| (*version).to_owned());
+        exactly(Self::version(file.path).or_else(|| ran_on().filter(|_| is_native())))
     }
 }
 
