@@ -2,9 +2,10 @@
 
 use std::{
     ffi::CString,
-    os::fd::{AsFd, BorrowedFd},
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
 };
 
+use otoshi_network::Plan;
 use rustix::{
     fs::{FileType, Gid, Mode, Uid},
     io::Errno,
@@ -12,27 +13,46 @@ use rustix::{
 };
 
 use crate::{
-    Network, Privilege, SandboxError, Spec, UserSpec, capabilities, channel::Channel, init::Report, rootfs,
-    seccomp, sys,
+    Network, Privilege, SandboxError, Spec, UserSpec, capabilities, channel::Channel, init::Report, network,
+    rootfs, seccomp, sys,
 };
 
 /// Where programs are looked up when the environment does not say.
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// Becomes the command; returns only when that fails.
-pub(crate) fn run(channel: &Channel, spec: &Spec, privilege: Privilege) -> SandboxError {
-    match Program::new(spec).and_then(|program| prepare(channel, spec, privilege).map(|()| program)) {
+pub(crate) fn run(
+    channel: &Channel,
+    spec: &Spec,
+    privilege: Privilege,
+    outlet: Option<Outlet>,
+) -> SandboxError {
+    let prepare = |program| prepare(channel, spec, privilege, outlet).map(|()| program);
+    match Program::new(spec).and_then(prepare) {
         Ok(program) => program.start(),
         Err(error) => error,
     }
 }
 
-fn prepare(channel: &Channel, spec: &Spec, privilege: Privilege) -> Result<(), SandboxError> {
+/// The network of its own that a command is to have, and the init, which gets the other end of its device.
+pub(crate) struct Outlet {
+    pub(crate) plan: Plan,
+    pub(crate) init: Channel,
+}
+
+fn prepare(
+    channel: &Channel,
+    spec: &Spec,
+    privilege: Privilege,
+    outlet: Option<Outlet>,
+) -> Result<(), SandboxError> {
     namespaces(spec)?;
+    let network = make_network(spec, outlet.as_ref())?;
     limit_pids(spec.pids)?;
     // Mount points get exactly the modes that are asked for.
     rustix::process::umask(Mode::empty());
-    let (placeholders, terminal) = rootfs::enter(spec, privilege)?;
+    let resolver = outlet.map(|outlet| outlet.plan.resolver);
+    let (placeholders, terminal) = rootfs::enter(spec, privilege, resolver)?;
     rustix::process::umask(Mode::from_raw_mode(0o022));
     let _ = rustix::process::setsid();
     let mut sent: Vec<BorrowedFd<'_>> = Vec::new();
@@ -40,6 +60,7 @@ fn prepare(channel: &Channel, spec: &Spec, privilege: Privilege) -> Result<(), S
         control(terminal).map_err(SandboxError::setup("setting the terminal"))?;
         sent.push(terminal.caller.as_fd());
     }
+    sent.extend(network.as_ref().map(AsFd::as_fd));
     // As root first: the directory may be reachable for nobody else.
     let directory = format!("changing to the directory {}", spec.cwd);
     let reached = match rustix::process::chdir(spec.cwd.as_str()) {
@@ -59,7 +80,7 @@ fn prepare(channel: &Channel, spec: &Spec, privilege: Privilege) -> Result<(), S
         rustix::process::chdir(spec.cwd.as_str()).map_err(SandboxError::setup(&directory))?;
     }
     channel
-        .send(&Report::Ready { placeholders }, &sent)
+        .send(&Report::Ready { placeholders, terminal: terminal.is_some() }, &sent)
         .map_err(SandboxError::setup("reporting that the sandbox is ready"))
 }
 
@@ -80,7 +101,7 @@ fn make_directories(path: &str, user: &UserSpec) -> std::io::Result<()> {
 
 fn namespaces(spec: &Spec) -> Result<(), SandboxError> {
     let mut flags = UnshareFlags::NEWNS | UnshareFlags::NEWIPC | UnshareFlags::NEWUTS;
-    if spec.network == Network::None {
+    if spec.network != Network::Host {
         flags |= UnshareFlags::NEWNET;
     }
     // Not every kernel has control groups.
@@ -91,11 +112,21 @@ fn namespaces(spec: &Spec) -> Result<(), SandboxError> {
         ),
     )?;
     rustix::system::sethostname(spec.hostname.as_bytes())
-        .map_err(SandboxError::setup("setting the host name"))?;
-    if spec.network == Network::None {
-        sys::loopback_up().map_err(SandboxError::setup("bringing the loopback device up"))?;
+        .map_err(SandboxError::setup("setting the host name"))
+}
+
+/// Makes the network of the new namespace, and gives the namespace; `None` on the host's network.
+fn make_network(spec: &Spec, outlet: Option<&Outlet>) -> Result<Option<OwnedFd>, SandboxError> {
+    match outlet {
+        Some(Outlet { plan, init }) => {
+            let (device, framed) = network::make(plan)?;
+            init.send(&framed, &[device.as_fd()])
+                .map_err(SandboxError::setup("handing over the network device"))?;
+        }
+        None if spec.network == Network::Host => return Ok(None),
+        None => network::make_none()?,
     }
-    Ok(())
+    network::own().map(Some)
 }
 
 /// Bounds how many processes there can be, by the largest process id of this pid namespace.

@@ -116,7 +116,8 @@ fn rights(privilege: Privilege) -> Finding {
 /// Stops at the first thing that fails: what comes later would fail for the same reason.
 pub fn examine_sandbox(work: &Path, init_exe: Option<&Path>) -> Vec<Finding> {
     let mut findings = Vec::new();
-    let tries = [("sandbox", Network::Host), ("no network", Network::None)];
+    let tries =
+        [("sandbox", Network::Host), ("no network", Network::None), ("network of its own", Network::Own)];
     for (name, network) in tries {
         let started = Instant::now();
         match run_true(&work.join(name.replace(' ', "-")), network, init_exe) {

@@ -2,18 +2,23 @@
 //!
 //! It starts the command in a further pid namespace and stays outside of it, where the command cannot see or signal it.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
+use otoshi_network::{Plan, Stack};
 use rustix::{
-    event::{PollFd, PollFlags, poll},
+    event::{PollFd, PollFlags, Timespec, poll},
     io::Errno,
-    process::{Pid, PidfdFlags, WaitOptions, pidfd_open, waitpid},
+    process::{Pid, PidfdFlags, Resource, Rlimit, WaitOptions, getrlimit, pidfd_open, setrlimit, waitpid},
     thread::UnshareFlags,
 };
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Privilege, SandboxError, Spec, channel::Channel, command, placeholder::Placeholder, spawn::ExitStatus,
+    Network, Privilege, SandboxError, Spec,
+    channel::Channel,
+    command::{self, Outlet},
+    placeholder::Placeholder,
+    spawn::ExitStatus,
     sys,
 };
 
@@ -26,10 +31,12 @@ pub(crate) type Order = (Spec, Privilege);
 /// What the init and the command-to-be tell the process that started them.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum Report {
-    /// The sandbox is set up, and the command is about to start; a terminal comes with it if one was asked for.
+    /// The sandbox is set up, and the command is about to start; with it come a terminal, and the network namespace unless it is the host's.
     Ready {
         /// What is to be taken away afterwards.
         placeholders: Vec<Placeholder>,
+        /// Whether a terminal comes with it.
+        terminal: bool,
     },
     /// The command did not run.
     Failed(SandboxError),
@@ -82,17 +89,27 @@ fn run(
     drop(stdin);
     sys::unshare(UnshareFlags::NEWPID).map_err(SandboxError::setup("making a pid namespace"))?;
     let signals = sys::take_signals().map_err(failed("taking signals"))?;
+    let (outlet, mut network) = match spec.network {
+        Network::Own => {
+            let (ours, theirs) = Channel::pair().map_err(failed("making a channel"))?;
+            let plan = Plan::of_host();
+            (Some(Outlet { plan: plan.clone(), init: theirs }), Carrier::Awaited { from: ours, plan })
+        }
+        Network::Host | Network::None => (None, Carrier::None),
+    };
     match sys::fork().map_err(failed("forking"))? {
         sys::Fork::Child => {
-            drop(signals);
-            let error = command::run(channel, &spec, privilege);
+            drop((signals, network));
+            let error = command::run(channel, &spec, privilege, outlet);
             let _ = channel.send(&Report::Failed(error), &[]);
             std::process::exit(125);
         }
         sys::Fork::Parent(child) => {
+            drop(outlet);
             // Whoever reads the command's output waits for the command only, not for us.
             let _ = close_streams();
-            supervise(channel, child, &signals).map_err(SandboxError::setup("waiting for the command"))
+            supervise(channel, child, &signals, &mut network)
+                .map_err(SandboxError::setup("waiting for the command"))
         }
     }
 }
@@ -104,20 +121,74 @@ fn close_streams() -> rustix::io::Result<()> {
     rustix::stdio::dup2_stderr(&null)
 }
 
-fn supervise(channel: &Channel, child: Pid, signals: &OwnedFd) -> rustix::io::Result<Option<ExitStatus>> {
+/// What carries the packets of the command's network.
+enum Carrier {
+    /// Nothing: it has the host's network, or none; or its device is gone.
+    None,
+    /// The command is about to send its device.
+    Awaited {
+        from: Channel,
+        plan: Plan,
+    },
+    Stack(Box<Stack>),
+}
+
+impl Carrier {
+    fn as_fd(&self) -> Option<BorrowedFd<'_>> {
+        match self {
+            Self::None => None,
+            Self::Awaited { from, .. } => Some(from.as_fd()),
+            Self::Stack(stack) => Some(stack.as_fd()),
+        }
+    }
+
+    fn patience(&self) -> Option<Timespec> {
+        let Self::Stack(stack) = self else { return None };
+        Timespec::try_from(stack.next()?).ok()
+    }
+
+    /// Does what there is to do; without a device, there is nothing more.
+    fn turn(&mut self) {
+        let next = match std::mem::replace(self, Self::None) {
+            Self::None => return,
+            Self::Awaited { from, plan } => match from.receive::<bool>() {
+                Ok(Some((framed, fds))) => {
+                    // Each connection is an open file of this process, which has no others to speak of.
+                    let most = getrlimit(Resource::Nofile).maximum;
+                    let _ = setrlimit(Resource::Nofile, Rlimit { current: most, maximum: most });
+                    fds.into_iter().next().map(|device| Stack::new(device, framed, plan))
+                }
+                _ => None,
+            },
+            Self::Stack(mut stack) => Some(stack.turn().map(|()| *stack)),
+        };
+        if let Some(Ok(stack)) = next {
+            *self = Self::Stack(Box::new(stack));
+        }
+    }
+}
+
+fn supervise(
+    channel: &Channel,
+    child: Pid,
+    signals: &OwnedFd,
+    network: &mut Carrier,
+) -> rustix::io::Result<Option<ExitStatus>> {
     let process = pidfd_open(child, PidfdFlags::empty())?;
     loop {
-        let mut sources = [
+        let mut sources = vec![
             PollFd::new(&process, PollFlags::IN),
             PollFd::new(signals, PollFlags::IN),
             // Nothing is sent to us: this is the end.
             PollFd::from_borrowed_fd(channel.as_fd(), PollFlags::IN),
         ];
-        match poll(&mut sources, None) {
+        sources.extend(network.as_fd().map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)));
+        match poll(&mut sources, network.patience().as_ref()) {
             Err(Errno::INTR) => continue,
             other => other?,
         };
-        let [ended, signalled, closed] = sources.map(|source| !source.revents().is_empty());
+        let is_ready = |at: usize| sources.get(at).is_some_and(|source| !source.revents().is_empty());
+        let (ended, signalled, closed) = (is_ready(0), is_ready(1), is_ready(2));
         if ended {
             let Some((_, status)) = waitpid(Some(child), WaitOptions::empty())? else { continue };
             let signal = status.terminating_signal();
@@ -131,6 +202,8 @@ fn supervise(channel: &Channel, child: Pid, signals: &OwnedFd) -> rustix::io::Re
                 let _ = sys::kill(child, signal);
             }
         }
+        // Also when nothing came: then the time has.
+        network.turn();
     }
 }
 

@@ -17,6 +17,7 @@ mod command;
 pub mod doctor;
 mod error;
 mod init;
+mod network;
 mod placeholder;
 mod privilege;
 mod rootfs;

@@ -3,6 +3,7 @@
 use std::{
     collections::HashMap,
     io,
+    net::TcpStream,
     os::fd::{AsFd, AsRawFd, OwnedFd},
     os::unix::process::{CommandExt, ExitStatusExt},
     path::{Path, PathBuf},
@@ -23,6 +24,7 @@ use crate::{
     SandboxError, Spec,
     channel::Channel,
     init::{ARGV0, Report},
+    network,
     placeholder::{self, Placeholder},
     privilege, sys,
 };
@@ -89,9 +91,12 @@ pub struct Running {
     waited: bool,
 }
 
-/// Ends or signals a sandbox from another thread; harmless when the sandbox is gone.
+/// Ends or signals a sandbox from another thread, or connects to it; harmless when the sandbox is gone.
 #[derive(Debug, Clone)]
-pub struct Handle(Arc<OwnedFd>);
+pub struct Handle {
+    process: Arc<OwnedFd>,
+    network: network::Seen,
+}
 
 impl Handle {
     /// Ends the command and everything it started.
@@ -104,7 +109,12 @@ impl Handle {
     /// As with every container, a command that has no handler for a signal ignores it: it is the first process of its
     /// pid namespace.
     pub fn signal(&self, signal: i32) {
-        let _ = sys::pidfd_send_signal(self.0.as_fd(), signal);
+        let _ = sys::pidfd_send_signal(self.process.as_fd(), signal);
+    }
+
+    /// Connects to a port on which the command listens, by its loopback address: a socket that this process may use as any other.
+    pub fn connect(&self, port: u16) -> io::Result<TcpStream> {
+        self.network.connect(port)
     }
 }
 
@@ -141,7 +151,7 @@ impl Sandbox {
         };
         let mut running = Running {
             child,
-            handle: Handle(Arc::new(pidfd)),
+            handle: Handle { process: Arc::new(pidfd), network: network::Seen::Shared },
             channel,
             spec: spec.clone(),
             placeholders: Vec::new(),
@@ -266,9 +276,13 @@ impl Running {
     fn until_ready(&mut self) -> Result<(), SandboxError> {
         let report = self.channel.receive().map_err(SandboxError::setup("hearing from the sandbox"))?;
         match report {
-            Some((Report::Ready { placeholders }, fds)) => {
+            Some((Report::Ready { placeholders, terminal }, fds)) => {
                 self.placeholders = placeholders;
-                self.terminal = fds.into_iter().next();
+                let mut fds = fds.into_iter();
+                self.terminal = if terminal { fds.next() } else { None };
+                if let Some(namespace) = fds.next() {
+                    self.handle.network = network::Seen::Namespace(Arc::new(namespace));
+                }
                 Ok(())
             }
             Some((Report::Failed(error), _)) => not_started(error).map(|status| self.ended = Some(status)),

@@ -49,7 +49,7 @@ pub struct Spec {
 }
 
 impl Spec {
-    /// A sandbox on this root that runs nothing yet, as root, on the host's network.
+    /// A sandbox on this root that runs nothing yet, as root, in a network of its own.
     pub fn new(root: Root) -> Self {
         Self {
             root,
@@ -60,7 +60,7 @@ impl Spec {
             mounts: Vec::new(),
             hostname: "otoshi".into(),
             extra_hosts: Vec::new(),
-            network: Network::Host,
+            network: Network::Own,
             capabilities: Capabilities::DockerDefault,
             seccomp: true,
             no_new_privs: false,
@@ -174,6 +174,8 @@ impl Mount {
 /// The network that a command sees.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Network {
+    /// One of its own, from which it reaches the outside, and neither the host's loopback nor its link.
+    Own,
     /// The host's.
     Host,
     /// A loopback device only.

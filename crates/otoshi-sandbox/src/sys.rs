@@ -4,7 +4,7 @@
 use std::{
     ffi::{CStr, CString, c_char, c_int, c_void},
     io,
-    os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd},
+    os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd},
 };
 
 use rustix::{process::Pid, thread::UnshareFlags};
@@ -171,20 +171,44 @@ pub(crate) fn new_session_keyring() -> io::Result<()> {
     check(result).map(drop)
 }
 
-/// Brings the loopback device up.
-pub(crate) fn loopback_up() -> io::Result<()> {
-    use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
-    let socket = socket_with(AddressFamily::INET, SocketType::DGRAM, SocketFlags::CLOEXEC, None)?;
-    // SAFETY: all-zero is a valid request; the name stays terminated; the flags are the member of the union that
-    // SIOCSIFFLAGS reads.
-    let result = unsafe {
+/// Makes a device for packets of IP in this process's network namespace; the open file is its other end, and stays until the
+/// namespace ends, so that closing the file waits for nothing.
+pub(crate) fn make_tun(tun: BorrowedFd<'_>, name: &str) -> io::Result<()> {
+    // SAFETY: all-zero is a valid request; the name stays terminated, as it is shorter than its field; the flags are the member
+    // of the union that TUNSETIFF reads; TUNSETPERSIST takes a number.
+    unsafe {
         let mut request: libc::ifreq = std::mem::zeroed();
-        request.ifr_name[0] = b'l' as c_char;
-        request.ifr_name[1] = b'o' as c_char;
-        request.ifr_ifru.ifru_flags = (libc::IFF_UP | libc::IFF_RUNNING) as libc::c_short;
-        libc::ioctl(socket.as_fd().as_raw_fd(), libc::SIOCSIFFLAGS as _, &raw mut request)
-    };
-    check(result).map(drop)
+        for (at, byte) in request.ifr_name[..libc::IFNAMSIZ - 1].iter_mut().zip(name.bytes()) {
+            *at = byte as c_char;
+        }
+        request.ifr_ifru.ifru_flags = (libc::IFF_TUN | libc::IFF_NO_PI) as libc::c_short;
+        check(libc::ioctl(tun.as_raw_fd(), libc::TUNSETIFF as _, &raw mut request))?;
+        check(libc::ioctl(tun.as_raw_fd(), libc::TUNSETPERSIST as _, 1)).map(drop)
+    }
+}
+
+/// Opens a socket that has every frame which comes to a network device of this process's namespace.
+pub(crate) fn frames_of(index: u32) -> io::Result<OwnedFd> {
+    let everything = (libc::ETH_P_ALL as u16).to_be();
+    let kind = libc::SOCK_RAW | libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
+    let (ignore_outgoing, on): (c_int, c_int) = (23, 1);
+    // SAFETY: the descriptor is new and nobody else's; all-zero is a valid address of this family, and pointers and sizes describe
+    // values that live through the calls.
+    unsafe {
+        // Nothing is heard before it is bound.
+        let socket = OwnedFd::from_raw_fd(check(libc::socket(libc::AF_PACKET, kind, 0))?);
+        let mut address: libc::sockaddr_ll = std::mem::zeroed();
+        address.sll_family = libc::AF_PACKET as u16;
+        address.sll_protocol = everything;
+        address.sll_ifindex = index.cast_signed();
+        let length = size_of_val(&address) as libc::socklen_t;
+        check(libc::bind(socket.as_raw_fd(), (&raw const address).cast(), length))?;
+        let length = size_of_val(&on) as libc::socklen_t;
+        let value = (&raw const on).cast();
+        // Of PACKET_IGNORE_OUTGOING; what is sent here is dropped elsewhere in any case.
+        libc::setsockopt(socket.as_raw_fd(), libc::SOL_PACKET, ignore_outgoing, value, length);
+        Ok(socket)
+    }
 }
 
 /// Turns the kernel's −1 into the error that it stands for.

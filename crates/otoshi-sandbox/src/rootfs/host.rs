@@ -14,7 +14,7 @@ use super::{
     overlay::{Layers, open_directories, open_directory},
     set_attributes,
 };
-use crate::{Mount, Network, Privilege, Root, SandboxError, Spec};
+use crate::{Mount, Privilege, Root, SandboxError, Spec};
 
 type Result<T> = std::result::Result<T, SandboxError>;
 
@@ -46,7 +46,7 @@ pub(super) enum Source {
 }
 
 impl Host {
-    pub(super) fn open(spec: &Spec, privilege: Privilege) -> Result<Self> {
+    pub(super) fn open(spec: &Spec, privilege: Privilege, resolver: Option<Vec<u8>>) -> Result<Self> {
         let root = match &spec.root {
             Root::Overlay { lowers, upper, work, userxattr } => {
                 RootSource::Overlay(layers(spec, lowers, Some((upper, work)), *userxattr)?)
@@ -62,7 +62,7 @@ impl Host {
             Privilege::Root => None,
             Privilege::UserNamespace { .. } => Some(kernel::host_devices()?),
         };
-        let resolver = fs::read("/etc/resolv.conf").unwrap_or_default();
+        let resolver = resolver.unwrap_or_else(|| fs::read("/etc/resolv.conf").unwrap_or_default());
         let identity = [
             ("etc/hosts", hosts(spec).into_bytes()),
             ("etc/hostname", format!("{}\n", spec.hostname).into_bytes()),
@@ -113,7 +113,7 @@ fn tree(path: &Path, attributes: MountAttrFlags) -> Result<OwnedFd> {
     open().map_err(SandboxError::setup(format!("opening {}", path.display())))
 }
 
-/// This sandbox's names, and on the host's network those that the host knows.
+/// This sandbox's names, and those that were asked for; none that only the host knows.
 fn hosts(spec: &Spec) -> String {
     let mut text = format!(
         "127.0.0.1\tlocalhost {name}\n::1\tlocalhost ip6-localhost ip6-loopback\n",
@@ -121,9 +121,6 @@ fn hosts(spec: &Spec) -> String {
     );
     for (name, address) in &spec.extra_hosts {
         let _ = writeln!(text, "{address}\t{name}");
-    }
-    if spec.network == Network::Host {
-        text += &fs::read_to_string("/etc/hosts").unwrap_or_default();
     }
     text
 }

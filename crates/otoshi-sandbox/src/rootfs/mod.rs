@@ -52,11 +52,16 @@ pub(crate) struct Terminal {
 
 /// Mounts everything and makes it the root directory of this process, whose mount namespace is its own and whose umask is 0.
 ///
-/// Returns what was made in directories that stay, and the terminal if one was asked for.
-pub(crate) fn enter(spec: &Spec, privilege: Privilege) -> Result<(Vec<Placeholder>, Option<Terminal>)> {
+/// `resolver` is `/etc/resolv.conf`; the host's when `None`. Returns what was made in directories that stay, and the terminal if one
+/// was asked for.
+pub(crate) fn enter(
+    spec: &Spec,
+    privilege: Privilege,
+    resolver: Option<Vec<u8>>,
+) -> Result<(Vec<Placeholder>, Option<Terminal>)> {
     mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)
         .map_err(SandboxError::setup("making mounts private"))?;
-    let host = Host::open(spec, privilege)?;
+    let host = Host::open(spec, privilege, resolver)?;
     let stage = Stage::mount()?;
     let mut place = mount_root(host.root, &stage)?;
     kernel::proc_and_sys(&mut place)?;
@@ -252,7 +257,7 @@ fn new_mount(kind: &str, options: &[(&str, &str)], attributes: MountAttrFlags) -
     try_new_mount(kind, options, attributes).map_err(SandboxError::setup(format!("mounting {kind}")))
 }
 
-fn try_new_mount(
+pub(crate) fn try_new_mount(
     kind: &str,
     options: &[(&str, &str)],
     attributes: MountAttrFlags,
