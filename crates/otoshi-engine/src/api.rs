@@ -1,11 +1,12 @@
 //! What an engine is asked, whichever engine it is.
 
-use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
+use std::{collections::BTreeMap, fmt, os::fd::OwnedFd, path::PathBuf, sync::Arc};
 
 use otoshi_dockerfile::Dockerfile;
 use otoshi_oci::{
     Descriptor, DiffId, Digest, ImageLayer, Platform, Reference, config::Healthcheck, layer::Mtime,
 };
+use otoshi_sandbox::{Handle, Network};
 use otoshi_store::SnapshotId;
 use serde::{Deserialize, Serialize};
 
@@ -148,8 +149,8 @@ pub struct BuildRequest {
     pub ssh: BTreeMap<String, Ssh>,
     /// Named contexts, which take the place of images and stages of that name.
     pub contexts: BTreeMap<String, NamedContext>,
-    /// Whether RUN steps that say no network themselves have the host's.
-    pub network: bool,
+    /// The network of RUN steps that say none themselves.
+    pub network: Network,
     /// Whether `RUN --security=insecure` is carried out.
     pub allow_insecure: bool,
     /// Whether `RUN --network=host` is carried out.
@@ -179,7 +180,7 @@ impl BuildRequest {
             secrets: BTreeMap::new(),
             ssh: BTreeMap::new(),
             contexts: BTreeMap::new(),
-            network: true,
+            network: Network::Own,
             allow_insecure: false,
             allow_host_network: false,
             ca_certificates: None,
@@ -348,8 +349,51 @@ pub enum Stdio {
     Events,
     /// Standard output is returned, standard error becomes events; input is empty.
     Capture,
-    /// This process's own.
+    /// This process's own, but for terminals: a command is handed none, and sees a pipe in its place.
     Inherit,
+    /// A terminal of the command's own, whose other end is [`Started::terminal`].
+    Terminal,
+}
+
+/// Something of the host that a command sees.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Volume {
+    /// The host's file or directory.
+    pub source: PathBuf,
+    /// Where the command sees it.
+    pub target: String,
+    /// Whether it cannot be written.
+    pub read_only: bool,
+}
+
+/// A command that has just started.
+#[derive(Debug)]
+pub struct Started {
+    /// The way to signal it, and to connect to it.
+    pub handle: Handle,
+    /// The other end of its terminal, where it has one of its own.
+    pub terminal: Option<OwnedFd>,
+}
+
+/// What is to be done once a command has started.
+#[derive(Clone)]
+pub struct OnStart(Arc<dyn Fn(Started) + Send + Sync>);
+
+impl OnStart {
+    /// Calls this, on the thread that waits for the command afterwards.
+    pub fn new(call: impl Fn(Started) + Send + Sync + 'static) -> Self {
+        Self(Arc::new(call))
+    }
+
+    pub(crate) fn call(&self, started: Started) {
+        (self.0)(started);
+    }
+}
+
+impl fmt::Debug for OnStart {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("OnStart")
+    }
 }
 
 /// One command to run in an image.
@@ -385,12 +429,14 @@ pub struct RunRequest {
     pub secrets: BTreeMap<String, Secret>,
     /// A bundle of certificate authorities that the command trusts.
     pub ca_certificates: Option<PathBuf>,
-    /// Whether the command may use the network.
-    pub network: bool,
+    /// The network that the command sees.
+    pub network: Network,
     /// Input and output.
     pub stdio: Stdio,
-    /// Called once a command runs whose output is no event, with the way to hand signals to it.
-    pub started: Option<fn(otoshi_sandbox::Handle)>,
+    /// Called once a command runs whose output is no event.
+    pub started: Option<OnStart>,
+    /// What it sees of the host.
+    pub volumes: Vec<Volume>,
 }
 
 impl RunRequest {
@@ -416,9 +462,10 @@ impl RunRequest {
             caches: Vec::new(),
             secrets: BTreeMap::new(),
             ca_certificates: None,
-            network: true,
+            network: Network::Own,
             stdio: Stdio::Capture,
             started: None,
+            volumes: Vec::new(),
         }
     }
 }

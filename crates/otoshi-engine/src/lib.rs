@@ -27,11 +27,12 @@ mod names;
 
 pub use api::{
     AppLayer, AssembleRequest, BuildRequest, BuiltImage, CacheMount, CopiedLayer, Engine, ImageChanges,
-    ImageSource, NamedContext, Output, RunOutcome, RunRequest, Secret, Ssh, Stdio, View,
+    ImageSource, NamedContext, OnStart, Output, RunOutcome, RunRequest, Secret, Ssh, Started, Stdio, View,
+    Volume,
 };
 pub use content::hash_tree;
 pub use context::{Context, ContextEntry, EntryKind, Unread};
 pub use embedded::{EmbeddedEngine, names_context};
 pub use error::EngineError;
 pub use event::{Event, Events, Silent, StepId};
-pub use otoshi_sandbox::Handle;
+pub use otoshi_sandbox::{Handle, Network};

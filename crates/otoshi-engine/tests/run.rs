@@ -5,7 +5,7 @@ mod support;
 use std::{fs, sync::Arc};
 
 use otoshi_dockerfile::Dockerfile;
-use otoshi_engine::{BuildRequest, Context, NamedContext, Secret};
+use otoshi_engine::{BuildRequest, Context, NamedContext, Network, Secret};
 use otoshi_oci::Platform;
 use support::world;
 
@@ -149,7 +149,7 @@ fn the_network_and_security_are_what_the_step_says() {
     );
     assert_eq!(world.output(&image, "cat /none"), "lo\n");
     let dockerfile = "FROM busybox\nRUN --network=host ls /sys/class/net > /host\n";
-    for network in [true, false] {
+    for network in [Network::Own, Network::Host, Network::None] {
         let error = world.try_build(dockerfile, |request| request.network = network).unwrap_err();
         assert!(error.to_string().contains("--network=host is not allowed"), "{error}");
     }

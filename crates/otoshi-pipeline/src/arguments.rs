@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use otoshi_dockerfile::CommandForm;
-use otoshi_engine::{EngineError, Events, RunRequest};
+use otoshi_engine::{EngineError, Events, Network, RunRequest};
 use otoshi_oci::{Digest, Fields};
 use otoshi_project::{BaseName, Lock, Role};
 use otoshi_store::Kind;
@@ -110,7 +110,7 @@ impl Pipeline<'_> {
         let command = CommandForm::Shell(run.to_owned());
         let request = RunRequest {
             platform: self.platform.clone(),
-            network: false,
+            network: Network::None,
             ..RunRequest::new(image, format!("argument {name}"), Some(command))
         };
         let failed = PipelineError::engine_in(During::Arguments);

@@ -21,8 +21,8 @@ pub use check::{Check, Hold, HoldTable, Range, is_safe_address};
 pub use error::ProjectError;
 pub use lock::{BaseName, Lock, LockedBase, Upgrades};
 pub use manifest::{
-    App, Argument, Base, Build, Command, Compile, Computed, Entitlement, Image, Manifest, Packages, Process,
-    ProcessTable, ProjectTable, Secret, Variant, Verify, schema,
+    App, Argument, Base, Build, BuildNetwork, Command, Compile, Computed, Entitlement, Image, Manifest,
+    Packages, Process, ProcessTable, ProjectTable, Secret, Variant, Verify, schema,
 };
 pub use place::line_of;
 pub use project::{NamedProcess, Project};

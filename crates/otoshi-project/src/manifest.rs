@@ -172,12 +172,33 @@ pub struct Build {
     pub runner_arg: String,
     /// What the Dockerfiles may do beyond the usual.
     pub allow: Vec<Entitlement>,
+    /// The network of the commands that say none themselves: of RUN, compile, newer packages and `[verify]`.
+    pub network: BuildNetwork,
+}
+
+/// The network of a project's commands.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum BuildNetwork {
+    /// One of its own for each, from which it reaches the outside, and not this machine's loopback.
+    #[default]
+    Default,
+    /// This machine's.
+    Host,
+    /// None.
+    None,
 }
 
 impl Default for Build {
     fn default() -> Self {
         let (builder_arg, runner_arg) = ("BUILDER".into(), "RUNNER".into());
-        Self { ca_certificates: None, builder_arg, runner_arg, allow: Vec::new() }
+        Self {
+            ca_certificates: None,
+            builder_arg,
+            runner_arg,
+            allow: Vec::new(),
+            network: BuildNetwork::Default,
+        }
     }
 }
 

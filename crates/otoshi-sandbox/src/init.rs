@@ -183,9 +183,9 @@ fn supervise(
             PollFd::from_borrowed_fd(channel.as_fd(), PollFlags::IN),
         ];
         sources.extend(network.as_fd().map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)));
-        match poll(&mut sources, network.patience().as_ref()) {
+        let timed_out = match poll(&mut sources, network.patience().as_ref()) {
             Err(Errno::INTR) => continue,
-            other => other?,
+            other => other? == 0,
         };
         let is_ready = |at: usize| sources.get(at).is_some_and(|source| !source.revents().is_empty());
         let (ended, signalled, closed) = (is_ready(0), is_ready(1), is_ready(2));
@@ -202,8 +202,9 @@ fn supervise(
                 let _ = sys::kill(child, signal);
             }
         }
-        // Also when nothing came: then the time has.
-        network.turn();
+        if timed_out || is_ready(3) {
+            network.turn();
+        }
     }
 }
 

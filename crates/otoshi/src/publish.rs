@@ -7,6 +7,8 @@ use std::{
     thread,
 };
 
+use otoshi_engine::{Handle, Network};
+
 /// A port of the command and where it is offered, as in `8080`, `9000:8080` or `0.0.0.0:9000:8080`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Published {
@@ -44,18 +46,31 @@ impl fmt::Display for Published {
 }
 
 impl Published {
-    /// Takes connections from now on, on threads that end with this process.
-    ///
-    /// The command shares this machine's network: a port that it has itself at that address is offered already.
-    pub(crate) fn offer(self) -> io::Result<()> {
-        let command = SocketAddr::from((Ipv4Addr::LOCALHOST, self.port));
-        if self.offered == command {
-            return Ok(());
+    /// Takes the port; `None` where the command, on this machine's network, has it itself at that address.
+    pub(crate) fn take(self, network: Network) -> io::Result<Option<Offered>> {
+        let is_there = SocketAddr::from((Ipv4Addr::LOCALHOST, self.port)) == self.offered;
+        if network == Network::Host && is_there {
+            return Ok(None);
         }
-        let listener = TcpListener::bind(self.offered)?;
+        Ok(Some(Offered { listener: TcpListener::bind(self.offered)?, port: self.port }))
+    }
+}
+
+/// A port at which connections wait for the command.
+#[derive(Debug)]
+pub(crate) struct Offered {
+    listener: TcpListener,
+    port: u16,
+}
+
+impl Offered {
+    /// Hands connections on to the command from now on, on threads that end with this process.
+    pub(crate) fn serve(&self, command: &Handle) -> io::Result<()> {
+        let (listener, port, command) = (self.listener.try_clone()?, self.port, command.clone());
         thread::spawn(move || {
             for connection in listener.incoming().flatten() {
-                thread::spawn(move || hand_on(connection, command));
+                let command = command.clone();
+                thread::spawn(move || hand_on(connection, port, &command));
             }
         });
         Ok(())
@@ -63,8 +78,8 @@ impl Published {
 }
 
 /// Copies both ways until both sides have ended; a command that does not listen closes the connection.
-fn hand_on(outer: TcpStream, command: SocketAddr) {
-    let Ok(inner) = TcpStream::connect(command) else { return };
+fn hand_on(outer: TcpStream, port: u16, command: &Handle) {
+    let Ok(inner) = command.connect(port) else { return };
     let (Ok(outer_back), Ok(inner_back)) = (outer.try_clone(), inner.try_clone()) else { return };
     thread::scope(|scope| {
         scope.spawn(|| copy(&outer, &inner));

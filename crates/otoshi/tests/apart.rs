@@ -36,10 +36,7 @@ fn a_step_has_the_network_it_was_given() {
         (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
     };
     for (run, flags) in [
-        ("", &[][..]),
-        ("", &["--network", "default"]),
-        ("", &["--network", "host"]),
-        ("--network=default ", &[]),
+        ("", &["--network", "host"][..]),
         ("--network=host ", &["--allow", "network.host"]),
         ("--network=host ", &["--network", "none", "--allow", "network.host"]),
     ] {
@@ -48,7 +45,10 @@ fn a_step_has_the_network_it_was_given() {
         assert_eq!(shop.ok(&["run", "net:1", "--", "/bin/cat", "/word"]), "reached\n");
     }
     for (run, flags) in [
-        ("", &["--network", "none"][..]),
+        ("", &[][..]),
+        ("", &["--network", "default"]),
+        ("--network=default ", &[]),
+        ("", &["--network", "none"]),
         ("--network=none ", &[]),
         ("--network=none ", &["--network", "host"]),
     ] {
@@ -56,6 +56,13 @@ fn a_step_has_the_network_it_was_given() {
         assert_eq!(code, Some(1), "{run}{flags:?}: {text}");
         assert!(text.contains("nc:"), "{text}");
     }
+    let ask = format!("echo GET / | /bin/busybox nc -w 5 127.0.0.1 {port}");
+    let run = |flags: &[&str]| {
+        let output =
+            shop.otoshi(&[&["run", "otoshi.test/busybox:1"], flags, &["--", "/bin/sh", "-c", &ask]].concat());
+        String::from_utf8(output.stdout).unwrap()
+    };
+    assert_eq!([run(&[]), run(&["--network", "none"]), run(&["--network", "host"])], ["", "", "reached\n"]);
     // Without a network there is a loopback device, and nothing else.
     shop.write(
         "net/Dockerfile",
@@ -63,6 +70,56 @@ fn a_step_has_the_network_it_was_given() {
     );
     shop.ok(&["image", "build", "net", "-t", "net:1"]);
     assert_eq!(shop.ok(&["run", "net:1", "--", "/bin/cat", "/word"]).trim(), "lo");
+}
+
+#[test]
+fn a_projects_commands_have_the_network_that_it_says() {
+    let Some(shop) = Shop::new() else { return };
+    let port = serve();
+    let get = format!("echo GET / | /bin/busybox nc -w 5 127.0.0.1 {port}");
+    shop.write("runner.Dockerfile", &format!("ARG BASE\nFROM ${{BASE}}\nRUN {get} > /etc/runner\n"));
+    let manifest = support::MANIFEST.replace("cat src/main > compiled", &format!("{get} > compiled"));
+    shop.write("otoshi.toml", &manifest);
+    assert_eq!(shop.otoshi(&["build"]).status.code(), Some(1));
+    shop.write("otoshi.toml", &format!("{manifest}[build]\nnetwork = \"host\"\n"));
+    shop.ok(&["build"]);
+    assert_eq!(shop.ok(&["run", "web"]), "reached\ndeps 1\nreached\nbase 1\n");
+    // What was made with one network says nothing of another.
+    shop.write("otoshi.toml", &format!("{manifest}[build]\nnetwork = \"none\"\n"));
+    assert_eq!(shop.otoshi(&["build"]).status.code(), Some(1));
+}
+
+#[test]
+fn the_same_step_is_not_run_again_for_the_network_that_it_has_anyway() {
+    let Some(shop) = Shop::new() else { return };
+    shop.write(
+        "net/Dockerfile",
+        "FROM otoshi.test/busybox:1\nRUN --network=default /bin/cat /proc/sys/kernel/random/uuid > /made\n",
+    );
+    let made = |flags: &[&str]| {
+        shop.ok(&[&["image", "build", "net", "-t", "net:1"], flags].concat());
+        shop.ok(&["run", "net:1", "--", "/bin/cat", "/made"])
+    };
+    let first = made(&[]);
+    assert_eq!(made(&["--network", "default"]), first);
+    assert_ne!(made(&["--network", "host"]), first);
+    assert_eq!(made(&[]), first);
+}
+
+#[test]
+fn a_proxy_on_the_loopback_is_told_to_be_out_of_reach() {
+    let Some(shop) = Shop::new() else { return };
+    shop.write("net/Dockerfile", "FROM otoshi.test/busybox:1\nRUN true\nRUN echo\n");
+    let said = |flags: &[&str]| {
+        let proxy = ["--build-arg", "http_proxy=http://me:word@127.0.0.1:3128"];
+        let output = shop.otoshi(&[&["image", "build", "net", "--no-cache"], &proxy[..], flags].concat());
+        assert!(output.status.success());
+        String::from_utf8(output.stderr).unwrap()
+    };
+    let warning = "HTTP_PROXY names 127.0.0.1, which is the command itself";
+    assert_eq!(said(&[]).matches(warning).count(), 1, "{}", said(&[]));
+    assert!(!said(&[]).contains("word"));
+    assert!(!said(&["--network", "host"]).contains(warning));
 }
 
 #[test]

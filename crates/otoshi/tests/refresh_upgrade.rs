@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use archive::{Archive, Debian};
+use archive::{Archive, Debian, ON_HOST};
 use otoshi_registry_test::Registry;
 use serde_json::Value;
 
@@ -98,7 +98,7 @@ fn fixes_of_debians_archive_come_in_without_a_new_base_and_the_application_answe
 fn security_and_all_are_told_apart_and_a_version_that_is_gone_is_told() {
     let Some(shop) = Debian::new() else { return };
     let archive = Archive::new(&[("stable", "1.0"), ("stable-security", "1.1"), ("stable", "2.0")]);
-    shop.project("off", "", "");
+    shop.project("off", ON_HOST, "");
     let dockerfile = "ARG BASE\nFROM ${BASE}\nCOPY sources.list /etc/apt/sources.list\nCOPY greeting.deb /tmp/greeting.deb\n\
                       RUN dpkg -i /tmp/greeting.deb && rm /tmp/greeting.deb\nUSER nobody\nONBUILD RUN false\n";
     shop.write("runner.Dockerfile", dockerfile);
@@ -109,7 +109,7 @@ fn security_and_all_are_told_apart_and_a_version_that_is_gone_is_told() {
     let greeting = || shop.ok(&["run", "greet"]);
     assert_eq!(greeting(), "greeting 1.0\n");
 
-    shop.project("security", "", "");
+    shop.project("security", ON_HOST, "");
     let planned = shop.refresh(&["--dry-run"]);
     let why = planned["choice"][0]["because"].as_str().unwrap();
     assert_eq!(why, "runner: upgrade of greeting:all is new: 1.1");
@@ -124,7 +124,7 @@ fn security_and_all_are_told_apart_and_a_version_that_is_gone_is_told() {
         &serde_json::from_str::<Value>(&shop.ok(&["inspect", "shop/runner"])).unwrap()["config"]["config"];
     assert_eq!((&config["User"], &config["OnBuild"][0]), (&"nobody".into(), &"RUN false".into()));
 
-    shop.project("all", "", "");
+    shop.project("all", ON_HOST, "");
     let output = shop.ok(&["refresh"]);
     assert!(output.contains("package greeting  1.1 → 2.0\n"), "it fixes nothing: {output}");
     assert_eq!(greeting(), "greeting 2.0\n");
@@ -143,7 +143,7 @@ fn security_and_all_are_told_apart_and_a_version_that_is_gone_is_told() {
     assert_eq!(greeting(), "greeting 1.1\n");
 
     // Without the setting the layer goes, and the report says what that means.
-    shop.project("off", "", "");
+    shop.project("off", ON_HOST, "");
     assert_eq!(shop.built(), [0u64; 0], "a build never moves the lock");
     let refreshed = shop.refresh(&[]);
     assert_eq!(packages(&refreshed)["greeting"], ("1.1".into(), "1.0".into(), Value::Null), "{refreshed}");
@@ -151,7 +151,7 @@ fn security_and_all_are_told_apart_and_a_version_that_is_gone_is_told() {
     assert!(!shop.lock().contains("upgrades"), "{}", shop.lock());
 
     // Without a package manager there is nobody to take it, and that is said.
-    shop.project("all", "", "");
+    shop.project("all", ON_HOST, "");
     shop.write("runner.Dockerfile", &dockerfile.replace("USER", "RUN rm /usr/bin/apt-get\nUSER"));
     shop.ok(&["build"]);
     let refreshed = shop.refresh(&[]);
@@ -178,7 +178,7 @@ fn a_base_that_moves_tells_which_of_its_packages_fix_something() {
         fs::remove_dir_all(shop.path("base")).unwrap();
     };
     base("1.0", &archive.sources());
-    shop.project("off", "", "");
+    shop.project("off", ON_HOST, "");
     shop.write("runner.Dockerfile", "FROM otoshi.test/greeting:1\nENV RUNS=here\n");
     shop.ok(&["build"]);
     base("1.1", &archive.sources());
@@ -206,7 +206,7 @@ fn a_fix_comes_in_from_the_registry_alone() {
     let archive = Archive::new(&[("stable", "1.0"), ("stable-security", "1.1")]);
     let host = registry.host();
     let tables = format!(
-        "[registry]\nrepository = \"{host}/shop\"\n[builder]\ndockerfile = \"builder.Dockerfile\"\n\
+        "{ON_HOST}[registry]\nrepository = \"{host}/shop\"\n[builder]\ndockerfile = \"builder.Dockerfile\"\n\
          [compile]\nrun = \"date > made\"\n"
     );
     shop.project("security", &tables, "made = \"cat made\"\n");

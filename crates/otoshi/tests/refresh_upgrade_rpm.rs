@@ -11,7 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use archive::Debian;
+use archive::{Debian, ON_HOST};
 
 /// Debian's dnf on a root whose packages are rpm's alone, with a repository of three versions of one package.
 const BASE: &str = r#"FROM otoshi.test/debian:1 AS tools
@@ -51,13 +51,14 @@ fn dnf_takes_the_fix_that_a_notice_names() {
     shop.write("base/test.repo", &repository);
     shop.ok(&["image", "build", "base", "-t", "otoshi.test/rpm:1"]);
     shop.write(".dockerignore", "base\n");
-    shop.project("security", "", "");
+    shop.project("security", ON_HOST, "");
     shop.write("runner.Dockerfile", "FROM otoshi.test/rpm:1\n");
     shop.ok(&["build"]);
 
     let address = port.to_string();
     let serve = ["python3", "-m", "http.server", &address, "--bind", "127.0.0.1", "--directory", "/srv/repo"];
-    let mut server = shop.command(&[&["run", "otoshi.test/rpm:1", "--"], &serve[..]].concat());
+    let mut server =
+        shop.command(&[&["run", "--network", "host", "otoshi.test/rpm:1", "--"], &serve[..]].concat());
     let mut server = server.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
     let since = Instant::now();
     while TcpStream::connect(("127.0.0.1", port)).is_err() {
@@ -66,7 +67,7 @@ fn dnf_takes_the_fix_that_a_notice_names() {
     }
     let security = shop.otoshi(&["refresh"]);
     let greeting = shop.ok(&["run", "greet"]);
-    shop.project("all", "", "");
+    shop.project("all", ON_HOST, "");
     let all = shop.otoshi(&["refresh"]);
     let again = shop.otoshi(&["refresh"]);
     server.kill().unwrap();

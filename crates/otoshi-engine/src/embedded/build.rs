@@ -30,7 +30,7 @@ use super::{
     export::Placement,
     export::steps_below,
     outside::{Outside, epoch, named_context},
-    rootfs,
+    proxy, rootfs,
     run_step::{self, Stepped},
     source::Tree,
     stage::Stage,
@@ -58,6 +58,19 @@ pub(crate) struct Build<'a> {
     layers_written: AtomicUsize,
     /// The target and the stages below it: their steps become layers of the image.
     exported: BTreeSet<usize>,
+    /// Whether it was said that a proxy is not reached.
+    told_of_proxies: AtomicBool,
+}
+
+impl Build<'_> {
+    /// Says once where a proxy is that a step's own network does not reach.
+    pub(crate) fn warn_of_proxies(&self, env: &[(String, String)]) {
+        if let Some(warning) = proxy::on_loopback(env)
+            && !self.told_of_proxies.swap(true, Ordering::Relaxed)
+        {
+            self.events.event(Event::Warning(warning));
+        }
+    }
 }
 
 /// Builds the request's target and writes its image.
@@ -88,6 +101,7 @@ pub(crate) fn build(
         done: Mutex::new(BTreeMap::new()),
         changed: Condvar::new(),
         stopped: AtomicBool::new(false),
+        told_of_proxies: AtomicBool::new(false),
         steps_run: AtomicUsize::new(0),
         layers_written: AtomicUsize::new(0),
         exported: exported(&graph),

@@ -11,6 +11,8 @@ mod copy_step;
 mod export;
 pub(crate) mod mount;
 mod outside;
+mod proxy;
+mod relay;
 mod remote;
 mod rootfs;
 mod run_mount;

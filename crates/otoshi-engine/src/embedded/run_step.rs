@@ -6,7 +6,7 @@ use std::{fs, os::unix::fs::PermissionsExt, path::Path};
 
 use otoshi_dockerfile::{InlineFile, Run};
 use otoshi_oci::{Digest, Fields};
-use otoshi_sandbox as sandbox;
+use otoshi_sandbox::{self as sandbox, Network};
 use otoshi_store::{Draft, Implied, Kind, SnapshotId};
 
 use super::{
@@ -71,8 +71,8 @@ pub(crate) fn run(
     let host = run.network.as_deref() == Some("host");
     permitted(host, request.allow_host_network, "RUN --network=host", "network.host")?;
     let network = match run.network.as_deref() {
-        Some("none") => false,
-        Some("host") => true,
+        Some("none") => Network::None,
+        Some("host") => Network::Host,
         _ => request.network,
     };
     if argv.is_empty() {
@@ -86,7 +86,7 @@ pub(crate) fn run(
         .list(env.iter().flat_map(|(name, value)| [name, value]))
         .text(stage.cwd())
         .text(&stage.config.config.user)
-        .flag(network)
+        .text(word(network))
         .flag(request.ca_certificates.is_some())
         .flag(insecure)
         .option(script.as_ref().map(|script| &script.content));
@@ -114,6 +114,9 @@ pub(crate) fn run(
     env.retain(|(name, _)| !seen.env.iter().any(|(given, _)| given == name));
     env.extend(seen.env);
     env.extend(stage.scope.proxy_env());
+    if network == Network::Own {
+        build.warn_of_proxies(&env);
+    }
     let draft = engine.home().snapshots().draft()?;
     let command = Command {
         argv,
@@ -136,6 +139,15 @@ pub(crate) fn run(
     drop(held);
     let snapshot = engine.keep(draft, &build.result_key(&key), &[&key])?;
     Ok(Stepped { snapshot, cached: false })
+}
+
+/// What a step's key has for its network.
+fn word(network: Network) -> &'static str {
+    match network {
+        Network::Own => "true",
+        Network::None => "false",
+        Network::Host => "host",
+    }
 }
 
 /// Fails where a step asks for more than the build is allowed. Source: BuildKit's entitlements.

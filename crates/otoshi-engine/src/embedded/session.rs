@@ -3,22 +3,23 @@
 use std::{
     fs::{self, File},
     io::Read,
+    net::IpAddr,
     os::fd::OwnedFd,
     path::{Path, PathBuf},
 };
 
 use otoshi_dockerfile::Ignore;
 use otoshi_oci::Digest;
-use otoshi_sandbox::{self as sandbox, Sandbox, Spec, StdioSpec, Stream};
+use otoshi_sandbox::{self as sandbox, Network, Sandbox, Spec, StdioSpec, Stream};
 use otoshi_store::{Draft, SnapshotId};
 use rustix::fs::{FlockOperation, flock};
 
 use super::{
-    EmbeddedEngine, accounts::Account, chain::Chain, in_user_namespace, mount::OverlayMount, run_mount, ssh,
-    stage,
+    EmbeddedEngine, accounts::Account, chain::Chain, in_user_namespace, mount::OverlayMount, proxy, relay,
+    run_mount, ssh, stage,
 };
 use crate::{
-    EngineError, Event, Events, RunOutcome, RunRequest, Stdio, StepId,
+    EngineError, Event, Events, RunOutcome, RunRequest, Started, Stdio, StepId,
     content::{digest_of_fields, hash_tree},
     names,
 };
@@ -67,7 +68,7 @@ pub(crate) struct Command {
     pub(crate) user: String,
     pub(crate) mounts: Vec<sandbox::Mount>,
     pub(crate) ca_certificates: Option<PathBuf>,
-    pub(crate) network: bool,
+    pub(crate) network: Network,
     /// Whether the command has all of this process's capabilities and may make any system call.
     pub(crate) insecure: bool,
 }
@@ -139,7 +140,7 @@ impl Command {
             cwd: self.cwd.clone(),
             user: sandbox::UserSpec { uid: account.uid, gid: account.gid, additional_gids: account.groups },
             mounts,
-            network: if self.network { sandbox::Network::Host } else { sandbox::Network::None },
+            network: self.network,
             capabilities: if self.insecure {
                 sandbox::Capabilities::All
             } else {
@@ -238,6 +239,11 @@ pub(crate) fn run(
         mounts.push(sandbox::Mount::Bind { source, target: cache.target.clone(), read_only: false });
     }
     mounts.extend(run_mount::secret_mounts(&request.secrets)?);
+    mounts.extend(request.volumes.iter().map(|volume| sandbox::Mount::Bind {
+        source: volume.source.clone(),
+        target: volume.target.clone(),
+        read_only: volume.read_only,
+    }));
     held.lock()?;
 
     let mut argv =
@@ -266,6 +272,17 @@ pub(crate) fn run(
     let mut spec = command.spec(engine, &chain, Some(&scratch))?;
     if spec.cwd.is_empty() {
         spec.cwd = "/".into();
+    }
+    spec.terminal = request.stdio == Stdio::Terminal;
+    match request.network {
+        // As with Docker, names that the host knows are known on its network.
+        Network::Host => spec.extra_hosts = names_of_host(),
+        Network::Own => {
+            if let Some(warning) = proxy::on_loopback(&spec.env) {
+                events.event(Event::Warning(warning));
+            }
+        }
+        Network::None => {}
     }
     let (code, stdout) = execute(engine, request, &spec, events)?;
     drop(held);
@@ -297,12 +314,18 @@ fn execute(
     let step = StepId::next();
     match request.stdio {
         Stdio::Inherit => {
-            let stdio =
-                StdioSpec { stdin: Stream::Inherit, stdout: Stream::Inherit, stderr: Stream::Inherit };
+            let (stdio, relays) = relay::without_terminals()?;
             let running = Sandbox::spawn(spec, stdio, engine.init())?;
-            if let Some(started) = request.started {
-                started(running.handle());
-            }
+            tell(request, &running)?;
+            let status = running.wait();
+            relays.finish();
+            Ok((exit_code(&status?), Vec::new()))
+        }
+        Stdio::Terminal => {
+            // The terminal takes their place.
+            let stdio = StdioSpec { stdin: Stream::Null, stdout: Stream::Null, stderr: Stream::Null };
+            let running = Sandbox::spawn(spec, stdio, engine.init())?;
+            tell(request, &running)?;
             Ok((exit_code(&running.wait()?), Vec::new()))
         }
         Stdio::Events => {
@@ -329,9 +352,7 @@ fn execute(
                 stderr: Stream::Fd(errors_writer),
             };
             let running = Sandbox::spawn(spec, stdio, engine.init())?;
-            if let Some(started) = request.started {
-                started(running.handle());
-            }
+            tell(request, &running)?;
             let mut stdout = Vec::new();
             std::thread::scope(|scope| {
                 scope.spawn(|| {
@@ -342,6 +363,28 @@ fn execute(
             Ok((exit_code(&running.wait()?), stdout))
         }
     }
+}
+
+/// Tells whoever asked that the command runs.
+fn tell(request: &RunRequest, running: &sandbox::Running) -> Result<(), EngineError> {
+    if let Some(started) = &request.started {
+        let terminal = running.terminal().map(OwnedFd::try_clone).transpose();
+        let terminal = terminal.map_err(EngineError::io("opening", "the command's terminal"))?;
+        started.call(Started { handle: running.handle(), terminal });
+    }
+    Ok(())
+}
+
+/// The names of `/etc/hosts`. Format: `hosts(5)`.
+fn names_of_host() -> Vec<(String, IpAddr)> {
+    let text = fs::read_to_string("/etc/hosts").unwrap_or_default();
+    let lines = text.lines().map(|line| line.split('#').next().unwrap_or_default());
+    let names = lines.flat_map(|line| {
+        let mut words = line.split_ascii_whitespace();
+        let address = words.next().and_then(|word| word.parse::<IpAddr>().ok());
+        words.filter_map(move |name| Some((name.to_owned(), address?)))
+    });
+    names.filter(|(name, _)| name != "localhost").collect()
 }
 
 /// Keeps what a command wrote to its view: what is asked for, named by its content.

@@ -75,6 +75,7 @@ impl Pipeline<'_> {
                     .into_iter()
                     .filter(|(name, _)| compile.secrets.contains(name))
                     .collect(),
+                network: self.network(),
                 ca_certificates: self.ca_certificates()?,
                 stdio: Stdio::Events,
                 ..RunRequest::new(image, PHASE.as_str(), Some(form(&compile.run)))

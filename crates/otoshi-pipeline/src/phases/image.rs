@@ -93,6 +93,7 @@ impl Pipeline<'_> {
         BuildRequest {
             allow_insecure: allows(Entitlement::Insecure),
             allow_host_network: allows(Entitlement::HostNetwork),
+            network: self.network(),
             target: target.name.clone(),
             args: file.args.clone(),
             images: images.clone(),

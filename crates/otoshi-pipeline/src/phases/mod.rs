@@ -11,9 +11,9 @@ mod upgrade;
 use std::{collections::BTreeMap, path::PathBuf};
 
 use otoshi_dockerfile::CommandForm;
-use otoshi_engine::{Events, Output, Secret};
+use otoshi_engine::{Events, Network, Output, Secret};
 use otoshi_oci::{Digest, layer::Compression};
-use otoshi_project::{BaseName, Command, Phase, Role};
+use otoshi_project::{BaseName, BuildNetwork, Command, Phase, Role};
 use otoshi_rebase::seam;
 
 pub(crate) use self::upgrade::is_plain;
@@ -42,6 +42,20 @@ impl Pipeline<'_> {
         // Which authorities there are is a matter of the machine, and ends up in no image.
         if self.project.manifest.build.ca_certificates.is_some() {
             seen.add_setting("ca-certificates", "offered");
+        }
+        match self.network() {
+            Network::Own => {}
+            Network::Host => seen.add_setting("network", "host"),
+            Network::None => seen.add_setting("network", "none"),
+        }
+    }
+
+    /// The network of the project's commands.
+    pub(crate) fn network(&self) -> Network {
+        match self.project.manifest.build.network {
+            BuildNetwork::Default => Network::Own,
+            BuildNetwork::Host => Network::Host,
+            BuildNetwork::None => Network::None,
         }
     }
 

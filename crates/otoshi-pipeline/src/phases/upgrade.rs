@@ -141,6 +141,7 @@ impl Pipeline<'_> {
         let request = BuildRequest {
             images: BTreeMap::from([(BELOW.to_owned(), below.clone())]),
             platform: self.platform.clone(),
+            network: self.network(),
             ca_certificates: self.ca_certificates()?,
             no_cache: self.no_cache,
             output: self.output_of(PHASE),

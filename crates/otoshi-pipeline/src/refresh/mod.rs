@@ -231,7 +231,7 @@ impl Pipeline<'_> {
             let Some(digest) = images.get(&self.image_name(&process.name)).filter(|_| wanted) else {
                 continue;
             };
-            match verify::try_image(self.engine, verify, digest, &self.platform, &process.name)? {
+            match verify::try_image(self, verify, digest, &process.name)? {
                 Some(failed) => return Ok((passed, Some(format!("{}: {failed}", process.name)))),
                 None => passed.push(process.name.clone()),
             }

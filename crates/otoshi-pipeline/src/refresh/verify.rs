@@ -1,21 +1,21 @@
 //! The smoke test of `[verify]`: a command in the new image, or an HTTP request to the process that it starts.
 
 use std::{
-    io::{Read, Write},
-    net::{TcpStream, ToSocketAddrs},
+    io::{self, Read, Write},
+    net::{SocketAddr, TcpStream, ToSocketAddrs},
     sync::{Mutex, PoisonError},
     thread,
     time::{Duration, Instant},
 };
 
-use otoshi_engine::{Engine, RunRequest, Silent};
-use otoshi_oci::{Digest, Platform};
+use otoshi_engine::{Engine, Handle, OnStart, RunRequest, Silent};
+use otoshi_oci::Digest;
 use otoshi_project::Verify;
 
-use crate::{PipelineError, error::During, phases::form};
+use crate::{Pipeline, PipelineError, error::During, phases::form};
 
 /// The process that is being asked; one at a time.
-static STARTED: Mutex<Option<otoshi_engine::Handle>> = Mutex::new(None);
+static STARTED: Mutex<Option<Handle>> = Mutex::new(None);
 /// So that there is one at a time.
 static ALONE: Mutex<()> = Mutex::new(());
 /// The most of an answer that is read.
@@ -23,15 +23,15 @@ const ANSWER: u64 = 64 << 10;
 
 /// Tries an image; `None` when all is well, else what happened.
 pub(super) fn try_image(
-    engine: &dyn Engine,
+    pipeline: &Pipeline<'_>,
     verify: &Verify,
     image: &Digest,
-    platform: &Platform,
     process: &str,
 ) -> Result<Option<String>, PipelineError> {
+    let engine = pipeline.engine;
     let timeout = verify.timeout().map_err(PipelineError::Project)?;
     if let Some(command) = &verify.run {
-        let request = RunRequest { command: Some(form(command)), ..request(image, platform, process) };
+        let request = RunRequest { command: Some(form(command)), ..request(pipeline, image, process) };
         let outcome = timed(engine, &request, timeout)?;
         return Ok(match outcome {
             Some(0) => None,
@@ -40,7 +40,7 @@ pub(super) fn try_image(
         });
     }
     let Some(address) = &verify.http else { return Ok(None) };
-    let request = request(image, platform, process);
+    let request = request(pipeline, image, process);
     let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     forget();
     thread::scope(|scope| {
@@ -106,13 +106,26 @@ fn end() {
     }
 }
 
-fn request(image: &Digest, platform: &Platform, process: &str) -> RunRequest {
+fn request(pipeline: &Pipeline<'_>, image: &Digest, process: &str) -> RunRequest {
     RunRequest {
-        platform: platform.clone(),
+        platform: pipeline.platform.clone(),
+        network: pipeline.network(),
         entrypoint: true,
-        started: Some(|handle| *STARTED.lock().unwrap_or_else(PoisonError::into_inner) = Some(handle)),
+        started: Some(OnStart::new(|started| {
+            *STARTED.lock().unwrap_or_else(PoisonError::into_inner) = Some(started.handle);
+        })),
         ..RunRequest::new(image.clone(), format!("verify {process}"), None)
     }
+}
+
+/// Connects to a place: this machine's own loopback stands for that of the process.
+fn connect(place: SocketAddr) -> io::Result<TcpStream> {
+    if !place.ip().is_loopback() {
+        return TcpStream::connect_timeout(&place, Duration::from_secs(2));
+    }
+    let started = STARTED.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    let started = started.ok_or_else(|| io::Error::other("the process has not started yet"))?;
+    started.connect(place.port())
 }
 
 /// What came in place of a status below 400.
@@ -141,8 +154,8 @@ fn ask(address: &str) -> Result<(), Unanswered> {
     let port = if host.contains(':') { host.to_owned() } else { format!("{host}:80") };
     let text = |error: std::io::Error| error.to_string();
     let mut places = port.to_socket_addrs().map_err(text)?;
-    let place = places.find(std::net::SocketAddr::is_ipv4).ok_or("it has no address")?;
-    let mut stream = TcpStream::connect_timeout(&place, Duration::from_secs(2)).map_err(text)?;
+    let place = places.find(SocketAddr::is_ipv4).ok_or("it has no address")?;
+    let mut stream = connect(place).map_err(text)?;
     stream.set_read_timeout(Some(Duration::from_secs(5))).map_err(text)?;
     let request = format!("GET /{path} HTTP/1.0\r\nHost: {host}\r\nConnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).map_err(text)?;

@@ -11,6 +11,7 @@ mod image;
 mod images;
 mod import;
 mod inspect;
+mod network;
 mod plan;
 mod pull;
 mod push;

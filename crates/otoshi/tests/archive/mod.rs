@@ -168,6 +168,9 @@ fn said(command: &mut Command) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
+/// The table of a project whose commands fetch from this machine's loopback.
+pub(crate) const ON_HOST: &str = "[build]\nnetwork = \"host\"\n";
+
 /// An archive that serves versions of one package, `greeting`, on loopback.
 pub(crate) struct Archive {
     dir: tempfile::TempDir,

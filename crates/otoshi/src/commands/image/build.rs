@@ -21,7 +21,7 @@ use super::{
     output::{Destination, Sent},
     source::{Source, commit_time},
 };
-use crate::{failure::Failure, progress};
+use crate::{commands::network::Network, failure::Failure, progress};
 
 /// Builds an image from a Dockerfile, as `docker build` does.
 ///
@@ -84,14 +84,6 @@ pub(crate) struct Build {
     verbose: bool,
     #[command(flatten)]
     asides: Asides,
-}
-
-/// A network for RUN steps.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Network {
-    Default,
-    None,
-    Host,
 }
 
 /// A permission.
@@ -190,7 +182,7 @@ impl Build {
                     given::context(&engine, remote.as_ref(), &platform, (agent, &secrets), home, text)
                 })
                 .collect::<Result<_, _>>()?,
-            network: self.network != Network::None,
+            network: self.network.into(),
             allow_insecure: self.allow.contains(&Allow::Insecure),
             allow_host_network: self.allow.contains(&Allow::HostNetwork),
             no_cache: self.no_cache || !self.asides.no_cache_filter.is_empty(),

@@ -1,27 +1,32 @@
+mod given;
+mod signals;
+mod terminal;
+
 use std::{
-    io::IsTerminal,
     path::{Path, PathBuf},
     process::ExitCode,
     sync::{Arc, Mutex, PoisonError},
-    time::{Duration, Instant},
 };
 
 use clap::Args;
 use otoshi_dockerfile::CommandForm;
-use otoshi_engine::{Engine, RunRequest, Stdio};
+use otoshi_engine::{Engine, OnStart, RunRequest, Started, Stdio};
 use otoshi_project::Project;
 use otoshi_store::Home;
-use signal_hook::{
-    consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2, SIGWINCH},
-    iterator::Signals,
+use terminal::Terminal;
+
+use super::network::Network;
+use crate::{
+    failure::Failure,
+    progress,
+    publish::{Offered, Published},
 };
 
-use crate::{failure::Failure, progress, publish::Published};
-
-/// Runs an app image of the project, or any image, in the sandbox, on the host's network; ends with its exit code.
+/// Runs an app image of the project, or any image, in the sandbox; ends with its exit code.
 ///
+/// Its network is its own: it reaches the outside, and --publish offers its ports here. At a terminal it gets a terminal of its own.
 /// Signals are handed to the command. One that does not end within ten seconds of SIGINT or SIGTERM, or at the second of them, is
-/// killed; at a terminal, at the third interrupt within three seconds. Its ports are this machine's; --publish offers one at another address.
+/// killed; at a terminal, at the third interrupt within three seconds.
 #[derive(Debug, Args)]
 pub(crate) struct Run {
     /// A process of the project, or an image's name [default: the only process, or `web`]
@@ -29,9 +34,30 @@ pub(crate) struct Run {
     /// The project's directory [default: the nearest one with an otoshi.toml]
     #[arg(long, value_name = "DIR", default_value = ".")]
     project: PathBuf,
-    /// Set an environment variable
+    /// Set an environment variable; a name alone is that variable of this environment
     #[arg(short, long, value_name = "NAME=VALUE")]
     env: Vec<String>,
+    /// Set the environment variables of a file, a line each
+    #[arg(long, value_name = "FILE")]
+    env_file: Vec<String>,
+    /// Hand on what is typed, or comes through standard input; this is so without -t as well
+    #[arg(short, long)]
+    interactive: bool,
+    /// Give the command a terminal of its own, as it has anyway at a terminal
+    #[arg(short, long)]
+    tty: bool,
+    /// A file or directory of this machine that the command sees: SOURCE:TARGET[:ro]
+    #[arg(short, long, value_name = "VOLUME")]
+    volume: Vec<String>,
+    /// The working directory [default: the image's]
+    #[arg(short, long, value_name = "DIR")]
+    workdir: Option<String>,
+    /// The user, as in USER of a Dockerfile [default: the image's]
+    #[arg(short, long)]
+    user: Option<String>,
+    /// The network that the command sees
+    #[arg(long, value_enum, default_value_t = Network::Default)]
+    network: Network,
     /// Offer a port of the command at another one: [[ADDRESS:]PORT:]PORT
     ///
     /// The address is 127.0.0.1 when there is none.
@@ -47,26 +73,53 @@ impl Run {
         let _usage = super::claim(home)?;
         let name = image_name(&self.project, self.process)?;
         let image = super::find(home, &name).map_err(|failure| meant(failure, &self.project, &name))?;
-        let pair = |text: &String| {
-            let wrong = || Failure::usage(format!("--env {text}: not of the form NAME=VALUE"), None);
-            text.split_once('=').map(|(name, value)| (name.to_owned(), value.to_owned())).ok_or_else(wrong)
+        let mut env = given::environment(&self.env_file, &self.env)?;
+        let terminal = Terminal::wanted(self.interactive, self.tty)?;
+        if terminal.is_some() && !env.iter().any(|(name, _)| name == "TERM") {
+            // As Docker has it.
+            env.insert(0, ("TERM".into(), "xterm".into()));
+        }
+        let network = self.network.into();
+        let offered = |published: &Published| {
+            published.take(network).map_err(Failure::io("publishing", published.to_string()))
         };
+        let offered: Vec<_> = self.publish.iter().map(offered).collect::<Result<_, _>>()?;
         let command = (!self.command.is_empty()).then_some(CommandForm::Exec(self.command));
+        let signals = Mutex::new(signals::collect());
+        let shared = terminal.clone();
+        let started = move |started: Started| {
+            offered.iter().flatten().for_each(|offered| serve(offered, &started));
+            let signals = signals.lock().unwrap_or_else(PoisonError::into_inner).take();
+            if let (Some(terminal), Some(other_end)) = (&shared, started.terminal) {
+                terminal.connect(other_end, &started.handle);
+            }
+            let shared = shared.clone();
+            let resized = move || shared.as_ref().is_some_and(Terminal::resize);
+            signals::forward(signals, started.handle, resized);
+        };
         let request = RunRequest {
             entrypoint: true,
-            env: self.env.iter().map(pair).collect::<Result<_, _>>()?,
-            stdio: Stdio::Inherit,
-            started: Some(forward_signals),
+            env,
+            cwd: self.workdir,
+            user: self.user,
+            network,
+            volumes: self.volume.iter().map(|text| given::volume(text)).collect::<Result<_, _>>()?,
+            stdio: if terminal.is_some() { Stdio::Terminal } else { Stdio::Inherit },
+            started: Some(OnStart::new(started)),
             ..RunRequest::new(image.digest, name, command)
         };
-        for published in &self.publish {
-            let offered = published.offer();
-            offered.map_err(Failure::io("publishing", published.to_string()))?;
-        }
-        collect_signals();
         let outcome = super::engine(home, &super::remote(home))
-            .run(&request, progress::to_standard_error(true).as_ref())?;
-        Ok(ExitCode::from(u8::try_from(outcome.code).unwrap_or(1)))
+            .run(&request, progress::to_standard_error(true).as_ref());
+        if let Some(terminal) = &terminal {
+            terminal.finish();
+        }
+        Ok(ExitCode::from(u8::try_from(outcome?.code).unwrap_or(1)))
+    }
+}
+
+fn serve(offered: &Offered, started: &Started) {
+    if let Err(error) = offered.serve(&started.handle) {
+        eprintln!("warning: a port is not published: {error}");
     }
 }
 
@@ -113,52 +166,4 @@ fn meant(failure: Failure, directory: &Path, name: &str) -> Failure {
         }
     };
     Failure::usage(message, Some(hint))
-}
-
-/// How long a command has to end once it was asked to, before it is killed. As `docker stop` has it.
-const PATIENCE: Duration = Duration::from_secs(10);
-
-/// Interrupts at a terminal that come so close together mean that the program is to end.
-const INSISTING: Duration = Duration::from_secs(3);
-
-/// The signals that arrive from now on, until the command takes them.
-static SIGNALS: Mutex<Option<Signals>> = Mutex::new(None);
-
-/// Begins to collect the signals that a command may want; before it starts, so that none is lost.
-fn collect_signals() {
-    match Signals::new([SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2, SIGWINCH]) {
-        Ok(signals) => *SIGNALS.lock().unwrap_or_else(PoisonError::into_inner) = Some(signals),
-        Err(error) => eprintln!("warning: signals do not reach the command: {error}"),
-    }
-}
-
-/// Hands the collected signals on to the command, from a thread that ends with this process.
-fn forward_signals(command: otoshi_sandbox::Handle) {
-    if let Some(mut signals) = SIGNALS.lock().unwrap_or_else(PoisonError::into_inner).take() {
-        std::thread::spawn(move || {
-            let interactive = std::io::stdin().is_terminal();
-            let mut asked: Vec<Instant> = Vec::new();
-            for signal in signals.forever() {
-                command.signal(signal);
-                if !matches!(signal, SIGINT | SIGTERM) {
-                    continue;
-                }
-                // The first process of a pid namespace gets no signal that it has no handler for: who asks again is not left
-                // waiting for ever. At a terminal the interrupt is also what a program like a shell goes on after.
-                asked.push(Instant::now());
-                let at_terminal = interactive && signal == SIGINT;
-                let times = if at_terminal { 3 } else { 2 };
-                let recent = asked.iter().filter(|time| !at_terminal || time.elapsed() < INSISTING).count();
-                if recent >= times {
-                    command.kill();
-                } else if !at_terminal {
-                    let command = command.clone();
-                    std::thread::spawn(move || {
-                        std::thread::sleep(PATIENCE);
-                        command.kill();
-                    });
-                }
-            }
-        });
-    }
 }

@@ -1,0 +1,63 @@
+//! Proxies on the host's loopback: a command in a network of its own does not reach them.
+
+use std::net::IpAddr;
+
+/// Says which setting names a proxy on the loopback, and what to do; `None` where none does.
+pub(crate) fn on_loopback(env: &[(String, String)]) -> Option<String> {
+    let is_setting = |name: &str| {
+        ["http_proxy", "https_proxy", "ftp_proxy", "all_proxy"]
+            .iter()
+            .any(|known| known.eq_ignore_ascii_case(name))
+    };
+    let (name, host) = env
+        .iter()
+        .filter(|(name, _)| is_setting(name))
+        .find_map(|(name, value)| Some((name, host(value).filter(|host| is_loopback(host))?)))?;
+    Some(format!(
+        "{name} names {host}, which is the command itself: it has a network of its own; give an address of this machine that is not \
+         its loopback, or --network host (in otoshi.toml: [build] network = \"host\")"
+    ))
+}
+
+/// The host in the address of a proxy; what logs in there is left out.
+fn host(address: &str) -> Option<&str> {
+    let rest = address.split_once("://").map_or(address, |(_, rest)| rest);
+    let authority = rest.split(['/', '?', '#']).next()?;
+    let place = authority.rsplit('@').next()?;
+    match place.strip_prefix('[') {
+        Some(six) => six.split(']').next(),
+        None => place.split(':').next(),
+    }
+}
+
+fn is_loopback(host: &str) -> bool {
+    host.eq_ignore_ascii_case("localhost")
+        || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_proxy_is_on_the_loopback_however_it_is_written() {
+        let told =
+            |name: &str, value: &str| on_loopback(&[("A".into(), "b".into()), (name.into(), value.into())]);
+        for value in [
+            "http://127.0.0.1:3128",
+            "localhost:3128",
+            "http://me:secret@LOCALHOST/",
+            "http://[::1]:3128",
+            "127.1.2.3",
+        ] {
+            let warning = told("HTTPS_PROXY", value).unwrap();
+            assert!(warning.starts_with("HTTPS_PROXY names ") && !warning.contains("secret"), "{warning}");
+        }
+        for value in
+            ["http://proxy.test:3128", "http://10.0.0.1", "", "http://localhost.test", "http://[fd00::1]:1"]
+        {
+            assert_eq!(told("http_proxy", value), None, "{value}");
+        }
+        assert_eq!(told("NO_PROXY", "localhost"), None);
+    }
+}

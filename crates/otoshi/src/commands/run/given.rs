@@ -1,0 +1,118 @@
+//! What the command line says of a command, as `docker run` has it.
+
+use std::{env, fs, path::Path};
+
+use otoshi_engine::Volume;
+
+use crate::failure::Failure;
+
+/// The variables of files and of `--env`, in order; a later one wins. A name alone is that variable of this process, where it is set.
+pub(super) fn environment(files: &[String], given: &[String]) -> Result<Vec<(String, String)>, Failure> {
+    let mut found = Vec::new();
+    for file in files {
+        let text = fs::read_to_string(file).map_err(Failure::io("reading", file.clone()))?;
+        for (number, line) in text.lines().enumerate() {
+            // As Docker has it: what follows `=` counts to the end of the line, quotes and all.
+            let line = line.trim_start();
+            if !line.is_empty() && !line.starts_with('#') {
+                found.extend(variable(line, &format!("{file}:{}", number + 1))?);
+            }
+        }
+    }
+    for text in given {
+        found.extend(variable(text, &format!("--env {text}"))?);
+    }
+    Ok(found)
+}
+
+fn variable(text: &str, place: &str) -> Result<Option<(String, String)>, Failure> {
+    let (name, value) = match text.split_once('=') {
+        Some((name, value)) => (name, Some(value.to_owned())),
+        None => (text, env::var(text).ok()),
+    };
+    if name.is_empty() || name.contains(char::is_whitespace) {
+        return Err(Failure::usage(
+            format!("{place}: {name:?} is no name of a variable"),
+            Some("NAME=VALUE, or NAME".into()),
+        ));
+    }
+    Ok(value.map(|value| (name.to_owned(), value)))
+}
+
+/// `SOURCE:TARGET`, with `:ro` or `:rw`; a source that is not there becomes a directory.
+pub(super) fn volume(text: &str) -> Result<Volume, Failure> {
+    let wrong = |what: &str| {
+        Failure::usage(
+            format!("--volume {text}: {what}"),
+            Some("./data:/data, or ./data:/data:ro".to_owned()),
+        )
+    };
+    let parts: Vec<&str> = text.split(':').collect();
+    let (source, target, options) = match parts[..] {
+        [source, target] => (source, target, ""),
+        [source, target, options] => (source, target, options),
+        _ => return Err(wrong("it is not of the form SOURCE:TARGET[:ro]")),
+    };
+    if !target.starts_with('/') {
+        return Err(wrong("the target is no path from the root"));
+    }
+    if !source.contains('/') && source != "." && source != ".." {
+        return Err(wrong("named volumes are not known; a directory here is ./NAME"));
+    }
+    let mut read_only = false;
+    for option in options.split(',').filter(|option| !option.is_empty()) {
+        match option {
+            "ro" => read_only = true,
+            "rw" => read_only = false,
+            other => return Err(wrong(&format!("there is no option {other:?}"))),
+        }
+    }
+    if !Path::new(source).exists() {
+        fs::create_dir_all(source).map_err(Failure::io("creating", source.to_owned()))?;
+    }
+    let source = fs::canonicalize(source).map_err(Failure::io("opening", source.to_owned()))?;
+    Ok(Volume { source, target: target.to_owned(), read_only })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn variables_are_read_as_docker_reads_them() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("env");
+        fs::write(&file, "# a comment\n\nA=1\n  B=\"x y\" # all\nC=\nPATH\nNOT_SET_ANYWHERE\nD=a=b\n")
+            .unwrap();
+        let file = file.display().to_string();
+        let found = environment(std::slice::from_ref(&file), &["A=2".into()]).unwrap();
+        let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+        let path = env::var("PATH").unwrap();
+        let expected = [
+            pair("A", "1"),
+            pair("B", "\"x y\" # all"),
+            pair("C", ""),
+            pair("PATH", &path),
+            pair("D", "a=b"),
+            pair("A", "2"),
+        ];
+        assert_eq!(found, expected);
+        assert!(environment(&[], &["=x".into()]).is_err() && environment(&[], &["A B=x".into()]).is_err());
+        assert!(environment(&["/no/such/file".into()], &[]).is_err());
+    }
+
+    #[test]
+    fn volumes_are_read_as_docker_reads_them() {
+        let dir = tempfile::tempdir().unwrap();
+        let source = dir.path().join("new").display().to_string();
+        let read = volume(&format!("{source}:/data:ro")).unwrap();
+        assert_eq!(
+            (read.target.as_str(), read.read_only, Path::new(&source).is_dir()),
+            ("/data", true, true)
+        );
+        assert!(!volume(&format!("{source}:/data")).unwrap().read_only);
+        for wrong in ["data:/data", "./a", "./a:b", "./a:/b:ro:x", "./a:/b:shared", "/:/b:ro:"] {
+            assert!(volume(wrong).is_err(), "{wrong}");
+        }
+    }
+}
