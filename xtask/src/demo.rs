@@ -70,10 +70,10 @@ fn say(text: &str) {
 /// Starts the web process, asks for its page, and stops it.
 fn answer(shop: &Project) -> Result<String> {
     let port = http::free_port()?;
-    println!("\n$ otoshi run web -e PORT={port} &\n$ curl http://127.0.0.1:{port}/");
-    let setting = format!("PORT={port}");
-    let mut web =
-        Running::start(shop.otoshi(&["run", "web", "-e", &setting]).stdout(std::process::Stdio::null()))?;
+    println!("\n$ otoshi run web -e PORT={port} -p {port} &\n$ curl http://127.0.0.1:{port}/");
+    let (setting, port_text) = (format!("PORT={port}"), port.to_string());
+    let mut run = shop.otoshi(&["run", "web", "-e", &setting, "-p", &port_text]);
+    let mut web = Running::start(run.stdout(std::process::Stdio::null()))?;
     let page = http::get_from(&mut web, port, "/")?;
     web.stop()?;
     Ok(page)

@@ -25,8 +25,9 @@ fn built(name: &str) -> Option<Project> {
 
 fn page(project: &Project, path: &str) -> String {
     let port = http::free_port().unwrap();
-    let setting = format!("PORT={port}");
-    let mut web = Running::start(&mut project.otoshi(&["run", "web", "-e", &setting])).unwrap();
+    let (setting, published) = (format!("PORT={port}"), port.to_string());
+    let arguments = ["run", "web", "-e", &setting, "-p", &published];
+    let mut web = Running::start(&mut project.otoshi(&arguments)).unwrap();
     let page = http::get_from(&mut web, port, path).unwrap();
     web.stop().unwrap();
     page

@@ -23,6 +23,9 @@ const SETTINGS: [&str; 12] = [
 ];
 const TOP: [&str; 4] = ["architecture", "author", "os", "variant"];
 
+/// Places of the kernel's file systems: BuildKit leaves them in the layer of a RUN whose base lacks them, and Otoshi does not.
+const KERNELS: [&str; 3] = ["/dev", "/proc", "/sys"];
+
 /// Extended attributes that Docker keeps in layers; it drops all others, and Otoshi does not.
 const XATTRS: [&str; 1] = ["security.capability"];
 
@@ -65,7 +68,7 @@ pub(super) fn differences(
     let paths: BTreeSet<&String> = ours.tree.keys().chain(theirs.tree.keys()).collect();
     for path in paths {
         let (our, their) = (ours.tree.get(path).map(comparable), theirs.tree.get(path).map(comparable));
-        if left_over.contains(path)
+        if (left_over.contains(path) || KERNELS.contains(&path.as_str()))
             && our.is_none()
             && their.as_ref().is_some_and(|node| node.kind.is_empty())
         {
