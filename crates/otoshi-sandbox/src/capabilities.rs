@@ -36,6 +36,15 @@ pub(crate) fn may_administer() -> bool {
     capabilities(None).is_ok_and(|sets| sets.effective.contains(CapabilitySet::SYS_ADMIN))
 }
 
+/// Gives up all that this process may do but to signal others: what it does from now on, with what a command sends, needs no more.
+pub(crate) fn keep_signals() -> rustix::io::Result<()> {
+    let permitted = capabilities(None)?.permitted & CapabilitySet::KILL;
+    set_capabilities(
+        None,
+        CapabilitySets { effective: permitted, permitted, inheritable: CapabilitySet::empty() },
+    )
+}
+
 /// Takes everything but the wanted set out of the bounding set, for good.
 pub(crate) fn limit_bounding(set: Capabilities) -> Result<(), SandboxError> {
     let wanted = wanted(set);

@@ -14,7 +14,7 @@ use rustix::{
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Network, Privilege, SandboxError, Spec,
+    Network, Privilege, SandboxError, Spec, capabilities,
     channel::Channel,
     command::{self, Outlet},
     placeholder::Placeholder,
@@ -156,6 +156,7 @@ impl Carrier {
                     // Each connection is an open file of this process, which has no others to speak of.
                     let most = getrlimit(Resource::Nofile).maximum;
                     let _ = setrlimit(Resource::Nofile, Rlimit { current: most, maximum: most });
+                    let _ = capabilities::keep_signals();
                     fds.into_iter().next().map(|device| Stack::new(device, framed, plan))
                 }
                 _ => None,

@@ -414,3 +414,15 @@ fn nothing_of_the_network_outlives_a_killed_command() {
     assert!(since.elapsed() < Duration::from_secs(3));
     assert!(!namespaces().contains(&namespace) && !Path::new(&init).exists());
 }
+
+#[test]
+fn what_carries_packets_may_do_nothing_but_send_signals() {
+    let image = Image::new();
+    let (running, stdout, _stderr) =
+        start(&image.script("ping -c 1 10.0.2.2 >/dev/null; echo up; sleep 60")).unwrap();
+    assert_eq!(BufReader::new(stdout).lines().next().unwrap().unwrap(), "up");
+    let status = fs::read_to_string(format!("/proc/{}/status", running.pid())).unwrap();
+    let held = status.lines().find(|line| line.starts_with("CapEff:")).unwrap();
+    assert_eq!(held, "CapEff:\t0000000000000020");
+    running.kill();
+}
