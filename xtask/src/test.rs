@@ -1,10 +1,19 @@
 //! Every test, with what they need.
+//!
+//! What is made once is made side by side: roots of other releases while Otoshi is compiled, bases and today's tools while the
+//! tests are.
 
-use std::process::Command;
+use std::{process::Command, thread};
 
 use clap::Args;
 
-use crate::{bases, conformance::Conformance, deps, failure::Result, process, project, releases, root};
+use crate::{
+    bases,
+    conformance::Conformance,
+    deps,
+    failure::{Failure, Result},
+    peers, process, project, releases, root,
+};
 
 /// Installs what is missing and runs every test.
 #[derive(Debug, Args)]
@@ -17,19 +26,41 @@ pub(crate) struct Test {
 impl Test {
     pub(crate) fn run(self) -> Result {
         deps::install(&[deps::TESTS, deps::BASES, deps::BOOTSTRAP])?;
-        bases::make(false)?;
-        releases::make()?;
-        let otoshi = project::build_otoshi()?;
-        let mut tests = Command::new("cargo");
-        tests.args(["test", "--workspace"]).args(&self.arguments).current_dir(root());
-        process::run(tests.env(project::OTOSHI, otoshi))?;
+        let is_root = process::is_root();
+        let otoshi = beside(releases::make, project::build_otoshi)?;
+        let wanted = || {
+            bases::make(false)?;
+            // The conformance suite wants them, which runs by root alone, and not beside chosen tests.
+            if is_root && self.arguments.is_empty() { peers::make(&otoshi, false).map(drop) } else { Ok(()) }
+        };
+        // What is behind `--` is for the tests when they run.
+        let at = self.arguments.iter().position(|word| word == "--").unwrap_or(self.arguments.len());
+        let (chosen, told) = self.arguments.split_at(at);
+        let cargo = || {
+            let mut cargo = Command::new("cargo");
+            cargo.args(["test", "--workspace"]).args(chosen).current_dir(root());
+            cargo.env(project::OTOSHI, &otoshi);
+            cargo
+        };
+        beside(wanted, || process::run(cargo().arg("--no-run")))?;
+        process::run(cargo().args(told))?;
         if !self.arguments.is_empty() {
             return Ok(());
         }
-        if !process::is_root() {
+        if !is_root {
             eprintln!("passed over: the conformance suite needs root for its references");
             return Ok(());
         }
         Conformance::all()
     }
+}
+
+/// Does two things at the same time; what the second one gives, when both went well.
+fn beside<T>(one: impl FnOnce() -> Result + Send, other: impl FnOnce() -> Result<T>) -> Result<T> {
+    thread::scope(|scope| {
+        let one = scope.spawn(one);
+        let given = other();
+        one.join().unwrap_or_else(|_| Err(Failure::Wrong("a task panicked".into())))?;
+        given
+    })
 }
