@@ -350,12 +350,11 @@ impl<'a> Pipeline<'a> {
             let next = self.builder(walk)?;
             let builder = self.settle(walk, next)?;
             self.know(walk, Role::Builder, &builder);
-            let beside = match beside {
-                Some(begun) => begun,
-                None => {
-                    let next = self.runner(walk)?;
-                    self.begin_phase(scope, walk, next)?
-                }
+            let beside = if let Some(begun) = beside {
+                begun
+            } else {
+                let next = self.runner(walk)?;
+                self.begin_phase(scope, walk, next)?
             };
             let next = self.compile(walk, (Role::Builder, Phase::Builder), &builder)?;
             let compiled = self.settle(walk, next)?;

@@ -131,7 +131,7 @@ pub(crate) fn difference(
     for name in names {
         match (before.get(name), after.get(name)) {
             (Some(old), Some(new)) if old.fields() != new.fields() => {
-                found.push(changed(old, new, changed_files))
+                found.push(changed(old, new, changed_files));
             }
             (Some(old), None) => gone.push(old),
             (None, Some(new)) => added.push(new),
