@@ -136,7 +136,7 @@ fn a_start_command_runs_4_and_writes_no_layer() {
     // otoshi.toml is no source.
     assert_eq!(ran(&report), [4]);
     assert_eq!(report.phases[3].layers_written, 0);
-    assert_eq!(reasons(&report, 4), ["process web changed: \"serve\" → \"serve --fast\""]);
+    assert_eq!(reasons(&report, 4), ["process web changed: serve → serve --fast"]);
 }
 
 #[test]
