@@ -8,7 +8,8 @@
 
 use std::process::ExitCode;
 
-use otoshi_sandbox::{Sandbox, Spec, StdioSpec, Stream, enter_namespace, init_if_requested};
+use otoshi_explain::Explain;
+use otoshi_sandbox::{Sandbox, SandboxError, Spec, StdioSpec, Stream, enter_namespace, init_if_requested};
 
 fn main() -> ExitCode {
     init_if_requested();
@@ -26,6 +27,9 @@ fn main() -> ExitCode {
     };
     result.unwrap_or_else(|error| {
         eprintln!("otoshi-sandbox-init: {error}");
+        if let Some(hint) = error.downcast_ref::<SandboxError>().and_then(Explain::hint) {
+            eprintln!("hint: {hint}");
+        }
         ExitCode::from(125)
     })
 }
