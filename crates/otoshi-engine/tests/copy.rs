@@ -261,8 +261,6 @@ fn a_directory_takes_the_place_of_nothing_else_and_nothing_else_that_of_a_direct
     }
     onto("mkdir /real && /bin/busybox ln -s /real /d", "/d").unwrap();
     // A pattern that is none is refused, as by today's BuildKit.
-    for copy in ["COPY [d /x/", "COPY --from=busybox /[d /x/"] {
-        let error = world.try_build(&format!("FROM scratch\n{copy}\n"), |_| {}).unwrap_err();
-        assert!(error.to_string().contains("syntax error in pattern"), "{copy}: {error}");
-    }
+    let error = world.try_build("FROM scratch\nCOPY [d /x/\n", |_| {}).unwrap_err();
+    assert!(error.to_string().contains("syntax error in pattern"), "{error}");
 }
