@@ -221,7 +221,7 @@ fn against_docker(case: &Case, ours: &Built, theirs: &Built, docker: &Daemon) ->
         // Its words have changed since.
         Built::Refused(_) if it.fails && is_old(docker) => Vec::new(),
         _ if is_old(docker) => against(case, ours, theirs, &name, &it.left_over),
-        _ => against(case, ours, theirs, &name, &[]),
+        _ => against(case, ours, theirs, &name, &compare::of_kernels(&it.left_over)),
     };
     match (case.is_otherwise(docker.version()), found.is_empty()) {
         (false, _) => found,

@@ -60,7 +60,7 @@ pub(super) struct Description {
     /// What certain versions of Docker do otherwise, by what the version begins with.
     #[serde(default)]
     pub(super) otherwise: BTreeMap<String, String>,
-    /// Places of mounts that Docker 20.10 leaves behind, and Otoshi does not.
+    /// Places of mounts that Docker 20.10 leaves behind, and Otoshi does not; copies of `/dev`, `/proc` and `/sys` every Docker does.
     #[serde(default)]
     pub(super) left_over: Vec<String>,
     /// Settings of the image that the documentation promises.

@@ -45,6 +45,12 @@ fn is_empty(value: &Value) -> bool {
     }
 }
 
+/// Those of some places that are copies of the kernel's: what every BuildKit leaves.
+pub(super) fn of_kernels(places: &[String]) -> Vec<String> {
+    let is_copy = |place: &&String| KERNELS.iter().any(|kernels| place.ends_with(kernels));
+    places.iter().filter(is_copy).cloned().collect()
+}
+
 /// Every difference between an image and that of the reference, one a line.
 ///
 /// `left_over` are places of mounts, empty in the reference's image, that must not be in ours.
