@@ -93,28 +93,22 @@ impl Item {
         for number in [mode, self.uid, self.gid] {
             hasher.update(&number.to_le_bytes());
         }
-        hash_field(hasher, &detail);
+        hasher.field(&detail);
         if tag != b'l' && tag != b'e' {
             for (name, value) in xattrs(&self.source)? {
-                hash_field(hasher, name.as_bytes());
-                hash_field(hasher, &value);
+                hasher.field(name.as_bytes());
+                hasher.field(&value);
             }
         }
         Ok(())
     }
 }
 
-/// Adds a field with its length, so that no two lists of fields hash alike.
-pub(crate) fn hash_field(hasher: &mut Hasher, bytes: &[u8]) {
-    hasher.update(&(bytes.len() as u64).to_le_bytes());
-    hasher.update(bytes);
-}
-
 /// Computes the digest of several texts, each counted with its length.
 pub(crate) fn digest_of_fields<T: AsRef<[u8]>>(fields: impl IntoIterator<Item = T>) -> Digest {
     let mut hasher = Hasher::sha256();
     for field in fields {
-        hash_field(&mut hasher, field.as_ref());
+        hasher.field(field.as_ref());
     }
     hasher.finish()
 }
@@ -189,7 +183,7 @@ pub(crate) fn hash_items(items: &[Item]) -> Result<Digest, EngineError> {
         .par_iter()
         .map(|item| {
             let mut hasher = Hasher::sha256();
-            hash_field(&mut hasher, item.path.as_os_str().as_bytes());
+            hasher.field(item.path.as_os_str().as_bytes());
             item.hash_into(&mut hasher)?;
             Ok(hasher.finish())
         })

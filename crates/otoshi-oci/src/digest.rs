@@ -205,6 +205,12 @@ impl Hasher {
         }
     }
 
+    /// Adds a field with its length, so that no two lists of fields are the same bytes.
+    pub fn field(&mut self, bytes: &[u8]) {
+        self.update(&(bytes.len() as u64).to_le_bytes());
+        self.update(bytes);
+    }
+
     /// Returns the digest of everything added.
     pub fn finish(self) -> Digest {
         let text = match self.0 {

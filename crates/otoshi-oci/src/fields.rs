@@ -68,9 +68,7 @@ impl Fields {
     }
 
     fn put(&mut self, bytes: impl AsRef<[u8]>) {
-        let bytes = bytes.as_ref();
-        self.0.update(&(bytes.len() as u64).to_le_bytes());
-        self.0.update(bytes);
+        self.0.field(bytes.as_ref());
     }
 }
 
