@@ -3,7 +3,7 @@
 use std::{
     io::{self, Read, Write},
     net::{SocketAddr, TcpStream, ToSocketAddrs},
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     thread,
     time::{Duration, Instant},
 };
@@ -14,10 +14,6 @@ use otoshi_project::Verify;
 
 use crate::{Pipeline, PipelineError, error::During, phases::form};
 
-/// The process that is being asked; one at a time.
-static STARTED: Mutex<Option<Handle>> = Mutex::new(None);
-/// So that there is one at a time.
-static ALONE: Mutex<()> = Mutex::new(());
 /// The most of an answer that is read.
 const ANSWER: u64 = 64 << 10;
 
@@ -31,8 +27,9 @@ pub(super) fn try_image(
     let engine = pipeline.engine;
     let timeout = verify.timeout().map_err(PipelineError::Project)?;
     if let Some(command) = &verify.run {
-        let request = RunRequest { command: Some(form(command)), ..request(pipeline, image, process) };
-        let outcome = timed(engine, &request, timeout)?;
+        let (started, request) = request(pipeline, image, process);
+        let request = RunRequest { command: Some(form(command)), ..request };
+        let outcome = timed(engine, &request, &started, timeout)?;
         return Ok(match outcome {
             Some(0) => None,
             Some(code) => Some(format!("the command of [verify] ended with exit code {code}")),
@@ -40,14 +37,12 @@ pub(super) fn try_image(
         });
     }
     let Some(address) = &verify.http else { return Ok(None) };
-    let request = request(pipeline, image, process);
-    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
-    forget();
+    let (started, request) = request(pipeline, image, process);
     thread::scope(|scope| {
         let running = scope.spawn(|| engine.run(&request, &Silent));
         let since = Instant::now();
         let failed = loop {
-            let last = match ask(address) {
+            let last = match ask(address, &started) {
                 Ok(()) => break None,
                 Err(Unanswered { last, is_final: true }) => {
                     break Some(format!("{process} at {address}: {last}"));
@@ -65,22 +60,25 @@ pub(super) fn try_image(
             }
             thread::sleep(Duration::from_millis(100));
         };
-        end();
+        started.end();
         let _ = running.join();
         Ok(failed)
     })
 }
 
 /// Runs a command; `None` where it took too long.
-fn timed(engine: &dyn Engine, request: &RunRequest, timeout: Duration) -> Result<Option<i32>, PipelineError> {
-    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
-    forget();
+fn timed(
+    engine: &dyn Engine,
+    request: &RunRequest,
+    started: &Started,
+    timeout: Duration,
+) -> Result<Option<i32>, PipelineError> {
     let since = Instant::now();
     thread::scope(|scope| {
         let running = scope.spawn(|| engine.run(request, &Silent));
         while !running.is_finished() {
             if since.elapsed() > timeout {
-                end();
+                started.end();
                 let _ = running.join();
                 return Ok(None);
             }
@@ -91,41 +89,48 @@ fn timed(engine: &dyn Engine, request: &RunRequest, timeout: Duration) -> Result
     })
 }
 
-fn forget() {
-    *STARTED.lock().unwrap_or_else(PoisonError::into_inner) = None;
-}
+/// The process that is tried, once it has started.
+#[derive(Debug, Clone, Default)]
+struct Started(Arc<Mutex<Option<Handle>>>);
 
-/// Ends the process, also one that is about to start.
-fn end() {
-    for _ in 0..50 {
-        if let Some(handle) = STARTED.lock().unwrap_or_else(PoisonError::into_inner).take() {
-            handle.kill();
-            return;
+impl Started {
+    fn handle(&self) -> MutexGuard<'_, Option<Handle>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Ends the process, also one that is about to start.
+    fn end(&self) {
+        for _ in 0..50 {
+            if let Some(handle) = self.handle().take() {
+                handle.kill();
+                return;
+            }
+            thread::sleep(Duration::from_millis(20));
         }
-        thread::sleep(Duration::from_millis(20));
+    }
+
+    /// Connects to a place: this machine's own loopback stands for that of the process.
+    fn connect(&self, place: SocketAddr) -> io::Result<TcpStream> {
+        if !place.ip().is_loopback() {
+            return TcpStream::connect_timeout(&place, Duration::from_secs(2));
+        }
+        let handle = self.handle().clone();
+        handle.ok_or_else(|| io::Error::other("the process has not started yet"))?.connect(place.port())
     }
 }
 
-fn request(pipeline: &Pipeline<'_>, image: &Digest, process: &str) -> RunRequest {
-    RunRequest {
+/// The request that runs a process, and where it is found once it has started.
+fn request(pipeline: &Pipeline<'_>, image: &Digest, process: &str) -> (Started, RunRequest) {
+    let started = Started::default();
+    let shared = started.clone();
+    let request = RunRequest {
         platform: pipeline.platform.clone(),
         network: pipeline.network(),
         entrypoint: true,
-        started: Some(OnStart::new(|started| {
-            *STARTED.lock().unwrap_or_else(PoisonError::into_inner) = Some(started.handle);
-        })),
+        started: Some(OnStart::new(move |running| *shared.handle() = Some(running.handle))),
         ..RunRequest::new(image.clone(), format!("verify {process}"), None)
-    }
-}
-
-/// Connects to a place: this machine's own loopback stands for that of the process.
-fn connect(place: SocketAddr) -> io::Result<TcpStream> {
-    if !place.ip().is_loopback() {
-        return TcpStream::connect_timeout(&place, Duration::from_secs(2));
-    }
-    let started = STARTED.lock().unwrap_or_else(PoisonError::into_inner).clone();
-    let started = started.ok_or_else(|| io::Error::other("the process has not started yet"))?;
-    started.connect(place.port())
+    };
+    (started, request)
 }
 
 /// What came in place of a status below 400.
@@ -148,14 +153,14 @@ impl From<&str> for Unanswered {
 }
 
 /// Asks for a page.
-fn ask(address: &str) -> Result<(), Unanswered> {
+fn ask(address: &str, started: &Started) -> Result<(), Unanswered> {
     let rest = address.strip_prefix("http://").ok_or("it is no http:// address")?;
     let (host, path) = rest.split_once('/').unwrap_or((rest, ""));
     let port = if host.contains(':') { host.to_owned() } else { format!("{host}:80") };
     let text = |error: std::io::Error| error.to_string();
     let mut places = port.to_socket_addrs().map_err(text)?;
     let place = places.find(SocketAddr::is_ipv4).ok_or("it has no address")?;
-    let mut stream = connect(place).map_err(text)?;
+    let mut stream = started.connect(place).map_err(text)?;
     stream.set_read_timeout(Some(Duration::from_secs(5))).map_err(text)?;
     let request = format!("GET /{path} HTTP/1.0\r\nHost: {host}\r\nConnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).map_err(text)?;
