@@ -13,7 +13,7 @@ use otoshi_oci::{Digest, ImageConfig, Reference, layer::Compression, write_image
 use otoshi_project::Phase;
 
 use crate::{
-    COMPILED_TYPE, Part, Pipeline, PipelineError, bases::is_whole, part::Given, pipeline::Settled,
+    COMPILED_TYPE, Part, Pipeline, PipelineError, bases::is_whole, part::Taken, pipeline::Settled,
     record::Made, source::Reader,
 };
 
@@ -46,7 +46,7 @@ impl Pipeline<'_> {
             ("dev.otoshi.role".to_owned(), "compiled".to_owned()),
             ("dev.otoshi.content".to_owned(), content.to_string()),
         ]);
-        if let Some(config) = compiled_in(settled).and_then(|given| given.content.as_ref()) {
+        if let Some(config) = compiled_in(settled).and_then(|taken| taken.content.as_ref()) {
             annotations.insert("dev.otoshi.compiled-in".to_owned(), config.to_string());
         }
         let layout = self.home.layout();
@@ -62,12 +62,12 @@ impl Pipeline<'_> {
 
     /// The image in which the application was compiled, where that is still known.
     fn compiled_in(&self, settled: &Settled) -> Option<Digest> {
-        let given = compiled_in(settled)?;
-        let name = self.image_name(given.by.as_str());
+        let taken = compiled_in(settled)?;
+        let name = self.image_name(taken.of.as_str());
         let found = self.home.layout().resolve(&Reference::parse(&name).ok()?).ok()??;
         let digest = Digest::of(&found).ok()?;
         let image = otoshi_oci::Image::load(self.home.layout(), &digest, &self.platform).ok()?;
-        (Some(image.id()) == given.content).then_some(digest)
+        (Some(image.id()) == taken.content).then_some(digest)
     }
 
     /// The symbolic links of the compiled output.
@@ -84,8 +84,8 @@ impl Pipeline<'_> {
 }
 
 /// The image, by its config, that the application was compiled in.
-fn compiled_in(settled: &Settled) -> Option<&Given> {
-    settled.seen.parts.iter().find_map(Part::given)
+fn compiled_in(settled: &Settled) -> Option<&Taken> {
+    settled.seen.parts.iter().find_map(Part::taken)
 }
 
 fn links_below(directory: &Path, prefix: &str, found: &mut BTreeSet<String>) -> std::io::Result<()> {

@@ -54,7 +54,7 @@ pub use memory::{COMPILED_TYPE, RECIPE_TYPE};
 pub use outlook::{Outlook, UsedBase};
 pub use packages::{PackageBases, PackagesNow};
 pub use parallel::side_by_side;
-pub use part::{Given, Part, PartKind, Value};
+pub use part::{Part, PartKind, Taken, Value};
 pub use pipeline::Pipeline;
 pub use plan::{Moved, PhasePlan, Plan, Status};
 pub use publish::Published;

@@ -21,7 +21,7 @@ use otoshi_oci::{Digest, Image, Platform, layout::Layout};
 use otoshi_project::{Phase, Role};
 
 use crate::{
-    Given, Part, PartKind, PipelineError,
+    Part, PartKind, PipelineError,
     files::{RoleFile, Target, is_role, role_of},
 };
 
@@ -145,8 +145,7 @@ impl Observer<'_> {
                     && let Some(by) = role_of(name).and_then(Role::phase)
                     && self.sees_whole(&graph, *index)
                 {
-                    let content = Some(self.image(name)?.clone());
-                    seen.add_once(Part::Given(Given { by, path: None, content }));
+                    seen.add_once(Part::whole(by, self.image(name)?.clone()));
                 }
                 // A stage of several targets is one stage; how often it is reached makes no difference.
                 if !walked.contains_key(index) {
@@ -361,7 +360,7 @@ impl Observer<'_> {
             } else {
                 self.engine.content(manifest, path).map_err(PipelineError::engine_in(self.file.phase))?
             };
-            seen.add_once(Part::Given(Given { by, path: Some(path.clone()), content }));
+            seen.add_once(Part::at_path(by, path, content));
         }
         Ok(())
     }

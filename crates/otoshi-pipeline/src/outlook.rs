@@ -143,6 +143,6 @@ impl Outlook {
         let Some(parts) = self.observed.get(&phase.phase) else {
             return phase.phase == Phase::App || phase.reasons.iter().any(|reason| reason.waits_for(other));
         };
-        parts.iter().filter_map(Part::given).any(|given| given.by == other)
+        parts.iter().filter_map(Part::taken).any(|taken| taken.of == other)
     }
 }

@@ -101,8 +101,8 @@ pub enum Part {
         /// All that counts about its files.
         digest: Digest,
     },
-    /// What another phase gave.
-    Given(Given),
+    /// What another phase gave, as far as this one takes it.
+    Taken(Taken),
     /// A setting.
     Setting {
         /// Its name.
@@ -128,9 +128,9 @@ pub enum Part {
 
 /// Something of what another phase gave.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Given {
+pub struct Taken {
     /// The phase.
-    pub by: Phase,
+    pub of: Phase,
     /// A path in its image, or a pattern; none for all of it.
     pub path: Option<String>,
     /// The content there; for a pattern, and for all of it, that of the image. None where there is nothing.
@@ -152,14 +152,14 @@ pub enum Value {
 }
 
 impl Value {
-    fn fields(&self) -> Vec<Cow<'_, str>> {
+    fn fields(&self) -> Vec<&str> {
         let (tag, texts): (&str, &[String]) = match self {
             Self::Text(text) => ("text", std::slice::from_ref(text)),
             Self::List(list) => ("list", list),
             Self::Shell(text) => ("shell", std::slice::from_ref(text)),
             Self::Exec(argv) => ("exec", argv),
         };
-        [tag].into_iter().chain(texts.iter().map(String::as_str)).map(Cow::Borrowed).collect()
+        [tag].into_iter().chain(texts.iter().map(String::as_str)).collect()
     }
 
     /// In words.
@@ -182,6 +182,16 @@ impl From<&Command> for Value {
 }
 
 impl Part {
+    /// All that another phase gave.
+    pub(crate) fn whole(of: Phase, content: Digest) -> Self {
+        Self::Taken(Taken { of, path: None, content: Some(content) })
+    }
+
+    /// What is at a path of what another phase gave, where there is something.
+    pub(crate) fn at_path(of: Phase, path: &str, content: Option<Digest>) -> Self {
+        Self::Taken(Taken { of, path: Some(path.to_owned()), content })
+    }
+
     /// A setting that is a text.
     pub(crate) fn setting(name: impl Into<String>, value: impl ToString) -> Self {
         Self::Setting { name: name.into(), value: Value::Text(value.to_string()) }
@@ -195,7 +205,7 @@ impl Part {
             Self::Base { .. } => PartKind::Base,
             Self::Context { .. } | Self::Remote { .. } => PartKind::Context,
             Self::Source { .. } => PartKind::Source,
-            Self::Given(_) => PartKind::Role,
+            Self::Taken(_) => PartKind::Role,
             Self::Setting { .. } => PartKind::Setting,
             Self::Process { .. } => PartKind::Process,
             Self::Upgrade { .. } => PartKind::Upgrade,
@@ -203,36 +213,27 @@ impl Part {
     }
 
     /// Everything that counts, for the key.
-    pub(crate) fn fields(&self) -> Vec<Cow<'_, str>> {
-        let option = |text: Option<&str>| match text {
-            Some(text) => vec![Cow::Borrowed("some"), Cow::Owned(text.to_owned())],
-            None => vec![Cow::Borrowed("none")],
-        };
-        let texts = |texts: &[&'_ str]| texts.iter().map(|text| Cow::Owned((*text).to_owned())).collect();
-        let joined = |first: Vec<Cow<'static, str>>, rest: Vec<Cow<'_, str>>| -> Vec<Cow<'static, str>> {
-            first.into_iter().chain(rest.into_iter().map(|text| Cow::Owned(text.into_owned()))).collect()
-        };
+    pub(crate) fn fields(&self) -> Vec<&str> {
         match self {
-            Self::Instruction { stage, text } => texts(&["instruction", stage, text]),
-            Self::Argument { name, value, again: _ } => texts(&["argument", name, value]),
-            Self::Base { name, digest, argument: _ } => texts(&["base", name.as_str(), digest.as_str()]),
+            Self::Instruction { stage, text } => vec!["instruction", stage, text],
+            Self::Argument { name, value, again: _ } => vec!["argument", name, value],
+            Self::Base { name, digest, argument: _ } => vec!["base", name.as_str(), digest.as_str()],
             Self::Context { patterns, digest } => {
-                let patterns = patterns.iter().map(|pattern| Cow::Borrowed(pattern.as_str())).collect();
-                joined(texts(&["context", digest.as_str()]), patterns)
+                let patterns = patterns.iter().map(String::as_str);
+                ["context", digest.as_str()].into_iter().chain(patterns).collect()
             }
-            Self::Remote { address, state } => texts(&["remote", address, state]),
-            Self::Source { digest } => texts(&["source", digest.as_str()]),
-            Self::Given(Given { by, path, content }) => {
-                let path = option(path.as_deref());
-                let first = joined(texts(&["given", by.as_str()]), path);
-                joined(first, option(content.as_ref().map(Digest::as_str)))
+            Self::Remote { address, state } => vec!["remote", address, state],
+            Self::Source { digest } => vec!["source", digest.as_str()],
+            Self::Taken(Taken { of, path, content }) => {
+                let content = content.as_ref().map(Digest::as_str);
+                [&["given", of.as_str()], &option(path.as_deref())[..], &option(content)].concat()
             }
-            Self::Setting { name, value } => joined(texts(&["setting", name]), value.fields()),
+            Self::Setting { name, value } => [&["setting", name.as_str()], &value.fields()[..]].concat(),
             Self::Process { name, command } => {
                 let command = command.as_ref().map(Value::fields).unwrap_or_default();
-                joined(texts(&["process", name]), command)
+                [&["process", name.as_str()], &command[..]].concat()
             }
-            Self::Upgrade { package, version } => texts(&["upgrade", package, version]),
+            Self::Upgrade { package, version } => vec!["upgrade", package, version],
         }
     }
 
@@ -249,8 +250,8 @@ impl Part {
             Self::Context { patterns, .. } => patterns.join(" ").into(),
             Self::Remote { address, .. } => address.into(),
             Self::Source { .. } => "tree".into(),
-            Self::Given(Given { by, path: Some(path), .. }) => format!("{by} {path}").into(),
-            Self::Given(Given { by, .. }) => by.as_str().into(),
+            Self::Taken(Taken { of, path: Some(path), .. }) => format!("{of} {path}").into(),
+            Self::Taken(Taken { of, .. }) => of.as_str().into(),
             Self::Upgrade { package, .. } => package.into(),
         }
     }
@@ -272,8 +273,8 @@ impl Part {
                 digest.to_string()
             }
             Self::Remote { state, .. } => state.clone(),
-            Self::Given(given) => {
-                given.content.as_ref().map_or_else(|| "nothing".to_owned(), ToString::to_string)
+            Self::Taken(taken) => {
+                taken.content.as_ref().map_or_else(|| "nothing".to_owned(), ToString::to_string)
             }
             Self::Setting { value, .. } => value.words(),
             Self::Process { command, .. } => command.as_ref().map(Value::words).unwrap_or_default(),
@@ -282,21 +283,23 @@ impl Part {
     }
 
     /// What another phase gave, where it is that.
-    pub(crate) fn given(&self) -> Option<&Given> {
+    pub(crate) fn taken(&self) -> Option<&Taken> {
         match self {
-            Self::Given(given) => Some(given),
+            Self::Taken(taken) => Some(taken),
             _ => None,
         }
     }
 }
 
+/// A field that may not be there.
+fn option(text: Option<&str>) -> Vec<&str> {
+    text.map_or_else(|| vec!["none"], |text| vec!["some", text])
+}
+
 /// Computes a phase's key: the digest of its name and of all parts in order.
 pub(crate) fn key(phase: Phase, parts: &[Part]) -> Digest {
     let named = Fields::new(FORM).text(phase.as_str());
-    parts
-        .iter()
-        .fold(named, |fields, part| fields.list(part.fields().iter().map(|field| field.as_bytes())))
-        .digest()
+    parts.iter().fold(named, |fields, part| fields.list(part.fields())).digest()
 }
 
 #[cfg(test)]
@@ -314,9 +317,9 @@ mod tests {
         Part::Base { name, digest, argument: argument.map(Into::into) }
     }
 
-    fn given(path: Option<&str>, content: Option<&[u8]>) -> Part {
+    fn taken(path: Option<&str>, content: Option<&[u8]>) -> Part {
         let content = content.map(Digest::sha256_of);
-        Part::Given(Given { by: Phase::Builder, path: path.map(Into::into), content })
+        Part::Taken(Taken { of: Phase::Builder, path: path.map(Into::into), content })
     }
 
     /// One of every kind, and those that are nearly equal.
@@ -334,10 +337,10 @@ mod tests {
             Part::Context { patterns: texts(&["a b"]), digest: digest.clone() },
             Part::Remote { address: "https://a.test/".into(), state: "1".into() },
             Part::Source { digest },
-            given(None, None),
-            given(Some("/a"), None),
-            given(None, Some(b"a")),
-            given(Some("/a"), Some(b"a")),
+            taken(None, None),
+            taken(Some("/a"), None),
+            taken(None, Some(b"a")),
+            taken(Some("/a"), Some(b"a")),
             setting(Value::Text("run".into())),
             setting(Value::Shell("run".into())),
             setting(Value::List(texts(&["run"]))),

@@ -127,10 +127,10 @@ impl<'a> Walk<'a> {
 }
 
 impl Given {
-    /// The image of a role.
-    pub(crate) fn image(&self, role: Role) -> Option<&Digest> {
+    /// The image of a phase that makes one, which has the phase's name.
+    pub(crate) fn image(&self, phase: Phase) -> Option<&Digest> {
         match self {
-            Self::Made(made) => made.images.get(role.as_str()),
+            Self::Made(made) => made.images.get(phase.as_str()),
             _ => None,
         }
     }
@@ -280,11 +280,11 @@ impl<'a> Pipeline<'a> {
         if self.waits_for(&walk, &files.runner).is_some() {
             let next = self.builder(&mut walk)?;
             let builder = self.settle(&mut walk, next)?;
-            self.know(&mut walk, Role::Builder, &builder);
+            self.know(&mut walk, Phase::Builder, &builder);
         }
         let next = self.runner(&mut walk)?;
         let runner = self.settle(&mut walk, next)?;
-        Ok((runner.image(Role::Runner).cloned(), walk.phases))
+        Ok((runner.image(Phase::Runner).cloned(), walk.phases))
     }
 
     /// Walks, and gives all that was found out on the way.
@@ -302,7 +302,7 @@ impl<'a> Pipeline<'a> {
         }
         let mut walk = Walk::new(events, &files, &bases);
         let (builder, compiled, runner) = self.first_three(&mut walk)?;
-        self.know(&mut walk, Role::Runner, &runner);
+        self.know(&mut walk, Phase::Runner, &runner);
         let next = self.app(&mut walk, &builder, &compiled, &runner)?;
         let app = self.settle(&mut walk, next)?;
 
@@ -339,7 +339,7 @@ impl<'a> Pipeline<'a> {
                 // The source is compiled in the runner, which then comes first.
                 let next = self.runner(walk)?;
                 let runner = self.settle(walk, next)?;
-                let next = self.compile(walk, (Role::Runner, Phase::Runner), &runner)?;
+                let next = self.compile(walk, Phase::Runner, &runner)?;
                 return Ok((Given::Absent, self.settle(walk, next)?, runner));
             }
             let mut beside = None;
@@ -349,14 +349,14 @@ impl<'a> Pipeline<'a> {
             }
             let next = self.builder(walk)?;
             let builder = self.settle(walk, next)?;
-            self.know(walk, Role::Builder, &builder);
+            self.know(walk, Phase::Builder, &builder);
             let beside = if let Some(begun) = beside {
                 begun
             } else {
                 let next = self.runner(walk)?;
                 self.begin_phase(scope, walk, next)?
             };
-            let next = self.compile(walk, (Role::Builder, Phase::Builder), &builder)?;
+            let next = self.compile(walk, Phase::Builder, &builder)?;
             let compiled = self.settle(walk, next)?;
             Ok((builder, compiled, beside.end(walk)?))
         })
@@ -374,8 +374,8 @@ impl<'a> Pipeline<'a> {
     }
 
     /// Lets later Dockerfiles see a role's image.
-    fn know(&self, walk: &mut Walk<'_>, role: Role, given: &Given) {
-        if let Some(digest) = given.image(role) {
+    fn know(&self, walk: &mut Walk<'_>, phase: Phase, given: &Given) {
+        if let (Some(digest), Some(role)) = (given.image(phase), phase.role()) {
             walk.roles.insert(self.role_reference(role), digest.clone());
         }
     }

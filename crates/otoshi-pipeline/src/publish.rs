@@ -234,10 +234,10 @@ fn role_images(builder: Option<&Settled>, runner: Option<&Settled>) -> BTreeMap<
 
 /// What a phase saw at paths of other roles' images.
 fn contents_seen(settled: &Settled, roles: &BTreeMap<Phase, Digest>) -> Vec<Content> {
-    let at_path = settled.seen.parts.iter().filter_map(Part::given).filter_map(|given| {
-        let path = given.path.as_ref().filter(|path| !otoshi_dockerfile::glob::has_meta(path))?;
-        let image = roles.get(&given.by)?.clone();
-        Some(Content { image, path: path.clone(), content: given.content.clone() })
+    let at_path = settled.seen.parts.iter().filter_map(Part::taken).filter_map(|taken| {
+        let path = taken.path.as_ref().filter(|path| !otoshi_dockerfile::glob::has_meta(path))?;
+        let image = roles.get(&taken.of)?.clone();
+        Some(Content { image, path: path.clone(), content: taken.content.clone() })
     });
     at_path.collect()
 }

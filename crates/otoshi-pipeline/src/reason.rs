@@ -170,7 +170,7 @@ fn argument_of(part: &Part) -> Option<&str> {
 
 /// The result of a phase that a part is about.
 fn of(part: &Part) -> Option<Of> {
-    part.given().map(|given| Of { phase: given.by, whole: given.path.is_none() })
+    part.taken().map(|taken| Of { phase: taken.of, whole: taken.path.is_none() })
 }
 
 fn changed(old: &Part, new: &Part, changed_files: &dyn Fn(&Part) -> Vec<String>) -> Reason {

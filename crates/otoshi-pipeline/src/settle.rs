@@ -24,7 +24,7 @@ impl Pipeline<'_> {
         match self.decide(walk, next)? {
             Decided::Given(given) => Ok(given),
             Decided::Stale(stale) => {
-                let settled = stale.settled();
+                let settled = Settled::before(&stale.job, &stale.key);
                 let ran = self.execute(stale.job, &stale.key, walk.events)?;
                 Ok(done(walk, stale.entry, settled, ran))
             }
@@ -79,12 +79,7 @@ impl Pipeline<'_> {
             },
         };
         if let (Some(made), None) = (&made, &lost) {
-            walk.settled.push(Settled {
-                phase: job.phase,
-                key: key.clone(),
-                seen: job.seen.clone(),
-                made: made.clone(),
-            });
+            walk.settled.push(Settled { made: made.clone(), ..Settled::before(&job, &key) });
             entry.output = made.one();
             walk.phases.push(entry);
             if walk.events.is_some() {
@@ -129,7 +124,7 @@ pub(crate) struct Settled {
 }
 
 impl Settled {
-    /// A phase that is to run.
+    /// A phase whose result is not there yet.
     fn before(job: &Job<'_>, key: &Digest) -> Self {
         Self { phase: job.phase, key: key.clone(), seen: job.seen.clone(), made: Made::default() }
     }
@@ -167,13 +162,6 @@ struct Stale<'a> {
     entry: PhasePlan,
     key: Digest,
     job: Job<'a>,
-}
-
-impl Stale<'_> {
-    /// What it will be when it has run.
-    fn settled(&self) -> Settled {
-        Settled::before(&self.job, &self.key)
-    }
 }
 
 enum Decided<'a> {

@@ -16,7 +16,7 @@ use crate::{
     Part, Pipeline, PipelineError,
     files::RoleFile,
     observe::{Compiled, Observation, Observer},
-    part::{self, Value},
+    part::Value,
     pipeline::{Given, Job, Next, Ran, Walk},
     record::Made,
     source::Reader,
@@ -44,8 +44,7 @@ impl Pipeline<'_> {
         let mut seen = Observation::default();
         self.add_settings(PHASE, &mut seen);
         if let Some((_, content)) = &compiled.output {
-            let content = Some(content.clone());
-            seen.add(Part::Given(part::Given { by: Phase::Compile, path: None, content }));
+            seen.add(Part::whole(Phase::Compile, content.clone()));
         }
         for process in &self.project.processes {
             // The name is the image's; without a command a stage says it.
@@ -65,11 +64,11 @@ impl Pipeline<'_> {
                 None => self.app_stages(walk, file, compiled, seen),
             };
         }
-        let Some(runner) = runner.image(Role::Runner) else { return pending(Phase::Runner) };
+        let Some(runner) = runner.image(Phase::Runner) else { return pending(Phase::Runner) };
         let needs_builder = !self.project.manifest.app.dependencies.is_empty();
         let builder = match builder {
             Given::Unknown if needs_builder => return pending(Phase::Builder),
-            given => given.image(Role::Builder),
+            given => given.image(Phase::Builder),
         };
         self.app_layers(walk, builder, runner.clone(), compiled, seen)
     }
@@ -197,8 +196,7 @@ impl Pipeline<'_> {
         let context = self.context(walk, PHASE, Reader::App)?;
         let directory = self.app_directory();
         // Its layers and its config become the app's: the manifest counts.
-        let content = Some(runner.clone());
-        seen.add(Part::Given(part::Given { by: Phase::Runner, path: None, content }));
+        seen.add(Part::whole(Phase::Runner, runner.clone()));
         seen.add_source(PHASE, &context)?;
         seen.add_setting("app.dir", &directory);
         for (name, value) in &app.env {
@@ -228,8 +226,7 @@ impl Pipeline<'_> {
                     "name paths that the builder's Dockerfile makes",
                 )
             })?;
-            let given = part::Given { by: Phase::Builder, path: Some(path.clone()), content: Some(content) };
-            seen.add(Part::Given(given));
+            seen.add(Part::at_path(Phase::Builder, path, Some(content)));
             layers.push(AppLayer::CopyFrom { image: image.clone(), path: path.clone() });
         }
         let run = move |events: &dyn Events| {

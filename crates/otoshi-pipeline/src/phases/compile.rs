@@ -3,13 +3,13 @@
 use otoshi_dockerfile::Ignore;
 use otoshi_engine::{CacheMount, EngineError, Event, RunRequest, Stdio, View};
 use otoshi_oci::Image;
-use otoshi_project::{Command, Phase, Role};
+use otoshi_project::{Command, Phase};
 
 use super::form;
 use crate::{
     Part, Pipeline, PipelineError, leftover,
     observe::Observation,
-    part::{self, Value},
+    part::Value,
     pipeline::{Given, Job, Next, Ran, Walk},
     record::Made,
     source::Reader,
@@ -18,15 +18,15 @@ use crate::{
 const PHASE: Phase = Phase::Compile;
 
 impl Pipeline<'_> {
-    /// Phase 2, in the image that `role` gave.
+    /// Phase 2, in the image that the phase `on` gave.
     pub(crate) fn compile<'w>(
         &'w self,
         walk: &mut Walk<'w>,
-        (role, on): (Role, Phase),
+        on: Phase,
         given: &Given,
     ) -> Result<Next<'w>, PipelineError> {
         let Some(compile) = &self.project.manifest.compile else { return Ok(Next::Absent) };
-        let Some(image) = given.image(role).cloned() else {
+        let Some(image) = given.image(on).cloned() else {
             return Ok(Next::Pending { phase: PHASE, on });
         };
         let failed = || PipelineError::engine_in(PHASE);
@@ -35,8 +35,7 @@ impl Pipeline<'_> {
         self.add_settings(PHASE, &mut seen);
         // A command sees files and settings, not how they are compressed: the config has the digests of both.
         let config = Image::load(self.home.layout(), &image, &self.platform).map_err(EngineError::from);
-        let content = Some(config.map_err(failed())?.id());
-        seen.add(Part::Given(part::Given { by: on, path: None, content }));
+        seen.add(Part::whole(on, config.map_err(failed())?.id()));
         seen.add_source(PHASE, &context)?;
         seen.add(Part::Setting { name: "compile.run".into(), value: (&compile.run).into() });
         seen.add_setting("compile.workdir", &compile.workdir);
