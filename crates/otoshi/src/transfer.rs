@@ -11,6 +11,8 @@ use otoshi_engine::{self as engine, Events};
 use otoshi_oci::Digest;
 use otoshi_registry::{Event, Progress, Summary};
 
+use crate::commands::counted;
+
 /// A blob of fewer bytes has no line of its own.
 const LARGE: u64 = 1_000_000;
 
@@ -125,19 +127,13 @@ impl Progress for InBuild {
 
 /// A transfer in one sentence.
 pub(crate) fn sentence(verb: &str, summary: &Summary) -> String {
-    let blobs = |count: usize, what: &str| match count {
-        0 => None,
-        1 => Some(format!("1 blob {what}")),
-        count => Some(format!("{count} blobs {what}")),
-    };
+    let blobs =
+        |count: usize, what: &str| (count > 0).then(|| format!("{} {what}", counted(count as u64, "blob")));
     let parts = [
         blobs(summary.blobs_moved, verb),
         blobs(summary.blobs_mounted, "mounted"),
         blobs(summary.blobs_skipped, "there already"),
-        Some(match summary.requests {
-            1 => "1 request".to_owned(),
-            count => format!("{count} requests"),
-        }),
+        Some(counted(summary.requests, "request")),
     ];
     let parts = parts.into_iter().flatten().collect::<Vec<_>>().join(", ");
     if summary.total == 0 {

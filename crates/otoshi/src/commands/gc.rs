@@ -27,9 +27,9 @@ impl Gc {
             home.gc(GcPolicy { unused_for, caches: self.caches, wait: Duration::from_secs(self.wait) })?;
         println!(
             "removed {}, {}, {}: {:.1} MB",
-            super::counted(collected.records, "record"),
-            super::counted(collected.snapshots, "snapshot"),
-            super::counted(collected.blobs, "blob"),
+            super::counted(collected.records as u64, "record"),
+            super::counted(collected.snapshots as u64, "snapshot"),
+            super::counted(collected.blobs as u64, "blob"),
             collected.bytes as f64 / 1e6
         );
         for error in &collected.failed {

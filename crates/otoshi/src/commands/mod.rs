@@ -151,7 +151,7 @@ fn tail(reference: &Reference) -> String {
 }
 
 /// A number of things: `1 record`, `2 records`.
-fn counted(count: usize, what: &str) -> String {
+pub(crate) fn counted(count: u64, what: &str) -> String {
     match count {
         1 => format!("1 {what}"),
         count => format!("{count} {what}s"),

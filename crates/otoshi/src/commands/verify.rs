@@ -25,9 +25,9 @@ impl Verify {
         } else {
             println!(
                 "read {}, {}, {}: {} damaged",
-                super::counted(seen.blobs, "blob"),
-                super::counted(seen.records, "record"),
-                super::counted(seen.snapshots, "snapshot"),
+                super::counted(seen.blobs as u64, "blob"),
+                super::counted(seen.records as u64, "record"),
+                super::counted(seen.snapshots as u64, "snapshot"),
                 seen.damage.len()
             );
         }
