@@ -9,7 +9,8 @@ use std::{
 use rustix::{
     io::Errno,
     net::{
-        AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, bind, connect, ipproto, socket_with,
+        AddressFamily, Protocol, RecvFlags, SendFlags, SocketFlags, SocketType, bind, connect, ipproto,
+        socket_with,
     },
 };
 use smoltcp::wire::IpProtocol;
@@ -38,6 +39,16 @@ pub(crate) struct Ends {
     pub(crate) outside: SocketAddr,
 }
 
+/// Opens a socket that can reach a place, and never waits.
+pub(crate) fn socket_for(
+    place: SocketAddr,
+    kind: SocketType,
+    protocol: Option<Protocol>,
+) -> rustix::io::Result<OwnedFd> {
+    let family = if place.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+    socket_with(family, kind, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK, protocol)
+}
+
 /// What passes between two places.
 #[derive(Debug)]
 pub(crate) struct Exchange {
@@ -50,14 +61,12 @@ pub(crate) struct Exchange {
 impl Exchange {
     /// Opens a socket whose only peer is the place outside.
     pub(crate) fn open(ends: Ends, place: SocketAddr) -> rustix::io::Result<Self> {
-        let family = if place.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
         let protocol = match ends.protocol {
             IpProtocol::Icmp => Some(ipproto::ICMP),
             IpProtocol::Icmpv6 => Some(ipproto::ICMPV6),
             _ => None,
         };
-        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-        let outside = socket_with(family, SocketType::DGRAM, flags, protocol)?;
+        let outside = socket_for(place, SocketType::DGRAM, protocol)?;
         let any: IpAddr =
             if place.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
         bind(&outside, &SocketAddr::new(any, 0))?;

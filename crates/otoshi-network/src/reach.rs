@@ -4,6 +4,11 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+/// Tells whether an address is that of a cloud's service for the machines in it, though it is not on their link.
+pub fn is_service_of_cloud(address: IpAddr) -> bool {
+    SERVICES.contains(&address)
+}
+
 /// Clouds' services for machines that are not on the link: Alibaba's, Azure's, Oracle's, Amazon's and Google's.
 const SERVICES: [IpAddr; 5] = [
     IpAddr::V4(Ipv4Addr::new(100, 100, 100, 200)),
@@ -19,7 +24,7 @@ pub fn is_refused(address: IpAddr) -> bool {
         IpAddr::V4(four) => is_refused_v4(four),
         IpAddr::V6(six) => is_refused_v6(six),
     };
-    here || SERVICES.contains(&address)
+    here || is_service_of_cloud(address)
 }
 
 fn is_refused_v4(address: Ipv4Addr) -> bool {

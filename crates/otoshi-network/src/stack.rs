@@ -11,13 +11,13 @@ use std::{
 use rustix::{
     event::epoll,
     io::Errno,
-    net::{AddressFamily, SocketFlags, SocketType, connect, socket_with},
+    net::{SocketType, connect},
 };
 use smoltcp::wire::{IpProtocol, TcpPacket};
 
 use crate::{
     MTU, Plan,
-    datagram::{Ends, Exchange, why},
+    datagram::{Ends, Exchange, socket_for, why},
     device::Device,
     is_refused,
     packet::{self, Packet, Unreachable},
@@ -252,20 +252,17 @@ impl Stack {
             // The step's kernel asks again.
             return;
         }
-        let family = if place.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
-        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-        let opened = socket_with(family, SocketType::STREAM, flags, None).and_then(|socket| {
-            match connect(&socket, &place) {
+        let opened =
+            socket_for(place, SocketType::STREAM, None).and_then(|socket| match connect(&socket, &place) {
                 Ok(()) | Err(Errno::INPROGRESS) => Ok(socket),
                 Err(error) => Err(error),
-            }
-        });
+            });
         match opened {
             Ok(socket) => {
                 let outside = TcpStream::from(socket);
                 let _ = outside.set_nodelay(true);
                 let kind = Kind::Opening { outside, syn: packet.whole.to_vec() };
-                self.add(ends, kind, None);
+                self.add(ends, kind);
             }
             Err(error) => self.cannot_connect(packet.whole, ends, error),
         }
@@ -296,7 +293,7 @@ impl Stack {
                         {
                             self.forget(silent);
                         }
-                        let Some(id) = self.add(ends, Kind::Exchange(exchange), None) else { return };
+                        let Some(id) = self.add(ends, Kind::Exchange(exchange)) else { return };
                         id
                     }
                     // Echoes of others are not everybody's right: then none comes back.
@@ -392,7 +389,7 @@ impl Stack {
         self.set_alarm(id, at);
     }
 
-    fn add(&mut self, ends: Ends, kind: Kind, alarm: Option<Instant>) -> Option<u64> {
+    fn add(&mut self, ends: Ends, kind: Kind) -> Option<u64> {
         use epoll::EventFlags;
         self.last += 1;
         let id = self.last;
@@ -413,7 +410,6 @@ impl Stack {
         }
         self.flows.insert(id, Flow { ends, kind, alarm: None });
         self.by_ends.insert(ends, id);
-        self.set_alarm(id, alarm);
         Some(id)
     }
 

@@ -12,9 +12,10 @@
 
 use std::collections::BTreeSet;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
+use otoshi_network::is_service_of_cloud;
 use reqwest::Url;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 
@@ -43,18 +44,11 @@ impl Reach {
 
 /// Whether an address is one that only means something on a link, in a cloud, or nowhere.
 fn is_special(address: IpAddr) -> bool {
-    /// Clouds' services for machines that are not on the link.
-    const SERVICES: [IpAddr; 4] = [
-        IpAddr::V4(Ipv4Addr::new(100, 100, 100, 200)),
-        IpAddr::V4(Ipv4Addr::new(168, 63, 129, 16)),
-        IpAddr::V4(Ipv4Addr::new(192, 0, 0, 192)),
-        IpAddr::V6(Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254)),
-    ];
     let on_link = match address {
         IpAddr::V4(four) => four.is_link_local() || four.octets()[0] == 0 || four.is_broadcast(),
         IpAddr::V6(six) => six.is_unicast_link_local(),
     };
-    on_link || address.is_unspecified() || address.is_multicast() || SERVICES.contains(&address)
+    on_link || address.is_unspecified() || address.is_multicast() || is_service_of_cloud(address)
 }
 
 /// Why a host that is an address is never asked, where that is so.
@@ -137,6 +131,7 @@ mod tests {
             ("::ffff:169.254.169.254", false, false),
             ("fe80::1", false, false),
             ("fd00:ec2::254", false, false),
+            ("fd20:ce::254", false, false),
             ("100.100.100.200", false, false),
             ("168.63.129.16", false, false),
             ("0.0.0.0", false, false),
