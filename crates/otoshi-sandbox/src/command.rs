@@ -85,18 +85,37 @@ fn prepare(
 }
 
 /// Makes a directory and those above it that are not there, and gives them to a user.
+///
+/// Directories that the text only passes through, as `/w` in `/w/../v`, are made too, and stay root's.
 fn make_directories(path: &str, user: &UserSpec) -> std::io::Result<()> {
-    let path = std::path::Path::new(path);
-    let mut above: Vec<_> = path.ancestors().collect();
-    above.reverse();
-    for directory in above {
+    let wanted = without_dots(path);
+    for end in path.match_indices('/').map(|(at, _)| at).filter(|at| *at > 0).chain([path.len()]) {
+        let directory = &path[..end];
         match std::fs::create_dir(directory) {
-            Ok(()) => std::os::unix::fs::chown(directory, Some(user.uid), Some(user.gid))?,
+            Ok(()) if wanted.starts_with(&without_dots(directory)[..]) => {
+                std::os::unix::fs::chown(directory, Some(user.uid), Some(user.gid))?;
+            }
+            Ok(()) => {}
             Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
             Err(error) => return Err(error),
         }
     }
     Ok(())
+}
+
+/// The names of a path whose dots are taken out of the text.
+fn without_dots(path: &str) -> Vec<&str> {
+    let mut names = Vec::new();
+    for name in path.split('/') {
+        match name {
+            "" | "." => {}
+            ".." => {
+                names.pop();
+            }
+            name => names.push(name),
+        }
+    }
+    names
 }
 
 fn namespaces(spec: &Spec) -> Result<(), SandboxError> {
