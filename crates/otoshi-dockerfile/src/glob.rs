@@ -29,6 +29,29 @@ pub fn matches(pattern: &str, name: &str) -> Result<bool, DockerfileError> {
     Ok(run(pattern, name))
 }
 
+/// Splits a pattern before the first part that holds a wildcard; fails on a malformed pattern, whatever there is to match.
+pub fn split(pattern: &str) -> Result<(&str, &str), DockerfileError> {
+    matches(pattern, "")?;
+    let parts = pattern.split('/').take_while(|part| !has_meta(part));
+    let start = parts.map(|part| part.len() + 1).sum::<usize>().min(pattern.len());
+    Ok((pattern[..start].trim_end_matches('/'), &pattern[start..]))
+}
+
+/// Makes a source of COPY a path inside its tree: no leading slash, no `.`, and `..` stays inside.
+pub fn inside(path: &str) -> String {
+    let mut parts: Vec<&str> = Vec::new();
+    for part in path.split('/') {
+        match part {
+            "" | "." => {}
+            ".." => {
+                parts.pop();
+            }
+            part => parts.push(part),
+        }
+    }
+    parts.join("/")
+}
+
 /// Whether every class is closed and every escape escapes something.
 pub(crate) fn is_valid(pattern: &str) -> bool {
     let mut characters = pattern.chars();

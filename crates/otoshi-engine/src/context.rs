@@ -277,7 +277,7 @@ impl Context {
     ///
     /// The empty path is the whole context. A path that is not there gives nothing.
     pub fn sources(&self, pattern: &str) -> Result<Vec<String>, EngineError> {
-        Ok(self.named_sources(&clean(pattern))?.into_iter().map(|(_, path)| path).collect())
+        Ok(self.named_sources(&glob::inside(pattern))?.into_iter().map(|(_, path)| path).collect())
     }
 
     /// The same for a clean pattern, each path with the name it has in a destination directory: that before links are followed.
@@ -286,9 +286,7 @@ impl Context {
         if !glob::has_meta(pattern) {
             return Ok(self.resolve(pattern).map(|path| (last(pattern), path)).into_iter().collect());
         }
-        let (before, wildcards) = split_pattern(pattern);
-        // A malformed pattern is a mistake, whatever is there.
-        glob::matches(wildcards, "")?;
+        let (before, wildcards) = glob::split(pattern)?;
         let Some(start) = self.resolve(before) else { return Ok(Vec::new()) };
         let cut = if start.is_empty() { 0 } else { start.len() + 1 };
         let depth = wildcards.matches('/').count();
@@ -322,7 +320,7 @@ impl Context {
 
     /// The digest of everything that these sources of COPY reach.
     pub fn select_digest(&self, patterns: &[String]) -> Result<Digest, EngineError> {
-        if patterns.iter().any(|pattern| clean(pattern).is_empty()) {
+        if patterns.iter().any(|pattern| glob::inside(pattern).is_empty()) {
             return self.tree_digest();
         }
         let selected = self.select(patterns)?;
@@ -428,34 +426,6 @@ fn same_file(kept: &Path, entry: &ContextEntry, owner: (u32, u32)) -> bool {
             && i128::from(meta.mtime()) * 1_000_000_000 + i128::from(meta.mtime_nsec())
                 == i128::from(entry.stat.mtime)
     })
-}
-
-/// Splits a clean pattern before the first part that holds a wildcard.
-pub(crate) fn split_pattern(pattern: &str) -> (&str, &str) {
-    let mut start = 0;
-    for part in pattern.split('/') {
-        if glob::has_meta(part) {
-            break;
-        }
-        start += part.len() + 1;
-    }
-    let start = start.min(pattern.len());
-    (pattern[..start].trim_end_matches('/'), &pattern[start..])
-}
-
-/// Makes a source of COPY relative to the context: no leading slash, no `.`, and `..` stays inside.
-pub(crate) fn clean(path: &str) -> String {
-    let mut parts: Vec<&str> = Vec::new();
-    for part in path.split('/') {
-        match part {
-            "" | "." => {}
-            ".." => {
-                parts.pop();
-            }
-            part => parts.push(part),
-        }
-    }
-    parts.join("/")
 }
 
 /// Hashes the files at these places of a list, each once.

@@ -380,7 +380,7 @@ impl Observer<'_> {
 
     /// Whether a path of source and compiled output merged may lead to source files under another path, by a link.
     fn leads_elsewhere(&self, compiled: &Compiled, path: &str) -> bool {
-        let clean = clean(path);
+        let clean = glob::inside(path);
         if clean.is_empty() || glob::has_meta(&clean) {
             return false;
         }
@@ -421,20 +421,5 @@ impl Walked {
 fn before_wildcard(path: &str) -> String {
     let parts = path.split('/').take_while(|part| !glob::has_meta(part));
     let found = parts.filter(|part| *part != ".").collect::<Vec<_>>().join("/");
-    if clean(&found).is_empty() { "/".to_owned() } else { found }
-}
-
-/// A path without leading slash, `.` and `..`.
-fn clean(path: &str) -> String {
-    let mut parts: Vec<&str> = Vec::new();
-    for part in path.split('/') {
-        match part {
-            "" | "." => {}
-            ".." => {
-                parts.pop();
-            }
-            part => parts.push(part),
-        }
-    }
-    parts.join("/")
+    if glob::inside(&found).is_empty() { "/".to_owned() } else { found }
 }

@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use otoshi_dockerfile::{Add, Copy, Heredoc, Word};
+use otoshi_dockerfile::{Add, Copy, Heredoc, Word, glob};
 use otoshi_oci::{Digest, Fields};
 use otoshi_store::{Draft, Implied, Kind, SnapshotId};
 
@@ -270,11 +270,10 @@ fn give_time(
     let mut place =
         vec!["time of a copy", &build.request.versions_of, from.unwrap_or_default(), &expanded.dest];
     place.extend(expanded.sources.iter().map(String::as_str));
-    let sources: Vec<String> = expanded.sources.iter().map(|source| crate::context::clean(source)).collect();
+    let sources: Vec<String> = expanded.sources.iter().map(|source| glob::inside(source)).collect();
     let paths: Vec<&str> =
         sources.iter().map(|source| if source.is_empty() { "." } else { source }).collect();
-    let plain = expanded.heredocs.is_empty()
-        && !sources.iter().any(|source| otoshi_dockerfile::glob::has_meta(source));
+    let plain = expanded.heredocs.is_empty() && !sources.iter().any(|source| glob::has_meta(source));
     let mut origin = Origin {
         place: digest_of_fields(place),
         content,
@@ -360,7 +359,7 @@ fn missing(tree: &Tree<'_>, source: &str, text: &str) -> EngineError {
                 .iter()
                 .filter(|entry| entry.kind == EntryKind::File)
                 .map(|entry| entry.path.as_str());
-            let near = otoshi_dockerfile::suggest(&crate::context::clean(source), names);
+            let near = otoshi_dockerfile::suggest(&glob::inside(source), names);
             near.map(|near| format!("did you mean {near:?}?"))
                 .or_else(|| Some("it may be excluded by .dockerignore".into()))
         }

@@ -22,7 +22,6 @@ use super::{EmbeddedEngine, chain::Chain, copy::Source, mount::OverlayMount, roo
 use crate::{
     Context, ContextEntry, EngineError, EntryKind,
     content::{Item, ItemKind, digest_of_fields, hash_items, walk_where},
-    context::{clean, split_pattern},
     names,
 };
 
@@ -50,13 +49,13 @@ impl Pick<'_> {
     fn parts(&self) -> Result<(String, Filter), EngineError> {
         let exclude = Ignore::of_patterns(self.exclude)?;
         if !self.parents {
-            return Ok((clean(self.source), Filter { include: None, exclude }));
+            return Ok((glob::inside(self.source), Filter { include: None, exclude }));
         }
         let (root, pattern) = self.source.split_once("/./").unwrap_or(("", self.source));
-        let pattern = clean(pattern);
+        let pattern = glob::inside(pattern);
         // An empty pattern is the whole.
         let include = if pattern.is_empty() { None } else { Some(Ignore::of_patterns([pattern])?) };
-        Ok((clean(root), Filter { include, exclude }))
+        Ok((glob::inside(root), Filter { include, exclude }))
     }
 }
 
@@ -159,7 +158,7 @@ impl Tree<'_> {
             // A copy, so that a step never sees what .dockerignore leaves out nor later changes.
             Self::Context(context) => {
                 let id = context.snapshot(engine.home(), (0, 0))?;
-                let found = context.resolve(&clean(path)).unwrap_or_default();
+                let found = context.resolve(&glob::inside(path)).unwrap_or_default();
                 Ok(engine.home().snapshots().path(&id).join(names::to_path(&found)))
             }
             Self::Chain(chain) => {
@@ -208,8 +207,11 @@ type InContext<'a> = Vec<(String, String, Vec<(&'a str, &'a ContextEntry)>)>;
 fn entries_in_context<'a>(context: &'a Context, pick: Pick<'_>) -> Result<InContext<'a>, EngineError> {
     let (pattern, filter) = pick.parts()?;
     let by_pattern = glob::has_meta(&pattern);
-    if by_pattern && !pick.parents && context.resolve(split_pattern(&pattern).0).is_none() {
-        return Err(nowhere_to_look(&pattern));
+    if by_pattern && !pick.parents {
+        let (before, _) = glob::split(&pattern)?;
+        if context.resolve(before).is_none() {
+            return Err(nowhere_to_look(before, &pattern));
+        }
     }
     let mut found = Vec::new();
     for (name, root) in context.named_sources(&pattern)? {
@@ -238,7 +240,7 @@ fn readable(context: &Context, found: &InContext<'_>) -> Result<(), EngineError>
 
 fn context_digest(context: &Context, pick: Pick<'_>) -> Result<Option<Digest>, EngineError> {
     // The usual `COPY . .` needs no look at the single entries.
-    if !pick.parents && pick.exclude.is_empty() && clean(pick.source).is_empty() {
+    if !pick.parents && pick.exclude.is_empty() && glob::inside(pick.source).is_empty() {
         return context.tree_digest().map(Some);
     }
     let found = entries_in_context(context, pick)?;
@@ -299,9 +301,9 @@ pub(crate) fn pick_in_tree(root: &Path, pick: Pick<'_>) -> Result<Vec<Source>, E
     let (pattern, filter) = pick.parts()?;
     let by_pattern = glob::has_meta(&pattern);
     if by_pattern && !pick.parents {
-        let before = Path::new(split_pattern(&pattern).0);
-        if fs::symlink_metadata(root.join(rootfs::resolve(root, before)?)).is_err() {
-            return Err(nowhere_to_look(&pattern));
+        let (before, _) = glob::split(&pattern)?;
+        if fs::symlink_metadata(root.join(rootfs::resolve(root, Path::new(before))?)).is_err() {
+            return Err(nowhere_to_look(before, &pattern));
         }
     }
     let paths = if by_pattern { glob_tree(root, &pattern)? } else { vec![PathBuf::from(pattern)] };
@@ -328,8 +330,7 @@ pub(crate) fn pick_in_tree(root: &Path, pick: Pick<'_>) -> Result<Vec<Source>, E
 }
 
 /// The error of a pattern whose part before the first wildcard is not there: one that only matches nothing copies nothing.
-fn nowhere_to_look(pattern: &str) -> EngineError {
-    let (before, _) = split_pattern(pattern);
+fn nowhere_to_look(before: &str, pattern: &str) -> EngineError {
     EngineError::Invalid {
         message: format!("there is no {before}, where files like {pattern} are looked for"),
         hint: Some("a pattern may match nothing, in a directory that is there".into()),
@@ -338,7 +339,7 @@ fn nowhere_to_look(pattern: &str) -> EngineError {
 
 /// Lists the paths of a mounted tree that match a pattern; links before the first wildcard are followed, others not.
 fn glob_tree(root: &Path, pattern: &str) -> Result<Vec<PathBuf>, EngineError> {
-    let (before, wildcards) = split_pattern(pattern);
+    let (before, wildcards) = glob::split(pattern)?;
     let start = root.join(rootfs::resolve(root, Path::new(before))?);
     let mut found = vec![(start, PathBuf::from(before))];
     for part in wildcards.split('/') {
@@ -347,8 +348,7 @@ fn glob_tree(root: &Path, pattern: &str) -> Result<Vec<PathBuf>, EngineError> {
             let Ok(entries) = fs::read_dir(&place) else { continue };
             for entry in entries.flatten() {
                 let name = entry.file_name();
-                // A malformed pattern matches nothing.
-                if glob::matches(part, &names::to_text(name.as_encoded_bytes())).unwrap_or(false) {
+                if glob::matches(part, &names::to_text(name.as_encoded_bytes()))? {
                     next.push((entry.path(), path.join(name)));
                 }
             }
