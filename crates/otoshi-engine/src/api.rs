@@ -30,6 +30,10 @@ pub trait Engine: Sync {
     /// `None` when there is nothing at the path. Remembered per image content.
     fn content(&self, image: &Digest, path: &str) -> Result<Option<Digest>, EngineError>;
 
+    /// Believes from now on what the records of this repository say, and of no other: [`Engine::learn_content`] and
+    /// [`Engine::learn_copied`] are told by it.
+    fn believe(&self, _repository: &str) {}
+
     /// Takes note of what [`Engine::content`] gave on another machine, so that it need not look.
     fn learn_content(
         &self,

@@ -32,7 +32,7 @@ pub use api::{
 };
 pub use content::hash_tree;
 pub use context::{Context, ContextEntry, EntryKind, Unread};
-pub use embedded::{EmbeddedEngine, names_context};
+pub use embedded::{EmbeddedEngine, names_context, told_by};
 pub use error::EngineError;
 pub use event::{Event, Events, Silent, StepId};
 pub use otoshi_sandbox::{Handle, Network};

@@ -206,7 +206,7 @@ impl Pipeline<'_> {
             let learned = self.engine.learn_content(&known.image, &known.path, known.content.as_ref());
             learned.map_err(PipelineError::engine_in(Phase::Builder))?;
         }
-        self.ledger().record(key, &made)?;
+        self.ledger().learn(key, &made)?;
         Ok(Some(made))
     }
 }

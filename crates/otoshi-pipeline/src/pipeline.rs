@@ -179,6 +179,9 @@ impl<'a> Pipeline<'a> {
         self.memory = repository
             .and_then(|name| Reference::parse(name).ok())
             .map(|reference| Memory::new(remote, reference, self.platform.clone()));
+        if let Some(memory) = &self.memory {
+            self.engine.believe(&memory.repository().to_string());
+        }
         self.remote = Some(remote);
         self.bases = Some(remote);
         self

@@ -10,9 +10,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use otoshi_engine::{ContextEntry, EntryKind};
-use otoshi_oci::{Digest, Fields, Platform};
+use otoshi_engine::{ContextEntry, EntryKind, told_by};
+use otoshi_oci::{Digest, Fields, Platform, Reference};
 use otoshi_project::{Phase, Project};
+use otoshi_registry::Repository;
 use otoshi_store::{Home, Kind, SnapshotId};
 use serde::{Deserialize, Serialize};
 
@@ -91,18 +92,36 @@ pub(crate) struct Ledger<'a> {
 }
 
 impl Ledger<'_> {
+    /// What a phase made here for a key, or else what the project's own repository said that it made.
     pub(crate) fn made(&self, key: &Digest) -> Option<Made> {
-        self.home.records().get(Kind::Phase, key.hex())
+        let records = self.home.records();
+        let made = records.get(Kind::Phase, key.hex());
+        made.or_else(|| records.get(Kind::Phase, self.told(key)?.hex()))
+    }
+
+    fn told(&self, key: &Digest) -> Option<Digest> {
+        let repository = &self.project.manifest.registry.as_ref()?.repository;
+        let reference = Reference::parse(repository).ok()?;
+        Some(told_by(&Repository::of(&reference).to_string(), key))
     }
 
     /// Marks a phase's records as used.
     pub(crate) fn touch(&self, phase: Phase, key: &Digest) {
         self.home.records().touch(Kind::Phase, key.hex());
+        if let Some(told) = self.told(key) {
+            self.home.records().touch(Kind::Phase, told.hex());
+        }
         self.home.records().touch(Kind::Last, self.place(phase, None).hex());
     }
 
     pub(crate) fn record(&self, key: &Digest, made: &Made) -> Result<(), PipelineError> {
         Ok(self.home.records().put(Kind::Phase, key.hex(), made)?)
+    }
+
+    /// Keeps what the project's own repository says that a phase made: it counts for projects of that repository alone.
+    pub(crate) fn learn(&self, key: &Digest, made: &Made) -> Result<(), PipelineError> {
+        let Some(told) = self.told(key) else { return Ok(()) };
+        Ok(self.home.records().put(Kind::Phase, told.hex(), made)?)
     }
 
     /// Keeps what a phase observed, unless that is known already.

@@ -232,3 +232,30 @@ fn a_record_that_lies_is_none() {
     }
     assert_eq!(stage.shop.ok(&["run", "web"]), "source 1\ndeps 1\nrunner\nslim 1\n");
 }
+
+#[test]
+fn what_one_repository_says_counts_for_no_other() {
+    let Some(stage) = Stage::new() else { return };
+    stage.edit("otoshi.toml", "[processes]", "[app]\ndependencies = [\"/opt/deps\"]\n[processes]");
+    stage.shop.ok(&["build"]);
+    stage.shop.ok(&["push"]);
+    stage.build_on_new_machine(&[], &[]);
+
+    // The same project with another repository, in the same store: nobody it believes has said anything.
+    stage.edit("otoshi.toml", "/team/shop\"", "/team/other\"");
+    let plan: Value = serde_json::from_str(&stage.shop.ok(&["plan", "--json"])).unwrap();
+    let statuses = plan["phases"].as_array().unwrap().iter().map(|phase| phase["status"].as_str().unwrap());
+    assert_eq!(statuses.collect::<Vec<_>>(), ["stale", "pending", "stale", "pending"], "{plan:#}");
+
+    // What the first one said is still there for whoever believes it.
+    stage.edit("otoshi.toml", "/team/other\"", "/team/shop\"");
+    stage.proxy.take_log();
+    assert_eq!(stage.shop.ran(&[]), [0_u8; 0]);
+    assert_eq!(stage.proxy.take_log().len(), 0);
+
+    // What is found out here counts for both.
+    stage.edit("otoshi.toml", "/team/shop\"", "/team/other\"");
+    assert_eq!(stage.shop.ran(&[]), [1, 2, 3, 4]);
+    stage.edit("otoshi.toml", "/team/other\"", "/team/third\"");
+    assert_eq!(stage.shop.ran(&[]), [0_u8; 0]);
+}

@@ -11,14 +11,14 @@ use otoshi_oci::Digest;
 use otoshi_store::{Implied, Kind};
 
 use super::{
-    EmbeddedEngine,
+    EmbeddedEngine, Fact,
     chain::Chain,
     copy::{Copier, Destination, Overrides},
     export::Placement,
     source::{OpenTree, Pick, Tree},
     times::Origin,
 };
-use crate::{CopiedLayer, EngineError, Events, Output, content::digest_of_fields};
+use crate::{CopiedLayer, Engine, EngineError, Events, Output, content::digest_of_fields};
 
 /// What is copied, in which form, and what stands for its place in images.
 pub(crate) struct Place<'a> {
@@ -47,15 +47,19 @@ pub(crate) fn copied_layer(
     })?;
     let exact = exact_key(onto, &content, path, output);
     if let Some(layer) = known(engine, &exact) {
-        return Ok(layer);
+        return Ok(layer.value);
     }
     let below = onto.mount(engine)?;
     let destination = Destination::look(below.path(), path)?;
     let result = digest_of_fields(["copied between 2", content.as_str(), destination.facts()?.as_str()]);
     let by_facts = digest_of_fields(["copied layer", result.as_str(), &form(output)]);
-    if let Some(layer) = known(engine, &by_facts) {
-        let layer = CopiedLayer { keys: vec![exact, by_facts], ..layer };
-        learn(engine, &layer)?;
+    if let Some(Fact { value, is_told }) = known(engine, &by_facts) {
+        let layer = CopiedLayer { keys: vec![exact, by_facts], ..value };
+        if is_told {
+            engine.learn_copied(&layer)?
+        } else {
+            keep(engine, &layer)?
+        }
         return Ok(layer);
     }
     let snapshot = if let Some(snapshot) = engine.recall(&result) {
@@ -80,7 +84,7 @@ pub(crate) fn copied_layer(
     let blob = engine.blob_of(&snapshot, &[], &Placement::default(), output, written, events)?;
     let keys = vec![exact, by_facts];
     let layer = CopiedLayer { keys, descriptor: blob.descriptor, diff_id: blob.diff_id, empty: blob.empty };
-    learn(engine, &layer)?;
+    keep(engine, &layer)?;
     Ok(layer)
 }
 
@@ -94,11 +98,11 @@ fn form(output: Output) -> String {
 }
 
 /// A layer made before, whose blob is here or in a registry.
-fn known(engine: &EmbeddedEngine, key: &Digest) -> Option<CopiedLayer> {
-    let layer = engine.home().records().get::<CopiedLayer>(Kind::Layer, key.hex())?;
-    let digest = Digest::of(&layer.descriptor).ok()?;
-    let there =
-        engine.home().layout().holds(&layer.descriptor) || engine.source().is_some_and(|s| s.knows(&digest));
+fn known(engine: &EmbeddedEngine, key: &Digest) -> Option<Fact<CopiedLayer>> {
+    let layer = engine.fact::<CopiedLayer>(Kind::Layer, key)?;
+    let descriptor = &layer.value.descriptor;
+    let digest = Digest::of(descriptor).ok()?;
+    let there = engine.home().layout().holds(descriptor) || engine.source().is_some_and(|s| s.knows(&digest));
     there.then_some(layer)
 }
 
@@ -111,11 +115,13 @@ pub(crate) fn known_layer(
     output: Output,
 ) -> Result<Option<CopiedLayer>, EngineError> {
     let content = engine.content_of(from, path)?;
-    Ok(content.and_then(|content| known(engine, &exact_key(onto, &content, path, output))))
+    Ok(content
+        .and_then(|content| known(engine, &exact_key(onto, &content, path, output)))
+        .map(|fact| fact.value))
 }
 
-/// Remembers a layer under all its keys.
-pub(crate) fn learn(engine: &EmbeddedEngine, layer: &CopiedLayer) -> Result<(), EngineError> {
+/// Remembers a layer that was made here under all its keys.
+fn keep(engine: &EmbeddedEngine, layer: &CopiedLayer) -> Result<(), EngineError> {
     for key in &layer.keys {
         engine.home().records().put(Kind::Layer, key.hex(), layer)?;
     }

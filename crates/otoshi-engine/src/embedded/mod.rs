@@ -31,11 +31,12 @@ use std::{
 };
 
 use otoshi_oci::{
-    Descriptor, DiffId, Digest, Image, ImageError, LayoutError, Platform, Reference,
+    Descriptor, DiffId, Digest, Fields, Image, ImageError, LayoutError, Platform, Reference,
     layer::{OverlayXattrs, PrefixDir, UnpackOptions, unpack_layer},
 };
 use otoshi_sandbox::Privilege;
 use otoshi_store::{Home, Kind, SnapshotId};
+use serde::{Serialize, de::DeserializeOwned};
 
 use self::{
     chain::Chain,
@@ -67,12 +68,20 @@ pub struct EmbeddedEngine {
     init: Option<PathBuf>,
     /// Process ids of the sandboxes that run now, to end them when a build is stopped.
     running: Mutex<BTreeMap<u32, usize>>,
+    /// The repository whose records are believed.
+    believed: Mutex<Option<String>>,
 }
 
 impl EmbeddedEngine {
     /// Makes an engine; the executable of this process must call [`otoshi_sandbox::init_if_requested`] first thing.
     pub fn new(home: Arc<Home>) -> Self {
-        Self { home, source: None, init: None, running: Mutex::new(BTreeMap::new()) }
+        Self {
+            home,
+            source: None,
+            init: None,
+            running: Mutex::new(BTreeMap::new()),
+            believed: Mutex::default(),
+        }
     }
 
     /// Makes an engine whose sandboxes are started by another executable.
@@ -186,8 +195,8 @@ impl EmbeddedEngine {
     /// The digest of a path in a chain, remembered per content of the chain.
     pub(crate) fn content_of(&self, chain: &Chain, path: &str) -> Result<Option<Digest>, EngineError> {
         let key = content_key(chain, path);
-        if let Some(known) = self.home.records().get::<Option<Digest>>(Kind::Content, key.hex()) {
-            return Ok(known);
+        if let Some(fact) = self.fact::<Option<Digest>>(Kind::Content, &key) {
+            return Ok(fact.value);
         }
         let mount = chain.mount(self)?;
         let found = mount.path().join(rootfs::resolve(mount.path(), Path::new(path))?);
@@ -199,6 +208,43 @@ impl EmbeddedEngine {
         self.home.records().put(Kind::Content, key.hex(), &digest)?;
         Ok(digest)
     }
+}
+
+/// Something that is known under a key.
+pub(crate) struct Fact<T> {
+    pub(crate) value: T,
+    /// Whether a repository said so, and nobody looked here.
+    pub(crate) is_told: bool,
+}
+
+impl EmbeddedEngine {
+    /// What was found out here under a key, or else told by the repository that is believed.
+    pub(crate) fn fact<T: DeserializeOwned>(&self, kind: Kind, key: &Digest) -> Option<Fact<T>> {
+        let records = self.home.records();
+        if let Some(value) = records.get(kind, key.hex()) {
+            return Some(Fact { value, is_told: false });
+        }
+        let told = self.told(key)?;
+        Some(Fact { value: records.get(kind, told.hex())?, is_told: true })
+    }
+
+    /// Takes note of what the repository that is believed says of a key: for whoever believes it, too, and nobody else.
+    pub(crate) fn learn<T: Serialize>(&self, kind: Kind, key: &Digest, value: &T) -> Result<(), EngineError> {
+        let Some(told) = self.told(key) else { return Ok(()) };
+        Ok(self.home.records().put(kind, told.hex(), value)?)
+    }
+
+    fn told(&self, key: &Digest) -> Option<Digest> {
+        let believed = self.believed.lock().unwrap_or_else(PoisonError::into_inner);
+        believed.as_deref().map(|repository| told_by(repository, key))
+    }
+}
+
+/// The key of what a repository's records say of a key.
+///
+/// Whoever can write to one project's repository has no say in what another project finds in the same store.
+pub fn told_by(repository: &str, key: &Digest) -> Digest {
+    Fields::new("told 1").text(repository).text(key.as_str()).digest()
 }
 
 impl Engine for EmbeddedEngine {
@@ -300,10 +346,14 @@ impl Engine for EmbeddedEngine {
         self.content_of(&Chain::of_image(&image), path)
     }
 
+    fn believe(&self, repository: &str) {
+        *self.believed.lock().unwrap_or_else(PoisonError::into_inner) = Some(repository.to_owned());
+    }
+
     fn learn_content(&self, image: &Digest, path: &str, content: Option<&Digest>) -> Result<(), EngineError> {
         let image = self.image(image, &Platform::host())?;
         let key = content_key(&Chain::of_image(&image), path);
-        Ok(self.home.records().put(Kind::Content, key.hex(), &content)?)
+        self.learn(Kind::Content, &key, &content)
     }
 
     fn copied_layer(
@@ -319,7 +369,7 @@ impl Engine for EmbeddedEngine {
     }
 
     fn learn_copied(&self, layer: &CopiedLayer) -> Result<(), EngineError> {
-        copied::learn(self, layer)
+        layer.keys.iter().try_for_each(|key| self.learn(Kind::Layer, key, layer))
     }
 
     fn pack(
