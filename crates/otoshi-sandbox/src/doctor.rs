@@ -93,14 +93,10 @@ fn rights(privilege: Privilege) -> Finding {
             Finding::good("rights", "an ordinary user with ranges of further ids, in a user namespace")
         }
         Privilege::UserNamespace { sub_ids: false } => {
-            let uid = rustix::process::getuid().as_raw();
             let hint = if Path::new("/usr/bin/newuidmap").exists() {
-                format!(
-                    "give the user ranges: usermod --add-subuids 100000-165535 --add-subgids 100000-165535 $(id -un) (user {uid} here)"
-                )
+                "give the user ranges: usermod --add-subuids 100000-165535 --add-subgids 100000-165535 $(id -un)"
             } else {
                 "install newuidmap and newgidmap (Debian: uidmap), and give the user ranges in /etc/subuid and /etc/subgid"
-                    .to_owned()
             };
             Finding::limited(
                 "rights",

@@ -31,15 +31,16 @@ impl Doctor {
         if self.json {
             println!("{}", serde_json::to_string_pretty(&findings).unwrap_or_default());
         } else {
+            let width = findings.iter().map(|finding| finding.name.len()).max().unwrap_or(0);
             for finding in &findings {
                 let word = match finding.health {
                     Health::Good => "good",
                     Health::Limited => "limited",
                     Health::Bad => "bad",
                 };
-                println!("{:12} {word:8} {}", finding.name, finding.found);
+                println!("{:width$} {word:8} {}", finding.name, finding.found);
                 if let Some(hint) = &finding.hint {
-                    println!("{:12} {:8} hint: {hint}", "", "");
+                    println!("{:width$} {:8} hint: {hint}", "", "");
                 }
             }
             println!("{}", if bad { "images cannot be built here" } else { "images can be built here" });
