@@ -1,8 +1,9 @@
-//! Root file systems made of Debian's packages: `target/bases/debian-old.tar` and `debian-patched.tar`.
+//! Root file systems made of Debian's packages: `target/bases/debian-old.tar` and `debian-patched.tar`, and for tests the same two of
+//! the release before, `bookworm-old.tar` and `bookworm-patched.tar`.
 //!
 //! The old one has the packages of the release alone; the patched one those of its updates and security updates, too. Each
 //! keeps its package sources, so that what a Dockerfile installs is as old or as new. They are bases of packages as any project has
-//! them: Otoshi makes them, of what this machine's own apt has.
+//! them: Otoshi makes them.
 
 use std::{
     fs,
@@ -22,7 +23,12 @@ use crate::{
 };
 
 /// The name that the examples have for their base.
-pub(crate) const BASE: &str = "otoshi.test/debian:bookworm-slim";
+pub(crate) const BASE: &str = "otoshi.test/debian:trixie-slim";
+
+/// The release of Debian that they are of.
+const RELEASE: &str = "trixie";
+/// The release before, which tests have as the old one.
+const BEFORE: &str = "bookworm";
 
 /// Makes the base root file systems that the examples start from, in target/bases.
 #[derive(Debug, Args)]
@@ -34,7 +40,9 @@ pub(crate) struct Bases {
 
 impl Bases {
     pub(crate) fn run(self) -> Result {
-        let bases = make(self.again)?;
+        let otoshi = project::build_otoshi()?;
+        let bases = make(&otoshi, self.again)?;
+        make_for_tests(&otoshi, self.again)?;
         println!("{}\n{}", bases.old.display(), bases.patched.display());
         Ok(())
     }
@@ -49,16 +57,27 @@ pub(crate) struct Made {
 }
 
 /// Makes what is not there yet.
-pub(crate) fn make(again: bool) -> Result<Made> {
+pub(crate) fn make(otoshi: &Path, again: bool) -> Result<Made> {
+    pair(otoshi, RELEASE, "debian", again)
+}
+
+/// Makes those of the release before.
+pub(crate) fn make_for_tests(otoshi: &Path, again: bool) -> Result {
+    pair(otoshi, BEFORE, BEFORE, again).map(drop)
+}
+
+/// Makes both of a release, side by side.
+fn pair(otoshi: &Path, release: &str, name: &str, again: bool) -> Result<Made> {
     deps::install(&[deps::BASES])?;
     let directory = root().join("target/bases");
     fs::create_dir_all(&directory).map_err(Failure::file("making", &directory))?;
-    let made = Made { old: directory.join("debian-old.tar"), patched: directory.join("debian-patched.tar") };
-    let otoshi = project::build_otoshi()?;
+    let archive = |form: &str| directory.join(format!("{name}-{form}.tar"));
+    let made = Made { old: archive("old"), patched: archive("patched") };
     let settings = settings()?;
+    let suites = format!(", suites = [{release:?}]");
     thread::scope(|scope| {
-        let old = scope.spawn(|| base(&otoshi, &made.old, ", suites = [\"bookworm\"]", &settings, again));
-        let patched = base(&otoshi, &made.patched, "", &settings, again);
+        let old = scope.spawn(|| base(otoshi, &made.old, release, &suites, &settings, again));
+        let patched = base(otoshi, &made.patched, release, "", &settings, again);
         let old = old.join().unwrap_or_else(|_| Err(Failure::Wrong("making the old base panicked".into())));
         old.and(patched)
     })?;
@@ -66,12 +85,12 @@ pub(crate) fn make(again: bool) -> Result<Made> {
 }
 
 /// Makes one archive, unless it is there and was made in the same way.
-fn base(otoshi: &Path, archive: &Path, suites: &str, settings: &str, again: bool) -> Result {
+fn base(otoshi: &Path, archive: &Path, release: &str, suites: &str, settings: &str, again: bool) -> Result {
     // Both are in one store.
     let name = archive.file_stem().unwrap_or_default().to_string_lossy();
     let manifest = format!(
         "[project]\nname = \"{name}\"\n[bases]\n\
-         DEBIAN = {{ debian = \"bookworm\", packages = [\"mount\", \"tzdata\"], variant = \"apt\", slim = true{suites} }}\n\
+         DEBIAN = {{ debian = {release:?}, packages = [\"mount\", \"tzdata\"], variant = \"apt\", slim = true{suites} }}\n\
          [runner]\ndockerfile = \"Dockerfile\"\n[processes]\nshell = [\"bash\"]\n"
     );
     let recipe = format!("{manifest}{settings}");

@@ -75,7 +75,7 @@ pub(crate) struct Bench {
 const BUILDER: &str = "ARG BASE\nFROM ${BASE}\nRUN echo builder > /etc/role\n";
 const RUNNER: &str = "ARG BASE\nFROM ${BASE}\nRUN echo runner > /etc/role\n";
 const APP: &str = "ARG RUNNER\nFROM ${RUNNER} AS web\nCOPY . /app\nCMD [\"cat\", \"/app/sum\"]\n";
-const BIG: &str = "[project]\nname = \"big\"\n[bases]\nBASE = \"otoshi.test/debian:bookworm-slim\"\n\
+const BIG: &str = "[project]\nname = \"big\"\n[bases]\nBASE = \"otoshi.test/debian:trixie-slim\"\n\
     [builder]\ndockerfile = \"builder.Dockerfile\"\n[compile]\nrun = \"cat src/*/* | sha256sum > sum\"\n\
     [runner]\ndockerfile = \"runner.Dockerfile\"\n[app]\ndockerfile = \"app.Dockerfile\"\n[processes.web]\n";
 
@@ -104,8 +104,8 @@ impl Bench {
             return rebase::measure(&project::build_dist()?, self.rounds.min(5), self.apps);
         }
         deps::install(&[deps::BASES, deps::BENCH])?;
-        let bases = bases::make(false)?;
         let otoshi = project::build_dist()?;
+        let bases = bases::make(&otoshi, false)?;
         let project = Project::empty(&otoshi)?;
         project.import(&bases.old, bases::BASE)?;
         if self.registry {

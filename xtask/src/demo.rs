@@ -17,8 +17,8 @@ pub(crate) struct Demo {}
 impl Demo {
     pub(crate) fn run(self) -> Result {
         deps::install(&[deps::BASES])?;
-        let bases = bases::make(false)?;
         let otoshi = project::build_otoshi()?;
+        let bases = bases::make(&otoshi, false)?;
         let shop = Project::of_example(&otoshi, "ruby-vite")?;
         let show = |line: &str| {
             println!("\n$ {line}");
@@ -52,7 +52,7 @@ impl Demo {
         show(&format!("otoshi import {} --name {}", bases.patched.display(), bases::BASE))?;
         show("otoshi build --refresh")?;
         let patched = answer(&shop)?;
-        for name in ["base-files", "libc6", "libssl3"] {
+        for name in ["base-files", "libc6", "libssl3t64"] {
             println!(
                 "{name}: {} → {}",
                 version(platform(&page)?, name)?,

@@ -44,7 +44,7 @@ fn build(project: &Project, arguments: &[&str]) -> Vec<String> {
 fn ruby_with_a_vite_front_end() {
     let Some(shop) = built("ruby-vite") else { return };
     let before = page(&shop, "/");
-    assert!(version(platform(&before).unwrap(), "ruby").unwrap().starts_with("ruby 3.1"));
+    assert!(version(platform(&before).unwrap(), "ruby").unwrap().starts_with("ruby 3.3"));
     assert!(page(&shop, "/api/search?q=daruna").contains("daruma"));
     assert!(process::read(&mut shop.otoshi(&["run", "cli"])).unwrap().contains("daruma"));
     assert!(!shop.path().join("public").exists(), "the working tree is never written");

@@ -38,8 +38,8 @@ const TIMELESS: [&str; 3] = ["COPY", "ADD", "WORKDIR"];
 impl Reproduce {
     pub(crate) fn run(self) -> Result {
         deps::install(&[deps::BASES])?;
-        let bases = bases::make(false)?;
         let otoshi = project::build_otoshi()?;
+        let bases = bases::make(&otoshi, false)?;
         let all = ["ruby-vite", "python-native", "rust-static"].map(str::to_owned).to_vec();
         let mut unexplained = Vec::new();
         for example in if self.examples.is_empty() { all } else { self.examples } {

@@ -156,7 +156,7 @@ fn in_roots_of_later_releases_it_is_what_their_own_apt_would_upgrade() {
 
 #[test]
 fn what_is_newer_is_what_apt_would_upgrade() {
-    let base = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/bases/debian-old.tar");
+    let base = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/bases/bookworm-old.tar");
     let dir = tempfile::tempdir().unwrap();
     let home = Home::open(&dir.path().join("home")).unwrap();
     let sources = sources();

@@ -85,7 +85,7 @@ fn fixes_of_debians_archive_come_in_without_a_new_base_and_the_application_answe
     assert_eq!((shop.versions(), shop.ok(&auto)), (after.clone(), marked));
 
     // A base that has the versions itself needs no layer.
-    shop.import("debian-patched");
+    shop.import("bookworm-patched");
     let refreshed = shop.refresh(&[]);
     assert_eq!(refreshed["outcome"], "refreshed", "{refreshed}");
     assert!(!shop.lock().contains("[upgrades"), "{}", shop.lock());

@@ -6,7 +6,7 @@ import ssl
 import psycopg2
 import psycopg2.extensions
 
-PACKAGES = {"base-files", "libc6", "libpq5", "libpython3.11-stdlib", "libssl3"}
+PACKAGES = {"base-files", "libc6", "libpq5", "libpython3.13-stdlib", "libssl3t64"}
 
 
 def _libpq(number):

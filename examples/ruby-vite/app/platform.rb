@@ -2,7 +2,7 @@ require "openssl"
 
 # The versions of what lies below the application, asked at run time.
 module Platform
-  PACKAGES = %w[base-files libc6 libruby3.1 libssl3 puma ruby-rack ruby-sinatra].freeze
+  PACKAGES = %w[base-files libc6 libruby3.3 libssl3t64 puma ruby-rack ruby-sinatra].freeze
   OS_RELEASE = "/etc/os-release".freeze
   DPKG_STATUS = "/var/lib/dpkg/status".freeze
 

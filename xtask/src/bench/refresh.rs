@@ -31,7 +31,7 @@ pub(super) fn measure(otoshi: &Path, made: &Made, docker: &Docker, rounds: usize
     let host = registry.host();
     // Both fetch the base from the registry; Docker's has this machine's authorities inside.
     let (base, their_base) =
-        (format!("{host}/debian:bookworm-slim"), format!("{host}/docker/debian:bookworm-slim"));
+        (format!("{host}/debian:trixie-slim"), format!("{host}/docker/debian:trixie-slim"));
     let publisher = Project::empty(otoshi)?;
     let publish = |archive: &Path| {
         publisher.import(archive, &base)?;

@@ -21,7 +21,7 @@ use crate::{
 const LAYERS: &str = "RUN head -c 250000000 /dev/urandom > /1\nRUN head -c 250000000 /dev/urandom > /2\n\
     RUN head -c 250000000 /dev/urandom > /3\nRUN head -c 250000000 /dev/urandom > /4\n";
 
-const PROJECT: &str = "[project]\nname = \"small\"\n[bases]\nBASE = \"otoshi.test/debian:bookworm-slim\"\n\
+const PROJECT: &str = "[project]\nname = \"small\"\n[bases]\nBASE = \"otoshi.test/debian:trixie-slim\"\n\
     [registry]\nrepository = \"HOST/small\"\n[builder]\ndockerfile = \"builder.Dockerfile\"\n\
     [compile]\nrun = \"date > built\"\n[runner]\ndockerfile = \"runner.Dockerfile\"\n\
     [processes]\nweb = \"cat built\"\ncli = \"date\"\n";
@@ -81,7 +81,7 @@ pub(super) fn new_machine(otoshi: &Path, rounds: usize) -> Result {
         Registry::start().ok_or_else(|| Failure::Wrong("docker-registry does not start".into()))?;
     let example = Project::of_example(otoshi, "python-native")?;
     let base = bases::BASE.replace("otoshi.test", &registry.host());
-    example.import(&bases::make(false)?.old, bases::BASE)?;
+    example.import(&bases::make(otoshi, false)?.old, bases::BASE)?;
     quiet(&mut example.otoshi(&["image", "push", bases::BASE, &base]))?;
     example.replace("otoshi.toml", "otoshi.test", &registry.host())?;
     let memory = format!("[registry]\nrepository = \"{}/guestbook\"\n\n[build]", registry.host());

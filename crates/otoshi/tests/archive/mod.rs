@@ -25,13 +25,13 @@ impl Debian {
     pub(crate) fn new() -> Option<Self> {
         let root =
             fs::metadata("/proc/self").is_ok_and(|meta| std::os::unix::fs::MetadataExt::uid(&meta) == 0);
-        if !root || !bases().join("debian-old.tar").exists() || !Path::new("/bin/busybox").exists() {
+        if !root || !bases().join("bookworm-old.tar").exists() || !Path::new("/bin/busybox").exists() {
             eprintln!("passed over: needs root, /bin/busybox, and the bases of cargo xtask bases");
             return None;
         }
         let debian = Self { dir: tempfile::tempdir().unwrap() };
         fs::create_dir(debian.path("")).unwrap();
-        debian.import("debian-old");
+        debian.import("bookworm-old");
         Some(debian)
     }
 
@@ -120,7 +120,7 @@ impl Debian {
     /// Throws the store away; the base comes again.
     pub(crate) fn replace_machine(&self) {
         self.forget();
-        self.import("debian-old");
+        self.import("bookworm-old");
     }
 
     fn inspect(&self, image: &str) -> Value {

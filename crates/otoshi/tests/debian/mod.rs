@@ -19,7 +19,7 @@ fn run(command: &mut Command) -> String {
 
 /// The base, which `cargo xtask test` makes.
 fn archive() -> PathBuf {
-    let archive = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/bases/debian-old.tar");
+    let archive = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/bases/bookworm-old.tar");
     assert!(archive.exists(), "cargo xtask bases makes {}", archive.display());
     archive
 }
