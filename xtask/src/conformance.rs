@@ -60,22 +60,46 @@ pub(crate) struct Conformance {
     seed: Option<u64>,
 }
 
+/// How many scenes by chance the tests try, and which: the same ones each time.
+const SCENES: u64 = 100;
+const SEED: u64 = 20_261_129;
+
 impl Conformance {
-    /// Runs every case, as the tests do: with today's references.
-    pub(crate) fn all() -> Result {
+    /// Runs every case and some scenes by chance, as the tests do: with today's references.
+    pub(crate) fn all(program: PathBuf) -> Result {
         let all = Self {
             filter: Vec::new(),
             jobs: 2,
             show: false,
-            program: None,
+            program: Some(program),
             reference: Some(bench::TODAY.to_owned()),
             random: None,
             seed: None,
         };
-        all.run()
+        let bench = all.bench()?;
+        all.cases(&bench)?;
+        random::Trial { count: SCENES, seed: SEED, jobs: all.jobs }.run(&bench)
     }
 
     pub(crate) fn run(self) -> Result {
+        let bench = self.bench()?;
+        let Some(count) = self.random else { return self.cases(&bench) };
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+        let seed = self.seed.unwrap_or_else(|| now.map_or(1, |now| now.as_secs()));
+        random::Trial { count, seed, jobs: self.jobs }.run(&bench)
+    }
+
+    /// Starts what the cases are built with.
+    fn bench(&self) -> Result<Bench> {
+        if !process::is_root() {
+            return Err(Failure::Wrong("the references need root: Docker's daemon and buildah".into()));
+        }
+        deps::install(&[deps::CONFORMANCE])?;
+        Bench::set_up(self.program.as_deref(), self.reference.as_deref())
+    }
+
+    /// Builds and compares the cases that are asked for.
+    fn cases(&self, bench: &Bench) -> Result {
         let folder = root().join("conformance");
         let mut pending = pending::read(&folder.join("pending.txt"))?;
         let mut cases = case::read_all(&folder.join("cases"))?;
@@ -85,28 +109,16 @@ impl Conformance {
         let wanted = |name: &str| {
             self.filter.is_empty() || self.filter.iter().any(|text| name.contains(text.as_str()))
         };
-        cases.retain(|case| wanted(&case.name));
-        pending.retain(|name, _| wanted(name));
+        cases.retain(|case| wanted(&case.name) && bench.knows(case));
+        pending.retain(|name, _| cases.iter().any(|case| case.name == *name));
         if cases.is_empty() {
             return Err(Failure::Wrong("no case has such a name".into()));
-        }
-        if !process::is_root() {
-            return Err(Failure::Wrong("the references need root: Docker's daemon and buildah".into()));
-        }
-        deps::install(&[deps::CONFORMANCE])?;
-        let bench = Bench::set_up(self.program.as_deref(), self.reference.as_deref())?;
-        cases.retain(|case| bench.knows(case));
-        pending.retain(|name, _| cases.iter().any(|case| case.name == *name));
-        if let Some(count) = self.random {
-            let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-            let seed = self.seed.unwrap_or_else(|| now.map_or(1, |now| now.as_secs()));
-            return random::Trial { count, seed, jobs: self.jobs }.run(&bench);
         }
         let found = in_parallel(self.jobs, &cases, |case| {
             let found = if self.show { bench.show(case) } else { bench.compare(case) };
             found.unwrap_or_else(|failure| vec![failure.to_string()])
         });
-        if self.show { Ok(()) } else { report(&bench, &cases, found, &pending) }
+        if self.show { Ok(()) } else { report(bench, &cases, found, &pending) }
     }
 }
 

@@ -19,6 +19,8 @@ mod process;
 mod project;
 mod releases;
 mod reproduce;
+#[cfg(test)]
+mod rooms;
 mod test;
 
 use std::{path::Path, process::ExitCode};

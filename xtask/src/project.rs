@@ -16,9 +16,18 @@ use crate::{
 /// The environment variable that tells the tests of the examples where the program is.
 pub(crate) const OTOSHI: &str = "OTOSHI_TEST_PROGRAM";
 
-/// Builds the program for the tasks that use it.
+/// Builds the program for the tasks that use it, in the profile that tests and these tasks have: what it is made of is compiled once.
 pub(crate) fn build_otoshi() -> Result<PathBuf> {
-    build("release")
+    build("dev")
+}
+
+/// Builds the program as the tests have it: with what they need of its libraries, which is then compiled for both at once.
+pub(crate) fn build_for_tests() -> Result<PathBuf> {
+    let mut build = Command::new("cargo");
+    // Any test of it would do: it is the program that is wanted.
+    build.args(["test", "--no-run", "--test", "terminal"]).current_dir(root());
+    process::run(&mut build)?;
+    Ok(program("debug"))
 }
 
 /// Builds the program as it is released, to be measured.
@@ -28,10 +37,15 @@ pub(crate) fn build_dist() -> Result<PathBuf> {
 
 fn build(profile: &str) -> Result<PathBuf> {
     let mut build = Command::new("cargo");
-    build.args(["build", "--profile", profile, "--package", "otoshi"]).current_dir(root());
+    build.args(["build", "--profile", profile, "--bin", "otoshi"]).current_dir(root());
     process::run(&mut build)?;
+    // Cargo's own name for the directory of the profile `dev`.
+    Ok(program(if profile == "dev" { "debug" } else { profile }))
+}
+
+fn program(directory: &str) -> PathBuf {
     let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from);
-    Ok(target.join(profile).join("otoshi"))
+    target.join(directory).join("otoshi")
 }
 
 /// A project on a store; both are removed when this is dropped.

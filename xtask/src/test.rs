@@ -27,9 +27,10 @@ impl Test {
     pub(crate) fn run(self) -> Result {
         deps::install(&[deps::TESTS, deps::BASES, deps::BOOTSTRAP])?;
         let is_root = process::is_root();
-        let otoshi = beside(releases::make, project::build_otoshi)?;
+        let otoshi = beside(releases::make, project::build_for_tests)?;
         let wanted = || {
-            bases::make(false)?;
+            bases::make(&otoshi, false)?;
+            bases::make_for_tests(&otoshi, false)?;
             // The conformance suite wants them, which runs by root alone, and not beside chosen tests.
             if is_root && self.arguments.is_empty() { peers::make(&otoshi, false).map(drop) } else { Ok(()) }
         };
@@ -42,7 +43,9 @@ impl Test {
             cargo.env(project::OTOSHI, &otoshi);
             cargo
         };
-        beside(wanted, || process::run(cargo().arg("--no-run")))?;
+        // Benches, too: they are to compile.
+        let all: &[&str] = if self.arguments.is_empty() { &["--all-targets"] } else { &[] };
+        beside(wanted, || process::run(cargo().args(all).arg("--no-run")))?;
         process::run(cargo().args(told))?;
         if !self.arguments.is_empty() {
             return Ok(());
@@ -51,7 +54,7 @@ impl Test {
             eprintln!("passed over: the conformance suite needs root for its references");
             return Ok(());
         }
-        Conformance::all()
+        Conformance::all(otoshi)
     }
 }
 
