@@ -56,9 +56,9 @@ pub(crate) fn copied_layer(
     if let Some(Fact { value, is_told }) = known(engine, &by_facts) {
         let layer = CopiedLayer { keys: vec![exact, by_facts], ..value };
         if is_told {
-            engine.learn_copied(&layer)?
+            engine.learn_copied(&layer)?;
         } else {
-            keep(engine, &layer)?
+            keep(engine, &layer)?;
         }
         return Ok(layer);
     }
