@@ -90,7 +90,7 @@ fn base(otoshi: &Path, archive: &Path, release: &str, suites: &str, settings: &s
     let name = archive.file_stem().unwrap_or_default().to_string_lossy();
     let manifest = format!(
         "[project]\nname = \"{name}\"\n[bases]\n\
-         DEBIAN = {{ debian = {release:?}, packages = [\"mount\", \"tzdata\"], variant = \"apt\", slim = true{suites} }}\n\
+         DEBIAN = {{ debian = {release:?}, packages = [\"mount\", \"passwd\", \"tzdata\"], variant = \"apt\", slim = true{suites} }}\n\
          [runner]\ndockerfile = \"Dockerfile\"\n[processes]\nshell = [\"bash\"]\n"
     );
     let recipe = format!("{manifest}{settings}");

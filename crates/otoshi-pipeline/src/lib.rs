@@ -31,6 +31,7 @@ mod leftover;
 mod locking;
 mod memory;
 mod observe;
+mod once;
 mod outlook;
 mod packages;
 mod parallel;

@@ -71,6 +71,7 @@ impl Home {
         }
 
         let (blobs, diffs) = self.reachable(&digests);
+        let named: HashSet<&str> = blobs.iter().map(Digest::hex).collect();
         let mut doomed_pointers = Vec::new();
         for kind in [Kind::Diff, Kind::Layer, Kind::Content, Kind::Origin] {
             for (path, age) in self.records().list(kind) {
@@ -78,7 +79,7 @@ impl Home {
                 let name = path.file_name().and_then(|n| n.to_str()).unwrap_or_default();
                 let keep = match kind {
                     Kind::Diff => diffs.contains(name),
-                    Kind::Origin => blobs.iter().any(|digest| digest.hex() == name),
+                    Kind::Origin => named.contains(name),
                     Kind::Layer => value
                         .pointer("/descriptor/digest")
                         .and_then(Value::as_str)

@@ -38,7 +38,10 @@ fn ended_by(shop: &Shop, signal: &str, seconds: u32) -> ExitStatus {
         "trap '' INT TERM HUP; /bin/busybox setsid /bin/busybox sleep {seconds} & /bin/busybox sleep {seconds} & wait"
     );
     shop.write("runner.Dockerfile", &format!("ARG BASE\nFROM ${{BASE}}\nRUN {script}\n"));
-    let mut build = shop.command(&["build"]);
+    // Who runs the tests may ignore signals, as nohup does for its program, and what it starts inherits that.
+    let mut build = Command::new("env");
+    build.args(["--default-signal", env!("CARGO_BIN_EXE_otoshi"), "build"]);
+    build.current_dir(shop.path("")).env("OTOSHI_HOME", shop.home());
     build.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).process_group(0);
     let mut build = build.spawn().unwrap();
     wait_for("the command never ran", || running(&sleep) == 2);

@@ -14,7 +14,6 @@ mod image;
 mod sources;
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, PoisonError};
 
 use otoshi_engine::Events;
 use otoshi_oci::{Digest, Platform, Reference};
@@ -25,7 +24,7 @@ use otoshi_packages::{Newer, Package};
 use otoshi_project::{Packages, Project};
 use otoshi_store::Home;
 
-use crate::{BaseSource, LockedDigests, PipelineError, bases::is_whole};
+use crate::{BaseSource, LockedDigests, PipelineError, bases::is_whole, once::OnceMap};
 
 /// What a base of packages would be made of now.
 #[derive(Debug)]
@@ -73,7 +72,7 @@ pub struct PackageBases<'a> {
     others: &'a dyn BaseSource,
     /// Who is told what is done; `None` while planning, when nothing is made.
     events: Option<&'a dyn Events>,
-    made: Mutex<BTreeMap<String, LockedDigests>>,
+    made: OnceMap<(Reference, Platform), LockedDigests>,
 }
 
 impl<'a> PackageBases<'a> {
@@ -86,7 +85,7 @@ impl<'a> PackageBases<'a> {
         others: &'a dyn BaseSource,
         events: Option<&'a dyn Events>,
     ) -> Self {
-        Self { home, project, others, events, made: Mutex::default() }
+        Self { home, project, others, events, made: OnceMap::default() }
     }
 
     fn packages(&self, reference: &Reference) -> Result<Option<Packages>, PipelineError> {
@@ -107,15 +106,10 @@ impl<'a> PackageBases<'a> {
         packages: &Packages,
         platform: &Platform,
     ) -> Result<LockedDigests, PipelineError> {
-        let key = format!("{reference} {platform}");
-        // One at a time: two roles may start from the same base.
-        let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(known) = made.get(&key) {
-            return Ok(known.clone());
-        }
-        let digests = image::make(self.home, reference, packages, platform, self.events)?;
-        made.insert(key, digests.clone());
-        Ok(digests)
+        // Two roles may start from the same base.
+        self.made.get((reference.clone(), platform.clone()), || {
+            image::make(self.home, reference, packages, platform, self.events)
+        })
     }
 }
 

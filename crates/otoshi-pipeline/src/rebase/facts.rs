@@ -1,8 +1,8 @@
 //! What the proof knows of layers: remembered for each layer, else read from the layer, which is fetched for that.
 
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 
-use otoshi_oci::{Descriptor, Digest, Image, ImageLayer, contents::Layer};
+use otoshi_oci::{Descriptor, Digest, Fields, Image, ImageLayer, contents::Layer};
 use otoshi_rebase::{
     Composed, Facts, Finding, Kind,
     proof::{self, Base, Proof, Swap},
@@ -13,7 +13,7 @@ use super::Rebaser;
 use crate::PipelineError;
 
 /// The form of remembered findings; to be changed with what the proof looks at.
-const VERDICT: &str = "verdict 2";
+const VERDICT: &str = "verdict 3";
 
 impl Rebaser<'_> {
     /// What the application would no longer find.
@@ -34,6 +34,7 @@ impl Rebaser<'_> {
         let own = self.facts(own, &mut findings)?;
         let (old, new) = (self.base(below, &mut findings)?, self.base(new.layers(), &mut findings)?);
         let own: Vec<&Layer<Facts>> = own.iter().collect();
+        let all_was_read = findings.is_empty();
         let mut proof = proof::prove(Swap {
             app: &own,
             old: &old,
@@ -43,8 +44,10 @@ impl Rebaser<'_> {
         });
         proof.findings.extend(findings);
         proof.findings.sort();
-        // What is not remembered is computed again.
-        let _ = self.home.records().put(Record::Facts, key.hex(), &proof);
+        // What is not remembered is computed again: a layer that could not be read today may be there tomorrow.
+        if all_was_read {
+            let _ = self.home.records().put(Record::Facts, key.hex(), &proof);
+        }
         Ok(proof)
     }
 
@@ -72,19 +75,12 @@ impl Rebaser<'_> {
 
     /// A base's files, computed once.
     fn base(&self, layers: &[ImageLayer], findings: &mut Vec<Finding>) -> Result<Arc<Base>, PipelineError> {
-        let key: Vec<_> = layers.iter().map(|layer| layer.diff_id.clone()).collect();
-        // Others wait for the one that computes it: that is cheaper than doing it twice.
-        let mut proofs = self.proofs.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(known) = proofs.get(&key) {
-            return Ok(Arc::clone(known));
-        }
-        let before = findings.len();
-        let facts = self.facts(layers, findings)?;
-        let base = Arc::new(Base::new(facts.iter()));
-        if findings.len() == before {
-            proofs.insert(key, Arc::clone(&base));
-        }
-        Ok(base)
+        let key = layers.iter().map(|layer| layer.diff_id.clone()).collect();
+        self.proofs.get_when(key, || {
+            let before = findings.len();
+            let facts = self.facts(layers, findings)?;
+            Ok((Arc::new(Base::new(facts.iter())), findings.len() == before))
+        })
     }
 
     fn facts(
@@ -121,13 +117,13 @@ impl Rebaser<'_> {
 
 /// All that a proof depends on: layers and how the image runs, before and after.
 fn verdict_key(app: &Image, seam: usize, new: &Image, composed: &Composed) -> Digest {
-    let ids = |image: &Image| {
-        image.layers().iter().map(|layer| layer.diff_id.to_string()).collect::<Vec<_>>().join(" ")
+    let ids = |image: &Image| -> Vec<String> {
+        image.layers().iter().map(|layer| layer.diff_id.to_string()).collect()
     };
     let configs = [&app.config.config, &composed.config.config];
     let configs = configs.map(|config| serde_json::to_string(config).unwrap_or_default());
-    let text = format!("{VERDICT}\n{}\n{seam}\n{}\n{}\n{}", ids(app), ids(new), configs[0], configs[1]);
-    Digest::sha256_of(text.as_bytes())
+    let fields = Fields::new(VERDICT).list(&ids(app)).text(seam.to_string()).list(&ids(new));
+    fields.list(&configs).digest()
 }
 
 fn is_foreign(layer: &Descriptor) -> bool {

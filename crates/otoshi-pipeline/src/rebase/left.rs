@@ -10,7 +10,8 @@
 
 use std::{
     collections::BTreeSet,
-    sync::{Arc, PoisonError},
+    convert::Infallible,
+    sync::Arc,
 };
 
 use otoshi_oci::{Descriptor, Digest};
@@ -85,15 +86,13 @@ impl Rebaser<'_> {
 
     /// The tags of a repository that are about manifests; `None` where it does not list any.
     fn tags(&self, repository: &Repository) -> Option<Arc<BTreeSet<String>>> {
-        let mut known = self.tags.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(tags) = known.get(repository) {
-            return tags.clone();
-        }
-        let tags = self.remote.client().and_then(|client| client.tags(repository));
-        let tags = tags.inspect_err(|error| tracing::debug!(%error, "tags are asked for one by one")).ok();
-        let about = |tags: Vec<String>| tags.into_iter().filter(|tag| tag.starts_with("sha")).collect();
-        let tags = tags.map(about).map(Arc::new);
-        known.insert(repository.clone(), tags.clone());
+        let find = || {
+            let tags = self.remote.client().and_then(|client| client.tags(repository));
+            let tags = tags.inspect_err(|error| tracing::debug!(%error, "tags are asked for one by one")).ok();
+            let about = |tags: Vec<String>| tags.into_iter().filter(|tag| tag.starts_with("sha")).collect();
+            Ok::<_, Infallible>(tags.map(about).map(Arc::new))
+        };
+        let Ok(tags) = self.tags.get(repository.clone(), find);
         tags
     }
 }

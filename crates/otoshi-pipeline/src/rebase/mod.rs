@@ -15,8 +15,8 @@ mod left;
 mod report;
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
-    sync::{Arc, Mutex, PoisonError},
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
     time::Instant,
 };
 
@@ -33,7 +33,10 @@ use otoshi_store::Home;
 
 use self::images::{Images, Named, Nested};
 pub use self::report::{Outcome, PlatformRebase, Rebased};
-use crate::{PipelineError, Remote};
+use crate::{
+    PipelineError, Remote,
+    once::{Keyed, OnceMap, hold},
+};
 
 /// Says what is to be done with an image.
 #[derive(Debug, Clone, Default)]
@@ -54,12 +57,12 @@ pub struct RebaseOptions {
 pub struct Rebaser<'a> {
     home: &'a Home,
     remote: &'a Remote,
-    names: Mutex<HashMap<Reference, Option<Arc<Named>>>>,
-    proofs: Mutex<HashMap<Vec<DiffId>, Arc<Base>>>,
+    names: OnceMap<Reference, Option<Arc<Named>>>,
+    proofs: OnceMap<Vec<DiffId>, Arc<Base>>,
     /// The tags of repositories, as far as they say what belongs to an image.
-    tags: Mutex<HashMap<Repository, Option<Arc<BTreeSet<String>>>>>,
+    tags: OnceMap<Repository, Option<Arc<BTreeSet<String>>>>,
     /// Layers of new bases that were taken over into repositories.
-    taken: Mutex<HashMap<Repository, BTreeSet<Digest>>>,
+    taken: Keyed<Repository, BTreeSet<Digest>>,
 }
 
 /// An image on its new base, for one platform.
@@ -296,13 +299,7 @@ impl<'a> Rebaser<'a> {
 
     /// What a base's name stands for; asked once.
     fn name(&self, reference: &Reference) -> Result<Option<Arc<Named>>, PipelineError> {
-        let mut names = self.names.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(known) = names.get(reference) {
-            return Ok(known.clone());
-        }
-        let found = self.images().named(reference)?.map(Arc::new);
-        names.insert(reference.clone(), found.clone());
-        Ok(found)
+        self.names.get(reference.clone(), || Ok(self.images().named(reference)?.map(Arc::new)))
     }
 
     /// Writes the new manifests, and the index that lists them.
@@ -380,15 +377,10 @@ impl<'a> Rebaser<'a> {
         let wanted: BTreeSet<Digest> = origins.keys().cloned().collect();
         // One takes a base's layers over for all images of the repository: a registry that takes over the same layer twice at
         // the same time may lose it for a moment.
-        let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
-        let of_repository = taken.entry(repository.clone()).or_default();
-        held.extend(of_repository.iter().cloned());
-        let first = if wanted.is_subset(of_repository) {
-            drop(taken);
-            None
-        } else {
-            Some(taken)
-        };
+        let taken = self.taken.of(repository.clone());
+        let taken = hold(&taken);
+        held.extend(taken.iter().cloned());
+        let first = (!wanted.is_subset(&taken)).then_some(taken);
         let replacement = Replacement {
             repository: repository.clone(),
             tag: named
@@ -404,7 +396,7 @@ impl<'a> Rebaser<'a> {
         };
         let summary = self.remote.client()?.replace(layout, &replacement, progress)?;
         if let Some(mut taken) = first {
-            taken.entry(repository).or_default().extend(wanted);
+            taken.extend(wanted);
         }
         Ok(summary.moved)
     }
