@@ -1,7 +1,7 @@
 //! What the repositories have that an Alpine root is configured to use, and which version apk would choose.
 //!
 //! ```text
-//! sources      etc/apk/repositories and etc/apk/repositories.d/*.list → addresses of indexes
+//! sources      etc/apk/repositories, {etc,lib}/apk/repositories.d/*.list → addresses of indexes
 //! signature    APKINDEX.tar.gz: a signature by a key in etc/apk/keys or usr/share/apk/keys, and the index it signs
 //! index        the packages of an index
 //! world        etc/apk/world: what was asked for, at which versions, from which tagged repositories
@@ -63,14 +63,28 @@ impl Available {
         let keys = Keys::of(files);
         let world = files.text("etc/apk/world").map(|text| World::parse(&text)).unwrap_or_default();
         let mut available = Self { world, ..Self::default() };
-        for source in sources(files) {
+        for source in sources(files, architecture) {
+            let source = match source {
+                Ok(source) => source,
+                Err(error) => {
+                    let place = "etc/apk/repositories".to_owned();
+                    available.failures.push(Failure { place, error, kept: false });
+                    continue;
+                }
+            };
+            if source.is_adb() {
+                let url = shown(&source.index);
+                let error = AptError::Form { url, form: "apk 3 (ADB)" };
+                available.failures.push(Failure { place: shown(&source.url), error, kept: false });
+                continue;
+            }
             if !source.url.starts_with("http://") && !source.url.starts_with("https://") {
                 let place = shown(&source.url);
                 let error = AptError::Method { url: place.clone() };
                 available.failures.push(Failure { place, error, kept: false });
                 continue;
             }
-            let url = format!("{}/{architecture}/APKINDEX.tar.gz", source.url);
+            let url = source.index.clone();
             let place = shown(&source.url);
             let read = documents.get(&url, LARGEST, fetch).and_then(|document| {
                 let signed = Signed::check(&shown(&url), &document.bytes, &keys)?;

@@ -38,6 +38,14 @@ pub enum AptError {
         /// The address.
         url: String,
     },
+    /// What is there is of a form that is not read.
+    #[error("{url} is not read: it has the form of {form}")]
+    Form {
+        /// The address.
+        url: String,
+        /// The form, and whose it is.
+        form: &'static str,
+    },
     /// No key can be read for a source.
     #[error("no key to check {url} with: {reason}")]
     Keyring {
@@ -166,6 +174,7 @@ impl AptError {
         match self {
             Self::Configuration { .. } => "configuration",
             Self::Method { .. } => "method",
+            Self::Form { .. } => "form",
             Self::Keyring { .. } => "keyring",
             Self::Fetch { .. } => "fetch",
             Self::Missing { .. } => "missing",

@@ -30,11 +30,13 @@ const FILES: [&str; 20] = [
 ];
 
 /// Directories with all that lies in them.
-const DIRECTORIES: [&str; 13] = [
+const DIRECTORIES: [&str; 15] = [
     "var/lib/dpkg/status.d",
     "etc/apt",
     "usr/share/keyrings",
     "etc/apk",
+    "lib/apk/repositories.d",
+    "usr/lib/apk/repositories.d",
     "usr/share/apk/keys",
     "etc/yum.repos.d",
     "etc/distro.repos.d",

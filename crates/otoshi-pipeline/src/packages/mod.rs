@@ -13,8 +13,6 @@
 mod image;
 mod sources;
 
-use std::collections::BTreeMap;
-
 use otoshi_engine::Events;
 use otoshi_oci::{Digest, Platform, Reference};
 use otoshi_packages::apt::Available;

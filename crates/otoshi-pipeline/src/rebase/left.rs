@@ -8,11 +8,7 @@
 //!
 //! Tags are listed once for each repository, so that a thousand images cost one list and not thousands of requests.
 
-use std::{
-    collections::BTreeSet,
-    convert::Infallible,
-    sync::Arc,
-};
+use std::{collections::BTreeSet, convert::Infallible, sync::Arc};
 
 use otoshi_oci::{Descriptor, Digest};
 use otoshi_rebase::index::LeftBehind;
@@ -88,7 +84,8 @@ impl Rebaser<'_> {
     fn tags(&self, repository: &Repository) -> Option<Arc<BTreeSet<String>>> {
         let find = || {
             let tags = self.remote.client().and_then(|client| client.tags(repository));
-            let tags = tags.inspect_err(|error| tracing::debug!(%error, "tags are asked for one by one")).ok();
+            let tags =
+                tags.inspect_err(|error| tracing::debug!(%error, "tags are asked for one by one")).ok();
             let about = |tags: Vec<String>| tags.into_iter().filter(|tag| tag.starts_with("sha")).collect();
             Ok::<_, Infallible>(tags.map(about).map(Arc::new))
         };
