@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use oci_spec::image::{Descriptor, ImageIndex, ImageManifest, ImageManifestBuilder, MediaType};
 use otoshi_explain::{Explain, Kind};
+use serde_json::Value;
 
 use crate::config::ImageConfig;
 use crate::digest::{DiffId, Digest, DigestError};
@@ -42,7 +43,7 @@ pub enum ImageError {
         source: DigestError,
     },
     /// The index has no image for the platform.
-    #[error("image {index} has no variant for {platform}; it has {}", join(available))]
+    #[error("image {index} has no variant for {platform}; it has {}{}", join(available), left_out(features))]
     NoPlatform {
         /// The index.
         index: Digest,
@@ -50,6 +51,8 @@ pub enum ImageError {
         platform: Platform,
         /// The platforms it has.
         available: Vec<Platform>,
+        /// Features of the operating system that variants of it need, which count as not there.
+        features: Vec<String>,
     },
     /// The document is neither an image manifest nor an index of them.
     #[error("{digest} is not an image: {reason}")]
@@ -79,11 +82,32 @@ pub enum ImageError {
     },
 }
 
+impl ImageError {
+    /// Says which platforms there are in place of the one asked for.
+    pub(crate) fn no_platform(
+        digest: &Digest,
+        platform: &Platform,
+        index: &ImageIndex,
+        needed: &[Vec<String>],
+    ) -> Self {
+        let mut features = needed.concat();
+        features.sort();
+        features.dedup();
+        let named = index.manifests().iter().filter_map(Platform::of);
+        let available = named.filter(|platform| platform.os != "unknown").collect();
+        Self::NoPlatform { index: digest.clone(), platform: platform.clone(), available, features }
+    }
+}
+
 fn join(platforms: &[Platform]) -> String {
     if platforms.is_empty() {
         return "none that is named".to_owned();
     }
     platforms.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}
+
+fn left_out(features: &[String]) -> String {
+    if features.is_empty() { String::new() } else { format!(", of which some need {}", features.join(", ")) }
 }
 
 /// Holds an image's manifest and config, as they were when it was loaded.
@@ -195,30 +219,57 @@ pub fn find_manifest(layout: &Layout, digest: &Digest, platform: &Platform) -> R
             let reason = format!("its type is {:?}", descriptor.media_type().to_string());
             return Err(ImageError::NotAnImage { digest, reason });
         }
-        let index: ImageIndex = layout.read_json(&digest)?;
-        let chosen = choose(index.manifests(), platform).ok_or_else(|| ImageError::NoPlatform {
-            index: digest.clone(),
-            platform: platform.clone(),
-            available: index
-                .manifests()
-                .iter()
-                .filter_map(Platform::of)
-                .filter(|p| p.os != "unknown")
-                .collect(),
-        })?;
+        let bytes = layout.read(&digest)?;
+        let index: ImageIndex = parse_json(&bytes, || format!("index {digest}"))?;
+        let needed = features(&bytes);
+        let chosen = choose(index.manifests(), &needed, platform)
+            .ok_or_else(|| ImageError::no_platform(&digest, platform, &index, &needed))?;
         digest = Digest::of(chosen).map_err(|source| ImageError::Digest { image: digest, source })?;
     }
     Err(ImageError::NotAnImage { digest, reason: format!("indexes nest deeper than {MAX_DEPTH}") })
 }
 
 /// Chooses the entry nearest to a platform; an entry that names none is taken if nothing else fits.
-fn choose<'a>(entries: &'a [Descriptor], platform: &Platform) -> Option<&'a Descriptor> {
+fn choose<'a>(
+    entries: &'a [Descriptor],
+    needed: &[Vec<String>],
+    platform: &Platform,
+) -> Option<&'a Descriptor> {
     let images = || entries.iter().filter(|e| is_manifest(e.media_type()) || is_index(e.media_type()));
-    images()
-        .filter_map(|entry| Some((platform.rank(&Platform::of(entry)?)?, entry)))
+    nearest(entries, needed, platform)
+        .filter(|entry| images().any(|image| image == *entry))
+        .or_else(|| images().find(|entry| entry.platform().is_none()))
+}
+
+/// Returns the entry whose platform is nearest to one; those that need features of the operating system do not count.
+pub(crate) fn nearest<'a>(
+    entries: &'a [Descriptor],
+    needed: &[Vec<String>],
+    platform: &Platform,
+) -> Option<&'a Descriptor> {
+    let plain = (0..).zip(entries).filter(|(at, _)| needed.get(*at).is_none_or(Vec::is_empty));
+    plain
+        .filter_map(|(_, entry)| Some((platform.rank(&Platform::of(entry)?)?, entry)))
         .min_by_key(|(rank, _)| *rank)
         .map(|(_, entry)| entry)
-        .or_else(|| images().find(|entry| entry.platform().is_none()))
+}
+
+/// Returns what each entry of an index needs of the operating system: its `os.features`, which are mandatory.
+///
+/// They are read from the document itself: `oci-spec` 0.10 has another name for them.
+/// Spec: <https://github.com/opencontainers/image-spec/blob/v1.1.0/image-index.md>
+pub fn features(index: &[u8]) -> Vec<Vec<String>> {
+    let document: Value = serde_json::from_slice(index).unwrap_or_default();
+    let entries = document.get("manifests").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+    let needed = |entry: &Value| match entry.pointer("/platform/os.features") {
+        None | Some(Value::Null) => Vec::new(),
+        Some(Value::Array(features)) => features
+            .iter()
+            .map(|feature| feature.as_str().map_or_else(|| feature.to_string(), str::to_owned))
+            .collect(),
+        Some(other) => vec![other.to_string()],
+    };
+    entries.iter().map(needed).collect()
 }
 
 /// Writes an image's config and manifest and returns the manifest's descriptor, which names its platform.
@@ -342,5 +393,41 @@ impl Explain for ImageError {
             Self::Layout(error) => error.hint(),
             _ => None,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn index(entries: &str) -> Vec<u8> {
+        let entries =
+            entries.replace("IMAGE", r#""mediaType":"application/vnd.oci.image.manifest.v1+json","size":2"#);
+        format!(r#"{{"schemaVersion":2,"manifests":[{entries}]}}"#).into_bytes()
+    }
+
+    #[test]
+    fn an_image_that_needs_features_is_not_chosen() {
+        let [with, without] = ["a", "b"].map(|digit| format!("sha256:{}", digit.repeat(64)));
+        let listed = |digest: &str, features: &str| {
+            format!(
+                r#"{{IMAGE,"digest":"{digest}","platform":{{"architecture":"amd64","os":"linux"{features}}}}}"#
+            )
+        };
+        let erofs = listed(&with, r#","os.features":["erofs"]"#);
+        let bytes = index(&[&erofs[..], &listed(&without, r#","os.features":[]"#)].join(","));
+        let both: ImageIndex = serde_json::from_slice(&bytes).unwrap();
+        let needed = features(&bytes);
+        assert_eq!(needed, [vec!["erofs".to_owned()], vec![]]);
+        let platform: Platform = "linux/amd64".parse().unwrap();
+        let chosen = choose(both.manifests(), &needed, &platform).unwrap();
+        assert_eq!(chosen.digest().to_string(), without);
+
+        let bytes = index(&erofs);
+        let one: ImageIndex = serde_json::from_slice(&bytes).unwrap();
+        assert_eq!(choose(one.manifests(), &features(&bytes), &platform), None);
+        let digest = with.parse().unwrap();
+        let error = ImageError::no_platform(&digest, &platform, &one, &features(&bytes)).to_string();
+        assert!(error.ends_with("it has linux/amd64, of which some need erofs"), "{error}");
     }
 }

@@ -41,8 +41,8 @@ pub enum Entry {
     Other,
 }
 
-/// Reads what an entry is.
-pub fn entry(entry: &Descriptor) -> Entry {
+/// Reads what an entry is, and what it needs of the operating system ([`otoshi_oci::features`]).
+pub fn entry(entry: &Descriptor, needed: &[String]) -> Entry {
     let annotations = entry.annotations().clone().unwrap_or_default();
     if let Some(kind) = annotations.get(REFERENCE_TYPE) {
         return Entry::About(LeftBehind {
@@ -50,6 +50,11 @@ pub fn entry(entry: &Descriptor) -> Entry {
             digest: entry.digest().to_string(),
             about: annotations.get(REFERENCE_DIGEST).cloned().unwrap_or_default(),
         });
+    }
+    if !needed.is_empty() {
+        // Its layers have a form of their own: it can neither move nor stay on the old base.
+        let kind = format!("os.features {}", needed.join(", "));
+        return Entry::About(LeftBehind { kind, digest: entry.digest().to_string(), about: String::new() });
     }
     match Platform::of(entry) {
         Some(platform) if platform.os == "unknown" => Entry::Other,

@@ -10,6 +10,12 @@ use lzma_rust2::XzReader;
 
 use crate::digest::{DiffId, Hasher};
 
+/// How many bytes of a stream are looked at before it is read.
+const START: u64 = 1088;
+/// Where a tar archive without entries ends: after two blocks of zeros.
+const END: usize = 1024;
+/// What stands there in an EROFS file system.
+const EROFS: [u8; 4] = [0xe2, 0xe1, 0xf5, 0xe0];
 /// How many bytes go through the channel at once.
 const CHUNK: usize = 256 << 10;
 /// How many chunks may wait in the channel.
@@ -61,14 +67,27 @@ impl Encoding {
     }
 }
 
+/// Says what begins as an archive without entries ends, and goes on: an image of a file system does, and is not empty.
+fn not_an_archive(start: &[u8]) -> Option<&'static str> {
+    let (end, rest) = start.split_at_checked(END)?;
+    if end.iter().any(|byte| *byte != 0) || rest.iter().all(|byte| *byte == 0) {
+        return None;
+    }
+    Some(if rest.starts_with(&EROFS) { "an EROFS file system" } else { "something else" })
+}
+
 /// Finds out how a stream is compressed and returns it decompressed.
 ///
 /// An unsupported compression is an error of the kind `Unsupported` that holds [`UnsupportedEncoding`].
 pub fn decoder<'a>(mut reader: impl Read + Send + 'a) -> io::Result<(Encoding, Box<dyn Read + Send + 'a>)> {
-    let mut start = Vec::with_capacity(6);
-    (&mut reader).take(6).read_to_end(&mut start)?;
+    let mut start = Vec::with_capacity(START as usize);
+    (&mut reader).take(START).read_to_end(&mut start)?;
     let encoding =
         Encoding::detect(&start).map_err(|error| io::Error::new(io::ErrorKind::Unsupported, error))?;
+    if let Some(what) = not_an_archive(&start) {
+        let reason = format!("it is no tar archive: it begins as an empty one does, and is {what}");
+        return Err(io::Error::new(io::ErrorKind::InvalidData, reason));
+    }
     let whole = Cursor::new(start).chain(reader);
     Ok((
         encoding,
@@ -273,6 +292,7 @@ mod tests {
             assert_eq!(streamed, Streamed { diff_id, size: content.len() as u64, encoding });
         }
         assert_eq!(read(b"").unwrap().1.size, 0);
+        assert_eq!(read(&[0; 10_240]).unwrap().1.size, 10_240);
     }
 
     #[test]
@@ -297,6 +317,16 @@ mod tests {
         let error = read(b"\x1f\x9drest").unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::Unsupported);
         assert!(error.to_string().contains("compress"));
+    }
+
+    #[test]
+    fn a_file_system_is_no_empty_archive() {
+        let mut image = vec![0; 8192];
+        image[1024..1028].copy_from_slice(&EROFS);
+        assert!(read(&image).unwrap_err().to_string().contains("EROFS"));
+        image[1024..1082].fill(0);
+        image[1080..1082].copy_from_slice(&[0x53, 0xef]);
+        assert!(read(&image).unwrap_err().to_string().contains("something else"));
     }
 
     #[test]

@@ -12,7 +12,7 @@ use oci_spec::image::{Descriptor, ImageIndex, ImageManifest};
 use super::archive::Archive;
 use super::{ImportOptions, Imported, TransferError, file_images, io_error};
 use crate::digest::Digest;
-use crate::image::{ImageError, find_manifest, is_index, is_manifest};
+use crate::image::{ImageError, features, find_manifest, is_index, is_manifest, nearest};
 use crate::json;
 use crate::layout::{Layout, LayoutError, MAX_JSON, REF_NAME, parse_json};
 use crate::platform::Platform;
@@ -173,7 +173,7 @@ impl Copy<'_> {
                 break;
             }
             let bytes = self.document(&entry)?;
-            let index: ImageIndex = parse_json(&bytes, || format!("index {}", entry.digest()))?;
+            let mut index: ImageIndex = parse_json(&bytes, || format!("index {}", entry.digest()))?;
             let mut whole = true;
             for child in index.manifests() {
                 whole &= self.source.has(&Digest::of(child)?)?;
@@ -181,26 +181,23 @@ impl Copy<'_> {
             if whole {
                 break;
             }
-            let here: Vec<&Descriptor> = index
+            let needed = features(&bytes);
+            let is_here =
+                |child: &Descriptor| Digest::of(child).is_ok_and(|d| self.source.has(&d).unwrap_or(false));
+            let (here, needed): (Vec<Descriptor>, Vec<Vec<String>>) = index
                 .manifests()
                 .iter()
-                .filter(|child| Digest::of(child).is_ok_and(|d| self.source.has(&d).unwrap_or(false)))
-                .collect();
-            let chosen = here
-                .iter()
-                .filter_map(|child| Some((self.options.platform.rank(&Platform::of(child)?)?, *child)))
-                .min_by_key(|(rank, _)| *rank);
-            entry = match chosen {
-                Some((_, child)) => child.clone(),
-                None => {
-                    return Err(ImageError::NoPlatform {
-                        index: Digest::of(&entry)?,
-                        platform: self.options.platform.clone(),
-                        available: here.iter().filter_map(|child| Platform::of(child)).collect(),
-                    }
-                    .into());
-                }
-            };
+                .zip(needed)
+                .filter(|(child, _)| is_here(child))
+                .map(|(child, needed)| (child.clone(), needed))
+                .unzip();
+            let chosen = nearest(&here, &needed, &self.options.platform).cloned();
+            index.set_manifests(here);
+            entry = chosen.ok_or_else(|| {
+                Digest::of(&entry).map_or_else(TransferError::from, |digest| {
+                    ImageError::no_platform(&digest, &self.options.platform, &index, &needed).into()
+                })
+            })?;
         }
         self.blob(&entry, 0)?;
         Ok(entry)

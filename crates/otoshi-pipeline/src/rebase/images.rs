@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use otoshi_oci::{Descriptor, Digest, Image, ImageIndex, ImageLayer, ImageManifest, Platform, Reference};
+use otoshi_oci::{
+    Descriptor, Digest, Image, ImageIndex, ImageLayer, ImageManifest, Platform, Reference, features,
+};
 use otoshi_rebase::index::{Entry, LeftBehind, entry};
 use otoshi_registry::{Depth, Repository};
 use otoshi_store::Home;
@@ -113,15 +115,16 @@ impl Images<'_> {
         }
         let layout = self.home.layout();
         let index: ImageIndex = layout.read_json(digest)?;
+        let needed = features(&layout.read(digest)?);
         let mut below = BTreeMap::new();
-        for listed in index.manifests() {
+        for (listed, needed) in index.manifests().iter().zip(&needed) {
             let digest = Digest::of(listed)?;
             if is_index(listed) {
                 self.fetch(&named.reference, &digest)?;
                 below.insert(digest.to_string(), self.nested(named, &digest, depth + 1)?);
                 continue;
             }
-            let platform = match entry(listed) {
+            let platform = match entry(listed, needed) {
                 Entry::Image(platform) => platform,
                 Entry::About(about) => {
                     named.about.push(about);
