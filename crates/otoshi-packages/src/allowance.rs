@@ -5,6 +5,8 @@
 
 use std::sync::{Condvar, Mutex, PoisonError};
 
+use otoshi_http::SafeUrl;
+
 use crate::apt::AptError;
 
 /// The most bytes that are worked on at the same time: an index of any distribution several times over.
@@ -40,7 +42,7 @@ impl Allowance {
     }
 
     /// Waits until so many bytes may be worked on; fails for what is more than everything together. `url` is what it is for.
-    pub(crate) fn work(&self, bytes: u64, url: &str) -> Result<Working<'_>, AptError> {
+    pub(crate) fn work(&self, bytes: u64, url: &SafeUrl) -> Result<Working<'_>, AptError> {
         if bytes > self.most_working {
             return Err(self.too_much(url, bytes, self.most_working));
         }
@@ -53,7 +55,7 @@ impl Allowance {
     }
 
     /// Counts bytes that stay; fails where there is no room for them.
-    pub(crate) fn stay(&self, bytes: u64, url: &str) -> Result<(), AptError> {
+    pub(crate) fn stay(&self, bytes: u64, url: &SafeUrl) -> Result<(), AptError> {
         let mut staying = self.staying.lock().unwrap_or_else(PoisonError::into_inner);
         let all = staying.saturating_add(bytes);
         if all > self.most_staying {
@@ -63,8 +65,8 @@ impl Allowance {
         Ok(())
     }
 
-    fn too_much(&self, url: &str, bytes: u64, most: u64) -> AptError {
-        AptError::TooMuch { url: crate::apt::shown(url), bytes, most }
+    fn too_much(&self, url: &SafeUrl, bytes: u64, most: u64) -> AptError {
+        AptError::TooMuch { url: url.clone(), bytes, most }
     }
 }
 
@@ -96,7 +98,7 @@ mod tests {
                 let (allowance, now, most) = (&allowance, &now, &most);
                 scope.spawn(move || {
                     let bytes = 10 + number;
-                    let _working = allowance.work(bytes, "x").unwrap();
+                    let _working = allowance.work(bytes, &"x".into()).unwrap();
                     most.fetch_max(now.fetch_add(bytes, Ordering::SeqCst) + bytes, Ordering::SeqCst);
                     std::thread::sleep(std::time::Duration::from_millis(1));
                     now.fetch_sub(bytes, Ordering::SeqCst);
@@ -104,17 +106,17 @@ mod tests {
             }
         });
         assert!(most.load(Ordering::SeqCst) <= 100);
-        assert_eq!(allowance.work(101, "http://x.test/").unwrap_err().kind(), "too-much");
-        assert!(allowance.work(100, "x").is_ok());
+        assert_eq!(allowance.work(101, &"http://x.test/".into()).unwrap_err().kind(), "too-much");
+        assert!(allowance.work(100, &"x".into()).is_ok());
     }
 
     #[test]
     fn what_stays_is_counted() {
         let allowance = Allowance::new(100, 100);
-        assert!(allowance.stay(60, "x").is_ok() && allowance.stay(40, "x").is_ok());
+        assert!(allowance.stay(60, &"x".into()).is_ok() && allowance.stay(40, &"x".into()).is_ok());
         assert!(
             allowance
-                .stay(1, "http://u:p@x.test/")
+                .stay(1, &"http://u:p@x.test/".into())
                 .unwrap_err()
                 .to_string()
                 .starts_with("http://x.test/ is not read")

@@ -16,10 +16,11 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
+use otoshi_http::SafeUrl;
 use otoshi_oci::Digest;
 
 use crate::allowance::Allowance;
-use crate::apt::{Answer, AptError, Fetch, Request, Validators, shown};
+use crate::apt::{Answer, AptError, Fetch, Request, Validators};
 
 /// Holds what was fetched; shared by all images of a run, and by runs.
 #[derive(Debug)]
@@ -63,7 +64,7 @@ impl Documents {
         let fetched = || {
             // What comes is kept for as long as the check lasts.
             let document = self.fetch(url, limit, fetch)?;
-            self.allowance.stay(document.bytes.len() as u64, url)?;
+            self.allowance.stay(document.bytes.len() as u64, &SafeUrl::new(url))?;
             Ok(document)
         };
         cell.get_or_init(fetched).clone()
@@ -77,20 +78,22 @@ impl Documents {
         let failed = match fetch.get(&Request { url: url.to_owned(), known, limit }, &mut bytes) {
             Ok(Answer::Sent(validators)) if bytes.len() as u64 <= limit => {
                 if let Err(error) = write_document(&path, &validators, &bytes) {
-                    tracing::debug!(%error, url = shown(url), "a file of a repository was not kept");
+                    tracing::debug!(%error, url = %SafeUrl::new(url), "a file of a repository was not kept");
                 }
                 return Ok(Document { bytes: bytes.into(), stale: None });
             }
             Ok(Answer::Sent(_)) => {
                 let reason = format!("it is larger than {} MiB", limit >> 20);
-                AptError::Malformed { url: shown(url), reason }
+                AptError::Malformed { url: SafeUrl::new(url), reason }
             }
             Ok(Answer::NotModified) => match kept {
                 Some((_, bytes)) => return Ok(Document { bytes: bytes.into(), stale: None }),
-                None => AptError::Fetch { url: shown(url), reason: "it answered 304 to nothing".into() },
+                None => {
+                    AptError::Fetch { url: SafeUrl::new(url), reason: "it answered 304 to nothing".into() }
+                }
             },
-            Ok(Answer::Missing) => AptError::Missing { url: shown(url) },
-            Err(reason) => AptError::Fetch { url: shown(url), reason },
+            Ok(Answer::Missing) => AptError::Missing { url: SafeUrl::new(url) },
+            Err(reason) => AptError::Fetch { url: SafeUrl::new(url), reason },
         };
         match kept {
             Some((_, bytes)) => Ok(Document { bytes: bytes.into(), stale: Some(failed) }),
@@ -123,11 +126,11 @@ impl Documents {
         let request = Request { url: url.to_owned(), known: Validators::default(), limit };
         match fetch.get(&request, &mut bytes) {
             Ok(Answer::Sent(_)) => Ok(bytes),
-            Ok(Answer::Missing) => Err(AptError::Missing { url: shown(url) }),
+            Ok(Answer::Missing) => Err(AptError::Missing { url: SafeUrl::new(url) }),
             Ok(Answer::NotModified) => {
-                Err(AptError::Fetch { url: shown(url), reason: "it answered 304 to nothing".into() })
+                Err(AptError::Fetch { url: SafeUrl::new(url), reason: "it answered 304 to nothing".into() })
             }
-            Err(reason) => Err(AptError::Fetch { url: shown(url), reason }),
+            Err(reason) => Err(AptError::Fetch { url: SafeUrl::new(url), reason }),
         }
     }
 

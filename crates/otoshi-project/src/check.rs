@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use globset::GlobBuilder;
 use jiff::civil::Date;
+use otoshi_http::SafeUrl;
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, de::Error};
 
@@ -184,7 +185,7 @@ impl Check {
         }
         if let Some(address) = self.cycles.as_ref().filter(|address| !is_safe_address(address)) {
             let hint = "as in \"https://example.org/cycles.toml\"; plain HTTP is for this machine alone";
-            return wrong("cycles", format!("{address:?} is no address of a table"), hint);
+            return wrong("cycles", format!("{:?} is no address of a table", SafeUrl::new(address)), hint);
         }
         for (name, text) in &self.ranges {
             if Range::parse(text).is_none() {

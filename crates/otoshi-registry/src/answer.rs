@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use otoshi_http::SafeUrl;
 use reqwest::header::{HeaderMap, RETRY_AFTER};
 use reqwest::{Response, StatusCode, Url};
 use serde_json::Value;
@@ -81,7 +82,7 @@ pub(crate) fn host_of(url: &Url) -> String {
 
 /// An address without its query, which may hold a signature.
 pub(crate) fn place_of(url: &Url) -> String {
-    format!("{}://{}{}", url.scheme(), host_of(url), url.path())
+    SafeUrl::new(url.as_str()).place()
 }
 
 pub(crate) fn unreachable_error(asked: &Asked, endpoint: &Endpoint, error: &reqwest::Error) -> RegistryError {

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use jiff::{Timestamp, civil::Date, tz::TimeZone};
 use otoshi_explain::{Explain, Kind};
+use otoshi_http::SafeUrl;
 use otoshi_oci::{Image, Platform, Reference};
 use otoshi_packages::Installed;
 use otoshi_packages::apt::Fetch;
@@ -104,7 +105,7 @@ impl<'a> Outside<'a> {
         let told = std::env::var("OTOSHI_CYCLES").ok().filter(|address| !address.is_empty());
         let Some(address) = told.or_else(|| settings.cycles.clone()) else { return Table::built_in() };
         if !is_safe_address(&address) {
-            let failed = Some(format!("{address:?} is neither HTTPS nor on this machine"));
+            let failed = Some(format!("{:?} is neither HTTPS nor on this machine", SafeUrl::new(address)));
             return Table { failed, ..Table::built_in() };
         }
         let fetcher = repositories.fetcher().map(|fetcher| fetcher as &dyn Fetch);

@@ -9,6 +9,7 @@
 //! only, is never from the future, and never takes the place of a newer one. A check goes on without it.
 
 use jiff::{ToSpan, civil::Date};
+use otoshi_http::SafeUrl;
 use otoshi_oci::Digest;
 use otoshi_packages::apt::{Answer, Fetch, Request, Validators};
 use otoshi_store::{Home, Kind};
@@ -81,7 +82,7 @@ impl Table {
 
     fn take(&mut self, cycles: Cycles, address: &str) {
         if cycles.date >= self.cycles.date {
-            (self.cycles, self.source) = (cycles, Some(address.to_owned()));
+            (self.cycles, self.source) = (cycles, Some(SafeUrl::new(address).to_string()));
         }
     }
 }

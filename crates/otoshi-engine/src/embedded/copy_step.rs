@@ -7,6 +7,7 @@ use std::{
 };
 
 use otoshi_dockerfile::{Add, Copy, Heredoc, Word, glob};
+use otoshi_http::SafeUrl;
 use otoshi_oci::{Digest, Fields};
 use otoshi_store::{Draft, Implied, Kind, SnapshotId};
 
@@ -121,7 +122,7 @@ impl Expanded {
             ))),
             (None, _) => Ok(Place::Path(self.pick(source))),
             (Some(_), None) => Err(EngineError::Invalid {
-                message: format!("COPY takes paths only, not {source}"),
+                message: format!("COPY takes paths only, not {}", SafeUrl::new(source)),
                 hint: Some("ADD takes URLs and git repositories".into()),
             }),
             (Some(_), Some(_)) if self.checksum.is_some() && self.sources.len() > 1 => {

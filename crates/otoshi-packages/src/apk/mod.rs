@@ -17,13 +17,14 @@ mod world;
 
 use std::sync::Arc;
 
+use otoshi_http::SafeUrl;
 use otoshi_oci::Digest;
 
 pub use self::index::{Index, Record};
 pub use self::signature::{Keys, Signed};
 pub use self::sources::{Source, sources};
 pub use self::world::{Asked, World};
-use crate::apt::{AptError, Fetch, shown};
+use crate::apt::{AptError, Fetch};
 use crate::available::Failure;
 use crate::documents::Documents;
 use crate::files::Files;
@@ -73,21 +74,22 @@ impl Available {
                 }
             };
             if source.is_adb() {
-                let url = shown(&source.index);
+                let url = SafeUrl::new(&source.index);
                 let error = AptError::Form { url, form: "apk 3 (ADB)" };
-                available.failures.push(Failure { place: shown(&source.url), error, kept: false });
-                continue;
-            }
-            if !source.url.starts_with("http://") && !source.url.starts_with("https://") {
-                let place = shown(&source.url);
-                let error = AptError::Method { url: place.clone() };
+                let place = SafeUrl::new(&source.url).to_string();
                 available.failures.push(Failure { place, error, kept: false });
                 continue;
             }
-            let url = source.index.clone();
-            let place = shown(&source.url);
-            let read = documents.get(&url, LARGEST, fetch).and_then(|document| {
-                let signed = Signed::check(&shown(&url), &document.bytes, &keys)?;
+            if !source.url.starts_with("http://") && !source.url.starts_with("https://") {
+                let error = AptError::Method { url: SafeUrl::new(&source.url) };
+                let place = SafeUrl::new(&source.url).to_string();
+                available.failures.push(Failure { place, error, kept: false });
+                continue;
+            }
+            let url = SafeUrl::new(&source.index);
+            let place = SafeUrl::new(&source.url).to_string();
+            let read = documents.get(url.expose(), LARGEST, fetch).and_then(|document| {
+                let signed = Signed::check(&url, &document.bytes, &keys)?;
                 let hash = Digest::sha256_of(signed.bytes());
                 let index = documents.shared(hash.hex(), || {
                     // The archive, and the text in it.
@@ -129,15 +131,18 @@ impl Available {
         let chosen = versions.iter().find(|(_, _, allowed)| *allowed);
         let is_newer = |left: &str, right: &str| compare(left, right).is_gt();
         let (version, repository) = match (chosen, installed) {
-            (Some((record, source, _)), None) => (record.version.clone(), shown(&source.url)),
+            (Some((record, source, _)), None) => {
+                (record.version.clone(), SafeUrl::new(&source.url).to_string())
+            }
             (Some((record, source, _)), Some(installed)) if !is_newer(installed, &record.version) => {
-                (record.version.clone(), shown(&source.url))
+                (record.version.clone(), SafeUrl::new(&source.url).to_string())
             }
             (_, Some(installed)) if !versions.is_empty() => (installed.to_owned(), String::new()),
             _ => return None,
         };
         let newer = newest.filter(|(record, ..)| is_newer(&record.version, &version));
-        let newer = newer.map(|(record, source, _)| (record.version.clone(), shown(&source.url)));
+        let newer =
+            newer.map(|(record, source, _)| (record.version.clone(), SafeUrl::new(&source.url).to_string()));
         Some(Candidate { version, repository, newer })
     }
 }

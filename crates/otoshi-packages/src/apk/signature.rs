@@ -13,6 +13,7 @@ use std::io::Read;
 
 use base64::Engine as _;
 use flate2::bufread::GzDecoder;
+use otoshi_http::SafeUrl;
 use otoshi_oci::contents::Layer;
 use otoshi_oci::tar::{Reader, TarError};
 use ring::signature::{self, RsaParameters, UnparsedPublicKey};
@@ -52,14 +53,14 @@ impl Keys {
 /// An index whose signature counts.
 #[derive(Debug)]
 pub struct Signed<'a> {
-    url: String,
+    url: SafeUrl,
     bytes: &'a [u8],
 }
 
 impl<'a> Signed<'a> {
     /// Checks that an index is signed by one of the keys; fails with the reason.
-    pub fn check(url: &str, bytes: &'a [u8], keys: &Keys) -> Result<Self, AptError> {
-        let url = url.to_owned();
+    pub fn check(url: &SafeUrl, bytes: &'a [u8], keys: &Keys) -> Result<Self, AptError> {
+        let url = url.clone();
         let malformed = |reason: &str| AptError::Malformed { url: url.clone(), reason: reason.to_owned() };
         let mut first = GzDecoder::new(bytes);
         let mut head = Vec::new();

@@ -5,6 +5,8 @@
 use std::cmp::Ordering;
 use std::sync::Arc;
 
+use otoshi_http::SafeUrl;
+
 use super::configuration::Configuration;
 use super::error::AptError;
 use super::index::{Damaged, Index, Record};
@@ -72,8 +74,8 @@ impl Suite {
 pub struct SourceFailure {
     /// Where the source stands: a file below the root and a line; empty where the error names it.
     pub place: String,
-    /// The repository's address, without a password; empty where the error names it.
-    pub url: String,
+    /// The repository's address; empty where the error names it.
+    pub url: SafeUrl,
     /// Why.
     pub error: AptError,
     /// Whether what was kept of it counts instead.

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use jiff::Timestamp;
 use otoshi_explain::{Explain, Kind};
+use otoshi_http::SafeUrl;
 
 /// Says what is wrong with a text, and in which line.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -36,13 +37,13 @@ pub enum AptError {
     #[error("{url} is not fetched: only http and https are")]
     Method {
         /// The address.
-        url: String,
+        url: SafeUrl,
     },
     /// What is there is of a form that is not read.
     #[error("{url} is not read: it has the form of {form}")]
     Form {
         /// The address.
-        url: String,
+        url: SafeUrl,
         /// The form, and whose it is.
         form: &'static str,
     },
@@ -50,7 +51,7 @@ pub enum AptError {
     #[error("no key to check {url} with: {reason}")]
     Keyring {
         /// The repository.
-        url: String,
+        url: SafeUrl,
         /// What was tried.
         reason: String,
     },
@@ -58,7 +59,7 @@ pub enum AptError {
     #[error("cannot fetch {url}: {reason}")]
     Fetch {
         /// The address.
-        url: String,
+        url: SafeUrl,
         /// Why.
         reason: String,
     },
@@ -66,19 +67,19 @@ pub enum AptError {
     #[error("{url} is not there")]
     Missing {
         /// The address.
-        url: String,
+        url: SafeUrl,
     },
     /// The repository is not signed.
     #[error("{url} is unsigned")]
     Unsigned {
         /// The address.
-        url: String,
+        url: SafeUrl,
     },
     /// Nobody signed whose key is known.
     #[error("{url} is signed by {}, and the image has no such key", keys.join(" and "))]
     UnknownKey {
         /// The address.
-        url: String,
+        url: SafeUrl,
         /// Who signed: fingerprints, or key ids.
         keys: Vec<String>,
     },
@@ -86,7 +87,7 @@ pub enum AptError {
     #[error("{url} is signed by {key}, which {reason}")]
     UselessKey {
         /// The address.
-        url: String,
+        url: SafeUrl,
         /// The key's fingerprint.
         key: String,
         /// Why it counts for nothing, as in "expired on …".
@@ -96,7 +97,7 @@ pub enum AptError {
     #[error("{url} was tampered with: {reason}")]
     Tampered {
         /// The address.
-        url: String,
+        url: SafeUrl,
         /// What does not match.
         reason: String,
     },
@@ -104,7 +105,7 @@ pub enum AptError {
     #[error("{url} is truncated: it has {found} bytes instead of {expected}")]
     Truncated {
         /// The address.
-        url: String,
+        url: SafeUrl,
         /// How many bytes were promised.
         expected: u64,
         /// How many came.
@@ -114,7 +115,7 @@ pub enum AptError {
     #[error("{url} expired at {since}")]
     Expired {
         /// The address.
-        url: String,
+        url: SafeUrl,
         /// When.
         since: Timestamp,
     },
@@ -122,7 +123,7 @@ pub enum AptError {
     #[error("{url} is dated {date}, which is in the future")]
     NotYetValid {
         /// The address.
-        url: String,
+        url: SafeUrl,
         /// Its date.
         date: Timestamp,
     },
@@ -130,7 +131,7 @@ pub enum AptError {
     #[error("{url} is a replay: it is of {date}, and one of {seen} was seen before")]
     Replayed {
         /// The address.
-        url: String,
+        url: SafeUrl,
         /// Its date.
         date: Timestamp,
         /// The newest date seen.
@@ -140,7 +141,7 @@ pub enum AptError {
     #[error("{url}: {reason}")]
     Malformed {
         /// The address.
-        url: String,
+        url: SafeUrl,
         /// What is wrong.
         reason: String,
     },
@@ -150,7 +151,7 @@ pub enum AptError {
     )]
     TooMuch {
         /// The address.
-        url: String,
+        url: SafeUrl,
         /// How many bytes it would be.
         bytes: u64,
         /// How many there may be.
@@ -193,16 +194,6 @@ impl AptError {
     }
 }
 
-/// Takes a name and password out of an address, so that it can be shown.
-pub fn shown(url: &str) -> String {
-    let Some((scheme, rest)) = url.split_once("://") else { return url.to_owned() };
-    let authority = rest.find('/').map_or(rest, |end| &rest[..end]);
-    match authority.rfind('@') {
-        Some(at) => format!("{scheme}://{}", &rest[at + 1..]),
-        None => url.to_owned(),
-    }
-}
-
 impl Explain for AptError {
     fn kind(&self) -> Kind {
         Kind::Registry
@@ -233,17 +224,5 @@ impl Explain for AptError {
             _ => None,
         };
         hint.map(str::to_owned)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::shown;
-
-    #[test]
-    fn an_address_is_shown_without_its_password() {
-        assert_eq!(shown("https://me:secret@host.test/debian/"), "https://host.test/debian/");
-        assert_eq!(shown("https://host.test/a@b"), "https://host.test/a@b");
-        assert_eq!(shown("https://a@b:p@host.test"), "https://host.test");
     }
 }

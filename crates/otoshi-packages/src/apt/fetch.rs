@@ -8,12 +8,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use futures_util::StreamExt;
+use otoshi_http::SafeUrl;
 use reqwest::header::{ETAG, HeaderMap, HeaderName, IF_MODIFIED_SINCE, IF_NONE_MATCH, LAST_MODIFIED};
 use reqwest::{Client, ClientBuilder, Proxy, StatusCode};
 use tokio::runtime::Runtime;
 
 use super::configuration::Configuration;
-use super::error::shown;
 use super::files::read_root;
 use super::reach::{Allowed, Reach, Resolver, refused};
 use super::repositories::Repositories;
@@ -180,7 +180,7 @@ impl HttpFetcher {
         add(IF_NONE_MATCH, &request.known.etag);
         add(IF_MODIFIED_SINCE, &request.known.last_modified);
         self.requests.fetch_add(1, Ordering::Relaxed);
-        tracing::debug!(url = shown(&request.url), "request");
+        tracing::debug!(url = %SafeUrl::new(&request.url), "request");
         let response = client.get(&request.url).headers(headers).send().await.map_err(Failed::again)?;
         match response.status() {
             StatusCode::OK => {}

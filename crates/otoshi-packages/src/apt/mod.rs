@@ -68,7 +68,7 @@ pub use available::{Available, Candidate, SourceFailure, Suite, Version};
 pub use configuration::Configuration;
 pub use deb822::{Paragraph, paragraphs};
 pub use distributions::Distribution;
-pub use error::{AptError, Malformed, shown};
+pub use error::{AptError, Malformed};
 pub use fetch::{Answer, Fetch, Guarded, HttpFetcher, Request, Validators};
 pub use files::{PATHS, read_more, read_root};
 pub use kept::Kept;

@@ -4,11 +4,12 @@ use std::io::Read;
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
+use otoshi_http::SafeUrl;
 use otoshi_oci::layer::decoder;
 use otoshi_oci::{Digest, Hasher};
 
 use super::available::{SourceFailure, Suite};
-use super::error::{AptError, shown};
+use super::error::AptError;
 use super::fetch::{Answer, Fetch, Request, Validators};
 use super::index::{self, Index, convert};
 use super::kept::{Documents, Kept};
@@ -27,11 +28,11 @@ const INDEX_LIMIT: u64 = 256 << 20;
 const CLOCKS_DIFFER: SignedDuration = SignedDuration::from_secs(10);
 
 /// Reads keys from files; says what was tried when there is none.
-fn keyring(url: &str, files: &[KeyFile<'_>], verifier: &Verifier) -> Result<Keyring, AptError> {
+fn keyring(url: &SafeUrl, files: &[KeyFile<'_>], verifier: &Verifier) -> Result<Keyring, AptError> {
     Keyring::of(files, verifier).map_err(|reasons| {
         let reason =
             if reasons.is_empty() { "the image trusts no key".to_owned() } else { reasons.join("; ") };
-        AptError::Keyring { url: url.to_owned(), reason }
+        AptError::Keyring { url: url.clone(), reason }
     })
 }
 
@@ -52,7 +53,7 @@ impl Refresh<'_> {
         let directory = self.source.directory();
         let failure = |error, kept| SourceFailure {
             place: self.source.place.clone(),
-            url: shown(&directory),
+            url: SafeUrl::new(&directory),
             error,
             kept,
         };
@@ -106,12 +107,12 @@ impl Refresh<'_> {
     /// Fetches the release, checks it and keeps it.
     fn release(self, directory: &str) -> Result<Arc<Release>, AptError> {
         if !(directory.starts_with("http://") || directory.starts_with("https://")) {
-            return Err(AptError::Method { url: shown(directory) });
+            return Err(AptError::Method { url: SafeUrl::new(directory) });
         }
         let documents = self.kept.fetched(&format!("{}{directory}", self.fetch.realm()), || {
             let documents = self.fetch_release(directory)?;
             let size = documents.release.len() + documents.signature.as_ref().map_or(0, Vec::len);
-            self.kept.allowance().stay(size as u64, directory)?;
+            self.kept.allowance().stay(size as u64, &SafeUrl::new(directory))?;
             Ok(Arc::new(documents))
         })?;
         let release = self.check(directory, &documents)?;
@@ -131,7 +132,7 @@ impl Refresh<'_> {
             }
             (Answer::NotModified, _) => {
                 return old.ok_or_else(|| AptError::Fetch {
-                    url: shown(&url),
+                    url: SafeUrl::new(&url),
                     reason: "it answered that nothing changed, but nothing was there".to_owned(),
                 });
             }
@@ -141,7 +142,7 @@ impl Refresh<'_> {
         let url = format!("{directory}Release");
         let (answer, release) = self.get(&url, Validators::default(), RELEASE_LIMIT)?;
         if answer == Answer::Missing {
-            return Err(AptError::Missing { url: shown(&format!("{directory}InRelease")) });
+            return Err(AptError::Missing { url: SafeUrl::new(format!("{directory}InRelease")) });
         }
         let (answer, signature) =
             self.get(&format!("{directory}Release.gpg"), Validators::default(), RELEASE_LIMIT)?;
@@ -152,7 +153,7 @@ impl Refresh<'_> {
     fn get(self, url: &str, known: Validators, limit: u64) -> Result<(Answer, Vec<u8>), AptError> {
         let mut bytes = Vec::new();
         let request = Request { url: url.to_owned(), known, limit };
-        let failed = |reason| AptError::Fetch { url: shown(url), reason };
+        let failed = |reason| AptError::Fetch { url: SafeUrl::new(url), reason };
         let answer = self.fetch.get(&request, &mut bytes).map_err(failed)?;
         if bytes.len() as u64 > limit {
             return Err(failed(format!("it is longer than {limit} bytes")));
@@ -162,7 +163,7 @@ impl Refresh<'_> {
 
     /// Checks signature, dates and replay.
     fn check(self, directory: &str, documents: &Documents) -> Result<Arc<Release>, AptError> {
-        let url = shown(directory);
+        let url = SafeUrl::new(directory);
         let keys = self.of.key_files(self.source);
         // Many images have the same keys: what was found out for one in this run holds for all.
         let mut same = Hasher::sha256();
@@ -197,11 +198,11 @@ impl Refresh<'_> {
     /// Checks the signature, and returns what was signed and by whom.
     fn verify(
         self,
-        url: &str,
+        url: &SafeUrl,
         documents: &Documents,
         keys: &[KeyFile<'_>],
     ) -> Result<(Release, String), AptError> {
-        let unreadable = |reason| AptError::Tampered { url: url.to_owned(), reason };
+        let unreadable = |reason| AptError::Tampered { url: url.clone(), reason };
         let signed = match &documents.signature {
             Some(signature) => Some(Signed::detached(&documents.release, signature).map_err(unreadable)?),
             None => Signed::in_clear(&documents.release).map_err(unreadable)?,
@@ -211,11 +212,11 @@ impl Refresh<'_> {
             None if trusted => {
                 (String::from_utf8_lossy(&documents.release).into_owned(), "nobody".to_owned())
             }
-            None => return Err(AptError::Unsigned { url: url.to_owned() }),
+            None => return Err(AptError::Unsigned { url: url.clone() }),
             Some(signed) => {
                 let fingerprints = &self.source.signed_by.fingerprints;
                 let verified = keyring(url, keys, &self.of.verifier)
-                    .and_then(|keyring| signed.verify(url, &keyring, fingerprints, self.now));
+                    .and_then(|keyring| signed.verify(url.expose(), &keyring, fingerprints, self.now));
                 let signer = match verified {
                     Err(_) if trusted => "nobody".to_owned(),
                     other => other?,
@@ -223,7 +224,7 @@ impl Refresh<'_> {
                 (signed.text, signer)
             }
         };
-        let malformed = |reason| AptError::Malformed { url: url.to_owned(), reason };
+        let malformed = |reason| AptError::Malformed { url: url.clone(), reason };
         let release = Release::parse(&text).map_err(malformed)?;
         if !release.lists_files() && text.contains("MD5Sum:") {
             return Err(malformed("it lists its files without SHA-256".to_owned()));
@@ -232,7 +233,7 @@ impl Refresh<'_> {
     }
 
     /// Checks a release's date and end as apt does: where dates do not matter, neither does the end.
-    fn check_dates(self, url: &str, release: &Release) -> Result<(), AptError> {
+    fn check_dates(self, url: &SafeUrl, release: &Release) -> Result<(), AptError> {
         let configuration = &self.of.configuration;
         let flag = |own: Option<bool>, name: &str| own.or(configuration.flag(name)).unwrap_or(true);
         // What the source says counts first, then what is said of its label.
@@ -249,7 +250,7 @@ impl Refresh<'_> {
         }
         let differ = seconds(self.source.date_max_future, "Acquire::Max-FutureTime").unwrap_or(CLOCKS_DIFFER);
         if date > later(self.now, differ) {
-            return Err(AptError::NotYetValid { url: url.to_owned(), date });
+            return Err(AptError::NotYetValid { url: url.clone(), date });
         }
         if !flag(self.source.check_valid_until, "Acquire::Check-Valid-Until") {
             return Ok(());
@@ -260,7 +261,7 @@ impl Refresh<'_> {
         let longest = longest.map(|most| later(date, most));
         let end = end.map(|end| longest.map_or(end, |longest| end.min(longest))).or(longest);
         match end {
-            Some(since) if since < self.now => Err(AptError::Expired { url: url.to_owned(), since }),
+            Some(since) if since < self.now => Err(AptError::Expired { url: url.clone(), since }),
             _ => Ok(()),
         }
     }
@@ -289,7 +290,7 @@ impl Refresh<'_> {
             let has_component = release.has_below(&format!("{component}/"));
             if !component.is_empty() && !has_component {
                 let reason = format!("it has no component {component}");
-                return Err(AptError::Malformed { url: shown(directory), reason });
+                return Err(AptError::Malformed { url: SafeUrl::new(directory), reason });
             }
             return Ok(None);
         };
@@ -300,7 +301,7 @@ impl Refresh<'_> {
             }
             let mut missing = None;
             for (listed, path) in &forms {
-                let url = shown(&format!("{directory}{path}"));
+                let url = SafeUrl::new(format!("{directory}{path}"));
                 // The file, its text, and what is made of that.
                 let text = plain.map_or(INDEX_LIMIT, |plain| plain.size);
                 let room = listed.size.saturating_add(text.saturating_mul(2));
@@ -317,7 +318,7 @@ impl Refresh<'_> {
                     |error: super::Malformed| AptError::Malformed { url, reason: error.to_string() };
                 return convert(&text).map_err(malformed);
             }
-            Err(missing.unwrap_or(AptError::Missing { url: shown(directory) }))
+            Err(missing.unwrap_or(AptError::Missing { url: SafeUrl::new(directory) }))
         };
         self.kept.index(&key, make).map(Some)
     }
@@ -342,16 +343,16 @@ impl Refresh<'_> {
             found = self.get_listed(&url, limit)?;
         }
         if found.0 == Answer::Missing {
-            return Err(AptError::Missing { url: shown(&url) });
+            return Err(AptError::Missing { url: SafeUrl::new(&url) });
         }
-        verify(&found.1, listed, &shown(&url))?;
+        verify(&found.1, listed, &SafeUrl::new(&url))?;
         Ok(found.1)
     }
 
     fn get_listed(self, url: &str, limit: u64) -> Result<(Answer, Vec<u8>), AptError> {
         let mut bytes = Vec::new();
         let request = Request { url: url.to_owned(), known: Validators::default(), limit };
-        let failed = |reason| AptError::Fetch { url: shown(url), reason };
+        let failed = |reason| AptError::Fetch { url: SafeUrl::new(url), reason };
         Ok((self.fetch.get(&request, &mut bytes).map_err(failed)?, bytes))
     }
 }
@@ -362,10 +363,10 @@ fn later(time: Timestamp, duration: SignedDuration) -> Timestamp {
 }
 
 /// Checks bytes against what a release lists.
-fn verify(bytes: &[u8], listed: &Listed, url: &str) -> Result<(), AptError> {
+fn verify(bytes: &[u8], listed: &Listed, url: &SafeUrl) -> Result<(), AptError> {
     let found = bytes.len() as u64;
     if found < listed.size {
-        return Err(AptError::Truncated { url: url.to_owned(), expected: listed.size, found });
+        return Err(AptError::Truncated { url: url.clone(), expected: listed.size, found });
     }
     let sum = Digest::sha256_of(bytes);
     if found > listed.size || sum.hex() != listed.sha256 {
@@ -374,18 +375,18 @@ fn verify(bytes: &[u8], listed: &Listed, url: &str) -> Result<(), AptError> {
         } else {
             format!("its SHA-256 is {}, and {} was signed", sum.hex(), listed.sha256)
         };
-        return Err(AptError::Tampered { url: url.to_owned(), reason });
+        return Err(AptError::Tampered { url: url.clone(), reason });
     }
     Ok(())
 }
 
 /// Undoes the compression of an index, and checks what comes of it where the release lists that, too.
-fn decompress(bytes: &[u8], plain: Option<&Listed>, url: &str) -> Result<Vec<u8>, AptError> {
+fn decompress(bytes: &[u8], plain: Option<&Listed>, url: &SafeUrl) -> Result<Vec<u8>, AptError> {
     let limit = plain.map_or(INDEX_LIMIT, |plain| plain.size.min(INDEX_LIMIT));
     // What is listed is a promise that nobody need keep.
     let mut text = Vec::with_capacity(usize::try_from(limit.min(64 << 20)).unwrap_or_default());
     let malformed = |error: std::io::Error| AptError::Malformed {
-        url: url.to_owned(),
+        url: url.clone(),
         reason: format!("it cannot be decompressed: {error}"),
     };
     let (_, mut reader) = decoder(bytes).map_err(malformed)?;

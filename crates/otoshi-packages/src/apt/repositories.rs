@@ -4,12 +4,13 @@ use std::collections::HashSet;
 use std::thread;
 
 use jiff::Timestamp;
+use otoshi_http::SafeUrl;
 
 use super::available::{Available, SourceFailure, Suite};
 use super::configuration::Configuration;
 use super::distributions::Distribution;
 use super::edition::Edition;
-use super::error::{AptError, Malformed, shown};
+use super::error::{AptError, Malformed};
 use super::fetch::Fetch;
 use super::files::{parts, parts_of_any_name};
 use super::kept::Kept;
@@ -145,7 +146,7 @@ impl Repositories {
             .iter()
             .map(|error| SourceFailure {
                 place: String::new(),
-                url: String::new(),
+                url: SafeUrl::default(),
                 error: error.clone(),
                 kept: false,
             })
@@ -154,8 +155,8 @@ impl Repositories {
             let reason = format!("only the first {MOST} sources of an image are asked");
             failures.push(SourceFailure {
                 place: more.place.clone(),
-                url: shown(&more.uri),
-                error: AptError::Malformed { url: shown(&more.uri), reason },
+                url: SafeUrl::new(&more.uri),
+                error: AptError::Malformed { url: SafeUrl::new(&more.uri), reason },
                 kept: false,
             });
         }

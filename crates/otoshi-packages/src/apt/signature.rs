@@ -3,10 +3,11 @@
 //! Spec: <https://www.rfc-editor.org/rfc/rfc9580.html#section-7>
 
 use jiff::Timestamp;
+use otoshi_http::SafeUrl;
 use pgp::composed::{Deserializable, DetachedSignature};
 use pgp::packet::Signature;
 
-use super::error::{AptError, shown};
+use super::error::AptError;
 use super::keyring::{Judged, Keyring};
 
 const MESSAGE: &str = "-----BEGIN PGP SIGNED MESSAGE-----";
@@ -104,7 +105,7 @@ impl Signed {
         fingerprints: &[String],
         now: Timestamp,
     ) -> Result<String, AptError> {
-        let url = shown(url);
+        let url = SafeUrl::new(url);
         let (mut good, mut unknown, mut useless, mut bad) = (None, Vec::new(), None, None);
         for signature in &self.signatures {
             match keyring.judge(signature, &self.signed, now) {

@@ -5,6 +5,7 @@ use std::io::{BufReader, Read};
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use otoshi_http::SafeUrl;
 use rayon::prelude::*;
 
 use super::modules::{Filter, Modules};
@@ -12,7 +13,7 @@ use super::primary::{self, Record};
 use super::repomd::{Listed, Repomd};
 use super::settings::{Repository, Settings};
 use super::{mirrors, updateinfo};
-use crate::apt::{AptError, Fetch, Keyring, Signed, shown};
+use crate::apt::{AptError, Fetch, Keyring, Signed};
 use crate::available::{Failure, Withheld};
 use crate::documents::Documents;
 use crate::files::Files;
@@ -107,7 +108,7 @@ impl Available {
         if let Some(more) = settings.repositories.get(MOST) {
             let (place, kept) = (more.id.clone(), false);
             let reason = format!("only the first {MOST} repositories of an image are asked");
-            let error = AptError::Malformed { url: place.clone(), reason };
+            let error = AptError::Malformed { url: place.as_str().into(), reason };
             available.failures.push(Failure { place, error, kept });
         }
         for (repository, (answer, failures)) in settings.repositories.into_iter().zip(answers) {
@@ -307,7 +308,7 @@ impl Asking<'_> {
     fn addresses(self) -> Result<(Vec<String>, Vec<super::Checksum>), AptError> {
         let Repository { addresses, mirrors, metalink, .. } = self.repository;
         let get = |url: &str| Ok(self.documents.get(url, SMALL, self.fetch)?.bytes);
-        let malformed = |url: &str, reason: String| AptError::Malformed { url: shown(url), reason };
+        let malformed = |url: &str, reason: String| AptError::Malformed { url: SafeUrl::new(url), reason };
         let (mut found, mut checksums) = (addresses.clone(), Vec::new());
         if let Some(url) = metalink.as_ref().filter(|_| found.is_empty()) {
             let read = mirrors::metalink(&get(url)?).map_err(|reason| malformed(url, reason))?;
@@ -327,13 +328,13 @@ impl Asking<'_> {
         }
         if found.is_empty() {
             let reason = format!("the repository {} has no address", self.repository.id);
-            let url = mirrors.as_ref().or(metalink.as_ref()).map(|url| shown(url)).unwrap_or_default();
+            let url = mirrors.as_ref().or(metalink.as_ref()).map(SafeUrl::from).unwrap_or_default();
             return Err(AptError::Malformed { url, reason });
         }
         if let Some(other) =
             found.iter().find(|url| !url.starts_with("http://") && !url.starts_with("https://"))
         {
-            return Err(AptError::Method { url: shown(other) });
+            return Err(AptError::Method { url: SafeUrl::new(other) });
         }
         Ok((found, checksums))
     }
@@ -344,23 +345,23 @@ impl Asking<'_> {
         let mut failures: Vec<AptError> = document.stale.into_iter().collect();
         if !checksums.is_empty() && !checksums.iter().any(|checksum| checksum.is_of(&document.bytes)) {
             let reason = "its hash is none that the metalink lists".to_owned();
-            return Err(AptError::Tampered { url: shown(&url), reason });
+            return Err(AptError::Tampered { url: SafeUrl::new(&url), reason });
         }
         if self.repository.signed {
             let beside = self.documents.get(&format!("{url}.asc"), SMALL, self.fetch);
             let signature = beside.map_err(|error| match error {
-                AptError::Missing { .. } => AptError::Unsigned { url: shown(&url) },
+                AptError::Missing { .. } => AptError::Unsigned { url: SafeUrl::new(&url) },
                 error => error,
             })?;
             let signed = Signed::detached(&document.bytes, &signature.bytes);
-            let signed = signed.map_err(|reason| AptError::Malformed { url: shown(&url), reason })?;
+            let signed = signed.map_err(|reason| AptError::Malformed { url: SafeUrl::new(&url), reason })?;
             signed.verify(&url, &self.keyring()?, &[], self.now)?;
         }
         let repomd = Repomd::parse(&document.bytes)
-            .map_err(|reason| AptError::Malformed { url: shown(&url), reason })?;
+            .map_err(|reason| AptError::Malformed { url: SafeUrl::new(&url), reason })?;
         let primary = repomd.files.get("primary").ok_or_else(|| {
             let reason = "it lists no primary, the file with the packages".to_owned();
-            AptError::Malformed { url: shown(&url), reason }
+            AptError::Malformed { url: SafeUrl::new(&url), reason }
         })?;
         let packages = self.documents.shared(primary.checksum.0.hex(), || {
             let reduce = |source: Source<'_>| primary::reduce(BufReader::new(source));
@@ -398,7 +399,7 @@ impl Asking<'_> {
         reduce: impl FnOnce(Source<'_>) -> Result<String, String>,
     ) -> Result<String, AptError> {
         let key = format!("{kind}-{FORM}-{}", listed.checksum.0.hex());
-        let url = format!("{address}/{}", listed.href);
+        let url = SafeUrl::new(format!("{address}/{}", listed.href));
         let allowance = self.documents.allowance();
         let kept = self.documents.content(&key).and_then(|bytes| String::from_utf8(bytes).ok());
         if let Some(kept) = kept {
@@ -407,15 +408,15 @@ impl Asking<'_> {
         }
         let limit = listed.size.unwrap_or(LARGEST).min(LARGEST);
         let _working = allowance.work(limit, &url)?;
-        let bytes = self.documents.get_once(&url, limit, self.fetch)?;
+        let bytes = self.documents.get_once(url.expose(), limit, self.fetch)?;
         if let Some(expected) = listed.size.filter(|size| *size != bytes.len() as u64) {
-            return Err(AptError::Truncated { url: shown(&url), expected, found: bytes.len() as u64 });
+            return Err(AptError::Truncated { url: url.clone(), expected, found: bytes.len() as u64 });
         }
         if !listed.checksum.is_of(&bytes) {
             let reason = format!("its hash is not {}", listed.checksum.0);
-            return Err(AptError::Tampered { url: shown(&url), reason });
+            return Err(AptError::Tampered { url: url.clone(), reason });
         }
-        let malformed = |reason: String| AptError::Malformed { url: shown(&url), reason };
+        let malformed = |reason: String| AptError::Malformed { url: url.clone(), reason };
         let (_, decoder) =
             otoshi_oci::layer::decoder(&bytes[..]).map_err(|error| malformed(error.to_string()))?;
         let short = reduce(Box::new(decoder.take(DECOMPRESSED))).map_err(malformed)?;
@@ -434,12 +435,13 @@ impl Asking<'_> {
                     reasons.extend(keyring.add(content).err().map(|reason| format!("{key}: {reason}")));
                 }
                 Some(None) => reasons.push(format!("{key} is not there")),
-                None => reasons.push(format!("{} is not in the image, and keys are not fetched", shown(key))),
+                None => reasons
+                    .push(format!("{} is not in the image, and keys are not fetched", SafeUrl::new(key))),
             }
         }
         if keyring.is_empty() {
             let reason = if reasons.is_empty() { "gpgkey names none".to_owned() } else { reasons.join("; ") };
-            return Err(AptError::Keyring { url: self.repository.id.clone(), reason });
+            return Err(AptError::Keyring { url: self.repository.id.as_str().into(), reason });
         }
         Ok(keyring)
     }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use otoshi_explain::Explain;
+use otoshi_http::SafeUrl;
 use otoshi_packages::apt::{self, Available, Distribution, HttpFetcher, Kept, Repositories, Source};
 use otoshi_project::Packages;
 use otoshi_store::Home;
@@ -122,7 +123,7 @@ impl Sources {
             }
             let options =
                 if options.is_empty() { String::new() } else { format!("[{}] ", options.join(" ")) };
-            let address = apt::shown(&source.uri);
+            let address = SafeUrl::new(&source.uri).without_login();
             lines += &format!("deb {options}{address} {} {}\n", source.suite, source.components.join(" "));
         }
         for (path, key) in &self.keys {

@@ -10,6 +10,7 @@ use std::{
     process::{Command, Stdio},
 };
 
+use otoshi_http::SafeUrl;
 use otoshi_oci::Digest;
 use otoshi_store::{Kind, SnapshotId};
 use rustix::fs::{AtFlags, CWD, Timespec, Timestamps};
@@ -24,7 +25,7 @@ use crate::{
 /// A repository and what of it is meant.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Repository {
-    url: String,
+    url: SafeUrl,
     /// A branch, tag or commit; what `HEAD` is there when empty.
     reference: String,
     pub(super) subdirectory: String,
@@ -53,7 +54,7 @@ impl Repository {
         }
         let (reference, subdirectory) = fragment.split_once(':').unwrap_or((fragment, ""));
         let mut found = Self {
-            url: url.to_owned(),
+            url: SafeUrl::new(url),
             reference: reference.to_owned(),
             subdirectory: subdirectory.to_owned(),
             checksum: wanted.checksum.map(str::to_owned),
@@ -72,7 +73,7 @@ impl Repository {
     fn option(&mut self, source: &str, field: &str) -> Result<(), EngineError> {
         let (name, value) = field.split_once('=').unwrap_or((field, ""));
         let value = super::decoded(value);
-        let wrong = |what: String| EngineError::invalid(format!("ADD {source}: {what}"));
+        let wrong = |what: String| EngineError::invalid(format!("ADD {}: {what}", SafeUrl::new(source)));
         let flag = |value: &str| match value {
             "" | "1" | "t" | "true" => Ok(true),
             "0" | "f" | "false" => Ok(false),
@@ -128,7 +129,7 @@ impl Repository {
                 ];
                 let near = otoshi_dockerfile::suggest(other, known);
                 return Err(EngineError::Invalid {
-                    message: format!("ADD {source}: there is no option {other:?}"),
+                    message: format!("ADD {}: there is no option {other:?}", SafeUrl::new(source)),
                     hint: near.map(|near| format!("did you mean {near}?")),
                 });
             }
@@ -142,9 +143,10 @@ impl Repository {
 
     /// Refuses what the program could take for a flag or a second argument.
     fn check(&self, source: &str) -> Result<(), EngineError> {
-        let wrong = |what: &str| Err(EngineError::invalid(format!("ADD {source}: {what}")));
-        let host = self.url.split_once("://").map_or(self.url.as_str(), |(_, rest)| rest);
-        if host.starts_with('-') || host.contains("@-") || self.url.chars().any(char::is_control) {
+        let wrong = |what: &str| Err(EngineError::invalid(format!("ADD {}: {what}", SafeUrl::new(source))));
+        let url = self.url.expose();
+        let host = url.split_once("://").map_or(url, |(_, rest)| rest);
+        if host.starts_with('-') || host.contains("@-") || url.chars().any(char::is_control) {
             return wrong("the repository's address is not one");
         }
         let is_bad = |c: char| c.is_whitespace() || c.is_control() || "~^:?*[\\".contains(c);
@@ -183,11 +185,8 @@ impl Repository {
     fn ask(&self, with: Wanted<'_>) -> Result<String, EngineError> {
         let wanted = if self.reference.is_empty() { "HEAD" } else { &self.reference };
         let peeled = format!("{wanted}^{{}}");
-        let listed = Git::new(with, &self.url)?.run(
-            None,
-            &["ls-remote", "--", &self.url, wanted, &peeled],
-            &self.url,
-        )?;
+        let arguments = ["ls-remote", "--", self.url.expose(), wanted, &peeled];
+        let listed = Git::new(with, &self.url)?.run(None, &arguments, &self.url)?;
         commit_of(&listed, wanted).ok_or_else(|| EngineError::Invalid {
             message: format!("{} has no {wanted}", self.url),
             hint: Some("a branch, a tag, or the whole id of a commit".into()),
@@ -216,7 +215,7 @@ impl Repository {
     ) -> Result<SnapshotId, EngineError> {
         let time = if self.commit_time { " commit-time" } else { "" };
         let with = format!("{} {}{time}", self.keep_git_dir, self.submodules);
-        let key = digest_of_fields(["git", self.url.as_str(), commit, &self.reference, &with]);
+        let key = digest_of_fields(["git", self.url.expose(), commit, &self.reference, &with]);
         if let Some(snapshot) = engine.recall(&key) {
             return Ok(snapshot);
         }
@@ -228,7 +227,7 @@ impl Repository {
         let tree = draft.tree();
         let run = |arguments: &[&str]| git.run(Some(&tree), arguments, &self.url);
         run(&["init", "--quiet", "--initial-branch=main"])?;
-        run(&["remote", "add", "origin", &self.url])?;
+        run(&["remote", "add", "origin", self.url.expose()])?;
         // A single commit, where the server gives one by its id; else by its name; else all of it.
         let by_name = if self.reference.is_empty() { "HEAD" } else { &self.reference };
         let has = || run(&["cat-file", "-e", &format!("{commit}^{{commit}}")]).is_ok();
@@ -306,9 +305,10 @@ struct Git {
 }
 
 impl Git {
-    fn new(wanted: Wanted<'_>, url: &str) -> Result<Self, EngineError> {
+    fn new(wanted: Wanted<'_>, url: &SafeUrl) -> Result<Self, EngineError> {
         let ssh = wanted.ssh;
-        let auth = wanted.secrets.map(|secrets| auth::of_repository(secrets, url)).transpose()?.flatten();
+        let auth =
+            wanted.secrets.map(|secrets| auth::of_repository(secrets, url.expose())).transpose()?.flatten();
         let home = tempfile::Builder::new().prefix("otoshi-git-").tempdir();
         let home = home.map_err(EngineError::io("making a directory in", std::env::temp_dir()))?;
         let agent = ssh.map(|ssh| {
@@ -319,7 +319,12 @@ impl Git {
     }
 
     /// Runs it and returns its standard output.
-    fn run(&self, directory: Option<&Path>, arguments: &[&str], url: &str) -> Result<String, EngineError> {
+    fn run(
+        &self,
+        directory: Option<&Path>,
+        arguments: &[&str],
+        url: &SafeUrl,
+    ) -> Result<String, EngineError> {
         let mut command = Command::new("git");
         for setting in [
             "core.hooksPath=/dev/null",
@@ -386,7 +391,8 @@ impl Git {
         }
         let said = String::from_utf8_lossy(&output.stderr);
         let lines: Vec<&str> = said.lines().filter(|line| !line.trim().is_empty()).collect();
-        let why = lines[lines.len().saturating_sub(3)..].join("; ");
+        // The program does not always keep an address's password to itself.
+        let why = url.hide_in(&lines[lines.len().saturating_sub(3)..].join("; "));
         Err(EngineError::invalid(format!("git {} {url} failed: {why}", arguments[0])))
     }
 
@@ -450,10 +456,21 @@ mod tests {
     }
 
     #[test]
+    fn no_error_says_a_password() {
+        for text in
+            ["https://me:s3cret@h/a.git?x=y", "https://me:s3c/s3cret@h/a.git#-x", "ssh://me:s3cret@-h/a"]
+        {
+            let error = parse(text).unwrap_err();
+            assert!(!format!("{error} {error:?}").contains("s3cret"), "{error}");
+        }
+        assert!(!format!("{:?}", parse("https://me:s3cret@h/a.git").unwrap()).contains("s3cret"));
+    }
+
+    #[test]
     fn addresses_are_read_as_docker_build_reads_them() {
         let found = parse("https://h/a/b.git#v1:dir/x").unwrap().unwrap();
         assert_eq!(
-            (found.url.as_str(), found.reference.as_str(), found.subdirectory.as_str()),
+            (found.url.expose(), found.reference.as_str(), found.subdirectory.as_str()),
             ("https://h/a/b.git", "v1", "dir/x")
         );
         let found = parse("git@h:a/b.git?branch=main&subdir=d&keep-git-dir&submodules=false&commit=ab")

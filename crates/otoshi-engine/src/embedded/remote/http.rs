@@ -12,6 +12,7 @@ use std::{
     time::{Duration, UNIX_EPOCH},
 };
 
+use otoshi_http::SafeUrl;
 use otoshi_oci::{Algorithm, Digest, Hasher};
 use otoshi_store::{Kind, SnapshotId};
 use reqwest::{
@@ -47,14 +48,14 @@ pub(super) struct Kept {
 /// Brings a file here, or finds it.
 pub(super) fn fetch(
     engine: &EmbeddedEngine,
-    url: &str,
+    url: &SafeUrl,
     checksum: Option<&Digest>,
     auth: Option<&str>,
     no_cache: bool,
 ) -> Result<Kept, EngineError> {
     let (records, snapshots) = (engine.home().records(), engine.home().snapshots());
-    let by_url = digest_of_fields(["download", url]);
-    let by_content = |digest: &Digest| digest_of_fields(["downloaded", url, digest.as_str()]);
+    let by_url = digest_of_fields(["download", url.expose()]);
+    let by_content = |digest: &Digest| digest_of_fields(["downloaded", url.expose(), digest.as_str()]);
     if let Some(checksum) = checksum {
         let kept: Option<Kept> = records.get(Kind::Step, by_content(checksum).hex());
         if let Some(kept) = kept.filter(|kept| snapshots.get(&kept.snapshot).is_some()) {
@@ -74,7 +75,7 @@ pub(super) fn fetch(
     }
     if let Some(auth) = auth {
         let mut value = HeaderValue::try_from(auth)
-            .map_err(|_| EngineError::invalid(format!("the secret for {} cannot be sent", shown(url))))?;
+            .map_err(|_| EngineError::invalid(format!("the secret for {url} cannot be sent")))?;
         value.set_sensitive(true);
         headers.insert(AUTHORIZATION, value);
     }
@@ -121,12 +122,12 @@ fn client() -> Result<Client, EngineError> {
 }
 
 /// Sends a request until the answer is final.
-fn send(url: &str, headers: &HeaderMap) -> Result<Response, EngineError> {
+fn send(url: &SafeUrl, headers: &HeaderMap) -> Result<Response, EngineError> {
     let client = client()?;
     let mut tries = 0;
     loop {
         tries += 1;
-        let answer = client.get(url).headers(headers.clone()).send();
+        let answer = client.get(url.expose()).headers(headers.clone()).send();
         let reason = match answer {
             Ok(response)
                 if response.status().is_success() || response.status() == StatusCode::NOT_MODIFIED =>
@@ -150,7 +151,7 @@ fn send(url: &str, headers: &HeaderMap) -> Result<Response, EngineError> {
         if tries == TRIES {
             return Err(failed(url, &reason));
         }
-        tracing::debug!(url = shown(url), reason, "asking again");
+        tracing::debug!(%url, reason, "asking again");
         thread::sleep(Duration::from_millis(200 << tries));
     }
 }
@@ -158,7 +159,7 @@ fn send(url: &str, headers: &HeaderMap) -> Result<Response, EngineError> {
 /// Writes a response to a snapshot.
 fn save(
     engine: &EmbeddedEngine,
-    url: &str,
+    url: &SafeUrl,
     mut response: Response,
     checksum: Option<&Digest>,
 ) -> Result<Kept, EngineError> {
@@ -185,7 +186,7 @@ fn save(
     let digest = hasher.finish();
     if let Some(expected) = checksum.filter(|expected| **expected != digest) {
         return Err(EngineError::Invalid {
-            message: format!("{} holds {digest}, and --checksum says {expected}", shown(url)),
+            message: format!("{url} holds {digest}, and --checksum says {expected}"),
             hint: Some("find out why the file changed before you change the checksum".into()),
         });
     }
@@ -205,20 +206,8 @@ fn http_time(text: &str) -> Option<u64> {
     u64::try_from(time.timestamp().as_second()).ok()
 }
 
-fn failed(url: &str, reason: &str) -> EngineError {
-    EngineError::invalid(format!("cannot fetch {}: {reason}", shown(url)))
-}
-
-/// A URL without user name and password.
-fn shown(url: &str) -> String {
-    match url.split_once("://") {
-        Some((scheme, rest)) => {
-            let host_end = rest.find('/').unwrap_or(rest.len());
-            let at = rest[..host_end].rfind('@').map_or(0, |at| at + 1);
-            format!("{scheme}://{}", &rest[at..])
-        }
-        None => url.to_owned(),
-    }
+fn failed(url: &SafeUrl, reason: &str) -> EngineError {
+    EngineError::invalid(format!("cannot fetch {url}: {reason}"))
 }
 
 /// An error with its causes; addresses in it may hold passwords and are left out.
@@ -247,10 +236,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn times_and_addresses() {
+    fn times() {
         assert_eq!(http_time("Wed, 21 Oct 2015 07:28:00 GMT"), Some(1_445_412_480));
         assert_eq!(http_time("yesterday"), None);
-        assert_eq!(shown("https://me:secret@host/a@b"), "https://host/a@b");
-        assert_eq!(shown("https://host/a"), "https://host/a");
     }
 }

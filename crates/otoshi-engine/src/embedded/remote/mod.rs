@@ -16,6 +16,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use otoshi_http::SafeUrl;
 use otoshi_oci::Digest;
 use otoshi_store::Kind;
 
@@ -31,7 +32,7 @@ use crate::{EngineError, Secret, Ssh, content::digest_of_fields};
 /// A source that lies elsewhere.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Remote {
-    File { url: String, checksum: Option<Digest> },
+    File { url: SafeUrl, checksum: Option<Digest> },
     Git(Repository),
 }
 
@@ -75,7 +76,7 @@ impl Remote {
                     hint: Some("as in sha256:24454f83…".into()),
                 }
             })?;
-        Ok(Some(Self::File { url: source.to_owned(), checksum }))
+        Ok(Some(Self::File { url: SafeUrl::new(source), checksum }))
     }
 
     /// Brings the source here, unless it is.
@@ -87,9 +88,10 @@ impl Remote {
     ) -> Result<Fetched, EngineError> {
         match self {
             Self::File { url, checksum } => {
-                let auth = wanted.secrets.map(|secrets| auth::of_file(secrets, url)).transpose()?.flatten();
+                let auth =
+                    wanted.secrets.map(|secrets| auth::of_file(secrets, url.expose())).transpose()?.flatten();
                 let file = http::fetch(engine, url, checksum.as_ref(), auth.as_deref(), no_cache)?;
-                let name = file_name(url);
+                let name = file_name(url.expose());
                 let key = format!("file {name} {}", file.digest);
                 let root = engine.home().snapshots().path(&file.snapshot);
                 Ok(Fetched { root, path: http::NAME.to_owned(), name, key })
@@ -148,13 +150,14 @@ impl EmbeddedEngine {
                 return Ok(Some(place));
             }
             return Err(EngineError::invalid(format!(
-                "{source}: the repository has no directory {}",
+                "{}: the repository has no directory {}",
+                SafeUrl::new(source),
                 fetched.path
             )));
         }
         if !archive::is_archive(&place) {
             return Err(EngineError::Invalid {
-                message: format!("{source} is no archive"),
+                message: format!("{} is no archive", SafeUrl::new(source)),
                 hint: Some("a context is a directory, a git repository or a tar".into()),
             });
         }
