@@ -261,15 +261,19 @@ pub(crate) fn nearest<'a>(
 pub fn features(index: &[u8]) -> Vec<Vec<String>> {
     let document: Value = serde_json::from_slice(index).unwrap_or_default();
     let entries = document.get("manifests").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
-    let needed = |entry: &Value| match entry.pointer("/platform/os.features") {
+    entries.iter().map(needed_features).collect()
+}
+
+/// Returns what an entry of an index needs of the operating system.
+pub fn needed_features(entry: &Value) -> Vec<String> {
+    match entry.pointer("/platform/os.features") {
         None | Some(Value::Null) => Vec::new(),
         Some(Value::Array(features)) => features
             .iter()
             .map(|feature| feature.as_str().map_or_else(|| feature.to_string(), str::to_owned))
             .collect(),
         Some(other) => vec![other.to_string()],
-    };
-    entries.iter().map(needed).collect()
+    }
 }
 
 /// Writes an image's config and manifest and returns the manifest's descriptor, which names its platform.

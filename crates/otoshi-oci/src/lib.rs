@@ -32,7 +32,8 @@ pub use crate::config::{ImageConfig, RunConfig};
 pub use crate::digest::{Algorithm, DiffId, Digest, DigestError, Hasher};
 pub use crate::fields::Fields;
 pub use crate::image::{
-    Image, ImageError, ImageLayer, features, find_manifest, write_artifact, write_image, write_image_artifact,
+    Image, ImageError, ImageLayer, features, find_manifest, needed_features, write_artifact, write_image,
+    write_image_artifact,
 };
 pub use crate::layout::{BlobWriter, Layout, LayoutError, NamedBy};
 pub use crate::platform::{Platform, PlatformError};

@@ -106,7 +106,8 @@ pub struct NewBase<'a> {
     pub created: Option<&'a str>,
 }
 
-/// Writes the index in which manifests are replaced; entries about what was replaced are left out.
+/// Writes the index in which manifests are replaced; entries about what was replaced are left out, and where all images moved those
+/// that need features of the operating system, which did not.
 ///
 /// `replaced` has what takes the place of each old digest. What an entry repeats of its manifest (digest, size, embedded
 /// content, annotations, platform) follows it; addresses of the old content are dropped; all else, known here or not, stays as it
@@ -123,7 +124,9 @@ pub fn replace(
     if let Some(manifests) = index.get_mut("manifests").and_then(Value::as_array_mut) {
         manifests.retain(|entry| {
             let about = entry.pointer("/annotations").and_then(|all| all.get(REFERENCE_DIGEST));
-            !about.and_then(Value::as_str).is_some_and(|about| replaced.contains_key(about))
+            // Where all others moved, what still stands on the old base would be taken for one of them.
+            let stays = base.is_none() || otoshi_oci::needed_features(entry).is_empty();
+            stays && !about.and_then(Value::as_str).is_some_and(|about| replaced.contains_key(about))
         });
         for entry in manifests.iter_mut().filter_map(Value::as_object_mut) {
             let digest = entry.get("digest").and_then(Value::as_str).unwrap_or_default();

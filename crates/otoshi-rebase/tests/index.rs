@@ -127,17 +127,34 @@ fn entries_about_what_was_replaced_are_left_out_and_others_stay_to_the_letter() 
     let version =
         json!({"platform": {"os": "windows", "architecture": "amd64", "os.version": "7"}, "x-own": 1});
     let untouched = descriptor(&store, &other, version);
-    let entries = json!([descriptor(&store, &old, json!({})), about(&old), about(&other), untouched]);
+    let features = json!({"platform": {"os": "linux", "architecture": "amd64", "os.features": ["erofs"]}});
+    let needs_features = descriptor(&store, &other, features);
+    let entries =
+        json!([descriptor(&store, &old, json!({})), about(&old), about(&other), untouched, needs_features]);
     let list = json!({"schemaVersion": 2, "manifests": entries});
     let index: ImageIndex = serde_json::from_value(list.clone()).unwrap();
-    let kinds: Vec<Entry> = index.manifests().iter().map(entry).collect();
-    let [Entry::Unsaid, Entry::About(one), Entry::About(_), Entry::Image(_)] = &kinds[..] else {
+    let kinds: Vec<Entry> = index
+        .manifests()
+        .iter()
+        .zip(list["manifests"].as_array().unwrap())
+        .map(|(listed, document)| entry(listed, &otoshi_oci::needed_features(document)))
+        .collect();
+    let [Entry::Unsaid, Entry::About(one), Entry::About(_), Entry::Image(_), Entry::About(erofs)] =
+        &kinds[..]
+    else {
         panic!("{kinds:?}")
     };
     assert_eq!(one.about, old.digest.to_string());
+    assert_eq!((&erofs.kind[..], &erofs.about[..]), ("os.features erofs", ""));
     let of_new = Replaced { descriptor: store.layout.describe(&other.digest).unwrap(), old: None, new: None };
     let written = replace(&store.layout, &list, &BTreeMap::from([(old.digest.to_string(), of_new)]), None);
     let index: Value = store.layout.read_json(&Digest::of(&written.unwrap()).unwrap()).unwrap();
-    assert_eq!(index["manifests"].as_array().unwrap().len(), 3);
+    assert_eq!(index["manifests"].as_array().unwrap().len(), 4);
     assert_eq!(index["manifests"][2], untouched, "what is not known here stays");
+    assert_eq!(index["manifests"][3], needs_features, "so does what others of the index still stand beside");
+    let base = NewBase { name: None, digest: &other.digest, created: None };
+    let all = replace(&store.layout, &list, &BTreeMap::new(), Some(base));
+    let index: Value = store.layout.read_json(&Digest::of(&all.unwrap()).unwrap()).unwrap();
+    let left = index["manifests"].as_array().unwrap();
+    assert!(!left.contains(&needs_features), "{left:#?}");
 }

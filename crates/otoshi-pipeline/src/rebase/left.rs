@@ -29,7 +29,12 @@ impl Rebaser<'_> {
         moved: &[Moved],
     ) -> Result<Vec<LeftBehind>, PipelineError> {
         let replaced: BTreeSet<&str> = moved.iter().map(|moved| moved.report.old.as_str()).collect();
-        let about = named.about.iter().filter(|about| replaced.contains(about.about.as_str()));
+        let all = moved.len() == named.images.len() && moved.iter().all(|moved| moved.composed.is_some());
+        let about = named.about.iter().filter(|about| match about.about.as_str() {
+            // It is about no other entry, and left behind where all others moved.
+            "" => all,
+            about => replaced.contains(about),
+        });
         let mut found: Vec<LeftBehind> = about.cloned().collect();
         if named.is_local {
             return Ok(found);
