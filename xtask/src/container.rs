@@ -1,10 +1,12 @@
 //! Inside a container, as many CI services have it: what is allowed there works, and what is not is named by the doctor.
 //!
-//! `cargo xtask test` says where the program is; without that, these tests say so and pass over.
+//! `cargo xtask test` says where the program is.
 
 use std::{fs, path::PathBuf, process::Output};
 
-use crate::{bases, docker::Daemon, process, project::OTOSHI, root};
+use otoshi_test::{Missing, given};
+
+use crate::{bases, docker::Daemon, process};
 
 /// What a container gets so that sandboxes can be made in it, without being privileged.
 const ALLOWED: [&str; 4] =
@@ -20,13 +22,10 @@ struct Container {
 }
 
 impl Container {
-    fn new() -> Option<Self> {
-        let Some(otoshi) = std::env::var_os(OTOSHI).map(PathBuf::from) else {
-            eprintln!("passed over: run cargo xtask test");
-            return None;
-        };
+    fn new() -> Result<Self, Missing> {
+        let otoshi = otoshi_test::program()?;
+        let archive = otoshi_test::base("debian-old")?;
         let docker = Daemon::start().unwrap();
-        let archive = root().join("target/bases/debian-old.tar");
         process::read(docker.command().arg("import").arg(&archive).arg(bases::BASE)).unwrap();
         let context = tempfile::tempdir().unwrap();
         let dockerfile = "FROM scratch AS layer\nADD root.tar /\nRUN [\"/bin/busybox\", \"sh\", \"-c\", \"echo ran as $(/bin/busybox id -u) > /it\"]\n";
@@ -37,7 +36,7 @@ impl Container {
         let container = Self { docker, otoshi, context };
         fs::set_permissions(container.context.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755))
             .unwrap();
-        Some(container)
+        Ok(container)
     }
 
     /// Runs `otoshi` as an ordinary user of an unprivileged container.
@@ -62,7 +61,7 @@ fn words(text: &str) -> String {
 
 #[test]
 fn an_unprivileged_container_builds_where_it_may_and_the_doctor_says_where_not() {
-    let Some(container) = Container::new() else { return };
+    let container = given!(Container::new());
 
     let allowed = [&ALLOWED[..], &STORE[..]].concat();
     let well = container.otoshi(&allowed, &["doctor"]);

@@ -21,33 +21,7 @@ pub(crate) const BASES: &[Needed] = &[
 pub(crate) const BOOTSTRAP: &[Needed] = &[("/usr/bin/mmdebstrap", "mmdebstrap")];
 
 /// What the tests take, besides bases.
-pub(crate) const TESTS: &[Needed] = &[
-    ("/bin/busybox", "busybox-static"),
-    ("/usr/bin/skopeo", "skopeo"),
-    ("/usr/bin/umoci", "umoci"),
-    ("/usr/sbin/dockerd", "docker.io"),
-    ("/usr/bin/docker-registry", "docker-registry"),
-    ("/usr/bin/buildah", "buildah"),
-    ("/usr/bin/openssl", "openssl"),
-    ("/usr/bin/git", "git"),
-    ("/usr/bin/ssh-agent", "openssh-client"),
-    ("/usr/bin/bzip2", "bzip2"),
-    ("/usr/bin/xz", "xz-utils"),
-    ("/usr/bin/zstd", "zstd"),
-    ("/usr/bin/gpg", "gpg"),
-    ("/usr/bin/gpg-agent", "gpg-agent"),
-    ("/usr/bin/rpm", "rpm"),
-    ("/usr/bin/sqlite3", "sqlite3"),
-    ("/usr/bin/db_load", "db-util"),
-    ("/usr/bin/gcc", "gcc"),
-    ("/usr/include/stdio.h", "libc6-dev"),
-    ("/usr/bin/musl-gcc", "musl-tools"),
-    ("/usr/bin/createrepo_c", "createrepo-c"),
-    ("/usr/bin/dnf", "dnf"),
-    ("/usr/bin/apt-ftparchive", "apt-utils"),
-    ("/usr/bin/dpkg-scanpackages", "dpkg-dev"),
-    ("/usr/bin/gpgv", "gpgv"),
-];
+pub(crate) const TESTS: &[Needed] = otoshi_test::TOOLS;
 
 /// What the conformance suite takes.
 pub(crate) const CONFORMANCE: &[Needed] = &[

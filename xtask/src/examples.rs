@@ -1,26 +1,23 @@
 //! The three examples: each goes through all four phases on a base made of Debian's packages, runs, and answers.
 //!
-//! `cargo xtask test` makes the bases and says where the program is; without that, these tests say so and pass over.
+//! `cargo xtask test` makes the bases and says where the program is.
 
-use std::path::PathBuf;
+use otoshi_test::{Missing, given};
 
 use crate::{
     bases, http,
     process::{self, Running},
-    project::{OTOSHI, Project, platform, version},
+    project::{Project, platform, version},
     root,
 };
 
-/// An example on the old base, built; `None` where `cargo xtask test` did not prepare it.
-fn built(name: &str) -> Option<Project> {
-    let Some(otoshi) = std::env::var_os(OTOSHI).map(PathBuf::from) else {
-        eprintln!("passed over: run cargo xtask test");
-        return None;
-    };
+/// An example on the old base, built.
+fn built(name: &str) -> Result<Project, Missing> {
+    let (otoshi, base) = (otoshi_test::program()?, otoshi_test::base("debian-old")?);
     let project = Project::of_example(&otoshi, name).unwrap();
-    project.import(&root().join("target/bases/debian-old.tar"), bases::BASE).unwrap();
+    project.import(&base, bases::BASE).unwrap();
     process::read(&mut project.otoshi(&["build"])).unwrap();
-    Some(project)
+    Ok(project)
 }
 
 fn page(project: &Project, path: &str) -> String {
@@ -42,7 +39,7 @@ fn build(project: &Project, arguments: &[&str]) -> Vec<String> {
 
 #[test]
 fn ruby_with_a_vite_front_end() {
-    let Some(shop) = built("ruby-vite") else { return };
+    let shop = given!(built("ruby-vite"));
     let before = page(&shop, "/");
     assert!(version(platform(&before).unwrap(), "ruby").unwrap().starts_with("ruby 3.3"));
     assert!(page(&shop, "/api/search?q=daruna").contains("daruma"));
@@ -63,7 +60,7 @@ fn ruby_with_a_vite_front_end() {
 
 #[test]
 fn python_with_a_native_extension() {
-    let Some(book) = built("python-native") else { return };
+    let book = given!(built("python-native"));
     let text = page(&book, "/");
     assert!(platform(&text).unwrap().contains("libpq"), "{text}");
     process::read(&mut book.otoshi(&["run", "worker"])).unwrap();
@@ -75,7 +72,7 @@ fn python_with_a_native_extension() {
 
 #[test]
 fn rust_on_a_runner_without_a_shell() {
-    let Some(clock) = built("rust-static") else { return };
+    let clock = given!(built("rust-static"));
     platform(&page(&clock, "/")).unwrap();
     process::read(&mut clock.otoshi(&["run", "cli"])).unwrap();
     let shell = clock.otoshi(&["run", "clock/runner", "--", "/bin/sh", "-c", "true"]).output().unwrap();

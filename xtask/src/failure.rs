@@ -33,6 +33,9 @@ pub(crate) enum Failure {
         /// Why.
         source: io::Error,
     },
+    /// The machine has not what is started on it.
+    #[error("this {0}")]
+    Missing(#[from] otoshi_test::Missing),
     /// Something is not as it must be.
     #[error("{0}")]
     Wrong(String),

@@ -14,6 +14,7 @@ use std::{
 };
 
 use otoshi_oci::Digest;
+use otoshi_test::given;
 use support::{World, world};
 
 /// What a server has: a body with headers by path; and the requests that it saw.
@@ -112,7 +113,7 @@ fn shell(directory: &Path, command: &str) -> String {
 
 #[test]
 fn a_file_is_fetched_once_and_asked_about_again() {
-    let Some(world) = world() else { return };
+    let world = given!(world());
     let server = Server::start();
     server.put("/dir/file.txt", b"one", "ETag: \"1\"\r\nLast-Modified: Wed, 21 Oct 2015 07:28:00 GMT\r\n");
     server.put("/away", b"", &format!("Location: {}\r\n", server.url("/dir/file.txt")));
@@ -145,7 +146,7 @@ fn a_file_is_fetched_once_and_asked_about_again() {
 
 #[test]
 fn a_checksum_is_verified_and_saves_the_question() {
-    let Some(world) = world() else { return };
+    let world = given!(world());
     let server = Server::start();
     server.put("/f", b"one", "");
     let digest = Digest::sha256_of(b"one");
@@ -168,7 +169,7 @@ fn a_checksum_is_verified_and_saves_the_question() {
 
 #[test]
 fn archives_from_elsewhere_are_unpacked_when_it_is_said() {
-    let Some(world) = world() else { return };
+    let world = given!(world());
     let server = Server::start();
     world.write("pack/x", "packed");
     shell(&world.source, "tar -czf ../a.tgz -C pack --owner=0 --group=0 .");
@@ -231,7 +232,7 @@ impl Drop for Daemon {
 
 #[test]
 fn a_repository_is_added_at_a_branch_a_tag_or_a_commit() {
-    let Some(world) = world() else { return };
+    let world = given!(world());
     let directory = repository(&world);
     let daemon = Daemon::start(directory.parent().unwrap());
     let url = format!("git://127.0.0.1:{}/repository", daemon.1);
@@ -278,7 +279,7 @@ fn a_repository_is_added_at_a_branch_a_tag_or_a_commit() {
 
 #[test]
 fn a_server_of_plain_files_will_do_and_nothing_local_is_read() {
-    let Some(world) = world() else { return };
+    let world = given!(world());
     let directory = repository(&world);
     let server = Server::start();
     shell(
@@ -306,7 +307,7 @@ fn a_server_of_plain_files_will_do_and_nothing_local_is_read() {
 
 #[test]
 fn secrets_let_requests_in_at_their_own_host_only() {
-    let Some(world) = world() else { return };
+    let world = given!(world());
     let (server, other) = (Server::start(), Server::start());
     other.put("/file", b"x", "");
     server.put(

@@ -8,6 +8,7 @@ use std::{
     process::Command,
 };
 
+use otoshi_test::given;
 use support::{World, world};
 
 impl World {
@@ -18,7 +19,7 @@ impl World {
 
 #[test]
 fn directories_that_are_copied_to_keep_their_mode_and_new_ones_have_the_usual_one() {
-    let Some(world) = world() else { return };
+    let world = given!(world());
     world.write("src/sub/file", "x");
     world.write("other/file", "y");
     world.chmod("src", 0o700);
@@ -37,7 +38,7 @@ fn directories_that_are_copied_to_keep_their_mode_and_new_ones_have_the_usual_on
 
 #[test]
 fn sources_are_copied_one_after_the_other() {
-    let Some(world) = world() else { return };
+    let world = given!(world());
     world.write("a", "a");
     world.write("b", "b");
     world.write("dir/c", "c");
@@ -60,7 +61,7 @@ fn sources_are_copied_one_after_the_other() {
 
 #[test]
 fn links_in_the_destination_are_followed_inside_the_image() {
-    let Some(world) = world() else { return };
+    let world = given!(world());
     world.write("file", "new");
     let image = world.build(
         "FROM busybox\nRUN mkdir -p /real/dir && ln=/bin/busybox && $ln ln -s /real/dir /way && $ln ln -s target /real/link && $ln ln -s ../../../../real /real/up\nCOPY file /way/\nCOPY file /real/link\nCOPY file /real/up/here\n",
@@ -73,7 +74,7 @@ fn links_in_the_destination_are_followed_inside_the_image() {
 
 #[test]
 fn parents_keep_the_path_from_the_root_or_the_pivot() {
-    let Some(world) = world() else { return };
+    let world = given!(world());
     for path in ["a/b/c/d/foo", "a/b/c/d/e/bay", "a/b2/c/d/e/bar", "a/b/c2/x"] {
         world.write(path, path.rsplit('/').next().unwrap());
     }
@@ -108,7 +109,7 @@ fn parents_keep_the_path_from_the_root_or_the_pivot() {
 
 #[test]
 fn excluded_files_are_left_out_and_do_not_count() {
-    let Some(world) = world() else { return };
+    let world = given!(world());
     for path in ["dir/a.txt", "dir/b.md", "dir/sub/c.txt", "dir/sub/d.md", "a.txt", "b.md"] {
         world.write(path, "x");
     }
@@ -127,7 +128,7 @@ fn excluded_files_are_left_out_and_do_not_count() {
 
 #[test]
 fn a_pattern_in_another_stage_sees_that_its_files_changed() {
-    let Some(world) = world() else { return };
+    let world = given!(world());
     let with = |text: &str| {
         let image = world.build(&format!("FROM busybox AS from\nRUN mkdir /o && echo {text} > /o/a.txt\nFROM scratch\nCOPY --from=from /o/*.txt /\n"));
         world.tree(&image, "/")
@@ -138,7 +139,7 @@ fn a_pattern_in_another_stage_sees_that_its_files_changed() {
 
 #[test]
 fn modes_may_be_symbolic() {
-    let Some(world) = world() else { return };
+    let world = given!(world());
     world.write("dir/tool", "x");
     world.write("dir/text", "x");
     world.chmod("dir/tool", 0o700);
@@ -153,7 +154,7 @@ fn modes_may_be_symbolic() {
 
 #[test]
 fn a_linked_copy_does_not_look_at_what_lies_below() {
-    let Some(world) = world() else { return };
+    let world = given!(world());
     world.write("file", "x");
     let build = |base: &str| {
         world.build(&format!(
@@ -173,7 +174,7 @@ fn a_linked_copy_does_not_look_at_what_lies_below() {
 
 #[test]
 fn a_heredoc_counts_by_what_it_is_after_expansion() {
-    let Some(world) = world() else { return };
+    let world = given!(world());
     let with = |value: &str| {
         let dockerfile = "FROM scratch\nARG V\nCOPY <<one <<\"two\" /h/\nis $V ${V:+set}\none\nis $V\ntwo\n";
         let image = world.try_build(dockerfile, |request| {
@@ -187,7 +188,7 @@ fn a_heredoc_counts_by_what_it_is_after_expansion() {
 
 #[test]
 fn archives_are_unpacked_into_what_is_there() {
-    let Some(world) = world() else { return };
+    let world = given!(world());
     world.write("pack/lib/new", "new");
     world.write("pack/dir/file", "packed");
     world.write("not.gz", "plain");
@@ -223,7 +224,7 @@ fn archives_are_unpacked_into_what_is_there() {
 
 #[test]
 fn triggers_run_in_the_stage_on_top_and_are_gone_then() {
-    let Some(world) = world() else { return };
+    let world = given!(world());
     world.write("file", "one");
     let base = world.build("FROM busybox\nONBUILD ARG NAME=none\nONBUILD COPY file /from-context\nONBUILD COPY --from=tools /tool /tool\nONBUILD RUN echo $NAME > /name\n");
     world.tag(&base, "with-triggers");
@@ -242,7 +243,7 @@ fn triggers_run_in_the_stage_on_top_and_are_gone_then() {
 
 #[test]
 fn a_directory_takes_the_place_of_nothing_else_and_nothing_else_that_of_a_directory() {
-    let Some(world) = world() else { return };
+    let world = given!(world());
     world.write("dir/sub/file", "x");
     let onto = |base: &str, destination: &str| {
         world.try_build(&format!("FROM busybox\nRUN {base}\nCOPY dir {destination}\n"), |_| {})

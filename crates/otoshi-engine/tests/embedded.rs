@@ -9,11 +9,12 @@ use otoshi_engine::{
     AppLayer, AssembleRequest, CacheMount, Context, Engine, EngineError, ImageChanges, Output, Silent, View,
 };
 use otoshi_oci::{Image, Platform, Reference, write_image};
+use otoshi_test::given;
 use support::world;
 
 #[test]
 fn a_dockerfile_is_built_and_its_image_runs() {
-    let Some(world) = world() else { return };
+    let world = given!(world());
     world.write("app/hello.txt", "hello\n");
     let image = world.build(
         "FROM busybox\nARG NAME=world\nENV GREETING=hi\nWORKDIR /srv\nCOPY app/ ./\nRUN echo \"$GREETING $NAME\" > greeting && id -u > who\n",
@@ -23,7 +24,7 @@ fn a_dockerfile_is_built_and_its_image_runs() {
 
 #[test]
 fn nothing_runs_twice_and_equal_content_is_equal_bytes() {
-    let Some(world) = world() else { return };
+    let world = given!(world());
     world.write("a", "1");
     let dockerfile = "FROM busybox AS build\nRUN mkdir /out && echo made > /out/x\nFROM busybox\nCOPY --from=build /out /out\nCOPY a /a\n";
     let first = world.build(dockerfile);
@@ -40,7 +41,7 @@ fn nothing_runs_twice_and_equal_content_is_equal_bytes() {
 
 #[test]
 fn only_reached_stages_run() {
-    let Some(world) = world() else { return };
+    let world = given!(world());
     let dockerfile =
         "FROM busybox AS broken\nRUN false\nFROM busybox AS good\nRUN true\nFROM broken AS last\n";
     world.try_build(dockerfile, |request| request.target = Some("good".into())).unwrap();
@@ -50,7 +51,7 @@ fn only_reached_stages_run() {
 
 #[test]
 fn a_step_leaves_only_what_it_wrote() {
-    let Some(world) = world() else { return };
+    let world = given!(world());
     let image = world.build("FROM busybox\nRUN --mount=type=cache,target=/var/cache/x touch /var/cache/x/y && cat /etc/resolv.conf >/dev/null\n");
     let loaded = Image::load(world.home.layout(), &image.digest, &Platform::host()).unwrap();
     assert_eq!(loaded.layers().len(), 1, "an empty layer is none");
@@ -58,7 +59,7 @@ fn a_step_leaves_only_what_it_wrote() {
 
 #[test]
 fn a_secret_is_seen_and_not_kept() {
-    let Some(world) = world() else { return };
+    let world = given!(world());
     world.write("../secret", "hush");
     let dockerfile = "FROM busybox\nRUN --mount=type=secret,id=s,required=true test \"$(cat /run/secrets/s)\" = hush && touch /ok\n";
     let file = world.source.join("../secret");
@@ -75,7 +76,7 @@ fn a_secret_is_seen_and_not_kept() {
 
 #[test]
 fn a_moved_base_repeats_no_copy() {
-    let Some(world) = world() else { return };
+    let world = given!(world());
     world.write("big", "content");
     let dockerfile = "ARG BASE=busybox\nFROM ${BASE}\nCOPY big /data/big\n";
     let first = world.build(dockerfile);
@@ -93,7 +94,7 @@ fn a_moved_base_repeats_no_copy() {
 
 #[test]
 fn compiling_writes_to_a_view_and_the_app_is_assembled_from_it() {
-    let Some(world) = world() else { return };
+    let world = given!(world());
     world.write("main.src", "source");
     let base = world.build("FROM busybox\nRUN mkdir -p /opt/deps && echo dep > /opt/deps/d\n");
     let context = Context::scan(&world.home, &world.source, None).unwrap();
@@ -145,7 +146,7 @@ fn compiling_writes_to_a_view_and_the_app_is_assembled_from_it() {
 
 #[test]
 fn a_heredocs_name_never_leads_out() {
-    let Some(world) = world() else { return };
+    let world = given!(world());
     let dockerfile = "FROM busybox\nCOPY <<\"../../../escaped\" /y\nx\n../../../escaped\n";
     world.try_build(dockerfile, |_| {}).unwrap_err();
     let image = world.build("FROM busybox\nCOPY <<plain /y\nx\nplain\n");
@@ -154,7 +155,7 @@ fn a_heredocs_name_never_leads_out() {
 
 #[test]
 fn scratch_takes_copies() {
-    let Some(world) = world() else { return };
+    let world = given!(world());
     world.write("a", "1");
     let image = world.build(
         "FROM busybox AS tools\nFROM scratch\nCOPY a /data/\nCOPY --from=tools /bin/busybox /bin/busybox\n",
@@ -169,7 +170,7 @@ fn scratch_takes_copies() {
 
 #[test]
 fn a_base_without_a_path_has_the_default_one() {
-    let Some(world) = world() else { return };
+    let world = given!(world());
     let built = world.build("FROM busybox\n");
     let mut image = otoshi_oci::Image::load(world.home.layout(), &built.digest, &Platform::host()).unwrap();
     image.config.config.env.clear();
@@ -183,7 +184,7 @@ fn a_base_without_a_path_has_the_default_one() {
 
 #[test]
 fn a_store_may_lie_deep_and_too_many_layers_are_told_as_that() {
-    let Some(world) = world() else { return };
+    let world = given!(world());
     let deep = world.source.join("d".repeat(200)).join("e".repeat(200)).join("home");
     let other = support::world_at(&deep).unwrap();
     other.write("a", "deep");

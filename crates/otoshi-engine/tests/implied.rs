@@ -10,6 +10,7 @@ use otoshi_oci::{
     tar::{END, Entry, Kind, write_header, write_padding},
     write_image,
 };
+use otoshi_test::given;
 use support::{World, world};
 
 /// An archive of directories and files: path, mode, owner and group; a path with a slash at its end is a directory, and with ` -> ` a link.
@@ -56,7 +57,7 @@ const STAT: &str = "cd / && stat -c '%a %u:%g %n'";
 
 #[test]
 fn directories_that_are_not_listed_are_as_below() {
-    let Some(world) = world() else { return };
+    let world = given!(world());
     layered(
         &world,
         &[
@@ -102,7 +103,7 @@ fn directories_that_are_not_listed_are_as_below() {
 
 #[test]
 fn the_root_directory_is_as_the_topmost_layer_that_lists_it_has_it() {
-    let Some(world) = world() else { return };
+    let world = given!(world());
     layered(&world, &[&[("./", 0o555, 0, 9)], &[("file", 0o644, 0, 0)]]);
     world.write("copied", "x");
     let dockerfile = format!(

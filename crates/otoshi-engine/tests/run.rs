@@ -7,11 +7,12 @@ use std::{fs, sync::Arc};
 use otoshi_dockerfile::Dockerfile;
 use otoshi_engine::{BuildRequest, Context, NamedContext, Network, Secret};
 use otoshi_oci::Platform;
+use otoshi_test::given;
 use support::world;
 
 #[test]
 fn a_bind_mount_is_read_only_or_forgets_what_is_written() {
-    let Some(world) = world() else { return };
+    let world = given!(world());
     world.write("dir/a", "1");
     world.write("file", "f");
     let dockerfile = "FROM busybox AS other\nRUN mkdir /o && echo other > /o/x\nFROM busybox\nWORKDIR /w\n\
@@ -32,7 +33,7 @@ fn a_bind_mount_is_read_only_or_forgets_what_is_written() {
 
 #[test]
 fn a_cache_starts_with_what_it_is_told_and_has_an_owner() {
-    let Some(world) = world() else { return };
+    let world = given!(world());
     let image = world.build(
         "FROM busybox AS seed\nRUN mkdir /s && echo seed > /s/x\nFROM busybox\n\
          RUN --mount=type=cache,target=/c,from=seed,source=/s cat /c/x > /out && echo more >> /c/x\n\
@@ -50,7 +51,7 @@ fn a_cache_starts_with_what_it_is_told_and_has_an_owner() {
 
 #[test]
 fn owner_and_mode_are_part_of_what_a_cache_is() {
-    let Some(world) = world() else { return };
+    let world = given!(world());
     let options = ["", ",uid=10", ",gid=10", ",mode=0711", ",uid=10,gid=10", ",sharing=locked"];
     let mut dockerfile = "FROM busybox\n".to_owned();
     for (number, option) in options.iter().enumerate() {
@@ -69,7 +70,7 @@ fn owner_and_mode_are_part_of_what_a_cache_is() {
 /// One stage empties a cache again and again and puts a link to a directory of the host in the way of what another fills it with.
 #[test]
 fn filling_a_cache_never_leads_out_of_it() {
-    let Some(world) = world() else { return };
+    let world = given!(world());
     let outside = world.source.parent().unwrap().join("outside");
     fs::create_dir(&outside).unwrap();
     world.write("seed/d/one", "1");
@@ -91,7 +92,7 @@ fn filling_a_cache_never_leads_out_of_it() {
 /// A tree whose directories are in one another, deeper than a stack of recursive calls or a path goes.
 #[test]
 fn no_tree_is_too_deep() {
-    let Some(world) = world() else { return };
+    let world = given!(world());
     let image = world.build(
         "FROM busybox AS deep\nRUN mkdir /t && cd /t && i=0 && while [ $i -lt 1200 ]; do mkdir d && cd d && i=$((i+1)); done && touch end\n\
          FROM busybox\nCOPY --from=deep /t /t\nRUN rm -rf /t/none && mkdir /t/more\n",
@@ -102,7 +103,7 @@ fn no_tree_is_too_deep() {
 
 #[test]
 fn memory_and_secrets_leave_nothing() {
-    let Some(world) = world() else { return };
+    let world = given!(world());
     let secret = world.source.join("token");
     fs::write(&secret, "s3cret").unwrap();
     let build = |value: &str| {
@@ -133,7 +134,7 @@ fn memory_and_secrets_leave_nothing() {
 
 #[test]
 fn heredocs_run_as_scripts_of_any_kind() {
-    let Some(world) = world() else { return };
+    let world = given!(world());
     let image = world.build(
         "FROM busybox\nRUN <<EOF\necho one > /out\nEOF\nRUN <<'EOF'\n#!/bin/busybox sh\necho \"$0\" >> /out\nEOF\n\
          RUN cat >> /out <<A && cat >> /out <<-\"B\"\n$PATH\nA\n\t$PATH\n\tB\nRUN echo ${0##*/} >> /out\n",
@@ -143,7 +144,7 @@ fn heredocs_run_as_scripts_of_any_kind() {
 
 #[test]
 fn the_network_and_security_are_what_the_step_says() {
-    let Some(world) = world() else { return };
+    let world = given!(world());
     let image = world.build(
         "FROM busybox\nRUN --network=none ls /sys/class/net > /none\nRUN grep CapEff /proc/self/status > /default\n",
     );
@@ -163,7 +164,7 @@ fn the_network_and_security_are_what_the_step_says() {
 
 #[test]
 fn commands_of_another_platform_are_refused_and_copies_are_not() {
-    let Some(world) = world() else { return };
+    let world = given!(world());
     world.write("file", "x");
     let foreign = if Platform::host().architecture == "arm64" { "linux/s390x" } else { "linux/arm64" };
     let image = world.build(&format!(
@@ -181,7 +182,7 @@ fn commands_of_another_platform_are_refused_and_copies_are_not() {
 
 #[test]
 fn named_contexts_stand_for_images_and_stages() {
-    let Some(world) = world() else { return };
+    let world = given!(world());
     world.write("file", "context");
     let other = tempfile::tempdir().unwrap();
     fs::write(other.path().join("file"), "named").unwrap();
@@ -217,7 +218,7 @@ fn named_contexts_stand_for_images_and_stages() {
 
 #[test]
 fn source_date_epoch_is_the_time_of_everything_made() {
-    let Some(world) = world() else { return };
+    let world = given!(world());
     world.write("file", "x");
     let created = |dockerfile: &str, value: Option<&str>| {
         let image = world.try_build(dockerfile, |request| {
@@ -237,7 +238,7 @@ fn source_date_epoch_is_the_time_of_everything_made() {
 
 #[test]
 fn without_the_cache_the_newest_result_is_kept() {
-    let Some(world) = world() else { return };
+    let world = given!(world());
     let dockerfile = "FROM busybox\nRUN cat /proc/sys/kernel/random/uuid > /uuid\n";
     let first = world.build(dockerfile);
     let again = world.try_build(dockerfile, |request| request.no_cache = true).unwrap();
@@ -247,7 +248,7 @@ fn without_the_cache_the_newest_result_is_kept() {
 
 #[test]
 fn options_of_mounts_may_hold_variables() {
-    let Some(world) = world() else { return };
+    let world = given!(world());
     world.write("dir/a", "1");
     let dockerfile = "FROM busybox\nARG OWNER=5\nARG TYPE=cache\nARG WHERE=/c\n\
         RUN --mount=type=$TYPE,target=$WHERE,uid=$OWNER,mode=0${M:-711} stat -c '%u %a' /c > /out\n\
@@ -270,7 +271,7 @@ fn options_of_mounts_may_hold_variables() {
 
 #[test]
 fn times_of_files_are_one_or_no_later_than_one() {
-    let Some(world) = world() else { return };
+    let world = given!(world());
     world.write("file", "x");
     let old = std::time::UNIX_EPOCH + std::time::Duration::from_secs(1_000_000_000);
     fs::File::options().append(true).open(world.source.join("file")).unwrap().set_modified(old).unwrap();
@@ -331,7 +332,7 @@ fn time_of(world: &support::World, image: &otoshi_engine::BuiltImage, name: &str
 
 #[test]
 fn another_content_has_a_later_time_and_the_same_the_same() {
-    let Some(world) = world() else { return };
+    let world = given!(world());
     let build = |text: &str| {
         world.write("page", text);
         world
@@ -360,7 +361,7 @@ fn another_content_has_a_later_time_and_the_same_the_same() {
 
 #[test]
 fn what_is_committed_has_the_time_of_its_commit() {
-    let Some(world) = world() else { return };
+    let world = given!(world());
     let git = |arguments: &[&str], date: &str| {
         let mut command = std::process::Command::new("git");
         command.args(["-c", "user.name=Somebody", "-c", "user.email=somebody@example.org"]).args(arguments);
@@ -393,7 +394,7 @@ fn what_is_committed_has_the_time_of_its_commit() {
 
 #[test]
 fn bytecode_records_the_time_that_its_source_has_in_whichever_layer() {
-    let Some(world) = world() else { return };
+    let world = given!(world());
     world.write("mod.py", "x = 1\n");
     let source = world.source.join("mod.py");
     let modified = std::time::UNIX_EPOCH + std::time::Duration::from_secs(1_750_000_000);

@@ -5,12 +5,13 @@ mod support;
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use otoshi_explain::Explain;
 use otoshi_oci::Digest;
 use otoshi_oci::layer::{LayerError, OverlayXattrs, UnpackOptions, WriteOptions, unpack_layer, write_layer};
 use otoshi_oci::tar::{Entry, Kind};
+use otoshi_test::{Need, given, require};
 use support::{Archive, Overlay, keep, layout, look};
 
 #[test]
@@ -26,7 +27,7 @@ fn a_change_becomes_a_layer_and_a_layer_the_same_change() {
     fs::set_permissions(base.join("keep"), fs::Permissions::from_mode(0o1777)).unwrap();
     let before = look(&base);
 
-    let Some(overlay) = Overlay::mount(dir.path(), &[&base], "upper") else { return };
+    let overlay = given!(Overlay::mount(dir.path(), &[&base], "upper"));
     let at = |name: &str| overlay.0.join(name);
     fs::remove_file(at("deleted")).unwrap();
     fs::remove_dir_all(at("gone")).unwrap();
@@ -46,7 +47,7 @@ fn a_change_becomes_a_layer_and_a_layer_the_same_change() {
     fs::create_dir(&applied).unwrap();
     let blob = layout.open_blob(&Digest::of(&layer.descriptor).unwrap()).unwrap();
     unpack_layer(blob, &applied, &UnpackOptions::default()).unwrap();
-    let Some(overlay) = Overlay::mount(dir.path(), &[&applied, &base], "second") else { return };
+    let overlay = given!(Overlay::mount(dir.path(), &[&applied, &base], "second"));
     let again = look(&overlay.0);
     assert_eq!(again.keys().collect::<Vec<_>>(), changed.keys().collect::<Vec<_>>());
     for (name, seen) in &changed {
@@ -57,10 +58,11 @@ fn a_change_becomes_a_layer_and_a_layer_the_same_change() {
     assert_eq!(write_layer(&layout, &applied, &keep()).unwrap(), layer);
 }
 
-/// Not a test of its own: runs in a user namespace in which only root has an id.
+/// Not a test of its own: the next test runs it in a user namespace in which only root has an id, and says where. Whoever runs
+/// all that is ignored runs it without that, and it does nothing.
 #[test]
 #[ignore = "started by without_root_a_layer_is_unpacked_as_far_as_possible"]
-fn in_a_user_namespace() {
+fn child_in_a_user_namespace() {
     let Some(dir) = std::env::var_os("OTOSHI_TEST_ROOTLESS").map(PathBuf::from) else { return };
     let options =
         UnpackOptions { xattr_namespace: OverlayXattrs::User, in_userns: true, ..UnpackOptions::default() };
@@ -107,17 +109,12 @@ fn in_a_user_namespace() {
 
 #[test]
 fn without_root_a_layer_is_unpacked_as_far_as_possible() {
+    given!(require(&[Need::UserNamespaces]));
     let dir = tempfile::tempdir().unwrap();
-    let inside =
-        Command::new("unshare").args(["--user", "--map-root-user", "true"]).stderr(Stdio::null()).status();
-    if !inside.is_ok_and(|status| status.success()) {
-        println!("skipped: no user namespace can be made here");
-        return;
-    }
     let output = Command::new("unshare")
         .args(["--user", "--map-root-user"])
         .arg(std::env::current_exe().unwrap())
-        .args(["--exact", "in_a_user_namespace", "--ignored", "--nocapture"])
+        .args(["--exact", "child_in_a_user_namespace", "--ignored", "--nocapture"])
         .env("OTOSHI_TEST_ROOTLESS", dir.path())
         .output()
         .unwrap();

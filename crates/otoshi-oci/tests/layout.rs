@@ -333,10 +333,11 @@ fn writers_in_parallel_lose_nothing() {
     assert_eq!(assert_whole(dir.path()), 40);
 }
 
-/// Not a test of its own: what the next test starts and kills.
+/// Not a test of its own: the next test starts it, says where it writes, and kills it. Whoever runs all that is ignored runs it
+/// without that, and it does nothing.
 #[test]
 #[ignore = "started by a_killed_writer_leaves_a_valid_layout"]
-fn endless_writer() {
+fn child_that_writes_without_end() {
     let Some(root) = std::env::var_os("OTOSHI_TEST_LAYOUT") else { return };
     let layout = Layout::create_or_open(root).unwrap();
     for i in 0u64.. {
@@ -356,7 +357,7 @@ fn a_killed_writer_leaves_a_valid_layout() {
         let mut children: Vec<_> = (0..2)
             .map(|_| {
                 Command::new(std::env::current_exe().unwrap())
-                    .args(["--exact", "endless_writer", "--ignored"])
+                    .args(["--exact", "child_that_writes_without_end", "--ignored"])
                     .env("OTOSHI_TEST_LAYOUT", &root)
                     .stdout(Stdio::null())
                     .spawn()

@@ -1,4 +1,4 @@
-//! Images go to other tools and come back: skopeo, umoci, podman, Docker. What is not installed is skipped.
+//! Images go to other tools and come back: skopeo, umoci, Docker.
 
 mod shop;
 mod support;
@@ -12,18 +12,19 @@ use otoshi_oci::transfer::{
     DockerHost, Form, ImportOptions, export_docker_archive, export_oci_dir, import_any, load_into_docker,
 };
 use otoshi_oci::{Digest, Image, Layout, Platform};
+use otoshi_test::{Docker, Need, given, require};
 use shop::{Shop, reference};
 use support::{layout, look};
 
-/// Runs a program and returns what it prints, or nothing if it is not installed.
-fn run(program: &str, args: &[&str]) -> Option<String> {
-    let Ok(output) = Command::new(program).args(args).output() else {
-        println!("skipped: {program} is not installed");
-        return None;
-    };
-    let stderr = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{program} {}: {stderr}", args.join(" "));
-    Some(String::from_utf8(output.stdout).unwrap())
+/// Runs a command and returns what it prints.
+fn run(command: &mut Command) -> String {
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+fn umoci(args: &[&str]) {
+    run(Command::new("umoci").args(args));
 }
 
 fn text(path: &Path) -> &str {
@@ -39,19 +40,20 @@ fn import_one(shop: &Shop, path: &Path, into: &str) -> (Form, Image) {
 
 #[test]
 fn skopeo_copies_from_the_store_and_back() {
+    given!(require(&[Need::Tool("skopeo")]));
     let shop = Shop::compressed(Compression::Gzip);
     let image = shop.loaded().remove(0).1;
     let store = format!("oci:{}:docker.io/library/app:1", shop.layout.root().display());
-    let copy = |from: &str, to: &str| run("skopeo", &["--insecure-policy", "copy", "-q", from, to]);
+    let copy = |from: &str, to: &str| {
+        run(Command::new("skopeo").args(["--insecure-policy", "copy", "-q", from, to]));
+    };
 
     for (form, target, path) in [
         (Form::OciArchive, format!("oci-archive:{}", text(&shop.path("a.tar"))), "a.tar"),
         (Form::OciDirectory, format!("oci:{}:x:1", text(&shop.path("dir"))), "dir"),
         (Form::DockerArchive, format!("docker-archive:{}:x:1", text(&shop.path("d.tar"))), "d.tar"),
     ] {
-        if copy(&store, &target).is_none() {
-            return;
-        }
+        copy(&store, &target);
         let (found, back) = import_one(&shop, &shop.path(path), &format!("from-{path}"));
         assert_eq!(found, form);
         assert_eq!(back.config.rootfs, image.config.rootfs, "{target}");
@@ -68,7 +70,7 @@ fn skopeo_copies_from_the_store_and_back() {
         format!("docker-archive:{}:app:1", text(&shop.path("ours-docker.tar"))),
     ] {
         let out = shop.path("skopeo-out");
-        copy(&source, &format!("dir:{}", text(&out))).unwrap();
+        copy(&source, &format!("dir:{}", text(&out)));
         let manifest: serde_json::Value =
             serde_json::from_slice(&fs::read(out.join("manifest.json")).unwrap()).unwrap();
         assert_eq!(manifest["layers"].as_array().unwrap().len(), 2, "{source}");
@@ -78,6 +80,7 @@ fn skopeo_copies_from_the_store_and_back() {
 
 #[test]
 fn umoci_unpacks_the_same_tree() {
+    given!(require(&[Need::Root, Need::Tool("umoci")]));
     let shop = Shop::compressed(Compression::Gzip);
     let image = format!("{}:latest", text(shop.layout.root()));
     // umoci does not take names with slashes and colons.
@@ -85,9 +88,7 @@ fn umoci_unpacks_the_same_tree() {
     let named = fs::read_to_string(&index).unwrap().replace("docker.io/library/app:1", "latest");
     fs::write(&index, named).unwrap();
     let bundle = shop.path("bundle");
-    if run("umoci", &["unpack", "--image", &image, text(&bundle)]).is_none() {
-        return;
-    }
+    umoci(&["unpack", "--image", &image, text(&bundle)]);
     let ours = shop.path("ours");
     fs::create_dir(&ours).unwrap();
     for layer in shop.loaded()[0].1.layers() {
@@ -105,15 +106,14 @@ fn umoci_unpacks_the_same_tree() {
 
 #[test]
 fn what_umoci_makes_is_imported() {
+    given!(require(&[Need::Tool("umoci")]));
     let shop = Shop::new();
     let made = shop.path("made");
-    if run("umoci", &["init", "--layout", text(&made)]).is_none() {
-        return;
-    }
+    umoci(&["init", "--layout", text(&made)]);
     let image = format!("{}:v1", text(&made));
-    run("umoci", &["new", "--image", &image]).unwrap();
+    umoci(&["new", "--image", &image]);
     fs::write(shop.path("motd"), "hello").unwrap();
-    run("umoci", &["insert", "--image", &image, text(&shop.path("motd")), "/etc/motd"]).unwrap();
+    umoci(&["insert", "--image", &image, text(&shop.path("motd")), "/etc/motd"]);
     let (_, back) = import_one(&shop, &made, "target");
     let target = Layout::open(shop.path("target/layout")).unwrap();
     let into = tempfile::tempdir().unwrap();
@@ -129,25 +129,22 @@ fn what_umoci_makes_is_imported() {
 
 #[test]
 fn docker_loads_and_saves() {
-    let host = DockerHost::from_env().unwrap();
-    if !host.socket().exists() {
-        println!("skipped: no Docker daemon at {}", host.socket().display());
-        return;
-    }
+    let docker = given!(Docker::start());
+    let host = DockerHost::new(docker.socket());
     let shop = Shop::new();
     let mut images = shop.loaded();
     let name = format!("otoshi-oci-test:{}", std::process::id());
     images[0].0 = vec![reference(&name)];
     let said = load_into_docker(&shop.layout, &images, &host).unwrap();
     assert!(said.iter().any(|line| line.contains(&name)), "{said:?}");
-    let Some(inspected) = run("docker", &["image", "inspect", &name]) else { return };
+    let inspected = run(docker.command().args(["image", "inspect", &name]));
     let inspected: serde_json::Value = serde_json::from_str(&inspected).unwrap();
     assert_eq!(inspected[0]["Id"], images[0].1.id().to_string());
     assert_eq!(inspected[0]["Config"]["Cmd"][0], "/hello");
 
     let saved = shop.path("saved.tar");
-    run("docker", &["save", "-o", text(&saved), &name]).unwrap();
-    run("docker", &["rmi", &name]).unwrap();
+    run(docker.command().args(["save", "-o", text(&saved), &name]));
+    run(docker.command().args(["rmi", &name]));
     let (_, back) = import_one(&shop, &saved, "saved");
     assert_eq!(back.id(), images[0].1.id());
     assert_eq!(back.config.rootfs, images[0].1.config.rootfs);

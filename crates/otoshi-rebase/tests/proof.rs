@@ -6,6 +6,7 @@ mod support;
 use otoshi_oci::{Image, RunConfig};
 use otoshi_rebase::Finding;
 use otoshi_rebase::proof::{Base, Swap, prove};
+use otoshi_test::{Missing, Need, given, require};
 use support::{File, Store, cc, library, program, script, text};
 
 const V1: &str = "FOO_1 { global: foo; local: *; };";
@@ -37,17 +38,17 @@ fn waivers(findings: &[Finding]) -> Vec<String> {
 }
 
 /// A program that needs `foo` and `bar` of libfoo.so.1, and the library with both.
-fn foo() -> Option<(Vec<u8>, Vec<u8>)> {
+fn foo() -> Result<(Vec<u8>, Vec<u8>), Missing> {
     let both = library("libfoo.so.1", "int foo(void) { return 1; } int bar(void) { return 2; }", V12)?;
     let source = "int foo(void); int bar(void); void _start(void) { foo(); bar(); for (;;); }";
     let web =
         cc(source, &["-nostdlib", "-Wl,--dynamic-linker=/lib64/ld-test.so"], &[("libfoo.so.1", &both)])?;
-    Some((web, both))
+    Ok((web, both))
 }
 
 #[test]
 fn a_renamed_library_is_found_with_who_needs_it_and_what_is_there_instead() {
-    let Some((web, lib)) = foo() else { return };
+    let (web, lib) = given!(foo());
     let app = [program("app/bin/web", &web), program("app/bin/worker", &web)];
     let renamed = library("libfoo.so.2", "int foo(void) { return 1; }", "").unwrap();
     let found =
@@ -67,7 +68,7 @@ fn a_renamed_library_is_found_with_who_needs_it_and_what_is_there_instead() {
 
 #[test]
 fn a_lost_version_and_a_lost_symbol_are_found() {
-    let Some((web, lib)) = foo() else { return };
+    let (web, lib) = given!(foo());
     let (app, old) = ([program("app/web", &web)], [program("lib/libfoo.so.1", &lib)]);
     let lost = library("libfoo.so.1", "int foo(void) { return 1; }", V1).unwrap();
     let found = findings(&app, &old, &[program("lib/libfoo.so.1", &lost)]);
@@ -90,7 +91,7 @@ fn a_lost_version_and_a_lost_symbol_are_found() {
 
 #[test]
 fn what_was_missing_before_is_no_finding() {
-    let Some((web, _)) = foo() else { return };
+    let (web, _) = given!(foo());
     assert_eq!(
         waivers(&findings(&[program("app/web", &web)], &[text("etc/a", "1")], &[text("etc/a", "2")])),
         [""; 0]
@@ -99,7 +100,7 @@ fn what_was_missing_before_is_no_finding() {
 
 #[test]
 fn a_library_of_the_applications_own_is_found_beside_it() {
-    let Some((_, lib)) = foo() else { return };
+    let (_, lib) = given!(foo());
     let source = "int foo(void); void _start(void) { foo(); for (;;); }";
     let web = cc(source, &["-nostdlib", "-Wl,-rpath,$ORIGIN/../lib"], &[("libfoo.so.1", &lib)]).unwrap();
     let app = [program("app/bin/web", &web), program("app/lib/libfoo.so.1", &lib)];
@@ -110,7 +111,8 @@ fn a_library_of_the_applications_own_is_found_beside_it() {
 }
 
 /// The cache that `ldconfig` writes where this library is in a directory that `ld.so.conf` names.
-fn ldconfig(library: &[u8]) -> Option<Vec<u8>> {
+fn ldconfig(library: &[u8]) -> Result<Vec<u8>, Missing> {
+    require(&[Need::Tool("ldconfig")])?;
     let root = tempfile::tempdir().unwrap();
     for directory in ["etc", "opt/foo"] {
         std::fs::create_dir_all(root.path().join(directory)).unwrap();
@@ -118,17 +120,14 @@ fn ldconfig(library: &[u8]) -> Option<Vec<u8>> {
     std::fs::write(root.path().join("etc/ld.so.conf"), "/opt/foo\n").unwrap();
     std::fs::write(root.path().join("opt/foo/libfoo.so.1"), library).unwrap();
     let made = std::process::Command::new("/sbin/ldconfig").arg("-r").arg(root.path()).status();
-    if !made.is_ok_and(|status| status.success()) {
-        eprintln!("passed over: needs /sbin/ldconfig");
-        return None;
-    }
-    Some(std::fs::read(root.path().join("etc/ld.so.cache")).unwrap())
+    assert!(made.unwrap().success());
+    Ok(std::fs::read(root.path().join("etc/ld.so.cache")).unwrap())
 }
 
 #[test]
 fn glibcs_cache_and_the_environment_are_looked_at_and_not_ld_so_conf() {
-    let Some((web, lib)) = foo() else { return };
-    let Some(cache) = ldconfig(&lib) else { return };
+    let (web, lib) = given!(foo());
+    let cache = given!(ldconfig(&lib));
     let app = [program("app/web", &web)];
     let old = [program("usr/lib/libfoo.so.1", &lib)];
     let elsewhere = || vec![text("etc/ld.so.conf", "/opt/foo\n"), program("opt/foo/libfoo.so.1", &lib)];
@@ -153,7 +152,7 @@ fn glibcs_cache_and_the_environment_are_looked_at_and_not_ld_so_conf() {
 
 #[test]
 fn musls_directories_are_those_of_the_programs_own_architecture() {
-    let Some(lib) = library("libfoo.so.1", "int foo(void) { return 1; }", "") else { return };
+    let lib = given!(library("libfoo.so.1", "int foo(void) { return 1; }", ""));
     let libc = library("libc.musl-x86_64.so.1", "int puts(void) { return 1; }", "").unwrap();
     let source = "int foo(void); int puts(void); void _start(void) { foo(); puts(); for (;;); }";
     let web = cc(
@@ -182,7 +181,7 @@ fn modules_of_servers_say_themselves_which_server_they_are_for() {
         let source = format!("unsigned long {name}[25] = {{ -1UL, -1UL, 0, 0, 0, {version} }};");
         library("m.so", &source, "")
     };
-    let Some(module) = nginx("ngx_http_geoip_module", 1_022_001) else { return };
+    let module = given!(nginx("ngx_http_geoip_module", 1_022_001));
     let app = [program("usr/lib/nginx/modules/ngx_http_geoip_module.so", &module)];
     let base = |version| [program("usr/sbin/nginx", &nginx("ngx_core_module", version).unwrap())];
     let found = findings(&app, &base(1_022_001), &base(1_026_003));
@@ -234,7 +233,7 @@ fn plug_ins_that_settings_name_are_there() {
 
 #[test]
 fn a_proof_says_what_it_looked_at_and_what_it_could_not_judge() {
-    let Some((web, lib)) = foo() else { return };
+    let (web, lib) = given!(foo());
     let loads = library("m.so", "void *dlopen(void); void *start(void) { return dlopen(); }", "").unwrap();
     let app = [
         program("app/web", &web),
@@ -279,7 +278,7 @@ fn a_proof_says_what_it_looked_at_and_what_it_could_not_judge() {
 
 #[test]
 fn another_c_library_is_called_by_its_name() {
-    let Some(libc) = library("libc.so.6", "int puts(void) { return 1; }", "") else { return };
+    let libc = given!(library("libc.so.6", "int puts(void) { return 1; }", ""));
     let source = "int puts(void); void _start(void) { puts(); for (;;); }";
     let web = cc(source, &["-nostdlib"], &[("libc.so.6", &libc)]).unwrap();
     let musl = library("libc.musl-x86_64.so.1", "int puts(void) { return 1; }", "").unwrap();
@@ -298,9 +297,7 @@ fn another_c_library_is_called_by_its_name() {
 
 #[test]
 fn a_symbol_that_the_program_gives_to_its_modules_is_looked_for_in_the_base() {
-    let Some(module) = library("m.so", "int py_init(void); int start(void) { return py_init(); }", "") else {
-        return;
-    };
+    let module = given!(library("m.so", "int py_init(void); int start(void) { return py_init(); }", ""));
     let python = library("libpython.so", "int py_init(void) { return 1; }", "").unwrap();
     let older = library("libpython.so", "int py_old(void) { return 1; }", "").unwrap();
     let app = [program("app/m.so", &module)];
@@ -405,7 +402,7 @@ fn runtimes_are_those_that_the_files_were_made_for() {
     assert_eq!(waivers(&findings(&app, &java("17.0.9"), &java("11.0.2"))), ["runtime-changed=java-17"]);
     assert_eq!(waivers(&findings(&app, &java("17.0.9"), &java("21.0.1"))), [""; 0]);
 
-    let Some(module) = library("m.node", "int x(void) { return 1; }", "") else { return };
+    let module = given!(library("m.node", "int x(void) { return 1; }", ""));
     // As Node 20 and later have it: the first definition is the same in every version.
     let node = |version: u32| {
         let defines = ["NODE_EMBEDDER_MODULE_VERSION".to_owned(), version.to_string()];
@@ -471,7 +468,7 @@ fn a_directory_that_became_a_link_is_told() {
 
 #[test]
 fn a_damaged_program_is_told_and_never_a_panic() {
-    let Some((web, lib)) = foo() else { return };
+    let (web, lib) = given!(foo());
     let cut = &web[..web.len() / 2];
     let found = findings(&[program("app/web", cut)], &[program("lib/libfoo.so.1", &lib)], &[text("a", "")]);
     assert!(found.iter().any(|finding| finding.waiver().to_string() == "unreadable=/app/web"), "{found:?}");

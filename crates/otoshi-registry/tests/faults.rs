@@ -12,7 +12,7 @@ use otoshi_explain::Explain;
 use otoshi_oci::layer::Compression;
 use otoshi_oci::{Digest, ImageManifest};
 use otoshi_registry::{Client, Downloads, Hosts, RegistryError, Repository, Settings};
-use otoshi_registry_test::{Fault, Proxy, Registry, Rule};
+use otoshi_test::{Fault, Missing, Proxy, Registry, Rule, given};
 use support::{Store, client, item, noise, pull, push, settings};
 
 const BIG: usize = 6_000_000;
@@ -27,13 +27,13 @@ struct Stage {
 }
 
 impl Stage {
-    fn new() -> Option<Self> {
+    fn new() -> Result<Self, Missing> {
         let registry = Registry::start()?;
         let (proxy, store) = (Proxy::start(registry.port()), Store::new());
         let image = store.image(&[(1, BIG)], Compression::None);
         let manifest: ImageManifest = store.layout.read_json(&image).unwrap();
         let layer = Digest::of(&manifest.layers()[0]).unwrap();
-        Some(Self { registry, proxy, store, image, layer })
+        Ok(Self { registry, proxy, store, image, layer })
     }
 
     fn name(&self) -> String {
@@ -68,7 +68,7 @@ impl Stage {
 
 #[test]
 fn a_download_that_breaks_goes_on_where_it_broke() {
-    let Some(stage) = Stage::new() else { return };
+    let stage = given!(Stage::new());
     stage.push().unwrap();
     stage.proxy.fault("GET", stage.blob(), 3, Fault::Cut(1_500_000));
     let (_, moved) = stage.pull().unwrap();
@@ -81,7 +81,7 @@ fn a_download_that_breaks_goes_on_where_it_broke() {
 
 #[test]
 fn a_download_that_never_gets_on_is_given_up() {
-    let Some(stage) = Stage::new() else { return };
+    let stage = given!(Stage::new());
     stage.push().unwrap();
     stage.proxy.fault("GET", stage.blob(), 99, Fault::Cut(0));
     let error = stage.pull().err().unwrap();
@@ -93,7 +93,7 @@ fn a_download_that_never_gets_on_is_given_up() {
 
 #[test]
 fn a_wrong_byte_never_gets_into_the_store() {
-    let Some(stage) = Stage::new() else { return };
+    let stage = given!(Stage::new());
     stage.push().unwrap();
     stage.proxy.fault("GET", stage.blob(), 1, Fault::Corrupt(123_456));
     let error = stage.pull().err().unwrap();
@@ -107,7 +107,7 @@ fn a_wrong_byte_never_gets_into_the_store() {
 
 #[test]
 fn what_has_another_length_than_promised_is_refused() {
-    let Some(stage) = Stage::new() else { return };
+    let stage = given!(Stage::new());
     stage.push().unwrap();
     for length in [10, BIG * 2] {
         stage.proxy.fault("GET", stage.blob(), 1, Fault::Document(String::new(), noise(1, length)));
@@ -123,7 +123,7 @@ fn what_has_another_length_than_promised_is_refused() {
 
 #[test]
 fn busy_and_broken_registries_are_asked_again() {
-    let Some(stage) = Stage::new() else { return };
+    let stage = given!(Stage::new());
     let answer = |status| Fault::Answer(status, String::new());
     stage.proxy.fault("HEAD", "/manifests/", 2, answer("503 Service Unavailable"));
     stage.proxy.fault("POST", "/uploads/", 1, answer("500 Internal Server Error"));
@@ -136,7 +136,7 @@ fn busy_and_broken_registries_are_asked_again() {
 
 #[test]
 fn a_registry_says_how_long_to_wait() {
-    let Some(stage) = Stage::new() else { return };
+    let stage = given!(Stage::new());
     stage.push().unwrap();
     let many = |wait: &str| Fault::Answer("429 Too Many Requests", format!("Retry-After: {wait}"));
     stage.proxy.fault("GET", "/manifests/1", 1, many("1"));
@@ -159,7 +159,7 @@ fn a_registry_says_how_long_to_wait() {
 
 #[test]
 fn a_budget_that_is_used_up_is_waited_for() {
-    let Some(stage) = Stage::new() else { return };
+    let stage = given!(Stage::new());
     stage.push().unwrap();
     let name = support::reference(&stage.name());
     let manifest = fs::read(stage.store.layout.blob_path(&stage.image)).unwrap();
@@ -175,7 +175,7 @@ fn a_budget_that_is_used_up_is_waited_for() {
 
 #[test]
 fn what_is_final_is_asked_once() {
-    let Some(stage) = Stage::new() else { return };
+    let stage = given!(Stage::new());
     for status in ["403 Forbidden", "400 Bad Request", "501 Not Implemented", "451 Unavailable"] {
         stage.proxy.fault("HEAD", "/manifests/1", 9, Fault::Answer(status, String::new()));
         stage.proxy.take_log();
@@ -189,7 +189,7 @@ fn what_is_final_is_asked_once() {
 
 #[test]
 fn an_upload_that_breaks_goes_on_after_what_the_registry_kept() {
-    let Some(stage) = Stage::new() else { return };
+    let stage = given!(Stage::new());
     stage.proxy.fault("PATCH", "/uploads/", 2, Fault::CutUpload(2_000_000));
     let summary = stage.push().unwrap();
     let sent: Vec<_> = stage.proxy.take_log().into_iter().filter(|r| r.method == "PATCH").collect();
@@ -201,7 +201,7 @@ fn an_upload_that_breaks_goes_on_after_what_the_registry_kept() {
 
 #[test]
 fn an_upload_that_the_registry_forgot_begins_anew() {
-    let Some(stage) = Stage::new() else { return };
+    let stage = given!(Stage::new());
     // This registry keeps nothing of a request that broke.
     stage.proxy.fault("PATCH", "/uploads/", 1, Fault::LoseAnswer);
     stage.proxy.fault("PATCH", "/uploads/", 1, Fault::Answer("404 Not Found", String::new()));
@@ -217,7 +217,7 @@ fn an_upload_that_the_registry_forgot_begins_anew() {
 
 #[test]
 fn a_manifest_is_offered_again_where_the_registry_does_not_see_yet_what_it_just_stored() {
-    let Some(stage) = Stage::new() else { return };
+    let stage = given!(Stage::new());
     let path = format!("/manifests/{}", stage.image);
     stage.proxy.fault("PUT", path.clone(), 2, Fault::Answer("400 Bad Request", String::new()));
     stage.push().unwrap();
@@ -234,7 +234,7 @@ fn a_manifest_is_offered_again_where_the_registry_does_not_see_yet_what_it_just_
 
 #[test]
 fn no_tag_moves_before_everything_is_there() {
-    let Some(stage) = Stage::new() else { return };
+    let stage = given!(Stage::new());
     let gone = Fault::Answer("500 Internal Server Error", String::new());
     for (method, path) in [("PATCH", "/uploads/".to_owned()), ("PUT", format!("/manifests/{}", stage.image))]
     {
@@ -259,7 +259,7 @@ fn no_tag_moves_before_everything_is_there() {
 
 #[test]
 fn a_damaged_blob_is_not_pushed() {
-    let Some(stage) = Stage::new() else { return };
+    let stage = given!(Stage::new());
     let path = stage.store.layout.blob_path(&stage.layer);
     let mut bytes = fs::read(&path).unwrap();
     bytes[1000] ^= 1;
@@ -284,7 +284,7 @@ fn an_address_that_nobody_answers_is_told_soon() {
 
 #[test]
 fn an_unknown_tag_is_none_and_an_unknown_digest_too() {
-    let Some(stage) = Stage::new() else { return };
+    let stage = given!(Stage::new());
     assert!(pull(&client(), &Store::new(), &stage.name()).unwrap().0.is_none());
     let name = format!("{}/shop@{}", stage.proxy.host(), stage.image);
     assert!(pull(&client(), &Store::new(), &name).unwrap().0.is_none());
@@ -292,7 +292,7 @@ fn an_unknown_tag_is_none_and_an_unknown_digest_too() {
 
 #[test]
 fn a_mirror_is_asked_first_and_its_faults_cost_nothing() {
-    let Some(stage) = Stage::new() else { return };
+    let stage = given!(Stage::new());
     stage.push().unwrap();
     let mirror = Proxy::start(stage.registry.port());
     let file = stage.registry.path("registries.conf");
@@ -317,7 +317,7 @@ fn a_mirror_is_asked_first_and_its_faults_cost_nothing() {
 
 #[test]
 fn a_blob_is_read_while_it_arrives_and_ends_only_when_it_is_right() {
-    let Some(stage) = Stage::new() else { return };
+    let stage = given!(Stage::new());
     stage.push().unwrap();
     let size = stage.store.layout.size(&stage.layer).unwrap();
     let expected = fs::read(stage.store.layout.blob_path(&stage.layer)).unwrap();
@@ -364,7 +364,7 @@ fn a_blob_is_read_while_it_arrives_and_ends_only_when_it_is_right() {
 
 #[test]
 fn rules_can_begin_late() {
-    let Some(stage) = Stage::new() else { return };
+    let stage = given!(Stage::new());
     let fault = Fault::Drop;
     stage.proxy.rule(Rule { method: "HEAD", path: "/blobs/".into(), after: 1, times: 1, fault });
     stage.push().unwrap();
@@ -381,7 +381,7 @@ fn rules_can_begin_late() {
 
 #[test]
 fn a_config_of_no_honest_size_is_not_fetched() {
-    let Some(stage) = Stage::new() else { return };
+    let stage = given!(Stage::new());
     stage.push().unwrap();
     let mut manifest: serde_json::Value = stage.store.layout.read_json(&stage.image).unwrap();
     manifest["config"]["size"] = (1_u64 << 40).into();

@@ -3,18 +3,13 @@
 mod support;
 
 use std::fs;
-use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 
 use otoshi_oci::layer::Compression;
 use otoshi_oci::{Image, Platform};
-use otoshi_registry_test::{Docker, Registry};
+use otoshi_test::{Docker, Need, Registry, given, require};
 use support::{Store, client, item, pull, push};
-
-fn is_root() -> bool {
-    fs::metadata("/proc/self").is_ok_and(|meta| meta.uid() == 0)
-}
 
 fn run(command: &mut Command) -> String {
     let output = command.output().unwrap();
@@ -24,7 +19,8 @@ fn run(command: &mut Command) -> String {
 
 #[test]
 fn docker_pulls_what_was_pushed_and_what_it_pushes_is_pulled() {
-    let (Some(registry), Some(docker)) = (Registry::start(), Docker::start()) else { return };
+    let registry = given!(Registry::start());
+    let docker = given!(Docker::start());
     let (store, client) = (Store::new(), client());
     let digest = store.image(&[(1, 50_000), (2, 10)], Compression::Gzip);
     let image = Image::load(&store.layout, &digest, &Platform::host()).unwrap();
@@ -46,11 +42,8 @@ fn docker_pulls_what_was_pushed_and_what_it_pushes_is_pulled() {
 
 #[test]
 fn what_buildah_pushes_is_pulled() {
-    if !Path::new("/usr/bin/buildah").exists() || !is_root() {
-        eprintln!("passed over: needs /usr/bin/buildah and root");
-        return;
-    }
-    let Some(registry) = Registry::start() else { return };
+    given!(require(&[Need::Root, Need::Tool("buildah")]));
+    let registry = given!(Registry::start());
     let directory = tempfile::tempdir().unwrap();
     let place = |name: &str| -> PathBuf { directory.path().join(name) };
     fs::write(place("hello"), "hello").unwrap();

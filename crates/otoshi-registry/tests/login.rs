@@ -8,7 +8,7 @@ use std::path::Path;
 
 use otoshi_explain::Explain;
 use otoshi_registry::{Client, Credentials, Hosts, RegistryError, Settings};
-use otoshi_registry_test::{Fault, Proxy, Registry};
+use otoshi_test::{Fault, Missing, Proxy, Registry, given};
 use support::{Store, client, client_with, item, pull, push, settings};
 
 /// `anna:geheim` and `anna:falsch`, as the files have them.
@@ -23,7 +23,7 @@ fn logins(registry: &Registry, host: &str, auth: &str) -> Credentials {
 
 #[test]
 fn a_registry_with_tls_and_a_login() {
-    let Some(registry) = Registry::start_private() else { return };
+    let registry = given!(Registry::start_private());
     let (host, store) = (registry.host(), Store::new());
     let (name, digest) = (format!("{host}/team/app:1"), store.small(1));
     let trusting = || Hosts::default().with_certificates(registry.trust_as(&host));
@@ -49,7 +49,7 @@ fn a_registry_with_tls_and_a_login() {
 
 #[test]
 fn an_unknown_authority_is_told_with_what_to_do() {
-    let Some(registry) = Registry::start_private() else { return };
+    let registry = given!(Registry::start_private());
     let error = pull(&client(), &Store::new(), &format!("{}/app:1", registry.host())).unwrap_err();
     assert!(matches!(error, RegistryError::Unreachable { .. }), "{error}");
     let expected =
@@ -59,7 +59,7 @@ fn an_unknown_authority_is_told_with_what_to_do() {
 
 #[test]
 fn tokens_are_renewed_when_they_no_longer_let_in() {
-    let Some(registry) = Registry::start() else { return };
+    let registry = given!(Registry::start());
     let (proxy, store) = (Proxy::start(registry.port()), Store::new());
     // One after the other: the proxy knows one token at a time.
     let client = Client::new(Settings { parallel: 1, ..settings() }).unwrap();
@@ -79,7 +79,7 @@ fn tokens_are_renewed_when_they_no_longer_let_in() {
 
 #[test]
 fn a_login_is_shown_to_its_registry_only() {
-    let Some(registry) = Registry::start() else { return };
+    let registry = given!(Registry::start());
     let (proxy, other) = (Proxy::start(registry.port()), Proxy::start(registry.port()));
     let (store, host) = (Store::new(), proxy.host());
     let digest = store.small(1);
@@ -103,7 +103,7 @@ fn a_login_is_shown_to_its_registry_only() {
 
 /// A registry that asks for a password, an image in it, and a client that knows the login; somewhere else a server that asks for
 /// one too and would like to see it at its token server.
-fn stage_with_a_thief() -> Option<(Registry, [Proxy; 2], Store, otoshi_oci::Digest, Client)> {
+fn stage_with_a_thief() -> Result<(Registry, [Proxy; 2], Store, otoshi_oci::Digest, Client), Missing> {
     let registry = Registry::start()?;
     let (proxy, thief) = (Proxy::start(registry.port()), Proxy::start(registry.port()));
     let store = Store::new();
@@ -113,12 +113,12 @@ fn stage_with_a_thief() -> Option<(Registry, [Proxy; 2], Store, otoshi_oci::Dige
     let client = client_with(Hosts::default(), logins(&registry, &proxy.host(), RIGHT));
     push(&client, &store, &[item(&format!("{}/team/app:1", proxy.host()), &digest)]).unwrap();
     thief.need_tokens(99);
-    Some((registry, [proxy, thief], store, digest, client))
+    Ok((registry, [proxy, thief], store, digest, client))
 }
 
 #[test]
 fn only_the_registry_itself_says_where_its_login_goes() {
-    let Some((_registry, [proxy, thief], _store, _, client)) = stage_with_a_thief() else { return };
+    let (_registry, [proxy, thief], _store, _, client) = given!(stage_with_a_thief());
     let name = format!("{}/team/app:1", proxy.host());
     for what in ["/manifests/", "/blobs/"] {
         proxy.fault("GET", what, 1, Fault::Redirect(format!("http://{}", thief.host())));
@@ -138,7 +138,7 @@ fn only_the_registry_itself_says_where_its_login_goes() {
 
 #[test]
 fn an_upload_that_goes_on_elsewhere_shows_no_login_there() {
-    let Some((_registry, [proxy, thief], store, _, client)) = stage_with_a_thief() else { return };
+    let (_registry, [proxy, thief], store, _, client) = given!(stage_with_a_thief());
     let other = store.small(2);
     let elsewhere = format!("Location: http://{}/v2/team/app/blobs/uploads/x", thief.host());
     proxy.fault("POST", "/blobs/uploads/", 9, Fault::Answer("202 Accepted", elsewhere));
@@ -153,7 +153,7 @@ fn an_upload_that_goes_on_elsewhere_shows_no_login_there() {
 fn a_registry_with_tls_gives_no_login_to_a_token_server_without() {
     let thief = Proxy::start(1);
     let realm = format!("http://{}/token", thief.host());
-    let Some(registry) = Registry::start_with_token_server(&realm) else { return };
+    let registry = given!(Registry::start_with_token_server(&realm));
     let host = registry.host();
     let hosts = Hosts::default().with_certificates(registry.trust_as(&host));
     let client = client_with(hosts, logins(&registry, &host, RIGHT));
@@ -164,7 +164,7 @@ fn a_registry_with_tls_gives_no_login_to_a_token_server_without() {
 
 #[test]
 fn a_blob_that_may_not_be_taken_over_is_uploaded() {
-    let Some(registry) = Registry::start() else { return };
+    let registry = given!(Registry::start());
     let (proxy, store, client) = (Proxy::start(registry.port()), Store::new(), client());
     let digest = store.small(1);
     let ask = "WWW-Authenticate: Basic realm=\"test\"".to_owned();
@@ -176,7 +176,7 @@ fn a_blob_that_may_not_be_taken_over_is_uploaded() {
 
 #[test]
 fn redirects_end() {
-    let Some(registry) = Registry::start() else { return };
+    let registry = given!(Registry::start());
     let (proxy, client) = (Proxy::start(registry.port()), client());
     proxy.fault("GET", "/manifests/", 99, Fault::Redirect(String::new()));
     let error = pull(&client, &Store::new(), &format!("{}/app:1", proxy.host())).unwrap_err();
@@ -189,7 +189,7 @@ fn redirects_end() {
 
 #[test]
 fn a_credential_helper_is_asked() {
-    let Some(registry) = Registry::start_private() else { return };
+    let registry = given!(Registry::start_private());
     let host = registry.host();
     let helper = registry.path("docker-credential-test");
     let script = format!("#!/bin/sh\nread host\n[ \"$1 $host\" = 'get {host}' ] || exit 1\n")

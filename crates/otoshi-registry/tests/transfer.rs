@@ -10,12 +10,12 @@ use std::sync::Arc;
 use otoshi_oci::layer::Compression;
 use otoshi_oci::{Digest, Image, ImageManifest, Platform, write_artifact};
 use otoshi_registry::{Client, Event, NoOrigins, Quiet, RegistryError, Repository, Settings};
-use otoshi_registry_test::{Fault, Proxy, Registry};
+use otoshi_test::{Fault, Proxy, Registry, given};
 use support::{Notes, Store, client, describe, item, pull, push, reference, settings};
 
 #[test]
 fn what_was_pushed_is_pulled_and_nothing_moves_twice() {
-    let Some(registry) = Registry::start() else { return };
+    let registry = given!(Registry::start());
     let (here, there, client) = (Store::new(), Store::new(), client());
     let name = format!("{}/team/app:1", registry.host());
     // One large enough for chunks.
@@ -47,7 +47,7 @@ fn what_was_pushed_is_pulled_and_nothing_moves_twice() {
 
 #[test]
 fn four_images_cost_a_request_each_when_nothing_changed() {
-    let Some(registry) = Registry::start() else { return };
+    let registry = given!(Registry::start());
     let (store, client) = (Store::new(), client());
     let items: Vec<_> =
         (0..4).map(|n| item(&format!("{}/shop:{n}", registry.host()), &store.small(n))).collect();
@@ -59,7 +59,7 @@ fn four_images_cost_a_request_each_when_nothing_changed() {
 
 #[test]
 fn blobs_are_taken_over_from_another_repository() {
-    let Some(registry) = Registry::start() else { return };
+    let registry = given!(Registry::start());
     let (store, client) = (Store::new(), client());
     let digest = store.image(&[(1, 100_000), (2, 1000)], Compression::Gzip);
     let both = [
@@ -82,7 +82,8 @@ fn blobs_are_taken_over_from_another_repository() {
 
 #[test]
 fn what_is_only_in_a_registry_is_mounted_or_carried_over() {
-    let (Some(one), Some(other)) = (Registry::start(), Registry::start()) else { return };
+    let one = given!(Registry::start());
+    let other = given!(Registry::start());
     let (store, client) = (Store::new(), client());
     let digest = store.image(&[(1, 100_000)], Compression::Gzip);
     push(&client, &store, &[item(&format!("{}/base:1", one.host()), &digest)]).unwrap();
@@ -115,7 +116,7 @@ impl otoshi_registry::Origins for Known {
 
 #[test]
 fn artifacts_are_found_by_their_subject_without_the_api() {
-    let Some(registry) = Registry::start() else { return };
+    let registry = given!(Registry::start());
     let (store, client) = (Store::new(), client());
     let image = store.small(1);
     let artifact = |kind: &str| {
@@ -143,7 +144,7 @@ fn artifacts_are_found_by_their_subject_without_the_api() {
 
 #[test]
 fn the_referrers_api_is_used_where_there_is_one() {
-    let Some(registry) = Registry::start() else { return };
+    let registry = given!(Registry::start());
     let (proxy, store, client) = (Proxy::start(registry.port()), Store::new(), client());
     let image = store.small(1);
     let entry = |kind: &str, seed: &str| {
@@ -178,7 +179,7 @@ fn the_referrers_api_is_used_where_there_is_one() {
 
 #[test]
 fn all_pages_of_tags_are_read() {
-    let Some(registry) = Registry::start() else { return };
+    let registry = given!(Registry::start());
     let proxy = Proxy::start(registry.port());
     let client = client();
     let repository = Repository { registry: proxy.host(), name: "shop".into() };
@@ -215,7 +216,7 @@ fn all_pages_of_tags_are_read() {
 
 #[test]
 fn skopeo_reads_what_was_pushed_and_what_it_pushes_is_read() {
-    let Some(registry) = Registry::start() else { return };
+    let registry = given!(Registry::start());
     let (store, client) = (Store::new(), client());
     let digest = store.image(&[(1, 50_000), (2, 10)], Compression::Gzip);
     let name = format!("{}/team/app:1", registry.host());
@@ -248,7 +249,7 @@ fn skopeo_reads_what_was_pushed_and_what_it_pushes_is_read() {
 
 #[test]
 fn of_an_index_the_image_for_the_platform_is_pulled() {
-    let Some(registry) = Registry::start() else { return };
+    let registry = given!(Registry::start());
     let (store, client) = (Store::new(), client());
     let (ours, theirs) = (store.small(1), store.small(2));
     let entry = |digest: &Digest, architecture: &str| {
@@ -282,7 +283,7 @@ fn of_an_index_the_image_for_the_platform_is_pulled() {
 
 #[test]
 fn foreign_layers_are_refused_with_their_reason() {
-    let Some(registry) = Registry::start() else { return };
+    let registry = given!(Registry::start());
     let (store, client) = (Store::new(), client());
     let digest = store.small(1);
     let mut manifest: serde_json::Value = store.layout.read_json(&digest).unwrap();
@@ -302,7 +303,7 @@ fn foreign_layers_are_refused_with_their_reason() {
 
 #[test]
 fn uploads_in_many_chunks_are_whole() {
-    let Some(registry) = Registry::start() else { return };
+    let registry = given!(Registry::start());
     let store = Store::new();
     let client = Client::new(Settings { upload_chunk: 1_000_000, ..settings() }).unwrap();
     let digest = store.image(&[(1, 5_500_000)], Compression::None);

@@ -4,6 +4,7 @@ mod support;
 
 use std::{fs, os::unix::fs::symlink};
 
+use otoshi_test::{Need, given, require};
 use support::{Image, bind, file, host_libraries, output, run, try_run};
 
 #[test]
@@ -135,10 +136,7 @@ fn only_the_commands_own_processes_can_be_signalled() {
 
 #[test]
 fn a_fork_bomb_comes_to_an_end_and_leaves_nothing() {
-    if !otoshi_sandbox::kernel_is_at_least(6, 14) {
-        eprintln!("passed over: needs Linux 6.14");
-        return;
-    }
+    given!(require(&[Need::Kernel(6, 14)]));
     let processes = || {
         let names = fs::read_dir("/proc").unwrap().flatten().map(|entry| entry.file_name());
         names.filter(|name| name.as_encoded_bytes()[0].is_ascii_digit()).count()

@@ -18,20 +18,18 @@ use std::{
 };
 
 use otoshi_sandbox::{Network, Root, Spec};
+use otoshi_test::{Missing, Need, given, require};
 use support::{INIT, Image, bind, host_libraries, output, run, start};
 
 const UID: u32 = 54321;
 
 /// An address of this machine that is not of its loopback.
-fn own_address() -> Option<IpAddr> {
+fn own_address() -> Result<IpAddr, Missing> {
+    require(&[Need::Address])?;
     let socket = UdpSocket::bind("0.0.0.0:0").unwrap();
     // Nothing is sent.
-    let routed = socket.connect("192.0.2.1:9").and_then(|()| socket.local_addr()).map(|address| address.ip());
-    let found = routed.ok().filter(|address| !address.is_loopback());
-    if found.is_none() {
-        eprintln!("skipped: this machine has no address but its loopback's");
-    }
-    found
+    socket.connect("192.0.2.1:9").unwrap();
+    Ok(socket.local_addr().unwrap().ip())
 }
 
 /// Serves each connection on a thread of its own for as long as the test runs.
@@ -156,7 +154,7 @@ fn the_link_and_clouds_services_are_refused_at_once() {
 
 #[test]
 fn a_refused_connection_is_told_as_one() {
-    let Some(address) = own_address() else { return };
+    let address = given!(own_address());
     let image = Image::new();
     let free = TcpListener::bind((address, 0)).unwrap().local_addr().unwrap().port();
     let since = Instant::now();
@@ -177,7 +175,7 @@ fn a_refused_connection_is_told_as_one() {
 
 #[test]
 fn large_transfers_arrive_intact_both_ways() {
-    let Some(address) = own_address() else { return };
+    let address = given!(own_address());
     let image = Image::new();
     let port = serve(address, give_back);
     let spec = image.script(&format!(
@@ -189,7 +187,7 @@ fn large_transfers_arrive_intact_both_ways() {
 
 #[test]
 fn many_connections_are_carried_at_once() {
-    let Some(address) = own_address() else { return };
+    let address = given!(own_address());
     let image = Image::new();
     /// Waits until all are there.
     fn meet(mut stream: TcpStream) {
@@ -215,7 +213,7 @@ fn many_connections_are_carried_at_once() {
 
 #[test]
 fn each_half_of_a_connection_ends_on_its_own() {
-    let Some(address) = own_address() else { return };
+    let address = given!(own_address());
     let image = Image::new();
     /// Reads to the end, and only then answers; slowly.
     fn after_the_end(mut stream: TcpStream) {
@@ -253,7 +251,7 @@ fn each_half_of_a_connection_ends_on_its_own() {
 
 #[test]
 fn a_broken_connection_is_told_as_one() {
-    let Some(address) = own_address() else { return };
+    let address = given!(own_address());
     let image = Image::new();
     fn break_it(mut stream: TcpStream) {
         let _ = stream.read(&mut [0; 1]);
@@ -269,7 +267,7 @@ fn a_broken_connection_is_told_as_one() {
 
 #[test]
 fn datagrams_go_out_and_come_back() {
-    let Some(address) = own_address() else { return };
+    let address = given!(own_address());
     let image = Image::new();
     let socket = UdpSocket::bind((address, 0)).unwrap();
     let port = socket.local_addr().unwrap().port();
@@ -346,12 +344,8 @@ fn names_are_found_by_a_nameserver_on_the_hosts_loopback() {
 
 #[test]
 fn an_ordinary_user_has_the_same_network() {
-    let limit = fs::read_to_string("/proc/sys/user/max_user_namespaces").unwrap_or_default();
-    if limit.trim() == "0" {
-        eprintln!("skipped: this machine allows no user namespaces");
-        return;
-    }
-    let Some(address) = own_address() else { return };
+    given!(require(&[Need::UserNamespaces]));
+    let address = given!(own_address());
     let image = Image::new();
     let (own, outside) = (serve(Ipv4Addr::LOCALHOST.into(), say_reached), serve(address, give_back));
     let free = TcpListener::bind((address, 0)).unwrap().local_addr().unwrap().port();
@@ -399,7 +393,7 @@ fn namespaces() -> HashSet<String> {
 
 #[test]
 fn nothing_of_the_network_outlives_a_killed_command() {
-    let Some(address) = own_address() else { return };
+    let address = given!(own_address());
     let image = Image::new();
     let port = serve(address, swallow);
     let script = format!("readlink /proc/self/ns/net; yes | nc {address} {port} >/dev/null");

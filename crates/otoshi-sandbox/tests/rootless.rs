@@ -8,11 +8,11 @@ mod support;
 use std::{
     fs,
     os::unix::fs::PermissionsExt,
-    path::Path,
     process::{Command, Output},
 };
 
 use otoshi_sandbox::{Mount, Network, Root, Spec, UserSpec};
+use otoshi_test::{Need, given, require};
 use support::{INIT, Image, bind, file};
 
 const UID: u32 = 54321;
@@ -42,32 +42,13 @@ fn run(image: &Image, mut spec: Spec, sub_ids: bool) -> Output {
     Command::new("unshare").args(["--mount", "sh", "-c", &script]).output().unwrap()
 }
 
-fn can_run() -> bool {
-    let limit = fs::read_to_string("/proc/sys/user/max_user_namespaces").unwrap_or_default();
-    if limit.trim() == "0" {
-        eprintln!("skipped: this machine allows no user namespaces");
-        return false;
-    }
-    true
-}
-
-fn has_newuidmap() -> bool {
-    let found = Path::new("/usr/bin/newuidmap").exists();
-    if !found {
-        eprintln!("skipped: newuidmap (package uidmap) is missing");
-    }
-    found && can_run()
-}
-
 fn text(output: &Output) -> String {
     format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
 }
 
 #[test]
 fn an_ordinary_user_is_root_with_further_ids() {
-    if !has_newuidmap() {
-        return;
-    }
+    given!(require(&[Need::UserNamespaces, Need::Tool("newuidmap")]));
     let image = Image::new();
     let mut spec = image.script(
         "id -u; cat /key; echo x >/dev/null; mkdir /srv && chown 1000:1001 /srv && stat -c %u:%g /srv; \
@@ -83,9 +64,7 @@ fn an_ordinary_user_is_root_with_further_ids() {
 
 #[test]
 fn other_users_and_no_network_work_with_further_ids() {
-    if !has_newuidmap() {
-        return;
-    }
+    given!(require(&[Need::UserNamespaces, Need::Tool("newuidmap")]));
     let image = Image::new();
     let mut spec = image.script("id -u; id -g; ls /sys/class/net");
     spec.user = UserSpec { uid: 1000, gid: 1000, additional_gids: vec![50] };
@@ -95,9 +74,7 @@ fn other_users_and_no_network_work_with_further_ids() {
 
 #[test]
 fn a_single_id_is_enough_for_root() {
-    if !can_run() {
-        return;
-    }
+    given!(require(&[Need::UserNamespaces]));
     let image = Image::new();
     let mut spec = image.script("id -u; echo x >/file; cat /tmp/key");
     spec.mounts =
@@ -108,9 +85,7 @@ fn a_single_id_is_enough_for_root() {
 
 #[test]
 fn another_user_with_a_single_id_is_refused_with_a_hint() {
-    if !can_run() {
-        return;
-    }
+    given!(require(&[Need::UserNamespaces]));
     let image = Image::new();
     let mut spec = image.script("true");
     spec.user.uid = 1000;

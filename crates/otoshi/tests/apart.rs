@@ -10,6 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use otoshi_test::given;
 use support::Shop;
 
 /// Serves a word on loopback for as long as the test runs; gives the port.
@@ -27,7 +28,7 @@ fn serve() -> u16 {
 
 #[test]
 fn a_step_has_the_network_it_was_given() {
-    let Some(shop) = Shop::new() else { return };
+    let shop = given!(Shop::new());
     let port = serve();
     let get = format!("echo GET / | /bin/busybox nc -w 5 127.0.0.1 {port} > /word");
     let built = |run: &str, flags: &[&str]| {
@@ -74,7 +75,7 @@ fn a_step_has_the_network_it_was_given() {
 
 #[test]
 fn a_projects_commands_have_the_network_that_it_says() {
-    let Some(shop) = Shop::new() else { return };
+    let shop = given!(Shop::new());
     let port = serve();
     let get = format!("echo GET / | /bin/busybox nc -w 5 127.0.0.1 {port}");
     shop.write("runner.Dockerfile", &format!("ARG BASE\nFROM ${{BASE}}\nRUN {get} > /etc/runner\n"));
@@ -91,7 +92,7 @@ fn a_projects_commands_have_the_network_that_it_says() {
 
 #[test]
 fn the_same_step_is_not_run_again_for_the_network_that_it_has_anyway() {
-    let Some(shop) = Shop::new() else { return };
+    let shop = given!(Shop::new());
     shop.write(
         "net/Dockerfile",
         "FROM otoshi.test/busybox:1\nRUN --network=default /bin/cat /proc/sys/kernel/random/uuid > /made\n",
@@ -108,7 +109,7 @@ fn the_same_step_is_not_run_again_for_the_network_that_it_has_anyway() {
 
 #[test]
 fn a_proxy_on_the_loopback_is_told_to_be_out_of_reach() {
-    let Some(shop) = Shop::new() else { return };
+    let shop = given!(Shop::new());
     shop.write("net/Dockerfile", "FROM otoshi.test/busybox:1\nRUN true\nRUN echo\n");
     let said = |flags: &[&str]| {
         let proxy = ["--build-arg", "http_proxy=http://me:word@127.0.0.1:3128"];
@@ -124,7 +125,7 @@ fn a_proxy_on_the_loopback_is_told_to_be_out_of_reach() {
 
 #[test]
 fn a_step_sees_no_secret_and_no_process_of_another_build() {
-    let Some(shop) = Shop::new() else { return };
+    let shop = given!(Shop::new());
     const SECRET: &str = "swordfish-of-the-first-build";
     shop.write("token", SECRET);
     shop.write(

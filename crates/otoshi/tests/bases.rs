@@ -1,14 +1,14 @@
 //! Bases of installed packages: as mmdebstrap leaves them, the same by whoever makes them, and old or new as the project says.
 //!
-//! Needs root, and an apt that knows bookworm; elsewhere the tests say so and pass over.
+//! Needs root, and an apt that knows bookworm.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io::Read;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+use otoshi_test::{Missing, Need, given, require};
 use tempfile::TempDir;
 
 /// A project whose runner is nothing but a base of packages, and the stores of those who build it.
@@ -17,16 +17,8 @@ struct Project {
 }
 
 impl Project {
-    /// `None` where there is nothing to make a base of.
-    fn new() -> Option<Self> {
-        let root = fs::metadata("/proc/self").is_ok_and(|meta| meta.uid() == 0);
-        let targets = Command::new("apt-get").args(["indextargets", "--format", "$(CODENAME)"]).output();
-        let knows = targets
-            .is_ok_and(|said| String::from_utf8_lossy(&said.stdout).lines().any(|line| line == "bookworm"));
-        if !root || !knows {
-            eprintln!("passed over: needs root, and an apt that knows bookworm");
-            return None;
-        }
+    fn new() -> Result<Self, Missing> {
+        require(&[Need::Root, Need::Apt("bookworm")])?;
         let directory = tempfile::tempdir().unwrap();
         // What is fetched already need not be fetched by each test.
         let kept = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/bases/store/packages");
@@ -38,7 +30,7 @@ impl Project {
         }
         fs::create_dir(directory.path().join("project")).unwrap();
         fs::write(directory.path().join("project/runner.Dockerfile"), "ARG RUN\nFROM ${RUN}\n").unwrap();
-        Some(Self { directory })
+        Ok(Self { directory })
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -262,7 +254,7 @@ fn compare(ours: &Tree, theirs: &Tree) {
 
 #[test]
 fn a_base_with_apt_is_what_mmdebstrap_makes() {
-    let Some(project) = Project::new() else { return };
+    let project = given!(Project::new());
     let packages = ["ca-certificates", "dbus", "python3-minimal", "ruby"];
     project.base(&format!("packages = {packages:?}, variant = \"apt\""));
     assert_eq!(project.ran("one", &[]), [3, 4]);
@@ -289,7 +281,7 @@ fn a_base_with_apt_is_what_mmdebstrap_makes() {
 
 #[test]
 fn a_minimal_slim_base_is_what_mmdebstrap_makes() {
-    let Some(project) = Project::new() else { return };
+    let project = given!(Project::new());
     project.base("packages = [\"ca-certificates\"], variant = \"minimal\", slim = true");
     assert_eq!(project.ran("one", &[]), [3, 4]);
     let ours = project.tree("one");
@@ -333,11 +325,8 @@ fn machine_sources() -> String {
 
 #[test]
 fn the_same_packages_give_the_same_base_whoever_makes_it() {
-    let Some(project) = Project::new() else { return };
-    if !Path::new("/usr/bin/newuidmap").exists() {
-        eprintln!("passed over: needs newuidmap (package uidmap)");
-        return;
-    }
+    given!(require(&[Need::Tool("newuidmap")]));
+    let project = given!(Project::new());
     // As it was released, and with all that came since.
     project.base("packages = [\"python3-minimal\"], variant = \"apt\", slim = true, suites = [\"bookworm\"]");
     let _ = fs::remove_dir_all(project.path("one/packages/deb"));

@@ -1,10 +1,11 @@
 //! A base of another release than this machine's, on this machine and on one that has no apt: the distribution's mirror and keys come
 //! with the program.
 //!
-//! Needs root; elsewhere the test says so and passes over.
+//! Needs root.
 
-use std::{fs, os::unix::fs::MetadataExt, process::Command};
+use std::{fs, process::Command};
 
+use otoshi_test::{Need, given, require};
 use serde_json::Value;
 
 /// Runs the program; with a script before it, in a mount namespace of its own.
@@ -25,10 +26,7 @@ fn otoshi(directory: &std::path::Path, home: &str, before: &str, arguments: &str
 
 #[test]
 fn a_base_of_a_release_that_no_apt_here_knows_is_the_same_everywhere() {
-    if !fs::metadata("/proc/self").is_ok_and(|meta| meta.uid() == 0) {
-        eprintln!("passed over: needs root");
-        return;
-    }
+    given!(require(&[Need::Root]));
     let directory = tempfile::tempdir().unwrap();
     let directory = directory.path();
     let manifest = "[project]\nname = \"hello\"\n[bases]\n\

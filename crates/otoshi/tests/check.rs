@@ -9,6 +9,7 @@ use std::{
     net::TcpStream,
 };
 
+use otoshi_test::given;
 use serde_json::Value;
 use stage::Stage;
 
@@ -35,7 +36,7 @@ fn request(stage: &Stage, head: &str, body: &[u8]) -> (String, Vec<u8>) {
 
 #[test]
 fn nothing_new_costs_few_requests() {
-    let Some(stage) = Stage::new() else { return };
+    let stage = given!(Stage::new());
     stage.shop.ok(&["build"]);
     stage.proxy.take_log();
     let (code, report) = stage.shop.check(&[]);
@@ -46,7 +47,7 @@ fn nothing_new_costs_few_requests() {
 
 #[test]
 fn a_moved_base_is_found_with_the_phases_that_it_would_make_run() {
-    let Some(stage) = Stage::new() else { return };
+    let stage = given!(Stage::new());
     stage.shop.ok(&["build"]);
     stage.push_base("slim", "slim 2\n");
     let lock = fs::read(stage.shop.path("otoshi.lock")).unwrap();
@@ -73,7 +74,7 @@ fn a_moved_base_is_found_with_the_phases_that_it_would_make_run() {
 
 #[test]
 fn an_index_that_changed_around_this_platforms_image_is_no_change() {
-    let Some(stage) = Stage::new() else { return };
+    let stage = given!(Stage::new());
     stage.shop.ok(&["build"]);
     let accept = "Accept: application/vnd.oci.image.manifest.v1+json";
     let (head, manifest) = request(&stage, &format!("GET /v2/slim/manifests/1 HTTP/1.1\r\n{accept}"), b"");
@@ -101,7 +102,7 @@ fn an_index_that_changed_around_this_platforms_image_is_no_change() {
 
 #[test]
 fn a_newer_tag_is_found_and_policies_are_kept() {
-    let Some(stage) = Stage::new() else { return };
+    let stage = given!(Stage::new());
     stage.shop.ok(&["build"]);
     let name = |tag: &str| format!("{}/slim:{tag}", stage.proxy.host());
     // Another name for the same image is nothing newer.
@@ -138,7 +139,7 @@ fn a_newer_tag_is_found_and_policies_are_kept() {
 
 #[test]
 fn a_dead_registry_hides_nothing_that_another_has() {
-    let Some(stage) = Stage::new() else { return };
+    let stage = given!(Stage::new());
     stage.shop.ok(&["build"]);
     stage.shop.import("slim 2\n");
     stage.shop.ok(&["image", "push", "otoshi.test/busybox:1", &format!("{}/slim:2", stage.proxy.host())]);

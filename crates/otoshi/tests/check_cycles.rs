@@ -3,7 +3,7 @@
 mod stage;
 mod support;
 
-use otoshi_registry_test::Fault;
+use otoshi_test::{Fault, given};
 use serde_json::Value;
 use stage::Stage;
 
@@ -15,7 +15,7 @@ fn serve(stage: &Stage, fault: Fault) {
 
 #[test]
 fn a_newer_table_is_used_and_a_broken_one_is_not() {
-    let Some(stage) = Stage::new() else { return };
+    let stage = given!(Stage::new());
     let host = stage.proxy.host();
     stage.shop.import("ruby\n");
     stage.shop.ok(&["image", "push", "otoshi.test/busybox:1", &format!("{host}/ruby:2.7")]);

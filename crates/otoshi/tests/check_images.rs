@@ -6,12 +6,13 @@ mod support;
 
 use std::{collections::BTreeSet, fs};
 
+use otoshi_test::given;
 use serde_json::Value;
 use stage::Stage;
 
 #[test]
 fn an_app_image_knows_the_base_below_its_runner() {
-    let Some(stage) = Stage::new() else { return };
+    let stage = given!(Stage::new());
     stage.shop.ok(&["build"]);
     stage.shop.ok(&["push", "--tag", "v1"]);
     let web = stage.name("web-v1");
@@ -48,7 +49,7 @@ fn an_app_image_knows_the_base_below_its_runner() {
 
 #[test]
 fn packages_are_read_from_layers_in_a_registry_and_nothing_is_unpacked() {
-    let Some(stage) = Stage::new() else { return };
+    let stage = given!(Stage::new());
     let sources = debian::sources();
     debian::import(&stage.shop, &sources);
     let name = format!("{}/debian:1", stage.proxy.host());
@@ -83,7 +84,7 @@ fn packages_are_read_from_layers_in_a_registry_and_nothing_is_unpacked() {
 
 #[test]
 fn an_end_of_life_is_read_from_the_release_file_and_the_environment() {
-    let Some(stage) = Stage::new() else { return };
+    let stage = given!(Stage::new());
     let directory = stage.shop.dir.path().join("old");
     fs::create_dir_all(&directory).unwrap();
     fs::write(directory.join("os-release"), "ID=debian\nVERSION_ID=\"9\"\n").unwrap();
@@ -105,7 +106,7 @@ fn an_end_of_life_is_read_from_the_release_file_and_the_environment() {
 
 #[test]
 fn a_project_on_a_distributions_base_costs_few_requests_as_well() {
-    let Some(stage) = Stage::new() else { return };
+    let stage = given!(Stage::new());
     debian::import(&stage.shop, &debian::sources());
     let name = format!("{}/debian:1", stage.proxy.host());
     stage.shop.ok(&["image", "push", "otoshi.test/debian:1", &name]);

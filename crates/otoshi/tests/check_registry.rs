@@ -11,7 +11,7 @@ use std::{
 };
 
 use otoshi_oci::Digest;
-use otoshi_registry_test::Fault;
+use otoshi_test::{Fault, given};
 use serde_json::{Value, json};
 use stage::Stage;
 
@@ -91,7 +91,7 @@ fn with(object: &Value, others: &Value) -> Value {
 
 #[test]
 fn churn_in_other_architectures_and_attestations_is_no_change() {
-    let Some(stage) = Stage::new() else { return };
+    let stage = given!(Stage::new());
     let slim = Raw(&stage, "slim");
     let own = slim.json("manifests/1");
     let architecture = if cfg!(target_arch = "aarch64") { "arm64" } else { "amd64" };
@@ -126,7 +126,7 @@ fn churn_in_other_architectures_and_attestations_is_no_change() {
 
 #[test]
 fn an_image_of_the_same_content_is_no_change_and_another_start_is_one() {
-    let Some(stage) = Stage::new() else { return };
+    let stage = given!(Stage::new());
     stage.shop.ok(&["build"]);
     let slim = Raw(&stage, "slim");
     let manifest = slim.json("manifests/1");
@@ -164,7 +164,7 @@ fn an_image_of_the_same_content_is_no_change_and_another_start_is_one() {
 
 #[test]
 fn a_version_is_newer_where_every_base_that_uses_it_has_it() {
-    let Some(stage) = Stage::new() else { return };
+    let stage = given!(Stage::new());
     let host = stage.proxy.host();
     stage.edit("otoshi.toml", "[bases]", "[versions]\nSERIES = \"1.0\"\n[bases]");
     stage.edit("otoshi.toml", "base:1", "base:{SERIES}");
@@ -212,7 +212,7 @@ fn a_version_is_newer_where_every_base_that_uses_it_has_it() {
 
 #[test]
 fn no_image_is_fetched_when_the_registry_has_little_left_for_us() {
-    let Some(stage) = Stage::new() else { return };
+    let stage = given!(Stage::new());
     stage.shop.ok(&["build"]);
     let lines = |left: u32| {
         Fault::Headers(format!("RateLimit-Limit: 100;w=21600\r\nRateLimit-Remaining: {left};w=21600"))

@@ -5,6 +5,7 @@ mod support;
 
 use std::{fs, path::Path};
 
+use otoshi_test::given;
 use serde_json::Value;
 use stage::Stage;
 use support::Shop;
@@ -35,7 +36,7 @@ fn unknown(report: &Value) -> Vec<(String, String)> {
 
 #[test]
 fn an_image_whose_packages_cannot_be_read_or_compared_is_not_known() {
-    let Some(shop) = Shop::new() else { return };
+    let shop = given!(Shop::new());
     let package = |name: &str| {
         format!(
             "Package: {name}\nStatus: install ok installed\nVersion: 1\nArchitecture: amd64\nMaintainer: x\n\n"
@@ -134,7 +135,7 @@ fn an_image_whose_packages_cannot_be_read_or_compared_is_not_known() {
 
 #[test]
 fn a_tag_that_says_nothing_of_its_series_is_not_known() {
-    let Some(stage) = Stage::new() else { return };
+    let stage = given!(Stage::new());
     let host = stage.proxy.host();
     let to = format!("{host}/slim");
     stage.shop.import("slim 1\n");
@@ -181,7 +182,7 @@ fn a_tag_that_says_nothing_of_its_series_is_not_known() {
 
 #[test]
 fn a_base_that_is_named_by_tag_and_digest_is_compared_with_what_the_tag_names() {
-    let Some(stage) = Stage::new() else { return };
+    let stage = given!(Stage::new());
     let to = format!("{}/slim", stage.proxy.host());
     let digest = |stage: &Stage| {
         let shown: Value =
@@ -216,7 +217,7 @@ fn a_base_that_is_named_by_tag_and_digest_is_compared_with_what_the_tag_names() 
 
 #[test]
 fn a_base_of_the_store_that_was_imported_anew_has_moved() {
-    let Some(shop) = Shop::new() else { return };
+    let shop = given!(Shop::new());
     shop.ok(&["build"]);
     let (code, report) = shop.check(&[]);
     assert_eq!((code, &report["counts"]["fresh"]), (0, &1.into()), "{report}");

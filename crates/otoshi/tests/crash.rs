@@ -11,6 +11,7 @@ use std::{
 };
 
 use otoshi_oci::Digest;
+use otoshi_test::given;
 use support::Shop;
 
 /// How often a build is ended.
@@ -35,7 +36,7 @@ fn assert_valid(shop: &Shop) {
 
 #[test]
 fn a_build_ended_at_any_moment_leaves_a_valid_store() {
-    let Some(shop) = Shop::new() else { return };
+    let shop = given!(Shop::new());
     let mut ended = 0;
     let started = Instant::now();
     shop.ok(&["build", "--no-cache"]);
@@ -63,7 +64,7 @@ fn a_build_ended_at_any_moment_leaves_a_valid_store() {
 
 #[test]
 fn builds_and_a_collection_share_a_store() {
-    let Some(shop) = Shop::new() else { return };
+    let shop = given!(Shop::new());
     shop.ok(&["build"]);
     thread::scope(|scope| {
         for number in 0..2 {

@@ -2,6 +2,7 @@
 
 mod support;
 
+use otoshi_test::given;
 use support::Shop;
 
 const OLD: &str = "FROM otoshi.test/busybox:1\n\
@@ -16,7 +17,7 @@ const NEW: &str = "FROM otoshi.test/busybox:1\n\
 
 #[test]
 fn two_images_are_compared_without_running_them() {
-    let Some(shop) = Shop::new() else { return };
+    let shop = given!(Shop::new());
     let path = "SHELL [\"/bin/sh\", \"-c\"]\nRUN true\n";
     for (name, text) in [("old", OLD), ("new", NEW)] {
         // Only busybox itself is in the base.

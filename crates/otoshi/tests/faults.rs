@@ -9,6 +9,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use otoshi_test::given;
 use support::Shop;
 
 /// Runs `script` in a mount namespace of its own, in the shop's directory; `$OTOSHI` is the program.
@@ -62,7 +63,7 @@ fn layers(shop: &Shop, name: &str) -> Vec<PathBuf> {
 
 #[test]
 fn a_full_disk_ends_the_step_and_the_next_run_goes_on() {
-    let Some(shop) = Shop::new() else { return };
+    let shop = given!(Shop::new());
     shop.write("runner.Dockerfile", "ARG BASE\nFROM ${BASE}\nRUN echo runner > /etc/runner\nCOPY big /big\n");
     // Noise: what zeros became, no compression would fill a disk with.
     let mut state = 1u64;
@@ -100,7 +101,7 @@ fn a_full_disk_ends_the_step_and_the_next_run_goes_on() {
 
 #[test]
 fn a_read_only_disk_is_told() {
-    let Some(shop) = Shop::new() else { return };
+    let shop = given!(Shop::new());
     shop.ok(&["build"]);
     shop.write("src/main", "source 2\n");
     let script = "
@@ -120,7 +121,7 @@ fn a_read_only_disk_is_told() {
 
 #[test]
 fn a_clock_that_went_backwards_changes_nothing() {
-    let Some(shop) = Shop::new() else { return };
+    let shop = given!(Shop::new());
     assert_eq!(shop.ran(&[]), [1, 2, 3, 4]);
     let future = SystemTime::now() + Duration::from_secs(3 * 365 * 24 * 3600);
     let snapshots = shop.home().join("snapshots");
@@ -140,7 +141,7 @@ fn a_clock_that_went_backwards_changes_nothing() {
 
 #[test]
 fn a_truncated_layer_is_written_again() {
-    let Some(shop) = Shop::new() else { return };
+    let shop = given!(Shop::new());
     shop.ok(&["build"]);
     let name = app(&shop);
     let top = layers(&shop, &name).pop().unwrap();
@@ -160,7 +161,7 @@ fn a_truncated_layer_is_written_again() {
 
 #[test]
 fn damage_is_noticed_told_and_made_good() {
-    let Some(shop) = Shop::new() else { return };
+    let shop = given!(Shop::new());
     shop.ok(&["build"]);
     shop.ok(&["verify"]);
     let home = shop.home();
@@ -198,7 +199,7 @@ fn damage_is_noticed_told_and_made_good() {
 
 #[test]
 fn an_index_that_is_cut_off_is_told_and_left_alone() {
-    let Some(shop) = Shop::new() else { return };
+    let shop = given!(Shop::new());
     shop.ok(&["build"]);
     let index = shop.home().join("images/index.json");
     let whole = fs::read(&index).unwrap();
@@ -219,7 +220,7 @@ fn an_index_that_is_cut_off_is_told_and_left_alone() {
 
 #[test]
 fn a_store_of_another_format_is_told_and_left_alone() {
-    let Some(shop) = Shop::new() else { return };
+    let shop = given!(Shop::new());
     shop.ok(&["build"]);
     let format = shop.home().join("format");
     let before = files(&shop.home());
@@ -238,7 +239,7 @@ fn a_store_of_another_format_is_told_and_left_alone() {
 
 #[test]
 fn a_damaged_snapshot_is_noticed_when_it_is_used() {
-    let Some(shop) = Shop::new() else { return };
+    let shop = given!(Shop::new());
     shop.write(
         "runner.Dockerfile",
         "ARG BASE\nFROM ${BASE}\nRUN echo runner > /etc/runner\nRUN cat /etc/runner > /etc/more\n",

@@ -8,6 +8,7 @@ use std::{
     process::{Command, Output, Stdio},
 };
 
+use otoshi_test::{Need, given, require};
 use support::Shop;
 
 fn text(bytes: &[u8]) -> String {
@@ -42,7 +43,7 @@ impl Shop {
 
 #[test]
 fn an_image_goes_where_it_is_sent() {
-    let Some(shop) = Shop::new() else { return };
+    let shop = given!(Shop::new());
     shop.write("img/Dockerfile", "FROM scratch AS one\nCOPY file /dir/\nFROM one\nLABEL a=b\n");
     shop.write("img/file", "text");
     let build = |flags: &[&str]| shop.otoshi(&[&["image", "build", "img"], flags].concat());
@@ -98,7 +99,7 @@ fn an_image_goes_where_it_is_sent() {
 
 #[test]
 fn dockerfiles_and_contexts_come_from_standard_input() {
-    let Some(shop) = Shop::new() else { return };
+    let shop = given!(Shop::new());
     shop.write("img/file", "text");
     let alone = shop.with_input(&["image", "build", "-o", "-", "-"], b"FROM scratch\nCOPY <<f /\nx\nf\n");
     assert_eq!(names(&alone.stdout), ["f"], "{}", text(&alone.stderr));
@@ -131,7 +132,7 @@ fn dockerfiles_and_contexts_come_from_standard_input() {
 
 #[test]
 fn arguments_secrets_and_agents_are_given_by_flags() {
-    let Some(shop) = Shop::new() else { return };
+    let shop = given!(Shop::new());
     shop.write(
         "img/Dockerfile",
         "FROM otoshi.test/busybox:1\nARG A\nARG SOURCE_DATE_EPOCH\n\
@@ -189,7 +190,7 @@ fn arguments_secrets_and_agents_are_given_by_flags() {
 
 #[test]
 fn what_is_likely_not_meant_is_shown_where_it_stands() {
-    let Some(shop) = Shop::new() else { return };
+    let shop = given!(Shop::new());
     shop.write(
         "img/Dockerfile",
         "FROM otoshi.test/busybox:1\nARG API_TOKEN\nENV PATHS=/x:$PAHT\nCOPY secret /\nCMD run it\n",
@@ -266,7 +267,7 @@ impl Drop for Daemon {
 
 #[test]
 fn a_context_may_be_a_repository() {
-    let Some(shop) = Shop::new() else { return };
+    let shop = given!(Shop::new());
     shop.write("repo/sub/docker/File", "FROM scratch\nCOPY . /\nCOPY --from=more file /more\n");
     shop.write("repo/sub/.dockerignore", "docker\n.dockerignore\n");
     shop.write("repo/sub/file", "text");
@@ -313,18 +314,15 @@ text: .ascii \"386\\n\"
 #[test]
 #[cfg(target_arch = "x86_64")]
 fn a_platform_that_the_machine_runs_is_built_for_and_others_are_told() {
-    let Some(shop) = Shop::new() else { return };
+    given!(require(&[Need::Tool("as"), Need::Tool("ld")]));
+    let shop = given!(Shop::new());
     shop.write("old/program.s", PROGRAM_386);
     let tool = |arguments: &[&str]| {
         let made = Command::new(arguments[0]).args(&arguments[1..]).current_dir(shop.path("old")).status();
-        made.is_ok_and(|status| status.success())
+        assert!(made.unwrap().success(), "{arguments:?}");
     };
-    if !tool(&["as", "--32", "program.s", "-o", "program.o"])
-        || !tool(&["ld", "-m", "elf_i386", "program.o", "-o", "program"])
-    {
-        eprintln!("passed over: needs as and ld (package binutils)");
-        return;
-    }
+    tool(&["as", "--32", "program.s", "-o", "program.o"]);
+    tool(&["ld", "-m", "elf_i386", "program.o", "-o", "program"]);
     shop.write(
         "old/Dockerfile",
         "FROM scratch\nARG TARGETARCH\nCOPY program /program-${TARGETARCH}\nRUN [\"/program-386\"]\n",

@@ -5,13 +5,14 @@ mod yard;
 
 use std::fs;
 
+use otoshi_test::given;
 use serde_json::Value;
 use support::Shop;
 use yard::{Yard, said};
 
 #[test]
 fn flags_without_a_job_here_say_so_in_one_line_and_the_build_goes_on() {
-    let Some(shop) = Shop::new() else { return };
+    let shop = given!(Shop::new());
     shop.write("img/Dockerfile", "FROM scratch AS one\nCOPY file /\nFROM one\nLABEL a=b\n");
     shop.write("img/file", "text");
     let build = |flags: &[&str]| shop.otoshi(&[&["image", "build", "img"], flags].concat());
@@ -63,7 +64,7 @@ fn flags_without_a_job_here_say_so_in_one_line_and_the_build_goes_on() {
 
 #[test]
 fn only_contexts_that_the_target_reaches_are_looked_up() {
-    let Some(shop) = Shop::new() else { return };
+    let shop = given!(Shop::new());
     shop.write("img/Dockerfile", "FROM base AS one\nCOPY file /\nFROM other AS two\nFROM one\n");
     shop.write("img/file", "text");
     let build = |flags: &[&str]| shop.otoshi(&[&["image", "build", "img"], flags].concat());
@@ -77,7 +78,7 @@ fn only_contexts_that_the_target_reaches_are_looked_up() {
 
 #[test]
 fn images_are_listed_named_and_forgotten_as_with_docker() {
-    let Some(shop) = Shop::new() else { return };
+    let shop = given!(Shop::new());
     shop.write("img/Dockerfile", "FROM scratch\nCOPY file /\nENV A=1\n");
     shop.write("img/file", "text");
     let digest = shop.ok(&["image", "build", "img", "-t", "x:1"]);
@@ -104,7 +105,7 @@ fn images_are_listed_named_and_forgotten_as_with_docker() {
 
 #[test]
 fn a_projects_build_says_where_such_flags_belong() {
-    let Some(shop) = Shop::new() else { return };
+    let shop = given!(Shop::new());
     let output = shop.otoshi(&["build", "--pull"]);
     assert!(output.status.success(), "{}", said(&output));
     assert!(said(&output).contains("--pull: a build keeps to otoshi.lock; otoshi refresh takes in"));
@@ -115,7 +116,7 @@ fn a_projects_build_says_where_such_flags_belong() {
 
 #[test]
 fn a_build_pulls_its_bases_anew_and_pushes_where_it_is_told() {
-    let Some(yard) = Yard::new() else { return };
+    let yard = given!(Yard::new());
     let shop = &yard.shop;
     shop.write("img/Dockerfile", &format!("FROM {}\nRUN cat /etc/base > /seen\n", yard.name("base:1")));
     // Another machine: it has seen the base as it was, and the tag moves meanwhile.
@@ -145,7 +146,7 @@ fn a_build_pulls_its_bases_anew_and_pushes_where_it_is_told() {
 
 #[test]
 fn the_contexts_commit_says_the_time_where_that_is_asked_for() {
-    let Some(shop) = Shop::new() else { return };
+    let shop = given!(Shop::new());
     let created = |dockerfile: &str, flags: &[&str]| {
         shop.write("img/Dockerfile", dockerfile);
         shop.ok(&[&["image", "build", "img", "-t", "x:1"], flags].concat());

@@ -10,6 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use otoshi_test::given;
 use support::Shop;
 
 /// The longest that anything here may take.
@@ -66,7 +67,7 @@ fn ended_by(shop: &Shop, signal: &str, seconds: u32) -> ExitStatus {
 
 #[test]
 fn no_process_and_no_mount_is_left() {
-    let Some(shop) = Shop::new() else { return };
+    let shop = given!(Shop::new());
     let base = 900_000 + std::process::id() * 4;
     for (number, signal) in ["INT", "TERM", "HUP", "KILL"].into_iter().enumerate() {
         let status = ended_by(&shop, signal, base + number as u32);

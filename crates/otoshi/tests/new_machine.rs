@@ -4,13 +4,13 @@
 mod stage;
 mod support;
 
-use otoshi_registry_test::Fault;
+use otoshi_test::{Fault, given};
 use serde_json::Value;
 use stage::{Asked, Stage};
 
 #[test]
 fn a_new_machine_does_nothing_when_nothing_changed() {
-    let Some(stage) = Stage::new() else { return };
+    let stage = given!(Stage::new());
     assert_eq!(stage.shop.ran(&[]), [1, 2, 3, 4], "bases come from the registry");
     let images = stage.shop.ok(&["build"]);
     stage.shop.ok(&["push"]);
@@ -35,7 +35,7 @@ fn a_new_machine_does_nothing_when_nothing_changed() {
 
 #[test]
 fn a_changed_source_fetches_the_builder_and_nothing_else() {
-    let Some(stage) = Stage::new() else { return };
+    let stage = given!(Stage::new());
     stage.shop.ok(&["build"]);
     stage.shop.ok(&["push"]);
     stage.shop.write("src/main", "source 2\n");
@@ -53,7 +53,7 @@ fn a_changed_source_fetches_the_builder_and_nothing_else() {
 
 #[test]
 fn a_moved_base_of_the_runner_fetches_neither_builder_nor_old_base() {
-    let Some(stage) = Stage::new() else { return };
+    let stage = given!(Stage::new());
     stage.shop.ok(&["build"]);
     stage.shop.ok(&["push"]);
     let builder = stage.layers("shop/builder");
@@ -70,7 +70,7 @@ fn a_moved_base_of_the_runner_fetches_neither_builder_nor_old_base() {
 
 #[test]
 fn what_the_app_has_of_the_builder_is_not_copied_again() {
-    let Some(stage) = Stage::new() else { return };
+    let stage = given!(Stage::new());
     stage.edit("otoshi.toml", "[processes]", "[app]\ndependencies = [\"/opt/deps\"]\n[processes]");
     stage.shop.ok(&["build"]);
     stage.shop.ok(&["push"]);
@@ -102,7 +102,7 @@ fn what_the_app_has_of_the_builder_is_not_copied_again() {
 
 #[test]
 fn a_start_command_fetches_what_the_app_is_made_of_and_runs_4() {
-    let Some(stage) = Stage::new() else { return };
+    let stage = given!(Stage::new());
     stage.shop.ok(&["build"]);
     stage.shop.ok(&["push"]);
     let builder = stage.layers("shop/builder");
@@ -114,7 +114,7 @@ fn a_start_command_fetches_what_the_app_is_made_of_and_runs_4() {
 
 #[test]
 fn a_lock_file_runs_all_and_fetches_bases_only() {
-    let Some(stage) = Stage::new() else { return };
+    let stage = given!(Stage::new());
     stage.edit("otoshi.toml", "[processes]", "[app]\ndependencies = [\"/opt/deps\"]\n[processes]");
     stage.shop.ok(&["build"]);
     stage.shop.ok(&["push"]);
@@ -132,7 +132,7 @@ fn a_lock_file_runs_all_and_fetches_bases_only() {
 
 #[test]
 fn a_runtime_version_runs_what_it_reaches_and_leaves_the_runner_where_it_is() {
-    let Some(stage) = Stage::new() else { return };
+    let stage = given!(Stage::new());
     stage.edit("otoshi.toml", "[bases]", "[versions]\nRUBY = \"3.1.2\"\n[bases]");
     let more = "ARG RUBY\nRUN echo ${RUBY} >> /opt/deps/lib\n";
     stage.edit("builder.Dockerfile", "/opt/deps/lib\n", &format!("/opt/deps/lib\n{more}"));
@@ -147,7 +147,7 @@ fn a_runtime_version_runs_what_it_reaches_and_leaves_the_runner_where_it_is() {
 
 #[test]
 fn a_lost_compiled_application_is_compiled_in_the_builder_that_was_kept() {
-    let Some(stage) = Stage::new() else { return };
+    let stage = given!(Stage::new());
     stage.shop.ok(&["build"]);
     stage.shop.ok(&["push"]);
     let mut builder = stage.layers("shop/builder");
@@ -161,7 +161,7 @@ fn a_lost_compiled_application_is_compiled_in_the_builder_that_was_kept() {
 
 #[test]
 fn what_the_registry_lost_is_made_again() {
-    let Some(stage) = Stage::new() else { return };
+    let stage = given!(Stage::new());
     stage.shop.ok(&["build"]);
     stage.shop.ok(&["push"]);
     // The builder's record is gone; what it made is the same again, so the rest is found.
@@ -175,7 +175,7 @@ fn what_the_registry_lost_is_made_again() {
 
 #[test]
 fn a_registry_that_does_not_answer_is_a_warning_and_the_build_goes_on() {
-    let Some(stage) = Stage::new() else { return };
+    let stage = given!(Stage::new());
     stage.shop.ok(&["build"]);
     stage.shop.write("src/main", "source 2\n");
     stage.proxy.take_log();
@@ -189,7 +189,7 @@ fn a_registry_that_does_not_answer_is_a_warning_and_the_build_goes_on() {
 
 #[test]
 fn a_repository_that_was_removed_is_told_once_and_then_made_again() {
-    let Some(stage) = Stage::new() else { return };
+    let stage = given!(Stage::new());
     stage.shop.ok(&["build"]);
     stage.shop.ok(&["push"]);
     stage.build_on_new_machine(&[], &[]);
@@ -210,7 +210,7 @@ fn a_repository_that_was_removed_is_told_once_and_then_made_again() {
 
 #[test]
 fn a_record_that_lies_is_none() {
-    let Some(stage) = Stage::new() else { return };
+    let stage = given!(Stage::new());
     let digest = format!("sha256:{}", "ab".repeat(32));
     let lies = [
         r#"{"images":{"builder":"DIGEST"},"documents":{}}"#,
@@ -235,7 +235,7 @@ fn a_record_that_lies_is_none() {
 
 #[test]
 fn what_one_repository_says_counts_for_no_other() {
-    let Some(stage) = Stage::new() else { return };
+    let stage = given!(Stage::new());
     stage.edit("otoshi.toml", "[processes]", "[app]\ndependencies = [\"/opt/deps\"]\n[processes]");
     stage.shop.ok(&["build"]);
     stage.shop.ok(&["push"]);

@@ -1,10 +1,12 @@
 //! A runner that starts from Debian's packages, with no registry, no shell and no package manager.
 //!
-//! Needs root, and an apt that knows bookworm; elsewhere the tests say so and pass over.
+//! Needs root, and an apt that knows bookworm.
 
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Output};
+
+use otoshi_test::{Need, given, require};
 
 const MANIFEST: &str = r#"
 [project]
@@ -37,22 +39,11 @@ fn stale(project: &Path, home: &str, arguments: &[&str]) -> Vec<u64> {
     phases.filter(|phase| phase["status"] == "stale").map(|phase| phase["number"].as_u64().unwrap()).collect()
 }
 
-fn is_possible() -> bool {
-    let root = fs::metadata("/proc/self").is_ok_and(|meta| std::os::unix::fs::MetadataExt::uid(&meta) == 0);
-    let targets = Command::new("apt-get").args(["indextargets", "--format", "$(CODENAME)"]).output();
-    let knows = targets
-        .is_ok_and(|said| String::from_utf8_lossy(&said.stdout).lines().any(|line| line == "bookworm"));
-    if !root || !knows {
-        eprintln!("passed over: needs root, and an apt that knows bookworm");
-    }
-    root && knows
-}
+const NEEDS: &[Need] = &[Need::Root, Need::Apt("bookworm")];
 
 #[test]
 fn a_runner_of_packages_runs_and_is_the_same_on_every_machine() {
-    if !is_possible() {
-        return;
-    }
+    given!(require(NEEDS));
     let directory = tempfile::tempdir().unwrap();
     let project = directory.path().join("hello");
     fs::create_dir(&project).unwrap();
@@ -115,9 +106,7 @@ fn of_suites(project: &Path, suites: &str) -> String {
 
 #[test]
 fn a_check_says_which_versions_a_base_of_packages_would_have() {
-    if !is_possible() {
-        return;
-    }
+    given!(require(NEEDS));
     let directory = tempfile::tempdir().unwrap();
     let project = directory.path().join("hello");
     fs::create_dir(&project).unwrap();

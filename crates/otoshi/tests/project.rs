@@ -1,16 +1,17 @@
 //! The whole way through the binary: a project on a busybox base goes through all four phases, and only what must run runs.
 //!
-//! Needs root and /bin/busybox; elsewhere the tests say so and pass over.
+//! Needs root and /bin/busybox.
 
 mod support;
 
 use std::{fs, process::Command};
 
+use otoshi_test::given;
 use support::{MANIFEST, Shop};
 
 #[test]
 fn what_changed_decides_what_runs() {
-    let Some(shop) = Shop::new() else { return };
+    let shop = given!(Shop::new());
     assert_eq!(shop.ran(&[]), [1, 2, 3, 4], "the first time");
     assert_eq!(shop.ok(&["run", "web"]), "source 1\ndeps 1\nrunner\nbase 1\n");
     assert_eq!(shop.ok(&["run", "cli"]), "cli\n");
@@ -43,7 +44,7 @@ fn what_changed_decides_what_runs() {
 
 #[test]
 fn a_moved_base_runs_the_runner_and_the_app_only() {
-    let Some(shop) = Shop::new() else { return };
+    let shop = given!(Shop::new());
     shop.ran(&[]);
     shop.import("base 2\n");
     assert_eq!(shop.ran(&[]), [0u8; 0], "build never moves the lock");
@@ -59,7 +60,7 @@ fn a_moved_base_runs_the_runner_and_the_app_only() {
 
 #[test]
 fn a_page_shows_a_lane_for_each_step() {
-    let Some(shop) = Shop::new() else { return };
+    let shop = given!(Shop::new());
     let page = shop.dir.path().join("timings.html");
     let build = ["build", "--timings", page.to_str().unwrap()];
     let text = |output: std::process::Output, code: i32| {
@@ -87,7 +88,7 @@ fn a_page_shows_a_lane_for_each_step() {
 
 #[test]
 fn mistakes_are_told_with_their_place() {
-    let Some(shop) = Shop::new() else { return };
+    let shop = given!(Shop::new());
     shop.write("runner.Dockerfile", "ARG BASE\nFROM ${BASE}\nRUN cat /gone\n");
     let output = shop.otoshi(&["build"]);
     let text = String::from_utf8(output.stderr).unwrap();
@@ -103,7 +104,7 @@ fn mistakes_are_told_with_their_place() {
 
 #[test]
 fn garbage_is_collected_and_what_is_needed_stays() {
-    let Some(shop) = Shop::new() else { return };
+    let shop = given!(Shop::new());
     shop.ok(&["build"]);
     shop.ok(&["gc"]);
     assert_eq!(shop.ran(&[]), [0u8; 0]);
@@ -115,7 +116,7 @@ fn garbage_is_collected_and_what_is_needed_stays() {
 
 #[test]
 fn processes_have_settings_of_their_own() {
-    let Some(shop) = Shop::new() else { return };
+    let shop = given!(Shop::new());
     let web = "web = { command = [\"/bin/sh\", \"-c\", \"echo $MODE $LEVEL\"], env = { MODE = \"web\" }, expose = [\"80\", \"53/udp\"] }";
     let manifest = MANIFEST.replace("web = \"cat compiled /etc/runner /etc/base\"", web);
     let all = "[app]\nenv = { MODE = \"all\", LEVEL = \"3\" }";
@@ -130,7 +131,7 @@ fn processes_have_settings_of_their_own() {
 
 #[test]
 fn signals_reach_the_command_and_its_code_comes_back() {
-    let Some(shop) = Shop::new() else { return };
+    let shop = given!(Shop::new());
     shop.ok(&["build"]);
     let script = "trap 'exit 7' TERM; echo ready; while true; do /bin/busybox sleep 0.1; done";
     let mut run = shop
@@ -148,7 +149,7 @@ fn signals_reach_the_command_and_its_code_comes_back() {
 
 #[test]
 fn a_port_is_offered_at_another_one() {
-    let Some(shop) = Shop::new() else { return };
+    let shop = given!(Shop::new());
     shop.ok(&["build"]);
     let free = || std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let (inner, outer) = (free(), free());
@@ -175,7 +176,7 @@ fn a_port_is_offered_at_another_one() {
 
 #[test]
 fn an_image_goes_out_and_comes_back_in_every_form() {
-    let Some(shop) = Shop::new() else { return };
+    let shop = given!(Shop::new());
     shop.ok(&["build"]);
     let answer = shop.ok(&["run", "web"]);
     for (form, keeps_layers) in
@@ -202,7 +203,7 @@ fn an_image_goes_out_and_comes_back_in_every_form() {
 
 #[test]
 fn arguments_are_computed_once_for_each_image() {
-    let Some(shop) = Shop::new() else { return };
+    let shop = given!(Shop::new());
     let compute = "[args]\nANSWER = { in = \"BASE\", run = \"cat /etc/base; echo computed >&2\" }\nLONGER = \"<{ANSWER}>\"\n";
     shop.write("otoshi.toml", &MANIFEST.replace("[builder]", &format!("{compute}[builder]")));
     shop.write(
@@ -221,7 +222,7 @@ fn arguments_are_computed_once_for_each_image() {
 
 #[test]
 fn a_secret_reaches_the_compile_command_and_nothing_else() {
-    let Some(shop) = Shop::new() else { return };
+    let shop = given!(Shop::new());
     let manifest = MANIFEST
         .replace("[compile]", "[secrets]\ntoken = { file = \"token\" }\n[compile]\nsecrets = [\"token\"]")
         .replace("cat src/main >", "cat src/main /run/secrets/token | /bin/busybox tr h H >");

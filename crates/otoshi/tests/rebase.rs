@@ -5,14 +5,14 @@ mod yard;
 
 use std::fs;
 
-use otoshi_registry_test::Fault;
+use otoshi_test::{Fault, given};
 use serde_json::Value;
 use support::Shop;
 use yard::{Yard, said};
 
 #[test]
 fn an_image_moves_to_a_new_base_in_its_registry_with_a_few_requests() {
-    let Some(yard) = Yard::new() else { return };
+    let yard = given!(Yard::new());
     let (image, onto, old) = (yard.name("app:1"), yard.name("base:1"), yard.name("base:as-1"));
     yard.base("2", "base 2\n");
     yard.replace_machine();
@@ -49,7 +49,7 @@ fn an_image_moves_to_a_new_base_in_its_registry_with_a_few_requests() {
 
 #[test]
 fn several_images_move_at_once_and_a_dry_run_moves_none() {
-    let Some(yard) = Yard::new() else { return };
+    let yard = given!(Yard::new());
     yard.app("second");
     yard.base("2", "base 2\n");
     let (old, onto) = (yard.name("base:as-1"), yard.name("base:1"));
@@ -73,7 +73,7 @@ fn several_images_move_at_once_and_a_dry_run_moves_none() {
 
 #[test]
 fn a_base_that_lacks_something_is_refused_and_each_finding_has_a_waiver() {
-    let Some(yard) = Yard::new() else { return };
+    let yard = given!(Yard::new());
     let image = yard.name("app:1");
     let (old, onto) = (yard.name("base:as-1"), yard.name("base:2"));
     yard.shop
@@ -98,7 +98,7 @@ fn a_base_that_lacks_something_is_refused_and_each_finding_has_a_waiver() {
 
 #[test]
 fn a_base_that_the_image_does_not_stand_on_is_no_base() {
-    let Some(yard) = Yard::new() else { return };
+    let yard = given!(Yard::new());
     yard.base("2", "base 2\n");
     let output = yard.shop.otoshi(&[
         "rebase",
@@ -121,7 +121,7 @@ fn a_base_that_the_image_does_not_stand_on_is_no_base() {
 
 #[test]
 fn a_push_that_breaks_leaves_the_old_image() {
-    let Some(yard) = Yard::new() else { return };
+    let yard = given!(Yard::new());
     let image = yard.name("app:1");
     yard.base("2", "base 2\n");
     let (old, onto) = (yard.name("base:as-1"), yard.name("base:1"));
@@ -141,7 +141,7 @@ fn a_push_that_breaks_leaves_the_old_image() {
 
 #[test]
 fn an_index_stays_one_and_moves_whole_or_not_at_all() {
-    let Some(yard) = Yard::new() else { return };
+    let yard = given!(Yard::new());
     // Both entries are this machine's image: what matters is that each is replaced.
     let entry = |image: &str, variant: &str| {
         let shown: Value = serde_json::from_str(&yard.shop.ok(&["inspect", image])).unwrap();
@@ -190,7 +190,7 @@ fn an_index_stays_one_and_moves_whole_or_not_at_all() {
 
 #[test]
 fn images_of_the_store_move_in_the_store() {
-    let Some(shop) = Shop::new() else { return };
+    let shop = given!(Shop::new());
     shop.write(
         "app/Dockerfile",
         "FROM otoshi.test/busybox:1\nRUN echo app > /app\nCMD [\"cat\", \"/app\", \"/etc/base\"]\n",

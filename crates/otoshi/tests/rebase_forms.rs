@@ -3,13 +3,10 @@
 mod support;
 mod yard;
 
-use std::{
-    path::Path,
-    process::{Command, Output},
-};
+use std::process::{Command, Output};
 
 use base64::Engine;
-use otoshi_registry_test::{Docker, Fault};
+use otoshi_test::{Docker, Fault, Need, given, require};
 use serde_json::Value;
 use yard::{Yard, said};
 
@@ -37,7 +34,7 @@ fn moves(yard: &Yard, image: &str) -> Value {
 
 #[test]
 fn an_image_in_dockers_form_stays_in_it() {
-    let Some(yard) = Yard::new() else { return };
+    let yard = given!(Yard::new());
     skopeo(&["--format", "v2s2"], &yard.direct("app:1"), &yard.direct("schema:1"));
     moves(&yard, &yard.name("schema:1"));
     let raw = yard.raw("schema:1");
@@ -46,7 +43,7 @@ fn an_image_in_dockers_form_stays_in_it() {
 
 #[test]
 fn layers_of_zstd_stay_beside_a_base_of_gzip() {
-    let Some(yard) = Yard::new() else { return };
+    let yard = given!(Yard::new());
     let image = yard.name("zstd:1");
     skopeo(&["--dest-compress-format", "zstd"], &yard.direct("app:1"), &yard.direct("zstd:1"));
     let kinds = |raw: &str| {
@@ -65,7 +62,7 @@ fn layers_of_zstd_stay_beside_a_base_of_gzip() {
 
 #[test]
 fn a_layer_that_is_kept_elsewhere_is_told_and_let_pass_on_request() {
-    let Some(yard) = Yard::new() else { return };
+    let yard = given!(Yard::new());
     let mut manifest: Value = serde_json::from_str(&yard.raw("app:1")).unwrap();
     let own = manifest["layers"].as_array_mut().unwrap().last_mut().unwrap();
     own["mediaType"] = "application/vnd.oci.image.layer.nondistributable.v1.tar+gzip".into();
@@ -90,7 +87,7 @@ fn a_layer_that_is_kept_elsewhere_is_told_and_let_pass_on_request() {
 
 #[test]
 fn what_indexes_say_follows_the_manifests_that_they_list() {
-    let Some(yard) = Yard::new() else { return };
+    let yard = given!(Yard::new());
     let kind = "application/vnd.oci.image.index.v1+json";
     let digest_of = |name: &str| {
         let shown: Value = serde_json::from_str(&yard.shop.ok(&["inspect", &yard.name(name)])).unwrap();
@@ -126,7 +123,7 @@ fn what_indexes_say_follows_the_manifests_that_they_list() {
 
 #[test]
 fn an_image_that_says_that_it_is_not_to_be_moved_stays_unless_that_is_let_pass() {
-    let Some(yard) = Yard::new() else { return };
+    let yard = given!(Yard::new());
     let label = "LABEL io.buildpacks.rebasable=false\n";
     yard.shop.write("app/Dockerfile", &(yard::APP.replace("BASE", &yard.name("base:1")) + label));
     let image = yard.name("extended:1");
@@ -148,7 +145,7 @@ fn an_image_that_says_that_it_is_not_to_be_moved_stays_unless_that_is_let_pass()
 #[test]
 fn signatures_and_attestations_under_tags_are_told() {
     for lists_tags in [true, false] {
-        let Some(yard) = Yard::new() else { return };
+        let yard = given!(Yard::new());
         if !lists_tags {
             yard.proxy.fault("GET", "/tags/list", 99, Fault::Answer("403 Forbidden", String::new()));
         }
@@ -175,7 +172,7 @@ fn cosigns_tags_are_told(yard: &Yard) {
 
 #[test]
 fn a_base_with_a_layer_twice_is_replaced_whole() {
-    let Some(yard) = Yard::new() else { return };
+    let yard = given!(Yard::new());
     // The first layer again on top of another: only the whole run of layers says where the base ends.
     let (first, second) = (yard.raw("base:1"), yard.raw("app:1"));
     let (first, second): (Value, Value) =
@@ -216,7 +213,8 @@ fn a_base_with_a_layer_twice_is_replaced_whole() {
 
 #[test]
 fn an_image_that_docker_built_moves_and_runs() {
-    let (Some(yard), Some(docker)) = (Yard::new(), Docker::start()) else { return };
+    let yard = given!(Yard::new());
+    let docker = given!(Docker::start());
     for (name, buildkit) in [("classic", "0"), ("buildkit", "1")] {
         yard.shop.write("app/Dockerfile", &yard::APP.replace("BASE", &yard.direct("base:as-1")));
         let image = yard.direct(&format!("{name}:1"));
@@ -237,11 +235,8 @@ fn an_image_that_docker_built_moves_and_runs() {
 
 #[test]
 fn an_image_that_buildah_built_says_itself_where_it_stands() {
-    let Some(yard) = Yard::new() else { return };
-    if !Path::new("/usr/bin/buildah").exists() {
-        eprintln!("passed over: needs /usr/bin/buildah");
-        return;
-    }
+    given!(require(&[Need::Tool("buildah")]));
+    let yard = given!(Yard::new());
     let image = yard.direct("buildah:1");
     let root = yard.shop.dir.path().join("buildah");
     let buildah = |arguments: &[&str]| {

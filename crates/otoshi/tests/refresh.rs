@@ -5,6 +5,7 @@ mod support;
 
 use std::{fs, process::Output};
 
+use otoshi_test::{Missing, given};
 use serde_json::Value;
 use stage::Stage;
 use support::{MANIFEST, Shop};
@@ -30,10 +31,10 @@ fn said(output: &Output) -> String {
 }
 
 /// A project of which a first build is done.
-fn shop() -> Option<Shop> {
+fn shop() -> Result<Shop, Missing> {
     let shop = Shop::new()?;
     shop.ok(&["build"]);
-    Some(shop)
+    Ok(shop)
 }
 
 fn state(shop: &Shop) -> (String, String) {
@@ -42,7 +43,7 @@ fn state(shop: &Shop) -> (String, String) {
 
 #[test]
 fn a_moved_base_runs_runner_and_app_and_the_application_answers() {
-    let Some(shop) = shop() else { return };
+    let shop = given!(shop());
     let before = state(&shop);
     let same = refresh(&shop, &[]);
     assert_eq!((&same["outcome"], &same["cost"]), (&"same".into(), &"nothing".into()), "{same}");
@@ -68,7 +69,7 @@ fn a_moved_base_runs_runner_and_app_and_the_application_answers() {
 
 #[test]
 fn an_application_that_does_not_stand_on_the_runner_is_told() {
-    let Some(shop) = shop() else { return };
+    let shop = given!(shop());
     shop.write(
         "otoshi.toml",
         &MANIFEST.replace("dependencies = [\"/opt/deps\"]", "dockerfile = \"app.Dockerfile\""),
@@ -87,7 +88,7 @@ fn an_application_that_does_not_stand_on_the_runner_is_told() {
 
 #[test]
 fn a_runner_that_only_adds_files_is_a_swap_of_layers() {
-    let Some(shop) = Shop::new() else { return };
+    let shop = given!(Shop::new());
     shop.write("runner.Dockerfile", "ARG BASE\nFROM ${BASE}\nCOPY motd /etc/runner\nENV A=1\n");
     shop.write("motd", "runner\n");
     shop.ok(&["build"]);
@@ -102,7 +103,7 @@ fn a_runner_that_only_adds_files_is_a_swap_of_layers() {
 
 #[test]
 fn the_plan_is_chosen_beforehand_and_a_dry_run_only_tells_it() {
-    let Some(shop) = shop() else { return };
+    let shop = given!(shop());
     let thought = |refreshed: &Value| -> Vec<String> {
         let choice = refreshed["choice"].as_array().unwrap().iter();
         let line = |one: &Value| {
@@ -157,7 +158,7 @@ fn the_plan_is_chosen_beforehand_and_a_dry_run_only_tells_it() {
 
 #[test]
 fn there_is_a_way_back_and_forth() {
-    let Some(shop) = shop() else { return };
+    let shop = given!(shop());
     let first = state(&shop);
     shop.import("base 2\n");
     shop.ok(&["refresh"]);
@@ -181,7 +182,7 @@ fn there_is_a_way_back_and_forth() {
 
 #[test]
 fn the_way_back_outlives_a_collection() {
-    let Some(shop) = shop() else { return };
+    let shop = given!(shop());
     let lock = state(&shop).1;
     shop.import("base 2\n");
     shop.ok(&["refresh"]);
@@ -197,7 +198,7 @@ fn the_way_back_outlives_a_collection() {
 
 #[test]
 fn a_smoke_test_that_fails_moves_nothing() {
-    let Some(shop) = Shop::new() else { return };
+    let shop = given!(Shop::new());
     let verify = "[verify]\nrun = \"/bin/busybox grep -q good /etc/base\"\n[builder]";
     shop.write("otoshi.toml", &MANIFEST.replace("[builder]", verify));
     shop.import("good 1\n");
@@ -222,7 +223,7 @@ fn a_smoke_test_that_fails_moves_nothing() {
 
 #[test]
 fn a_process_is_asked_by_http_before_its_name_moves() {
-    let Some(shop) = Shop::new() else { return };
+    let shop = given!(Shop::new());
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let verify = format!("[verify]\nhttp = \"http://127.0.0.1:{port}/base\"\ntimeout = \"20s\"\n[builder]");
     let web = format!("web = \"/bin/busybox httpd -f -p 127.0.0.1:{port} -h /etc\"");
@@ -242,7 +243,7 @@ fn a_process_is_asked_by_http_before_its_name_moves() {
 
 #[test]
 fn what_the_application_would_not_find_is_told_and_nothing_moves() {
-    let Some(shop) = Shop::new() else { return };
+    let shop = given!(Shop::new());
     shop.write(
         "otoshi.toml",
         &MANIFEST
@@ -278,7 +279,7 @@ fn what_the_application_would_not_find_is_told_and_nothing_moves() {
 
 #[test]
 fn the_builder_moves_by_the_age_of_its_bases() {
-    let Some(shop) = Shop::new() else { return };
+    let shop = given!(Shop::new());
     shop.write(
         "otoshi.toml",
         &MANIFEST.replace("[builder]", "[refresh]\nbuilder-max-age = \"30 days\"\n[builder]"),
@@ -300,7 +301,7 @@ fn the_builder_moves_by_the_age_of_its_bases() {
 
 #[test]
 fn two_refreshes_at_once_end_in_one_state() {
-    let Some(shop) = shop() else { return };
+    let shop = given!(shop());
     shop.import("base 2\n");
     let mut both: Vec<_> = (0..2)
         .map(|_| shop.command(&["refresh", "--json"]).stderr(std::process::Stdio::null()).spawn().unwrap())
@@ -314,7 +315,7 @@ fn two_refreshes_at_once_end_in_one_state() {
 
 #[test]
 fn an_image_is_refreshed_from_the_registry_alone() {
-    let Some(stage) = Stage::new() else { return };
+    let stage = given!(Stage::new());
     stage.shop.ok(&["build"]);
     stage.shop.ok(&["push"]);
     stage.push_base("slim", "slim 2\n");

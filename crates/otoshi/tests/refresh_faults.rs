@@ -11,7 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use otoshi_registry_test::{Fault, Rule};
+use otoshi_test::{Fault, Rule, given};
 use stage::Stage;
 use support::Shop;
 
@@ -56,7 +56,7 @@ fn lock(shop: &Shop) -> String {
 
 #[test]
 fn a_refresh_ended_at_any_moment_leaves_one_state_and_the_next_one_ends_it() {
-    let Some(shop) = Shop::new() else { return };
+    let shop = given!(Shop::new());
     shop.ok(&["build"]);
     shop.import("base 0\n");
     let started = Instant::now();
@@ -85,7 +85,7 @@ fn a_refresh_ended_at_any_moment_leaves_one_state_and_the_next_one_ends_it() {
 
 #[test]
 fn a_push_that_is_killed_moves_no_tag_to_something_broken_and_the_next_one_ends_it() {
-    let Some(stage) = Stage::new() else { return };
+    let stage = given!(Stage::new());
     stage.shop.ok(&["build"]);
     stage.shop.ok(&["push"]);
     // A blob, a manifest, a tag; and a tag when another one has moved.
@@ -128,7 +128,7 @@ fn a_push_that_is_killed_moves_no_tag_to_something_broken_and_the_next_one_ends_
 
 #[test]
 fn a_refresh_from_the_registry_alone_is_killed_and_another_machine_ends_it() {
-    let Some(stage) = Stage::new() else { return };
+    let stage = given!(Stage::new());
     stage.shop.ok(&["build"]);
     stage.shop.ok(&["push"]);
     let elsewhere = tempfile::tempdir().unwrap();
@@ -159,7 +159,7 @@ fn a_refresh_from_the_registry_alone_is_killed_and_another_machine_ends_it() {
 
 #[test]
 fn a_base_that_moves_meanwhile_is_taken_as_it_was_or_as_it_is() {
-    let Some(stage) = Stage::new() else { return };
+    let stage = given!(Stage::new());
     stage.shop.ok(&["build"]);
     stage.shop.ok(&["push"]);
     stage.push_base("slim", "slim 2\n");
@@ -206,7 +206,7 @@ fn push_meanwhile(stage: &Stage, text: &str) {
 
 #[test]
 fn two_machines_refresh_the_same_image_at_once() {
-    let Some(stage) = Stage::new() else { return };
+    let stage = given!(Stage::new());
     stage.shop.ok(&["build"]);
     stage.shop.ok(&["push"]);
     stage.push_base("slim", "slim 2\n");

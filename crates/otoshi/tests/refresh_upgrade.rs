@@ -1,6 +1,6 @@
 //! `[refresh] upgrade`: newer packages as a layer on the runner, on a real Debian, with its own archive and with one made here.
 //!
-//! Needs root and the base that `cargo xtask test` makes; elsewhere the tests say so and pass over.
+//! Needs root and the base that `cargo xtask test` makes.
 
 mod archive;
 
@@ -11,7 +11,7 @@ use std::{
 };
 
 use archive::{Archive, Debian, ON_HOST};
-use otoshi_registry_test::Registry;
+use otoshi_test::{Registry, given};
 use serde_json::Value;
 
 fn packages(refreshed: &Value) -> BTreeMap<String, (String, String, Value)> {
@@ -23,7 +23,7 @@ fn packages(refreshed: &Value) -> BTreeMap<String, (String, String, Value)> {
 
 #[test]
 fn fixes_of_debians_archive_come_in_without_a_new_base_and_the_application_answers() {
-    let Some(shop) = Debian::new() else { return };
+    let shop = given!(Debian::new());
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     shop.write(
         "serve.pl",
@@ -96,7 +96,7 @@ fn fixes_of_debians_archive_come_in_without_a_new_base_and_the_application_answe
 
 #[test]
 fn security_and_all_are_told_apart_and_a_version_that_is_gone_is_told() {
-    let Some(shop) = Debian::new() else { return };
+    let shop = given!(Debian::new());
     let archive = Archive::new(&[("stable", "1.0"), ("stable-security", "1.1"), ("stable", "2.0")]);
     shop.project("off", ON_HOST, "");
     let dockerfile = "ARG BASE\nFROM ${BASE}\nCOPY sources.list /etc/apt/sources.list\nCOPY greeting.deb /tmp/greeting.deb\n\
@@ -165,7 +165,7 @@ fn security_and_all_are_told_apart_and_a_version_that_is_gone_is_told() {
 
 #[test]
 fn a_base_that_moves_tells_which_of_its_packages_fix_something() {
-    let Some(shop) = Debian::new() else { return };
+    let shop = given!(Debian::new());
     let archive = Archive::new(&[("stable", "1.0"), ("stable-security", "1.1")]);
     let base = |version: &str, sources: &str| {
         fs::create_dir_all(shop.path("base")).unwrap();
@@ -202,7 +202,8 @@ fn a_base_that_moves_tells_which_of_its_packages_fix_something() {
 
 #[test]
 fn a_fix_comes_in_from_the_registry_alone() {
-    let (Some(registry), Some(shop)) = (Registry::start(), Debian::new()) else { return };
+    let registry = given!(Registry::start());
+    let shop = given!(Debian::new());
     let archive = Archive::new(&[("stable", "1.0"), ("stable-security", "1.1")]);
     let host = registry.host();
     let tables = format!(

@@ -1,6 +1,6 @@
 //! `[refresh] upgrade` where packages are rpm's: a real dnf takes the fix that a notice of its repository names, and no more.
 //!
-//! Needs root and the base that `cargo xtask test` makes; elsewhere the test says so and passes over.
+//! Needs root and the base that `cargo xtask test` makes.
 
 mod archive;
 
@@ -12,6 +12,7 @@ use std::{
 };
 
 use archive::{Debian, ON_HOST};
+use otoshi_test::given;
 
 /// Debian's dnf on a root whose packages are rpm's alone, with a repository of three versions of one package.
 const BASE: &str = r#"FROM otoshi.test/debian:1 AS tools
@@ -40,7 +41,7 @@ src="greeting-1.1-1.src.rpm"><filename>greeting-1.1-1.noarch.rpm</filename></pac
 
 #[test]
 fn dnf_takes_the_fix_that_a_notice_names() {
-    let Some(shop) = Debian::new() else { return };
+    let shop = given!(Debian::new());
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     std::fs::create_dir(shop.path("base")).unwrap();
     shop.write("base/Dockerfile", BASE);

@@ -9,14 +9,14 @@ use std::{
     process::Command,
 };
 
-use otoshi_registry_test::{Fault, Registry, Rule};
+use otoshi_test::{Fault, Registry, Rule, given};
 use serde_json::Value;
 use stage::Stage;
 use support::Shop;
 
 #[test]
 fn compiled_application_and_recipe_are_artifacts() {
-    let Some(stage) = Stage::new() else { return };
+    let stage = given!(Stage::new());
     stage.shop.write("src/link", "x");
     stage.shop.ok(&["build"]);
     stage.shop.ok(&["push"]);
@@ -88,7 +88,7 @@ fn recipe_layer(stage: &Stage, digest: &str) -> PathBuf {
 
 #[test]
 fn the_compiled_application_is_written_as_a_directory_and_as_a_tar() {
-    let Some(stage) = Stage::new() else { return };
+    let stage = given!(Stage::new());
     stage.shop.ok(&["build"]);
     stage.shop.ok(&["push"]);
     stage.replace_machine();
@@ -107,7 +107,7 @@ fn the_compiled_application_is_written_as_a_directory_and_as_a_tar() {
 
 #[test]
 fn a_base_that_arrives_in_pieces_is_built_on_and_a_wrong_one_never() {
-    let Some(stage) = Stage::new() else { return };
+    let stage = given!(Stage::new());
     stage
         .shop
         .write("one/Dockerfile", &format!("FROM {}/base:1\nRUN cat /etc/base > /out\n", stage.proxy.host()));
@@ -142,7 +142,7 @@ fn a_base_that_arrives_in_pieces_is_built_on_and_a_wrong_one_never() {
 
 #[test]
 fn app_images_go_where_they_are_run() {
-    let Some(stage) = Stage::new() else { return };
+    let stage = given!(Stage::new());
     let repository = format!("repository = \"{}/team/shop\"", stage.proxy.host());
     let images = format!("{repository}\nimages = \"{}/deploy/{{process}}\"", stage.proxy.host());
     stage.edit("otoshi.toml", &repository, &images);
@@ -169,7 +169,8 @@ fn app_images_go_where_they_are_run() {
 
 #[test]
 fn logins_and_authorities_of_the_machine_are_used() {
-    let (Some(registry), Some(shop)) = (Registry::start_private(), Shop::new()) else { return };
+    let registry = given!(Registry::start_private());
+    let shop = given!(Shop::new());
     let logins = registry.path("auth.json");
     fs::write(
         &logins,
@@ -199,7 +200,7 @@ fn logins_and_authorities_of_the_machine_are_used() {
 
 #[test]
 fn a_project_without_a_registry_says_what_to_add() {
-    let Some(shop) = Shop::new() else { return };
+    let shop = given!(Shop::new());
     shop.ok(&["build"]);
     let output = shop.otoshi(&["push"]);
     assert_eq!(output.status.code(), Some(2));
@@ -212,7 +213,7 @@ fn a_project_without_a_registry_says_what_to_add() {
 
 #[test]
 fn an_image_that_nobody_has_is_told_with_its_registry() {
-    let Some(stage) = Stage::new() else { return };
+    let stage = given!(Stage::new());
     stage.edit("otoshi.toml", "/slim:1", "/slim:2");
     let output = stage.shop.otoshi(&["build"]);
     assert_eq!(output.status.code(), Some(3));
@@ -232,7 +233,7 @@ fn an_image_that_nobody_has_is_told_with_its_registry() {
 /// A name that was given in the store stands for what has it there, whatever is known of its digest in registries.
 #[test]
 fn a_name_that_the_store_has_is_the_stores() {
-    let Some(stage) = Stage::new() else { return };
+    let stage = given!(Stage::new());
     let shop = &stage.shop;
     shop.import("local 1\n");
     // Nobody answers under this name.
@@ -269,7 +270,7 @@ fn a_name_that_the_store_has_is_the_stores() {
 
 #[test]
 fn names_of_otoshis_own_are_asked_for_nowhere() {
-    let Some(shop) = Shop::new() else { return };
+    let shop = given!(Shop::new());
     for command in ["pull", "check", "rebase"] {
         let output = shop.otoshi(&[command, "otoshi.invalid/packages/debian:bookworm-0123456789ab"]);
         let said = String::from_utf8(output.stderr).unwrap() + &String::from_utf8(output.stdout).unwrap();

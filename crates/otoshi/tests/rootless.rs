@@ -8,10 +8,10 @@ mod support;
 use std::{
     fs,
     os::unix::fs::{MetadataExt, PermissionsExt},
-    path::Path,
     process::{Command, Output},
 };
 
+use otoshi_test::{Need, given, require};
 use support::{MANIFEST, Shop};
 
 const UID: u32 = 54322;
@@ -52,11 +52,8 @@ const IMPORT: &str = "otoshi import ../root.tar --name otoshi.test/busybox:1";
 
 #[test]
 fn an_ordinary_user_with_further_ids_builds_and_runs_all() {
-    if !Path::new("/usr/bin/newuidmap").exists() {
-        eprintln!("passed over: needs newuidmap (package uidmap)");
-        return;
-    }
-    let Some(shop) = Shop::new() else { return };
+    given!(require(&[Need::Tool("newuidmap")]));
+    let shop = given!(Shop::new());
     shop.write(
         "runner.Dockerfile",
         "ARG BASE\nFROM ${BASE}\nRUN echo runner > /etc/runner && /bin/busybox chown 1000:1001 /etc/runner\nUSER 1000:1001\n",
@@ -90,7 +87,7 @@ fn an_ordinary_user_with_further_ids_builds_and_runs_all() {
 
 #[test]
 fn an_ordinary_user_with_one_id_builds_what_is_roots_alone() {
-    let Some(shop) = Shop::new() else { return };
+    let shop = given!(Shop::new());
     ok(&shop, IMPORT, false);
     ok(&shop, "otoshi build", false);
     assert_eq!(ok(&shop, "otoshi run web", false), "source 1\ndeps 1\nrunner\nbase 1\n");
@@ -108,11 +105,8 @@ fn an_ordinary_user_with_one_id_builds_what_is_roots_alone() {
 
 #[test]
 fn an_ordinary_user_builds_single_images_with_everything_in_them() {
-    if !Path::new("/usr/bin/newuidmap").exists() {
-        eprintln!("passed over: needs newuidmap (package uidmap)");
-        return;
-    }
-    let Some(shop) = Shop::new() else { return };
+    given!(require(&[Need::Tool("newuidmap")]));
+    let shop = given!(Shop::new());
     let dockerfile = "FROM otoshi.test/busybox:1\n\
         ADD a.tar /etc/\n\
         COPY --parents --exclude=*.md --chmod=go-r ./tree/./**/f /t/\n\

@@ -10,6 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use otoshi_test::given;
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
     fs::{Mode, OFlags},
@@ -114,7 +115,7 @@ fn run<'a>(flags: &[&'a str], script: &'a str) -> Vec<&'a str> {
 
 #[test]
 fn the_terminal_is_the_commands_own_and_has_the_size_of_the_window() {
-    let Some(shop) = Shop::new() else { return };
+    let shop = given!(Shop::new());
     let script = "alias b=/bin/busybox; b=/bin/busybox; $b tty; $b stat -L -c %d:%i /proc/self/fd/0; $b stty size; echo $TERM; \
         trap \"$b stty size; exit 3\" WINCH; echo ready; while :; do $b sleep 0.1; done";
     let mut desk = Desk::new(&shop, &run(&[], script));
@@ -130,7 +131,7 @@ fn the_terminal_is_the_commands_own_and_has_the_size_of_the_window() {
 
 #[test]
 fn what_is_typed_reaches_the_command_and_interrupts_what_is_in_the_foreground() {
-    let Some(shop) = Shop::new() else { return };
+    let shop = given!(Shop::new());
     let script = "trap : INT; /bin/busybox stty -echo; echo ready; read line; echo \"<$line>\"; \
         /bin/sh -c 'echo go; exec /bin/busybox sleep 60'; echo \"after $?\"; echo again; read line; exit 5";
     let mut desk = Desk::new(&shop, &run(&["-it"], script));
@@ -151,7 +152,7 @@ fn what_is_typed_reaches_the_command_and_interrupts_what_is_in_the_foreground() 
 
 #[test]
 fn the_terminal_is_what_it_was_however_the_command_ends() {
-    let Some(shop) = Shop::new() else { return };
+    let shop = given!(Shop::new());
     let ready = "echo ready; /bin/busybox sleep 60";
     let check = |arguments: &[&str], waits: bool, end: &dyn Fn(&Desk), code: Option<i32>| {
         let mut desk = Desk::new(&shop, arguments);
@@ -181,7 +182,7 @@ fn the_terminal_is_what_it_was_however_the_command_ends() {
 
 #[test]
 fn all_that_is_shown_is_shown() {
-    let Some(shop) = Shop::new() else { return };
+    let shop = given!(Shop::new());
     let mut desk = Desk::new(&shop, &run(&["-t"], "/bin/busybox seq 20000; echo the end"));
     let seen = desk.until("the end\r\n");
     assert_eq!(seen.lines().count(), 20001);
@@ -190,7 +191,7 @@ fn all_that_is_shown_is_shown() {
 
 #[test]
 fn without_a_terminal_streams_are_what_they_are() {
-    let Some(shop) = Shop::new() else { return };
+    let shop = given!(Shop::new());
     let script =
         "/bin/cat; test -t 0 && echo t0; test -t 1 && echo t1; echo error >&2; test -t 2 && echo t2; true";
     let fed = |flags: &[&str]| {
@@ -218,7 +219,7 @@ fn without_a_terminal_streams_are_what_they_are() {
 
 #[test]
 fn a_terminal_is_never_handed_over_where_one_stream_is_another_thing() {
-    let Some(shop) = Shop::new() else { return };
+    let shop = given!(Shop::new());
     for (flags, arguments) in [(&["-i"][..], ""), (&[][..], "</dev/null"), (&[][..], "| /bin/cat")] {
         let mut words = run(flags, "for i in 0 1 2; do test -t $i && echo terminal; done; echo none");
         let program = shop.command(&[]).get_program().to_str().unwrap().to_owned();
@@ -234,7 +235,7 @@ fn a_terminal_is_never_handed_over_where_one_stream_is_another_thing() {
 
 #[test]
 fn volumes_variables_user_and_directory_are_as_with_docker() {
-    let Some(shop) = Shop::new() else { return };
+    let shop = given!(Shop::new());
     shop.write("data/file", "of the host\n");
     shop.write("variables", "# some\nA=from file\nB=from file\n");
     let script = "/bin/cat /d/file; echo more >/d/made; echo no 2>/dev/null >/ro/made || echo read-only; \

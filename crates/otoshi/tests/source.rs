@@ -9,6 +9,7 @@ use std::{
     process::{Command, Stdio},
 };
 
+use otoshi_test::given;
 use support::Shop;
 
 fn git(shop: &Shop, arguments: &[&str]) {
@@ -25,7 +26,7 @@ fn app_files(shop: &Shop) -> String {
 
 #[test]
 fn history_is_no_source_and_no_part_of_an_image() {
-    let Some(shop) = Shop::new() else { return };
+    let shop = given!(Shop::new());
     git(&shop, &["init", "-q"]);
     git(&shop, &["add", "."]);
     git(&shop, &["commit", "-qm", "first"]);
@@ -38,7 +39,7 @@ fn history_is_no_source_and_no_part_of_an_image() {
 
 #[test]
 fn a_comment_in_what_says_how_images_are_made_runs_nothing() {
-    let Some(shop) = Shop::new() else { return };
+    let shop = given!(Shop::new());
     shop.ok(&["build"]);
     for file in ["builder.Dockerfile", "runner.Dockerfile"] {
         let text = fs::read_to_string(shop.path(file)).unwrap();
@@ -51,7 +52,7 @@ fn a_comment_in_what_says_how_images_are_made_runs_nothing() {
 
 #[test]
 fn what_is_named_is_seen_and_what_is_taken_back_too() {
-    let Some(shop) = Shop::new() else { return };
+    let shop = given!(Shop::new());
     git(&shop, &["init", "-q"]);
     shop.write("Procfile", "web: x\n");
     shop.write(
@@ -81,7 +82,7 @@ fn what_is_named_is_seen_and_what_is_taken_back_too() {
 
 #[test]
 fn what_git_ignores_is_no_source_unless_an_ignore_file_says_what_is() {
-    let Some(shop) = Shop::new() else { return };
+    let shop = given!(Shop::new());
     shop.write(".gitignore", "/compiled\nlog/\n*.secret\n");
     for file in ["log/development.log", "src/key.secret", "compiled"] {
         shop.write(file, "of this laptop");
@@ -99,7 +100,7 @@ fn what_git_ignores_is_no_source_unless_an_ignore_file_says_what_is() {
 
 #[test]
 fn output_may_go_to_a_file_of_the_project() {
-    let Some(shop) = Shop::new() else { return };
+    let shop = given!(Shop::new());
     for (stdout, stderr) in [("build.log", "errors.log"), ("both.log", "both.log")] {
         let open = |name: &str| fs::File::options().append(true).create(true).open(shop.path(name)).unwrap();
         let mut build = shop.command(&["build"]);
@@ -113,7 +114,7 @@ fn output_may_go_to_a_file_of_the_project() {
 
 #[test]
 fn names_that_are_not_text_pipes_and_sockets_are_copied_as_they_are() {
-    let Some(shop) = Shop::new() else { return };
+    let shop = given!(Shop::new());
     let odd = std::ffi::OsStr::from_bytes(b"caf\xe9");
     fs::create_dir_all(shop.path("one/junk")).unwrap();
     fs::write(shop.path("one/junk").join(odd), "coffee").unwrap();
@@ -148,7 +149,7 @@ fn names_that_are_not_text_pipes_and_sockets_are_copied_as_they_are() {
 
 #[test]
 fn what_cannot_be_read_stops_only_who_wants_it() {
-    let Some(shop) = Shop::new() else { return };
+    let shop = given!(Shop::new());
     shop.write("one/a", "a");
     shop.write("one/Dockerfile", "FROM otoshi.test/busybox:1\nCOPY a /a\n");
     // Root reads everything that is on a disk: a process may not read its own memory at address 0.
@@ -179,7 +180,7 @@ impl Drop for Unmount<'_> {
 
 #[test]
 fn what_is_likely_a_mistake_is_told_before_anything_runs() {
-    let Some(shop) = Shop::new() else { return };
+    let shop = given!(Shop::new());
     let said = |arguments: &[&str]| {
         let output = shop.otoshi(arguments);
         (output.status.code().unwrap(), String::from_utf8(output.stderr).unwrap())
@@ -244,7 +245,7 @@ fn what_is_likely_a_mistake_is_told_before_anything_runs() {
 
 #[test]
 fn a_command_that_has_no_handler_ends_at_the_second_signal_or_after_a_while() {
-    let Some(shop) = Shop::new() else { return };
+    let shop = given!(Shop::new());
     shop.ok(&["build"]);
     for signals in [2, 1] {
         let mut command =

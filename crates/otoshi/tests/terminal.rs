@@ -4,6 +4,7 @@ mod support;
 
 use std::process::Command;
 
+use otoshi_test::given;
 use support::Shop;
 
 /// The output of `otoshi image build` of a Dockerfile, on a terminal.
@@ -32,7 +33,7 @@ fn a_pipe_that_nobody_reads_ends_the_program_quietly() {
 
 #[test]
 fn a_running_step_has_a_line_that_moves() {
-    let Some(shop) = Shop::new() else { return };
+    let shop = given!(Shop::new());
     let shown = on_terminal(&shop, STEPS, "", &[]);
     assert!(shown.contains("RUN echo working; /bin/busybox sleep 0.5: working"), "{shown:?}");
     assert!(shown.contains("\u{1b}[2K"), "a line is drawn again: {shown:?}");
@@ -46,7 +47,7 @@ fn a_running_step_has_a_line_that_moves() {
 
 #[test]
 fn a_failing_step_shows_its_whole_log_and_its_line() {
-    let Some(shop) = Shop::new() else { return };
+    let shop = given!(Shop::new());
     let failing = "FROM otoshi.test/busybox:1\nRUN echo first; echo second; exit 3\n";
     for options in ["", "--verbose"] {
         let shown = on_terminal(&shop, failing, options, &[]);
@@ -58,7 +59,7 @@ fn a_failing_step_shows_its_whole_log_and_its_line() {
 
 #[test]
 fn lines_are_plain_in_ci_and_where_nobody_watches() {
-    let Some(shop) = Shop::new() else { return };
+    let shop = given!(Shop::new());
     for settings in [("CI", "true"), ("TERM", "dumb")] {
         let shown = on_terminal(&shop, STEPS, "--no-cache", &[settings]);
         assert!(!shown.contains('\u{1b}'), "{settings:?}: {shown:?}");

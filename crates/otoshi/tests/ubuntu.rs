@@ -5,11 +5,11 @@
 use std::{
     fs,
     net::TcpListener,
-    os::unix::fs::MetadataExt,
-    path::{Path, PathBuf},
+    path::PathBuf,
     process::{Child, Command, Output, Stdio},
 };
 
+use otoshi_test::{Missing, Need, given, require};
 use tempfile::TempDir;
 
 const SUITES: [&str; 3] = ["noble", "noble-updates", "noble-security"];
@@ -28,12 +28,8 @@ struct Ubuntu {
 }
 
 impl Ubuntu {
-    fn new() -> Option<Self> {
-        let root = fs::metadata("/proc/self").is_ok_and(|meta| meta.uid() == 0);
-        if !root || !Path::new("/bin/busybox").exists() {
-            eprintln!("passed over: needs root and /bin/busybox");
-            return None;
-        }
+    fn new() -> Result<Self, Missing> {
+        require(&[Need::Root, Need::Tool("busybox"), Need::Tool("gpg"), Need::Tool("apt-ftparchive")])?;
         let dir = tempfile::tempdir().unwrap();
         for name in ["archive/pool", "apt", "project", "gnupg"] {
             fs::create_dir_all(dir.path().join(name)).unwrap();
@@ -58,7 +54,7 @@ impl Ubuntu {
             web = [\"/usr/bin/busybox\", \"cat\", \"/usr/share/daruma\", \"/etc/os-release\"]\n";
         fs::write(ubuntu.path("project/otoshi.toml"), manifest).unwrap();
         fs::write(ubuntu.path("project/runner.Dockerfile"), "ARG RUN\nFROM ${RUN}\n").unwrap();
-        Some(ubuntu)
+        Ok(ubuntu)
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -160,7 +156,7 @@ impl Drop for Ubuntu {
 
 #[test]
 fn a_base_of_ubuntus_packages_is_made_and_kept_current_and_never_of_another_archive() {
-    let Some(ubuntu) = Ubuntu::new() else { return };
+    let ubuntu = given!(Ubuntu::new());
     let release = "PRETTY_NAME=\"Ubuntu 24.04 LTS\"\nID=ubuntu\nVERSION_ID=\"24.04\"\n";
     ubuntu.deb("base-files", "13ubuntu10", "Essential: yes\n", "etc/os-release", release, None);
     ubuntu.deb("libdaruma", "1", "", "usr/share/libdaruma", "1\n", None);

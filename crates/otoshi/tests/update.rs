@@ -5,7 +5,7 @@ mod support;
 
 use std::{fs, process::Command};
 
-use otoshi_registry_test::Fault;
+use otoshi_test::{Fault, Missing, given};
 use serde_json::Value;
 use stage::Stage;
 
@@ -46,13 +46,13 @@ web = \"cat compiled /etc/runner /etc/base\"
 ";
 
 /// A project that was built on `base:1.0` and `slim:1.0`.
-fn stage(manifest: &str) -> Option<Stage> {
+fn stage(manifest: &str) -> Result<Stage, Missing> {
     let stage = Stage::new()?;
     stage.shop.write("otoshi.toml", &manifest.replace("HOST", &stage.proxy.host()));
     push(&stage, &["base:1.0", "slim:1.0"]);
     stage.replace_machine();
     stage.shop.ok(&["build"]);
-    Some(stage)
+    Ok(stage)
 }
 
 /// Pushes bases that say their names in /etc/base.
@@ -80,7 +80,7 @@ fn set(updated: &Value) -> Vec<String> {
 
 #[test]
 fn one_value_changes_and_no_other_byte() {
-    let Some(stage) = stage(ONE_VALUE) else { return };
+    let stage = given!(stage(ONE_VALUE));
     push(&stage, &["base:1.1", "slim:1.1", "base:1.2", "base:2.0", "slim:2.0"]);
     let [manifest, lock] = files(&stage);
 
@@ -133,7 +133,7 @@ fn one_value_changes_and_no_other_byte() {
 
 #[test]
 fn two_values_change_in_one_go_or_by_name() {
-    let Some(stage) = stage(TWO_VALUES) else { return };
+    let stage = given!(stage(TWO_VALUES));
     push(&stage, &["base:1.1", "slim:1.1"]);
     let [manifest, lock] = files(&stage);
     let one = update(&stage, &["RUN_BASE", "--dry-run"]);
@@ -162,7 +162,7 @@ fn two_values_change_in_one_go_or_by_name() {
 
 #[test]
 fn a_moved_tag_moves_the_lock_alone() {
-    let Some(stage) = stage(TWO_VALUES) else { return };
+    let stage = given!(stage(TWO_VALUES));
     stage.shop.import("slim again\n");
     let to = format!("{}/slim:1.0", stage.proxy.host());
     stage.shop.ok(&["image", "push", "otoshi.test/busybox:1", &to]);
@@ -180,7 +180,7 @@ fn a_moved_tag_moves_the_lock_alone() {
 
 #[test]
 fn what_cannot_be_planned_is_not_written() {
-    let Some(stage) = stage(TWO_VALUES) else { return };
+    let stage = given!(stage(TWO_VALUES));
     push(&stage, &["base:1.1", "slim:1.1"]);
     // The tag is there when it is looked for, and gone when it is to be used.
     stage.proxy.fault("GET", "/slim/manifests/", 100, Fault::Answer("404 Not Found", String::new()));

@@ -6,11 +6,12 @@ mod support;
 
 use std::fs;
 
+use otoshi_test::given;
 use stage::Stage;
 
 #[test]
 fn only_the_base_with_security_updates_moves() {
-    let Some(stage) = Stage::new() else { return };
+    let stage = given!(Stage::new());
     let host = stage.proxy.host();
     debian::import(&stage.shop, &debian::sources());
     let debian = format!("{host}/debian:1");

@@ -19,7 +19,7 @@ use std::{
     time::Instant,
 };
 
-use otoshi_registry_test::{Proxy, Registry};
+use otoshi_test::{Proxy, Registry};
 use serde_json::Value;
 
 use super::quiet;
@@ -38,8 +38,7 @@ const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 
 /// Measures checks of so many images.
 pub(super) fn measure(otoshi: &Path, images: usize) -> Result {
-    let registry =
-        Registry::start_in_memory().ok_or_else(|| Failure::Wrong("docker-registry does not start".into()))?;
+    let registry = Registry::start_in_memory()?;
     let proxy = Proxy::start(registry.port());
     let repository = Repository::start()?;
     let project = Project::empty(otoshi)?;

@@ -2,7 +2,7 @@
 
 use std::{fs, path::Path, process::Command, time::Instant};
 
-use otoshi_registry_test::Registry;
+use otoshi_test::Registry;
 
 use super::{Times, buildah::Buildah, docker::Docker, quiet};
 use crate::{
@@ -180,8 +180,7 @@ impl<'a> Sides<'a> {
 
     /// A layer of text and noise, copied, compressed with gzip and pushed; a file of it is another one each time.
     fn large_layer(&self, rounds: usize) -> Result {
-        let registry =
-            Registry::start().ok_or_else(|| Failure::Wrong("docker-registry does not start".into()))?;
+        let registry = Registry::start()?;
         let mut noise = 88_172_645_463_325_252_u64;
         let mut next = || {
             noise ^= noise << 13;

@@ -8,7 +8,7 @@ use std::{
     time::Instant,
 };
 
-use otoshi_registry_test::Registry;
+use otoshi_test::Registry;
 use serde_json::Value;
 
 use super::{Times, peak_memory, quiet};
@@ -85,8 +85,7 @@ fn proof(project: &Project, rounds: usize) -> Result {
 /// Many images of their own on one base, in a registry on loopback that keeps its files in memory, so that no disk is measured;
 /// then that base moves.
 fn fleet(project: &Project, apps: usize) -> Result {
-    let registry =
-        Registry::start_in_memory().ok_or_else(|| Failure::Wrong("docker-registry does not start".into()))?;
+    let registry = Registry::start_in_memory()?;
     let name = |name: &str| format!("{}/{name}", registry.host());
     for number in ["1", "2"] {
         project.write("base/etc/base", number)?;

@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use otoshi_registry_test::Registry;
+use otoshi_test::Registry;
 
 use super::{
     Times,
@@ -26,8 +26,7 @@ use crate::{
 
 /// Measures a refresh with push; Docker once from the builder on, and once for runner and app alone.
 pub(super) fn measure(otoshi: &Path, made: &Made, docker: &Docker, rounds: usize) -> Result {
-    let registry =
-        Registry::start().ok_or_else(|| Failure::Wrong("docker-registry does not start".into()))?;
+    let registry = Registry::start()?;
     let host = registry.host();
     // Both fetch the base from the registry; Docker's has this machine's authorities inside.
     let (base, their_base) =

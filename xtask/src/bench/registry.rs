@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use otoshi_registry_test::Registry;
+use otoshi_test::Registry;
 
 use super::{peak_memory, quiet, row, timed_in_turns};
 use crate::{
@@ -28,8 +28,7 @@ const PROJECT: &str = "[project]\nname = \"small\"\n[bases]\nBASE = \"otoshi.tes
 
 /// Measures pushes and pulls; the project's store has the base.
 pub(super) fn measure(project: &Project, rounds: usize) -> Result {
-    let registry =
-        Registry::start().ok_or_else(|| Failure::Wrong("docker-registry does not start".into()))?;
+    let registry = Registry::start()?;
     project.write("gigabyte/Dockerfile", &format!("FROM {}\n{LAYERS}", bases::BASE))?;
     let name = format!("{}/gigabyte:1", registry.host());
     quiet(&mut project.otoshi(&["image", "build", "gigabyte", "-t", &name]))?;
@@ -77,8 +76,7 @@ pub(super) fn measure(project: &Project, rounds: usize) -> Result {
 
 /// A real example on a machine without a store: the first time, and when a registry remembers it.
 pub(super) fn new_machine(otoshi: &Path, rounds: usize) -> Result {
-    let registry =
-        Registry::start().ok_or_else(|| Failure::Wrong("docker-registry does not start".into()))?;
+    let registry = Registry::start()?;
     let example = Project::of_example(otoshi, "python-native")?;
     let base = bases::BASE.replace("otoshi.test", &registry.host());
     example.import(&bases::make(otoshi, false)?.old, bases::BASE)?;

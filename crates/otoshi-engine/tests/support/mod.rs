@@ -1,6 +1,6 @@
 //! A store with a busybox image, for tests of the engine.
 //!
-//! The engine mounts, so these tests need root; elsewhere they say so and pass over.
+//! The engine mounts, so these tests need root.
 
 #![allow(dead_code, unreachable_pub, missing_docs, reason = "each test binary uses its own part")]
 
@@ -12,6 +12,7 @@ use otoshi_engine::{
 };
 use otoshi_oci::{Digest, Image, ImageConfig, Platform, Reference, layer, write_image};
 use otoshi_store::Home;
+use otoshi_test::{Missing, Need, require};
 
 pub struct World {
     _dir: tempfile::TempDir,
@@ -21,22 +22,19 @@ pub struct World {
 }
 
 /// A store with the image `busybox`, and an empty source directory.
-pub fn world() -> Option<World> {
+pub fn world() -> Result<World, Missing> {
     let dir = tempfile::tempdir().unwrap();
     let home = dir.path().join("home");
     world_in(dir, &home)
 }
 
 /// The same with the store at a place.
-pub fn world_at(home: &Path) -> Option<World> {
+pub fn world_at(home: &Path) -> Result<World, Missing> {
     world_in(tempfile::tempdir().unwrap(), home)
 }
 
-fn world_in(dir: tempfile::TempDir, home: &Path) -> Option<World> {
-    if !rustix::process::geteuid().is_root() || !Path::new("/bin/busybox").exists() {
-        eprintln!("passed over: needs root and /bin/busybox");
-        return None;
-    }
+fn world_in(dir: tempfile::TempDir, home: &Path) -> Result<World, Missing> {
+    require(&[Need::Root, Need::Tool("busybox")])?;
     let root = dir.path().join("rootfs");
     for directory in ["bin", "etc", "tmp", "proc"] {
         fs::create_dir_all(root.join(directory)).unwrap();
@@ -62,7 +60,7 @@ fn world_in(dir: tempfile::TempDir, home: &Path) -> Option<World> {
     let engine = EmbeddedEngine::with_init(Arc::clone(&home), init);
     let source = dir.path().join("source");
     fs::create_dir(&source).unwrap();
-    Some(World { _dir: dir, home, engine, source })
+    Ok(World { _dir: dir, home, engine, source })
 }
 
 impl World {

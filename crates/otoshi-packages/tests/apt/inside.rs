@@ -9,20 +9,16 @@ use std::sync::Mutex;
 use std::time::SystemTime;
 
 use otoshi_oci::layer::{UnpackOptions, unpack_layer};
+use otoshi_test::Need;
 
 use crate::repository::run;
 
 /// The releases whose apt is asked: the old one, the current one, and the next.
 pub(crate) const RELEASES: [&str; 3] = ["bookworm", "trixie", "forky"];
 
-/// Says whether something can be run in a root here; says so on standard error where it cannot.
-pub(crate) fn can_run() -> bool {
-    let is_root = rustix::process::geteuid().is_root();
-    if !is_root {
-        eprintln!("passed over: running apt in a root of its own takes root");
-    }
-    is_root
-}
+/// What running something in the root of each release takes.
+pub(crate) const NEEDS: &[Need] =
+    &[Need::Root, Need::Base("debian-bookworm"), Need::Base("debian-trixie"), Need::Base("debian-forky")];
 
 /// A root of a release, which can be changed: what is written lies above what all tests share.
 pub(crate) struct Inside {

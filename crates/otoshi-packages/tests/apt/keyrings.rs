@@ -7,8 +7,9 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use otoshi_packages::Files;
 use otoshi_packages::apt::{Kept, read_more, read_root};
+use otoshi_test::{given, require};
 
-use crate::inside::{Inside, RELEASES, can_run};
+use crate::inside::{Inside, NEEDS, RELEASES};
 use crate::refresh;
 use crate::repository::{Keys, Server, suite};
 
@@ -74,9 +75,7 @@ fn ours(inside: &Inside, suites: &[&str], named: &[String]) -> Vec<bool> {
 
 /// Asks both about all cases at once, each with a source that names its keys.
 fn compare(story: &Story) {
-    if !can_run() {
-        return;
-    }
+    given!(require(NEEDS));
     let mut counts = [0_usize; 2];
     for (release, configuration) in kinds() {
         let inside = Inside::new(release);
@@ -318,9 +317,7 @@ fn sources_name_keys_as_for_each_apt() {
         assert!(story.signed(&name, &["--local-user", primary]));
         story.add(&name, "", Vec::new());
     }
-    if !can_run() {
-        return;
-    }
+    given!(require(NEEDS));
     for (release, configuration) in kinds() {
         let inside = Inside::new(release);
         inside.write("etc/apt/apt.conf.d/90gpgv", configuration.as_bytes());
@@ -390,9 +387,7 @@ fn keys_that_a_root_trusts_are_found_as_each_apt_finds_them() {
         vec![(".", "trusted.gpg", &armoured)],
         vec![(".", "trusted.gpg", &[]), (parts, "a.gpg", &plain)],
     ];
-    if !can_run() {
-        return;
-    }
+    given!(require(NEEDS));
     let mut counts = [0_usize; 2];
     for (release, configuration) in kinds() {
         let inside = Inside::new(release);
@@ -438,9 +433,7 @@ fn listed(inside: &Inside, path: &str) -> Vec<String> {
 
 #[test]
 fn every_key_of_every_distribution_is_read() {
-    if !can_run() {
-        return;
-    }
+    given!(require(NEEDS));
     let inside = Inside::new("trixie");
     let mut directories = vec!["usr/share/keyrings".to_owned(), "usr/share/distribution-gpg-keys".to_owned()];
     let (mut files, mut keys) = (0, 0);

@@ -8,8 +8,9 @@ use std::process::Command;
 
 use jiff::Timestamp;
 use otoshi_packages::apt::{Available, Kept, read_more, read_root};
+use otoshi_test::{given, require};
 
-use crate::inside::{Inside, RELEASES, can_run};
+use crate::inside::{Inside, NEEDS, RELEASES};
 use crate::keyrings::old_ring;
 use crate::refresh;
 use crate::repository::{Keys, Server, run, suite};
@@ -106,9 +107,7 @@ fn dated(directory: &Path, date: &str) {
 
 #[test]
 fn each_apt_rolls_its_own_die() {
-    if !can_run() {
-        return;
-    }
+    given!(require(NEEDS));
     let (root, store, keys) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap(), Keys::new());
     let key = keys.make("archive", "ed25519", "never");
     let mirror = root.path().join("mirror");

@@ -1,8 +1,9 @@
 //! Sources that include or exclude packages: each release's own apt is asked which versions it sees.
 
 use otoshi_packages::apt::{Kept, read_root};
+use otoshi_test::{given, require};
 
-use crate::inside::{Inside, RELEASES, can_run};
+use crate::inside::{Inside, NEEDS, RELEASES};
 use crate::refresh;
 use crate::repository::{Server, suite};
 
@@ -10,9 +11,7 @@ const NAMES: [&str; 4] = ["alpha", "beta", "gamma", "alphabet"];
 
 #[test]
 fn included_and_excluded_packages_are_those_of_each_apt() {
-    if !can_run() {
-        return;
-    }
+    given!(require(NEEDS));
     let root = tempfile::tempdir().unwrap();
     let of = |name: &str| {
         format!(

@@ -5,8 +5,9 @@ use std::fs;
 use jiff::Timestamp;
 use otoshi_packages::apt::{Configuration, HttpFetcher};
 use otoshi_packages::{Available, Cache, Installed, Standing};
+use otoshi_test::{given, require};
 
-use crate::inside::{Inside, RELEASES, can_run};
+use crate::inside::{Inside, NEEDS, RELEASES};
 use crate::repository::{Server, suite};
 
 const STATES: [&str; 8] = [
@@ -37,9 +38,7 @@ fn cases() -> Vec<(String, String)> {
 
 #[test]
 fn whatever_is_on_disk_is_made_newer_as_each_apt_does() {
-    if !can_run() {
-        return;
-    }
+    given!(require(NEEDS));
     let root = tempfile::tempdir().unwrap();
     let (mut packages, mut status) = (String::new(), String::new());
     for (name, state) in cases() {

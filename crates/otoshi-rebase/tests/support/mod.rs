@@ -3,7 +3,6 @@
 #![allow(dead_code, unreachable_pub, reason = "each test file uses a part")]
 
 use std::fs;
-use std::path::Path;
 use std::process::Command;
 
 use otoshi_oci::config::History;
@@ -13,6 +12,7 @@ use otoshi_oci::tar::{self, Entry, Kind};
 use otoshi_oci::{Descriptor, Image, ImageConfig, ImageLayer, Layout, Platform, write_image};
 use otoshi_rebase::Facts;
 use otoshi_rebase::proof::of_layer;
+use otoshi_test::{Missing, Need, require};
 
 /// One entry of a layer.
 pub enum File {
@@ -137,12 +137,9 @@ impl Store {
     }
 }
 
-/// Compiles C to a shared library or program; `None` where there is no compiler.
-pub fn cc(source: &str, arguments: &[&str], libraries: &[(&str, &[u8])]) -> Option<Vec<u8>> {
-    if !Path::new("/usr/bin/gcc").exists() {
-        eprintln!("passed over: needs /usr/bin/gcc");
-        return None;
-    }
+/// Compiles C to a shared library or program.
+pub fn cc(source: &str, arguments: &[&str], libraries: &[(&str, &[u8])]) -> Result<Vec<u8>, Missing> {
+    require(&[Need::Tool("gcc")])?;
     let dir = tempfile::tempdir().unwrap();
     fs::write(dir.path().join("x.c"), source).unwrap();
     for (name, bytes) in libraries {
@@ -155,11 +152,11 @@ pub fn cc(source: &str, arguments: &[&str], libraries: &[(&str, &[u8])]) -> Opti
     }
     let output = command.output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    Some(fs::read(dir.path().join("out")).unwrap())
+    Ok(fs::read(dir.path().join("out")).unwrap())
 }
 
 /// A library of this name that defines functions under versions, in a version script's form.
-pub fn library(soname: &str, source: &str, versions: &str) -> Option<Vec<u8>> {
+pub fn library(soname: &str, source: &str, versions: &str) -> Result<Vec<u8>, Missing> {
     let name = format!("-Wl,-soname,{soname}");
     let mut arguments = vec!["-shared", "-fPIC", "-nostdlib", &name];
     if !versions.is_empty() {

@@ -11,33 +11,25 @@ use std::{
     process::{Child, Command, Output, Stdio},
 };
 
+use otoshi_test::{Missing, Need, require};
 use serde_json::Value;
 
 pub(crate) struct Debian {
     dir: tempfile::TempDir,
 }
 
-fn bases() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/bases")
-}
-
 impl Debian {
-    pub(crate) fn new() -> Option<Self> {
-        let root =
-            fs::metadata("/proc/self").is_ok_and(|meta| std::os::unix::fs::MetadataExt::uid(&meta) == 0);
-        if !root || !bases().join("bookworm-old.tar").exists() || !Path::new("/bin/busybox").exists() {
-            eprintln!("passed over: needs root, /bin/busybox, and the bases of cargo xtask bases");
-            return None;
-        }
+    pub(crate) fn new() -> Result<Self, Missing> {
+        require(&[Need::Root, Need::Tool("busybox"), Need::Base("bookworm-old")])?;
         let debian = Self { dir: tempfile::tempdir().unwrap() };
         fs::create_dir(debian.path("")).unwrap();
         debian.import("bookworm-old");
-        Some(debian)
+        Ok(debian)
     }
 
     /// Takes one of the bases that `cargo xtask bases` makes under the name that the project has for its base.
-    pub(crate) fn import(&self, name: &str) {
-        let tar = bases().join(format!("{name}.tar"));
+    pub(crate) fn import(&self, name: &'static str) {
+        let tar = otoshi_test::base(name).unwrap();
         self.ok(&["import", tar.to_str().unwrap(), "--name", "otoshi.test/debian:1"]);
     }
 

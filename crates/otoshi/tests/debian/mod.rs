@@ -2,12 +2,7 @@
 
 #![allow(dead_code, unreachable_pub, reason = "each test file uses a part")]
 
-use std::{
-    collections::BTreeSet,
-    fs,
-    path::{Path, PathBuf},
-    process::Command,
-};
+use std::{collections::BTreeSet, fs, path::PathBuf, process::Command};
 
 use crate::support::Shop;
 
@@ -17,11 +12,9 @@ fn run(command: &mut Command) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-/// The base, which `cargo xtask test` makes.
+/// The base, which the tests need.
 fn archive() -> PathBuf {
-    let archive = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/bases/bookworm-old.tar");
-    assert!(archive.exists(), "cargo xtask bases makes {}", archive.display());
-    archive
+    otoshi_test::base("bookworm-old").unwrap()
 }
 
 /// This machine's sources of Debian's release, its updates and its fixes of security.

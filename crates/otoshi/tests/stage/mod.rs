@@ -4,7 +4,7 @@
 
 use std::fs;
 
-use otoshi_registry_test::{Proxy, Registry, Request};
+use otoshi_test::{Missing, Proxy, Registry, Request};
 use serde_json::Value;
 
 use crate::support::Shop;
@@ -36,7 +36,7 @@ pub(crate) struct Stage {
 }
 
 impl Stage {
-    pub(crate) fn new() -> Option<Self> {
+    pub(crate) fn new() -> Result<Self, Missing> {
         let (registry, shop) = (Registry::start()?, Shop::new()?);
         let stage = Self { proxy: Proxy::start(registry.port()), registry, shop };
         stage.shop.write("otoshi.toml", &MANIFEST.replace("HOST", &stage.proxy.host()));
@@ -50,7 +50,7 @@ impl Stage {
         stage.push_base("base", "base 1\n");
         stage.push_base("slim", "slim 1\n");
         stage.replace_machine();
-        Some(stage)
+        Ok(stage)
     }
 
     /// Pushes a base whose /etc/base says `text`.

@@ -5,9 +5,11 @@
 use std::{
     fs,
     os::unix::fs::symlink,
-    path::{Path, PathBuf},
+    path::PathBuf,
     process::{Command, Output},
 };
+
+use otoshi_test::{Missing, Need, require};
 
 /// A project, with a store and a base of its own.
 pub(crate) struct Shop {
@@ -35,13 +37,8 @@ cli = ["/bin/echo", "cli"]
 "#;
 
 impl Shop {
-    pub(crate) fn new() -> Option<Self> {
-        let root =
-            fs::metadata("/proc/self").is_ok_and(|meta| std::os::unix::fs::MetadataExt::uid(&meta) == 0);
-        if !root || !Path::new("/bin/busybox").exists() {
-            eprintln!("passed over: needs root and /bin/busybox");
-            return None;
-        }
+    pub(crate) fn new() -> Result<Self, Missing> {
+        require(&[Need::Root, Need::Tool("busybox")])?;
         let shop = Self { dir: tempfile::tempdir().unwrap() };
         shop.write("otoshi.toml", MANIFEST);
         shop.write("builder.Dockerfile", "ARG BASE\nFROM ${BASE}\nCOPY deps.lock /opt/deps/lib\n");
@@ -49,7 +46,7 @@ impl Shop {
         shop.write("deps.lock", "deps 1\n");
         shop.write("src/main", "source 1\n");
         shop.import("base 1\n");
-        Some(shop)
+        Ok(shop)
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {

@@ -9,7 +9,7 @@ use std::{
     process::{Command, Output},
 };
 
-use otoshi_registry_test::{Proxy, Registry};
+use otoshi_test::{Missing, Proxy, Registry};
 use serde_json::Value;
 
 use crate::support::Shop;
@@ -24,14 +24,14 @@ pub(crate) struct Yard {
 pub(crate) const APP: &str = "FROM BASE\nCOPY web /app/web\nENV PATH=/app:$PATH\nCMD [\"web\"]\n";
 
 impl Yard {
-    pub(crate) fn new() -> Option<Self> {
+    pub(crate) fn new() -> Result<Self, Missing> {
         let (registry, shop) = (Registry::start()?, Shop::new()?);
         let yard = Self { proxy: Proxy::start(registry.port()), registry, shop };
         yard.base("1", "base 1\n");
         yard.shop.write("app/web", "#!/bin/sh\ncat /etc/base\n");
         Command::new("chmod").arg("755").arg(yard.shop.path("app/web")).status().unwrap();
         yard.app("app");
-        Some(yard)
+        Ok(yard)
     }
 
     /// A name behind the proxy.

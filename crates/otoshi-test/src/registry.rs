@@ -8,6 +8,8 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
+use crate::{Missing, Need, require};
+
 const PROGRAM: &str = "/usr/bin/docker-registry";
 /// `geheim`, by bcrypt.
 const PASSWORD: &str = "$2y$05$abcdefghijklmnopqrstuuVWu8RjbNovPZWAMRdd7iqaaG0mI53Uu";
@@ -26,13 +28,13 @@ impl Registry {
     /// Its password.
     pub const PASSWORD: &'static str = "geheim";
 
-    /// Starts one that anybody may use, by plain HTTP. `None`, with a word on standard error, where it is not installed.
-    pub fn start() -> Option<Self> {
+    /// Starts one that anybody may use, by plain HTTP; this needs Debian's package.
+    pub fn start() -> Result<Self, Missing> {
         Self::with(&std::env::temp_dir(), |_| String::new(), "")
     }
 
     /// Starts one whose files are in memory, for measuring what is not a disk's speed.
-    pub fn start_in_memory() -> Option<Self> {
+    pub fn start_in_memory() -> Result<Self, Missing> {
         let memory = Path::new("/dev/shm");
         if !memory.is_dir() {
             return Self::start();
@@ -41,23 +43,20 @@ impl Registry {
     }
 
     /// Starts one with TLS, a certificate by an authority of its own, and a login.
-    pub fn start_private() -> Option<Self> {
+    pub fn start_private() -> Result<Self, Missing> {
         Self::with(&std::env::temp_dir(), tls, "auth: {htpasswd: {realm: test, path: HERE/htpasswd}}\n")
     }
 
     /// Starts one with TLS that lets in with tokens of a server at this address only.
-    pub fn start_with_token_server(realm: &str) -> Option<Self> {
+    pub fn start_with_token_server(realm: &str) -> Result<Self, Missing> {
         let token = format!(
             "auth: {{token: {{realm: '{realm}', service: test, issuer: test, rootcertbundle: HERE/ca.crt}}}}\n"
         );
         Self::with(&std::env::temp_dir(), tls, &token)
     }
 
-    fn with(parent: &Path, http: impl Fn(&Path) -> String, more: &str) -> Option<Self> {
-        if !Path::new(PROGRAM).exists() {
-            eprintln!("passed over: needs {PROGRAM}");
-            return None;
-        }
+    fn with(parent: &Path, http: impl Fn(&Path) -> String, more: &str) -> Result<Self, Missing> {
+        require(&[Need::Tool("docker-registry"), Need::Tool("openssl")])?;
         let directory = tempfile::Builder::new().prefix("otoshi-registry-").tempdir_in(parent).unwrap();
         let here = directory.path().display().to_string();
         fs::write(directory.path().join("htpasswd"), format!("{}:{PASSWORD}\n", Self::USER)).unwrap();
@@ -78,7 +77,7 @@ impl Registry {
             command.arg("serve").arg(&file).stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
             let mut child = command.spawn().unwrap();
             if answers(&mut child, port) {
-                return Some(Self { child, port, directory });
+                return Ok(Self { child, port, directory });
             }
             let _ = child.kill();
             let _ = child.wait();

@@ -2,8 +2,7 @@
 
 use std::{
     fs,
-    os::unix::fs::MetadataExt,
-    path::Path,
+    path::PathBuf,
     process::{Child, Command, Stdio},
     thread::sleep,
     time::{Duration, Instant},
@@ -11,6 +10,8 @@ use std::{
 
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
+
+use crate::{Missing, Need, require};
 
 const PROGRAM: &str = "/usr/sbin/dockerd";
 
@@ -22,13 +23,9 @@ pub struct Docker {
 }
 
 impl Docker {
-    /// Starts a daemon; `None`, which is told, where there is none or this is not root.
-    pub fn start() -> Option<Self> {
-        let is_root = fs::metadata("/proc/self").is_ok_and(|meta| meta.uid() == 0);
-        if !Path::new(PROGRAM).exists() || !is_root {
-            eprintln!("passed over: needs {PROGRAM} and root");
-            return None;
-        }
+    /// Starts a daemon; this needs root and Debian's package.
+    pub fn start() -> Result<Self, Missing> {
+        require(&[Need::Root, Need::Tool("dockerd")])?;
         let directory = tempfile::Builder::new().prefix("otoshi-docker-").tempdir().unwrap();
         let place = |name: &str| directory.path().join(name).display().to_string();
         let log = fs::File::create(directory.path().join("log")).unwrap();
@@ -50,14 +47,18 @@ impl Docker {
             assert!(started.elapsed() < Duration::from_secs(60), "{}", log());
             sleep(Duration::from_millis(100));
         }
-        Some(docker)
+        Ok(docker)
+    }
+
+    /// The socket that it listens on.
+    pub fn socket(&self) -> PathBuf {
+        self.directory.path().join("sock")
     }
 
     /// The client of this daemon.
     pub fn command(&self) -> Command {
         let mut command = Command::new("/usr/bin/docker");
-        let socket = self.directory.path().join("sock");
-        command.env("DOCKER_HOST", format!("unix://{}", socket.display()));
+        command.env("DOCKER_HOST", format!("unix://{}", self.socket().display()));
         command.env("DOCKER_CONFIG", self.directory.path());
         command
     }

@@ -1,0 +1,32 @@
+//! What tests need of the machine that they run on, and what they start on it.
+//!
+//! A test that needs more than any machine has says so first: what makes its surroundings calls [`require`], and the test takes
+//! them with [`given!`]. Where something is missing, the test prints in red what that is and which package has it, and passes
+//! over; with `OTOSHI_TEST_STRICT=1`, which `cargo xtask test` sets, it fails.
+//!
+//! ```
+//! use otoshi_test::{Missing, Need, given, require};
+//!
+//! fn world() -> Result<tempfile::TempDir, Missing> {
+//!     require(&[Need::Root, Need::Tool("busybox")])?;
+//!     Ok(tempfile::tempdir().unwrap())
+//! }
+//!
+//! let world = given!(world());
+//! assert!(world.path().is_dir());
+//! ```
+//!
+//! What tests start: Debian's `docker-registry` on loopback, a proxy in front of it that notes every request and makes the faults
+//! that a test asks for, and Debian's Docker daemon. All end when they are dropped, and keep everything in temporary directories.
+
+#![allow(clippy::missing_panics_doc, clippy::unwrap_used, reason = "a test that cannot go on panics")]
+
+mod docker;
+mod need;
+mod proxy;
+mod registry;
+
+pub use docker::Docker;
+pub use need::{Missing, Need, TOOLS, base, pass_over, program, require};
+pub use proxy::{Fault, Proxy, Request, Rule};
+pub use registry::Registry;
