@@ -8,13 +8,13 @@ use std::{
     io::{BufRead, BufReader, Write},
     net::{SocketAddr, TcpListener, TcpStream},
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    process::Command,
     sync::{Arc, Mutex},
     thread,
 };
 
 use otoshi_oci::Digest;
-use otoshi_test::given;
+use otoshi_test::{GitDaemon, given};
 use support::{World, world};
 
 /// What a server has: a body with headers by path; and the requests that it saw.
@@ -199,43 +199,12 @@ fn repository(world: &World) -> PathBuf {
     directory
 }
 
-/// Git's own server, ended when this goes.
-struct Daemon(Child, u16);
-
-impl Daemon {
-    fn start(base: &Path) -> Self {
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let child = Command::new("git")
-            .args(["daemon", "--export-all", "--reuseaddr", "--listen=127.0.0.1"])
-            .arg(format!("--port={port}"))
-            .arg(format!("--base-path={}", base.display()))
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        for _ in 0..500 {
-            if TcpStream::connect(("127.0.0.1", port)).is_ok() {
-                break;
-            }
-            thread::sleep(std::time::Duration::from_millis(10));
-        }
-        Self(child, port)
-    }
-}
-
-impl Drop for Daemon {
-    fn drop(&mut self) {
-        // It has a child that serves; both end by its own signal.
-        let _ = Command::new("kill").arg(self.0.id().to_string()).status();
-        let _ = self.0.wait();
-    }
-}
-
 #[test]
 fn a_repository_is_added_at_a_branch_a_tag_or_a_commit() {
     let world = given!(world());
     let directory = repository(&world);
-    let daemon = Daemon::start(directory.parent().unwrap());
-    let url = format!("git://127.0.0.1:{}/repository", daemon.1);
+    let daemon = given!(GitDaemon::start(directory.parent().unwrap()));
+    let url = format!("{}/repository", daemon.url());
     let tree = |flags: &str, fragment: &str| {
         let image = world.build(&format!("FROM scratch\nADD {flags} {url}{fragment} /r\n"));
         world.tree(&image, "/")
@@ -270,7 +239,7 @@ fn a_repository_is_added_at_a_branch_a_tag_or_a_commit() {
         (format!("--checksum={commit} {url}#main"), "the checksum says"),
         (format!("{url}#nothing"), "has no nothing"),
         (format!("{url}#main:nothing"), "the repository has no nothing"),
-        (format!("git://127.0.0.1:{}/gone", daemon.1), "git ls-remote"),
+        (format!("{}/gone", daemon.url()), "git ls-remote"),
     ] {
         let error = world.try_build(&format!("FROM scratch\nADD {source} /\n"), |_| {}).unwrap_err();
         assert!(error.to_string().contains(message), "{source}: {error}");

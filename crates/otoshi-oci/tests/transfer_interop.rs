@@ -12,16 +12,9 @@ use otoshi_oci::transfer::{
     DockerHost, Form, ImportOptions, export_docker_archive, export_oci_dir, import_any, load_into_docker,
 };
 use otoshi_oci::{Digest, Image, Layout, Platform};
-use otoshi_test::{Docker, Need, given, require};
+use otoshi_test::{Docker, Need, given, require, run};
 use shop::{Shop, reference};
 use support::{layout, look};
-
-/// Runs a command and returns what it prints.
-fn run(command: &mut Command) -> String {
-    let output = command.output().unwrap();
-    assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8(output.stdout).unwrap()
-}
 
 fn umoci(args: &[&str]) {
     run(Command::new("umoci").args(args));

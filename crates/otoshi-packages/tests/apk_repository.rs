@@ -1,7 +1,5 @@
 //! Alpine's repositories: signed by openssl as abuild-sign does, served on a loopback port.
 
-mod served;
-
 use std::io::Write;
 use std::path::Path;
 use std::process::Command;
@@ -11,7 +9,7 @@ use otoshi_oci::tar::{END, Entry, Kind, write_header, write_padding};
 use otoshi_packages::apk::Available;
 use otoshi_packages::apt::{Configuration, HttpFetcher};
 use otoshi_packages::{Documents, Files};
-use served::{Served, run};
+use otoshi_test::{Missing, Need, Server, given, require, run};
 
 fn gzip(bytes: &[u8]) -> Vec<u8> {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
@@ -67,25 +65,26 @@ const SHA256: (&str, &str) = ("RSA256", "-sha256");
 
 struct Fixture {
     directory: tempfile::TempDir,
-    served: Served,
+    served: Server,
     files: Files,
     fetch: HttpFetcher,
 }
 
 impl Fixture {
-    fn new(world: &str) -> Self {
-        let (directory, served) = (tempfile::tempdir().unwrap(), Served::new());
+    fn new(world: &str) -> Result<Self, Missing> {
+        require(&[Need::Tool("openssl")])?;
+        let (directory, served) = (tempfile::tempdir().unwrap(), Server::start());
         let mut files = Files::new();
         files.insert("etc/apk/keys/own.rsa.pub", key(directory.path(), "own").as_bytes());
         key(directory.path(), "other");
         files.insert("etc/apk/keys/README", &b"no key"[..]);
         files.insert("etc/apk/world", world.as_bytes());
         let fetch = HttpFetcher::new(&Configuration::default()).unwrap();
-        Self { directory, served, files, fetch }
+        Ok(Self { directory, served, files, fetch })
     }
 
     fn repositories(&mut self, lines: &[&str]) {
-        let text = lines.join("\n").replace("HOST", &self.served.address);
+        let text = lines.join("\n").replace("HOST", &self.served.url());
         self.files.insert("etc/apk/repositories", text.as_bytes());
     }
 
@@ -102,7 +101,7 @@ impl Fixture {
 
 #[test]
 fn newer_versions_come_from_signed_repositories_that_the_image_names() {
-    let mut fixture = Fixture::new("musl bound=1.0-r0 series~1 tagged@edge");
+    let mut fixture = given!(Fixture::new("musl bound=1.0-r0 series~1 tagged@edge"));
     fixture.repositories(&["HOST/main/", "HOST/community", "@edge HOST/edge", "HOST/none", "/media/cdrom"]);
     let main = [
         ("musl", "1.2.5-r0"),
@@ -150,7 +149,7 @@ fn newer_versions_come_from_signed_repositories_that_the_image_names() {
 
 #[test]
 fn what_is_not_signed_by_a_key_of_the_image_is_refused_with_the_reason() {
-    let mut fixture = Fixture::new("a");
+    let mut fixture = given!(Fixture::new("a"));
     fixture.repositories(&["HOST/main"]);
     let good = fixture.sign("own", SHA1, &[("a", "2")]);
     let mut tampered = good.clone();

@@ -15,13 +15,7 @@ use otoshi_oci::{Digest, Image, ImageLayer, Platform, write_image};
 use otoshi_packages::apt::HttpFetcher;
 use otoshi_packages::{Available, Cache, Installed, Standing, apt};
 use otoshi_store::Home;
-use otoshi_test::{Need, given, require};
-
-fn run(command: &mut Command) -> String {
-    let output = command.output().unwrap();
-    assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8(output.stdout).unwrap()
-}
+use otoshi_test::{Need, given, require, run};
 
 /// This machine's sources of Debian's release, its updates and its fixes of security.
 fn sources() -> String {
@@ -154,7 +148,8 @@ fn in_roots_of_later_releases_it_is_what_their_own_apt_would_upgrade() {
 
 #[test]
 fn what_is_newer_is_what_apt_would_upgrade() {
-    let base = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/bases/bookworm-old.tar");
+    given!(require(&[Need::Root, Need::Apt("bookworm")]));
+    let base = given!(otoshi_test::base("bookworm-old"));
     let dir = tempfile::tempdir().unwrap();
     let home = Home::open(&dir.path().join("home")).unwrap();
     let sources = sources();

@@ -5,19 +5,14 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use otoshi_oci::tar::{Kind, Reader};
 use otoshi_packages::apt::{Available, HttpFetcher, Kept, Repositories, Source, read_root};
 use otoshi_packages::roots::{FOR_SCRIPTS, choose, fetch, layer};
+use otoshi_test::{Need, given, require, run};
 
 const WANTED: [&str; 4] = ["base-files", "ca-certificates", "libpq5", "ruby"];
-
-fn run(command: &mut Command) -> Vec<u8> {
-    let output = command.stdin(Stdio::null()).output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
-    assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
-    output.stdout
-}
 
 fn wanted() -> Vec<String> {
     WANTED.map(str::to_owned).to_vec()
@@ -77,6 +72,7 @@ fn tree(archive: &[u8]) -> BTreeMap<String, Seen> {
 
 #[test]
 fn a_root_has_the_packages_that_apt_chooses_and_the_files_that_mmdebstrap_extracts() {
+    given!(require(&[Need::Root, Need::Tool("mmdebstrap"), Need::Apt("bookworm")]));
     let store = tempfile::tempdir().unwrap();
     let (sources, available, fetcher) = bookworm(&store.path().join("apt"));
     let chosen = choose(&available, &wanted(), &[]).unwrap();
@@ -107,7 +103,6 @@ fn a_root_has_the_packages_that_apt_chooses_and_the_files_that_mmdebstrap_extrac
         ])
         .args(["-s", "install", "--no-install-recommends"])
         .args(WANTED));
-    let said = String::from_utf8(said).unwrap();
     let theirs: BTreeMap<_, _> = said
         .lines()
         .filter_map(|line| line.strip_prefix("Inst "))

@@ -3,10 +3,11 @@
 use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::sync::LazyLock;
 
 use otoshi_packages::{Files, Installed, Manager};
+use otoshi_test::{Need, given, require, run};
 
 /// How many packages the databases have: enough for trees of several levels.
 const COUNT: usize = 150;
@@ -17,14 +18,10 @@ struct Made {
     listed: Vec<String>,
 }
 
-static MADE: LazyLock<Made> = LazyLock::new(make);
+/// What makes databases in each form.
+const NEEDS: [Need; 3] = [Need::Tool("rpm"), Need::Tool("sqlite3"), Need::Tool("db_load")];
 
-fn run(command: &mut Command) -> String {
-    let output = command.stdin(Stdio::null()).output().unwrap();
-    let text = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{command:?}: {text}");
-    String::from_utf8(output.stdout).unwrap()
-}
+static MADE: LazyLock<Made> = LazyLock::new(make);
 
 fn rpm(database: &Path, form: &str) -> Command {
     let mut command = Command::new("rpm");
@@ -158,6 +155,7 @@ fn ours(path: &str, database: Vec<u8>) -> Result<Vec<String>, String> {
 
 #[test]
 fn sqlite_is_read_as_rpm_reads_it() {
+    given!(require(&NEEDS));
     assert_eq!(MADE.listed.len(), COUNT + 1);
     assert!(MADE.listed.contains(&"main 2:1.2-3.el9 noarch main-1.2-3.el9.src.rpm".to_owned()));
     assert_eq!(ours("var/lib/rpm/rpmdb.sqlite", read("sqlite/rpmdb.sqlite")).unwrap(), MADE.listed);
@@ -166,6 +164,7 @@ fn sqlite_is_read_as_rpm_reads_it() {
 
 #[test]
 fn locks_and_modules_are_known() {
+    given!(require(&NEEDS));
     let mut files = Files::new();
     files.insert("var/lib/rpm/rpmdb.sqlite", read("sqlite/rpmdb.sqlite"));
     let locks = "# comment\nmain-2:1.2-3.*\n!sub-001-0:*\nsub-002-0:9-*.*\nsub-1[0-4]*\n";
@@ -179,6 +178,7 @@ fn locks_and_modules_are_known() {
 
 #[test]
 fn berkeley_db_is_read_as_rpm_reads_it() {
+    given!(require(&NEEDS));
     for name in ["bdb", "bdb-large-pages", "bdb-other-order"] {
         assert_eq!(listed(&MADE.directory.path().join(name), "bdb_ro"), MADE.listed);
         assert_eq!(ours("var/lib/rpm/Packages", read(&format!("{name}/Packages"))).unwrap(), MADE.listed);
@@ -187,11 +187,13 @@ fn berkeley_db_is_read_as_rpm_reads_it() {
 
 #[test]
 fn ndb_is_read() {
+    given!(require(&NEEDS));
     assert_eq!(ours("usr/lib/sysimage/rpm/Packages.db", read("ndb/Packages.db")).unwrap(), MADE.listed);
 }
 
 #[test]
 fn a_log_that_was_not_written_back_counts() {
+    given!(require(&NEEDS));
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("rpmdb.sqlite");
     fs::copy(MADE.directory.path().join("sqlite/rpmdb.sqlite"), &path).unwrap();
@@ -217,6 +219,7 @@ fn a_log_that_was_not_written_back_counts() {
 
 #[test]
 fn damage_is_an_error_that_names_the_file() {
+    given!(require(&NEEDS));
     for (path, name) in [
         ("var/lib/rpm/rpmdb.sqlite", "sqlite/rpmdb.sqlite"),
         ("var/lib/rpm/Packages", "bdb/Packages"),

@@ -1,7 +1,5 @@
 //! rpm's repositories: made by rpmbuild and createrepo_c, signed by gpg, served on a loopback port. dnf says what is newer.
 
-mod served;
-
 use std::fmt::Write as _;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -12,7 +10,7 @@ use jiff::Timestamp;
 use otoshi_packages::apt::{Configuration, HttpFetcher};
 use otoshi_packages::rpm::Available;
 use otoshi_packages::{Documents, Failure, Installed, Withheld};
-use served::{Served, run};
+use otoshi_test::{Missing, Need, Server, given, require, run};
 
 /// Builds packages without files, as name, version and release.
 fn build(top: &Path, packages: &[(&str, &str)]) -> Vec<PathBuf> {
@@ -64,12 +62,13 @@ fn add(directory: &Path, kind: &str, text: &str) {
 /// A root with packages installed, and a server for its repositories.
 struct Fixture {
     directory: tempfile::TempDir,
-    served: Served,
+    served: Server,
     fetch: HttpFetcher,
 }
 
 impl Fixture {
-    fn new(installed: &[(&str, &str)]) -> Self {
+    fn new(installed: &[(&str, &str)]) -> Result<Self, Missing> {
+        require(&[Need::Tool("rpm"), Need::Tool("gpg"), Need::Tool("createrepo_c"), Need::Tool("dnf")])?;
         let directory = tempfile::tempdir().unwrap();
         let root = directory.path().join("root");
         let packages = build(&directory.path().join("installed"), installed);
@@ -90,7 +89,7 @@ impl Fixture {
         fs::create_dir_all(root.join("root")).unwrap();
         std::os::unix::fs::symlink("../var/lib/rpm", root.join("root/.rpmdb")).unwrap();
         let fetch = HttpFetcher::new(&Configuration::default()).unwrap();
-        Self { directory, served: Served::new(), fetch }
+        Ok(Self { directory, served: Server::start(), fetch })
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -100,7 +99,7 @@ impl Fixture {
     fn write(&self, name: &str, text: &str) {
         let path = self.path("root").join(name);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
-        fs::write(path, text.replace("HOST", &self.served.address)).unwrap();
+        fs::write(path, text.replace("HOST", &self.served.url())).unwrap();
     }
 
     /// As another run of the program would.
@@ -164,7 +163,7 @@ const NOTICES: &str = "<?xml version=\"1.0\"?><updates><update from=\"x\" status
 
 #[test]
 fn dnf_agrees_on_what_is_newer() {
-    let fixture = Fixture::new(&[
+    let fixture = given!(Fixture::new(&[
         ("plain", "1.0-1"),
         ("excluded", "1.0-1"),
         ("prior", "1.0-1"),
@@ -173,7 +172,7 @@ fn dnf_agrees_on_what_is_newer() {
         ("newest", "5-1"),
         ("epochs", "1:1-1"),
         ("tilde", "1.0~rc1-1"),
-    ]);
+    ]));
     let main = [
         build(
             &fixture.path("one"),
@@ -249,7 +248,7 @@ fn dnf_agrees_on_what_is_newer() {
 
 #[test]
 fn what_is_not_as_signed_is_refused_with_the_reason() {
-    let fixture = Fixture::new(&[("plain", "1.0-1")]);
+    let fixture = given!(Fixture::new(&[("plain", "1.0-1")]));
     let repo = fixture.path("main");
     repository(&repo, &build(&fixture.path("one"), &[("plain", "1.1-1")]), &[]);
     let home = fixture.path("gnupg");
@@ -326,7 +325,7 @@ fn what_is_not_as_signed_is_refused_with_the_reason() {
             "<metalink><files><file name=\"repomd.xml\"><verification><hash type=\"sha256\">{hash}</hash></verification>\
              <resources><url>{0}/gone/repodata/repomd.xml</url><url>{0}/main/repodata/repomd.xml</url></resources></file>\
              </files></metalink>",
-            fixture.served.address
+            fixture.served.url()
         );
         fixture.served.put("/metalink", text);
     };

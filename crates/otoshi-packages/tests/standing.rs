@@ -1,17 +1,15 @@
 //! How packages stand to their image's own repositories, whichever package manager there is.
 
-mod served;
-
 use std::fmt::Write as _;
 
 use jiff::Timestamp;
 use otoshi_oci::Digest;
 use otoshi_packages::apt::{Configuration, HttpFetcher};
 use otoshi_packages::{Available, Cache, Files, Installed, Standing};
-use served::Served;
+use otoshi_test::Server;
 
 /// Serves a suite of apt's with one component.
-fn suite(served: &Served, name: &str, packages: &[(&str, &str, &str)]) {
+fn suite(served: &Server, name: &str, packages: &[(&str, &str, &str)]) {
     let mut index = String::new();
     for (package, version, more) in packages {
         write!(
@@ -52,7 +50,7 @@ fn standings(files: &Files, cache: &Cache) -> (Vec<String>, usize) {
 
 #[test]
 fn security_maintenance_held_phased_pinned_and_foreign_are_told_apart() {
-    let (dir, served) = (tempfile::tempdir().unwrap(), Served::new());
+    let (dir, served) = (tempfile::tempdir().unwrap(), Server::start());
     suite(
         &served,
         "stable",
@@ -78,7 +76,7 @@ fn security_maintenance_held_phased_pinned_and_foreign_are_told_apart() {
     }
     text += &(status("hold", "1", "hold") + &status("local", "5", "install"));
     files.insert("var/lib/dpkg/status", text.as_bytes());
-    let line = |suite: &str| format!("deb [trusted=yes] {}/deb {suite} main\n", served.address);
+    let line = |suite: &str| format!("deb [trusted=yes] {}/deb {suite} main\n", served.url());
     files.insert("etc/apt/sources.list", (line("stable") + &line("stable-security")).as_bytes());
     // By its roll this machine waits for the package.
     files.insert("etc/machine-id", &b"0123456789abcdef0123456789abcdef\n"[..]);

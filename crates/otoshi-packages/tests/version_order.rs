@@ -5,6 +5,7 @@ use std::io::Write;
 use std::process::{Command, Stdio};
 
 use otoshi_packages::version;
+use otoshi_test::{Need, given, require};
 
 /// Makes the same numbers in every run.
 struct Numbers(u64);
@@ -133,6 +134,7 @@ fn dpkg_agrees() {
 
 #[test]
 fn rpm_agrees() {
+    given!(require(&[Need::Tool("rpm")]));
     let pieces = [
         "0", "1", "7", "09", "10", "a", "Z", "rc", "~", "^", "~~", "^~", "+", ".", "_", "-", "el9",
         "20240101",

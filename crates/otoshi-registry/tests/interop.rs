@@ -12,9 +12,7 @@ use otoshi_test::{Docker, Need, Registry, given, require};
 use support::{Store, client, item, pull, push};
 
 fn run(command: &mut Command) -> String {
-    let output = command.output().unwrap();
-    assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8(output.stdout).unwrap().trim().to_owned()
+    otoshi_test::run(command).trim().to_owned()
 }
 
 #[test]

@@ -3,6 +3,7 @@
 mod support;
 
 use otoshi_sandbox::{Capabilities, ExitStatus, Network, SandboxError, UserSpec};
+use otoshi_test::given;
 use support::{INIT, Image, host_libraries, output, run, start, try_run};
 
 fn exited(code: i32) -> ExitStatus {
@@ -11,13 +12,13 @@ fn exited(code: i32) -> ExitStatus {
 
 #[test]
 fn the_command_is_pid_1_and_alone() {
-    let image = Image::new();
+    let image = given!(Image::new());
     assert_eq!(output(&image.script("echo $$; echo /proc/[0-9]*")), "1\n/proc/1\n");
 }
 
 #[test]
 fn names_are_the_sandboxs_own() {
-    let image = Image::new();
+    let image = given!(Image::new());
     let mut spec = image.script("hostname; cat /etc/hostname; cat /etc/hosts");
     spec.hostname = "inside".into();
     spec.extra_hosts = vec![("registry".into(), [10, 1, 2, 3].into())];
@@ -29,7 +30,7 @@ fn names_are_the_sandboxs_own() {
 
 #[test]
 fn the_environment_is_exactly_the_given_one() {
-    let image = Image::new();
+    let image = given!(Image::new());
     let mut spec = image.spec(&["/bin/env"]);
     spec.env = vec![("B".into(), "2 = 2".into()), ("A".into(), "ä".into()), ("EMPTY".into(), String::new())];
     assert_eq!(output(&spec), "B=2 = 2\nA=ä\nEMPTY=\n");
@@ -37,7 +38,7 @@ fn the_environment_is_exactly_the_given_one() {
 
 #[test]
 fn the_working_directory_is_the_given_one() {
-    let image = Image::new();
+    let image = given!(Image::new());
     std::fs::create_dir_all(image.layer().join("srv/app")).unwrap();
     let mut spec = image.spec(&["pwd"]);
     spec.cwd = "/srv/app".into();
@@ -55,7 +56,7 @@ fn the_working_directory_is_the_given_one() {
 
 #[test]
 fn exit_codes_and_signals_are_told_apart() {
-    let image = Image::new();
+    let image = given!(Image::new());
     assert_eq!(run(&image.script("exit 7")).status, exited(7));
     image.renew();
     // The first process of a pid namespace dies of no signal that it sends to itself; its child does.
@@ -68,7 +69,7 @@ fn exit_codes_and_signals_are_told_apart() {
 
 #[test]
 fn a_command_that_is_not_there_is_127() {
-    let image = Image::new();
+    let image = given!(Image::new());
     for argv in [["missing"], ["/bin/missing"], ["/bin/busybox/x"]] {
         let result = run(&image.spec(&argv));
         assert_eq!(result.status, exited(127));
@@ -84,7 +85,7 @@ fn a_command_that_is_not_there_is_127() {
 
 #[test]
 fn a_command_that_cannot_be_executed_is_126() {
-    let image = Image::new();
+    let image = given!(Image::new());
     std::fs::write(image.layer().join("bin/plain"), "text").unwrap();
     for (mode, reason) in [(0o644, "permission denied"), (0o755, "Exec format error (os error 8)")] {
         set_mode(&image, "bin/plain", mode);
@@ -103,14 +104,14 @@ fn set_mode(image: &Image, path: &str, mode: u32) {
 
 #[test]
 fn an_empty_command_is_an_error_of_the_set_up() {
-    let image = Image::new();
+    let image = given!(Image::new());
     let error = try_run(&image.spec(&[])).unwrap_err();
     assert!(matches!(error, SandboxError::Setup { .. }), "{error}");
 }
 
 #[test]
 fn root_has_dockers_capabilities_and_no_others() {
-    let image = Image::new();
+    let image = given!(Image::new());
     let seen = output(&image.script("grep -E 'Cap|Seccomp:|NoNewPrivs' /proc/self/status"));
     let own = std::fs::read_to_string("/proc/self/status").unwrap();
     let own = own.lines().find_map(|line| line.strip_prefix("CapBnd:\t")).unwrap();
@@ -127,7 +128,7 @@ fn root_has_dockers_capabilities_and_no_others() {
 
 #[test]
 fn another_user_has_no_capabilities_until_a_program_gives_them() {
-    let image = Image::new();
+    let image = given!(Image::new());
     let mut spec = image.script("id; grep -E 'Cap(Prm|Eff|Amb)|Groups' /proc/self/status; echo >/dev/stdout");
     spec.user = UserSpec { uid: 1000, gid: 1001, additional_gids: vec![5, 7] };
     let none = "0".repeat(16);
@@ -141,7 +142,7 @@ fn another_user_has_no_capabilities_until_a_program_gives_them() {
 
 #[test]
 fn set_user_id_programs_work_unless_that_is_forbidden() {
-    let image = Image::new();
+    let image = given!(Image::new());
     std::fs::copy(INIT, image.layer().join("bin/effective-user")).unwrap();
     set_mode(&image, "bin/effective-user", 0o4755);
     let mut spec = image.spec(&["effective-user", "effective-user"]);
@@ -155,7 +156,7 @@ fn set_user_id_programs_work_unless_that_is_forbidden() {
 
 #[test]
 fn capabilities_can_be_none_at_all() {
-    let image = Image::new();
+    let image = given!(Image::new());
     let mut spec = image.script("grep -E 'Cap(Eff|Bnd)' /proc/self/status");
     spec.capabilities = Capabilities::None;
     let none = "0".repeat(16);
@@ -164,14 +165,14 @@ fn capabilities_can_be_none_at_all() {
 
 #[test]
 fn nothing_but_the_streams_is_open() {
-    let image = Image::new();
+    let image = given!(Image::new());
     // The fourth is the directory that ls reads.
     assert_eq!(output(&image.script("ls /proc/self/fd")), "0\n1\n2\n3\n");
 }
 
 #[test]
 fn masks_and_sessions_are_those_of_a_new_program() {
-    let image = Image::new();
+    let image = given!(Image::new());
     assert_eq!(output(&image.script("umask")), "0022\n");
     image.renew();
     let none = "0".repeat(16);
@@ -184,7 +185,7 @@ fn masks_and_sessions_are_those_of_a_new_program() {
 
 #[test]
 fn without_a_network_there_is_only_loopback() {
-    let image = Image::new();
+    let image = given!(Image::new());
     let mut spec = image.script("ls /sys/class/net; ip address show lo | grep -c 'inet 127.0.0.1'");
     spec.network = Network::None;
     assert_eq!(output(&spec), "lo\n1\n");
@@ -202,7 +203,7 @@ fn without_a_network_there_is_only_loopback() {
 #[test]
 fn a_terminal_is_the_commands_own() {
     use std::io::{Read, Write};
-    let image = Image::new();
+    let image = given!(Image::new());
     let mut spec = image.script("tty; ls -l /dev/console | cut -c1; read line; echo got $line; exit 3");
     spec.terminal = true;
     spec.user.uid = 1000;

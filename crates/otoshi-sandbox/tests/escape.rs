@@ -9,7 +9,7 @@ use support::{Image, bind, file, host_libraries, output, run, try_run};
 
 #[test]
 fn links_in_the_image_lead_no_mount_outside() {
-    let image = Image::new();
+    let image = given!(Image::new());
     let victim = image.path("victim");
     fs::write(&victim, "untouched").unwrap();
     fs::create_dir(image.layer().join("etc")).unwrap();
@@ -26,7 +26,7 @@ fn links_in_the_image_lead_no_mount_outside() {
 
 #[test]
 fn what_is_taken_away_afterwards_is_not_looked_up_through_links() {
-    let image = Image::new();
+    let image = given!(Image::new());
     let outside = image.path("outside");
     fs::create_dir(&outside).unwrap();
     fs::write(outside.join("key"), "").unwrap();
@@ -40,7 +40,7 @@ fn what_is_taken_away_afterwards_is_not_looked_up_through_links() {
 #[test]
 fn top_directories_that_are_links_are_refused() {
     for name in ["proc", "sys", "dev"] {
-        let image = Image::new();
+        let image = given!(Image::new());
         symlink("/bin", image.layer().join(name)).unwrap();
         let error = try_run(&image.script("true")).unwrap_err().to_string();
         assert!(error.contains(&format!("/{name} is a symbolic link in the image")), "{error}");
@@ -49,7 +49,7 @@ fn top_directories_that_are_links_are_refused() {
 
 #[test]
 fn settings_of_the_kernel_cannot_be_written() {
-    let image = Image::new();
+    let image = given!(Image::new());
     let script = "for f in /proc/sys/kernel/hostname /proc/sys/vm/drop_caches /proc/sysrq-trigger \
         /sys/kernel/uevent_helper /proc/irq/default_smp_affinity; do \
           ( echo 1 >$f ) 2>/dev/null && echo wrote $f; done; true";
@@ -58,7 +58,7 @@ fn settings_of_the_kernel_cannot_be_written() {
 
 #[test]
 fn device_files_open_nothing_wherever_they_are_made() {
-    let image = Image::new();
+    let image = given!(Image::new());
     fs::create_dir(image.path("shared")).unwrap();
     let script = "for d in / /dev /dev/shm /tmp /shared; do \
           mknod $d/disk b 254 0 && mknod $d/memory c 1 1 || echo not made in $d; \
@@ -76,7 +76,7 @@ fn device_files_open_nothing_wherever_they_are_made() {
 
 #[test]
 fn changing_the_root_again_leads_nowhere() {
-    let image = Image::new();
+    let image = given!(Image::new());
     let secret = image.path("secret");
     fs::write(&secret, "of the host").unwrap();
     let script = format!(
@@ -90,7 +90,7 @@ fn changing_the_root_again_leads_nowhere() {
 
 #[test]
 fn namespaces_and_mounts_are_forbidden() {
-    let image = Image::new();
+    let image = given!(Image::new());
     let script = "for c in 'unshare -U true' 'unshare -m true' 'mount -t tmpfs x /bin' 'umount /proc/sys' \
         'mount -o remount,rw /sys' 'hostname other' 'swapoff -a' 'nsenter -t 1 -m true'; do \
           $c 2>/dev/null && echo allowed $c; done; true";
@@ -106,7 +106,7 @@ fn namespaces_and_mounts_are_forbidden() {
 
 #[test]
 fn a_working_directory_does_not_lead_to_what_the_init_had_open() {
-    let image = Image::new();
+    let image = given!(Image::new());
     for number in 3..40 {
         let mut spec = image.script("pwd");
         spec.cwd = format!("/proc/self/fd/{number}");
@@ -117,7 +117,7 @@ fn a_working_directory_does_not_lead_to_what_the_init_had_open() {
 
 #[test]
 fn the_inits_own_program_cannot_be_written() {
-    let image = Image::new();
+    let image = given!(Image::new());
     fs::create_dir(image.layer().join("etc")).unwrap();
     let mut spec = image.spec(&["/proc/self/exe", "check-executable"]);
     spec.mounts = host_libraries();
@@ -126,7 +126,7 @@ fn the_inits_own_program_cannot_be_written() {
 
 #[test]
 fn only_the_commands_own_processes_can_be_signalled() {
-    let image = Image::new();
+    let image = given!(Image::new());
     // All that it may signal is itself and its children; the init and the host are not there.
     assert_eq!(
         output(&image.script("kill -0 -1 2>&1; kill -0 2 2>&1; ls /proc | grep -c '^[0-9]'")).lines().last(),
@@ -141,7 +141,7 @@ fn a_fork_bomb_comes_to_an_end_and_leaves_nothing() {
         let names = fs::read_dir("/proc").unwrap().flatten().map(|entry| entry.file_name());
         names.filter(|name| name.as_encoded_bytes()[0].is_ascii_digit()).count()
     };
-    let image = Image::new();
+    let image = given!(Image::new());
     let mut spec =
         image.script("bomb() { bomb | bomb & }; bomb; sleep 1; ls /proc | grep -c '^[0-9]'; kill -9 -1");
     spec.pids = 400;

@@ -11,6 +11,7 @@ use std::{
 };
 
 use otoshi_sandbox::{ExitStatus, Spec};
+use otoshi_test::given;
 use support::{INIT, Image, bind, run, start};
 
 /// A process that runs a sandbox.
@@ -41,7 +42,7 @@ fn is_running(argument: &str) -> bool {
 
 #[test]
 fn killing_the_process_that_started_it_ends_everything() {
-    let image = Image::new();
+    let image = given!(Image::new());
     // A daemon in a session of its own, and a command that ignores what can be ignored.
     let spec = image.script("setsid sleep 12345.25 & trap '' TERM HUP INT; echo up; sleep 12345.5");
     let mut runner = runner(&image, &spec);
@@ -56,7 +57,7 @@ fn killing_the_process_that_started_it_ends_everything() {
 
 #[test]
 fn killing_the_init_ends_everything() {
-    let image = Image::new();
+    let image = given!(Image::new());
     let (running, mut stdout, _stderr) =
         start(&image.script("sleep 12346.5 & echo up; sleep 12346.25")).unwrap();
     let mut up = [0; 3];
@@ -69,7 +70,7 @@ fn killing_the_init_ends_everything() {
 
 #[test]
 fn background_processes_end_with_the_command() {
-    let image = Image::new();
+    let image = given!(Image::new());
     let result = run(&image.script("setsid sleep 12347.5 & exit 4"));
     assert_eq!(result.status.code, Some(4));
     assert!(!is_running("12347.5"));
@@ -77,7 +78,7 @@ fn background_processes_end_with_the_command() {
 
 #[test]
 fn dropping_a_running_sandbox_ends_it() {
-    let image = Image::new();
+    let image = given!(Image::new());
     let (running, ..) = start(&image.script("sleep 12348.5")).unwrap();
     assert!(within(5, || is_running("12348.5")));
     drop(running);
@@ -86,7 +87,7 @@ fn dropping_a_running_sandbox_ends_it() {
 
 #[test]
 fn a_sandbox_outlives_the_thread_that_started_it() {
-    let image = Image::new();
+    let image = given!(Image::new());
     let (spec, path) = (image.script("sleep 0.2; exit 6"), image.path("x"));
     let running = std::thread::spawn(move || start(&spec).unwrap().0).join().unwrap();
     assert!(!path.exists());
@@ -95,7 +96,7 @@ fn a_sandbox_outlives_the_thread_that_started_it() {
 
 #[test]
 fn signals_reach_the_command() {
-    let image = Image::new();
+    let image = given!(Image::new());
     let script =
         "trap 'echo term; exit 5' TERM; trap 'echo usr1' USR1; echo up; while :; do sleep 0.01; done";
     let (running, stdout, _stderr) = start(&image.script(script)).unwrap();
@@ -112,7 +113,7 @@ fn signals_reach_the_command() {
 
 #[test]
 fn many_sandboxes_run_at_once() {
-    let images: Vec<Image> = (0..8).map(|_| Image::new()).collect();
+    let images: Vec<Image> = given!((0..8).map(|_| Image::new()).collect());
     std::thread::scope(|scope| {
         for (number, image) in images.iter().enumerate() {
             scope.spawn(move || {

@@ -8,11 +8,12 @@ use std::{
 };
 
 use otoshi_sandbox::{Mount, Root};
+use otoshi_test::given;
 use support::{Image, bind, file, output, run, try_run};
 
 #[test]
 fn nothing_is_left_of_the_mount_points() {
-    let image = Image::new();
+    let image = given!(Image::new());
     fs::create_dir_all(image.path("cache")).unwrap();
     let mut spec = image.script("cat /run/secrets/key; test -d /var/cache/x && test -s /etc/hosts");
     spec.mounts = vec![file("secret", "/run/secrets/key"), bind(image.path("cache"), "/var/cache/x", false)];
@@ -22,7 +23,7 @@ fn nothing_is_left_of_the_mount_points() {
 
 #[test]
 fn what_a_command_writes_stays_where_mount_points_were() {
-    let image = Image::new();
+    let image = given!(Image::new());
     fs::create_dir(image.layer().join("etc")).unwrap();
     let mut spec = image.script("echo a >/etc/own; mkdir /run/kept; echo b >>/etc/hosts");
     spec.mounts = vec![file("secret", "/run/secrets/key")];
@@ -32,7 +33,7 @@ fn what_a_command_writes_stays_where_mount_points_were() {
 
 #[test]
 fn a_directory_that_was_only_copied_up_goes_again_unless_it_was_changed() {
-    let image = Image::new();
+    let image = given!(Image::new());
     fs::create_dir(image.layer().join("etc")).unwrap();
     output(&image.script("true"));
     assert_eq!(image.written(), Vec::<String>::new());
@@ -43,7 +44,7 @@ fn a_directory_that_was_only_copied_up_goes_again_unless_it_was_changed() {
 
 #[test]
 fn the_times_of_kept_directories_do_not_move() {
-    let image = Image::new();
+    let image = given!(Image::new());
     fs::create_dir(image.upper().join("etc")).unwrap();
     let before = fs::metadata(image.upper().join("etc")).unwrap();
     let root = fs::metadata(image.upper()).unwrap();
@@ -56,7 +57,7 @@ fn the_times_of_kept_directories_do_not_move() {
 
 #[test]
 fn mount_points_in_views_and_bound_directories_are_taken_away() {
-    let image = Image::new();
+    let image = given!(Image::new());
     for name in ["source", "bound", "cache", "view", "view-work"] {
         fs::create_dir(image.path(name)).unwrap();
     }
@@ -85,7 +86,7 @@ fn mount_points_in_views_and_bound_directories_are_taken_away() {
 
 #[test]
 fn the_host_sees_no_mounts() {
-    let image = Image::new();
+    let image = given!(Image::new());
     let before = fs::read_to_string("/proc/self/mountinfo").unwrap();
     output(&image.script("true"));
     let after = fs::read_to_string("/proc/self/mountinfo").unwrap();
@@ -96,7 +97,7 @@ fn the_host_sees_no_mounts() {
 
 #[test]
 fn mounts_are_those_of_a_container() {
-    let image = Image::new();
+    let image = given!(Image::new());
     let seen = output(&image.spec(&["cat", "/proc/mounts"]));
     let line = |target: &str| {
         let found = seen.lines().find(|line| line.split(' ').nth(1) == Some(target));
@@ -118,7 +119,7 @@ fn mounts_are_those_of_a_container() {
 
 #[test]
 fn devices_work_and_lead_where_they_should() {
-    let image = Image::new();
+    let image = given!(Image::new());
     let script = "echo x >/dev/null; head -c 2 /dev/zero | wc -c; head -c 3 /dev/urandom | wc -c; \
         echo x 2>/dev/null >/dev/full || echo full; for l in fd ptmx stderr; do readlink /dev/$l; done; echo out >/dev/stdout";
     assert_eq!(output(&image.script(script)), "2\n3\nfull\n/proc/self/fd\npts/ptmx\n/proc/self/fd/2\nout\n");
@@ -126,7 +127,7 @@ fn devices_work_and_lead_where_they_should() {
 
 #[test]
 fn what_the_kernel_tells_about_the_host_is_hidden() {
-    let image = Image::new();
+    let image = given!(Image::new());
     let script = "for f in kcore keys timer_list sched_debug latency_stats interrupts; do \
           test ! -e /proc/$f || test -c /proc/$f || echo /proc/$f; done; \
         for d in /proc/acpi /proc/scsi /proc/asound /sys/firmware /sys/devices/virtual/powercap; do \
@@ -136,7 +137,7 @@ fn what_the_kernel_tells_about_the_host_is_hidden() {
 
 #[test]
 fn read_only_means_that() {
-    let image = Image::new();
+    let image = given!(Image::new());
     fs::create_dir(image.path("shared")).unwrap();
     let mut spec = image.script(
         "for p in /x /shared/x /secret; do echo no 2>/dev/null >$p && echo wrote $p; done; \
@@ -154,7 +155,7 @@ fn read_only_means_that() {
 
 #[test]
 fn a_read_only_overlay_needs_no_directory_of_its_own() {
-    let image = Image::new();
+    let image = given!(Image::new());
     fs::create_dir(image.path("second")).unwrap();
     fs::write(image.path("second").join("file"), "below").unwrap();
     for classic_overlay in [false, true] {
@@ -169,7 +170,7 @@ fn a_read_only_overlay_needs_no_directory_of_its_own() {
 
 #[test]
 fn many_layers_with_long_names_are_merged_in_both_ways() {
-    let image = Image::new();
+    let image = given!(Image::new());
     let long = image.path(&format!("{}/{},{}:x", "a".repeat(200), "b".repeat(200), "c"));
     let mut lowers = Vec::new();
     for number in 0..120 {
@@ -194,7 +195,7 @@ fn many_layers_with_long_names_are_merged_in_both_ways() {
 
 #[test]
 fn a_directory_can_be_the_root() {
-    let image = Image::new();
+    let image = given!(Image::new());
     let mut spec = image.script("echo content >/made");
     spec.root = Root::Dir(image.layer());
     output(&spec);
@@ -207,7 +208,7 @@ fn a_directory_can_be_the_root() {
 
 #[test]
 fn links_to_what_is_not_there_are_followed_inside_the_image() {
-    let image = Image::new();
+    let image = given!(Image::new());
     fs::create_dir(image.layer().join("etc")).unwrap();
     symlink("../run/resolve/stub.conf", image.layer().join("etc/resolv.conf")).unwrap();
     let script = "test -L /etc/resolv.conf && cmp /etc/resolv.conf /run/resolve/stub.conf && echo same";
@@ -217,7 +218,7 @@ fn links_to_what_is_not_there_are_followed_inside_the_image() {
 
 #[test]
 fn errors_name_what_was_being_done() {
-    let image = Image::new();
+    let image = given!(Image::new());
     let mut spec = image.script("true");
     spec.mounts = vec![bind(image.path("missing"), "/x", true)];
     let error = try_run(&spec).unwrap_err().to_string();
@@ -231,7 +232,7 @@ fn errors_name_what_was_being_done() {
 
 #[test]
 fn a_failed_set_up_leaves_nothing_running() {
-    let image = Image::new();
+    let image = given!(Image::new());
     let mut spec = image.script("true");
     spec.mounts = vec![bind(image.path("missing"), "/x", true)];
     assert!(try_run(&spec).is_err());

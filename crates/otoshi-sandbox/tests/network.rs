@@ -93,7 +93,7 @@ fn text(output: &Output) -> String {
 
 #[test]
 fn the_hosts_loopback_is_reached_on_the_hosts_network_only() {
-    let image = Image::new();
+    let image = given!(Image::new());
     let port = serve(Ipv4Addr::LOCALHOST.into(), say_reached);
     let mut spec = image.script(&format!(
         "for place in 127.0.0.1 10.0.2.2 10.0.2.3; do nc -w 3 $place {port} </dev/null; done; true"
@@ -110,7 +110,7 @@ fn the_hosts_loopback_is_reached_on_the_hosts_network_only() {
 
 #[test]
 fn the_hosts_abstract_sockets_and_packets_are_out_of_reach() {
-    let image = Image::new();
+    let image = given!(Image::new());
     let name = format!("otoshi-test-{}", std::process::id());
     let _listener = UnixListener::bind_addr(&UnixAddr::from_abstract_name(&name).unwrap()).unwrap();
     let mut spec = perl(
@@ -128,7 +128,7 @@ fn the_hosts_abstract_sockets_and_packets_are_out_of_reach() {
 
 #[test]
 fn the_link_and_clouds_services_are_refused_at_once() {
-    let image = Image::new();
+    let image = given!(Image::new());
     let since = Instant::now();
     for (place, error) in [
         ("169.254.169.254", "No route to host"),
@@ -155,7 +155,7 @@ fn the_link_and_clouds_services_are_refused_at_once() {
 #[test]
 fn a_refused_connection_is_told_as_one() {
     let address = given!(own_address());
-    let image = Image::new();
+    let image = given!(Image::new());
     let free = TcpListener::bind((address, 0)).unwrap().local_addr().unwrap().port();
     let since = Instant::now();
     let result = run(&image.script(&format!("nc -w 20 {address} {free} </dev/null")));
@@ -176,7 +176,7 @@ fn a_refused_connection_is_told_as_one() {
 #[test]
 fn large_transfers_arrive_intact_both_ways() {
     let address = given!(own_address());
-    let image = Image::new();
+    let image = given!(Image::new());
     let port = serve(address, give_back);
     let spec = image.script(&format!(
         "dd if=/dev/urandom of=/sent bs=1M count=50 2>/dev/null; nc {address} {port} </sent >/received; \
@@ -188,7 +188,7 @@ fn large_transfers_arrive_intact_both_ways() {
 #[test]
 fn many_connections_are_carried_at_once() {
     let address = given!(own_address());
-    let image = Image::new();
+    let image = given!(Image::new());
     /// Waits until all are there.
     fn meet(mut stream: TcpStream) {
         use std::sync::{Condvar, Mutex, PoisonError};
@@ -214,7 +214,7 @@ fn many_connections_are_carried_at_once() {
 #[test]
 fn each_half_of_a_connection_ends_on_its_own() {
     let address = given!(own_address());
-    let image = Image::new();
+    let image = given!(Image::new());
     /// Reads to the end, and only then answers; slowly.
     fn after_the_end(mut stream: TcpStream) {
         let mut all = Vec::new();
@@ -252,7 +252,7 @@ fn each_half_of_a_connection_ends_on_its_own() {
 #[test]
 fn a_broken_connection_is_told_as_one() {
     let address = given!(own_address());
-    let image = Image::new();
+    let image = given!(Image::new());
     fn break_it(mut stream: TcpStream) {
         let _ = stream.read(&mut [0; 1]);
         rustix::net::sockopt::set_socket_linger(&stream, Some(Duration::ZERO)).unwrap();
@@ -268,7 +268,7 @@ fn a_broken_connection_is_told_as_one() {
 #[test]
 fn datagrams_go_out_and_come_back() {
     let address = given!(own_address());
-    let image = Image::new();
+    let image = given!(Image::new());
     let socket = UdpSocket::bind((address, 0)).unwrap();
     let port = socket.local_addr().unwrap().port();
     thread::spawn(move || {
@@ -324,7 +324,7 @@ fn serve_names(place: SocketAddr) {
 
 #[test]
 fn names_are_found_by_a_nameserver_on_the_hosts_loopback() {
-    let image = Image::new();
+    let image = given!(Image::new());
     serve_names("127.77.0.53:53".parse().unwrap());
     fs::write(image.path("resolv.conf"), "nameserver 127.77.0.53\n").unwrap();
     let look_up = "$SIG{ALRM} = sub { die }; alarm 20; socket(my $s, AF_INET, SOCK_STREAM, 0) or die; \
@@ -346,7 +346,7 @@ fn names_are_found_by_a_nameserver_on_the_hosts_loopback() {
 fn an_ordinary_user_has_the_same_network() {
     given!(require(&[Need::UserNamespaces]));
     let address = given!(own_address());
-    let image = Image::new();
+    let image = given!(Image::new());
     let (own, outside) = (serve(Ipv4Addr::LOCALHOST.into(), say_reached), serve(address, give_back));
     let free = TcpListener::bind((address, 0)).unwrap().local_addr().unwrap().port();
     let spec = |image: &Image| {
@@ -360,14 +360,14 @@ fn an_ordinary_user_has_the_same_network() {
     let output = rootless(&image, spec(&image), true);
     assert_eq!(text(&output), "eth0\nlo\nrefused\n52428800\nlow\n");
     // Without the device, by a line.
-    let image = Image::new();
+    let image = given!(Image::new());
     let output = rootless(&image, spec(&image), false);
     assert_eq!(text(&output), "eth0\nlo\noutlet\nrefused\n52428800\nlow\n");
 }
 
 #[test]
 fn a_port_of_the_command_is_reached_from_outside() {
-    let image = Image::new();
+    let image = given!(Image::new());
     let script = "for i in 1 2; do nc -l -p 8080 -e /bin/echo inside; done & sleep 0.3; echo up; wait";
     let (running, stdout, _stderr) = start(&image.script(script)).unwrap();
     assert_eq!(BufReader::new(stdout).lines().next().unwrap().unwrap(), "up");
@@ -394,7 +394,7 @@ fn namespaces() -> HashSet<String> {
 #[test]
 fn nothing_of_the_network_outlives_a_killed_command() {
     let address = given!(own_address());
-    let image = Image::new();
+    let image = given!(Image::new());
     let port = serve(address, swallow);
     let script = format!("readlink /proc/self/ns/net; yes | nc {address} {port} >/dev/null");
     let (running, stdout, _stderr) = start(&image.script(&script)).unwrap();
@@ -411,7 +411,7 @@ fn nothing_of_the_network_outlives_a_killed_command() {
 
 #[test]
 fn what_carries_packets_may_do_nothing_but_send_signals() {
-    let image = Image::new();
+    let image = given!(Image::new());
     let (running, stdout, _stderr) =
         start(&image.script("ping -c 1 10.0.2.2 >/dev/null; echo up; sleep 60")).unwrap();
     assert_eq!(BufReader::new(stdout).lines().next().unwrap().unwrap(), "up");

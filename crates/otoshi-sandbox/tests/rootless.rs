@@ -49,7 +49,7 @@ fn text(output: &Output) -> String {
 #[test]
 fn an_ordinary_user_is_root_with_further_ids() {
     given!(require(&[Need::UserNamespaces, Need::Tool("newuidmap")]));
-    let image = Image::new();
+    let image = given!(Image::new());
     let mut spec = image.script(
         "id -u; cat /key; echo x >/dev/null; mkdir /srv && chown 1000:1001 /srv && stat -c %u:%g /srv; \
          grep -E 'CapBnd|Seccomp:' /proc/self/status; test -d /sys/class && echo 1 2>/dev/null >/proc/sys/vm/drop_caches \
@@ -65,7 +65,7 @@ fn an_ordinary_user_is_root_with_further_ids() {
 #[test]
 fn other_users_and_no_network_work_with_further_ids() {
     given!(require(&[Need::UserNamespaces, Need::Tool("newuidmap")]));
-    let image = Image::new();
+    let image = given!(Image::new());
     let mut spec = image.script("id -u; id -g; ls /sys/class/net");
     spec.user = UserSpec { uid: 1000, gid: 1000, additional_gids: vec![50] };
     spec.network = Network::None;
@@ -75,7 +75,7 @@ fn other_users_and_no_network_work_with_further_ids() {
 #[test]
 fn a_single_id_is_enough_for_root() {
     given!(require(&[Need::UserNamespaces]));
-    let image = Image::new();
+    let image = given!(Image::new());
     let mut spec = image.script("id -u; echo x >/file; cat /tmp/key");
     spec.mounts =
         vec![Mount::Tmpfs { target: "/tmp".into(), size: None, mode: 0o755 }, file("secret", "/tmp/key")];
@@ -86,7 +86,7 @@ fn a_single_id_is_enough_for_root() {
 #[test]
 fn another_user_with_a_single_id_is_refused_with_a_hint() {
     given!(require(&[Need::UserNamespaces]));
-    let image = Image::new();
+    let image = given!(Image::new());
     let mut spec = image.script("true");
     spec.user.uid = 1000;
     let output = run(&image, spec, false);

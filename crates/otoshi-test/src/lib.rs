@@ -17,16 +17,23 @@
 //! ```
 //!
 //! What tests start: Debian's `docker-registry` on loopback, a proxy in front of it that notes every request and makes the faults
-//! that a test asks for, and Debian's Docker daemon. All end when they are dropped, and keep everything in temporary directories.
+//! that a test asks for, Debian's Docker daemon, git's own, and a server of files. All end when they are dropped, keep everything in
+//! temporary directories, and listen where the kernel says that nobody does.
 
 #![allow(clippy::missing_panics_doc, clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
+mod command;
 mod docker;
+mod git;
 mod need;
 mod proxy;
 mod registry;
+mod server;
 
+pub use command::{busybox, output, run, said};
 pub use docker::Docker;
+pub use git::GitDaemon;
 pub use need::{Missing, Need, TOOLS, base, pass_over, program, require};
 pub use proxy::{Fault, Proxy, Request, Rule};
 pub use registry::Registry;
+pub use server::Server;

@@ -36,6 +36,7 @@ pub const TOOLS: &[(&str, &str)] = &[
     ("/usr/bin/musl-gcc", "musl-tools"),
     ("/sbin/ldconfig", "libc-bin"),
     ("/etc/ld.so.cache", "libc-bin"),
+    ("/usr/bin/mmdebstrap", "mmdebstrap"),
     ("/usr/bin/createrepo_c", "createrepo-c"),
     ("/usr/bin/dnf", "dnf"),
     ("/usr/bin/apt-ftparchive", "apt-utils"),

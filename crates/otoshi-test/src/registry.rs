@@ -1,7 +1,6 @@
 //! A real registry.
 
 use std::fs;
-use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -61,28 +60,21 @@ impl Registry {
         let here = directory.path().display().to_string();
         fs::write(directory.path().join("htpasswd"), format!("{}:{PASSWORD}\n", Self::USER)).unwrap();
         let http = http(directory.path());
-        for _ in 0..10 {
-            let port = free_port();
-            let config = format!(
-                "version: 0.1\nlog: {{level: error, accesslog: {{disabled: true}}}}\n\
-                 storage:\n  filesystem: {{rootdirectory: {here}/data}}\n  delete: {{enabled: true}}\n\
-                 validation: {{manifests: {{urls: {{allow: ['^http://127[.]0[.]0[.]1']}}}}}}\n\
-                 http:\n  addr: 127.0.0.1:{port}\n  secret: test\n{http}{}",
-                more.replace("HERE", &here)
-            );
-            let file = directory.path().join("config.yml");
-            fs::write(&file, config).unwrap();
-            let log = fs::File::create(directory.path().join("log")).unwrap();
-            let mut command = Command::new(PROGRAM);
-            command.arg("serve").arg(&file).stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
-            let mut child = command.spawn().unwrap();
-            if answers(&mut child, port) {
-                return Ok(Self { child, port, directory });
-            }
-            let _ = child.kill();
-            let _ = child.wait();
-        }
-        panic!("{}", fs::read_to_string(directory.path().join("log")).unwrap_or_default());
+        let config = format!(
+            "version: 0.1\nlog: {{level: info, accesslog: {{disabled: true}}}}\n\
+             storage:\n  filesystem: {{rootdirectory: {here}/data}}\n  delete: {{enabled: true}}\n\
+             validation: {{manifests: {{urls: {{allow: ['^http://127[.]0[.]0[.]1']}}}}}}\n\
+             http:\n  addr: 127.0.0.1:0\n  secret: test\n{http}{}",
+            more.replace("HERE", &here)
+        );
+        let (file, log) = (directory.path().join("config.yml"), directory.path().join("log"));
+        fs::write(&file, config).unwrap();
+        let mut command = Command::new(PROGRAM);
+        command.arg("serve").arg(&file).stdin(Stdio::null()).stdout(Stdio::null());
+        let child = command.stderr(fs::File::create(&log).unwrap()).spawn().unwrap();
+        let mut registry = Self { child, port: 0, directory };
+        registry.port = listens_at(&mut registry.child, &log);
+        Ok(registry)
     }
 
     /// Its host and port, as references have them.
@@ -138,23 +130,20 @@ impl Drop for Registry {
     }
 }
 
-pub(crate) fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
-}
-
-/// Waits until something listens; false when the process ended instead.
-fn answers(child: &mut Child, port: u16) -> bool {
+/// Waits until it says on which port it listens.
+fn listens_at(child: &mut Child, log: &Path) -> u16 {
     let started = Instant::now();
-    while started.elapsed() < Duration::from_secs(20) {
-        if child.try_wait().unwrap().is_some() {
-            return false;
+    loop {
+        let said = fs::read_to_string(log).unwrap();
+        let port = said.split_once("listening on 127.0.0.1:").map(|(_, rest)| rest);
+        let port = port.and_then(|rest| rest.split_once(|char: char| !char.is_ascii_digit()));
+        if let Some((port, _)) = port {
+            return port.parse().unwrap();
         }
-        if TcpStream::connect(("127.0.0.1", port)).is_ok() {
-            return true;
-        }
+        let is_over = child.try_wait().unwrap().is_some() || started.elapsed() > Duration::from_secs(60);
+        assert!(!is_over, "docker-registry does not listen: {said}");
         std::thread::sleep(Duration::from_millis(10));
     }
-    false
 }
 
 /// Makes a certificate; gives the settings that say so.

@@ -4,7 +4,7 @@
 
 #![allow(dead_code, unreachable_pub, missing_docs, reason = "each test binary uses its own part")]
 
-use std::{collections::BTreeMap, fs, os::unix::fs::symlink, path::Path, sync::Arc};
+use std::{collections::BTreeMap, fs, path::Path, sync::Arc};
 
 use otoshi_dockerfile::{CommandForm, Dockerfile};
 use otoshi_engine::{
@@ -12,7 +12,12 @@ use otoshi_engine::{
 };
 use otoshi_oci::{Digest, Image, ImageConfig, Platform, Reference, layer, write_image};
 use otoshi_store::Home;
-use otoshi_test::{Missing, Need, require};
+use otoshi_test::{Missing, Need, busybox, require};
+
+const APPLETS: [&str; 16] = [
+    "sh", "cat", "ls", "echo", "id", "mkdir", "touch", "rm", "env", "pwd", "sleep", "true", "false", "grep",
+    "stat", "hostname",
+];
 
 pub struct World {
     _dir: tempfile::TempDir,
@@ -36,16 +41,10 @@ pub fn world_at(home: &Path) -> Result<World, Missing> {
 fn world_in(dir: tempfile::TempDir, home: &Path) -> Result<World, Missing> {
     require(&[Need::Root, Need::Tool("busybox")])?;
     let root = dir.path().join("rootfs");
-    for directory in ["bin", "etc", "tmp", "proc"] {
+    for directory in ["etc", "tmp", "proc"] {
         fs::create_dir_all(root.join(directory)).unwrap();
     }
-    fs::copy("/bin/busybox", root.join("bin/busybox")).unwrap();
-    for name in [
-        "sh", "cat", "ls", "echo", "id", "mkdir", "touch", "rm", "env", "pwd", "sleep", "true", "false",
-        "grep", "stat", "hostname",
-    ] {
-        symlink("busybox", root.join("bin").join(name)).unwrap();
-    }
+    busybox(&root, &APPLETS);
     fs::write(root.join("etc/passwd"), "root:x:0:0:root:/root:/bin/sh\napp:x:1000:1000::/home/app:/bin/sh\n")
         .unwrap();
     fs::write(root.join("etc/group"), "root:x:0:\napp:x:1000:\n").unwrap();

@@ -9,9 +9,7 @@ use std::sync::Mutex;
 use std::time::SystemTime;
 
 use otoshi_oci::layer::{UnpackOptions, unpack_layer};
-use otoshi_test::Need;
-
-use crate::repository::run;
+use otoshi_test::{Need, run};
 
 /// The releases whose apt is asked: the old one, the current one, and the next.
 pub(crate) const RELEASES: [&str; 3] = ["bookworm", "trixie", "forky"];

@@ -7,11 +7,11 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use otoshi_packages::Files;
 use otoshi_packages::apt::{Kept, read_more, read_root};
-use otoshi_test::{given, require};
+use otoshi_test::{Missing, Server, given, require};
 
 use crate::inside::{Inside, NEEDS, RELEASES};
 use crate::refresh;
-use crate::repository::{Keys, Server, suite};
+use crate::repository::{Keys, suite};
 
 const PACKAGES: &str = "Package: shop\nVersion: 1\nArchitecture: all\nDescription: what a shop has\n\n";
 
@@ -25,10 +25,11 @@ struct Story {
 }
 
 impl Story {
-    fn new() -> Self {
-        let (root, keys) = (tempfile::tempdir().unwrap(), Keys::new());
-        let server = Server::start(root.path());
-        Self { root, keys, server, cases: Vec::new() }
+    fn new() -> Result<Self, Missing> {
+        require(NEEDS)?;
+        let (root, keys) = (tempfile::tempdir().unwrap(), Keys::new()?);
+        let server = Server::of(root.path());
+        Ok(Self { root, keys, server, cases: Vec::new() })
     }
 
     /// Adds a suite that is signed with some options.
@@ -75,7 +76,6 @@ fn ours(inside: &Inside, suites: &[&str], named: &[String]) -> Vec<bool> {
 
 /// Asks both about all cases at once, each with a source that names its keys.
 fn compare(story: &Story) {
-    given!(require(NEEDS));
     let mut counts = [0_usize; 2];
     for (release, configuration) in kinds() {
         let inside = Inside::new(release);
@@ -113,7 +113,7 @@ pub(crate) fn old_ring(keys: &Keys, with: &[&str]) -> Vec<u8> {
 
 fn keyring(keys: &Keys, form: &str, with: &[&str]) -> Vec<u8> {
     // A home of its own: GnuPG looks for the keys that it trusts in the ring.
-    let (home, directory) = (Keys::new(), tempfile::tempdir().unwrap());
+    let (home, directory) = (Keys::new().unwrap(), tempfile::tempdir().unwrap());
     let ring = directory.path().join("ring.gpg");
     for key in with {
         let one = directory.path().join("one");
@@ -126,7 +126,7 @@ fn keyring(keys: &Keys, form: &str, with: &[&str]) -> Vec<u8> {
 
 #[test]
 fn files_of_keys_are_read_as_each_apt_reads_them() {
-    let mut story = Story::new();
+    let mut story = given!(Story::new());
     let (one, two) = (story.keys.make("one", "ed25519", "never"), story.keys.make("two", "rsa3072", "never"));
     let (plain, other) = (story.keys.public(&one, false), story.keys.public(&two, false));
     let (armoured, other_armoured) = (story.keys.public(&one, true), story.keys.public(&two, true));
@@ -173,7 +173,7 @@ fn files_of_keys_are_read_as_each_apt_reads_them() {
 
 #[test]
 fn keys_and_signatures_count_as_for_each_apt() {
-    let mut story = Story::new();
+    let mut story = given!(Story::new());
     let kinds = "rsa1024 rsa1536 rsa2048 rsa3072 rsa4096 dsa2048 dsa3072 ed25519 nistp256 nistp384 nistp521";
     for kind in kinds.split(' ') {
         let key = story.keys.make(kind, kind, "never");
@@ -274,7 +274,7 @@ fn both(story: &Story, name: &str, good: &str, bad: &str) {
 
 #[test]
 fn sources_name_keys_as_for_each_apt() {
-    let mut story = Story::new();
+    let mut story = given!(Story::new());
     let certifier = story.keys.make_for("certifier", "rsa3072", "cert", "never");
     story.keys.gpg(&["--quick-add-key", &certifier, "ed25519", "sign", "never"]);
     let fingerprints = story.keys.fingerprints(&certifier);
@@ -317,7 +317,6 @@ fn sources_name_keys_as_for_each_apt() {
         assert!(story.signed(&name, &["--local-user", primary]));
         story.add(&name, "", Vec::new());
     }
-    given!(require(NEEDS));
     for (release, configuration) in kinds() {
         let inside = Inside::new(release);
         inside.write("etc/apt/apt.conf.d/90gpgv", configuration.as_bytes());
@@ -351,7 +350,7 @@ fn sources_name_keys_as_for_each_apt() {
 
 #[test]
 fn keys_that_a_root_trusts_are_found_as_each_apt_finds_them() {
-    let mut story = Story::new();
+    let mut story = given!(Story::new());
     let (one, two) = (story.keys.make("one", "ed25519", "never"), story.keys.make("two", "rsa3072", "never"));
     let (plain, other) = (story.keys.public(&one, false), story.keys.public(&two, false));
     let armoured = story.keys.public(&one, true);
@@ -387,7 +386,6 @@ fn keys_that_a_root_trusts_are_found_as_each_apt_finds_them() {
         vec![(".", "trusted.gpg", &armoured)],
         vec![(".", "trusted.gpg", &[]), (parts, "a.gpg", &plain)],
     ];
-    given!(require(NEEDS));
     let mut counts = [0_usize; 2];
     for (release, configuration) in kinds() {
         let inside = Inside::new(release);

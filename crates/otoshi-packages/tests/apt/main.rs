@@ -17,8 +17,9 @@ use std::fs;
 use jiff::Timestamp;
 use otoshi_packages::Files;
 use otoshi_packages::apt::{Available, Configuration, HttpFetcher, Kept, Repositories};
+use otoshi_test::{Server, given, output};
 
-use repository::{Keys, Server, by_hash, deb, run, suite};
+use repository::{Keys, asked_of, by_hash, deb, suite};
 
 /// What a root with one source and one key would see now.
 pub(crate) fn refresh(files: &Files, kept: &Kept) -> Available {
@@ -45,19 +46,20 @@ fn files(pairs: &[(&str, &[u8])]) -> Files {
 
 #[test]
 fn many_images_cost_one_request_for_a_suite_and_one_for_an_index_ever() {
-    let (root, store, keys) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap(), Keys::new());
+    let (root, store, keys) =
+        (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap(), given!(Keys::new()));
     let key = keys.make("archive", "rsa3072", "never");
     let pool = root.path().join("pool");
     deb(&pool, "shop", "1.0-1", "");
     deb(&pool, "shop-data", "1:2~rc1", "Depends: shop\nProvides: data\n");
     let packages =
-        run(std::process::Command::new("dpkg-scanpackages").args(["-m", "pool"]).current_dir(&root));
+        output(std::process::Command::new("dpkg-scanpackages").args(["-m", "pool"]).current_dir(&root));
     let packages = String::from_utf8(packages).unwrap();
     let directory =
         suite(root.path(), "sid", &packages, &["xz"], &[("Suite", "sid"), ("Acquire-By-Hash", "yes")]);
     keys.sign(&directory, &key);
     by_hash(&directory.join("main/binary-amd64"));
-    let server = Server::start(root.path());
+    let server = Server::of(root.path());
 
     let source = format!("deb {} sid main\n", server.url());
     let image = files(&[
@@ -72,40 +74,40 @@ fn many_images_cost_one_request_for_a_suite_and_one_for_an_index_ever() {
         assert_eq!((&*candidate.version, &*candidate.suite), ("1.0-1", "sid"));
         assert_eq!(available.candidate("data", "amd64", None).unwrap(), None);
     }
-    let asked = server.asked();
+    let asked = asked_of(&server);
     assert_eq!(asked.len(), 2, "{asked:?}");
     assert!(asked[0].starts_with("200 /dists/sid/InRelease") && asked[1].contains("/by-hash/SHA256/"));
 
     // Another run: only whether anything changed.
     let kept = Kept::new(store.path());
     assert_eq!(refresh(&image, &kept).suites().len(), 1);
-    assert_eq!(server.asked(), ["304 /dists/sid/InRelease"]);
+    assert_eq!(asked_of(&server), ["304 /dists/sid/InRelease"]);
 
     // And when something did: the new release and the new index.
     deb(&pool, "shop", "1.0-2", "");
     let packages =
-        run(std::process::Command::new("dpkg-scanpackages").args(["-m", "pool"]).current_dir(&root));
+        output(std::process::Command::new("dpkg-scanpackages").args(["-m", "pool"]).current_dir(&root));
     let packages = String::from_utf8(packages).unwrap();
     let directory =
         suite(root.path(), "sid", &packages, &["zst"], &[("Suite", "sid"), ("Acquire-By-Hash", "yes")]);
     keys.sign(&directory, &key);
     let available = refresh(&image, &Kept::new(store.path()));
     assert_eq!(available.candidate("shop", "amd64", Some("1.0-1")).unwrap().unwrap().version, "1.0-2");
-    let asked = server.asked();
+    let asked = asked_of(&server);
     // By hash first, as the release promises, and by name where that is missing.
     assert_eq!(asked.iter().filter(|line| line.starts_with("200")).count(), 2, "{asked:?}");
 }
 
 #[test]
 fn keys_are_found_by_path_by_fingerprint_and_in_the_source_itself() {
-    let (root, keys) = (tempfile::tempdir().unwrap(), Keys::new());
+    let (root, keys) = (tempfile::tempdir().unwrap(), given!(Keys::new()));
     let (one, other) = (keys.make("one", "ed25519", "never"), keys.make("other", "rsa2048", "never"));
     for (name, key) in [("one", &one), ("other", &other)] {
         let packages = format!("Package: of-{name}\nVersion: 1\nArchitecture: all\n");
         let directory = suite(root.path(), name, &packages, &["gz"], &[("Suite", name)]);
         keys.sign(&directory, key);
     }
-    let server = Server::start(root.path());
+    let server = Server::of(root.path());
     let url = server.url();
     let embedded = String::from_utf8(keys.public(&one, true)).unwrap();
     let embedded: String =
@@ -139,7 +141,8 @@ fn keys_are_found_by_path_by_fingerprint_and_in_the_source_itself() {
 
 #[test]
 fn a_signature_may_lie_beside_the_release_and_a_repository_may_be_flat() {
-    let (root, store, keys) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap(), Keys::new());
+    let (root, store, keys) =
+        (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap(), given!(Keys::new()));
     let key = keys.make("archive", "ed25519", "never");
     fs::write(root.path().join("Packages"), "Package: flat\nVersion: 3\nArchitecture: amd64\n").unwrap();
     repository::release(root.path(), &[("Label", "Flat")]);
@@ -149,7 +152,7 @@ fn a_signature_may_lie_beside_the_release_and_a_repository_may_be_flat() {
         let options = ["--detach-sign", "--output", signature.to_str().unwrap(), release.to_str().unwrap()];
         let armour: &[&str] = if armour { &["--armor"] } else { &[] };
         keys.gpg(&[armour, &["--local-user", &key], &options].concat());
-        let server = Server::start(root.path());
+        let server = Server::of(root.path());
         let source = format!("deb [signed-by=/k.asc] {} ./\n", server.url());
         let image =
             files(&[("etc/apt/sources.list", source.as_bytes()), ("k.asc", &keys.public(&key, true))]);

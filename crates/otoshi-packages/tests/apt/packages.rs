@@ -5,9 +5,10 @@ use std::process::Command;
 
 use otoshi_packages::apt::{Available, Configuration, HttpFetcher, Kept, Repositories};
 use otoshi_packages::roots::{choose, fetch, layer};
+use otoshi_test::{Server, given, output};
 
 use crate::files;
-use crate::repository::{Keys, Server, deb, run, suite};
+use crate::repository::{Keys, asked_of, deb, suite};
 
 fn published(
     root: &tempfile::TempDir,
@@ -15,11 +16,11 @@ fn published(
     keys: &Keys,
     key: &str,
 ) -> (Server, Available) {
-    let packages = run(Command::new("dpkg-scanpackages").args(["-m", "pool"]).current_dir(root));
+    let packages = output(Command::new("dpkg-scanpackages").args(["-m", "pool"]).current_dir(root));
     let directory =
         suite(root.path(), "sid", &String::from_utf8(packages).unwrap(), &["gz"], &[("Suite", "sid")]);
     keys.sign(&directory, key);
-    let server = Server::start(root.path());
+    let server = Server::of(root.path());
     let source = format!("deb {} sid main\n", server.url());
     let key = keys.public(key, false);
     let image = files(&[("etc/apt/sources.list", source.as_bytes()), ("etc/apt/trusted.gpg.d/a.gpg", &key)]);
@@ -42,7 +43,8 @@ fn names(available: &Available, wanted: &[&str]) -> Result<Vec<String>, String> 
 
 #[test]
 fn packages_are_chosen_by_what_they_need() {
-    let (root, store, keys) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap(), Keys::new());
+    let (root, store, keys) =
+        (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap(), given!(Keys::new()));
     let key = keys.make("archive", "ed25519", "never");
     let pool = root.path().join("pool");
     deb(&pool, "shop", "1", "Depends: lib (>= 2), gone | mailer, a-mailer | b-mailer\n");
@@ -69,7 +71,8 @@ fn packages_are_chosen_by_what_they_need() {
 
 #[test]
 fn a_package_that_is_not_what_was_signed_is_refused_and_not_kept() {
-    let (root, store, keys) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap(), Keys::new());
+    let (root, store, keys) =
+        (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap(), given!(Keys::new()));
     let key = keys.make("archive", "ed25519", "never");
     let pool = root.path().join("pool");
     deb(&pool, "shop", "1", "Depends: lib\n");
@@ -98,11 +101,11 @@ fn a_package_that_is_not_what_was_signed_is_refused_and_not_kept() {
     assert_eq!(refused, "fetching lib 2: the repository does not have it");
 
     fs::write(&file, good).unwrap();
-    server.asked();
+    asked_of(&server);
     let paths = fetch(&available, &chosen, &debs, &fetcher).unwrap();
     // The other one was kept the first time.
-    assert_eq!(server.asked(), ["200 /pool/lib_2_all.deb"]);
+    assert_eq!(asked_of(&server), ["200 /pool/lib_2_all.deb"]);
     let archive = layer(&chosen, &paths).unwrap();
     assert_eq!(archive, layer(&chosen, &fetch(&available, &chosen, &debs, &fetcher).unwrap()).unwrap());
-    assert_eq!(server.asked(), [""; 0]);
+    assert_eq!(asked_of(&server), [""; 0]);
 }

@@ -8,12 +8,12 @@ use std::process::Command;
 
 use jiff::Timestamp;
 use otoshi_packages::apt::{Available, Kept, read_more, read_root};
-use otoshi_test::{given, require};
+use otoshi_test::{Server, given, require, run};
 
 use crate::inside::{Inside, NEEDS, RELEASES};
 use crate::keyrings::old_ring;
 use crate::refresh;
-use crate::repository::{Keys, Server, run, suite};
+use crate::repository::{Keys, suite};
 
 /// How many packages are newer in the repository; two of each source.
 const COUNT: usize = 404;
@@ -79,7 +79,7 @@ fn ask_apt(root: &Path) -> BTreeSet<String> {
     let apt = |arguments: &[&str]| {
         let mut apt = Command::new("apt-get");
         apt.env("APT_CONFIG", &config).env("LC_ALL", "C").args(["-o", &status]).args(arguments);
-        String::from_utf8(run(&mut apt)).unwrap()
+        run(&mut apt)
     };
     apt(&["update", "-q"]);
     let said = apt(&["-s", "-q", "upgrade"]);
@@ -108,11 +108,12 @@ fn dated(directory: &Path, date: &str) {
 #[test]
 fn each_apt_rolls_its_own_die() {
     given!(require(NEEDS));
-    let (root, store, keys) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap(), Keys::new());
+    let (root, store, keys) =
+        (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap(), given!(Keys::new()));
     let key = keys.make("archive", "ed25519", "never");
     let mirror = root.path().join("mirror");
     let status = repositories(&mirror, &keys, &key);
-    let server = Server::start(&mirror);
+    let server = Server::of(&mirror);
     let url = server.url();
     // As Ubuntu has them: keys in a ring of GnuPG's old form, and a date with a blank in its hour.
     let ring = old_ring(&keys, &[&key]);
@@ -162,11 +163,12 @@ fn taken_of(available: &Available) -> BTreeSet<String> {
 
 #[test]
 fn the_same_machines_take_a_phased_update_as_with_apt() {
-    let (root, store, keys) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap(), Keys::new());
+    let (root, store, keys) =
+        (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap(), given!(Keys::new()));
     let key = keys.make("archive", "ed25519", "never");
     let mirror = root.path().join("mirror");
     let status = repositories(&mirror, &keys, &key);
-    let server = Server::start(&mirror);
+    let server = Server::of(&mirror);
     let ids = ["1f3c9a0e5b7d42688c0a9d7e6b5f4a31", "00000000000000000000000000000000", "a machine", "x"];
     let mut cases: Vec<(String, String)> = ids.iter().map(|id| (String::new(), format!("{id}\n"))).collect();
     cases.extend([
@@ -186,7 +188,6 @@ fn the_same_machines_take_a_phased_update_as_with_apt() {
         };
         // It is this machine's apt that is asked.
         let version = run(Command::new("dpkg-query").args(["--show", "--showformat", "${Version}", "apt"]));
-        let version = String::from_utf8(version).unwrap();
         let apt = format!(
             "Package: apt\nStatus: install ok installed\nPriority: optional\nMaintainer: x\nArchitecture: amd64\nVersion: \
              {version}\nDescription: x\n\n"

@@ -8,9 +8,10 @@ use std::process::Command;
 
 use otoshi_packages::Files;
 use otoshi_packages::apt::{Kept, read_root};
+use otoshi_test::{Missing, Server, given, run};
 
 use crate::refresh;
-use crate::repository::{Keys, Server, run, suite};
+use crate::repository::{Keys, suite};
 
 /// Numbers that are the same each time.
 struct Dice(u64);
@@ -143,7 +144,7 @@ fn ask_apt(root: &Path) -> Said {
     let apt = |program: &str, arguments: &[String]| {
         let mut apt = Command::new(program);
         apt.env("APT_CONFIG", &config).env("LC_ALL", "C").args(["-o", &status]).args(arguments);
-        String::from_utf8(run(&mut apt)).unwrap()
+        run(&mut apt)
     };
     apt("apt-get", &["update".into(), "-q".into()]);
     let names: Vec<String> = (0..COUNT).map(|number| format!("pack-{number}")).collect();
@@ -174,12 +175,12 @@ fn ask_apt(root: &Path) -> Said {
 }
 
 /// Compares every candidate, and the priority of every version that is not installed.
-fn compare(preferences: &str, configuration: &str, seed: u64) -> usize {
-    let (root, store, keys) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap(), Keys::new());
+fn compare(preferences: &str, configuration: &str, seed: u64) -> Result<usize, Missing> {
+    let (root, store, keys) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap(), Keys::new()?);
     let key = keys.make("archive", "ed25519", "never");
     let mirror = root.path().join("mirror");
     let status = repositories(&mirror, &keys, &key, &mut Dice(seed));
-    let server = Server::start(&mirror);
+    let server = Server::of(&mirror);
     let (machine, url) = (root.path().join("root"), server.url());
     let place = |path: &str, content: &[u8]| {
         let path = machine.join(path);
@@ -220,18 +221,18 @@ fn compare(preferences: &str, configuration: &str, seed: u64) -> usize {
             }
         }
     }
-    candidates
+    Ok(candidates)
 }
 
 #[test]
 fn without_pins_apt_chooses_the_same_versions() {
-    assert!(compare("", "", 1) > 100);
+    assert!(given!(compare("", "", 1)) > 100);
 }
 
 #[test]
 fn with_a_default_release_apt_chooses_the_same_versions() {
-    assert!(compare("", "APT::Default-Release \"backports\";\n", 2) > 100);
-    assert!(compare("", "APT::Default-Release \"/^bookworm.*/\";\n", 3) > 100);
+    assert!(given!(compare("", "APT::Default-Release \"backports\";\n", 2)) > 100);
+    assert!(given!(compare("", "APT::Default-Release \"/^bookworm.*/\";\n", 3)) > 100);
 }
 
 #[test]
@@ -246,6 +247,6 @@ fn with_pins_apt_chooses_the_same_versions() {
         Package: pack-5*\nPin: release o=Debian, a=stable\nPin-Priority: 1000\n\n\
         Package: pack-4*\nPin: version 2.0*\nPin-Priority: -7\n\n\
         Package: pack-6*\nPin: release a=now\nPin-Priority: 800\n";
-    assert!(compare(pins, "", 4) > 100);
-    assert!(compare(pins, "APT::Default-Release \"stable\";\n", 5) > 100);
+    assert!(given!(compare(pins, "", 4)) > 100);
+    assert!(given!(compare(pins, "APT::Default-Release \"stable\";\n", 5)) > 100);
 }

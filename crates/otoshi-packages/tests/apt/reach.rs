@@ -6,8 +6,9 @@ use std::net::TcpListener;
 use jiff::Timestamp;
 use otoshi_packages::Files;
 use otoshi_packages::apt::{Configuration, Fetch, HttpFetcher, Kept, Reach, Repositories, Request};
+use otoshi_test::Server;
 
-use crate::repository::{Server, suite};
+use crate::repository::suite;
 
 /// Why the one source of an image cannot be used, or that it can.
 fn asked(uri: &str, reach: Reach, hosts: &[String]) -> Result<(), String> {
@@ -28,7 +29,7 @@ fn asked(uri: &str, reach: Reach, hosts: &[String]) -> Result<(), String> {
 fn an_image_of_strangers_never_makes_this_machine_ask_itself() {
     let root = tempfile::tempdir().unwrap();
     suite(root.path(), "one", "Package: shop\nVersion: 1\nArchitecture: all\n", &["gz"], &[("Suite", "one")]);
-    let server = Server::start(root.path());
+    let server = Server::of(root.path());
     let url = server.url();
     let port = url.rsplit(':').next().unwrap();
     let same = [
@@ -44,7 +45,7 @@ fn an_image_of_strangers_never_makes_this_machine_ask_itself() {
             "{uri}: {refused}"
         );
     }
-    assert_eq!(server.asked(), [""; 0], "it was asked");
+    assert_eq!(server.requests(), [""; 0], "it was asked");
     for uri in &same {
         asked(uri, Reach::Own, &[]).unwrap();
     }

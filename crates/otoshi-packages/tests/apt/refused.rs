@@ -6,8 +6,9 @@ use std::process::Command;
 use jiff::{SignedDuration, Timestamp};
 use otoshi_packages::Files;
 use otoshi_packages::apt::Kept;
+use otoshi_test::{Missing, Server, given, run};
 
-use crate::repository::{Keys, Server, run, suite};
+use crate::repository::{Keys, suite};
 use crate::{files, kinds, refresh, refresh_at};
 
 const PACKAGES: &str = "Package: shop\nVersion: 1\nArchitecture: all\nDescription: what a shop has\n\n";
@@ -22,14 +23,14 @@ struct Story {
 }
 
 impl Story {
-    fn new() -> Self {
-        let (root, keys) = (tempfile::tempdir().unwrap(), Keys::new());
+    fn new() -> Result<Self, Missing> {
+        let (root, keys) = (tempfile::tempdir().unwrap(), Keys::new()?);
         let key = keys.make("archive", "ed25519", "never");
-        let server = Server::start(root.path());
+        let server = Server::of(root.path());
         let story = Self { root, store: tempfile::tempdir().unwrap(), keys, key, server };
         story.publish("good", &[]);
         story.publish("bad", &[]);
-        story
+        Ok(story)
     }
 
     fn publish(&self, name: &str, fields: &[(&str, &str)]) {
@@ -73,7 +74,7 @@ impl Story {
 
 #[test]
 fn a_release_that_was_changed_after_it_was_signed() {
-    let story = Story::new();
+    let story = given!(Story::new());
     story.change("dists/bad/InRelease", |bytes| {
         let text = String::from_utf8(bytes.clone()).unwrap();
         *bytes = text.replace("Suite: bad", "Suite: mad").into_bytes();
@@ -88,7 +89,7 @@ fn a_release_that_was_changed_after_it_was_signed() {
 
 #[test]
 fn an_index_that_was_changed() {
-    let story = Story::new();
+    let story = given!(Story::new());
     story.change("dists/bad/main/binary-amd64/Packages.xz", |bytes| *bytes.last_mut().unwrap() ^= 1);
     let (kind, message, _) = story.refused();
     assert_eq!(kind, "tampered");
@@ -97,7 +98,7 @@ fn an_index_that_was_changed() {
 
 #[test]
 fn an_index_that_is_cut_off_or_too_long() {
-    let story = Story::new();
+    let story = given!(Story::new());
     story.change("dists/bad/main/binary-amd64/Packages.xz", |bytes| bytes.truncate(50));
     let (kind, message, _) = story.refused();
     assert_eq!(kind, "truncated");
@@ -109,7 +110,7 @@ fn an_index_that_is_cut_off_or_too_long() {
 
 #[test]
 fn a_release_that_is_cut_off_within_its_signature() {
-    let story = Story::new();
+    let story = given!(Story::new());
     story.change("dists/bad/InRelease", |bytes| bytes.truncate(bytes.len() - 60));
     let (kind, message, _) = story.refused();
     assert_eq!(kind, "tampered");
@@ -118,7 +119,7 @@ fn a_release_that_is_cut_off_within_its_signature() {
 
 #[test]
 fn a_release_past_its_end_or_of_a_time_to_come() {
-    let story = Story::new();
+    let story = given!(Story::new());
     let format = "%a, %d %b %Y %H:%M:%S UTC";
     let in_an_hour = Timestamp::now() + SignedDuration::from_hours(1);
     story.publish("bad", &[("Valid-Until", &in_an_hour.strftime(format).to_string())]);
@@ -139,7 +140,7 @@ fn a_release_past_its_end_or_of_a_time_to_come() {
 
 #[test]
 fn a_release_that_is_older_than_one_that_was_seen() {
-    let story = Story::new();
+    let story = given!(Story::new());
     story.publish("bad", &[("Date", "Mon, 03 Jun 2024 00:00:00 UTC")]);
     assert!(refresh(&story.image(), &Kept::new(story.store.path())).failures().is_empty());
     story.publish("bad", &[("Date", "Sun, 02 Jun 2024 00:00:00 UTC")]);
@@ -154,7 +155,7 @@ fn a_release_that_is_older_than_one_that_was_seen() {
 
 #[test]
 fn a_release_that_nobody_signed() {
-    let story = Story::new();
+    let story = given!(Story::new());
     fs::remove_file(story.root.path().join("dists/bad/InRelease")).unwrap();
     assert_eq!(story.refused().0, "unsigned");
     fs::copy(story.root.path().join("dists/bad/Release"), story.root.path().join("dists/bad/InRelease"))
@@ -173,7 +174,7 @@ fn a_release_that_nobody_signed() {
 
 #[test]
 fn a_release_signed_by_a_stranger_or_with_a_weak_hash() {
-    let story = Story::new();
+    let story = given!(Story::new());
     let stranger = story.keys.make("stranger", "ed25519", "never");
     let directory = story.root.path().join("dists/bad");
     story.keys.sign(&directory, &stranger);
@@ -195,7 +196,7 @@ fn a_release_signed_by_a_stranger_or_with_a_weak_hash() {
 
 #[test]
 fn a_release_signed_by_a_key_that_expired_or_was_revoked() {
-    let story = Story::new();
+    let story = given!(Story::new());
     let directory = story.root.path().join("dists/bad");
     let short = story.keys.make("short", "ed25519", "1d");
     story.keys.sign(&directory, &short);
@@ -215,7 +216,7 @@ fn a_release_signed_by_a_key_that_expired_or_was_revoked() {
 
 #[test]
 fn a_key_that_is_not_there_and_a_source_that_makes_no_sense() {
-    let story = Story::new();
+    let story = given!(Story::new());
     let url = story.server.url();
     let sources = format!(
         "deb [signed-by=/usr/share/keyrings/gone.gpg] {url} bad main\ndeb file:/srv bad main\nnonsense\n\
@@ -232,7 +233,7 @@ fn a_key_that_is_not_there_and_a_source_that_makes_no_sense() {
 
 #[test]
 fn a_mirror_that_is_away_leaves_what_was_kept() {
-    let story = Story::new();
+    let story = given!(Story::new());
     assert!(refresh(&story.image(), &Kept::new(story.store.path())).failures().is_empty());
     let mut image = story.image();
     fs::remove_dir_all(story.root.path().join("dists/bad")).unwrap();
@@ -247,7 +248,7 @@ fn a_mirror_that_is_away_leaves_what_was_kept() {
 /// GnuPG says the same of the same files: the verdicts above are not ours alone.
 #[test]
 fn gnupg_agrees_on_what_is_signed() {
-    let story = Story::new();
+    let story = given!(Story::new());
     let path = story.root.path().join("dists/bad/InRelease");
     let keyring = story.root.path().join("keyring.gpg");
     fs::write(&keyring, story.keys.public(&story.key, false)).unwrap();

@@ -1,19 +1,11 @@
 //! A signed repository on loopback, made with the tools that make real ones.
 
 use std::fs;
-use std::io::{BufRead, BufReader, Write};
-use std::net::{TcpListener, TcpStream};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::{Arc, Mutex};
-use std::thread;
 
-/// Runs a program and returns what it prints; fails with what it says.
-pub(crate) fn run(command: &mut Command) -> Vec<u8> {
-    let output = command.stdin(Stdio::null()).output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
-    assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
-    output.stdout
-}
+use otoshi_test::{Missing, Need, Server, output, require, run};
 
 /// Keys of GnuPG, in a home of their own.
 pub(crate) struct Keys {
@@ -21,12 +13,13 @@ pub(crate) struct Keys {
 }
 
 impl Keys {
-    pub(crate) fn new() -> Self {
-        Self { home: tempfile::tempdir().unwrap() }
+    pub(crate) fn new() -> Result<Self, Missing> {
+        require(&[Need::Tool("gpg"), Need::Tool("gpg-agent"), Need::Tool("apt-ftparchive")])?;
+        Ok(Self { home: tempfile::tempdir().unwrap() })
     }
 
     pub(crate) fn gpg(&self, arguments: &[&str]) -> Vec<u8> {
-        run(&mut self.command(arguments))
+        output(&mut self.command(arguments))
     }
 
     fn command(&self, arguments: &[&str]) -> Command {
@@ -190,7 +183,7 @@ pub(crate) fn release(directory: &Path, fields: &[(&str, &str)]) {
     for (name, value) in fields {
         apt.args(["-o", &format!("APT::FTPArchive::Release::{name}={value}")]);
     }
-    let text = run(apt.arg("release").arg(".").current_dir(directory));
+    let text = output(apt.arg("release").arg(".").current_dir(directory));
     let end: String = end.iter().map(|(name, value)| format!("{name}: {value}\n")).collect();
     fs::write(directory.join("Release"), [end.as_bytes(), &text].concat()).unwrap();
 }
@@ -205,73 +198,9 @@ pub(crate) fn by_hash(index: &Path) {
     }
 }
 
-/// A server of a directory's files that remembers what it was asked for.
-pub(crate) struct Server {
-    port: u16,
-    asked: Arc<Mutex<Vec<String>>>,
-}
-
-impl Server {
-    pub(crate) fn start(root: &Path) -> Self {
-        let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
-        let port = listener.local_addr().unwrap().port();
-        let asked = Arc::<Mutex<Vec<String>>>::default();
-        let (root, log) = (root.to_owned(), Arc::clone(&asked));
-        thread::spawn(move || {
-            for stream in listener.incoming().flatten() {
-                let (root, log) = (root.clone(), Arc::clone(&log));
-                thread::spawn(move || serve(stream, &root, &log));
-            }
-        });
-        Self { port, asked }
-    }
-
-    pub(crate) fn url(&self) -> String {
-        format!("http://127.0.0.1:{}", self.port)
-    }
-
-    /// What was asked for since the last time, with the status of each answer.
-    pub(crate) fn asked(&self) -> Vec<String> {
-        let mut asked = std::mem::take(&mut *self.asked.lock().unwrap());
-        asked.sort();
-        asked
-    }
-}
-
-fn serve(stream: TcpStream, root: &Path, asked: &Mutex<Vec<String>>) -> Option<()> {
-    let mut reader = BufReader::new(stream.try_clone().ok()?);
-    let mut stream = stream;
-    loop {
-        let mut line = String::new();
-        reader.read_line(&mut line).ok()?;
-        let path = line.split(' ').nth(1)?.to_owned();
-        let mut known = None;
-        loop {
-            let mut header = String::new();
-            reader.read_line(&mut header).ok()?;
-            if header.trim().is_empty() {
-                break;
-            }
-            if let Some((name, value)) = header.split_once(':')
-                && name.eq_ignore_ascii_case("if-none-match")
-            {
-                known = Some(value.trim().to_owned());
-            }
-        }
-        let body = fs::read(root.join(path.trim_start_matches('/'))).ok();
-        let (status, head, body) = match body {
-            None => ("404 Not Found", String::new(), Vec::new()),
-            Some(body) => {
-                let tag = format!("\"{}\"", otoshi_oci::Digest::sha256_of(&body).short());
-                if known.as_ref() == Some(&tag) {
-                    ("304 Not Modified", format!("ETag: {tag}\r\n"), Vec::new())
-                } else {
-                    ("200 OK", format!("ETag: {tag}\r\n"), body)
-                }
-            }
-        };
-        asked.lock().unwrap().push(format!("{} {path}", &status[..3]));
-        write!(stream, "HTTP/1.1 {status}\r\n{head}Content-Length: {}\r\n\r\n", body.len()).ok()?;
-        stream.write_all(&body).ok()?;
-    }
+/// What a server was asked for since the last time, in order.
+pub(crate) fn asked_of(server: &Server) -> Vec<String> {
+    let mut asked = server.requests();
+    asked.sort();
+    asked
 }

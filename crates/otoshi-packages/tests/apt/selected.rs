@@ -1,11 +1,11 @@
 //! Sources that include or exclude packages: each release's own apt is asked which versions it sees.
 
 use otoshi_packages::apt::{Kept, read_root};
-use otoshi_test::{given, require};
+use otoshi_test::{Server, given, require};
 
 use crate::inside::{Inside, NEEDS, RELEASES};
 use crate::refresh;
-use crate::repository::{Server, suite};
+use crate::repository::suite;
 
 const NAMES: [&str; 4] = ["alpha", "beta", "gamma", "alphabet"];
 
@@ -21,7 +21,7 @@ fn included_and_excluded_packages_are_those_of_each_apt() {
     };
     let packages: String = NAMES.iter().map(|name| of(name)).collect();
     suite(root.path(), "one", &packages, &["gz"], &[("Suite", "one"), ("Codename", "one")]);
-    let server = Server::start(root.path());
+    let server = Server::of(root.path());
     let url = server.url();
     let line = |option: &str| ("x.list", format!("deb [trusted=yes {option}] {url} one main\n"));
     let paragraph = |field: &str| {

@@ -5,10 +5,10 @@ use std::fs;
 use jiff::Timestamp;
 use otoshi_packages::apt::{Configuration, HttpFetcher};
 use otoshi_packages::{Available, Cache, Installed, Standing};
-use otoshi_test::{given, require};
+use otoshi_test::{Server, given, require};
 
 use crate::inside::{Inside, NEEDS, RELEASES};
-use crate::repository::{Server, suite};
+use crate::repository::suite;
 
 const STATES: [&str; 8] = [
     "installed",
@@ -53,7 +53,7 @@ fn whatever_is_on_disk_is_made_newer_as_each_apt_does() {
         );
     }
     suite(root.path(), "one", &packages, &["gz"], &[("Suite", "one"), ("Codename", "one")]);
-    let server = Server::start(root.path());
+    let server = Server::of(root.path());
     for release in RELEASES {
         let inside = Inside::new(release);
         let own = fs::read_to_string(inside.path().join("var/lib/dpkg/status")).unwrap();

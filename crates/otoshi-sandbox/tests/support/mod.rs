@@ -4,16 +4,14 @@
 use std::{
     fs::{self, File},
     io::Read,
-    os::{
-        fd::OwnedFd,
-        unix::fs::{PermissionsExt, symlink},
-    },
+    os::{fd::OwnedFd, unix::fs::PermissionsExt},
     path::{Path, PathBuf},
     process::Command,
     thread,
 };
 
 use otoshi_sandbox::{ExitStatus, Mount, Root, Running, Sandbox, SandboxError, Spec, StdioSpec, Stream};
+use otoshi_test::{Missing, Need, busybox, require};
 use tempfile::TempDir;
 
 /// The program that is the sandbox's init in tests.
@@ -33,21 +31,18 @@ pub(crate) struct Output {
 }
 
 impl Image {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new() -> Result<Self, Missing> {
+        require(&[Need::Root, Need::Tool("busybox")])?;
         let dir = tempfile::Builder::new().prefix("otoshi-sandbox-").tempdir().unwrap();
         fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
         let image = Self { dir };
-        let bin = image.layer().join("bin");
-        fs::create_dir_all(&bin).unwrap();
-        fs::copy("/bin/busybox", bin.join("busybox")).unwrap();
-        let applets = Command::new("/bin/busybox").arg("--list").output().unwrap().stdout;
-        for applet in String::from_utf8(applets).unwrap().lines().filter(|applet| *applet != "busybox") {
-            symlink("busybox", bin.join(applet)).unwrap();
-        }
+        let applets = otoshi_test::run(Command::new("/bin/busybox").arg("--list"));
+        let applets: Vec<_> = applets.lines().filter(|applet| *applet != "busybox").collect();
+        busybox(&image.layer(), &applets);
         for name in ["upper", "work"] {
             fs::create_dir(image.path(name)).unwrap();
         }
-        image
+        Ok(image)
     }
 
     /// A path beside the layers.
