@@ -6,7 +6,7 @@ mod support;
 
 use std::{collections::BTreeSet, fs};
 
-use otoshi_test::given;
+use otoshi_test::{given, require};
 use serde_json::Value;
 use stage::Stage;
 
@@ -49,6 +49,7 @@ fn an_app_image_knows_the_base_below_its_runner() {
 
 #[test]
 fn packages_are_read_from_layers_in_a_registry_and_nothing_is_unpacked() {
+    given!(require(debian::NEEDS));
     let stage = given!(Stage::new());
     let sources = debian::sources();
     debian::import(&stage.shop, &sources);
@@ -106,6 +107,7 @@ fn an_end_of_life_is_read_from_the_release_file_and_the_environment() {
 
 #[test]
 fn a_project_on_a_distributions_base_costs_few_requests_as_well() {
+    given!(require(debian::NEEDS));
     let stage = given!(Stage::new());
     debian::import(&stage.shop, &debian::sources());
     let name = format!("{}/debian:1", stage.proxy.host());

@@ -7,7 +7,7 @@ mod support;
 
 use std::{collections::BTreeSet, fs};
 
-use otoshi_test::given;
+use otoshi_test::{given, require};
 use serde_json::Value;
 use support::Shop;
 
@@ -28,6 +28,7 @@ fn newer(finding: &Value) -> BTreeSet<String> {
 
 #[test]
 fn security_updates_are_those_that_apt_would_install_in_base_and_runner() {
+    given!(require(debian::NEEDS));
     let shop = given!(Shop::new());
     let sources = debian::sources();
     debian::import(&shop, &sources);
@@ -165,6 +166,7 @@ fn sarif_and_markdown(shop: &Shop, theirs: &BTreeSet<String>) {
 
 #[test]
 fn a_repository_that_fails_hides_no_other() {
+    given!(require(debian::NEEDS));
     let shop = given!(Shop::new());
     let sources = format!("{}deb http://localhost:1/debian nowhere main\n", debian::sources());
     debian::import(&shop, &sources);
@@ -183,6 +185,7 @@ fn a_repository_that_fails_hides_no_other() {
 
 #[test]
 fn what_an_image_marks_as_held_is_told_as_such() {
+    given!(require(debian::NEEDS));
     let shop = given!(Shop::new());
     let sources = debian::sources();
     debian::import(&shop, &sources);

@@ -2,6 +2,7 @@
 
 mod stage;
 mod support;
+mod whole;
 
 use std::{fs, path::Path};
 
@@ -9,6 +10,7 @@ use otoshi_test::given;
 use serde_json::Value;
 use stage::Stage;
 use support::Shop;
+use whole::assert_said;
 
 const DEBIAN: &str =
     "ID=debian\nVERSION_ID=\"13\"\nVERSION_CODENAME=trixie\nPRETTY_NAME=\"Debian GNU/Linux 13 (trixie)\"\n";
@@ -101,11 +103,7 @@ fn an_image_whose_packages_cannot_be_read_or_compared_is_not_known() {
         );
         let all = unknown(&report);
         assert!(all[0].0 == kind && all[0].1.contains(reason), "{name}: {all:?}");
-        let said = String::from_utf8(shop.otoshi(&["check", &reference]).stdout).unwrap();
-        assert!(
-            said.contains(&format!("unknown  {reference}  ")) && said.contains("1 not known, 0 fresh"),
-            "{said}"
-        );
+        assert_said(&format!("check-unknown-{name}"), &shop.otoshi(&["check", &reference]));
     }
     // A record that is damaged, in a form that is known.
     image(&shop, "chisel", &[other, ("var/lib/chisel/manifest.wall", b"no zstd")]);
@@ -120,13 +118,10 @@ fn an_image_whose_packages_cannot_be_read_or_compared_is_not_known() {
         (code, &report["bare"], &report["fresh"]),
         (0, &serde_json::json!(["otoshi.test/scratch:1"]), &serde_json::json!([]))
     );
-    let said = String::from_utf8(shop.otoshi(&["check", "otoshi.test/scratch:1"]).stdout).unwrap();
-    assert!(said.contains("bare     otoshi.test/scratch:1  there are no packages in it"), "{said}");
+    assert_said("check-without-packages", &shop.otoshi(&["check", "otoshi.test/scratch:1"]));
 
     // All forms of the report say it.
-    let markdown =
-        String::from_utf8(shop.otoshi(&["check", "--markdown", "otoshi.test/none:1"]).stdout).unwrap();
-    assert!(markdown.contains("- **not known** otoshi.test/none:1: it says that it is Debian"), "{markdown}");
+    assert_said("check-unknown-markdown", &shop.otoshi(&["check", "--markdown", "otoshi.test/none:1"]));
     let sarif: Value =
         serde_json::from_slice(&shop.otoshi(&["check", "--sarif", "otoshi.test/none:1"]).stdout).unwrap();
     let invocation = &sarif["runs"][0]["invocations"][0];

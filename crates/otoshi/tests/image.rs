@@ -8,7 +8,7 @@ use std::{
     process::{Command, Output, Stdio},
 };
 
-use otoshi_test::{Need, given, require};
+use otoshi_test::{GitDaemon, Need, given, require};
 use support::Shop;
 
 fn text(bytes: &[u8]) -> String {
@@ -235,36 +235,6 @@ fn what_is_likely_not_meant_is_shown_where_it_stands() {
     assert!(text(&wrong.stderr).contains("did you mean FROM?"), "{}", text(&wrong.stderr));
 }
 
-/// Git's own server on the loopback device, ended when this goes.
-struct Daemon(std::process::Child, u16);
-
-impl Daemon {
-    fn start(base: &std::path::Path) -> Self {
-        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let child = Command::new("git")
-            .args(["daemon", "--export-all", "--reuseaddr", "--listen=127.0.0.1"])
-            .arg(format!("--port={port}"))
-            .arg(format!("--base-path={}", base.display()))
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        for _ in 0..500 {
-            if std::net::TcpStream::connect(("127.0.0.1", port)).is_ok() {
-                break;
-            }
-            std::thread::sleep(std::time::Duration::from_millis(10));
-        }
-        Self(child, port)
-    }
-}
-
-impl Drop for Daemon {
-    fn drop(&mut self) {
-        let _ = Command::new("kill").arg(self.0.id().to_string()).status();
-        let _ = self.0.wait();
-    }
-}
-
 #[test]
 fn a_context_may_be_a_repository() {
     let shop = given!(Shop::new());
@@ -275,8 +245,8 @@ fn a_context_may_be_a_repository() {
         "git init -q -b main . && git add . && git -c user.email=a@b -c user.name=a commit -qm one";
     let made = Command::new("sh").args(["-ec", commands]).current_dir(shop.path("repo")).status().unwrap();
     assert!(made.success());
-    let daemon = Daemon::start(&shop.path(""));
-    let url = format!("git://127.0.0.1:{}/repo#main:sub", daemon.1);
+    let daemon = given!(GitDaemon::start(&shop.path("")));
+    let url = format!("{}/repo#main:sub", daemon.url());
     let more = format!("more={url}");
     let built =
         shop.otoshi(&["image", "build", &url, "-f", "docker/File", "--build-context", &more, "-o", "-"]);

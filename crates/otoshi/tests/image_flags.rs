@@ -5,10 +5,10 @@ mod yard;
 
 use std::fs;
 
-use otoshi_test::given;
+use otoshi_test::{given, said};
 use serde_json::Value;
 use support::Shop;
-use yard::{Yard, said};
+use yard::Yard;
 
 #[test]
 fn flags_without_a_job_here_say_so_in_one_line_and_the_build_goes_on() {

@@ -3,19 +3,12 @@
 mod support;
 mod yard;
 
-use std::process::{Command, Output};
+use std::process::Command;
 
 use base64::Engine;
-use otoshi_test::{Docker, Fault, Need, given, require};
+use otoshi_test::{Docker, Fault, Need, given, require, run, said};
 use serde_json::Value;
-use yard::{Yard, said};
-
-/// Runs a command that must succeed.
-fn run(command: &mut Command) -> Output {
-    let output = command.output().unwrap();
-    assert!(output.status.success(), "{command:?}: {}", said(&output));
-    output
-}
+use yard::Yard;
 
 fn skopeo(arguments: &[&str], from: &str, to: &str) {
     let mut command = Command::new("skopeo");
@@ -229,7 +222,7 @@ fn an_image_that_docker_built_moves_and_runs() {
         // Docker takes it as it does its own.
         run(docker.command().args(["pull", "-q", &image]));
         let shown = run(docker.command().args(["run", "--rm", "--network", "none", &image]));
-        assert_eq!(said(&shown), "base 2\n");
+        assert_eq!(shown, "base 2\n");
     }
 }
 

@@ -4,21 +4,14 @@
 
 mod archive;
 
-use std::{
-    net::{TcpListener, TcpStream},
-    process::Stdio,
-    thread,
-    time::{Duration, Instant},
-};
-
 use archive::{Debian, ON_HOST};
-use otoshi_test::given;
+use otoshi_test::{Server, given};
 
 /// Debian's dnf on a root whose packages are rpm's alone, with a repository of three versions of one package.
 const BASE: &str = r#"FROM otoshi.test/debian:1 AS tools
 COPY sources.list /etc/apt/sources.list
 RUN apt-get -qq update && apt-get -qq -y --no-install-recommends install dnf createrepo-c rpm
-FROM tools
+FROM tools AS made
 COPY greeting.spec updateinfo.xml /srv/
 COPY test.repo /etc/yum.repos.d/
 RUN mkdir -p /etc/rpm && echo '%_dbpath /var/lib/rpm' > /etc/rpm/macros && \
@@ -27,6 +20,9 @@ RUN mkdir -p /etc/rpm && echo '%_dbpath /var/lib/rpm' > /etc/rpm/macros && \
     done && \
     createrepo_c -q /srv/repo && modifyrepo_c --mdtype=updateinfo /srv/updateinfo.xml /srv/repo/repodata && \
     rpm -i --nodeps /srv/repo/noarch/greeting-1.0-1.noarch.rpm && rm -rf /tmp/build /var/lib/dpkg
+FROM scratch AS repository
+COPY --from=made /srv/repo /
+FROM made
 "#;
 
 const SPEC: &str = "Name: greeting\nVersion: %{v}\nRelease: 1\nSummary: says its version\nLicense: MIT\nBuildArch: noarch\n\
@@ -42,37 +38,27 @@ src="greeting-1.1-1.src.rpm"><filename>greeting-1.1-1.noarch.rpm</filename></pac
 #[test]
 fn dnf_takes_the_fix_that_a_notice_names() {
     let shop = given!(Debian::new());
-    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let server = Server::start();
     std::fs::create_dir(shop.path("base")).unwrap();
     shop.write("base/Dockerfile", BASE);
     shop.write("base/sources.list", &archive::sources());
     shop.write("base/greeting.spec", SPEC);
     shop.write("base/updateinfo.xml", NOTICE);
-    let repository = format!("[test]\nname=test\nbaseurl=http://127.0.0.1:{port}/\ngpgcheck=0\n");
+    let repository = format!("[test]\nname=test\nbaseurl={}/\ngpgcheck=0\n", server.url());
     shop.write("base/test.repo", &repository);
     shop.ok(&["image", "build", "base", "-t", "otoshi.test/rpm:1"]);
-    shop.write(".dockerignore", "base\n");
+    shop.ok(&["image", "build", "base", "--target", "repository", "-o", "repository"]);
+    server.put_tree("", &shop.path("repository"));
+    shop.write(".dockerignore", "base\nrepository\n");
     shop.project("security", ON_HOST, "");
     shop.write("runner.Dockerfile", "FROM otoshi.test/rpm:1\n");
     shop.ok(&["build"]);
 
-    let address = port.to_string();
-    let serve = ["python3", "-m", "http.server", &address, "--bind", "127.0.0.1", "--directory", "/srv/repo"];
-    let mut server =
-        shop.command(&[&["run", "--network", "host", "otoshi.test/rpm:1", "--"], &serve[..]].concat());
-    let mut server = server.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-    let since = Instant::now();
-    while TcpStream::connect(("127.0.0.1", port)).is_err() {
-        assert!(since.elapsed() < Duration::from_secs(60), "the repository does not answer");
-        thread::sleep(Duration::from_millis(50));
-    }
     let security = shop.otoshi(&["refresh"]);
     let greeting = shop.ok(&["run", "greet"]);
     shop.project("all", ON_HOST, "");
     let all = shop.otoshi(&["refresh"]);
     let again = shop.otoshi(&["refresh"]);
-    server.kill().unwrap();
-    server.wait().unwrap();
 
     let said = |output: &std::process::Output| {
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));

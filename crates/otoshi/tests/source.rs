@@ -1,6 +1,7 @@
 //! What is source: what changes it, what does not, and what of it comes into images.
 
 mod support;
+mod whole;
 
 use std::{
     fs,
@@ -11,6 +12,7 @@ use std::{
 
 use otoshi_test::given;
 use support::Shop;
+use whole::assert_said;
 
 fn git(shop: &Shop, arguments: &[&str]) {
     let mut command = Command::new("git");
@@ -181,66 +183,21 @@ impl Drop for Unmount<'_> {
 #[test]
 fn what_is_likely_a_mistake_is_told_before_anything_runs() {
     let shop = given!(Shop::new());
-    let said = |arguments: &[&str]| {
-        let output = shop.otoshi(arguments);
-        (output.status.code().unwrap(), String::from_utf8(output.stderr).unwrap())
-    };
     shop.write("Procfile", "web: x\n");
     let plain = fs::read_to_string(shop.path("otoshi.toml")).unwrap();
     let mistaken = plain.replace("[\"/bin/echo\", \"cli\"]", "[\"/bin/ehco\", \"cli\"]");
     shop.write("otoshi.toml", &mistaken.replace("[processes]", "[processes]\nmail = \"sendmial x\""));
-    let (code, text) = said(&["build"]);
-    assert!(
-        code == 0
-            && text.contains(
-                "cli will not start: its program /bin/ehco is not in the image; did you mean /bin/echo?"
-            ),
-        "{text}"
-    );
-    assert!(
-        text.contains("mail will not start: its program sendmial is in none of the directories of PATH"),
-        "{text}"
-    );
-    assert!(!text.contains("web will not start"), "{text}");
+    assert_said("build-with-processes-that-will-not-start", &shop.otoshi(&["build"]));
     shop.write("otoshi.toml", &plain);
     shop.write("builder.Dockerfile", "ARG BASE\nFROM ${BASE}\nARG SERIE\nCOPY deps.lock /opt/deps/lib\n");
-    for command in ["plan", "build"] {
-        let (code, said) = said(&[command]);
-        assert_eq!(code, 0, "{said}");
-        assert!(said.contains("Procfile is not used: otoshi.toml has [processes]"), "{said}");
-        assert!(
-            said.contains(
-                "builder.Dockerfile:3: ARG SERIE has no value and no default: did you mean SERIES?"
-            ),
-            "{said}"
-        );
-    }
+    assert_said("plan-with-a-misspelt-argument", &shop.otoshi(&["plan"]));
     shop.write("runner.Dockerfile", "ARG BSAE\nFROM ${BSAE}\n");
-    let (code, text) = said(&["build"]);
-    assert!(
-        code == 2
-            && text.contains("FROM uses ${BSAE}, which has no value")
-            && text.contains("did you mean BASE?"),
-        "{text}"
-    );
+    assert_said("build-from-a-misspelt-base", &shop.otoshi(&["build"]));
     shop.write("runner.Dockerfile", "ARG BASE\nFROM ${BASE}\nCOPY --from=builder /opt /opt\n");
-    let (code, text) = said(&["build"]);
-    assert!(code == 2 && text.contains("write `ARG BUILDER` before the first FROM"), "{text}");
-    let (code, text) = said(&["run", "wbe"]);
-    assert!(code == 2 && text.contains("did you mean the process web?"), "{text}");
-    let manifest = fs::read_to_string(shop.path("otoshi.toml")).unwrap();
-    shop.write("otoshi.toml", &manifest.replace("cli = [\"/bin/echo\", \"cli\"]", "cli = []\nnews = \"\""));
-    let (code, text) = said(&["build"]);
-    assert_eq!(code, 2);
-    for part in [
-        "otoshi.toml:18: [processes] cli: the command is an empty list",
-        "18 | cli = []\n   |       ^^",
-        "otoshi.toml:19: [processes] news: the command is empty",
-        "19 | news = \"\"\n   |        ^^",
-        "hint: as in web = \"bin/web\"",
-    ] {
-        assert!(text.contains(part), "{part}: {text}");
-    }
+    assert_said("build-from-a-builder-that-is-not-declared", &shop.otoshi(&["build"]));
+    assert_said("run-of-a-misspelt-process", &shop.otoshi(&["run", "wbe"]));
+    shop.write("otoshi.toml", &plain.replace("cli = [\"/bin/echo\", \"cli\"]", "cli = []\nnews = \"\""));
+    assert_said("build-of-processes-without-a-command", &shop.otoshi(&["build"]));
 }
 
 #[test]

@@ -4,26 +4,19 @@
 
 use std::{
     fs,
-    net::TcpListener,
     path::PathBuf,
-    process::{Child, Command, Output, Stdio},
+    process::{Command, Output},
 };
 
-use otoshi_test::{Missing, Need, given, require};
+use otoshi_test::{Missing, Need, Server, given, require, run};
 use tempfile::TempDir;
 
 const SUITES: [&str; 3] = ["noble", "noble-updates", "noble-security"];
 
-fn said(command: &mut Command) -> String {
-    let output = command.stdin(Stdio::null()).output().unwrap();
-    assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8(output.stdout).unwrap()
-}
-
 /// An archive on loopback, a project whose runner is made of it, and this machine's apt as it is to be.
 struct Ubuntu {
     dir: TempDir,
-    server: Child,
+    server: Server,
     architecture: String,
 }
 
@@ -34,19 +27,13 @@ impl Ubuntu {
         for name in ["archive/pool", "apt", "project", "gnupg"] {
             fs::create_dir_all(dir.path().join(name)).unwrap();
         }
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let mut server = Command::new("/bin/busybox");
-        server
-            .args(["httpd", "-f", "-p", &format!("127.0.0.1:{port}"), "-h"])
-            .arg(dir.path().join("archive"));
-        let server = server.stderr(Stdio::null()).spawn().unwrap();
-        let architecture = said(Command::new("dpkg").arg("--print-architecture")).trim().to_owned();
+        let server = Server::of(&dir.path().join("archive"));
+        let architecture = run(Command::new("dpkg").arg("--print-architecture")).trim().to_owned();
         let ubuntu = Self { dir, server, architecture };
-        said(ubuntu.gpg().args(["--quick-generate-key", "archive@otoshi.test", "ed25519", "sign", "never"]));
-        said(ubuntu.gpg().args(["--export", "--output"]).arg(ubuntu.path("apt/ubuntu.gpg")));
-        let line = |suite| {
-            format!("deb [signed-by=/etc/apt/ubuntu.gpg] http://127.0.0.1:{port} {suite} main universe\n")
-        };
+        run(ubuntu.gpg().args(["--quick-generate-key", "archive@otoshi.test", "ed25519", "sign", "never"]));
+        run(ubuntu.gpg().args(["--export", "--output"]).arg(ubuntu.path("apt/ubuntu.gpg")));
+        let url = ubuntu.server.url();
+        let line = |suite| format!("deb [signed-by=/etc/apt/ubuntu.gpg] {url} {suite} main universe\n");
         fs::write(ubuntu.path("apt/sources.list"), SUITES.map(line).concat()).unwrap();
         let manifest = "[project]\nname = \"daruma\"\n[bases]\n\
             RUN = { ubuntu = \"noble\", packages = [\"daruma\"], variant = \"distroless\" }\n\
@@ -87,18 +74,16 @@ impl Ubuntu {
         );
         fs::write(place("DEBIAN/control"), control).unwrap();
         let mut build = Command::new("dpkg-deb");
-        said(
-            build
-                .args(["--root-owner-group", "-Zgzip", "--build"])
-                .arg(tree.path())
-                .arg(self.path("archive/pool")),
-        );
+        run(build
+            .args(["--root-owner-group", "-Zgzip", "--build"])
+            .arg(tree.path())
+            .arg(self.path("archive/pool")));
     }
 
     /// Has these packages in the suites from now on, and says whose archive it is.
     fn publish(&self, origin: &str, of: [&[&str]; 3]) {
         let mut scan = Command::new("dpkg-scanpackages");
-        let pool = said(scan.args(["-m", "pool"]).current_dir(self.path("archive")));
+        let pool = run(scan.args(["-m", "pool"]).current_dir(self.path("archive")));
         for (suite, debs) in SUITES.iter().zip(of) {
             let directory = self.path("archive/dists").join(suite);
             let _ = fs::remove_dir_all(&directory);
@@ -118,11 +103,11 @@ impl Ubuntu {
             {
                 release.args(["-o", &format!("APT::FTPArchive::Release::{name}={value}")]);
             }
-            let text = said(release.args(["release", "."]).current_dir(&directory));
+            let text = run(release.args(["release", "."]).current_dir(&directory));
             fs::write(directory.join("Release"), text).unwrap();
             let mut sign = self.gpg();
             sign.arg("--clearsign").arg("--output").arg(directory.join("InRelease"));
-            said(sign.arg(directory.join("Release")));
+            run(sign.arg(directory.join("Release")));
         }
     }
 
@@ -147,8 +132,6 @@ impl Ubuntu {
 
 impl Drop for Ubuntu {
     fn drop(&mut self) {
-        let _ = self.server.kill();
-        let _ = self.server.wait();
         let _ =
             Command::new("gpgconf").arg("--homedir").arg(self.path("gnupg")).args(["--kill", "all"]).output();
     }

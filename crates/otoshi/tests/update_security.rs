@@ -6,11 +6,12 @@ mod support;
 
 use std::fs;
 
-use otoshi_test::given;
+use otoshi_test::{given, require};
 use stage::Stage;
 
 #[test]
 fn only_the_base_with_security_updates_moves() {
+    given!(require(debian::NEEDS));
     let stage = given!(Stage::new());
     let host = stage.proxy.host();
     debian::import(&stage.shop, &debian::sources());

@@ -6,12 +6,11 @@ use std::{
     collections::BTreeMap,
     fmt::Write as _,
     fs,
-    net::TcpListener,
     path::{Path, PathBuf},
-    process::{Child, Command, Output, Stdio},
+    process::{Command, Output},
 };
 
-use otoshi_test::{Missing, Need, require};
+use otoshi_test::{Missing, Need, Server, require, run};
 use serde_json::Value;
 
 pub(crate) struct Debian {
@@ -141,7 +140,7 @@ impl Debian {
 pub(crate) fn sources() -> String {
     let format = "$(LABEL)|$(REPO_URI)|$(COMPONENT)|$(CODENAME)";
     let listed =
-        said(Command::new("apt-get").args(["indextargets", "--format", format, "Created-By: Packages"]));
+        run(Command::new("apt-get").args(["indextargets", "--format", format, "Created-By: Packages"]));
     let address = |label: &str| {
         let mut rows = listed.lines().map(|line| line.split('|').collect::<Vec<_>>());
         let row = rows.find(|row| row[0] == label && row[2] == "main");
@@ -153,21 +152,13 @@ pub(crate) fn sources() -> String {
     )
 }
 
-/// What a command prints.
-fn said(command: &mut Command) -> String {
-    let output = command.output().unwrap();
-    assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8(output.stdout).unwrap()
-}
-
 /// The table of a project whose commands fetch from this machine's loopback.
 pub(crate) const ON_HOST: &str = "[build]\nnetwork = \"host\"\n";
 
 /// An archive that serves versions of one package, `greeting`, on loopback.
 pub(crate) struct Archive {
     dir: tempfile::TempDir,
-    server: Child,
-    port: u16,
+    server: Server,
     versions: Vec<(String, String)>,
 }
 
@@ -175,13 +166,10 @@ impl Archive {
     /// Serves versions in suites.
     pub(crate) fn new(versions: &[(&str, &str)]) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let mut server = Command::new("/bin/busybox");
-        server.args(["httpd", "-f", "-p", &format!("127.0.0.1:{port}"), "-h"]).arg(dir.path());
-        let server = server.stderr(Stdio::null()).spawn().unwrap();
+        let server = Server::of(dir.path());
         let versions: Vec<_> =
             versions.iter().map(|(suite, version)| (suite.to_string(), version.to_string())).collect();
-        let archive = Self { dir, server, port, versions };
+        let archive = Self { dir, server, versions };
         for (_, version) in &archive.versions {
             archive.make(version);
         }
@@ -197,7 +185,7 @@ impl Archive {
 
     /// Lines for apt's list of sources.
     pub(crate) fn sources(&self) -> String {
-        let line = |suite: &str| format!("deb [trusted=yes] http://127.0.0.1:{} {suite} main\n", self.port);
+        let line = |suite: &str| format!("deb [trusted=yes] {} {suite} main\n", self.server.url());
         line("stable") + &line("stable-security")
     }
 
@@ -218,12 +206,12 @@ impl Archive {
         fs::create_dir_all(tree.join("usr/share")).unwrap();
         fs::write(tree.join("DEBIAN/control"), Self::control(version)).unwrap();
         fs::write(tree.join("usr/share/greeting"), format!("greeting {version}\n")).unwrap();
-        said(Command::new("dpkg-deb").args(["--root-owner-group", "-b"]).arg(&tree).arg(self.deb(version)));
+        run(Command::new("dpkg-deb").args(["--root-owner-group", "-b"]).arg(&tree).arg(self.deb(version)));
         fs::remove_dir_all(tree).unwrap();
     }
 
     fn sum(path: &Path) -> String {
-        said(Command::new("sha256sum").arg(path)).split(' ').next().unwrap().to_owned()
+        run(Command::new("sha256sum").arg(path)).split(' ').next().unwrap().to_owned()
     }
 
     fn index(&self, without: &str) {
@@ -242,7 +230,7 @@ impl Archive {
             }
             fs::write(&packages, &text).unwrap();
             let date =
-                said(Command::new("date").args(["-u", "+%a, %d %b %Y %H:%M:%S UTC"]).env("LC_ALL", "C"));
+                run(Command::new("date").args(["-u", "+%a, %d %b %Y %H:%M:%S UTC"]).env("LC_ALL", "C"));
             let release = format!(
                 "Suite: {suite}\nCodename: {suite}\nDate: {date}Architectures: amd64 all\nComponents: main\nSHA256:\n \
                  {} {} main/binary-amd64/Packages\n",
@@ -251,12 +239,5 @@ impl Archive {
             );
             fs::write(directory.join("Release"), release).unwrap();
         }
-    }
-}
-
-impl Drop for Archive {
-    fn drop(&mut self) {
-        let _ = self.server.kill();
-        let _ = self.server.wait();
     }
 }

@@ -4,15 +4,13 @@
 
 use std::{collections::BTreeSet, fs, path::PathBuf, process::Command};
 
+use otoshi_test::{Need, run};
+
 use crate::support::Shop;
 
-fn run(command: &mut Command) -> String {
-    let output = command.output().unwrap();
-    assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8(output.stdout).unwrap()
-}
+/// What a base of Debian needs: the one that `cargo xtask test` makes, and the addresses of its archive.
+pub(crate) const NEEDS: &[Need] = &[Need::Root, Need::Base("bookworm-old"), Need::Apt("bookworm")];
 
-/// The base, which the tests need.
 fn archive() -> PathBuf {
     otoshi_test::base("bookworm-old").unwrap()
 }

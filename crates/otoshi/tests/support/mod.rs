@@ -4,12 +4,11 @@
 
 use std::{
     fs,
-    os::unix::fs::symlink,
     path::PathBuf,
     process::{Command, Output},
 };
 
-use otoshi_test::{Missing, Need, require};
+use otoshi_test::{Missing, Need, busybox, require, run};
 
 /// A project, with a store and a base of its own.
 pub(crate) struct Shop {
@@ -62,17 +61,11 @@ impl Shop {
     pub(crate) fn import(&self, text: &str) {
         let root = self.dir.path().join("root");
         let _ = fs::remove_dir_all(&root);
-        for directory in ["bin", "etc"] {
-            fs::create_dir_all(root.join(directory)).unwrap();
-        }
-        fs::copy("/bin/busybox", root.join("bin/busybox")).unwrap();
-        for name in ["sh", "cat", "echo", "ls"] {
-            symlink("busybox", root.join("bin").join(name)).unwrap();
-        }
+        fs::create_dir_all(root.join("etc")).unwrap();
+        busybox(&root, &["sh", "cat", "echo", "ls"]);
         fs::write(root.join("etc/base"), text).unwrap();
         let tar = self.dir.path().join("root.tar");
-        let made = Command::new("tar").arg("-C").arg(&root).arg("-cf").arg(&tar).arg(".").status().unwrap();
-        assert!(made.success());
+        run(Command::new("tar").arg("-C").arg(&root).arg("-cf").arg(&tar).arg("."));
         self.ok(&["import", tar.to_str().unwrap(), "--name", "otoshi.test/busybox:1"]);
     }
 

@@ -6,10 +6,10 @@ use std::{
     fs,
     io::{Read, Write},
     net::TcpStream,
-    process::{Command, Output},
+    process::Command,
 };
 
-use otoshi_test::{Missing, Proxy, Registry};
+use otoshi_test::{Missing, Proxy, Registry, said};
 use serde_json::Value;
 
 use crate::support::Shop;
@@ -114,9 +114,4 @@ impl Yard {
             .filter(|request| request.method != "GET" && request.method != "HEAD")
             .count()
     }
-}
-
-/// All that a command said.
-pub(crate) fn said(output: &Output) -> String {
-    String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
 }
