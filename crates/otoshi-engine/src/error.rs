@@ -62,6 +62,9 @@ pub enum EngineError {
         /// What to try.
         hint: Option<String>,
     },
+    /// A file could not be fetched by HTTP.
+    #[error(transparent)]
+    Http(Box<otoshi_http::HttpError>),
     /// The sandbox could not be set up.
     #[error(transparent)]
     Sandbox(#[from] otoshi_sandbox::SandboxError),
@@ -116,7 +119,8 @@ impl Explain for EngineError {
     fn kind(&self) -> Kind {
         match self {
             Self::Command { .. } | Self::Stopped => Kind::Build,
-            Self::Dockerfile(_) | Self::Invalid { .. } => Kind::User,
+            // Whoever wrote down the address can write down another.
+            Self::Dockerfile(_) | Self::Invalid { .. } | Self::Http(_) => Kind::User,
             Self::Registry { .. } => Kind::Registry,
             Self::Sandbox(error) => error.kind(),
             Self::Store(error) => error.kind(),
@@ -133,6 +137,7 @@ impl Explain for EngineError {
             Self::NoImage { reference } => Some(format!("otoshi import ROOTFS.tar --name {reference}")),
             Self::Lost { .. } => Some("run the same command again: what it held is made anew".into()),
             Self::Dockerfile(error) => error.hint(),
+            Self::Http(error) => error.hint(),
             Self::Sandbox(error) => error.hint(),
             Self::Store(error) => error.hint(),
             Self::Layout(error) => error.hint(),

@@ -1,9 +1,31 @@
 //! HTTP as all of Otoshi speaks it.
 //!
 //! ```text
-//! url        addresses that can be shown: who logs in there, and how, is in no error and no log
+//! url           addresses that can be shown: who logs in there, and how, is in no error and no log
+//! client        how a host is reached: authorities, proxies, redirects, timeouts
+//! retry         what is tried again, how often and after how long
+//! conditional   what a server is asked with, so that it sends only what changed
+//! get           files, fetched with all of that by callers that wait
+//! error         why there is none
 //! ```
+//!
+//! Promises:
+//! - What lets a request in goes to the scheme, host and port that it is for, and to no other, and into no error or log.
+//! - An address by HTTPS leads to none by HTTP.
+//! - Nothing of an unbounded size is taken, and nothing is tried for ever.
 
+mod client;
+mod conditional;
+mod error;
+mod get;
+mod retry;
 mod url;
 
+pub use reqwest::{Body, Client, Error as TransportError, Method, Response, StatusCode, Url, dns, header};
+
+pub use crate::client::{ClientBuilder, host_of, is_loopback};
+pub use crate::conditional::Validators;
+pub use crate::error::{HttpError, is_certificate_error, reason};
+pub use crate::get::{Get, Getter, Got, Secret};
+pub use crate::retry::{Backoff, Failure, Retries, is_transient, retry_after};
 pub use crate::url::SafeUrl;

@@ -75,7 +75,7 @@ impl Documents {
         let kept = read_document(&path);
         let known = kept.as_ref().map(|(validators, _)| validators.clone()).unwrap_or_default();
         let mut bytes = Vec::new();
-        let failed = match fetch.get(&Request { url: url.to_owned(), known, limit }, &mut bytes) {
+        let failed = match fetch.get(&Request { url: url.into(), known, limit }, &mut bytes) {
             Ok(Answer::Sent(validators)) if bytes.len() as u64 <= limit => {
                 if let Err(error) = write_document(&path, &validators, &bytes) {
                     tracing::debug!(%error, url = %SafeUrl::new(url), "a file of a repository was not kept");
@@ -123,7 +123,7 @@ impl Documents {
     /// Fetches a file that nobody asks for twice, since what is made of it is kept.
     pub(crate) fn get_once(&self, url: &str, limit: u64, fetch: &dyn Fetch) -> Result<Vec<u8>, AptError> {
         let mut bytes = Vec::new();
-        let request = Request { url: url.to_owned(), known: Validators::default(), limit };
+        let request = Request { url: url.into(), known: Validators::default(), limit };
         match fetch.get(&request, &mut bytes) {
             Ok(Answer::Sent(_)) => Ok(bytes),
             Ok(Answer::Missing) => Err(AptError::Missing { url: SafeUrl::new(url) }),

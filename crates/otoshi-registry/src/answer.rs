@@ -1,11 +1,7 @@
 //! Reading answers: errors in one line, bodies of a bounded size, waits that are asked for.
 
-use std::time::Duration;
-
 use bytes::{Bytes, BytesMut};
-use otoshi_http::SafeUrl;
-use reqwest::header::{HeaderMap, RETRY_AFTER};
-use reqwest::{Response, StatusCode, Url};
+use otoshi_http::{Response, SafeUrl, TransportError, Url, is_certificate_error, reason};
 use serde_json::Value;
 
 use crate::error::{Asked, RegistryError};
@@ -24,7 +20,7 @@ pub(crate) async fn refused(asked: &Asked, response: Response) -> RegistryError 
 /// Reads a body of at most `most` bytes.
 pub(crate) async fn bounded(mut response: Response, most: usize) -> Result<Bytes, String> {
     let mut bytes = BytesMut::new();
-    while let Some(chunk) = response.chunk().await.map_err(|error| chain(&error.without_url()))? {
+    while let Some(chunk) = response.chunk().await.map_err(|error| reason(&error))? {
         if bytes.len() + chunk.len() > most {
             return Err(format!("it is larger than {most} bytes"));
         }
@@ -59,33 +55,12 @@ pub(crate) fn answer_text(bytes: &[u8]) -> String {
     line.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-pub(crate) fn is_transient(status: StatusCode) -> bool {
-    matches!(status.as_u16(), 408 | 429 | 500 | 502..=599)
-}
-
-/// `Retry-After`: seconds, or a date.
-pub(crate) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
-    if let Ok(seconds) = text.parse::<u64>() {
-        return Some(Duration::from_secs(seconds));
-    }
-    let date = jiff::fmt::rfc2822::parse(text).ok()?;
-    let wait = date.timestamp().duration_since(jiff::Timestamp::now());
-    Some(Duration::try_from(wait).unwrap_or_default())
-}
-
-/// Host and port as an endpoint has them.
-pub(crate) fn host_of(url: &Url) -> String {
-    let host = url.host_str().unwrap_or_default();
-    url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
-}
-
 /// An address without its query, which may hold a signature.
 pub(crate) fn place_of(url: &Url) -> String {
     SafeUrl::new(url.as_str()).place()
 }
 
-pub(crate) fn unreachable_error(asked: &Asked, endpoint: &Endpoint, error: &reqwest::Error) -> RegistryError {
+pub(crate) fn unreachable_error(asked: &Asked, endpoint: &Endpoint, error: &TransportError) -> RegistryError {
     let hint = if is_certificate_error(error) {
         format!("trust its authority: put it into /etc/containers/certs.d/{}/ca.crt", endpoint.host)
     } else if error.is_connect() {
@@ -93,34 +68,7 @@ pub(crate) fn unreachable_error(asked: &Asked, endpoint: &Endpoint, error: &reqw
     } else {
         "try again later".to_owned()
     };
-    RegistryError::Unreachable { asked: asked.clone(), reason: chain(error), hint: Some(hint) }
-}
-
-/// The causes of an error in one line.
-pub(crate) fn chain(error: &dyn std::error::Error) -> String {
-    let mut texts: Vec<String> = Vec::new();
-    let mut next = Some(error);
-    while let Some(error) = next {
-        let text = error.to_string();
-        if !texts.iter().any(|known| known.contains(&text)) {
-            texts.push(text);
-        }
-        next = error.source();
-    }
-    // The last causes say it; the first only that a request failed.
-    let start = texts.len().saturating_sub(2);
-    texts[start..].join(": ")
-}
-
-pub(crate) fn is_certificate_error(error: &reqwest::Error) -> bool {
-    let mut next: Option<&dyn std::error::Error> = Some(error);
-    while let Some(error) = next {
-        if error.to_string().contains("certificate") {
-            return true;
-        }
-        next = error.source();
-    }
-    false
+    RegistryError::Unreachable { asked: asked.clone(), reason: reason(error), hint: Some(hint) }
 }
 
 #[cfg(test)]
@@ -134,17 +82,5 @@ mod tests {
         assert_eq!(text, "no [1mentry, X");
         assert_eq!(answer_text(b"<html>x"), "");
         assert_eq!(answer_text(&[b'a'; 1000]).len(), 300);
-    }
-
-    #[test]
-    fn a_wait_is_seconds_or_a_date() {
-        let with = |text: &str| {
-            let mut headers = HeaderMap::new();
-            headers.insert(RETRY_AFTER, text.parse().unwrap());
-            retry_after(&headers)
-        };
-        assert_eq!(with("7"), Some(Duration::from_secs(7)));
-        assert_eq!(with("Wed, 21 Oct 2015 07:28:00 GMT"), Some(Duration::ZERO));
-        assert_eq!(with("soon"), None);
     }
 }

@@ -1,11 +1,11 @@
 //! Fetching blobs: streamed to where they go, resumed after a break, never more than was promised.
 
+use otoshi_http::header::CONTENT_RANGE;
+use otoshi_http::{Failure, Method, Response, reason};
 use otoshi_oci::layout::BlobWriter;
 use otoshi_oci::{Digest, Layout};
-use reqwest::header::CONTENT_RANGE;
-use reqwest::{Method, Response};
 
-use crate::answer::{chain, refused};
+use crate::answer::refused;
 use crate::call::Call;
 use crate::error::{Asked, RegistryError};
 use crate::hosts::Endpoint;
@@ -76,7 +76,7 @@ impl Transport {
         tally: &Tally,
     ) -> Result<(), RegistryError> {
         let wrong = |reason: String| RegistryError::Wrong { asked: asked.clone(), reason };
-        let (mut idle, mut breaks) = (0, 0);
+        let (mut backoff, mut breaks) = (self.settings.retries.backoff(), 0);
         loop {
             let start = writer.size();
             let mut call = Call::read(Method::GET, format!("{}/blobs/{digest}", endpoint.name));
@@ -96,7 +96,7 @@ impl Transport {
                 }
                 _ => return Err(refused(asked, response).await),
             };
-            let reason = loop {
+            let why = loop {
                 match response.chunk().await {
                     Ok(Some(chunk)) => {
                         tally.tell(Event::Moved { bytes: chunk.len() as u64 });
@@ -113,19 +113,23 @@ impl Transport {
                     }
                     Ok(None) if writer.size() == size => return Ok(()),
                     Ok(None) => break format!("it ended after {} of {size} bytes", writer.size()),
-                    Err(error) => break chain(&error.without_url()),
+                    Err(error) => break reason(&error),
                 }
             };
-            idle = if writer.size() > start { 1 } else { idle + 1 };
+            if writer.size() > start {
+                backoff.progressed();
+            }
             breaks += 1;
-            if idle >= self.settings.retries.attempts || breaks >= MAX_BREAKS {
+            let failure = Failure::broken(why);
+            let wait = backoff.failed(&failure).filter(|_| breaks < MAX_BREAKS);
+            let reason = failure.reason;
+            let Some(wait) = wait else {
                 return Err(RegistryError::Unreachable {
                     asked: asked.clone(),
                     reason,
                     hint: Some("try again later".to_owned()),
                 });
-            }
-            let wait = self.settings.retries.wait(idle);
+            };
             tally.tell(Event::Retrying { host: endpoint.host.clone(), reason, wait });
             tokio::time::sleep(wait).await;
         }

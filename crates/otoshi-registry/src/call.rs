@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 use futures_util::stream;
-use reqwest::{Method, Url};
+use otoshi_http::{Method, Url};
 
 /// How much is read from a file at once.
 const PIECE: usize = 256 << 10;
@@ -83,13 +83,13 @@ impl Body {
     }
 
     /// The body for one sending of it.
-    pub(crate) fn to_reqwest(&self) -> reqwest::Body {
+    pub(crate) fn to_reqwest(&self) -> otoshi_http::Body {
         match self {
-            Self::Empty => reqwest::Body::default(),
+            Self::Empty => otoshi_http::Body::default(),
             Self::Bytes(bytes) => bytes.clone().into(),
             Self::Part { file, from, size, moved } => {
                 let (file, moved, end) = (Arc::clone(file), Arc::clone(moved), from + size);
-                reqwest::Body::wrap_stream(stream::try_unfold(*from, move |at| {
+                otoshi_http::Body::wrap_stream(stream::try_unfold(*from, move |at| {
                     let piece = piece(&file, at, end);
                     if let Ok(Some((bytes, _))) = &piece {
                         moved(bytes.len() as u64);

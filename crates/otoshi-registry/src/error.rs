@@ -5,6 +5,7 @@ use std::fmt;
 use std::path::PathBuf;
 
 use otoshi_explain::{Explain, Kind};
+use otoshi_http::HttpError;
 use otoshi_oci::{Digest, ImageError, LayoutError};
 
 /// Says what was asked of which repository.
@@ -107,6 +108,9 @@ pub enum RegistryError {
     /// A document is not an image.
     #[error(transparent)]
     Image(#[from] ImageError),
+    /// No client could be made for a registry.
+    #[error("cannot use the network: {0}")]
+    Http(#[from] Box<HttpError>),
     /// This program could not be set up to use a network.
     #[error("cannot use the network: {0}")]
     Setup(String),
@@ -153,6 +157,7 @@ impl Explain for RegistryError {
             Self::Foreign { .. } => Some("use an image whose layers are all in the registry".to_owned()),
             Self::Moved { .. } => Some("run the same command again".to_owned()),
             Self::Gone { .. } => Some("build or pull the image again".to_owned()),
+            Self::Http(error) => error.hint(),
             Self::Layout(error) => error.hint(),
             Self::Image(error) => error.hint(),
             _ => None,

@@ -5,14 +5,14 @@ use std::time::{Duration, Instant};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use reqwest::Url;
+use otoshi_http::{Secret, Url, is_loopback};
 use serde::Deserialize;
 
 use crate::answer::{answer_text, bounded, place_of};
 use crate::challenge::Challenge;
 use crate::credentials::{Known, Login};
 use crate::error::{Asked, RegistryError};
-use crate::hosts::{Endpoint, is_loopback};
+use crate::hosts::Endpoint;
 use crate::transport::Transport;
 
 /// A token that says nothing about its life is good for this long.
@@ -23,7 +23,7 @@ const MAX_ANSWER: usize = 1 << 20;
 /// The value of an `Authorization` header, and until when it is used.
 #[derive(Debug, Clone)]
 pub(crate) struct Grant {
-    pub(crate) header: String,
+    pub(crate) header: Secret,
     until: Option<Instant>,
 }
 
@@ -60,9 +60,9 @@ impl Transport {
             reason,
             host: endpoint.login.clone(),
         };
-        let for_ever = |header: String| Ok((String::new(), Grant { header, until: None }));
+        let for_ever = |header: Secret| Ok((String::new(), Grant { header, until: None }));
         if let (Challenge::Bearer { .. }, Some(Login::Bearer(token))) = (challenge, &known.login) {
-            return for_ever(format!("Bearer {token}"));
+            return for_ever(Secret::new(format!("Bearer {token}")));
         }
         match challenge {
             Challenge::Basic => match &known.login {
@@ -90,7 +90,10 @@ impl Transport {
                 // Given up a little early: what is sent now is looked at a moment later.
                 let life = answer.expires_in.unwrap_or(DEFAULT_LIFE).clamp(1, 24 * 3600);
                 let until = Instant::now() + Duration::from_secs(life).mul_f64(0.8);
-                Ok((scopes.join(" "), Grant { header: format!("Bearer {token}"), until: Some(until) }))
+                Ok((
+                    scopes.join(" "),
+                    Grant { header: Secret::new(format!("Bearer {token}")), until: Some(until) },
+                ))
             }
         }
     }
@@ -160,8 +163,8 @@ fn is_private(registry: &Url, realm: &Url) -> bool {
     realm.scheme() == "https" || (realm.scheme() == "http" && registry.scheme() == "http" && is_same)
 }
 
-fn basic(user: &str, password: &str) -> String {
-    format!("Basic {}", STANDARD.encode(format!("{user}:{password}")))
+fn basic(user: &str, password: &str) -> Secret {
+    Secret::new(format!("Basic {}", STANDARD.encode(format!("{user}:{password}"))))
 }
 
 #[cfg(test)]

@@ -13,6 +13,7 @@
 
 use std::path::{Path, PathBuf};
 
+use otoshi_http::is_loopback;
 use serde::Deserialize;
 
 use crate::error::RegistryError;
@@ -187,16 +188,6 @@ fn place(location: &str, rest: &str, insecure: bool) -> Endpoint {
     let plain = insecure || is_loopback(host);
     let address = if host == "docker.io" { DOCKER_HUB } else { host };
     Endpoint { host: address.to_owned(), name, plain, login: host.to_owned() }
-}
-
-/// Whether a host is this machine.
-pub(crate) fn is_loopback(host: &str) -> bool {
-    let name = match host.strip_prefix('[') {
-        Some(rest) => rest.split(']').next().unwrap_or_default(),
-        None => host.split(':').next().unwrap_or_default(),
-    };
-    name.eq_ignore_ascii_case("localhost")
-        || name.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
 #[cfg(test)]

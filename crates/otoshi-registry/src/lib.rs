@@ -52,4 +52,5 @@ pub use crate::pull::{Depth, Pulled};
 pub use crate::push::{Item, NoOrigins, Origins};
 pub use crate::replace::Replacement;
 pub use crate::repository::Repository;
-pub use crate::settings::{Retries, Settings};
+pub use crate::settings::Settings;
+pub use otoshi_http::Retries;

@@ -6,8 +6,8 @@
 //!
 //! Spec: <https://www.rfc-editor.org/rfc/rfc8288#section-3>, <https://www.rfc-editor.org/rfc/rfc3986#section-5>
 
-use reqwest::Url;
-use reqwest::header::{HeaderMap, LINK};
+use otoshi_http::Url;
+use otoshi_http::header::{HeaderMap, LINK};
 
 /// One link: its address, and its parameters with their names in lower case.
 type Link = (String, Vec<(String, String)>);

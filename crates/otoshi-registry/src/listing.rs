@@ -9,8 +9,8 @@ use std::collections::HashSet;
 use std::sync::PoisonError;
 
 use bytes::Bytes;
+use otoshi_http::{Method, Response, Url};
 use otoshi_oci::{Descriptor, Digest, ImageIndex, MediaType, json};
-use reqwest::{Method, Response, Url};
 use serde::Deserialize;
 
 use crate::answer::{bounded, refused};

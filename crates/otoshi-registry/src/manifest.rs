@@ -3,9 +3,9 @@
 //! Spec: <https://github.com/opencontainers/distribution-spec/blob/v1.1.0/spec.md#pulling-manifests>
 
 use bytes::Bytes;
+use otoshi_http::header::{CONTENT_LENGTH, CONTENT_TYPE};
+use otoshi_http::{Method, Response};
 use otoshi_oci::{Descriptor, Digest, Hasher, MediaType, Reference};
-use reqwest::header::{CONTENT_LENGTH, CONTENT_TYPE};
-use reqwest::{Method, Response};
 use serde_json::Value;
 
 use crate::answer::{bounded, refused};

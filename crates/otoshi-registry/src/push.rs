@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt, stream};
+use otoshi_http::{Failure, Retries};
 use otoshi_oci::{Descriptor, Digest, Layout, LayoutError, MediaType};
 use serde_json::Value;
 
@@ -274,17 +275,15 @@ impl Transport {
         let mut unnoticed: BTreeMap<Digest, Vec<Descriptor>> = BTreeMap::new();
         for manifest in manifests {
             let (name, size) = (Name::Digest(manifest.digest.clone()), manifest.bytes.len() as u64);
-            let mut failures = 0;
+            let mut backoff = Retries { attempts: UNSEEN + 1, ..self.settings.retries }.backoff();
             let noticed = loop {
                 let (kind, bytes) = (&manifest.media_type, manifest.bytes.clone());
-                match self.put_manifest(endpoint, repository, &name, kind, bytes, tally).await {
-                    // All that it names is there. Where others push the same at this moment, some registries do not see that.
-                    Err(RegistryError::Refused { status: 400 | 404, .. }) if failures < UNSEEN => {
-                        failures += 1;
-                        tokio::time::sleep(self.settings.retries.wait(failures)).await;
-                    }
-                    other => break other?,
-                }
+                let outcome = self.put_manifest(endpoint, repository, &name, kind, bytes, tally).await;
+                // All that it names is there. Where others push the same at this moment, some registries do not see that.
+                let is_unseen = matches!(&outcome, Err(RegistryError::Refused { status: 400 | 404, .. }));
+                let failure = is_unseen.then(|| Failure::broken("it does not see what the manifest names"));
+                let Some((wait, _)) = backoff.after(failure) else { break outcome? };
+                tokio::time::sleep(wait).await;
             };
             tally.tell(Event::Moved { bytes: size });
             if let Some(subject) = manifest.subject.clone().filter(|_| !noticed) {

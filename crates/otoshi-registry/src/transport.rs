@@ -1,7 +1,7 @@
 //! Sending requests: addresses, redirects, authentication, and trying again.
 //!
-//! - What may work the next time is sent again, after a growing wait or the one that the registry asks for: connections
-//!   that break, 408, 429, and 5xx but for 501. Everything else is final.
+//! - What may work the next time is sent again, after a growing wait or the one that the registry asks for (see
+//!   [`Retries`](otoshi_http::Retries)). Everything else is final.
 //! - Redirects are followed here: what lets a request in is sent to the registry that asked for it and to no other, where a
 //!   registry is scheme, host and port. A 401 from anywhere else is no challenge: nobody but the registry itself says where a
 //!   login goes.
@@ -12,25 +12,28 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use reqwest::header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, LOCATION, WWW_AUTHENTICATE};
-use reqwest::{Client, Method, Response, StatusCode, Url};
-
-use crate::answer::{
-    chain, host_of, is_certificate_error, is_transient, place_of, retry_after, unreachable_error,
+use otoshi_http::header::{
+    AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, LOCATION, WWW_AUTHENTICATE,
 };
+use otoshi_http::{
+    Client, ClientBuilder, Failure, Method, Response, Retries, Secret, StatusCode, TransportError, Url,
+    host_of, is_certificate_error, is_loopback,
+};
+
+use crate::answer::{place_of, unreachable_error};
 use crate::call::{Call, Target};
 use crate::challenge::Challenge;
 use crate::credentials::Known;
 use crate::error::{Asked, RegistryError};
 use crate::grant::{Grant, Grants};
-use crate::hosts::{Endpoint, is_loopback};
+use crate::hosts::Endpoint;
 use crate::progress::{Event, Tally};
 use crate::repository::Repository;
 use crate::settings::Settings;
 
 const MAX_REDIRECTS: usize = 5;
-/// A host that cannot even be connected to is tried this often.
-const CONNECT_ATTEMPTS: u32 = 3;
+/// A token server is tried this often: a request waits for it.
+const TOKEN_ATTEMPTS: u32 = 3;
 
 /// Everything that is shared by all requests.
 pub(crate) struct Transport {
@@ -49,16 +52,8 @@ pub(crate) struct Transport {
     requests: AtomicU64,
 }
 
-/// Whether to send again.
-pub(crate) enum Verdict {
-    Final,
-    Again { wait: Duration, reason: String },
-}
-
 impl Transport {
     pub(crate) fn new(settings: Settings) -> Self {
-        // Another part of the process may have chosen already.
-        let _ = rustls::crypto::ring::default_provider().install_default();
         Self {
             settings,
             clients: Mutex::default(),
@@ -88,22 +83,14 @@ impl Transport {
         if let Some(client) = clients.get(host) {
             return Ok(client.clone());
         }
-        let setup = |error: reqwest::Error| RegistryError::Setup(chain(&error));
-        let mut builder = Client::builder()
-            .user_agent(concat!("otoshi/", env!("CARGO_PKG_VERSION")))
-            .redirect(reqwest::redirect::Policy::none())
-            .referer(false)
-            .connect_timeout(Duration::from_secs(15))
-            .read_timeout(Duration::from_secs(90))
-            .http2_adaptive_window(true);
+        let mut builder = ClientBuilder::new();
         if is_loopback(host) {
-            builder = builder.no_proxy();
+            builder = builder.direct();
         }
         for pem in self.settings.hosts.authorities(host) {
-            let certificates = reqwest::Certificate::from_pem_bundle(&pem).map_err(setup)?;
-            builder = builder.tls_certs_merge(certificates);
+            builder = builder.authorities(&pem, host).map_err(Box::new)?;
         }
-        let client = builder.build().map_err(setup)?;
+        let client = builder.build().map_err(Box::new)?;
         clients.insert(host.to_owned(), client.clone());
         Ok(client)
     }
@@ -184,17 +171,14 @@ impl Transport {
         asked: &Asked,
         tally: &Tally,
     ) -> Result<Response, RegistryError> {
-        let mut failures = 0;
+        let mut backoff = self.settings.retries.backoff();
         loop {
             let outcome = self.send_once(endpoint, call, asked).await?;
-            failures += 1;
-            match self.verdict(&outcome, failures) {
-                Verdict::Final => return outcome.map_err(|error| unreachable_error(asked, endpoint, &error)),
-                Verdict::Again { wait, reason } => {
-                    tally.tell(Event::Retrying { host: endpoint.host.clone(), reason, wait });
-                    tokio::time::sleep(wait).await;
-                }
-            }
+            let Some((wait, reason)) = backoff.after(Failure::of(&outcome)) else {
+                return outcome.map_err(|error| unreachable_error(asked, endpoint, &error));
+            };
+            tally.tell(Event::Retrying { host: endpoint.host.clone(), reason, wait });
+            tokio::time::sleep(wait).await;
         }
     }
 
@@ -204,7 +188,7 @@ impl Transport {
         endpoint: &Endpoint,
         call: &Call,
         asked: &Asked,
-    ) -> Result<Result<Response, reqwest::Error>, RegistryError> {
+    ) -> Result<Result<Response, TransportError>, RegistryError> {
         self.wait_for_budget(&endpoint.host).await;
         let outcome = self.send_authorized(endpoint, call, asked).await?;
         if let Ok(response) = &outcome
@@ -215,34 +199,13 @@ impl Transport {
         Ok(outcome)
     }
 
-    /// Says whether something that failed so many times in a row may work the next time, and when that is.
-    pub(crate) fn verdict(&self, outcome: &Result<Response, reqwest::Error>, failures: u32) -> Verdict {
-        let retries = self.settings.retries;
-        let (reason, asked_wait, most) = match outcome {
-            Ok(response) if !is_transient(response.status()) => return Verdict::Final,
-            Ok(response) => (
-                format!("it answered {}", response.status().as_u16()),
-                retry_after(response.headers()),
-                retries.attempts,
-            ),
-            Err(error) if is_certificate_error(error) => return Verdict::Final,
-            Err(error) if error.is_connect() => (chain(error), None, retries.attempts.min(CONNECT_ATTEMPTS)),
-            Err(error) => (chain(error), None, retries.attempts),
-        };
-        // A registry that asks for more patience than there is must be told to the user instead.
-        if failures >= most || asked_wait.is_some_and(|wait| wait > retries.longest_wait) {
-            return Verdict::Final;
-        }
-        Verdict::Again { wait: asked_wait.unwrap_or_else(|| retries.wait(failures)), reason }
-    }
-
     /// Sends a request once, or once more after obtaining what lets it in.
     async fn send_authorized(
         &self,
         endpoint: &Endpoint,
         call: &Call,
         asked: &Asked,
-    ) -> Result<Result<Response, reqwest::Error>, RegistryError> {
+    ) -> Result<Result<Response, TransportError>, RegistryError> {
         let url = match &call.target {
             Target::Path(path) => self.url(endpoint, path, asked).await?,
             Target::Url(url) => url.clone(),
@@ -317,7 +280,7 @@ impl Transport {
         url: &Url,
         grant: Option<&Grant>,
         asked: &Asked,
-    ) -> Result<Result<Response, reqwest::Error>, RegistryError> {
+    ) -> Result<Result<Response, TransportError>, RegistryError> {
         let wrong = |reason: String| RegistryError::Wrong { asked: asked.clone(), reason };
         let mut url = url.clone();
         for _ in 0..=MAX_REDIRECTS {
@@ -331,9 +294,8 @@ impl Transport {
             }
             let is_own = self.is_own(endpoint, &url).await;
             if let Some(grant) = grant.filter(|_| is_own) {
-                let mut value = reqwest::header::HeaderValue::try_from(&grant.header)
-                    .map_err(|_| wrong("its token cannot be sent".to_owned()))?;
-                value.set_sensitive(true);
+                let value =
+                    grant.header.header().ok_or_else(|| wrong("its token cannot be sent".to_owned()))?;
                 request = request.header(AUTHORIZATION, value);
             }
             if !matches!(call.method, Method::GET | Method::HEAD) {
@@ -364,13 +326,13 @@ impl Transport {
     pub(crate) async fn send_to_token_server(
         &self,
         url: &Url,
-        authorization: Option<String>,
+        authorization: Option<Secret>,
         form: Option<String>,
         asked: &Asked,
         endpoint: &Endpoint,
     ) -> Result<Response, RegistryError> {
         let retries = self.settings.retries;
-        let mut failures = 0;
+        let mut backoff = Retries { attempts: retries.attempts.min(TOKEN_ATTEMPTS), ..retries }.backoff();
         loop {
             let client = self.client(&host_of(url))?;
             let mut request = match &form {
@@ -380,17 +342,15 @@ impl Transport {
                     .body(form.clone()),
                 None => client.get(url.clone()),
             };
-            if let Some(header) = &authorization {
+            if let Some(header) = authorization.as_ref().and_then(Secret::header) {
                 request = request.header(AUTHORIZATION, header);
             }
             self.requests.fetch_add(1, Ordering::Relaxed);
             let outcome = request.send().await;
-            failures += 1;
-            let transient = outcome.as_ref().map_or(true, |response| is_transient(response.status()));
-            if !transient || failures >= retries.attempts.min(CONNECT_ATTEMPTS) {
+            let Some((wait, _)) = backoff.after(Failure::of(&outcome)) else {
                 return outcome.map_err(|error| unreachable_error(asked, endpoint, &error.without_url()));
-            }
-            tokio::time::sleep(retries.wait(failures)).await;
+            };
+            tokio::time::sleep(wait).await;
         }
     }
 

@@ -13,9 +13,9 @@
 use std::fs::File;
 use std::sync::Arc;
 
+use otoshi_http::header::{LOCATION, RANGE};
+use otoshi_http::{Failure, Method, Response, TransportError, Url};
 use otoshi_oci::Digest;
-use reqwest::header::{LOCATION, RANGE};
-use reqwest::{Method, Response, Url};
 
 use crate::answer::{refused, unreachable_error};
 use crate::call::{Body, Call, Target};
@@ -23,7 +23,7 @@ use crate::error::{Asked, RegistryError};
 use crate::hosts::Endpoint;
 use crate::progress::{Event, Tally};
 use crate::repository::Repository;
-use crate::transport::{Transport, Verdict};
+use crate::transport::Transport;
 
 /// Up to this size a blob is sent with one request.
 const SMALL: u64 = 4 << 20;
@@ -44,7 +44,7 @@ enum Step {
     /// The blob is stored.
     Stored,
     /// It failed in a way that may be overcome; the answer, if there was one.
-    Failed(Result<Response, reqwest::Error>),
+    Failed(Result<Response, TransportError>),
 }
 
 impl Upload {
@@ -137,7 +137,7 @@ impl Transport {
     ) -> Result<(), RegistryError> {
         let (asked, file) = (upload.asked(), Arc::new(file));
         upload.tally.tell(Event::Started { digest: upload.digest.clone(), size: upload.size });
-        let (mut begun, mut failures, mut furthest) = (begun, 0, 0);
+        let (mut begun, mut backoff, mut furthest) = (begun, self.settings.retries.backoff(), 0);
         loop {
             let mut location = match begun.take() {
                 Some(location) => location,
@@ -151,23 +151,19 @@ impl Transport {
                     return Ok(());
                 };
                 if at > furthest {
-                    (failures, furthest) = (0, at);
+                    furthest = at;
+                    backoff.progressed();
                 }
-                failures += 1;
                 // What the registry no longer knows, or knows otherwise, can be sent anew.
                 let lost =
                     outcome.as_ref().is_ok_and(|response| matches!(response.status().as_u16(), 404 | 416));
-                let (wait, reason) = match self.verdict(&outcome, failures) {
-                    Verdict::Again { wait, reason } => (wait, reason),
-                    Verdict::Final if lost && failures < self.settings.retries.attempts => {
-                        (self.settings.retries.wait(failures), "the upload was lost".to_owned())
-                    }
-                    Verdict::Final => {
-                        return Err(match outcome {
-                            Ok(response) => refused(&asked, response).await,
-                            Err(error) => unreachable_error(&asked, &upload.endpoint, &error),
-                        });
-                    }
+                let failure =
+                    Failure::of(&outcome).or_else(|| lost.then(|| Failure::broken("the upload was lost")));
+                let Some((wait, reason)) = backoff.after(failure) else {
+                    return Err(match outcome {
+                        Ok(response) => refused(&asked, response).await,
+                        Err(error) => unreachable_error(&asked, &upload.endpoint, &error),
+                    });
                 };
                 let host = upload.endpoint.host.clone();
                 upload.tally.tell(Event::Retrying { host, reason, wait });

@@ -56,7 +56,7 @@ impl Table {
             known = validators;
             best.take(cycles, address);
         }
-        let request = Request { url: address.to_owned(), known, limit: LIMIT };
+        let request = Request { url: address.into(), known, limit: LIMIT };
         match fetcher.and_then(|fetcher| ask(&request, fetcher)) {
             Ok(None) => records.touch(Kind::Cycles, key.hex()),
             Ok(Some((validators, text))) => match read(&text, today) {

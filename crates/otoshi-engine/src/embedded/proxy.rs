@@ -1,6 +1,6 @@
 //! Proxies on the host's loopback: a command in a network of its own does not reach them.
 
-use std::net::IpAddr;
+use otoshi_http::is_loopback;
 
 /// Says which setting names a proxy on the loopback, and what to do; `None` where none does.
 pub(crate) fn on_loopback(env: &[(String, String)]) -> Option<String> {
@@ -28,11 +28,6 @@ fn host(address: &str) -> Option<&str> {
         Some(six) => six.split(']').next(),
         None => place.split(':').next(),
     }
-}
-
-fn is_loopback(host: &str) -> bool {
-    host.eq_ignore_ascii_case("localhost")
-        || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
 #[cfg(test)]

@@ -17,10 +17,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use jiff::Timestamp;
+use otoshi_http::Validators;
 use otoshi_oci::Digest;
 
 use super::error::AptError;
-use super::fetch::Validators;
 use super::index::Index;
 use super::release::Release;
 use crate::allowance::Allowance;

@@ -15,9 +15,9 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
+use otoshi_http::Url;
+use otoshi_http::dns::{Addrs, Name, Resolve, Resolving};
 use otoshi_network::is_service_of_cloud;
-use reqwest::Url;
-use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 
 /// Whose word it is that an address is asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -4,13 +4,13 @@ use std::io::Read;
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
-use otoshi_http::SafeUrl;
+use otoshi_http::{SafeUrl, Validators};
 use otoshi_oci::layer::decoder;
 use otoshi_oci::{Digest, Hasher};
 
 use super::available::{SourceFailure, Suite};
 use super::error::AptError;
-use super::fetch::{Answer, Fetch, Request, Validators};
+use super::fetch::{Answer, Fetch, Request};
 use super::index::{self, Index, convert};
 use super::kept::{Documents, Kept};
 use super::keyring::{KeyFile, Keyring};
@@ -152,7 +152,7 @@ impl Refresh<'_> {
 
     fn get(self, url: &str, known: Validators, limit: u64) -> Result<(Answer, Vec<u8>), AptError> {
         let mut bytes = Vec::new();
-        let request = Request { url: url.to_owned(), known, limit };
+        let request = Request { url: url.into(), known, limit };
         let failed = |reason| AptError::Fetch { url: SafeUrl::new(url), reason };
         let answer = self.fetch.get(&request, &mut bytes).map_err(failed)?;
         if bytes.len() as u64 > limit {
@@ -351,7 +351,7 @@ impl Refresh<'_> {
 
     fn get_listed(self, url: &str, limit: u64) -> Result<(Answer, Vec<u8>), AptError> {
         let mut bytes = Vec::new();
-        let request = Request { url: url.to_owned(), known: Validators::default(), limit };
+        let request = Request { url: url.into(), known: Validators::default(), limit };
         let failed = |reason| AptError::Fetch { url: SafeUrl::new(url), reason };
         Ok((self.fetch.get(&request, &mut bytes).map_err(failed)?, bytes))
     }

@@ -170,7 +170,7 @@ fn fetch_one(
         available.suites().get(chosen.suite).ok_or_else(|| failed("its repository is gone".to_owned()))?;
     let mut bytes = Vec::with_capacity(usize::try_from(record.size.min(64 << 20)).unwrap_or_default());
     let url = format!("{}{}", suite.uri, record.filename.trim_start_matches("./"));
-    let request = Request { url, limit: record.size, ..Request::default() };
+    let request = Request { url: url.into(), limit: record.size, ..Request::default() };
     match fetch.get(&request, &mut bytes).map_err(failed)? {
         Answer::Sent(_) => {}
         Answer::Missing | Answer::NotModified => {

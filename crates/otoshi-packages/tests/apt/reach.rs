@@ -67,7 +67,7 @@ fn nobody_leads_on_to_the_cloud_that_a_machine_is_in() {
         }
     });
     let fetcher = HttpFetcher::new(&Configuration::default()).unwrap();
-    let request = Request { url, limit: 100, ..Request::default() };
+    let request = Request { url: url.into(), limit: 100, ..Request::default() };
     let refused = fetcher.guarded(Reach::Own, &[]).get(&request, &mut Vec::new()).unwrap_err();
     assert!(refused.contains("169.254.169.254 is no repository's"), "{refused}");
 }

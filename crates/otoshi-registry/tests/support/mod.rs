@@ -82,6 +82,7 @@ pub fn settings() -> Settings {
         attempts: 4,
         first_wait: Duration::from_millis(2),
         longest_wait: Duration::from_millis(1500),
+        ..Retries::default()
     };
     Settings { retries, ..Settings::plain() }
 }

@@ -10,21 +10,21 @@
 use std::collections::BTreeMap;
 
 use base64::{Engine, engine::general_purpose::STANDARD};
-use reqwest::Url;
+use otoshi_http::{Secret as Authorization, Url};
 
 use crate::{EngineError, Secret, embedded::run_mount::read_secret};
 
 type Secrets = BTreeMap<String, Secret>;
 
 /// The value of the `Authorization` header for a file by HTTP.
-pub(super) fn of_file(secrets: &Secrets, url: &str) -> Result<Option<String>, EngineError> {
+pub(super) fn of_file(secrets: &Secrets, url: &str) -> Result<Option<Authorization>, EngineError> {
     let Some(hosts) = hosts(url) else { return Ok(None) };
     for host in &hosts {
         if let Some(header) = text(secrets, &format!("HTTP_AUTH_HEADER_{host}"))? {
-            return Ok(Some(header));
+            return Ok(Some(Authorization::new(header)));
         }
         if let Some(token) = text(secrets, &format!("HTTP_AUTH_TOKEN_{host}"))? {
-            return Ok(Some(format!("Bearer {token}")));
+            return Ok(Some(Authorization::new(format!("Bearer {token}"))));
         }
     }
     Ok(None)

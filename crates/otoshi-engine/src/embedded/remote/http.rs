@@ -5,22 +5,16 @@
 
 use std::{
     fs::{self, File},
-    io::{Read, Write},
+    io::{self, Write},
     os::unix::fs::PermissionsExt,
+    path::PathBuf,
     sync::OnceLock,
-    thread,
     time::{Duration, UNIX_EPOCH},
 };
 
-use otoshi_http::SafeUrl;
+use otoshi_http::{Client, ClientBuilder, Get, Getter, Got, HttpError, Retries, SafeUrl, Secret, Validators};
 use otoshi_oci::{Algorithm, Digest, Hasher};
-use otoshi_store::{Kind, SnapshotId};
-use reqwest::{
-    StatusCode,
-    blocking::{Client, Response},
-    header::{AUTHORIZATION, ETAG, HeaderMap, HeaderValue, IF_MODIFIED_SINCE, IF_NONE_MATCH, LAST_MODIFIED},
-    redirect::Policy,
-};
+use otoshi_store::{Draft, Kind, SnapshotId};
 use serde::{Deserialize, Serialize};
 
 use crate::{EngineError, content::digest_of_fields, embedded::EmbeddedEngine};
@@ -31,8 +25,15 @@ pub(super) const NAME: &str = "file";
 /// The largest file that is fetched, in bytes.
 const LARGEST: u64 = 64 << 30;
 
-/// How often a request that failed for the moment is sent.
-const TRIES: u32 = 4;
+/// How many redirects are followed.
+const MAX_REDIRECTS: usize = 10;
+
+const RETRIES: Retries = Retries {
+    attempts: 4,
+    first_wait: Duration::from_millis(400),
+    longest_wait: Duration::from_secs(60),
+    deadline: Duration::from_secs(300),
+};
 
 /// A file that is in the store.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -50,7 +51,7 @@ pub(super) fn fetch(
     engine: &EmbeddedEngine,
     url: &SafeUrl,
     checksum: Option<&Digest>,
-    auth: Option<&str>,
+    authorization: Option<&Secret>,
     no_cache: bool,
 ) -> Result<Kept, EngineError> {
     let (records, snapshots) = (engine.home().records(), engine.home().snapshots());
@@ -65,179 +66,116 @@ pub(super) fn fetch(
     }
     let known: Option<Kept> = records.get(Kind::Step, by_url.hex());
     let known = known.filter(|kept| !no_cache && snapshots.get(&kept.snapshot).is_some());
-    let mut headers = HeaderMap::new();
-    if let Some(kept) = known.as_ref().filter(|_| checksum.is_none()) {
-        for (name, value) in [(IF_NONE_MATCH, &kept.etag), (IF_MODIFIED_SINCE, &kept.last_modified)] {
-            if let Some(value) = value.as_ref().and_then(|value| value.parse().ok()) {
-                headers.insert(name, value);
-            }
+    // What must have a checksum is not asked about: what is known has another.
+    let asked_about = known.as_ref().filter(|_| checksum.is_none()).map(Kept::validators).unwrap_or_default();
+    let Http { client, getter } = http()?;
+    let mut saved = Saved::begin(engine, checksum)?;
+    let get = Get { url, known: &asked_about, authorization, limit: LARGEST };
+    let validators = match getter.get(client, get, &mut saved) {
+        Ok(Got::Sent(validators)) => validators,
+        Ok(Got::NotModified) => {
+            let Some(kept) = known else {
+                return Err(EngineError::Http(HttpError::Unasked { url: url.clone() }.into()));
+            };
+            records.touch(Kind::Step, by_url.hex());
+            return Ok(kept);
         }
-    }
-    if let Some(auth) = auth {
-        let mut value = HeaderValue::try_from(auth)
-            .map_err(|_| EngineError::invalid(format!("the secret for {url} cannot be sent")))?;
-        value.set_sensitive(true);
-        headers.insert(AUTHORIZATION, value);
-    }
-    let response = send(url, &headers)?;
-    if response.status() == StatusCode::NOT_MODIFIED
-        && let Some(kept) = known
-    {
-        records.touch(Kind::Step, by_url.hex());
-        return Ok(kept);
-    }
-    let kept = save(engine, url, response, checksum)?;
+        Err(HttpError::Sink { source, .. }) => {
+            return Err(EngineError::io("writing", saved.path)(source));
+        }
+        Err(error) => return Err(EngineError::Http(error.into())),
+    };
+    let kept = saved.end(url, checksum, validators)?;
     records.put(Kind::Step, by_url.hex(), &kept)?;
     records.put(Kind::Step, by_content(&kept.digest).hex(), &kept)?;
     Ok(kept)
 }
 
-fn client() -> Result<Client, EngineError> {
-    static CLIENT: OnceLock<Result<Client, String>> = OnceLock::new();
+impl Kept {
+    fn validators(&self) -> Validators {
+        Validators { etag: self.etag.clone(), last_modified: self.last_modified.clone() }
+    }
+}
+
+/// What all files are fetched with.
+struct Http {
+    client: Client,
+    getter: Getter,
+}
+
+fn http() -> Result<&'static Http, EngineError> {
+    static HTTP: OnceLock<Http> = OnceLock::new();
+    if let Some(http) = HTTP.get() {
+        return Ok(http);
+    }
     let make = || {
-        // Another part of the process may have chosen already.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        // A secure address is not left for an insecure one.
-        let policy = Policy::custom(|attempt| {
-            let was_secure = attempt.previous().iter().any(|url| url.scheme() == "https");
-            if attempt.previous().len() > 10 {
-                attempt.error("more than ten redirects")
-            } else if was_secure && attempt.url().scheme() != "https" {
-                attempt.error("a redirect from https to http")
-            } else {
-                attempt.follow()
-            }
-        });
-        Client::builder()
-            .user_agent(concat!("otoshi/", env!("CARGO_PKG_VERSION")))
-            .redirect(policy)
-            .referer(false)
-            .connect_timeout(Duration::from_secs(15))
-            // Of each read, not of the whole.
-            .timeout(Duration::from_secs(90))
-            .build()
-            .map_err(|error| chain(&error))
+        let client = ClientBuilder::new().redirects(MAX_REDIRECTS, |_| None).build()?;
+        Ok(Http { client, getter: Getter::new("otoshi-add", RETRIES)? })
     };
-    CLIENT.get_or_init(make).clone().map_err(|why| EngineError::invalid(format!("no HTTP client: {why}")))
+    let http = make().map_err(|error: HttpError| EngineError::Http(error.into()))?;
+    Ok(HTTP.get_or_init(|| http))
 }
 
-/// Sends a request until the answer is final.
-fn send(url: &SafeUrl, headers: &HeaderMap) -> Result<Response, EngineError> {
-    let client = client()?;
-    let mut tries = 0;
-    loop {
-        tries += 1;
-        let answer = client.get(url.expose()).headers(headers.clone()).send();
-        let reason = match answer {
-            Ok(response)
-                if response.status().is_success() || response.status() == StatusCode::NOT_MODIFIED =>
-            {
-                return Ok(response);
-            }
-            Ok(response) => {
-                let status = response.status();
-                let passing = status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS;
-                let text = format!("the server answered {status}");
-                if !passing {
-                    return Err(failed(url, &text));
-                }
-                text
-            }
-            Err(error) if error.is_redirect() || error.is_builder() => {
-                return Err(failed(url, &chain(&error)));
-            }
-            Err(error) => chain(&error),
-        };
-        if tries == TRIES {
-            return Err(failed(url, &reason));
-        }
-        tracing::debug!(%url, reason, "asking again");
-        thread::sleep(Duration::from_millis(200 << tries));
+/// A file on its way into a snapshot.
+struct Saved {
+    draft: Draft,
+    path: PathBuf,
+    file: File,
+    hasher: Hasher,
+    size: u64,
+}
+
+impl Saved {
+    fn begin(engine: &EmbeddedEngine, checksum: Option<&Digest>) -> Result<Self, EngineError> {
+        let draft = engine.home().snapshots().draft()?;
+        let path = draft.tree().join(NAME);
+        let file = File::create(&path).map_err(EngineError::io("creating", &path))?;
+        let hasher = Hasher::new(checksum.map_or(Algorithm::Sha256, Digest::algorithm));
+        Ok(Self { draft, path, file, hasher, size: 0 })
     }
-}
 
-/// Writes a response to a snapshot.
-fn save(
-    engine: &EmbeddedEngine,
-    url: &SafeUrl,
-    mut response: Response,
-    checksum: Option<&Digest>,
-) -> Result<Kept, EngineError> {
-    let header = |name| response.headers().get(name)?.to_str().ok().map(str::to_owned);
-    let (etag, last_modified) = (header(ETAG), header(LAST_MODIFIED));
-    let draft = engine.home().snapshots().draft()?;
-    let path = draft.tree().join(NAME);
-    let mut file = File::create(&path).map_err(EngineError::io("creating", &path))?;
-    let mut hasher = Hasher::new(checksum.map_or(Algorithm::Sha256, Digest::algorithm));
-    let mut buffer = vec![0; 128 << 10];
-    let mut size = 0;
-    loop {
-        let count = response.read(&mut buffer).map_err(|error| failed(url, &chain(&error)))?;
-        if count == 0 {
-            break;
-        }
-        size += count as u64;
+    /// Makes a snapshot of the file, if it is the one that was wanted.
+    fn end(
+        self,
+        url: &SafeUrl,
+        checksum: Option<&Digest>,
+        validators: Validators,
+    ) -> Result<Kept, EngineError> {
+        let Self { draft, path, file, hasher, size } = self;
         if size > LARGEST {
-            return Err(failed(url, &format!("it has more than {LARGEST} bytes")));
+            return Err(EngineError::invalid(format!(
+                "cannot fetch {url}: it has more than {LARGEST} bytes"
+            )));
         }
-        hasher.update(&buffer[..count]);
-        file.write_all(&buffer[..count]).map_err(EngineError::io("writing", &path))?;
-    }
-    let digest = hasher.finish();
-    if let Some(expected) = checksum.filter(|expected| **expected != digest) {
-        return Err(EngineError::Invalid {
-            message: format!("{url} holds {digest}, and --checksum says {expected}"),
-            hint: Some("find out why the file changed before you change the checksum".into()),
-        });
-    }
-    let time = last_modified.as_deref().and_then(http_time).unwrap_or(0);
-    file.set_modified(UNIX_EPOCH + Duration::from_secs(time))
-        .map_err(EngineError::io("setting the time of", &path))?;
-    fs::set_permissions(&path, fs::Permissions::from_mode(0o600))
-        .map_err(EngineError::io("setting the mode of", &path))?;
-    let snapshot = SnapshotId::of_key(&digest_of_fields(["downloaded", digest.as_str(), &time.to_string()]));
-    draft.commit(&snapshot)?;
-    Ok(Kept { snapshot, digest, etag, last_modified })
-}
-
-/// Reads a time such as `Wed, 21 Oct 2015 07:28:00 GMT`, in seconds since 1970.
-fn http_time(text: &str) -> Option<u64> {
-    let time = jiff::fmt::rfc2822::parse(text).ok()?;
-    u64::try_from(time.timestamp().as_second()).ok()
-}
-
-fn failed(url: &SafeUrl, reason: &str) -> EngineError {
-    EngineError::invalid(format!("cannot fetch {url}: {reason}"))
-}
-
-/// An error with its causes; addresses in it may hold passwords and are left out.
-fn chain(error: &(dyn std::error::Error + 'static)) -> String {
-    let mut texts = Vec::new();
-    let mut next: Option<&(dyn std::error::Error + 'static)> = Some(error);
-    while let Some(error) = next {
-        let text = match error.downcast_ref::<reqwest::Error>() {
-            Some(error) if error.is_connect() => "cannot connect".to_owned(),
-            Some(error) if error.is_timeout() => "no answer in time".to_owned(),
-            Some(error) if error.is_redirect() => "a redirect that is not followed".to_owned(),
-            Some(error) if error.is_builder() => "not a URL".to_owned(),
-            Some(_) => "the transfer failed".to_owned(),
-            None => error.to_string(),
-        };
-        if !texts.contains(&text) {
-            texts.push(text);
+        let digest = hasher.finish();
+        if let Some(expected) = checksum.filter(|expected| **expected != digest) {
+            return Err(EngineError::Invalid {
+                message: format!("{url} holds {digest}, and --checksum says {expected}"),
+                hint: Some("find out why the file changed before you change the checksum".into()),
+            });
         }
-        next = error.source();
+        let time = validators.modified().unwrap_or(0);
+        file.set_modified(UNIX_EPOCH + Duration::from_secs(time))
+            .map_err(EngineError::io("setting the time of", &path))?;
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600))
+            .map_err(EngineError::io("setting the mode of", &path))?;
+        let snapshot =
+            SnapshotId::of_key(&digest_of_fields(["downloaded", digest.as_str(), &time.to_string()]));
+        draft.commit(&snapshot)?;
+        let Validators { etag, last_modified } = validators;
+        Ok(Kept { snapshot, digest, etag, last_modified })
     }
-    texts.join(": ")
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+impl Write for Saved {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let count = self.file.write(bytes)?;
+        self.hasher.update(&bytes[..count]);
+        self.size += count as u64;
+        Ok(count)
+    }
 
-    #[test]
-    fn times() {
-        assert_eq!(http_time("Wed, 21 Oct 2015 07:28:00 GMT"), Some(1_445_412_480));
-        assert_eq!(http_time("yesterday"), None);
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
     }
 }

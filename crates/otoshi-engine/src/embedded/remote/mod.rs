@@ -90,7 +90,7 @@ impl Remote {
             Self::File { url, checksum } => {
                 let auth =
                     wanted.secrets.map(|secrets| auth::of_file(secrets, url.expose())).transpose()?.flatten();
-                let file = http::fetch(engine, url, checksum.as_ref(), auth.as_deref(), no_cache)?;
+                let file = http::fetch(engine, url, checksum.as_ref(), auth.as_ref(), no_cache)?;
                 let name = file_name(url.expose());
                 let key = format!("file {name} {}", file.digest);
                 let root = engine.home().snapshots().path(&file.snapshot);
