@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Access control lists of a layer's files: there or not by tar's option, by tool, by storage driver; never after buildah's commit.
 #
-# Versions: GNU tar 1.34, umoci 0.4.7, buildah 1.28.2 (Debian 12) with its drivers vfs and overlay.
+# Versions: GNU tar 1.34, umoci 0.4.7, buildah 1.28.2 (Debian 12) with its drivers vfs and overlay; umoci 0.6.0 and buildah
+# 1.43.2 (Debian testing) were seen to behave in the same way.
 #
 # Guess: a file's ACL is an extended attribute like others, so it is kept where file capabilities are; and `tar --acls` is the
 # option that stores it.

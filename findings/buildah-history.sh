@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The history of an image that buildah makes says that the wrong instruction made the layer.
 #
-# Version: buildah 1.28.2 (Debian 12).
+# Version: buildah 1.28.2 (Debian 12); buildah 1.43.2 (Debian testing) was seen to behave in the same way.
 #
 # Guess: of a config's history, the entries without `empty_layer` belong to the layers, one each, as the image specification has it; so
 # COPY has the layer, and ENV and LABEL have none.

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Docker's fields in an OCI config: umoci drops them with any change, buildah carries ONBUILD out when it only takes a container.
 #
-# Versions: umoci 0.4.7, buildah 1.28.2 (Debian 12).
+# Versions: umoci 0.4.7, buildah 1.28.2 (Debian 12); umoci 0.6.0 and buildah 1.43.2 (Debian testing) were seen to behave in the same way.
 #
 # Guess: the fields that the image specification reserves for Docker (Healthcheck, OnBuild, Shell and others) are
 # left alone by tools for OCI images, as unknown ones are; OnBuild counts when a Dockerfile is built.

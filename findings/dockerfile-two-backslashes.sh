@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # A line of a Dockerfile that ends in two backslashes goes on for buildah and most libraries, and ends for Docker's parser.
 #
-# Versions: buildah 1.28.2 (Debian 12); dockerfile 3.4.0 (Python, with Docker's own parser), dockerfile-parse 2.0.1 (Python),
+# Versions: buildah 1.28.2 (Debian 12; 1.43.2 of Debian testing was seen to behave in the same way); dockerfile 3.4.0 (Python, with Docker's own parser), dockerfile-parse 2.0.1 (Python),
 # docker-file-parser 1.0.7 and dockerfile-ast 0.7.1 (Node), parse-dockerfile 0.1.9 and dockerfile-parser-rs 3.4.0 (Rust).
 #
 # Guess: a backslash at the end of a line continues it, so two do as well; or two are one backslash as in a shell. Either way

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Two patterns of .dockerignore that mean the opposite, or nearly nothing, by who packs the context.
 #
-# Versions: buildah 1.28.2 (Debian 12), docker 7.2.0 (Python), @balena/dockerignore 1.0.2 (Node).
+# Versions: buildah 1.28.2 (Debian 12; 1.43.2 of Debian testing was seen to behave in the same way), docker 7.2.0 (Python), @balena/dockerignore 1.0.2 (Node).
 #
 # Guess: `[!a]` and `[^a]` are both "anything but a", as in bash; and `*` with `!**/*.md`, the list of what may come in, lets in
 # all .md files.

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # A hard link to a file of a lower layer: fine, or no image at all, by buildah's storage driver.
 #
-# Versions: umoci 0.4.7, buildah 1.28.2 (Debian 12).
+# Versions: umoci 0.4.7, buildah 1.28.2 (Debian 12); umoci 0.6.0 and buildah 1.43.2 (Debian testing) were seen to behave in the same way.
 #
 # Guess: an entry of type "hard link" may name what is below, as entries of any other type may lie in directories that are
 # below: layers are applied one after another.

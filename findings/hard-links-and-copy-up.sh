@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Writing to one name of a file with several: the other names have it with vfs, and not with overlay.
 #
-# Version: buildah 1.28.2 (Debian 12), with its drivers vfs and overlay.
+# Version: buildah 1.28.2 (Debian 12), with its drivers vfs and overlay; buildah 1.43.2 (Debian testing) was seen to behave in
+# the same way.
 #
 # Guess: two hard links of the base are one file in a container, so what is appended through one name is there under the other.
 #

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Garbage collection of docker-registry takes the images out of a tagged index.
 #
-# Version: docker-registry 2.8.2 (Debian 12, 2.8.2+ds1-1).
+# Version: docker-registry 2.8.2 (Debian 12, 2.8.2+ds1-1); 2.8.3 (Debian testing) was seen to behave in the same way.
 #
 # Guess: `garbage-collect --delete-untagged` removes what no tag leads to; the images of a tagged index are led to.
 #

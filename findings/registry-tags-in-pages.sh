@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # docker-registry 2.8 gives all tags for each page that is asked for.
 #
-# Version: docker-registry 2.8.2 (Debian 12, 2.8.2+ds1-1).
+# Version: docker-registry 2.8.2 (Debian 12, 2.8.2+ds1-1); 2.8.3 (Debian testing) was seen to behave in the same way.
 #
 # Guess: `tags/list?n=2` gives two tags, sorted, and a Link to the next page, as the distribution specification says and as
 # `_catalog?n=1` of the same registry does.

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Copying to the same tag of an image layout keeps every earlier image, without a name.
 #
-# Versions: skopeo 1.9.3, umoci 0.4.7 (Debian 12).
+# Versions: skopeo 1.9.3, umoci 0.4.7 (Debian 12); skopeo 1.22.0 and umoci 0.6.0 (Debian testing) were seen to behave in the same way.
 #
 # Guess: `skopeo copy … oci:layout:latest` puts the new image in the place of the old one, as with a registry's tag, and the
 # old one is garbage.

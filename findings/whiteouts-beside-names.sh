@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # A whiteout beside what it names, in one layer: the order of two entries decides, and each tool decides otherwise.
 #
-# Versions: umoci 0.4.7, buildah 1.28.2 (Debian 12) with its drivers vfs and overlay.
+# Versions: umoci 0.4.7, buildah 1.28.2 (Debian 12) with its drivers vfs and overlay; umoci 0.6.0 and buildah 1.43.2 (Debian
+# testing) were seen to behave in the same way.
 #
 # Guess: the image specification says that a whiteout hides only what lower layers have. So `.wh.a` beside a new `a` in
 # one layer is the new `a`, whichever entry comes first; and `.wh.d` with a new directory `d` is the new directory alone.

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # A zstd layer of a hundred bytes that needs 256 MiB, or 1 GiB: each reader has a limit of its own, and says so late or never.
 #
-# Versions: zstd 1.5.4 and buildah 1.28.2 (Debian 12), zstandard 0.25.0 (Python), fzstd 0.1.1 (Node), zstd 0.13.3 and ruzstd 0.8.3 (Rust).
+# Versions: zstd 1.5.4 and buildah 1.28.2 (Debian 12; 1.43.2 of Debian testing was seen to behave in the same way), zstandard 0.25.0 (Python), fzstd 0.1.1 (Node), zstd 0.13.3 and ruzstd 0.8.3 (Rust).
 #
 # Guess: the memory that a reader needs grows with what was compressed, so an option for large inputs does no harm to small ones; and a
 # layer that one engine reads, others do, too.
