@@ -1,20 +1,21 @@
 #!/usr/bin/env bash
-# Access control lists of a layer's files: there or not by tar's option, by tool, by storage driver; never after buildah's commit.
+# Access control lists of a layer's files: there or not, by tar's option, by tool and by storage driver.
 #
 # Versions: GNU tar 1.34, umoci 0.4.7, buildah 1.28.2 (Debian 12) with its drivers vfs and overlay; umoci 0.6.0 and buildah
 # 1.43.2 (Debian testing) were seen to behave in the same way.
 #
-# Guess: a file's ACL is an extended attribute like others, so it is kept where file capabilities are; and `tar --acls` is the
-# option that stores it.
+# Guess: a file's ACL is an extended attribute like others, so it is kept where file capabilities are; and `tar --acls` is
+# the option that stores it.
 #
 # Behaviour:
 #   - a layer made with `tar --acls` has the ACL as text (SCHILY.acl.access), which neither umoci nor buildah reads: no ACL;
-#   - made with `tar --xattrs` it has the attribute's bytes. umoci restores it, and buildah with overlay; with vfs the container has
-#     none, though an attribute `user.note` beside it is there;
+#   - made with `tar --xattrs` it has the attribute's bytes. umoci restores it, and buildah with overlay; with vfs the
+#     container has none, though an attribute `user.note` beside it is there;
 #   - what `buildah commit` writes has `user.note` and no ACL, with both drivers.
 #
-# Why it matters: tools give default ACLs to directories (logs, shared spools). A root file system from an archive, or one that went through a
-# build, has them or lacks them for reasons that no message names; what needs an ACL has to set it when the container starts.
+# Why it matters: tools give default ACLs to directories (logs, shared spools). A root file system from an archive, or one
+# that went through a build, has them or lacks them for reasons that no message names; what needs an ACL has to set it when
+# the container starts.
 set -euo pipefail
 [ "$(id -u)" = 0 ] || { echo "needs root, for the overlay mount" >&2; exit 2; }
 tmp=$(mktemp -d)

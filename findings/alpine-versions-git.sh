@@ -5,8 +5,8 @@
 #
 # Guess: a class AlpineLinuxVersion takes every version that apk takes.
 #
-# Behaviour: of apk's suffixes `_alpha`, `_beta`, `_pre`, `_rc`, `_p` are read, the ones that Gentoo has. `_cvs`, `_svn`, `_git` and `_hg`,
-# which apk has besides, are an InvalidVersion, as musl's 1.2.4_git20230717-r4.
+# Behaviour: of apk's suffixes `_alpha`, `_beta`, `_pre`, `_rc`, `_p` are read, the ones that Gentoo has. `_cvs`, `_svn`,
+# `_git` and `_hg`, which apk has besides, are an InvalidVersion, as musl's 1.2.4_git20230717-r4.
 #
 # Why it matters: the package that every image of that Alpine has at its bottom cannot be compared with any advisory; what
 # leaves out versions that do not parse, so as to go on, is silent just about the C library.

@@ -3,15 +3,15 @@
 #
 # Version: buildah 1.28.2 (Debian 12); buildah 1.43.2 (Debian testing) was seen to behave in the same way.
 #
-# Guess: of a config's history, the entries without `empty_layer` belong to the layers, one each, as the image specification has it; so
-# COPY has the layer, and ENV and LABEL have none.
+# Guess: of a config's history, the entries without `empty_layer` belong to the layers, one each, as the image specification
+# has it; so COPY has the layer, and ENV and LABEL have none.
 #
-# Behaviour: without --layers, buildah makes one layer for the whole stage, and counts it as that of the last instruction: COPY is marked as
-# empty, and the LABEL or CMD behind it has the layer. If the last instruction is a COPY, all COPYs before it are empty. With
-# --layers each has its own.
+# Behaviour: without --layers, buildah makes one layer for the whole stage, and counts it as that of the last instruction:
+# COPY is marked as empty, and the LABEL or CMD behind it has the layer. If the last instruction is a COPY, all COPYs before
+# it are empty. With --layers each has its own.
 #
-# Why it matters: what shows an image layer by layer, or finds the line of a Dockerfile for a layer with a vulnerable package,
-# points at a LABEL. Numbers of entries and layers agree, so no check finds it.
+# Why it matters: what shows an image layer by layer, or finds the line of a Dockerfile for a layer with a vulnerable
+# package, points at a LABEL. Numbers of entries and layers agree, so no check finds it.
 set -euo pipefail
 [ "$(id -u)" = 0 ] || { echo "needs root, for buildah" >&2; exit 2; }
 tmp=$(mktemp -d)

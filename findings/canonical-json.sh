@@ -3,15 +3,16 @@
 #
 # Versions: securesystemslib 1.6.0 (Python; used by in-toto and TUF), canonicalize 4.0.0 (Node; RFC 8785).
 #
-# Guess: both write the one form of a document that has its keys sorted and no spaces, so what one signs the other can check; and what
-# comes out can be read as JSON.
+# Guess: both write the one form of a document that has its keys sorted and no spaces, so what one signs the other can check;
+# and what comes out can be read as JSON.
 #
-# Behaviour: securesystemslib's form (of OLPC) escapes only `"` and `\`: a line feed in a text is written as it is, which JSON does not allow,
-# and Python's own json refuses it. RFC 8785 writes `\n`. Keys are sorted by code point in one and by UTF-16 unit in the other, so
-# an emoji and a letter of U+FB33 change places. A fraction is an error for the first.
+# Behaviour: securesystemslib's form (of OLPC) escapes only `"` and `\`: a line feed in a text is written as it is, which
+# JSON does not allow, and Python's own json refuses it. RFC 8785 writes `\n`. Keys are sorted by code point in one and by
+# UTF-16 unit in the other, so an emoji and a letter of U+FB33 change places. A fraction is an error for the first.
 #
-# Why it matters: classic link metadata of in-toto has the output of commands, whose lines end in line feeds; so ordinary links are affected. A
-# verifier in another language that takes "canonical JSON" for the RFC finds every such signature wrong, and those of tests right.
+# Why it matters: classic link metadata of in-toto has the output of commands, whose lines end in line feeds; so ordinary
+# links are affected. A verifier in another language that takes "canonical JSON" for the RFC finds every such signature
+# wrong, and those of tests right.
 set -euo pipefail
 tmp=$(mktemp -d)
 trap 'rm -rf "$tmp"' EXIT

@@ -6,13 +6,14 @@
 # Guess: libraries whose only task is to compare versions say what `dpkg --compare-versions` says.
 #
 # Behaviour:
-#   - 1.0-1 and 1.0-01 are equal for dpkg (numbers are compared as numbers). For both libraries `<=` and `>=` are true, `<` and `>` are
-#     false, and `==` is false as well: it compares texts. So a range of univers with that version alone, `vers:deb/1.0-01`, does not contain it.
-#   - debian-inspector takes a version that ends in `~` or `+` for invalid. dpkg takes both, and `(>= 9~)` is the usual way to let in
-#     backports.
+#   - 1.0-1 and 1.0-01 are equal for dpkg (numbers are compared as numbers). For both libraries `<=` and `>=` are true, `<`
+#     and `>` are false, and `==` is false as well: it compares texts. So a range of univers with that version alone,
+#     `vers:deb/1.0-01`, does not contain it.
+#   - debian-inspector takes a version that ends in `~` or `+` for invalid. dpkg takes both, and `(>= 9~)` is the usual way
+#     to let in backports.
 #
-# Why it matters: scanners ask `version in range`, and advisories name single versions: with a zero more or less nothing is found, and
-# nothing says so. What compares a dependency's version with debian-inspector stops at the first backport's.
+# Why it matters: scanners ask `version in range`, and advisories name single versions: with a zero more or less nothing is
+# found, and nothing says so. What compares a dependency's version with debian-inspector stops at the first backport's.
 set -euo pipefail
 tmp=$(mktemp -d)
 trap 'rm -rf "$tmp"' EXIT

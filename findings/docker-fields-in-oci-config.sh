@@ -1,14 +1,16 @@
 #!/usr/bin/env bash
-# Docker's fields in an OCI config: umoci drops them with any change, buildah carries ONBUILD out when it only takes a container.
+# Docker's fields in an OCI config: umoci drops them with any change, `buildah from` carries ONBUILD out.
 #
-# Versions: umoci 0.4.7, buildah 1.28.2 (Debian 12); umoci 0.6.0 and buildah 1.43.2 (Debian testing) were seen to behave in the same way.
+# Versions: umoci 0.4.7, buildah 1.28.2 (Debian 12); umoci 0.6.0 and buildah 1.43.2 (Debian testing) were seen to behave in
+# the same way.
 #
-# Guess: the fields that the image specification reserves for Docker (Healthcheck, OnBuild, Shell and others) are
-# left alone by tools for OCI images, as unknown ones are; OnBuild counts when a Dockerfile is built.
+# Guess: the fields that the image specification reserves for Docker (Healthcheck, OnBuild, Shell and others) are left alone
+# by tools for OCI images, as unknown ones are; OnBuild counts when a Dockerfile is built.
 #
-# Behaviour: `umoci config --config.workingdir /w` writes a config without Healthcheck, OnBuild, Shell, StopTimeout and without
-# any field that it does not know; ArgsEscaped stays. `buildah from` (no Dockerfile anywhere) carries out the triggers of
-# OnBuild at once, and `commit` makes an image with their effects, without the triggers and without the other fields.
+# Behaviour: `umoci config --config.workingdir /w` writes a config without Healthcheck, OnBuild, Shell, StopTimeout and
+# without any field that it does not know; ArgsEscaped stays. `buildah from` (no Dockerfile anywhere) carries out the
+# triggers of OnBuild at once, and `commit` makes an image with their effects, without the triggers and without the other
+# fields.
 #
 # Why it matters: setting a label with umoci takes an image's health check away, and the shell that later RUNs would use. A
 # script that does `buildah from` to look into an image, or to add a file, makes another image, and runs commands.

@@ -7,15 +7,16 @@
 # Guess: heredocs are part of the syntax for years; a reader that does not know them fails on their lines.
 #
 # Behaviour: `RUN <<EOF` with three lines, of which one begins with FROM and one with USER, is one instruction.
-#   - dockerfile-parse and docker-file-parser make an instruction of each line, also of EOF, and do not fail. dockerfile-parse's
-#     `parent_images` has an image that nobody uses.
-#   - dockerfile, which contains Docker's own parser, ends the instruction rightly, and has the text nowhere but in `original`:
-#     `value` is `<<EOF` alone, so that a linter sees no command.
-#   - dockerfile-parser-rs and parse-dockerfile read this one, and take the lines of `RUN cat <<A <<B` for instructions, on which they fail.
+#   - dockerfile-parse and docker-file-parser make an instruction of each line, also of EOF, and do not fail.
+#     dockerfile-parse's `parent_images` has an image that nobody uses.
+#   - dockerfile, which contains Docker's own parser, ends the instruction rightly, and has the text nowhere but in
+#     `original`: `value` is `<<EOF` alone, so that a linter sees no command.
+#   - dockerfile-parser-rs and parse-dockerfile read this one, and take the lines of `RUN cat <<A <<B` for instructions, on
+#     which they fail.
 #   - dockerfile-ast reads both.
 #
-# Why it matters: updaters of base images, checks of the last USER and linters of commands are built on these. A Dockerfile that writes
-# another one, or SQL with FROM at the beginning of a line, gives them a second base.
+# Why it matters: updaters of base images, checks of the last USER and linters of commands are built on these. A Dockerfile
+# that writes another one, or SQL with FROM at the beginning of a line, gives them a second base.
 set -euo pipefail
 tmp=$(mktemp -d)
 trap 'rm -rf "$tmp"' EXIT

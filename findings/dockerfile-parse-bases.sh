@@ -6,12 +6,15 @@
 # Guess: `parent_images` are the images that a build pulls, variables put in; what is set is what stands there afterwards.
 #
 # Behaviour:
-#   - a stage that begins with another one counts: `FROM base` gives a parent image "base", and `baseimage` is the name of a stage;
-#   - `${V:-12}` becomes the value of V and then the text `:-12}`: `debian::-12}`. The same in labels and ENV: `${A:+b}` is `1:+b}`;
-#   - `parent_images = parent_images`, which changes nothing, writes these texts into the file, in the place of the variables.
+#   - a stage that begins with another one counts: `FROM base` gives a parent image "base", and `baseimage` is the name of a
+#     stage;
+#   - `${V:-12}` becomes the value of V and then the text `:-12}`: `debian::-12}`. The same in labels and ENV: `${A:+b}` is
+#     `1:+b}`;
+#   - `parent_images = parent_images`, which changes nothing, writes these texts into the file, in the place of the
+#     variables.
 #
-# Why it matters: tools that pin bases by digest set `parent_images`. They ask a registry for `base`, or for a reference that is
-# none, and a file that they only looked at has lost its ARG, or no longer parses.
+# Why it matters: tools that pin bases by digest set `parent_images`. They ask a registry for `base`, or for a reference that
+# is none, and a file that they only looked at has lost its ARG, or no longer parses.
 set -euo pipefail
 tmp=$(mktemp -d)
 trap 'rm -rf "$tmp"' EXIT

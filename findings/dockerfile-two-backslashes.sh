@@ -1,18 +1,19 @@
 #!/usr/bin/env bash
 # A line of a Dockerfile that ends in two backslashes goes on for buildah and most libraries, and ends for Docker's parser.
 #
-# Versions: buildah 1.28.2 (Debian 12; 1.43.2 of Debian testing was seen to behave in the same way); dockerfile 3.4.0 (Python, with Docker's own parser), dockerfile-parse 2.0.1 (Python),
-# docker-file-parser 1.0.7 and dockerfile-ast 0.7.1 (Node), parse-dockerfile 0.1.9 and dockerfile-parser-rs 3.4.0 (Rust).
+# Versions: buildah 1.28.2 (Debian 12; 1.43.2 of Debian testing was seen to behave in the same way); dockerfile 3.4.0
+# (Python, with Docker's own parser), dockerfile-parse 2.0.1 (Python), docker-file-parser 1.0.7 and dockerfile-ast 0.7.1
+# (Node), parse-dockerfile 0.1.9 and dockerfile-parser-rs 3.4.0 (Rust).
 #
 # Guess: a backslash at the end of a line continues it, so two do as well; or two are one backslash as in a shell. Either way
 # everybody agrees, since it is the first thing that a reader of Dockerfiles does.
 #
-# Behaviour: for Docker's parser a backslash before the last one takes its meaning away: the line ends. The five other libraries and buildah
-# take the last one off and join the lines, so that the next instruction becomes a part of this one. buildah says nothing: the value of the
-# label `one` has the next instruction's name at its end.
+# Behaviour: for Docker's parser a backslash before the last one takes its meaning away: the line ends. The five other
+# libraries and buildah take the last one off and join the lines, so that the next instruction becomes a part of this one.
+# buildah says nothing: the value of the label `one` has the next instruction's name at its end.
 #
-# Why it matters: Windows paths and `sed`, `awk` and `grep` patterns end so (`COPY app C:\\`). One file builds to two images, and what
-# checks the file sees fewer instructions than what builds it.
+# Why it matters: Windows paths and `sed`, `awk` and `grep` patterns end so (`COPY app C:\\`). One file builds to two images,
+# and what checks the file sees fewer instructions than what builds it.
 set -euo pipefail
 [ "$(id -u)" = 0 ] || { echo "needs root, for buildah" >&2; exit 2; }
 tmp=$(mktemp -d)

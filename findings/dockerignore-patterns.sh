@@ -1,17 +1,18 @@
 #!/usr/bin/env bash
 # Two patterns of .dockerignore that mean the opposite, or nearly nothing, by who packs the context.
 #
-# Versions: buildah 1.28.2 (Debian 12; 1.43.2 of Debian testing was seen to behave in the same way), docker 7.2.0 (Python), @balena/dockerignore 1.0.2 (Node).
+# Versions: buildah 1.28.2 (Debian 12; 1.43.2 of Debian testing was seen to behave in the same way), docker 7.2.0 (Python),
+# @balena/dockerignore 1.0.2 (Node).
 #
-# Guess: `[!a]` and `[^a]` are both "anything but a", as in bash; and `*` with `!**/*.md`, the list of what may come in, lets in
-# all .md files.
+# Guess: `[!a]` and `[^a]` are both "anything but a", as in bash; and `*` with `!**/*.md`, the list of what may come in, lets
+# in all .md files.
 #
 # Behaviour:
-#   - `[!a].md` leaves out `a.md` and keeps `b.md` for buildah and @balena/dockerignore (a class of `!` and `a`, as in Go); for docker-py it is the
-#     other way round (as in Python's fnmatch). With `[^a].md` each does the opposite of that.
-#   - `*` and `!**/*.md` keep the .md files at the top alone for buildah and docker-py: a folder that `*` takes out is only looked into if an
-#     exception begins with the folder's name, and `**` does not count; `!docs/**/*.md` lets in `docs/c.md`, and not
-#     `docs/more/d.md`. For @balena/dockerignore, each keeps what it says.
+#   - `[!a].md` leaves out `a.md` and keeps `b.md` for buildah and @balena/dockerignore (a class of `!` and `a`, as in Go);
+#     for docker-py it is the other way round (as in Python's fnmatch). With `[^a].md` each does the opposite of that.
+#   - `*` and `!**/*.md` keep the .md files at the top alone for buildah and docker-py: a folder that `*` takes out is only
+#     looked into if an exception begins with the folder's name, and `**` does not count; `!docs/**/*.md` lets in
+#     `docs/c.md`, and not `docs/more/d.md`. For @balena/dockerignore, each keeps what it says.
 #
 # Why it matters: lists of what may come in are the advice for keeping secrets and caches out of contexts. The same file
 # gives the COPY of one builder files that another one lacks, and nobody is told of either.

@@ -8,8 +8,8 @@
 # Behaviour: only files named with letters, digits, `-` and `_` are read. `nodoc.conf`, `no.doc` and `no+doc` are passed over
 # without a word, and packages come with all that was to be left out.
 #
-# Why it matters: a Dockerfile that writes path-exclude lines to `….conf` makes an image that works and is no smaller. In apt's folders it
-# is the other way round: preferences.d and apt.conf.d take names without an ending or with .pref and .conf.
+# Why it matters: a Dockerfile that writes path-exclude lines to `….conf` makes an image that works and is no smaller. In
+# apt's folders it is the other way round: preferences.d and apt.conf.d take names without an ending or with .pref and .conf.
 set -euo pipefail
 [ "$(id -u)" = 0 ] || { echo "needs root, to put another folder over /etc/dpkg/dpkg.cfg.d for itself" >&2; exit 2; }
 [ -z "${1-}" ] && exec unshare --mount "$0" inside

@@ -8,13 +8,15 @@
 #
 # Behaviour:
 #   - `path-exclude=/usr/share/doc/*` with `path-include=/usr/share/doc/*/copyright` works: directories that might match the
-#     beginning of the pattern up to its first wildcard stay. With the exact name, `path-include=/usr/share/doc/example/copyright`,
-#     the directory `example` does not stay, and the installation fails: "unable to create … No such file or directory".
-#   - Of two hard links in a package, the first in the archive has the content. A filter that leaves out the first alone lets the
-#     installation fail, "error creating hard link"; one that leaves out the second alone works.
+#     beginning of the pattern up to its first wildcard stay. With the exact name,
+#     `path-include=/usr/share/doc/example/copyright`, the directory `example` does not stay, and the installation fails:
+#     "unable to create … No such file or directory".
+#   - Of two hard links in a package, the first in the archive has the content. A filter that leaves out the first alone lets
+#     the installation fail, "error creating hard link"; one that leaves out the second alone works.
 #
-# Why it matters: filters in images are written once, for packages that come later. An include that is made more exact,
-# or a filter for some languages of a manual whose pages are links to one another, breaks `apt-get install` of one package in hundreds.
+# Why it matters: filters in images are written once, for packages that come later. An include that is made more exact, or a
+# filter for some languages of a manual whose pages are links to one another, breaks `apt-get install` of one package in
+# hundreds.
 set -euo pipefail
 [ "$(id -u)" = 0 ] || { echo "needs root, since dpkg sets owners" >&2; exit 2; }
 tmp=$(mktemp -d)

@@ -1,13 +1,15 @@
 #!/usr/bin/env bash
 # A hard link to a file of a lower layer: fine, or no image at all, by buildah's storage driver.
 #
-# Versions: umoci 0.4.7, buildah 1.28.2 (Debian 12); umoci 0.6.0 and buildah 1.43.2 (Debian testing) were seen to behave in the same way.
+# Versions: umoci 0.4.7, buildah 1.28.2 (Debian 12); umoci 0.6.0 and buildah 1.43.2 (Debian testing) were seen to behave in
+# the same way.
 #
 # Guess: an entry of type "hard link" may name what is below, as entries of any other type may lie in directories that are
 # below: layers are applied one after another.
 #
-# Behaviour: umoci and buildah's vfs make the link: both names are one file (2 links). With overlay, the same buildah refuses the
-# image, "no such file or directory": the layer is unpacked where nothing lower is. The image can neither be run nor mounted.
+# Behaviour: umoci and buildah's vfs make the link: both names are one file (2 links). With overlay, the same buildah refuses
+# the image, "no such file or directory": the layer is unpacked where nothing lower is. The image can neither be run nor
+# mounted.
 #
 # Why it matters: it is the obvious way to give a file of the base a second name without storing it twice, and such a layer
 # passes every check that looks at media types, digests and DiffIDs. A layer must bring the content again.

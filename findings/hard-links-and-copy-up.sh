@@ -1,17 +1,19 @@
 #!/usr/bin/env bash
 # Writing to one name of a file with several: the other names have it with vfs, and not with overlay.
 #
-# Version: buildah 1.28.2 (Debian 12), with its drivers vfs and overlay; buildah 1.43.2 (Debian testing) was seen to behave in
-# the same way.
+# Version: buildah 1.28.2 (Debian 12), with its drivers vfs and overlay; buildah 1.43.2 (Debian testing) was seen to behave
+# in the same way.
 #
-# Guess: two hard links of the base are one file in a container, so what is appended through one name is there under the other.
+# Guess: two hard links of the base are one file in a container, so what is appended through one name is there under the
+# other.
 #
 # Behaviour: with vfs, all names have the new text, and the layer holds them as links of one file. With overlay (and the
-# kernel's default, index=off) the first write copies the file up under the one name: the others keep the old text, and the layer holds one name alone.
+# kernel's default, index=off) the first write copies the file up under the one name: the others keep the old text, and the
+# layer holds one name alone.
 #
-# Why it matters: programs that come under several names, and package managers' files, are such links in base images. A step that
-# edits one in place gives two images by the machine's driver, each right for itself; editors that write a new file give the
-# same on both.
+# Why it matters: programs that come under several names, and package managers' files, are such links in base images. A step
+# that edits one in place gives two images by the machine's driver, each right for itself; editors that write a new file give
+# the same on both.
 set -euo pipefail
 [ "$(id -u)" = 0 ] || { echo "needs root, for the overlay mount" >&2; exit 2; }
 tmp=$(mktemp -d)

@@ -6,13 +6,12 @@
 # Guess: what `docker pull` takes is split by one rule, and libraries that say that they parse such references follow it.
 #
 # Behaviour:
-#   - `localhost/app` is the registry localhost for Docker; for oras and docker-parse-image it is the namespace `localhost` of
-#     Docker Hub, and oras asks docker.io for it;
-#   - `app` is docker.io's `library/app`; oras asks for `app`. docker-parse-image puts `library` in front of a single name at any registry,
-#     so that `example.org/app` becomes `example.org/library/app`;
-#   - of `app:1@sha256:…`, docker's parse_repository_tag makes the repository `app:1` with the tag `sha256:…`, and docker-parse-image
-#     the tag `1@sha256:…`; it knows no digests.
-#   docker-image-py follows Docker's rule in all.
+#   - `localhost/app` is the registry localhost for Docker; for oras and docker-parse-image it is the namespace `localhost`
+#     of Docker Hub, and oras asks docker.io for it;
+#   - `app` is docker.io's `library/app`; oras asks for `app`. docker-parse-image puts `library` in front of a single name at
+#     any registry, so that `example.org/app` becomes `example.org/library/app`;
+#   - of `app:1@sha256:…`, docker's parse_repository_tag makes the repository `app:1` with the tag `sha256:…`, and
+#     docker-parse-image the tag `1@sha256:…`; it knows no digests. docker-image-py follows Docker's rule in all.
 #
 # Why it matters: an image that was pushed to a registry on one's own machine is looked for at a public one, and pinned
 # references, which updaters write, are compared, mirrored and rewritten as tags, or under repositories that are not there.

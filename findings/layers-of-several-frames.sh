@@ -7,13 +7,15 @@
 #
 # Behaviour: of a layer that is the same tar in two pieces,
 #   - fflate's `gunzipSync` gives the first piece, without an error, its `Gunzip` both;
-#   - zstandard's `decompress`, `read_to_iter` and `decompressobj` give the first frame, `stream_reader` and `copy_stream` both
-#     (though `read_across_frames` is false unless asked for);
+#   - zstandard's `decompress`, `read_to_iter` and `decompressobj` give the first frame, `stream_reader` and `copy_stream`
+#     both (though `read_across_frames` is false unless asked for);
 #   - flate2's `GzDecoder` and ruzstd's `StreamingDecoder` stop after the first, flate2's `MultiGzDecoder` goes on.
-# GNU tar lists what comes out of the first piece alone without complaint, since a tar may end without its two blocks of zeros.
+# GNU tar lists what comes out of the first piece alone without complaint, since a tar may end without its two blocks of
+# zeros.
 #
-# Why it matters: eStargz has a gzip member, and zstd:chunked a frame, for each file. With such a layer the wrong function finds the
-# first file and nothing else; an ordinary layer works, so that no test shows it. An SBOM made so is short and looks complete.
+# Why it matters: eStargz has a gzip member, and zstd:chunked a frame, for each file. With such a layer the wrong function
+# finds the first file and nothing else; an ordinary layer works, so that no test shows it. An SBOM made so is short and
+# looks complete.
 set -euo pipefail
 export LC_ALL=C
 tmp=$(mktemp -d)

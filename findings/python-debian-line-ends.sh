@@ -7,11 +7,12 @@
 #
 # Behaviour: dpkg builds, and has on record, a package whose description has U+2028, U+0085 or a form feed within a line.
 # python-debian breaks the value at them too (as Python's splitlines does), finds that what follows does not begin with a
-# space, and raises ValueError, out of the loop over all paragraphs: the packages after this one are not seen. debian-inspector
-# reads all.
+# space, and raises ValueError, out of the loop over all paragraphs: the packages after this one are not seen.
+# debian-inspector reads all.
 #
-# Why it matters: text that was copied from a web page or an old changelog has such characters. A scanner built on it fails on an
-# image in which apt, dpkg and every other reader find nothing wrong, or, where it catches the error, ends its list there.
+# Why it matters: text that was copied from a web page or an old changelog has such characters. A scanner built on it fails
+# on an image in which apt, dpkg and every other reader find nothing wrong, or, where it catches the error, ends its list
+# there.
 set -euo pipefail
 tmp=$(mktemp -d)
 trap 'rm -rf "$tmp"' EXIT

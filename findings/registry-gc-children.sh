@@ -5,9 +5,9 @@
 #
 # Guess: `garbage-collect --delete-untagged` removes what no tag leads to; the images of a tagged index are led to.
 #
-# Behaviour: only a manifest that has a tag of its own counts. An index that has one stays, and the images that it names
-# are deleted with their configs and layers: the tag answers 200 with the index, and each platform of it 404. Without the
-# option everything stays.
+# Behaviour: only a manifest that has a tag of its own counts. An index that has one stays, and the images that it names are
+# deleted with their configs and layers: the tag answers 200 with the index, and each platform of it 404. Without the option
+# everything stays.
 #
 # Why it matters: multi-platform images are pushed with a tag for the index alone (as buildx and `manifest push --all` do),
 # so the option that is to free space empties exactly these. What looks up the tag only, says that all is well.

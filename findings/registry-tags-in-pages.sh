@@ -9,9 +9,9 @@
 # Behaviour: n and last are not regarded: each request gives all tags, and no Link. They come as the storage has them, not
 # sorted. The catalogue, beside it, knows pages, and refuses what it finds too large (n=5000: 400).
 #
-# Why it matters: a client that goes on "from the last tag" until a page is empty or short, without looking for a Link, goes on
-# for ever; one that asks for n=1 to see whether there is a tag takes all of them; one that takes the last of the list
-# for the newest is wrong by the file system.
+# Why it matters: a client that goes on "from the last tag" until a page is empty or short, without looking for a Link, goes
+# on for ever; one that asks for n=1 to see whether there is a tag takes all of them; one that takes the last of the list for
+# the newest is wrong by the file system.
 set -euo pipefail
 tmp=$(mktemp -d)
 pid=

@@ -1,14 +1,15 @@
 #!/usr/bin/env bash
 # Copying to the same tag of an image layout keeps every earlier image, without a name.
 #
-# Versions: skopeo 1.9.3, umoci 0.4.7 (Debian 12); skopeo 1.22.0 and umoci 0.6.0 (Debian testing) were seen to behave in the same way.
+# Versions: skopeo 1.9.3, umoci 0.4.7 (Debian 12); skopeo 1.22.0 and umoci 0.6.0 (Debian testing) were seen to behave in the
+# same way.
 #
 # Guess: `skopeo copy … oci:layout:latest` puts the new image in the place of the old one, as with a registry's tag, and the
 # old one is garbage.
 #
 # Behaviour: index.json keeps a descriptor for each earlier image and only takes the name off. So `umoci gc` frees nothing
-# (all of them are named by the index), and `oci:layout` without a tag stops working: "more than one image in oci". umoci,
-# in contrast, removes what has the name before.
+# (all of them are named by the index), and `oci:layout` without a tag stops working: "more than one image in oci". umoci, in
+# contrast, removes what has the name before.
 #
 # Why it matters: a layout that a pipeline copies to day after day grows by an image a day, and no collector takes it for
 # garbage; what reads `manifests[0]` gets the oldest one.

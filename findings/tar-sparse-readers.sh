@@ -6,14 +6,15 @@
 # Guess: a library restores a sparse file, as GNU tar, Python and Go do, or fails on one.
 #
 # Behaviour: of `disk`, 300,003 bytes, most of them a hole,
-#   - as `tar --sparse --format=posix` writes it, both Node libraries and Rust's tar bring a file `GNUSparseFile.N/disk` of a few
-#     thousand bytes: the map of the holes as text, and the data without them;
-#   - as `tar --sparse --format=gnu` writes it, Rust's tar restores it; tar (Node) passes it over; tar-stream tells no type of
-#     entry, and the data without the holes.
+#   - as `tar --sparse --format=posix` writes it, both Node libraries and Rust's tar bring a file `GNUSparseFile.N/disk` of a
+#     few thousand bytes: the map of the holes as text, and the data without them;
+#   - as `tar --sparse --format=gnu` writes it, Rust's tar restores it; tar (Node) passes it over; tar-stream tells no type
+#     of entry, and the data without the holes.
 # None of them says a word.
 #
-# Why it matters: root file systems and disk images that ADD unpacks, and archives for offline machines, are made with --sparse;
-# a database's preallocated file comes out short, with the same bytes at other places, and its checksums fail much later.
+# Why it matters: root file systems and disk images that ADD unpacks, and archives for offline machines, are made with
+# --sparse; a database's preallocated file comes out short, with the same bytes at other places, and its checksums fail much
+# later.
 set -euo pipefail
 tmp=$(mktemp -d)
 trap 'rm -rf "$tmp"' EXIT

@@ -3,16 +3,16 @@
 #
 # Version: tar-stream 3.2.2 (Node), beside GNU tar and Python's tarfile.
 #
-# Guess: a numeric user goes as far as the header does (2097151, seven octal digits), and beyond that there is a pax record or an
-# error, as with sizes and long names, for which tar-stream writes such records.
+# Guess: a numeric user goes as far as the header does (2097151, seven octal digits), and beyond that there is a pax record
+# or an error, as with sizes and long names, for which tar-stream writes such records.
 #
-# Behaviour: pack() writes 262143 (six octal digits of ones) for 262144 and all above, without an error. extract()
-# does not apply `uid` and `gid` of pax records, in which others write what is too large: header.uid is what the ustar header has
+# Behaviour: pack() writes 262143 (six octal digits of ones) for 262144 and all above, without an error. extract() does not
+# apply `uid` and `gid` of pax records, in which others write what is too large: header.uid is what the ustar header has
 # instead, 0 for Python's. (GNU's binary numbers are read as they should be.)
 #
-# Why it matters: files of a layer written with this library belong to somebody else, where users are
-# given by large numbers: OpenShift's projects (1000650000 and on), directory services, subordinate users of rootless engines. Small
-# numbers, as all tests have, are right.
+# Why it matters: files of a layer written with this library belong to somebody else, where users are given by large numbers:
+# OpenShift's projects (1000650000 and on), directory services, subordinate users of rootless engines. Small numbers, as all
+# tests have, are right.
 set -euo pipefail
 tmp=$(mktemp -d)
 trap 'rm -rf "$tmp"' EXIT

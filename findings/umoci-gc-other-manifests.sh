@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # One layout, two kinds of manifests: skopeo does not see the one of Docker's, and umoci's gc takes its blobs away.
 #
-# Versions: umoci 0.4.7, skopeo 1.9.3 (Debian 12). umoci 0.6.0 (Debian testing) was seen to behave in the same way; skopeo 1.22.0 reads
-# such images, so that they work there until the collection.
+# Versions: umoci 0.4.7, skopeo 1.9.3 (Debian 12). umoci 0.6.0 (Debian testing) was seen to behave in the same way; skopeo
+# 1.22.0 reads such images, so that they work there until the collection.
 #
 # Guess: index.json of an image layout may name a manifest of Docker's media type (the specification leaves the media type
 # open). skopeo reads both kinds everywhere else; a garbage collection keeps what the index leads to, or refuses.

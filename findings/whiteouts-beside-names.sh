@@ -4,8 +4,8 @@
 # Versions: umoci 0.4.7, buildah 1.28.2 (Debian 12) with its drivers vfs and overlay; umoci 0.6.0 and buildah 1.43.2 (Debian
 # testing) were seen to behave in the same way.
 #
-# Guess: the image specification says that a whiteout hides only what lower layers have. So `.wh.a` beside a new `a` in
-# one layer is the new `a`, whichever entry comes first; and `.wh.d` with a new directory `d` is the new directory alone.
+# Guess: the image specification says that a whiteout hides only what lower layers have. So `.wh.a` beside a new `a` in one
+# layer is the new `a`, whichever entry comes first; and `.wh.d` with a new directory `d` is the new directory alone.
 #
 # Behaviour:
 #   - `a`, then `.wh.a`: umoci has the new `a`; buildah with vfs has no `a`; buildah with overlay refuses the image ("file
@@ -14,8 +14,8 @@
 #     there again, because the directory takes the whiteout's place and is not made opaque.
 #
 # Why it matters: what "replaces a directory" in a layer is best written as an opaque directory (`d/.wh..wh..opq`), on which
-# all agree, wherever it stands; and of a path there should be either an entry or a whiteout. Tools that merge layers
-# and append both get images that differ by the reader.
+# all agree, wherever it stands; and of a path there should be either an entry or a whiteout. Tools that merge layers and
+# append both get images that differ by the reader.
 set -euo pipefail
 [ "$(id -u)" = 0 ] || { echo "needs root, for the overlay mount" >&2; exit 2; }
 tmp=$(mktemp -d)

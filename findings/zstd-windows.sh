@@ -1,15 +1,16 @@
 #!/usr/bin/env bash
-# A zstd layer of a hundred bytes that needs 256 MiB, or 1 GiB: each reader has a limit of its own, and says so late or never.
+# A zstd layer of a hundred bytes that asks for 256 MiB, or 1 GiB: each reader has a limit of its own.
 #
-# Versions: zstd 1.5.4 and buildah 1.28.2 (Debian 12; 1.43.2 of Debian testing was seen to behave in the same way), zstandard 0.25.0 (Python), fzstd 0.1.1 (Node), zstd 0.13.3 and ruzstd 0.8.3 (Rust).
+# Versions: zstd 1.5.4 and buildah 1.28.2 (Debian 12; 1.43.2 of Debian testing was seen to behave in the same way), zstandard
+# 0.25.0 (Python), fzstd 0.1.1 (Node), zstd 0.13.3 and ruzstd 0.8.3 (Rust).
 #
-# Guess: the memory that a reader needs grows with what was compressed, so an option for large inputs does no harm to small ones; and a
-# layer that one engine reads, others do, too.
+# Guess: the memory that a reader needs grows with what was compressed, so an option for large inputs does no harm to small
+# ones; and a layer that one engine reads, others do, too.
 #
-# Behaviour: from a pipe (as `tar | zstd --long=28` is) zstd does not know the size, and writes the whole window of 2^28 bytes into the frame's header, for
-# ten kilobytes of input. Its own tool does not read that without the option, nor do Python's zstandard and Rust's zstd. buildah
-# (with a reader in Go) takes it, and refuses 2^30, "window size exceeded"; fzstd and ruzstd take both. `--ultra -22` asks for 2^27,
-# which all take.
+# Behaviour: from a pipe (as `tar | zstd --long=28` is) zstd does not know the size, and writes the whole window of 2^28
+# bytes into the frame's header, for ten kilobytes of input. Its own tool does not read that without the option, nor do
+# Python's zstandard and Rust's zstd. buildah (with a reader in Go) takes it, and refuses 2^30, "window size exceeded"; fzstd
+# and ruzstd take both. `--ultra -22` asks for 2^27, which all take.
 #
 # Why it matters: a layer that was made with --long to be small runs with one engine, and cannot be scanned, flattened or
 # unpacked by tools beside it. --long=27 is the largest that is read everywhere.
