@@ -41,6 +41,10 @@ impl Test {
             let mut cargo = Command::new("cargo");
             cargo.args(["test", "--workspace"]).args(chosen).current_dir(root());
             cargo.env(project::OTOSHI, &otoshi);
+            if is_root && self.arguments.is_empty() {
+                // All that the tests need is here: one that passes over is a mistake.
+                cargo.env(otoshi_test::STRICT, "1");
+            }
             cargo
         };
         // Benches, too: they are to compile.

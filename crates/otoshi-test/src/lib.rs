@@ -33,7 +33,7 @@ mod server;
 pub use command::{busybox, output, run, said};
 pub use docker::Docker;
 pub use git::GitDaemon;
-pub use need::{Missing, Need, TOOLS, base, pass_over, program, require};
+pub use need::{Missing, Need, STRICT, TOOLS, base, pass_over, program, require};
 pub use proxy::{Fault, Proxy, Request, Rule};
 pub use registry::Registry;
 pub use server::Server;

@@ -46,6 +46,9 @@ pub const TOOLS: &[(&str, &str)] = &[
     ("/usr/bin/unshare", "util-linux"),
 ];
 
+/// The environment variable under which, at `1`, a test fails where something that it needs is missing.
+pub const STRICT: &str = "OTOSHI_TEST_STRICT";
+
 /// Something that not every machine has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Need {
@@ -169,7 +172,7 @@ macro_rules! given {
 /// Under `OTOSHI_TEST_STRICT=1`.
 #[track_caller]
 pub fn pass_over(missing: &Missing) {
-    assert!(env::var_os("OTOSHI_TEST_STRICT").is_none_or(|value| value != "1"), "the test {missing}");
+    assert!(env::var_os(STRICT).is_none_or(|value| value != "1"), "the test {missing}");
     static SAID: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
     let thread = thread::current();
     let line = format!("passed over: {} {missing}", thread.name().unwrap_or("a test"));

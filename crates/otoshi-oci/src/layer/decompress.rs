@@ -20,8 +20,9 @@ const EROFS: [u8; 4] = [0xe2, 0xe1, 0xf5, 0xe0];
 const CHUNK: usize = 256 << 10;
 /// How many chunks may wait in the channel.
 const WAITING: usize = 4;
-/// The largest window of a zstd frame, as a power of two: the most that zstd's own tool accepts by default.
-const ZSTD_WINDOW: u32 = 27;
+/// The largest window of a zstd frame, as a power of two: what other engines read, and more than zstd's own tool does by default.
+/// A frame with a larger one is an error.
+const ZSTD_WINDOW: u32 = 29;
 /// The memory that an xz stream may ask for, in KiB: its tool's highest level needs 65 MiB.
 const XZ_MEMORY: u32 = 128 << 10;
 

@@ -122,8 +122,8 @@ fn verdict_key(app: &Image, seam: usize, new: &Image, composed: &Composed) -> Di
     };
     let configs = [&app.config.config, &composed.config.config];
     let configs = configs.map(|config| serde_json::to_string(config).unwrap_or_default());
-    let fields = Fields::new(VERDICT).list(&ids(app)).text(seam.to_string()).list(&ids(new));
-    fields.list(&configs).digest()
+    let fields = Fields::new(VERDICT).list(ids(app)).text(seam.to_string()).list(ids(new));
+    fields.list(configs).digest()
 }
 
 fn is_foreign(layer: &Descriptor) -> bool {
