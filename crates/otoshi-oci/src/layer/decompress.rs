@@ -321,6 +321,15 @@ mod tests {
     }
 
     #[test]
+    fn a_large_window_of_zstd_is_read() {
+        let mut encoder = zstd::Encoder::new(Vec::new(), 1).unwrap();
+        encoder.window_log(28).unwrap();
+        encoder.long_distance_matching(true).unwrap();
+        io::copy(&mut io::repeat(7).take(3 << 20), &mut encoder).unwrap();
+        assert_eq!(read(&encoder.finish().unwrap()).unwrap().1.size, 3 << 20);
+    }
+
+    #[test]
     fn a_file_system_is_no_empty_archive() {
         let mut image = vec![0; 8192];
         image[1024..1028].copy_from_slice(&EROFS);
