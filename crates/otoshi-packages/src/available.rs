@@ -75,7 +75,7 @@ pub struct Newer {
     pub version: String,
     /// The suite, address or id of the repository that has it.
     pub repository: String,
-    /// Says whether it, or a version between it and the installed one, fixes something of security, as far as the repositories
+    /// Says whether it, or a version between it and the installed one, fixes a security problem, as far as the repositories
     /// say so (those of Alpine do not).
     pub security: bool,
     /// Why the package manager would not take it by itself; `None` where it would.
@@ -158,14 +158,14 @@ impl Available {
         Ok(self.versions(package)?.iter().any(|(known, _)| known == version))
     }
 
-    /// Says whether going from an installed package to a newer version of it fixes something of security; `None` where the
+    /// Says whether going from an installed package to a newer version of it fixes a security problem; `None` where the
     /// repositories do not say so: they do not have the package any more, or are Alpine's. Fails where what is kept is damaged.
     pub fn fixes(&self, package: &Package, newer: &str) -> Result<Option<bool>, String> {
         let passed = self.passed(package, newer)?;
         Ok(if passed.is_empty() { None } else { Some(passed.iter().any(|(_, security)| *security)) })
     }
 
-    /// Returns the newest version of an installed package, up to a given one, that is published as a fix of security; fails where
+    /// Returns the newest version of an installed package, up to a given one, that is published as a security fix; fails where
     /// what is kept is damaged.
     pub fn newest_fix(&self, package: &Package, up_to: &str) -> Result<Option<String>, String> {
         let passed = self.passed(package, up_to)?;
@@ -187,7 +187,7 @@ impl Available {
         Ok(versions)
     }
 
-    /// The versions of a package, newest first, and whether each fixes something of security.
+    /// The versions of a package, newest first, and whether each fixes a security problem.
     fn versions(&self, package: &Package) -> Result<Vec<(String, bool)>, String> {
         let Package { name, architecture, .. } = package;
         Ok(match self {

@@ -17,7 +17,7 @@ use otoshi_packages::{Available, Cache, Installed, Standing, apt};
 use otoshi_store::Home;
 use otoshi_test::{Need, given, require, run};
 
-/// This machine's sources of Debian's release, its updates and its fixes of security.
+/// This machine's sources of Debian's release, its updates and its security fixes.
 fn sources() -> String {
     let format = "$(LABEL)|$(REPO_URI)|$(COMPONENT)|$(CODENAME)";
     let listed =
@@ -62,7 +62,7 @@ fn here(layer: &ImageLayer) -> Result<(), Box<dyn std::error::Error + Send + Syn
     Err(format!("{} was asked for", layer.digest).into())
 }
 
-/// What `apt-get upgrade` would install in that root: name, version, and whether it comes from the suite of security.
+/// What `apt-get upgrade` would install in that root: name, version, and whether it comes from the security suite.
 fn theirs(root: &Path) -> BTreeSet<String> {
     let apt = || {
         let mut apt = Command::new("apt-get");
@@ -75,7 +75,7 @@ fn theirs(root: &Path) -> BTreeSet<String> {
     upgrades(&run(apt().args(["-s", "upgrade"])))
 }
 
-/// What `apt-get upgrade` installs, by what it says: name, version, and whether it comes from the suite of security.
+/// What `apt-get upgrade` installs, by what it says: name, version, and whether it comes from the security suite.
 fn upgrades(said: &str) -> BTreeSet<String> {
     let line = |line: &str| {
         let (name, rest) = line.strip_prefix("Inst ")?.split_once(' ')?;
@@ -179,10 +179,7 @@ fn what_is_newer_is_what_apt_would_upgrade() {
     unpack_layer(File::open(&base).unwrap(), &root, &UnpackOptions::default()).unwrap();
     fs::write(root.join("etc/apt/sources.list"), &sources).unwrap();
     assert_eq!(ours, theirs(&root));
-    assert!(
-        ours.iter().any(|line| line.ends_with(" security")),
-        "no update of security is waiting: {ours:?}"
-    );
+    assert!(ours.iter().any(|line| line.ends_with(" security")), "no security update is waiting: {ours:?}");
 
     // The next run has three files to ask for, and nothing is sent again.
     let sent = fetch.requests();

@@ -187,7 +187,7 @@ fn hostile_layers_end() {
     }
     let chain = image(&home, vec![chain.link("etc/apt/sources.list", "/k/0")]);
     let error = Installed::of_image(&home, &chain, &here).unwrap_err().to_string();
-    assert!(error.contains("lead on and on"), "{error}");
+    assert!(error.contains("too many levels of symbolic links"), "{error}");
     let large = image(&home, vec![Layer::default().file("etc/apt/sources.list", vec![b'#'; 9 << 20])]);
     let error = Installed::of_image(&home, &large, &here).unwrap_err();
     let text = format!("{:?}", std::error::Error::source(&error));

@@ -100,7 +100,7 @@ pub struct Packages {
     pub variant: Variant,
     /// The suites that they come from [default: the release, its updates and its security updates].
     pub suites: Option<Vec<String>>,
-    /// The address of the repository, as in `http://mirror.example/debian`, for all suites but those of security.
+    /// The address of the repository, as in `http://mirror.example/debian`, for all suites but those for security.
     pub mirror: Option<String>,
     /// The address of the repository of security updates.
     pub security_mirror: Option<String>,

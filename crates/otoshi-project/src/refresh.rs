@@ -24,7 +24,7 @@ pub enum Upgrade {
     /// None: packages are those of the base and of the Dockerfile.
     #[default]
     Off,
-    /// Those that fix something of security, as far as the repositories say so.
+    /// Those that fix a security problem, as far as the repositories say so.
     Security,
     /// All that the package manager would take.
     All,

@@ -131,7 +131,7 @@ impl Manifest {
             if value.trim().is_empty() || matches!(secret, Secret::Env(_)) && value.contains(['=', '\0']) {
                 faults.at(
                     &["secrets", name],
-                    format!("[secrets] {name} comes from nowhere"),
+                    format!("[secrets] {name} has no source"),
                     "as in { env = \"TOKEN\" }, or { file = \"token.txt\" }",
                 );
             }

@@ -116,7 +116,7 @@ pub(crate) fn of_tag(tag: &str, form: Form) -> Option<Reason> {
     let text = match form {
         Form::Series | Form::Floating => return None,
         Form::Commit => {
-            format!("the tag {tag} names a commit or a build, of which nobody can say what comes after it")
+            format!("the tag {tag} names a commit or a build, and it is unknown which tag comes after it")
         }
         Form::Unclear => {
             format!("nothing is known of the series of the tag {tag}: it has a form that is not understood")
@@ -127,7 +127,7 @@ pub(crate) fn of_tag(tag: &str, form: Form) -> Option<Reason> {
 
 /// Why nothing is known of what is newer than an image that is named by its digest alone.
 pub(crate) fn of_digest() -> Reason {
-    let text = "it is named by its digest alone, so that nobody can say what is newer";
+    let text = "it is pinned by digest without a tag, so it is unknown what is newer";
     Reason::new(UnknownKind::Tags, text).with_hint("name its tag as well, as in NAME:TAG@DIGEST")
 }
 

@@ -13,16 +13,17 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-/// Keeps application container images fresh at the least possible cost.
+/// Keep application container images fresh at the lowest possible cost.
 ///
-/// Exit codes: 0 done; 1 a build step or command failed, or a check found something; 2 the arguments or a project's files are wrong; 3 a
-/// registry does not have it, or does not answer; 4 the store or an image has a problem; 5 this system lacks something; 6 a rebase or
-/// refresh is refused; `check`: 10 something is newer, 11 security updates are waiting; `check`, `update`: 20 something could not be looked at; 141 nobody
-/// reads on; otherwise the code of the command that `run` started.
+/// Exit codes: 0 success; 1 a build step or command failed, or a check found something; 2 invalid arguments or project files; 3
+/// not found in the registry, or the registry does not answer; 4 a problem with the store or an image; 5 something is missing
+/// on this machine; 6 a rebase or refresh was refused; `check`: 10 updates available, 11 security updates available; `check`,
+/// `update`: 20 something could not be checked; 141 output pipe closed; otherwise the exit code of the command that `run`
+/// started.
 #[derive(Debug, Parser)]
 #[command(name = "otoshi", version)]
 struct Arguments {
-    /// The directory that keeps images and results [default: otoshi in the XDG data directory]
+    /// Directory for images and results [default: otoshi in the XDG data directory]
     #[arg(long, env = "OTOSHI_HOME", global = true, value_name = "DIR")]
     home: Option<std::path::PathBuf>,
     #[command(subcommand)]

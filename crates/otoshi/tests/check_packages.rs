@@ -16,7 +16,7 @@ fn finding<'r>(report: &'r Value, name: &str) -> &'r Value {
     found.unwrap_or_else(|| panic!("nothing of {name}: {report}"))
 }
 
-/// Name, version and whether it is of security, as the oracle writes them.
+/// Name, version and whether it is a security update, as the oracle writes them.
 fn newer(finding: &Value) -> BTreeSet<String> {
     let packages = finding["packages"].as_array().unwrap().iter();
     let line = |package: &Value| {
@@ -52,7 +52,7 @@ fn security_updates_are_those_that_apt_would_install_in_base_and_runner() {
     let theirs = debian::upgrades(&sources);
     assert!(
         theirs.iter().any(|line| line.ends_with(" security")),
-        "no update of security is waiting: {theirs:?}"
+        "no security update is waiting: {theirs:?}"
     );
     let (base, runner) = (finding(&report, "BASE"), finding(&report, "runner"));
     assert_eq!((newer(base), newer(runner)), (theirs.clone(), theirs.clone()));
@@ -75,12 +75,12 @@ fn security_updates_are_those_that_apt_would_install_in_base_and_runner() {
     assert_eq!(looked["foreign"], serde_json::json!(["daruma"]));
     let said = String::from_utf8(shop.otoshi(&["check"]).stdout).unwrap();
     assert!(said.contains("have security updates") && said.contains("foreign  runner  1 of "), "{said}");
-    assert!(said.contains("(2 of security)"), "{said}");
+    assert!(said.contains("(2 security)"), "{said}");
     assert!(said.contains(&format!("{0} of {0} come with its base", theirs.len())), "{said}");
 
     sarif_and_markdown(&shop, &theirs);
 
-    // Policies go by the packages' names, and only those of security never wait for an age.
+    // Policies go by the packages' names, and only those for security never wait for an age.
     let manifest = fs::read_to_string(shop.path("otoshi.toml")).unwrap();
     let names: BTreeSet<&str> = theirs.iter().filter_map(|line| line.split(' ').next()).collect();
     let all =
@@ -145,7 +145,7 @@ fn sarif_and_markdown(shop: &Shop, theirs: &BTreeSet<String>) {
     assert_eq!(places, BTreeSet::from([format!("otoshi.toml:{line}"), "runner.Dockerfile:2".to_owned()]));
 
     let markdown = String::from_utf8(shop.otoshi(&["check", "--markdown"]).stdout).unwrap();
-    assert!(markdown.starts_with("## shop: 2 newer outside (2 of security)\n"), "{markdown}");
+    assert!(markdown.starts_with("## shop: 2 newer outside (2 security)\n"), "{markdown}");
     for name in theirs.iter().filter_map(|line| line.split(' ').next()) {
         assert!(markdown.contains(&format!("| {name} | ")), "{name}: {markdown}");
     }

@@ -127,7 +127,7 @@ fn a_check_says_which_versions_a_base_of_packages_would_have() {
         "what comes with the base has its repositories"
     );
 
-    // The lock of a time when the fixes of security were not out yet.
+    // The lock of a time when the security fixes were not out yet.
     let old = of_suites(&project, ", suites = [\"bookworm\"]");
     assert_ne!(old, new);
     let before = lock().replace(&old, &new);

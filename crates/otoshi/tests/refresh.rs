@@ -121,7 +121,7 @@ fn the_plan_is_chosen_beforehand_and_a_dry_run_only_tells_it() {
     assert_eq!(
         said[1..],
         [
-            "not metadata: 1 of 1 layers of otoshi.test/busybox:1 are new",
+            "not metadata: 1 of 1 layers of otoshi.test/busybox:1 changed",
             "not layer-swap: `RUN echo runner > /etc/runner` of runner.Dockerfile ran on the base's files",
             &said[3],
             "runner: builder and compiled application stay",

@@ -1,4 +1,4 @@
-//! An application in C whose library has another name in the new base: it is compiled anew, and runs.
+//! An application in C whose library has another name in the new base: it is recompiled, and runs.
 //!
 //! Needs root and the base that `cargo xtask test` makes.
 

@@ -46,11 +46,11 @@ fn fixes_of_debians_archive_come_in_without_a_new_base_and_the_application_answe
         "{refreshed}"
     );
     let changed = packages(&refreshed);
-    assert!(!changed.is_empty(), "no fix of security is waiting: {refreshed}");
+    assert!(!changed.is_empty(), "no security fix is waiting: {refreshed}");
     let after = shop.versions();
     for (name, (old, new, security)) in &changed {
         assert_eq!((before.get(name), after.get(name)), (Some(old), Some(new)), "{name}");
-        assert_eq!(*security, true, "{name}: only fixes of security were asked for");
+        assert_eq!(*security, true, "{name}: only security fixes were asked for");
     }
     let untouched = |versions: &BTreeMap<String, String>| {
         let mut versions = versions.clone();

@@ -49,7 +49,7 @@ pub struct Suite {
 }
 
 impl Suite {
-    /// Says whether it is where fixes of security are published.
+    /// Says whether it is where security fixes are published.
     pub fn is_security(&self) -> bool {
         let name = self.suite.trim_end_matches('/');
         self.release.is_security() || name.ends_with("-security") || name.ends_with("/updates")
@@ -91,7 +91,7 @@ pub struct Version {
     pub priority: i32,
     /// The suites that have it, as numbers into [`Available::suites`], in the order of the sources.
     pub suites: Vec<usize>,
-    /// Whether one of them publishes fixes of security.
+    /// Whether one of them publishes security fixes.
     pub security: bool,
     /// How many machines in a hundred take it already, where it is taken step by step.
     pub phased: Option<u8>,
@@ -108,7 +108,7 @@ pub struct Candidate {
     pub version: String,
     /// The suite, as its source names it; empty where only what is installed has it.
     pub suite: String,
-    /// Whether it is in a suite that publishes fixes of security.
+    /// Whether it is in a suite that publishes security fixes.
     pub security: bool,
     /// How many machines in a hundred take it already, where it is taken step by step.
     pub phased: Option<u8>,
@@ -313,7 +313,7 @@ impl Available {
         Ok(best.map(|(version, priority, known)| {
             let is_newest =
                 newest.as_ref().is_none_or(|newest| dpkg::compare(version, newest) != Ordering::Less);
-            // Of the suites that have it, the one with the fixes of security says most.
+            // Of the suites that have it, the one with the security fixes says most.
             let suites = known.map_or(&[][..], |known| &known.suites);
             let suite = suites.iter().find(|suite| self.suites[**suite].is_security()).or(suites.first());
             Candidate {
@@ -330,7 +330,7 @@ impl Available {
         }))
     }
 
-    /// Whether apt waits with a version until its turn comes. It never waits where a fix of security lies on the way there; since
+    /// Whether apt waits with a version until its turn comes. It never waits where a security fix lies on the way there; since
     /// 2.7.11 not where the version itself is one, either.
     fn defers(&self, version: &Version, versions: &[Version], installed: Option<&str>) -> bool {
         let Some(share) = version.phased else { return false };

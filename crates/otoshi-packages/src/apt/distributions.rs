@@ -72,7 +72,7 @@ impl Distribution {
         whole.or_else(first).map(String::as_str)
     }
 
-    /// Returns the suites that a release's packages come from: its own, its updates, and its fixes of security.
+    /// Returns the suites that a release's packages come from: its own, its updates, and its security fixes.
     pub fn suites(&self, codename: &str) -> Vec<String> {
         if self.rolling.iter().any(|name| name == codename) {
             return vec![codename.to_owned()];

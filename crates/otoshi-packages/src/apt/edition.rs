@@ -1,7 +1,7 @@
 //! Which apt a root has, since what is a key, a source or a turn has changed from one to the next.
 //!
 //! ```text
-//! 2.7.11   a phased update that is a fix of security itself is taken at once
+//! 2.7.11   a phased update that is a security fix itself is taken at once
 //! 2.7.12   keys in armour may have carriage returns
 //! 2.9.0    gpgv is told which kinds of keys count
 //! 2.9.15   keyrings are looked at by apt itself, no longer by a shell script

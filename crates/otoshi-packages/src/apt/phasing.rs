@@ -15,7 +15,7 @@ use crate::files::Files;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Phasing {
     turn: Turn,
-    /// Whether an update that itself is a fix of security is taken at once, and not only one with a fix on the way to it.
+    /// Whether an update that itself is a security fix is taken at once, and not only one with a fix on the way to it.
     pub(super) counts_own_fix: bool,
 }
 

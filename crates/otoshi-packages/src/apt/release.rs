@@ -103,7 +103,7 @@ impl Release {
         !self.files.is_empty()
     }
 
-    /// Says whether it is where fixes of security are published: by its suite, its code name or its label.
+    /// Says whether it is where security fixes are published: by its suite, its code name or its label.
     pub fn is_security(&self) -> bool {
         let name = |name: &str| name.ends_with("-security") || name.ends_with("/updates");
         name(&self.suite) || name(&self.codename) || self.label.to_ascii_lowercase().contains("security")

@@ -112,8 +112,8 @@ pub enum InstalledError {
         /// The layer's blob.
         layer: Digest,
     },
-    /// Links lead on and on.
-    #[error("cannot read what is installed: links in the image lead on and on")]
+    /// There are too many levels of symbolic links.
+    #[error("cannot read what is installed: too many levels of symbolic links in the image")]
     Links,
 }
 

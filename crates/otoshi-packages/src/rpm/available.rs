@@ -39,7 +39,7 @@ pub struct Available {
     /// Repositories that could not be asked, or files of theirs, by id.
     pub failures: Vec<Failure>,
     filter: Filter,
-    /// Names, architectures and versions that fix something of security.
+    /// Names, architectures and versions that fix a security problem.
     security: Vec<Arc<Security>>,
 }
 
@@ -67,7 +67,7 @@ pub struct Version {
     pub architecture: String,
     /// The repository's id.
     pub repository: String,
-    /// Says whether a notice of security names it.
+    /// Says whether a security notice names it.
     pub security: bool,
     /// Why it is never chosen, where that is so.
     pub kept_away: Option<Withheld>,
@@ -80,7 +80,7 @@ pub struct Candidate {
     pub version: String,
     /// The repository's id; empty for what is installed and not newer anywhere.
     pub repository: String,
-    /// Says whether it, or a version between it and the installed one, fixes something of security.
+    /// Says whether it, or a version between it and the installed one, fixes a security problem.
     pub security: bool,
     /// A newer version that is kept away.
     pub newer: Option<Version>,
@@ -256,7 +256,7 @@ struct Answered {
     modules: Arc<Modules>,
 }
 
-/// What notices of security name, a line each.
+/// What security notices name, a line each.
 #[derive(Debug, Default)]
 struct Security(HashSet<String>);
 

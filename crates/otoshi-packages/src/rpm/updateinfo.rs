@@ -1,4 +1,4 @@
-//! `updateinfo.xml`: notices about updates, of which those of security are kept, a line for each package that they fix.
+//! `updateinfo.xml`: notices about updates, of which those for security are kept, a line for each package that they fix.
 //!
 //! ```text
 //! NAME <tab> ARCHITECTURE <tab> [EPOCH:]VERSION-RELEASE

@@ -22,7 +22,7 @@ fn source(number: usize) -> usize {
     number / 2
 }
 
-/// Packages with every share from 0 to 100 and none; some of which a fix of security comes before.
+/// Packages with every share from 0 to 100 and none; some of which a security fix comes before.
 fn repositories(root: &Path, keys: &Keys, key: &str) -> String {
     let (mut updates, mut security, mut status) = (String::new(), String::new(), String::new());
     for number in 0..COUNT {

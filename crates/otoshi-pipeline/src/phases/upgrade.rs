@@ -129,7 +129,7 @@ impl Pipeline<'_> {
                 format!(
                     "otoshi.lock says {first} {version} for the runner, which has no package manager now"
                 ),
-                "otoshi refresh looks at its packages anew",
+                "otoshi refresh checks its packages again",
             )
         })?;
         let below = self.below(&image)?;

@@ -47,7 +47,7 @@ pub struct RebaseOptions {
     pub base: Option<Reference>,
     /// The platforms that move, all where there are none.
     pub platforms: Vec<Platform>,
-    /// Findings that are let pass.
+    /// Findings that are accepted.
     pub allow: Vec<Waiver>,
     /// Nothing is written.
     pub dry_run: bool,
@@ -86,7 +86,7 @@ impl<'a> Rebaser<'a> {
         Images { home: self.home, remote: self.remote }
     }
 
-    /// Puts an image on another base, where the proof finds nothing that is not let pass.
+    /// Puts an image on another base, where the proof finds nothing that is not accepted.
     pub fn rebase(
         &self,
         reference: &Reference,

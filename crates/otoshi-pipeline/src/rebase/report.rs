@@ -72,7 +72,7 @@ pub struct PlatformRebase {
     pub conflicts: Vec<Conflict>,
     /// What the application would no longer find.
     pub findings: Vec<Finding>,
-    /// What it would no longer find, and that was let pass.
+    /// What it would no longer find, and that was accepted.
     pub waived: Vec<Finding>,
     /// What was looked at, and what could not be judged.
     pub examined: Examined,

@@ -69,7 +69,7 @@ impl Pipeline<'_> {
             phases,
             names_move,
             builder,
-            new_layers: with_new.first().map(|(reference, text)| format!("{text} of {reference} are new")),
+            new_layers: with_new.first().map(|(reference, text)| format!("{text} of {reference} changed")),
             ran_on_base: command_on(&files.runner, &|image| references.contains(image)).or_else(|| {
                 files.app.as_ref().and_then(|app| command_on(app, &|image| references.contains(image)))
             }),
@@ -264,7 +264,7 @@ mod tests {
                 waiting(),
             ]
         };
-        let new = Some("1 of 2 layers of debian:12 are new".to_owned());
+        let new = Some("1 of 2 layers of debian:12 changed".to_owned());
         let run = Some("`RUN a` of runner.Dockerfile".to_owned());
         let nothing =
             of(vec![fresh(Phase::Builder), fresh(Phase::Compile), fresh(Phase::Runner), fresh(Phase::App)]);
@@ -272,7 +272,7 @@ mod tests {
         assert_eq!(chosen(&of(moved())), (Cost::Metadata, "runner: BASE changed".into()));
         let made = Facts {
             names_move: true,
-            new_layers: Some("1 of 2 layers of debian:12 are new".into()),
+            new_layers: Some("1 of 2 layers of debian:12 changed".into()),
             ..of(vec![fresh(Phase::Runner), fresh(Phase::App)])
         };
         let there = "the images are there already, and their names are to move";
@@ -280,7 +280,7 @@ mod tests {
         let command = of(vec![fresh(Phase::Runner), stale(Phase::App, ReasonKind::Process, "web")]);
         assert_eq!(chosen(&command), (Cost::Metadata, "app: web changed".into()));
         let swap = Facts { new_layers: new.clone(), ..of(moved()) };
-        assert_eq!(chosen(&swap), (Cost::LayerSwap, "1 of 2 layers of debian:12 are new".into()));
+        assert_eq!(chosen(&swap), (Cost::LayerSwap, "1 of 2 layers of debian:12 changed".into()));
         let own = of(vec![fresh(Phase::Runner), stale(Phase::App, ReasonKind::Source, "tree")]);
         assert_eq!(chosen(&own), (Cost::App, "phase 4 must run: tree changed".into()));
         let runner = Facts { ran_on_base: run.clone(), new_layers: new.clone(), ..of(moved()) };
@@ -304,7 +304,7 @@ mod tests {
         assert_eq!(judge(&newer)[2].because, "newer packages are a layer to be made (1 changed)");
         let over = Facts {
             runs_on_runner: Some("`RUN b` of app.Dockerfile".into()),
-            new_layers: Some("1 of 1 layers of debian:12 are new".into()),
+            new_layers: Some("1 of 1 layers of debian:12 changed".into()),
             ..of(vec![stale(Phase::Runner, ReasonKind::Base, "BASE"), waiting()])
         };
         assert_eq!(chosen(&over).0, Cost::Runner);

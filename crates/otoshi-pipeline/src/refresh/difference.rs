@@ -35,7 +35,7 @@ impl Pipeline<'_> {
         ([count, new.len()], [bytes, new.values().sum()])
     }
 
-    /// The runner's packages that changed, as far as they can be read, and whether that fixes something of security.
+    /// The runner's packages that changed, as far as they can be read, and whether that fixes a security problem.
     pub(super) fn packages(
         &self,
         before: &BTreeMap<String, Digest>,

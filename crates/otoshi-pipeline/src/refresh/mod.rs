@@ -5,7 +5,7 @@
 //!    packages; phases run that must
 //!    The cheapest plan that will do is chosen before anything runs, with the reasons against those that are cheaper.
 //! 2  proof: what each app image finds on its old runner must be in the new one; else the builder's side moves as well,
-//!    where that can help, and the application is compiled anew
+//!    where that can help, and the application is recompiled
 //! 3  the smoke test of [verify]
 //! 4  the old state is remembered, the lock is written, and all names move at once
 //! ```
@@ -49,7 +49,7 @@ use crate::{Moved, Pipeline, PipelineError, bases::Rules, pipeline::Settled};
 pub struct RefreshOptions {
     /// The builder's side moves too.
     pub builder: bool,
-    /// Findings that are let pass.
+    /// Findings that are accepted.
     pub allow: Vec<Waiver>,
     /// The project came out of a registry: what its lock says is what was before, whatever this machine has under its names.
     pub from_registry: bool,

@@ -35,7 +35,7 @@ pub enum Cost {
     App,
     /// The runner was built anew; the application's layers stayed.
     Runner,
-    /// The application was compiled anew, in the builder that was there.
+    /// The application was recompiled, in the builder that was there.
     Compile,
     /// All phases ran.
     All,
@@ -50,7 +50,7 @@ impl Cost {
             Self::LayerSwap => "the base's layers were swapped under the runner's and the application's",
             Self::App => "phase 4 ran",
             Self::Runner => "phases 3 and 4 ran, and the application's layers stayed",
-            Self::Compile => "the application was compiled anew",
+            Self::Compile => "the application was recompiled",
             Self::All => "all phases ran",
         }
     }
@@ -60,9 +60,9 @@ impl Cost {
     /// Names it as a plan.
     pub fn plan(self) -> &'static str {
         match self {
-            Self::Nothing => "nothing",
-            Self::Metadata => "metadata alone",
-            Self::LayerSwap => "a swap of layers",
+            Self::Nothing => "doing nothing",
+            Self::Metadata => "metadata only",
+            Self::LayerSwap => "swapping layers",
             Self::App => "phase 4",
             Self::Runner => "phases 3 and 4",
             Self::Compile => "phase 2, and what stands on it",
@@ -91,13 +91,13 @@ pub struct PackageChange {
     pub old: Option<String>,
     /// Its version now; none where it was removed.
     pub new: Option<String>,
-    /// Whether the newer version, or one between the two, fixes something of security; none where it is not newer, or where the
+    /// Whether the newer version, or one between the two, fixes a security problem; none where it is not newer, or where the
     /// image's repositories do not say so.
     pub security: Option<bool>,
 }
 
 impl PackageChange {
-    /// Says for people whether it fixes something of security.
+    /// Says for people whether it fixes a security problem.
     pub fn mark(&self) -> &'static str {
         if self.security == Some(true) { "security" } else { "" }
     }
@@ -128,9 +128,9 @@ pub struct Refreshed {
     pub images: Vec<ImageChange>,
     /// The runner's packages that changed.
     pub packages: Vec<PackageChange>,
-    /// What the application would not find; empty unless it was refused, or let pass.
+    /// What the application would not find; empty unless it was refused, or accepted.
     pub findings: Vec<Finding>,
-    /// What it would not find, and that was let pass.
+    /// What it would not find, and that was accepted.
     pub waived: Vec<Finding>,
     /// What the smoke test said where it failed.
     pub failed: Option<String>,
@@ -151,7 +151,7 @@ impl Refreshed {
     pub fn headline(&self) -> String {
         match self.outcome {
             RefreshOutcome::Same => "nothing moved outside".to_owned(),
-            RefreshOutcome::Refused => "all stays as it was".to_owned(),
+            RefreshOutcome::Refused => "nothing was changed".to_owned(),
             RefreshOutcome::Refreshed => self.cost.text().to_owned(),
             RefreshOutcome::Planned => format!("{} would run", self.cost.plan()),
         }
@@ -174,9 +174,13 @@ impl Refreshed {
         }
         if self.outcome != RefreshOutcome::Same {
             for candidate in &self.choice {
-                let mark = if candidate.taken { "**Plan: " } else { "not " };
-                let end = if candidate.taken { "**" } else { "" };
-                text.push_str(&format!("- {mark}{}{end}: {}\n", candidate.plan.plan(), candidate.because));
+                let (plan, because) = (candidate.plan.plan(), &candidate.because);
+                let line = if candidate.taken {
+                    format!("- **Plan: {plan}**: {because}\n")
+                } else {
+                    format!("- {plan} will not do: {because}\n")
+                };
+                text.push_str(&line);
             }
         }
         if !self.images.is_empty() {

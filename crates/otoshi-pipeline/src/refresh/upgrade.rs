@@ -140,7 +140,7 @@ impl Pipeline<'_> {
 trait Repository {
     fn standing(&self, package: &Package) -> Result<Standing, String>;
 
-    /// The newest version up to another that is a fix of security.
+    /// The newest version up to another that is a security fix.
     fn newest_fix(&self, package: &Package, up_to: &str) -> Result<Option<String>, String>;
 }
 
@@ -155,7 +155,7 @@ impl Repository for Available {
 }
 
 /// Chooses, for each package, what its package manager would take and what is wanted of that: all of it, or no more than the
-/// newest fix of security.
+/// newest security fix.
 fn choose(packages: &[Package], repository: &dyn Repository, wanted: Upgrade) -> Result<Choice, String> {
     let mut choice = Choice::default();
     for package in packages {

@@ -1,4 +1,4 @@
-//! What the proof finds, and what it may be told to let pass.
+//! What the proof finds, and what it may be told to accept.
 
 use std::fmt;
 use std::str::FromStr;
@@ -173,7 +173,7 @@ impl FromStr for Waiver {
     }
 }
 
-/// Parts findings into those that stand and those that are let pass.
+/// Parts findings into those that stand and those that are accepted.
 pub fn judge(findings: Vec<Finding>, allowed: &[Waiver]) -> (Vec<Finding>, Vec<Finding>) {
     findings.into_iter().partition(|finding| !allowed.contains(&finding.waiver()))
 }

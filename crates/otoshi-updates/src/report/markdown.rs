@@ -10,7 +10,7 @@ impl Report {
         let what = self.project.as_deref().map_or_else(|| format!("{} images", self.images.len()), plain);
         let counts = self.counts;
         let security =
-            if counts.security > 0 { format!(" ({} of security)", counts.security) } else { String::new() };
+            if counts.security > 0 { format!(" ({} security)", counts.security) } else { String::new() };
         let mut whole = format!(
             "## {what}: {} newer outside{security}\n\n{} held, {} ignored, {} failed, {} not known, {} fresh.\n",
             counts.found, counts.held, counts.ignored, counts.failed, counts.unknown, counts.fresh

@@ -39,7 +39,7 @@ pub enum FindingKind {
     NewerVersion,
     /// The same version is there on a newer distribution; or, where a variant gets no newer versions any more, a newer one.
     NewerDistribution,
-    /// Packages in an image are newer in its own repositories, and some of them fix something of security.
+    /// Packages in an image are newer in its own repositories, and some of them fix a security problem.
     SecurityUpdates,
     /// Packages in an image are newer in its own repositories.
     PackageUpdates,
@@ -125,7 +125,7 @@ pub struct PackageUpdate {
     pub to: String,
     /// The suite, address or id of the repository that has it.
     pub repository: String,
-    /// Whether it fixes something of security, as far as the repository says so.
+    /// Whether it fixes a security problem, as far as the repository says so.
     pub security: bool,
     /// What keeps the package manager from taking it by itself: `held`, `pinned`, `phased`, `excluded`, `module` or `priority`.
     pub withheld: Option<String>,
@@ -366,7 +366,7 @@ pub enum Verdict {
     Fresh,
     /// Something is newer.
     Updates,
-    /// Something that is newer fixes something of security.
+    /// Something that is newer fixes a security problem.
     Security,
     /// Something could not be looked at, or was not understood.
     NotKnown,

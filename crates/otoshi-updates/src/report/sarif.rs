@@ -31,13 +31,7 @@ const RULES: [(FindingKind, &str, &str, &str, Option<&str>); 6] = [
         "A distribution or runtime is, or will soon be, at the end of its life",
         Some("5.0"),
     ),
-    (
-        FindingKind::BaseMoved,
-        "base-moved",
-        "warning",
-        "The name of a base stands for another image now",
-        None,
-    ),
+    (FindingKind::BaseMoved, "base-moved", "warning", "The name of a base points to another image now", None),
     (
         FindingKind::PackageUpdates,
         "package-updates",

@@ -8,31 +8,31 @@ use otoshi_store::Home;
 
 use crate::{failure::Failure, progress, timings::Timings, transfer};
 
-/// Builds a project's images, running only the phases that must run.
+/// Build a project's images, running only the phases that have to run.
 #[derive(Debug, Args)]
 pub(crate) struct Build {
-    /// The project's directory [default: the nearest one with an otoshi.toml]
+    /// Project directory [default: the nearest one with an otoshi.toml]
     #[arg(long, value_name = "DIR", default_value = ".")]
     project: PathBuf,
-    /// Fail where otoshi.lock would have to be written
+    /// Fail if otoshi.lock would have to change
     #[arg(long)]
     locked: bool,
-    /// First move the runner's side of otoshi.lock to what the base tags name now
+    /// Move the runner's bases in otoshi.lock to what their tags point to now, then build
     #[arg(long, conflicts_with = "locked")]
     refresh: bool,
-    /// With --refresh: move the builder's side as well
+    /// With --refresh: move the builder's bases as well
     #[arg(long, requires = "refresh")]
     builder: bool,
-    /// Run every phase, and every step in it, again
+    /// Run every phase and every step again
     #[arg(long)]
     no_cache: bool,
     /// Show the output of every command
     #[arg(short, long)]
     verbose: bool,
-    /// Write an HTML page with a lane for each step, its time and what came of it
+    /// Write an HTML timeline of all steps
     #[arg(long, value_name = "FILE")]
     timings: Option<PathBuf>,
-    /// Print JSON, in the form of `otoshi plan --json`
+    /// Print JSON, in the format of `otoshi plan --json`
     #[arg(long)]
     json: bool,
     /// What docker build pulls, a project takes in by otoshi refresh

@@ -7,22 +7,23 @@ use otoshi_updates::{Finding, PackageUpdate, Report, State, Unknown};
 
 use crate::{exit, failure::Failure};
 
-/// Says what is newer outside than what a project uses, and which phases that would make run; or what is newer than what images
-/// have. Runs nothing.
+/// Show which bases, packages and versions have updates, and which phases those would rerun.
 ///
-/// Of a project, looked at are the tags of all bases, the packages installed in the bases and in the runner (beside the repositories that these
-/// images are configured to use), and ends of life. What is installed is read from layers.
-/// Of images, by their names in registries or in the store: their packages, ends of life, and their bases, where they say which.
+/// For a project, this checks the tags of all bases, the packages installed in the bases and the runner (against the
+/// repositories that those images are configured to use), and end-of-life dates. Installed packages are read from the layers.
+/// For images, given by their names in a registry or in the store, it checks their packages, their end-of-life dates and, where
+/// they name them, their bases. Nothing is built or changed.
 ///
-/// What was looked at and not understood (packages that nobody here reads, or that no repository is there for; a tag of an unknown form) is
-/// told as not known, with the reason. Fresh is what was looked at and compared.
+/// What cannot be understood (a package database in an unknown format, packages without a repository, a tag of an unknown form)
+/// is reported as unknown, with the reason. Only what was compared counts as fresh.
 ///
-/// Exit codes: 0 nothing is newer; 10 something is; 11 security updates are waiting; 20 something could not be looked at, or is not known.
+/// Exit codes: 0 everything is fresh; 10 updates available; 11 security updates available; 20 something could not be checked,
+/// or is unknown.
 #[derive(Debug, Args)]
 pub(crate) struct Check {
-    /// Images to look at, in place of a project
+    /// Images to check instead of a project
     images: Vec<String>,
-    /// The project's directory [default: the nearest one with an otoshi.toml]
+    /// Project directory [default: the nearest one with an otoshi.toml]
     #[arg(long, value_name = "DIR", default_value = ".", conflicts_with = "images")]
     project: PathBuf,
     /// Print JSON: `version`, `project`, `findings`, `failed`, `unknown`, `fresh`, `bare`, `images`, `support`, `counts`, `cycles`, `requests`; its
@@ -32,7 +33,7 @@ pub(crate) struct Check {
     /// Print Markdown, for pull requests and job summaries
     #[arg(long, group = "form")]
     markdown: bool,
-    /// Print SARIF 2.1.0, for services that show findings beside code
+    /// Print SARIF 2.1.0, for code scanning services
     #[arg(long, group = "form")]
     sarif: bool,
 }
@@ -125,7 +126,7 @@ fn print(report: &Report) {
     }
     let counts = report.counts;
     let security =
-        if counts.security > 0 { format!(" ({} of security)", counts.security) } else { String::new() };
+        if counts.security > 0 { format!(" ({} security)", counts.security) } else { String::new() };
     println!(
         "{} found{security}, {} held, {} ignored, {} failed, {} not known, {} fresh",
         counts.found, counts.held, counts.ignored, counts.failed, counts.unknown, counts.fresh

@@ -9,9 +9,9 @@ use otoshi_store::Home;
 
 use crate::{exit, failure::Failure};
 
-/// Shows what differs between two images: config, Debian packages, files.
+/// Show the differences between two images: config, packages and files.
 ///
-/// Neither image is run, and times of files are not compared. The exit code is 0 where nothing differs and 1 where something does.
+/// Neither image is run, and file times are not compared. Exit codes: 0 no differences; 1 differences found.
 #[derive(Debug, Args)]
 pub(crate) struct Diff {
     /// The old image's name or digest

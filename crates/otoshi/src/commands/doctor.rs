@@ -10,9 +10,9 @@ use otoshi_store::Home;
 
 use crate::{exit, failure::Failure};
 
-/// Says whether images can be built here, and what is missing; exit code 5 where they cannot.
+/// Check whether images can be built on this machine, and what is missing; exit code 5 if they cannot.
 ///
-/// Every right and feature is tried, and nothing is changed.
+/// Every permission and feature is tried; nothing is changed.
 #[derive(Debug, Args)]
 pub(crate) struct Doctor {
     /// Print JSON: a list of `name`, `health` (`good`, `limited`, `bad`), `found`, `hint`

@@ -18,21 +18,21 @@ use otoshi_store::Home;
 
 use crate::failure::Failure;
 
-/// Writes an image to a file or directory, or into a running Docker daemon.
+/// Write an image to a file, a directory or a running Docker daemon.
 #[derive(Debug, Args)]
 pub(crate) struct Export {
-    /// The image's name or digest; with --compiled, what DEST is otherwise
+    /// The image's name or digest; with --compiled, the destination
     image: String,
-    /// A file or directory; `-` is standard output; `docker-daemon:` or `docker-daemon:NAME` is Docker
+    /// A file or directory; `-` for standard output; `docker-daemon:` or `docker-daemon:NAME` for Docker
     #[arg(required_unless_present = "compiled", conflicts_with = "compiled")]
     dest: Option<String>,
-    /// Write the project's compiled application, source included, as a directory, or a tar where the name ends in .tar
+    /// Write the project's compiled application with its source, as a directory, or as a tar if the name ends in .tar
     #[arg(long, conflicts_with = "format")]
     compiled: bool,
-    /// The project's directory [default: the nearest one with an otoshi.toml]
+    /// Project directory [default: the nearest one with an otoshi.toml]
     #[arg(long, value_name = "DIR", default_value = ".")]
     project: PathBuf,
-    /// The form of a file or directory
+    /// Format of the file or directory
     #[arg(long, value_enum, default_value_t = Format::OciArchive)]
     format: Format,
 }
@@ -40,13 +40,13 @@ pub(crate) struct Export {
 /// The forms that an image can be written in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Format {
-    /// A directory that is an OCI image layout
+    /// An OCI image layout, as a directory
     Oci,
-    /// A tar of one
+    /// An OCI image layout, as a tar
     OciArchive,
     /// What `docker load` reads
     DockerArchive,
-    /// A tar of the root file system, layers merged
+    /// The root file system as a tar, with all layers merged
     Rootfs,
 }
 

@@ -6,16 +6,16 @@ use otoshi_store::{GcPolicy, Home};
 
 use crate::{exit, failure::Failure};
 
-/// Removes what no named image and no recent build needs.
+/// Remove everything that no named image and no recent build needs.
 #[derive(Debug, Args)]
 pub(crate) struct Gc {
-    /// Forget results that nobody used for this many days
+    /// Forget results that have not been used for this many days
     #[arg(long, default_value_t = 30, value_name = "DAYS")]
     unused_for: u64,
-    /// Empty the directories of cache mounts as well
+    /// Empty the cache mounts as well
     #[arg(long)]
     caches: bool,
-    /// Wait for others to finish with the store, at most so long; those that come later wait meanwhile
+    /// Wait this long for other commands to release the store; new ones wait meanwhile
     #[arg(long, default_value_t = 0, value_name = "SECONDS")]
     wait: u64,
 }

@@ -9,7 +9,7 @@ use crate::failure::Failure;
 /// The longest instruction that is shown.
 const LONGEST: usize = 80;
 
-/// Shows what made an image, the newest first: instructions, with the size of their layers.
+/// Show how an image was made, newest first: the instructions and the size of their layers.
 #[derive(Debug, Args)]
 pub(crate) struct History {
     /// The image's name or digest

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::failure::Failure;
 
-/// Lists the images that have a name.
+/// List the images that have a name.
 #[derive(Debug, Args)]
 pub(crate) struct Images {
     /// Print JSON: a list of objects with `reference`, `digest` and `size` (bytes of the compressed layers)
@@ -16,7 +16,7 @@ pub(crate) struct Images {
     /// Print digests only, each once
     #[arg(short, long, conflicts_with = "json")]
     quiet: bool,
-    /// Every image that has a name is shown anyway
+    /// Accepted for compatibility: all named images are listed anyway
     #[arg(short, long, hide = true)]
     all: bool,
 }

@@ -9,15 +9,15 @@ use otoshi_store::Home;
 
 use crate::failure::Failure;
 
-/// Takes images into the store: a root file system's tar, an OCI archive or directory, or what `docker save` writes.
+/// Import images: a root file system as a tar, an OCI archive or directory, or the output of `docker save`.
 #[derive(Debug, Args)]
 pub(crate) struct Import {
     /// The archive (plain, gzip or zstd) or directory; `-` is standard input
     path: String,
-    /// The image's name, in place of the one it has there
+    /// Name for the image, instead of the one it has
     #[arg(long, value_name = "REF")]
     name: Option<String>,
-    /// The platform, where it is not said or there are several [default: this machine's]
+    /// Platform, if the archive names none or several [default: this machine's]
     #[arg(long)]
     platform: Option<String>,
 }

@@ -5,7 +5,7 @@ use otoshi_store::Home;
 
 use crate::failure::Failure;
 
-/// Shows an image's config, layers and annotations as JSON.
+/// Show an image's config, layers and annotations as JSON.
 #[derive(Debug, Args)]
 pub(crate) struct Inspect {
     /// The image's name or digest

@@ -3,11 +3,11 @@ use clap::ValueEnum;
 /// A network for commands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Network {
-    /// One of their own: they reach the outside, and neither this machine's loopback nor its link
+    /// A private network: it reaches the outside, but not this machine's loopback or local link
     Default,
-    /// A loopback device only
+    /// Loopback only
     None,
-    /// This machine's
+    /// This machine's network
     Host,
 }
 

@@ -7,10 +7,10 @@ use otoshi_store::Home;
 
 use crate::failure::Failure;
 
-/// Says which phases a build would run, and why; runs nothing.
+/// Show which phases a build would run, and why, without running anything.
 #[derive(Debug, Args)]
 pub(crate) struct Plan {
-    /// The project's directory [default: the nearest one with an otoshi.toml]
+    /// Project directory [default: the nearest one with an otoshi.toml]
     #[arg(long, value_name = "DIR", default_value = ".")]
     project: PathBuf,
     /// Print JSON: `version`, `project`, `phases` (`phase`, `number`, `status`, `reasons`, `layers_written`), `images`

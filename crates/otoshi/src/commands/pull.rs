@@ -9,14 +9,14 @@ use otoshi_store::Home;
 
 use crate::{failure::Failure, transfer::Shown};
 
-/// Pulls an image from a registry into the store.
+/// Pull an image from a registry into the store.
 ///
-/// Logins are those of `docker login` and `skopeo login`; mirrors are those of registries.conf.
+/// Logins of `docker login` and `skopeo login` are used, and mirrors of registries.conf.
 #[derive(Debug, Args)]
 pub(crate) struct Pull {
     /// The image
     image: String,
-    /// The platform, of an image for several [default: this machine's]
+    /// Platform of a multi-platform image [default: this machine's]
     #[arg(long)]
     platform: Option<String>,
 }

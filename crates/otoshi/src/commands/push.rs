@@ -8,19 +8,19 @@ use otoshi_store::Home;
 
 use crate::{failure::Failure, transfer::Shown};
 
-/// Pushes what the last build made to the repository that otoshi.toml names under [registry].
+/// Push the result of the last build to the repository in [registry].
 ///
-/// Beside the app images that is all that another machine needs to go on from there: builder and runner, the compiled
-/// application, and a record for each phase. Only what the registry lacks moves; tags move at the end, all together.
+/// Besides the app images, that is everything another machine needs to continue from here: builder and runner, the compiled
+/// application, and a record of each phase. Only what the registry lacks is uploaded; all tags move together at the end.
 #[derive(Debug, Args)]
 pub(crate) struct Push {
-    /// The project's directory [default: the nearest one with an otoshi.toml]
+    /// Project directory [default: the nearest one with an otoshi.toml]
     #[arg(long, value_name = "DIR", default_value = ".")]
     project: PathBuf,
-    /// The app images' tag; in one repository for all it follows the process's name, as in web-TAG
+    /// Tag for the app images; in a shared repository it follows the process name, as in web-TAG
     #[arg(short, long, value_name = "TAG")]
     tag: Option<String>,
-    /// Push the compiled application alone, as an image that Kubernetes can mount as a volume
+    /// Push only the compiled application, as an image that Kubernetes can mount as a volume
     #[arg(long)]
     compiled: bool,
     /// Print JSON: `images` (reference → digest), and `moved`, `total` (bytes), `requests`, `blobs` (`moved`, `mounted`, `skipped`)

@@ -13,33 +13,33 @@ use crate::{exit, failure::Failure};
 /// How many images are worked on at the same time.
 const PARALLEL: usize = 8;
 
-/// Puts images on another base, without building anything: the base's layers are swapped under the application's.
+/// Move images to another base without building: swap the base's layers under the application's.
 ///
-/// Where the old base ends is read from the image's annotations or labels and verified; config and history are merged. Before
-/// anything is written, the files of the application are compared with both bases: what it found in the old one must be in the
-/// new one. What is not is told, and the image stays as it is (exit code 6), unless --allow names it. Images of the store move
-/// there, others in their registry.
+/// The boundary between base and application is read from the image's annotations or labels and verified; configs and histories
+/// are merged. Before anything is written, the application's files are compared with both bases: everything they found in the
+/// old base must be in the new one. Anything that is missing is reported and the image is left alone (exit code 6), unless
+/// --allow names it. Images in the store are changed there, others in their registry.
 #[derive(Debug, Args)]
 pub(crate) struct Rebase {
     /// The images
     #[arg(required = true, value_name = "IMAGE")]
     images: Vec<String>,
-    /// The new base [default: what the name of the old base stands for now]
+    /// The new base [default: what the name of the old base points to now]
     #[arg(long, value_name = "REF")]
     onto: Option<String>,
-    /// The old base, where an image does not say it
+    /// The old base, if the image does not name it
     #[arg(long, value_name = "REF")]
     base: Option<String>,
-    /// Only this platform of an image for several; may be repeated
+    /// Only this platform of a multi-platform image; may be repeated
     #[arg(long, value_name = "PLATFORM")]
     platform: Vec<String>,
-    /// Let one finding pass, as in soname-missing=libfoo.so.1; may be repeated
+    /// Accept a finding, such as soname-missing=libfoo.so.1; may be repeated
     #[arg(long, value_name = "FINDING")]
     allow: Vec<String>,
-    /// Say what would be done, and write nothing
+    /// Show what would be done, without writing it
     #[arg(long)]
     dry_run: bool,
-    /// Only say what the application would no longer find; exit code 6 where there is something
+    /// Only show what the application would no longer find; exit code 6 if there is anything
     #[arg(long)]
     check: bool,
     /// Print JSON: a list with an object for each image (`image`, `outcome`, `old`, `new`, `platforms` with `conflicts`, `findings`,

@@ -10,34 +10,34 @@ use otoshi_store::Home;
 use super::short;
 use crate::{exit, failure::Failure, progress};
 
-/// Takes in what moved outside, at the least cost: the runner's bases move, and the application stays as it was compiled.
+/// Bring images up to date at the lowest cost: move the runner to its new bases and keep the compiled application.
 ///
-/// The runner's side of otoshi.lock moves to what the tags name now, and to the newer packages that [refresh] upgrade asks for; the
-/// runner is built anew where it must be, and the app images
-/// are put together again. What the application found in its old runner must be in the new one; where it is not, and compiling
-/// can help, the builder's side moves too. The smoke test of [verify] runs before any name moves; then all move at once. What was
-/// there before is remembered for `otoshi rollback`. The cheapest plan that will do is chosen before anything runs, and the reasons
-/// against cheaper ones are told. Exit code 6: something was found, or the test failed, and all is as it was.
+/// The runner's bases in otoshi.lock move to what their tags point to now, and to the newer packages that [refresh] upgrade
+/// asks for. The runner is rebuilt if it has to be, and the app images are assembled again. Everything that the application
+/// found in its old runner must be in the new one; if it is not, and recompiling can help, the builder's bases move too. The
+/// smoke test in [verify] runs before any name moves; then all names move at once. The previous state is kept for `otoshi
+/// rollback`. The cheapest plan that works is chosen before anything runs, and the reasons against cheaper ones are listed.
+/// Exit code 6: the proof found something or the smoke test failed, and nothing was changed.
 #[derive(Debug, Args)]
 pub(crate) struct Refresh {
-    /// An app image in a registry, to be refreshed there without the project's directory
+    /// An app image to refresh in its registry, without the project's directory
     image: Option<String>,
-    /// The project's directory [default: the nearest one with an otoshi.toml]
+    /// Project directory [default: the nearest one with an otoshi.toml]
     #[arg(long, value_name = "DIR", default_value = ".", conflicts_with = "image")]
     project: PathBuf,
-    /// Move the builder's side as well
+    /// Move the builder's bases as well
     #[arg(long)]
     builder: bool,
-    /// Say what would run, and why not less; nothing runs and nothing moves
+    /// Show what would run, and why, without running it
     #[arg(long)]
     dry_run: bool,
-    /// Push what was made, as `otoshi push` does
+    /// Push the new images, as `otoshi push` does
     #[arg(long)]
     push: bool,
-    /// The tag of pushed app images, as in `otoshi push --tag`
+    /// Tag for the pushed app images, as in `otoshi push --tag`
     #[arg(short, long, value_name = "TAG")]
     tag: Option<String>,
-    /// Let one finding pass, as in soname-missing=libfoo.so.1; may be repeated
+    /// Accept a finding, such as soname-missing=libfoo.so.1; may be repeated
     #[arg(long, value_name = "FINDING")]
     allow: Vec<String>,
     /// Show the output of every command
@@ -111,8 +111,13 @@ fn print(refreshed: &Refreshed) {
     }
     if refreshed.outcome != RefreshOutcome::Same {
         for candidate in &refreshed.choice {
-            let word = if candidate.taken { "plan:" } else { "not" };
-            text.push_str(&format!("  {word} {}: {}\n", candidate.plan.plan(), candidate.because));
+            let (plan, because) = (candidate.plan.plan(), &candidate.because);
+            let line = if candidate.taken {
+                format!("  plan: {plan}: {because}\n")
+            } else {
+                format!("  {plan} will not do: {because}\n")
+            };
+            text.push_str(&line);
         }
     }
     for because in &refreshed.because {

@@ -6,16 +6,16 @@ use otoshi_store::Home;
 
 use crate::failure::Failure;
 
-/// Takes names away from images of the store; `otoshi gc` removes what has no name then.
+/// Remove names of images; `otoshi gc` then removes images without a name.
 #[derive(Debug, Args)]
 pub(crate) struct Rmi {
-    /// Names, or digests, which stand for all names of theirs
+    /// Names, or digests to remove all names of an image
     #[arg(required = true, value_name = "IMAGE")]
     images: Vec<String>,
-    /// Pass over what is not there
+    /// Ignore names that do not exist
     #[arg(short, long)]
     force: bool,
-    /// Nothing is removed with a name; taken for the sake of fingers
+    /// Accepted for compatibility: removing a name never removes the image at once
     #[arg(long, hide = true)]
     no_prune: bool,
 }

@@ -7,18 +7,18 @@ use otoshi_store::Home;
 
 use crate::failure::Failure;
 
-/// Goes back to what the images and otoshi.lock were before the last refresh on this machine.
+/// Restore the images and otoshi.lock as they were before the last refresh on this machine.
 ///
-/// Run again, it goes back further. Nothing is built; `otoshi refresh` goes forward again.
+/// Run it again to go back further. Nothing is built; `otoshi refresh` goes forward again.
 #[derive(Debug, Args)]
 pub(crate) struct Rollback {
-    /// The project's directory [default: the nearest one with an otoshi.toml]
+    /// Project directory [default: the nearest one with an otoshi.toml]
     #[arg(long, value_name = "DIR", default_value = ".")]
     project: PathBuf,
-    /// Push the earlier images, as `otoshi push` does
+    /// Push the restored images, as `otoshi push` does
     #[arg(long)]
     push: bool,
-    /// The tag of pushed app images, as in `otoshi push --tag`
+    /// Tag for the pushed app images, as in `otoshi push --tag`
     #[arg(short, long, value_name = "TAG")]
     tag: Option<String>,
     /// Print JSON: `images` (name → digest), `at` (when they were left, in seconds since 1970), `left` (earlier states)

@@ -2,10 +2,10 @@ use std::process::ExitCode;
 
 use clap::{Args, ValueEnum};
 
-/// Prints the JSON schema of otoshi.toml, for editors, or of a report.
+/// Print the JSON schema of otoshi.toml, for editors, or of a report.
 #[derive(Debug, Args)]
 pub(crate) struct Schema {
-    /// What it describes
+    /// What the schema describes
     #[arg(value_enum, default_value = "project")]
     of: Of,
 }
@@ -14,7 +14,7 @@ pub(crate) struct Schema {
 enum Of {
     /// otoshi.toml
     Project,
-    /// What `otoshi check --json` prints
+    /// The output of `otoshi check --json`
     Check,
 }
 

@@ -6,12 +6,12 @@ use otoshi_store::Home;
 
 use crate::failure::Failure;
 
-/// Gives an image of the store another name.
+/// Give an image in the store another name.
 #[derive(Debug, Args)]
 pub(crate) struct Tag {
     /// The image's name or digest
     image: String,
-    /// The name that it gets as well
+    /// The additional name
     name: String,
 }
 

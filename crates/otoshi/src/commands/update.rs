@@ -8,27 +8,27 @@ use otoshi_updates::{UpdateOptions, Updated};
 use super::short;
 use crate::{exit, failure::Failure};
 
-/// Writes newer versions into otoshi.toml, moves otoshi.lock, and builds nothing.
+/// Write newer versions to otoshi.toml and otoshi.lock, without building.
 ///
-/// Without names everything is taken in that `otoshi check` finds, except other major versions, other releases of a distribution,
-/// and what [check] holds or ignores; what is left is told with the reason. What is named is taken in all the same. In otoshi.toml
-/// only the values change, no other byte. Both files are written, or none: where no build could be planned with them, they stay as
-/// they are. Exit codes: 0 done; 20 some bases could not be looked at.
+/// Without names, this takes everything that `otoshi check` finds, except new major versions, new releases of a distribution,
+/// and what [check] holds or ignores; what is skipped is listed with the reason. Whatever is named is always taken. In
+/// otoshi.toml only the values change. Either both files are written or neither: if no build could be planned with them, they
+/// stay as they are. Exit codes: 0 success; 20 some bases could not be checked.
 #[derive(Debug, Args)]
 pub(crate) struct Update {
-    /// A version or base of otoshi.toml, or a base's reference; with =VALUE that value, else the newest
+    /// A version or base in otoshi.toml, or a base's reference; set to VALUE, or to the newest
     #[arg(value_name = "NAME[=VALUE]")]
     names: Vec<String>,
-    /// The project's directory [default: the nearest one with an otoshi.toml]
+    /// Project directory [default: the nearest one with an otoshi.toml]
     #[arg(long, value_name = "DIR", default_value = ".")]
     project: PathBuf,
-    /// Take only what has security updates for the packages in bases: where a tag moved to, else the next patch of a version
+    /// Only take security updates of packages in bases: a moved tag, or the next patch version
     #[arg(long, conflicts_with_all = ["names", "major"])]
     security: bool,
-    /// Take other major versions too, and other releases of distributions
+    /// Also take new major versions and new releases of distributions
     #[arg(long)]
     major: bool,
-    /// Print what would change as a diff, and write nothing
+    /// Show the changes as a diff, without writing them
     #[arg(long)]
     dry_run: bool,
     /// Print JSON: `version`, `project`, `written`, `settings`, `moved`, `phases`, `left`, `failed`, `unknown`, `diff`

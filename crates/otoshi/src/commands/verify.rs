@@ -6,10 +6,10 @@ use otoshi_store::Home;
 
 use crate::{exit, failure::Failure};
 
-/// Reads the whole store and says what is damaged.
+/// Read the whole store and report damage.
 #[derive(Debug, Args)]
 pub(crate) struct Verify {
-    /// Remove what is damaged, so that it is made or fetched again
+    /// Remove damaged items, so that they are made or fetched again
     #[arg(long)]
     remove: bool,
     /// Print JSON: an object with `blobs`, `records`, `snapshots` (how many were read) and `damage` (`path`, `reason`)

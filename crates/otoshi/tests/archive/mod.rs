@@ -136,7 +136,7 @@ impl Debian {
     }
 }
 
-/// This machine's sources of Debian's release, its updates and its fixes of security.
+/// This machine's sources of Debian's release, its updates and its security fixes.
 pub(crate) fn sources() -> String {
     let format = "$(LABEL)|$(REPO_URI)|$(COMPONENT)|$(CODENAME)";
     let listed =

@@ -15,7 +15,7 @@ fn archive() -> PathBuf {
     otoshi_test::base("bookworm-old").unwrap()
 }
 
-/// This machine's sources of Debian's release, its updates and its fixes of security.
+/// This machine's sources of Debian's release, its updates and its security fixes.
 pub(crate) fn sources() -> String {
     let format = "$(LABEL)|$(REPO_URI)|$(COMPONENT)|$(CODENAME)";
     let listed =
@@ -47,7 +47,7 @@ pub(crate) fn import(shop: &Shop, sources: &str) {
     shop.ok(&["image", "build", directory.to_str().unwrap(), "-t", "otoshi.test/debian:1"]);
 }
 
-/// What `apt-get upgrade` would install in the base with these sources: name, version, and whether it is of security.
+/// What `apt-get upgrade` would install in the base with these sources: name, version, and whether it is a security update.
 pub(crate) fn upgrades(sources: &str) -> BTreeSet<String> {
     let directory = tempfile::tempdir().unwrap();
     let root = directory.path();

@@ -9,31 +9,31 @@ use clap::Args;
 #[derive(Debug, Default, Args)]
 #[command(next_help_heading = "As with docker build")]
 pub(super) struct Asides {
-    /// Ask registries what the tags of bases stand for now, whatever the store has
+    /// Ask the registry what base tags point to now, even if they are in the store
     #[arg(long, value_parser = switch, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL")]
     pub(super) pull: Option<bool>,
-    /// Push the image under its names
+    /// Push the image to the registries in its names
     #[arg(long, value_parser = switch, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL")]
     pub(super) push: Option<bool>,
-    /// Load the image into Docker, where a daemon answers; it is in the store anyway
+    /// Load the image into Docker if a daemon is running; it is in the store anyway
     #[arg(long, value_parser = switch, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL")]
     pub(super) load: Option<bool>,
-    /// Build nothing, and say what is likely not meant, as `otoshi image check` does
+    /// Only point out likely mistakes, as `otoshi image check` does
     #[arg(long, value_parser = switch, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL")]
     pub(super) check: Option<bool>,
-    /// What is done: build, check, or targets, which lists the stages
+    /// What to do: build, check, or targets to list the stages
     #[arg(long, value_name = "METHOD", default_value = "build")]
     pub(super) call: String,
-    /// How progress is shown: auto, tty, plain (all output), quiet or none
+    /// Progress output: auto, tty, plain (all output), quiet or none
     #[arg(long, value_name = "HOW")]
     pub(super) progress: Option<String>,
-    /// Write the image's digest, descriptor and names to a file, as JSON
+    /// Write the image's digest, descriptor and names to a JSON file
     #[arg(long, value_name = "FILE")]
     pub(super) metadata_file: Option<PathBuf>,
-    /// An annotation of the image's manifest: NAME=VALUE, or manifest:NAME=VALUE
+    /// Annotation on the image's manifest: NAME=VALUE, or manifest:NAME=VALUE
     #[arg(long, value_name = "NAME=VALUE")]
     pub(super) annotation: Vec<String>,
-    /// Run every step of a stage again; those of all stages run
+    /// Run every step again if any stage is named
     #[arg(long, value_name = "STAGE", value_delimiter = ',')]
     pub(super) no_cache_filter: Vec<String>,
     #[command(flatten)]

@@ -23,60 +23,59 @@ use super::{
 };
 use crate::{commands::network::Network, failure::Failure, progress};
 
-/// Builds an image from a Dockerfile, as `docker build` does.
+/// Build an image from a Dockerfile, as `docker build` does.
 ///
 /// Prints the digest of the image's manifest, unless the image is written to standard output. The environment variable
-/// SOURCE_DATE_EPOCH is a build argument.
+/// SOURCE_DATE_EPOCH is passed on as a build argument.
 #[derive(Debug, Args)]
 pub(crate) struct Build {
-    /// The directory that COPY and ADD read, or a git repository or the URL of a tar; `-` reads a Dockerfile, or a tar that holds
-    /// one, from standard input
+    /// A directory, a git repository or the URL of a tar; `-` reads a Dockerfile, or a tar that contains one, from standard input
     context: PathBuf,
-    /// The Dockerfile; `-` is standard input [default: Dockerfile in the context]
+    /// The Dockerfile; `-` for standard input [default: Dockerfile in the context]
     #[arg(short, long, value_name = "FILE")]
     file: Option<PathBuf>,
-    /// The image's name; may be given several times
+    /// Name for the image; may be repeated
     #[arg(short, long, value_name = "REF")]
     tag: Vec<String>,
-    /// A build argument; without a value, that of the environment variable
+    /// Build argument; NAME alone takes the value of the environment variable
     #[arg(long, value_name = "NAME=VALUE")]
     build_arg: Vec<String>,
-    /// The stage to build [default: the last one]
+    /// Stage to build [default: the last one]
     #[arg(long, value_name = "STAGE")]
     target: Option<String>,
-    /// A secret for RUN --mount=type=secret: id=ID,src=FILE or id=ID,env=NAME
+    /// Secret for RUN --mount=type=secret: id=ID,src=FILE or id=ID,env=NAME
     #[arg(long, value_name = "SECRET")]
     secret: Vec<String>,
-    /// An SSH agent for RUN --mount=type=ssh and ADD of git repositories: default, ID=SOCKET or ID=KEY[,KEY]
+    /// SSH agent for RUN --mount=type=ssh and for ADD from git: default, ID=SOCKET or ID=KEY[,KEY]
     #[arg(long, value_name = "AGENT")]
     ssh: Vec<String>,
-    /// A context that takes the place of an image or stage: NAME=DIR, NAME=REPOSITORY.git, NAME=docker-image://REF or
+    /// Context that replaces an image or stage: NAME=DIR, NAME=REPOSITORY.git, NAME=docker-image://REF or
     /// NAME=oci-layout://DIR[:TAG]
     #[arg(long, value_name = "NAME=VALUE")]
     build_context: Vec<String>,
-    /// The platform built for, such as linux/386 [default: this machine's]
+    /// Platform to build for, such as linux/386 [default: this machine's]
     #[arg(long)]
     platform: Option<Platform>,
-    /// A label
+    /// Label for the image
     #[arg(long, value_name = "NAME=VALUE")]
     label: Vec<String>,
-    /// The network of RUN steps that say none themselves
+    /// Network for RUN steps that do not choose one
     #[arg(long, value_enum, default_value_t = Network::Default)]
     network: Network,
-    /// What the Dockerfile may do beyond the usual: security.insecure, network.host
+    /// Allow the Dockerfile to use security.insecure or network.host
     #[arg(long, value_enum, value_name = "WHAT")]
     allow: Vec<Allow>,
     /// Run every step again
     #[arg(long)]
     no_cache: bool,
-    /// Where else the image goes: DIR, type=local,dest=DIR, type=tar, type=oci, or type=docker (with dest=FILE, or into Docker); `-` is
+    /// Also write the image to DIR, type=local,dest=DIR, type=tar, type=oci, or type=docker (with dest=FILE, or into Docker); `-` for
     /// standard output
     #[arg(short, long, value_name = "OUTPUT")]
     output: Vec<Sent>,
     /// Write the digest to a file
     #[arg(long, value_name = "FILE")]
     iidfile: Option<PathBuf>,
-    /// Show nothing but errors
+    /// Only show errors
     #[arg(short, long, conflicts_with = "verbose")]
     quiet: bool,
     /// Show the output of every command
@@ -104,7 +103,7 @@ impl Build {
             (_, "build") => {}
             (_, "targets") => return self.list_targets(home),
             (_, other) => {
-                let hint = "build, check or targets; otoshi image check says what is likely not meant";
+                let hint = "build, check or targets; otoshi image check points out likely mistakes";
                 return Err(Failure::usage(format!("--call {other} is not possible"), Some(hint.into())));
             }
         }

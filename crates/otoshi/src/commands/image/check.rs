@@ -16,26 +16,26 @@ use crate::{
     failure::{Failure, snippet},
 };
 
-/// Looks for what is likely not meant in a Dockerfile, as `docker build --check` does; builds nothing.
+/// Point out likely mistakes in a Dockerfile, as `docker build --check` does, without building.
 ///
-/// `# check=skip=RULE,RULE` at the top of the file skips checks, above an instruction for that one. Of bases that are not in
-/// the store the variables are not known, and those of stages on them not checked. Exit codes: 0 nothing was found; 1
-/// something was; 2 the Dockerfile is wrong.
+/// `# check=skip=RULE,RULE` at the top of the file skips rules; above an instruction it skips them for that instruction. The
+/// variables of bases that are not in the store are unknown, so uses of them are not checked. Exit codes: 0 nothing found; 1
+/// something found; 2 the Dockerfile is invalid.
 #[derive(Debug, Args)]
 pub(crate) struct Check {
-    /// The directory that COPY and ADD would read
+    /// The build context
     #[arg(default_value = ".")]
     context: PathBuf,
-    /// The Dockerfile; `-` is standard input [default: Dockerfile in the context]
+    /// The Dockerfile; `-` for standard input [default: Dockerfile in the context]
     #[arg(short, long, value_name = "FILE")]
     file: Option<PathBuf>,
-    /// A build argument; without a value, that of the environment variable
+    /// Build argument; NAME alone takes the value of the environment variable
     #[arg(long, value_name = "NAME=VALUE")]
     build_arg: Vec<String>,
-    /// The platform that would be built for [default: this machine's]
+    /// Platform to build for [default: this machine's]
     #[arg(long)]
     platform: Option<Platform>,
-    /// Print what was found as JSON
+    /// Print the findings as JSON
     #[arg(long)]
     json: bool,
 }

@@ -15,7 +15,7 @@ use otoshi_store::Home;
 
 use crate::failure::Failure;
 
-/// Works on single images, without a project.
+/// Work on single images, without a project.
 #[derive(Debug, Subcommand)]
 pub(crate) enum ImageCommand {
     Build(build::Build),

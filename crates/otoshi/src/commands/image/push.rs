@@ -7,12 +7,12 @@ use otoshi_store::Home;
 
 use crate::{commands, failure::Failure, transfer::Shown};
 
-/// Pushes one image of the store to a registry.
+/// Push an image from the store to a registry.
 #[derive(Debug, Args)]
 pub(crate) struct Push {
     /// The image's name
     image: String,
-    /// The reference that it gets there [default: its name]
+    /// Reference in the registry [default: its name]
     reference: Option<String>,
 }
 

@@ -22,48 +22,48 @@ use crate::{
     publish::{Offered, Published},
 };
 
-/// Runs an app image of the project, or any image, in the sandbox; ends with its exit code.
+/// Run an app image of the project, or any image, in the sandbox, and exit with its exit code.
 ///
-/// Its network is its own: it reaches the outside, and --publish offers its ports here. At a terminal it gets a terminal of its own.
-/// Signals are handed to the command. One that does not end within ten seconds of SIGINT or SIGTERM, or at the second of them, is
-/// killed; at a terminal, at the third interrupt within three seconds.
+/// The command has its own network: it reaches the outside, and --publish makes its ports available here. On a terminal it gets
+/// a terminal of its own. Signals are passed on. If the command is still running ten seconds after SIGINT or SIGTERM, or when a
+/// second one arrives, it is killed; on a terminal, by the third interrupt within three seconds.
 #[derive(Debug, Args)]
 pub(crate) struct Run {
-    /// A process of the project, or an image's name [default: the only process, or `web`]
+    /// A process of the project, or the name of an image [default: the only process, or `web`]
     process: Option<String>,
-    /// The project's directory [default: the nearest one with an otoshi.toml]
+    /// Project directory [default: the nearest one with an otoshi.toml]
     #[arg(long, value_name = "DIR", default_value = ".")]
     project: PathBuf,
-    /// Set an environment variable; a name alone is that variable of this environment
+    /// Set an environment variable; NAME alone passes on the current value
     #[arg(short, long, value_name = "NAME=VALUE")]
     env: Vec<String>,
-    /// Set the environment variables of a file, a line each
+    /// Read environment variables from a file, one per line
     #[arg(long, value_name = "FILE")]
     env_file: Vec<String>,
-    /// Hand on what is typed, or comes through standard input; this is so without -t as well
+    /// Keep standard input open (always the case; accepted for compatibility)
     #[arg(short, long)]
     interactive: bool,
-    /// Give the command a terminal of its own, as it has anyway at a terminal
+    /// Allocate a terminal (done anyway when run on one)
     #[arg(short, long)]
     tty: bool,
-    /// A file or directory of this machine that the command sees: SOURCE:TARGET[:ro]
+    /// Mount a file or directory: SOURCE:TARGET[:ro]
     #[arg(short, long, value_name = "VOLUME")]
     volume: Vec<String>,
-    /// The working directory [default: the image's]
+    /// Working directory [default: the image's]
     #[arg(short, long, value_name = "DIR")]
     workdir: Option<String>,
-    /// The user, as in USER of a Dockerfile [default: the image's]
+    /// User, as in a Dockerfile's USER [default: the image's]
     #[arg(short, long)]
     user: Option<String>,
-    /// The network that the command sees
+    /// Network of the command
     #[arg(long, value_enum, default_value_t = Network::Default)]
     network: Network,
-    /// Offer a port of the command at another one: [[ADDRESS:]PORT:]PORT
+    /// Publish a port of the command: [[ADDRESS:]PORT:]PORT
     ///
-    /// The address is 127.0.0.1 when there is none.
+    /// The default address is 127.0.0.1.
     #[arg(short, long, value_name = "PORTS")]
     publish: Vec<Published>,
-    /// Another command, in place of the image's
+    /// Command to run instead of the image's
     #[arg(last = true)]
     command: Vec<String>,
 }
