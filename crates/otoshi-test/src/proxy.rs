@@ -9,7 +9,7 @@ use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// What happens to a request.
 #[derive(Debug, Clone)]
@@ -36,6 +36,8 @@ pub enum Fault {
     Headers(String),
     /// The answer leads to this address, with the path that was asked for.
     Redirect(String),
+    /// Another fault, until this moment.
+    Until(Instant, Box<Fault>),
 }
 
 /// Which requests a fault happens to.
@@ -324,10 +326,15 @@ fn relay(
 fn pick(state: &State, request: &Request) -> Option<Fault> {
     let mut rules = state.rules.lock().unwrap();
     for (rule, seen) in rules.iter_mut() {
+        let fault = match &rule.fault {
+            Fault::Until(end, _) if Instant::now() >= *end => continue,
+            Fault::Until(_, fault) => fault,
+            fault => fault,
+        };
         if request.is(rule.method, &rule.path) {
             *seen += 1;
             if *seen > rule.after && *seen <= rule.after + rule.times {
-                return Some(rule.fault.clone());
+                return Some(fault.clone());
             }
         }
     }
