@@ -43,7 +43,7 @@ fn names(entries: &[Entry]) -> Vec<String> {
 
 #[test]
 fn everything_comes_back() {
-    let tree = sample();
+    let tree = given!(sample());
     let dir = tempfile::tempdir().unwrap();
     let layout = layout(dir.path());
     for compression in ALL {
@@ -60,7 +60,7 @@ fn everything_comes_back() {
 
 #[test]
 fn the_number_of_threads_changes_nothing() {
-    let tree = sample();
+    let tree = given!(sample());
     for compression in ALL {
         let mut digests = Vec::new();
         for threads in [1, 2, 3, 7, 0] {
@@ -74,7 +74,7 @@ fn the_number_of_threads_changes_nothing() {
 
 #[test]
 fn a_tree_may_go_to_any_stream() {
-    let tree = sample();
+    let tree = given!(sample());
     let dir = tempfile::tempdir().unwrap();
     let mut bytes = Vec::new();
     let diff_id = write_tar(tree.path(), &mut bytes, &keep()).unwrap();

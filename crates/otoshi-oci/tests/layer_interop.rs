@@ -9,6 +9,7 @@ use std::process::{Command, Stdio};
 
 use otoshi_oci::Digest;
 use otoshi_oci::layer::{Compression, UnpackOptions, WriteOptions, write_layer};
+use otoshi_test::given;
 use support::{keep, layout, look, sample, unpack};
 
 fn run(program: &str, args: &[&str], stdin: &[u8]) -> Vec<u8> {
@@ -25,7 +26,7 @@ fn run(program: &str, args: &[&str], stdin: &[u8]) -> Vec<u8> {
 
 #[test]
 fn other_tools_read_what_is_written() {
-    let tree = sample();
+    let tree = given!(sample());
     let dir = tempfile::tempdir().unwrap();
     let layout = layout(dir.path());
     let blob = |compression| {
@@ -55,7 +56,7 @@ fn other_tools_read_what_is_written() {
 
 #[test]
 fn archives_of_other_tools_are_read() {
-    let tree = sample();
+    let tree = given!(sample());
     let path = tree.path().to_str().unwrap();
     for format in [&["--format=gnu"][..], &["--format=pax"], &["--format=gnu", "--sparse"]].into_iter().chain(
         ["0.0", "0.1", "1.0"].iter().map(|version| match *version {

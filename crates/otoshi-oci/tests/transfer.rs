@@ -19,6 +19,7 @@ use otoshi_oci::transfer::{
 use otoshi_oci::{
     Descriptor, Digest, Image, ImageConfig, Layout, LayoutError, MediaType, Platform, write_image,
 };
+use otoshi_test::given;
 use shop::{Shop, reference};
 use support::{Archive, layout};
 
@@ -34,7 +35,7 @@ fn assert_has(layout: &Layout, name: &str, digest: &Digest) {
 
 #[test]
 fn an_oci_directory_goes_out_and_in() {
-    let shop = Shop::new();
+    let shop = given!(Shop::new());
     let digest = Digest::of(&shop.image).unwrap();
     let out = shop.path("out");
     export_oci_dir(&shop.layout, &shop.images(), &out).unwrap();
@@ -50,7 +51,7 @@ fn an_oci_directory_goes_out_and_in() {
 
 #[test]
 fn an_oci_archive_goes_out_and_in_in_every_wrapping() {
-    let shop = Shop::new();
+    let shop = given!(Shop::new());
     let digest = Digest::of(&shop.image).unwrap();
     let archive = shop.oci_archive();
     assert!(archive == shop.oci_archive(), "the same images give the same bytes");
@@ -79,7 +80,7 @@ fn an_oci_archive_goes_out_and_in_in_every_wrapping() {
 
 #[test]
 fn a_docker_archive_goes_out_and_in() {
-    let shop = Shop::new();
+    let shop = given!(Shop::new());
     let archive = shop.docker_archive();
     assert!(archive == shop.docker_archive(), "the same images give the same bytes");
     let file = shop.path("docker.tar");
@@ -102,7 +103,7 @@ fn a_docker_archive_goes_out_and_in() {
 
 #[test]
 fn an_old_docker_archive_links_to_layers() {
-    let shop = Shop::new();
+    let shop = given!(Shop::new());
     let layer = Archive::new().file("hello", b"hello").finish();
     let diff_id = Digest::sha256_of(&layer);
     let config = format!(
@@ -126,7 +127,7 @@ fn an_old_docker_archive_links_to_layers() {
 
 #[test]
 fn a_root_filesystem_is_the_same_image_however_it_comes() {
-    let shop = Shop::new();
+    let shop = given!(Shop::new());
     let archive =
         Archive::new().directory("./").directory("./etc").file("./etc/os-release", b"ID=debian\n").finish();
     let file = shop.path("root.tar.zst");
@@ -150,7 +151,7 @@ fn a_root_filesystem_is_the_same_image_however_it_comes() {
 
 #[test]
 fn a_root_filesystem_may_have_a_manifest_json() {
-    let shop = Shop::new();
+    let shop = given!(Shop::new());
     let archive =
         Archive::new().file("manifest.json", b"{\"name\": \"web app\"}").file("index.html", b"").finish();
     let (form, _) =
@@ -211,7 +212,7 @@ fn damaged_and_lying_layouts_are_refused() {
         ),
     ];
     for (what, damage, is_expected) in cases {
-        let shop = Shop::new();
+        let shop = given!(Shop::new());
         let image = Image::load(&shop.layout, &digest_of(&shop.image), &Platform::host()).unwrap();
         damage(&shop.layout, &image);
         let target = layout(&shop.path("target"));
@@ -251,7 +252,7 @@ fn lying_docker_archives_are_refused() {
         ("a config that is none", "[]".to_owned(), manifest("c.json", "a:1", "l.tar")),
         ("a layer that is none", config(&wrong), manifest("c.json", "a:1", "c.json")),
     ] {
-        let shop = Shop::new();
+        let shop = given!(Shop::new());
         let archive = Archive::new()
             .file("manifest.json", manifest.as_bytes())
             .file("c.json", config.as_bytes())
@@ -271,7 +272,7 @@ fn lying_docker_archives_are_refused() {
 
 #[test]
 fn an_index_with_gaps_gives_the_image_for_the_platform() {
-    let shop = Shop::new();
+    let shop = given!(Shop::new());
     let other = ImageConfig::new(&"linux/s390x".parse().unwrap());
     let elsewhere = tempfile::tempdir().unwrap();
     let absent = write_image(&layout(elsewhere.path()), &other, &[], &BTreeMap::new()).unwrap();
@@ -304,7 +305,7 @@ fn an_index_with_gaps_gives_the_image_for_the_platform() {
 
 #[test]
 fn one_name_cannot_name_two_images() {
-    let shop = Shop::new();
+    let shop = given!(Shop::new());
     let other =
         write_image(&shop.layout, &ImageConfig::new(&Platform::host()), &[], &BTreeMap::new()).unwrap();
     shop.layout.tag(&reference("other:1"), other.clone()).unwrap();
@@ -345,7 +346,7 @@ fn daemon(listener: UnixListener, answer: &'static str) -> std::thread::JoinHand
 
 #[test]
 fn a_daemon_gets_the_docker_archive() {
-    let shop = Shop::new();
+    let shop = given!(Shop::new());
     let host = DockerHost::new(shop.path("docker.sock"));
     let listener = UnixListener::bind(host.socket()).unwrap();
     let served = daemon(
@@ -360,7 +361,7 @@ fn a_daemon_gets_the_docker_archive() {
 
 #[test]
 fn a_daemon_may_refuse_or_be_away() {
-    let shop = Shop::new();
+    let shop = given!(Shop::new());
     let host = DockerHost::new(shop.path("docker.sock"));
     let error = load_into_docker(&shop.layout, &shop.loaded(), &host).unwrap_err();
     assert!(matches!(error, TransferError::Connect { .. }) && error.hint().is_some());
@@ -381,7 +382,7 @@ fn a_daemon_may_refuse_or_be_away() {
 
 #[test]
 fn a_damaged_layer_is_found_before_anything_is_sent() {
-    let shop = Shop::new();
+    let shop = given!(Shop::new());
     let images = shop.loaded();
     let path = shop.layout.blob_path(&images[0].1.layers()[0].digest);
     let replacement = tempfile::tempdir().unwrap();

@@ -34,7 +34,7 @@ fn import_one(shop: &Shop, path: &Path, into: &str) -> (Form, Image) {
 #[test]
 fn skopeo_copies_from_the_store_and_back() {
     given!(require(&[Need::Tool("skopeo")]));
-    let shop = Shop::compressed(Compression::Gzip);
+    let shop = given!(Shop::compressed(Compression::Gzip));
     let image = shop.loaded().remove(0).1;
     let store = format!("oci:{}:docker.io/library/app:1", shop.layout.root().display());
     let copy = |from: &str, to: &str| {
@@ -74,7 +74,7 @@ fn skopeo_copies_from_the_store_and_back() {
 #[test]
 fn umoci_unpacks_the_same_tree() {
     given!(require(&[Need::Root, Need::Tool("umoci")]));
-    let shop = Shop::compressed(Compression::Gzip);
+    let shop = given!(Shop::compressed(Compression::Gzip));
     let image = format!("{}:latest", text(shop.layout.root()));
     // umoci does not take names with slashes and colons.
     let index = shop.layout.root().join("index.json");
@@ -100,7 +100,7 @@ fn umoci_unpacks_the_same_tree() {
 #[test]
 fn what_umoci_makes_is_imported() {
     given!(require(&[Need::Tool("umoci")]));
-    let shop = Shop::new();
+    let shop = given!(Shop::new());
     let made = shop.path("made");
     umoci(&["init", "--layout", text(&made)]);
     let image = format!("{}:v1", text(&made));
@@ -124,7 +124,7 @@ fn what_umoci_makes_is_imported() {
 fn docker_loads_and_saves() {
     let docker = given!(Docker::start());
     let host = DockerHost::new(docker.socket());
-    let shop = Shop::new();
+    let shop = given!(Shop::new());
     let mut images = shop.loaded();
     let name = format!("otoshi-oci-test:{}", std::process::id());
     images[0].0 = vec![reference(&name)];

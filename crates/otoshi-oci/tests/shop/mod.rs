@@ -7,6 +7,7 @@ use std::fs;
 use otoshi_oci::layer::{Compression, WriteOptions, write_layer};
 use otoshi_oci::transfer::{export_docker_archive, export_oci_archive};
 use otoshi_oci::{Descriptor, Digest, Image, ImageConfig, Layout, Platform, Reference, write_image};
+use otoshi_test::Missing;
 
 use crate::support::{layout, sample};
 
@@ -22,12 +23,12 @@ pub struct Shop {
 }
 
 impl Shop {
-    pub fn new() -> Self {
+    pub fn new() -> Result<Self, Missing> {
         Self::compressed(Compression::Zstd)
     }
 
     /// The second layer is compressed as asked.
-    pub fn compressed(second: Compression) -> Self {
+    pub fn compressed(second: Compression) -> Result<Self, Missing> {
         let dir = tempfile::tempdir().unwrap();
         let layout = layout(dir.path());
         let small = tempfile::tempdir().unwrap();
@@ -36,7 +37,7 @@ impl Shop {
         config.config.cmd = Some(vec!["/hello".into()]);
         config.config.extra.insert("Hostname".into(), "kept".into());
         let mut layers = Vec::new();
-        for (tree, compression) in [(sample(), Compression::Gzip), (small, second)] {
+        for (tree, compression) in [(sample()?, Compression::Gzip), (small, second)] {
             let options = WriteOptions { compression, ..WriteOptions::default() };
             let layer = write_layer(&layout, tree.path(), &options).unwrap();
             config.rootfs.diff_ids.push(layer.diff_id);
@@ -44,7 +45,7 @@ impl Shop {
         }
         let image = write_image(&layout, &config, &layers, &BTreeMap::new()).unwrap();
         layout.tag(&reference("app:1"), image.clone()).unwrap();
-        Self { dir, layout, image }
+        Ok(Self { dir, layout, image })
     }
 
     pub fn images(&self) -> Vec<(Option<Reference>, Descriptor)> {

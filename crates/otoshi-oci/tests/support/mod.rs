@@ -128,7 +128,8 @@ pub fn round_trip(layout: &Layout, tree: &Path, options: &WriteOptions) -> tempf
 }
 
 /// A tree with one of everything.
-pub fn sample() -> tempfile::TempDir {
+pub fn sample() -> Result<tempfile::TempDir, Missing> {
+    require(&[Need::Root])?;
     let dir = tempfile::tempdir().unwrap();
     let at = |name: &str| dir.path().join(name);
     fs::create_dir_all(at("bin")).unwrap();
@@ -170,7 +171,7 @@ pub fn sample() -> tempfile::TempDir {
     let sparse = fs::File::create(at("sparse")).unwrap();
     sparse.write_all_at(b"data", 1 << 20).unwrap();
     sparse.set_len(3 << 20).unwrap();
-    dir
+    Ok(dir)
 }
 
 /// Makes an archive entry by entry.
