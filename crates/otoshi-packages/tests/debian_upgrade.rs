@@ -15,24 +15,7 @@ use otoshi_oci::{Digest, Image, ImageLayer, Platform, write_image};
 use otoshi_packages::apt::HttpFetcher;
 use otoshi_packages::{Available, Cache, Installed, Standing, apt};
 use otoshi_store::Home;
-use otoshi_test::{Need, given, require, run};
-
-/// This machine's sources of Debian's release, its updates and its security fixes.
-fn sources() -> String {
-    let format = "$(LABEL)|$(REPO_URI)|$(COMPONENT)|$(CODENAME)";
-    let listed =
-        run(Command::new("apt-get").args(["indextargets", "--format", format, "Created-By: Packages"]));
-    let address = |label: &str| {
-        let mut rows = listed.lines().map(|line| line.split('|').collect::<Vec<_>>());
-        let row =
-            rows.find(|row| row[0] == label && row[2] == "main").expect("sources of Debian's main archive");
-        (row[1].to_owned(), row[3].split('-').next().unwrap().to_owned())
-    };
-    let ((archive, release), (security, _)) = (address("Debian"), address("Debian-Security"));
-    format!(
-        "deb {archive} {release} main\ndeb {archive} {release}-updates main\ndeb {security} {release}-security main\n"
-    )
-}
+use otoshi_test::{Need, debian_sources, given, require, run};
 
 /// The base as an image, with a second layer that has these sources.
 fn image(home: &Home, base: &Path, sources: &str) -> Image {
@@ -152,7 +135,7 @@ fn what_is_newer_is_what_apt_would_upgrade() {
     let base = given!(otoshi_test::base("bookworm-old"));
     let dir = tempfile::tempdir().unwrap();
     let home = Home::open(&dir.path().join("home")).unwrap();
-    let sources = sources();
+    let sources = debian_sources("bookworm");
     let image = image(&home, &base, &sources);
     let installed = Installed::of_image(&home, &image, &here).unwrap();
     assert!(installed.packages.len() > 50);

@@ -22,6 +22,7 @@
 
 #![allow(clippy::missing_panics_doc, clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
+mod apt;
 mod command;
 mod docker;
 mod git;
@@ -30,6 +31,7 @@ mod proxy;
 mod registry;
 mod server;
 
+pub use apt::debian_sources;
 pub use command::{busybox, output, run, said};
 pub use docker::Docker;
 pub use git::GitDaemon;

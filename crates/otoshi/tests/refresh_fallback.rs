@@ -3,9 +3,10 @@
 //! Needs root and the base that `cargo xtask test` makes.
 
 mod archive;
+mod support;
 
 use archive::Debian;
-use otoshi_test::given;
+use otoshi_test::{debian_sources, given};
 
 /// The compiler's base and the runner's, with one version of a library; its name has the version in it.
 const BASES: &str = "ARG VERSION
@@ -43,7 +44,7 @@ fn an_application_whose_library_went_away_is_compiled_on_the_new_bases_and_runs(
     let shop = given!(Debian::new());
     std::fs::create_dir(shop.path("bases")).unwrap();
     shop.write("bases/Dockerfile", BASES);
-    shop.write("bases/sources.list", &archive::sources());
+    shop.write("bases/sources.list", &debian_sources("bookworm"));
     shop.write("bases/greet.c", "int greet(void) { return VERSION; }\n");
     let bases = |version: &str| {
         let argument = format!("VERSION={version}");

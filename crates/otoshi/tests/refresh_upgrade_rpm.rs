@@ -3,9 +3,10 @@
 //! Needs root and the base that `cargo xtask test` makes.
 
 mod archive;
+mod support;
 
 use archive::{Debian, ON_HOST};
-use otoshi_test::{Server, given};
+use otoshi_test::{Server, debian_sources, given};
 
 /// Debian's dnf on a root whose packages are rpm's alone, with a repository of three versions of one package.
 const BASE: &str = r#"FROM otoshi.test/debian:1 AS tools
@@ -41,7 +42,7 @@ fn dnf_takes_the_fix_that_a_notice_names() {
     let server = Server::start();
     std::fs::create_dir(shop.path("base")).unwrap();
     shop.write("base/Dockerfile", BASE);
-    shop.write("base/sources.list", &archive::sources());
+    shop.write("base/sources.list", &debian_sources("bookworm"));
     shop.write("base/greeting.spec", SPEC);
     shop.write("base/updateinfo.xml", NOTICE);
     let repository = format!("[test]\nname=test\nbaseurl={}/\ngpgcheck=0\n", server.url());

@@ -6,22 +6,32 @@ use std::{
     collections::BTreeMap,
     fmt::Write as _,
     fs,
+    ops::Deref,
     path::{Path, PathBuf},
-    process::{Command, Output},
+    process::Command,
 };
 
 use otoshi_test::{Missing, Need, Server, require, run};
 use serde_json::Value;
 
+use crate::support::Shop;
+
 pub(crate) struct Debian {
-    dir: tempfile::TempDir,
+    shop: Shop,
+}
+
+impl Deref for Debian {
+    type Target = Shop;
+
+    fn deref(&self) -> &Shop {
+        &self.shop
+    }
 }
 
 impl Debian {
     pub(crate) fn new() -> Result<Self, Missing> {
-        require(&[Need::Root, Need::Tool("busybox"), Need::Base("bookworm-old")])?;
-        let debian = Self { dir: tempfile::tempdir().unwrap() };
-        fs::create_dir(debian.path("")).unwrap();
+        require(&[Need::Base("bookworm-old"), Need::Apt("bookworm")])?;
+        let debian = Self { shop: Shop::empty()? };
         debian.import("bookworm-old");
         Ok(debian)
     }
@@ -40,35 +50,6 @@ impl Debian {
              list = [\"dpkg-query\", \"-W\", \"-f\", \"${{Package}} ${{Version}}\\n\"]\n"
         );
         self.write("otoshi.toml", &manifest);
-    }
-
-    pub(crate) fn path(&self, name: &str) -> PathBuf {
-        self.dir.path().join("shop").join(name)
-    }
-
-    pub(crate) fn write(&self, name: &str, text: &str) {
-        fs::write(self.path(name), text).unwrap();
-    }
-
-    fn home(&self) -> PathBuf {
-        self.dir.path().join("home")
-    }
-
-    pub(crate) fn otoshi(&self, arguments: &[&str]) -> Output {
-        self.command(arguments).output().unwrap()
-    }
-
-    /// The program, in the project's directory and on its store.
-    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_otoshi"));
-        command.args(arguments).current_dir(self.path("")).env("OTOSHI_HOME", self.home());
-        command
-    }
-
-    pub(crate) fn ok(&self, arguments: &[&str]) -> String {
-        let output = self.otoshi(arguments);
-        assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
-        String::from_utf8(output.stdout).unwrap()
     }
 
     pub(crate) fn refresh(&self, arguments: &[&str]) -> Value {
@@ -134,22 +115,6 @@ impl Debian {
         assert!(listed.status.success());
         String::from_utf8_lossy(&listed.stdout).lines().map(str::to_owned).collect()
     }
-}
-
-/// This machine's sources of Debian's release, its updates and its security fixes.
-pub(crate) fn sources() -> String {
-    let format = "$(LABEL)|$(REPO_URI)|$(COMPONENT)|$(CODENAME)";
-    let listed =
-        run(Command::new("apt-get").args(["indextargets", "--format", format, "Created-By: Packages"]));
-    let address = |label: &str| {
-        let mut rows = listed.lines().map(|line| line.split('|').collect::<Vec<_>>());
-        let row = rows.find(|row| row[0] == label && row[2] == "main");
-        row.expect("sources of Debian's main archive")[1].to_owned()
-    };
-    let (archive, security) = (address("Debian"), address("Debian-Security"));
-    format!(
-        "deb {archive} bookworm main\ndeb {archive} bookworm-updates main\ndeb {security} bookworm-security main\n"
-    )
 }
 
 /// The table of a project whose commands fetch from this machine's loopback.

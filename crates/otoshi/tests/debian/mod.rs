@@ -15,21 +15,9 @@ fn archive() -> PathBuf {
     otoshi_test::base("bookworm-old").unwrap()
 }
 
-/// This machine's sources of Debian's release, its updates and its security fixes.
+/// This machine's sources of the base's release, its updates and its fixes of security.
 pub(crate) fn sources() -> String {
-    let format = "$(LABEL)|$(REPO_URI)|$(COMPONENT)|$(CODENAME)";
-    let listed =
-        run(Command::new("apt-get").args(["indextargets", "--format", format, "Created-By: Packages"]));
-    let address = |label: &str| {
-        let mut rows = listed.lines().map(|line| line.split('|').collect::<Vec<_>>());
-        let row =
-            rows.find(|row| row[0] == label && row[2] == "main").expect("sources of Debian's main archive");
-        (row[1].to_owned(), row[3].split('-').next().unwrap().to_owned())
-    };
-    let ((archive, release), (security, _)) = (address("Debian"), address("Debian-Security"));
-    format!(
-        "deb {archive} {release} main\ndeb {archive} {release}-updates main\ndeb {security} {release}-security main\n"
-    )
+    otoshi_test::debian_sources("bookworm")
 }
 
 /// Makes otoshi.test/debian:1, the base with these sources.

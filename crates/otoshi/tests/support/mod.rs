@@ -36,9 +36,16 @@ cli = ["/bin/echo", "cli"]
 "#;
 
 impl Shop {
-    pub(crate) fn new() -> Result<Self, Missing> {
+    /// A directory for a project, and a place for a store.
+    pub(crate) fn empty() -> Result<Self, Missing> {
         require(&[Need::Root, Need::Tool("busybox")])?;
         let shop = Self { dir: tempfile::tempdir().unwrap() };
+        fs::create_dir(shop.path("")).unwrap();
+        Ok(shop)
+    }
+
+    pub(crate) fn new() -> Result<Self, Missing> {
+        let shop = Self::empty()?;
         shop.write("otoshi.toml", MANIFEST);
         shop.write("builder.Dockerfile", "ARG BASE\nFROM ${BASE}\nCOPY deps.lock /opt/deps/lib\n");
         shop.write("runner.Dockerfile", "ARG BASE\nFROM ${BASE}\nRUN echo runner > /etc/runner\n");
