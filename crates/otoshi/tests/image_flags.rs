@@ -1,6 +1,7 @@
 //! What fingers know from `docker build`, `docker images` and their like: each flag does its job, or says what takes its place.
 
 mod support;
+mod whole;
 mod yard;
 
 use std::fs;
@@ -8,6 +9,7 @@ use std::fs;
 use otoshi_test::{given, said};
 use serde_json::Value;
 use support::Shop;
+use whole::assert_said;
 use yard::Yard;
 
 #[test]
@@ -106,12 +108,8 @@ fn images_are_listed_named_and_forgotten_as_with_docker() {
 #[test]
 fn a_projects_build_says_where_such_flags_belong() {
     let shop = given!(Shop::new());
-    let output = shop.otoshi(&["build", "--pull"]);
-    assert!(output.status.success(), "{}", said(&output));
-    assert!(said(&output).contains("--pull: a build keeps to otoshi.lock; otoshi refresh takes in"));
-    let output = shop.otoshi(&["build", "-t", "x", "."]);
-    assert_eq!(output.status.code(), Some(2));
-    assert!(said(&output).contains("otoshi image build builds one image"), "{}", said(&output));
+    assert_said("build-with-pull", &shop.otoshi(&["build", "--pull"]));
+    assert_said("build-with-a-name", &shop.otoshi(&["build", "-t", "x", "."]));
 }
 
 #[test]
@@ -155,8 +153,7 @@ fn the_contexts_commit_says_the_time_where_that_is_asked_for() {
     };
     shop.write("img/Dockerfile", "FROM scratch\n");
     let output = shop.otoshi(&["image", "build", "img", "--build-arg", "SOURCE_DATE_EPOCH=context"]);
-    assert_eq!(output.status.code(), Some(2), "{}", said(&output));
-    assert!(said(&output).contains("is in no git repository"), "{}", said(&output));
+    assert_said("image-build-with-the-time-of-no-commit", &output);
     let git = "git init -q . && git add . && git -c user.name=a -c user.email=a@b commit -q -m x";
     let made = std::process::Command::new("sh")
         .args(["-ec", git])

@@ -2,6 +2,7 @@
 
 mod stage;
 mod support;
+mod whole;
 
 use std::{
     fs,
@@ -13,6 +14,7 @@ use otoshi_test::{Fault, Registry, Rule, given};
 use serde_json::Value;
 use stage::Stage;
 use support::Shop;
+use whole::assert_said;
 
 #[test]
 fn compiled_application_and_recipe_are_artifacts() {
@@ -146,10 +148,7 @@ fn app_images_go_where_they_are_run() {
     let repository = format!("repository = \"{}/team/shop\"", stage.proxy.host());
     let images = format!("{repository}\nimages = \"{}/deploy/{{process}}\"", stage.proxy.host());
     stage.edit("otoshi.toml", &repository, &images);
-    let early = stage.shop.otoshi(&["push"]);
-    assert_eq!(early.status.code(), Some(2));
-    let said = String::from_utf8(early.stderr).unwrap();
-    assert!(said.contains("hint: ") && said.contains("otoshi build"), "{said}");
+    assert_said("push-before-a-build", &stage.shop.otoshi(&["push"]));
     stage.shop.ok(&["build"]);
     let pushed = stage.shop.ok(&["push", "--tag", "v1"]);
     assert!(pushed.contains(&format!("{}/deploy/web:v1@sha256:", stage.proxy.host())), "{pushed}");
@@ -184,16 +183,7 @@ fn logins_and_authorities_of_the_machine_are_used() {
         command.env("REGISTRY_AUTH_FILE", if known { logins.clone() } else { "/nonexistent".into() });
         command.output().unwrap()
     };
-    let refused = push(false);
-    assert_eq!(refused.status.code(), Some(3));
-    let said = String::from_utf8(refused.stderr).unwrap();
-    let expected = format!(
-        "error: {}/team/base: asked for the tag 1, it wants a login: none is known for {}\n",
-        registry.host(),
-        registry.host()
-    );
-    assert!(said.starts_with(&expected), "{said}");
-    assert!(said.contains(&format!("hint: docker login {}", registry.host())), "{said}");
+    assert_said("image-push-without-a-login", &push(false));
     let pushed = push(true);
     assert!(pushed.status.success(), "{}", String::from_utf8_lossy(&pushed.stderr));
 }
@@ -202,32 +192,20 @@ fn logins_and_authorities_of_the_machine_are_used() {
 fn a_project_without_a_registry_says_what_to_add() {
     let shop = given!(Shop::new());
     shop.ok(&["build"]);
-    let output = shop.otoshi(&["push"]);
-    assert_eq!(output.status.code(), Some(2));
-    let said = String::from_utf8(output.stderr).unwrap();
-    assert!(said.contains("add [registry] with repository"), "{said}");
+    assert_said("push-without-a-registry", &shop.otoshi(&["push"]));
     shop.write("otoshi.toml", &(support::MANIFEST.to_owned() + "[registry]\nrepository = \"shop:1\"\n"));
-    let output = shop.otoshi(&["plan"]);
-    assert!(String::from_utf8(output.stderr).unwrap().contains("\"shop:1\" is no repository"));
+    assert_said("plan-with-a-registry-that-is-none", &shop.otoshi(&["plan"]));
 }
 
 #[test]
 fn an_image_that_nobody_has_is_told_with_its_registry() {
     let stage = given!(Stage::new());
     stage.edit("otoshi.toml", "/slim:1", "/slim:2");
-    let output = stage.shop.otoshi(&["build"]);
-    assert_eq!(output.status.code(), Some(3));
-    let said = String::from_utf8(output.stderr).unwrap();
-    assert!(said.contains("/slim:2, and there is no such image"), "{said}");
+    assert_said("build-from-an-image-that-is-not-there", &stage.shop.otoshi(&["build"]));
     let output = stage.shop.otoshi(&["pull", &format!("{}/slim:2", stage.proxy.host())]);
     assert_eq!(output.status.code(), Some(3));
     stage.edit("otoshi.toml", &format!("{}/slim:2", stage.proxy.host()), "localhost:1/slim:2");
-    let output = stage.shop.otoshi(&["build"]);
-    assert_eq!(output.status.code(), Some(3));
-    let said = String::from_utf8(output.stderr).unwrap();
-    let told = "error: the runner starts from localhost:1/slim:2: localhost:1/slim: asked for the tag 2, and got no answer: ";
-    assert!(said.contains(told), "{said}");
-    assert!(said.contains("otoshi import ROOTFS.tar --name localhost:1/slim:2 makes one here"), "{said}");
+    assert_said("build-from-a-registry-that-does-not-answer", &stage.shop.otoshi(&["build"]));
 }
 
 /// A name that was given in the store stands for what has it there, whatever is known of its digest in registries.
@@ -273,7 +251,6 @@ fn names_of_otoshis_own_are_asked_for_nowhere() {
     let shop = given!(Shop::new());
     for command in ["pull", "check", "rebase"] {
         let output = shop.otoshi(&[command, "otoshi.invalid/packages/debian:bookworm-0123456789ab"]);
-        let said = String::from_utf8(output.stderr).unwrap() + &String::from_utf8(output.stdout).unwrap();
-        assert!(!output.status.success() && said.contains("never asked for"), "{command}: {said}");
+        assert_said(&format!("{command}-of-a-name-of-otoshis-own"), &output);
     }
 }
