@@ -1,7 +1,7 @@
 //! Why a file could not be fetched, in words that hold no password.
 
 use std::error::Error;
-use std::io;
+use std::{fmt, io};
 
 use otoshi_explain::{Explain, Kind};
 use reqwest::StatusCode;
@@ -20,12 +20,12 @@ pub enum HttpError {
         status: StatusCode,
     },
     /// There was no answer, or only a part of one.
-    #[error("cannot fetch {url}: {}", reason(source))]
+    #[error("cannot fetch {url}: {source}")]
     Transport {
         /// The address.
         url: SafeUrl,
         /// Why.
-        source: reqwest::Error,
+        source: RequestError,
     },
     /// The server answered that nothing changed, to a request that said nothing of what is known.
     #[error("cannot fetch {url}: it answered 304 to nothing")]
@@ -48,12 +48,12 @@ pub enum HttpError {
         source: io::Error,
     },
     /// A client cannot be made.
-    #[error("cannot set up HTTP, {what}: {}", reason(source))]
+    #[error("cannot set up HTTP, {what}: {source}")]
     Setup {
         /// With what, as in "with the authorities of registry.test".
         what: String,
         /// Why.
-        source: reqwest::Error,
+        source: RequestError,
     },
     /// The threads that HTTP needs cannot be started.
     #[error("cannot set up HTTP: {source}")]
@@ -65,18 +65,18 @@ pub enum HttpError {
 
 impl HttpError {
     pub(crate) fn transport(url: &SafeUrl, source: reqwest::Error) -> Self {
-        Self::Transport { url: url.clone(), source: source.without_url() }
+        Self::Transport { url: url.clone(), source: source.into() }
     }
 
     pub(crate) fn setup(what: impl Into<String>) -> impl FnOnce(reqwest::Error) -> Self {
-        move |source| Self::Setup { what: what.into(), source: source.without_url() }
+        move |source| Self::Setup { what: what.into(), source: source.into() }
     }
 
     /// Says why, in one line and without the address.
     pub fn reason(&self) -> String {
         match self {
             Self::Status { status, .. } => format!("it answered {status}"),
-            Self::Transport { source, .. } => reason(source),
+            Self::Transport { source, .. } => source.to_string(),
             Self::Unasked { .. } => "it answered 304 to nothing".to_owned(),
             Self::Secret { .. } => "the secret for it cannot be sent in a header".to_owned(),
             Self::Sink { source, .. } => source.to_string(),
@@ -102,13 +102,13 @@ impl Explain for HttpError {
                 408 | 425 | 429 | 500..=599 => "try again later",
                 _ => return None,
             },
-            Self::Transport { source, .. } if is_certificate_error(source) => {
+            Self::Transport { source, .. } if is_certificate_error(source.get()) => {
                 "trust its authority: put it among those of this machine, or name a file in SSL_CERT_FILE"
             }
-            Self::Transport { source, .. } if source.is_connect() => {
+            Self::Transport { source, .. } if source.get().is_connect() => {
                 "check the name of the host, the network, and the proxy where there is one"
             }
-            Self::Transport { source, .. } if source.is_redirect() || source.is_builder() => {
+            Self::Transport { source, .. } if source.get().is_redirect() || source.get().is_builder() => {
                 "check the address"
             }
             Self::Transport { .. } => "try again later",
@@ -118,6 +118,32 @@ impl Explain for HttpError {
         Some(hint.to_owned())
     }
 }
+
+/// A request that failed. It says so together with all its causes, and without its address, which may hold a password.
+#[derive(Debug)]
+pub struct RequestError(reqwest::Error);
+
+impl RequestError {
+    /// Returns the error as it was, but for the address.
+    pub fn get(&self) -> &reqwest::Error {
+        &self.0
+    }
+}
+
+impl From<reqwest::Error> for RequestError {
+    fn from(error: reqwest::Error) -> Self {
+        Self(error.without_url())
+    }
+}
+
+impl fmt::Display for RequestError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&reason(&self.0))
+    }
+}
+
+// Its causes are in its own words.
+impl Error for RequestError {}
 
 /// Says why a request failed, in one line and without its address, which may hold a password.
 ///

@@ -371,5 +371,7 @@ mod tests {
         let said = error.to_string();
         assert!(said.starts_with("cannot fetch http://127.0.0.1:1/x: cannot connect: "), "{said}");
         assert!(said.ends_with("Connection refused (os error 111)"), "{said}");
+        let source = std::error::Error::source(&error).unwrap();
+        assert!(said.ends_with(&source.to_string()) && source.source().is_none(), "it is said once");
     }
 }

@@ -6,6 +6,7 @@
 //! retry         what is tried again, how often and after how long
 //! conditional   what a server is asked with, so that it sends only what changed
 //! get           files, fetched with all of that by callers that wait
+//! exchange      one request over a connection that is there: a socket of this machine, or one into a process's network
 //! error         why there is none
 //! ```
 //!
@@ -17,6 +18,7 @@
 mod client;
 mod conditional;
 mod error;
+mod exchange;
 mod get;
 mod retry;
 mod url;
@@ -25,7 +27,8 @@ pub use reqwest::{Body, Client, Error as TransportError, Method, Response, Statu
 
 pub use crate::client::{ClientBuilder, host_of, is_loopback};
 pub use crate::conditional::Validators;
-pub use crate::error::{HttpError, is_certificate_error, reason};
+pub use crate::error::{HttpError, RequestError, is_certificate_error, reason};
+pub use crate::exchange::{ExchangeError, PostError, Reply, post_over, status_over};
 pub use crate::get::{Get, Getter, Got, Secret};
 pub use crate::retry::{Backoff, Failure, Retries, is_transient, retry_after};
 pub use crate::url::SafeUrl;

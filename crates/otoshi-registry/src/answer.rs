@@ -60,15 +60,20 @@ pub(crate) fn place_of(url: &Url) -> String {
     SafeUrl::new(url.as_str()).place()
 }
 
-pub(crate) fn unreachable_error(asked: &Asked, endpoint: &Endpoint, error: &TransportError) -> RegistryError {
-    let hint = if is_certificate_error(error) {
+pub(crate) fn unreachable_error(asked: &Asked, endpoint: &Endpoint, error: TransportError) -> RegistryError {
+    let hint = if is_certificate_error(&error) {
         format!("trust its authority: put it into /etc/containers/certs.d/{}/ca.crt", endpoint.host)
     } else if error.is_connect() {
         format!("check the name {} and the network", endpoint.host)
     } else {
         "try again later".to_owned()
     };
-    RegistryError::Unreachable { asked: asked.clone(), reason: reason(error), hint: Some(hint) }
+    RegistryError::Unreachable {
+        asked: asked.clone(),
+        reason: reason(&error),
+        hint: Some(hint),
+        source: Some(error.into()),
+    }
 }
 
 #[cfg(test)]

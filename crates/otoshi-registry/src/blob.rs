@@ -96,7 +96,7 @@ impl Transport {
                 }
                 _ => return Err(refused(asked, response).await),
             };
-            let why = loop {
+            let (why, source) = loop {
                 match response.chunk().await {
                     Ok(Some(chunk)) => {
                         tally.tell(Event::Moved { bytes: chunk.len() as u64 });
@@ -112,8 +112,8 @@ impl Transport {
                         }
                     }
                     Ok(None) if writer.size() == size => return Ok(()),
-                    Ok(None) => break format!("it ended after {} of {size} bytes", writer.size()),
-                    Err(error) => break reason(&error),
+                    Ok(None) => break (format!("it ended after {} of {size} bytes", writer.size()), None),
+                    Err(error) => break (reason(&error), Some(error)),
                 }
             };
             if writer.size() > start {
@@ -128,6 +128,7 @@ impl Transport {
                     asked: asked.clone(),
                     reason,
                     hint: Some("try again later".to_owned()),
+                    source: source.map(Into::into),
                 });
             };
             tally.tell(Event::Retrying { host: endpoint.host.clone(), reason, wait });

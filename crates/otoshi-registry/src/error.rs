@@ -5,7 +5,7 @@ use std::fmt;
 use std::path::PathBuf;
 
 use otoshi_explain::{Explain, Kind};
-use otoshi_http::HttpError;
+use otoshi_http::{HttpError, RequestError};
 use otoshi_oci::{Digest, ImageError, LayoutError};
 
 /// Says what was asked of which repository.
@@ -45,6 +45,8 @@ pub enum RegistryError {
         reason: String,
         /// What to try.
         hint: Option<String>,
+        /// What failed, where something was asked.
+        source: Option<RequestError>,
     },
     /// The answer is not what it must be.
     #[error("{asked}, and the answer is wrong: {reason}")]

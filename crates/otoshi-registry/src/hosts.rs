@@ -133,6 +133,7 @@ impl Hosts {
                 asked: repository.asked("for anything"),
                 reason: "names under the domain `invalid` are never asked for anywhere".to_owned(),
                 hint: Some("what has such a name is made here: otoshi build makes it again".to_owned()),
+                source: None,
             });
         }
         let whole = repository.to_string();
@@ -155,6 +156,7 @@ impl Hosts {
                 asked: repository.asked("for anything"),
                 reason: "it is blocked by registries.conf".to_owned(),
                 hint: Some("remove `blocked` there".to_owned()),
+                source: None,
             });
         }
         Ok(Some((entry, rest)))

@@ -175,7 +175,7 @@ impl Transport {
         loop {
             let outcome = self.send_once(endpoint, call, asked).await?;
             let Some((wait, reason)) = backoff.after(Failure::of(&outcome)) else {
-                return outcome.map_err(|error| unreachable_error(asked, endpoint, &error));
+                return outcome.map_err(|error| unreachable_error(asked, endpoint, error));
             };
             tally.tell(Event::Retrying { host: endpoint.host.clone(), reason, wait });
             tokio::time::sleep(wait).await;
@@ -348,7 +348,7 @@ impl Transport {
             self.requests.fetch_add(1, Ordering::Relaxed);
             let outcome = request.send().await;
             let Some((wait, _)) = backoff.after(Failure::of(&outcome)) else {
-                return outcome.map_err(|error| unreachable_error(asked, endpoint, &error.without_url()));
+                return outcome.map_err(|error| unreachable_error(asked, endpoint, error));
             };
             tokio::time::sleep(wait).await;
         }

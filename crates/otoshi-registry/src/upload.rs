@@ -162,7 +162,7 @@ impl Transport {
                 let Some((wait, reason)) = backoff.after(failure) else {
                     return Err(match outcome {
                         Ok(response) => refused(&asked, response).await,
-                        Err(error) => unreachable_error(&asked, &upload.endpoint, &error),
+                        Err(error) => unreachable_error(&asked, &upload.endpoint, error),
                     });
                 };
                 let host = upload.endpoint.host.clone();

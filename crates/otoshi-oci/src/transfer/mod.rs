@@ -22,6 +22,7 @@ use std::path::{Path, PathBuf};
 
 use oci_spec::image::Descriptor;
 use otoshi_explain::{Explain, Kind};
+use otoshi_http::ExchangeError;
 
 use self::archive::Archive;
 pub use self::daemon::{DockerHost, load_into_docker};
@@ -136,6 +137,14 @@ pub enum TransferError {
         socket: PathBuf,
         /// Why.
         source: io::Error,
+    },
+    /// The Docker daemon did not answer.
+    #[error("cannot load an image into the Docker daemon at {}: {source}", socket.display())]
+    Exchange {
+        /// The socket.
+        socket: PathBuf,
+        /// Why.
+        source: Box<ExchangeError>,
     },
     /// The Docker daemon refused the image.
     #[error("the Docker daemon could not load the image: {message}")]
@@ -272,6 +281,7 @@ impl Explain for TransferError {
             Self::Connect { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => {
                 Some("run as root, or add this user to the group docker".to_owned())
             }
+            Self::Exchange { .. } => Some("look whether Docker still runs, and at its log".to_owned()),
             Self::Connect { .. } => Some("start Docker, or set DOCKER_HOST to its socket".to_owned()),
             Self::Io { source, .. } if source.kind() == io::ErrorKind::StorageFull => {
                 Some("free space on this file system, then run the same command again".to_owned())

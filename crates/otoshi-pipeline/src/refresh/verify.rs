@@ -1,7 +1,7 @@
 //! The smoke test of `[verify]`: a command in the new image, or an HTTP request to the process that it starts.
 
 use std::{
-    io::{self, Read, Write},
+    io,
     net::{SocketAddr, TcpStream, ToSocketAddrs},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     thread,
@@ -9,13 +9,14 @@ use std::{
 };
 
 use otoshi_engine::{Engine, Handle, OnStart, RunRequest, Silent};
+use otoshi_http::{SafeUrl, Url, host_of, status_over};
 use otoshi_oci::Digest;
 use otoshi_project::Verify;
 
 use crate::{Pipeline, PipelineError, error::During, phases::form};
 
-/// The most of an answer that is read.
-const ANSWER: u64 = 64 << 10;
+/// How long a process may take for the head of an answer.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Tries an image; `None` when all is well, else what happened.
 pub(super) fn try_image(
@@ -37,6 +38,7 @@ pub(super) fn try_image(
         });
     }
     let Some(address) = &verify.http else { return Ok(None) };
+    let shown = SafeUrl::new(address);
     let (started, request) = request(pipeline, image, process);
     thread::scope(|scope| {
         let running = scope.spawn(|| engine.run(&request, &Silent));
@@ -45,16 +47,16 @@ pub(super) fn try_image(
             let last = match ask(address, &started) {
                 Ok(()) => break None,
                 Err(Unanswered { last, is_final: true }) => {
-                    break Some(format!("{process} at {address}: {last}"));
+                    break Some(format!("{process} at {shown}: {last}"));
                 }
                 Err(Unanswered { last, is_final: false }) => last,
             };
             if running.is_finished() {
-                break Some(format!("{process} ended before it answered at {address}"));
+                break Some(format!("{process} ended before it answered at {shown}"));
             }
             if since.elapsed() > timeout {
                 break Some(format!(
-                    "{process} did not answer at {address} in {} s: {last}",
+                    "{process} did not answer at {shown} in {} s: {last}",
                     timeout.as_secs()
                 ));
             }
@@ -154,26 +156,21 @@ impl From<&str> for Unanswered {
 
 /// Asks for a page.
 fn ask(address: &str, started: &Started) -> Result<(), Unanswered> {
-    let rest = address.strip_prefix("http://").ok_or("it is no http:// address")?;
-    let (host, path) = rest.split_once('/').unwrap_or((rest, ""));
-    let port = if host.contains(':') { host.to_owned() } else { format!("{host}:80") };
-    let text = |error: std::io::Error| error.to_string();
-    let mut places = port.to_socket_addrs().map_err(text)?;
+    let url = Url::parse(address).ok().filter(|url| url.scheme() == "http");
+    let url = url.ok_or("it is no http:// address")?;
+    let text = |error: io::Error| error.to_string();
+    let place = (url.host_str().unwrap_or_default(), url.port_or_known_default().unwrap_or(80));
+    let mut places = place.to_socket_addrs().map_err(text)?;
     let place = places.find(SocketAddr::is_ipv4).ok_or("it has no address")?;
-    let mut stream = started.connect(place).map_err(text)?;
-    stream.set_read_timeout(Some(Duration::from_secs(5))).map_err(text)?;
-    let request = format!("GET /{path} HTTP/1.0\r\nHost: {host}\r\nConnection: close\r\n\r\n");
-    stream.write_all(request.as_bytes()).map_err(text)?;
-    let mut answer = Vec::new();
-    let _ = stream.take(ANSWER).read_to_end(&mut answer);
-    let line = String::from_utf8_lossy(&answer).lines().next().unwrap_or_default().to_owned();
-    match line.split(' ').nth(1).and_then(|status| status.parse::<u16>().ok()) {
-        Some(status) if status < 400 => Ok(()),
-        Some(status) => {
-            // Too early, too many, and what a server says of itself may pass; so may a timeout.
-            let may_pass = status >= 500 || matches!(status, 408 | 425 | 429);
-            Err(Unanswered { last: format!("it answered {status}"), is_final: !may_pass })
-        }
-        None => Err("it gave no HTTP answer".into()),
+    let stream = started.connect(place).map_err(text)?;
+    let query = url.query().map(|query| format!("?{query}")).unwrap_or_default();
+    let target = format!("{}{query}", url.path());
+    let status = status_over(stream, &host_of(&url), &target, PATIENCE);
+    let status = status.map_err(|error| error.to_string())?.as_u16();
+    if status < 400 {
+        return Ok(());
     }
+    // Too early, too many, and what a server says of itself may pass; so may a timeout.
+    let may_pass = status >= 500 || matches!(status, 408 | 425 | 429);
+    Err(Unanswered { last: format!("it answered {status}"), is_final: !may_pass })
 }
