@@ -14,6 +14,7 @@ use reqwest::redirect::Policy;
 use reqwest::{Certificate, Client, Proxy, Url};
 
 use crate::error::HttpError;
+use crate::url::host_in;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
 const READ_TIMEOUT: Duration = Duration::from_secs(90);
@@ -104,10 +105,7 @@ impl ClientBuilder {
 /// Whether a host, with or without a port, is this machine.
 pub fn is_loopback(host: &str) -> bool {
     let is_own = |name: &str| name.parse::<IpAddr>().is_ok_and(|address| address.is_loopback());
-    let name = match host.strip_prefix('[') {
-        Some(rest) => rest.split(']').next().unwrap_or_default(),
-        None => host.split(':').next().unwrap_or_default(),
-    };
+    let name = host_in(host);
     name.eq_ignore_ascii_case("localhost") || is_own(name) || is_own(host)
 }
 

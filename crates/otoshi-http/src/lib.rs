@@ -31,4 +31,4 @@ pub use crate::error::{HttpError, RequestError, is_certificate_error, reason};
 pub use crate::exchange::{ExchangeError, PostError, Reply, post_over, status_over};
 pub use crate::get::{Get, Getter, Got, Secret};
 pub use crate::retry::{Backoff, Failure, Retries, is_transient, retry_after};
-pub use crate::url::SafeUrl;
+pub use crate::url::{SafeUrl, authority_of, host_in};

@@ -45,11 +45,9 @@ impl SafeUrl {
 
     /// Returns the address as a parser reads it, without who logs in there: for files that others read and go by.
     pub fn without_login(&self) -> String {
-        let start = after_scheme(&self.0);
-        let rest = &self.0[start..];
-        let authority = &rest[..rest.find(['/', '?', '#', '\\']).unwrap_or(rest.len())];
-        let login = authority.rfind('@').map_or(0, |at| at + 1);
-        format!("{}{}", &self.0[..start], &rest[login..])
+        let (scheme, rest) = self.0.split_at(self.0.find("://").map_or(0, |end| end + 3));
+        let login = rest[..end_of_authority(rest)].rfind('@').map_or(0, |at| at + 1);
+        format!("{scheme}{}", &rest[login..])
     }
 
     /// Hides the address, and what lets a request in there, wherever they stand in a text: in what another program says of it.
@@ -82,7 +80,7 @@ impl Parts {
         let none = Self { login: start..start, is_unclear: false };
         let Some(last) = text[start..].rfind('@').map(|at| start + at) else { return none };
         let rest = &text[start..];
-        let authority = &rest[..rest.find(['/', '?', '#', '\\']).unwrap_or(rest.len())];
+        let authority = &rest[..end_of_authority(rest)];
         let hidden = |is_unclear| Self { login: start..last + 1, is_unclear };
         if start == 0 {
             // `git@host:path`, as ssh has it: a name with no password.
@@ -100,6 +98,26 @@ impl Parts {
             None => none,
         }
     }
+}
+
+/// The host and port of an address, as a parser reads them, without who logs in there; the scheme may be left away.
+pub fn authority_of(address: &str) -> &str {
+    let rest = address.split_once("://").map_or(address, |(_, rest)| rest);
+    let authority = &rest[..end_of_authority(rest)];
+    authority.rsplit('@').next().unwrap_or_default()
+}
+
+/// The host of what may have a port, without the brackets of an IPv6 address.
+pub fn host_in(authority: &str) -> &str {
+    match authority.strip_prefix('[') {
+        Some(rest) => rest.split(']').next().unwrap_or_default(),
+        None => authority.split(':').next().unwrap_or_default(),
+    }
+}
+
+/// Where a path, query or fragment begins after a host and port.
+fn end_of_authority(rest: &str) -> usize {
+    rest.find(['/', '?', '#', '\\']).unwrap_or(rest.len())
 }
 
 /// Where the scheme and `://` end; 0 where there is none that is known: it could be a name whose password begins with two slashes.
@@ -246,6 +264,20 @@ mod tests {
             ("http://host:8080/a@b", "http://host:8080/a@b"),
         ] {
             assert_eq!(SafeUrl::new(text).without_login(), expected);
+        }
+    }
+
+    #[test]
+    fn a_host_is_found_however_an_address_is_written() {
+        for (address, authority, host) in [
+            ("http://me:secret@Mirror.test:3142/a@b", "Mirror.test:3142", "Mirror.test"),
+            ("mirror+http://a@b@mirror.test?x", "mirror.test", "mirror.test"),
+            ("mirror.test:80", "mirror.test:80", "mirror.test"),
+            ("http://[::1]:80/", "[::1]:80", "::1"),
+            ("http://", "", ""),
+            ("", "", ""),
+        ] {
+            assert_eq!((authority_of(address), host_in(authority)), (authority, host), "{address}");
         }
     }
 

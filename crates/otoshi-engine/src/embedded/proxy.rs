@@ -1,6 +1,6 @@
 //! Proxies on the host's loopback: a command in a network of its own does not reach them.
 
-use otoshi_http::is_loopback;
+use otoshi_http::{authority_of, host_in, is_loopback};
 
 /// Says which setting names a proxy on the loopback, and what to do; `None` where none does.
 pub(crate) fn on_loopback(env: &[(String, String)]) -> Option<String> {
@@ -9,25 +9,14 @@ pub(crate) fn on_loopback(env: &[(String, String)]) -> Option<String> {
             .iter()
             .any(|known| known.eq_ignore_ascii_case(name))
     };
-    let (name, host) = env
-        .iter()
-        .filter(|(name, _)| is_setting(name))
-        .find_map(|(name, value)| Some((name, host(value).filter(|host| is_loopback(host))?)))?;
+    let proxies = env.iter().filter(|(name, _)| is_setting(name));
+    let (name, host) = proxies
+        .map(|(name, value)| (name, host_in(authority_of(value))))
+        .find(|(_, host)| is_loopback(host))?;
     Some(format!(
         "{name} names {host}, which is the command itself: it has a network of its own; give an address of this machine that is not \
          its loopback, or --network host (in otoshi.toml: [build] network = \"host\")"
     ))
-}
-
-/// The host in the address of a proxy; what logs in there is left out.
-fn host(address: &str) -> Option<&str> {
-    let rest = address.split_once("://").map_or(address, |(_, rest)| rest);
-    let authority = rest.split(['/', '?', '#']).next()?;
-    let place = authority.rsplit('@').next()?;
-    match place.strip_prefix('[') {
-        Some(six) => six.split(']').next(),
-        None => place.split(':').next(),
-    }
 }
 
 #[cfg(test)]

@@ -15,8 +15,8 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use otoshi_http::Url;
 use otoshi_http::dns::{Addrs, Name, Resolve, Resolving};
+use otoshi_http::{Url, authority_of};
 use otoshi_network::is_service_of_cloud;
 
 /// Whose word it is that an address is asked.
@@ -72,9 +72,7 @@ impl Allowed {
     /// Adds hosts, or whole addresses of repositories.
     pub(super) fn add<'a>(&mut self, hosts: impl IntoIterator<Item = &'a str>) {
         for host in hosts {
-            let rest = host.split_once("://").map_or(host, |(_, rest)| rest);
-            let authority = rest.split('/').next().unwrap_or_default();
-            let host = authority.rsplit('@').next().unwrap_or_default();
+            let host = authority_of(host);
             if !host.is_empty() {
                 self.0.insert(host.to_ascii_lowercase());
             }

@@ -4,6 +4,8 @@
 
 use std::slice::from_ref;
 
+use otoshi_http::{authority_of, host_in};
+
 use super::deb822::{self, Paragraph};
 use super::error::Malformed;
 
@@ -122,10 +124,7 @@ impl Source {
 
     /// Returns the host that apt calls the site, empty where the address has none.
     pub fn site(&self) -> &str {
-        let rest = self.uri.split_once("://").map_or("", |(_, rest)| rest);
-        let authority = rest.split('/').next().unwrap_or_default();
-        let host = authority.rsplit('@').next().unwrap_or_default();
-        host.split(':').next().unwrap_or_default()
+        if self.uri.contains("://") { host_in(authority_of(&self.uri)) } else { "" }
     }
 
     /// Returns the architectures whose indexes count, of those that the root has.
