@@ -4,7 +4,7 @@ use std::process::Command;
 
 use crate::run;
 
-/// Lines of this machine's sources of a Debian release, its updates and its fixes of security, for a root's `sources.list`; a test that
+/// Lines of this machine's sources of a Debian release, its updates and its security fixes, for a root's `sources.list`; a test that
 /// wants them needs [`Need::Apt`](crate::Need::Apt) of the release.
 ///
 /// # Panics

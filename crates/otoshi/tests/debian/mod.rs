@@ -15,7 +15,7 @@ fn archive() -> PathBuf {
     otoshi_test::base("bookworm-old").unwrap()
 }
 
-/// This machine's sources of the base's release, its updates and its fixes of security.
+/// This machine's sources of the base's release, its updates and its security fixes.
 pub(crate) fn sources() -> String {
     otoshi_test::debian_sources("bookworm")
 }
