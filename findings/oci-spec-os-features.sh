@@ -33,6 +33,7 @@ fn main() {
     for platform in [
         r#""os":"linux","architecture":"amd64","os.features":["erofs"]"#,
         r#""os":"windows","architecture":"amd64","os.version":"10.0.26100.1""#,
+        r#""os":"linux","architecture":"amd64","os_features":["erofs"]"#,
     ] {
         let text = format!(
             r#"{{"schemaVersion":2,"manifests":[{{"mediaType":"application/vnd.oci.image.manifest.v1+json","digest":"sha256:{digest}","size":2,"platform":{{{platform}}}}}]}}"#
@@ -51,4 +52,11 @@ cargo build --quiet --manifest-path rust/Cargo.toml --target-dir target 2>cargo.
 target/debug/platforms >seen.txt
 cat seen.txt
 diff - seen.txt <<'T'
+index: version None, features None
+written again: {"architecture":"amd64","os":"linux"}
+index: version None, features None
+written again: {"architecture":"amd64","os":"windows"}
+index: version None, features Some(["erofs"])
+written again: {"architecture":"amd64","os":"linux","os_features":["erofs"]}
+config: version Some("10.0.26100.1"), features Some(["win32k"])
 T
