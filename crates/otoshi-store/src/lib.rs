@@ -18,6 +18,9 @@
 //! All of it is closed to other users (mode 0700): snapshots hold setuid programs and device nodes. Neither umask nor access control
 //! lists nor set-group-id directories above the store reach what is made in it.
 //!
+//! Roots of collection ([`Home::gc`]) are the tagged images and all young records but those of the kinds `Layer`, `Diff`, `Content` and
+//! `Origin`: these say where something is, and live as long as that. `Previous` and `Time` stay young for a year.
+//!
 //! Nothing is ever changed in place: a file or directory is made under a temporary name and renamed, so that a
 //! process killed at any moment leaves garbage in `work/` at most, and readers need no lock.
 
