@@ -11,6 +11,7 @@ use std::path::Path;
 
 use otoshi_oci::layer::{LayerError, UnpackOptions, unpack_layer};
 use otoshi_oci::tar::{Entry, Kind};
+use otoshi_test::{Need, given, require};
 
 use support::{Archive, look};
 
@@ -55,6 +56,7 @@ fn with_mode(name: &str, kind: Kind, mode: u32) -> Entry {
 
 #[test]
 fn attacks_are_refused_with_layer_and_entry() {
+    given!(require(&[Need::Root]));
     let device = Entry::new(".wh..", Kind::Char { major: 1, minor: 3 }, 0o666);
     let attacks: Vec<(&str, &str, Archive)> = vec![
         ("dots", "../outside/new", Archive::new().file("../outside/new", b"x")),
@@ -104,6 +106,7 @@ fn reseal(block: &mut [u8]) {
 
 #[test]
 fn tricks_with_links_stay_inside() {
+    given!(require(&[Need::Root]));
     // (what, archive, a path below the root where the content must be)
     let tricks: Vec<(&str, Archive, &str)> = vec![
         (
@@ -165,6 +168,7 @@ fn tricks_with_links_stay_inside() {
 
 #[test]
 fn attributes_do_not_go_through_links() {
+    given!(require(&[Need::Root]));
     let scene = Scene::new();
     let mut link = with_mode("h", Kind::HardLink, 0o777);
     link.link = b"s".to_vec();
@@ -180,6 +184,7 @@ fn attributes_do_not_go_through_links() {
 
 #[test]
 fn a_link_that_was_there_before_is_not_followed_out() {
+    given!(require(&[Need::Root]));
     let scene = Scene::new();
     symlink("../outside", scene.root().join("l")).unwrap();
     symlink(scene.dir.path().join("outside"), scene.root().join("m")).unwrap();
@@ -189,6 +194,7 @@ fn a_link_that_was_there_before_is_not_followed_out() {
 
 #[test]
 fn whiteouts_delete_inside_only() {
+    given!(require(&[Need::Root]));
     let scene = Scene::new();
     let archive =
         Archive::new().symlink("l", "../outside").file("l/.wh.secret", b"").file("l/.wh..wh..opq", b"");
@@ -198,6 +204,7 @@ fn whiteouts_delete_inside_only() {
 
 #[test]
 fn overlay_attributes_of_an_archive_are_left_out() {
+    given!(require(&[Need::Root]));
     let scene = Scene::new();
     let mut directory = with_mode("d", Kind::Directory, 0o755);
     directory.xattrs = vec![
@@ -247,6 +254,7 @@ fn headers_that_lie_are_errors_and_cost_no_memory() {
 
 #[test]
 fn a_bomb_fills_neither_memory_nor_disk() {
+    given!(require(&[Need::Root]));
     // Half a gigabyte of nothing in a few kilobytes: it becomes a hole.
     let scene = Scene::new();
     let mut header = Vec::new();

@@ -86,6 +86,7 @@ fn a_tree_may_go_to_any_stream() {
 
 #[test]
 fn the_bytes_are_these_on_every_machine() {
+    given!(require(&[Need::Root]));
     let dir = tempfile::tempdir().unwrap();
     fs::create_dir_all(dir.path().join("etc")).unwrap();
     fs::write(dir.path().join("etc/motd"), "hello\n").unwrap();
@@ -127,6 +128,7 @@ fn an_empty_tree_is_an_empty_archive() {
 
 #[test]
 fn deletions_take_the_form_of_the_specification() {
+    given!(require(&[Need::Root]));
     let tree = tempfile::tempdir().unwrap();
     let at = |name: &str| tree.path().join(name);
     fs::create_dir_all(at("d/sub")).unwrap();
@@ -146,6 +148,7 @@ fn deletions_take_the_form_of_the_specification() {
 
 #[test]
 fn whiteouts_apply_to_what_lies_below_in_any_order() {
+    given!(require(&[Need::Root]));
     for archive in [
         Archive::new().file("d/.wh.x", b"").directory("d/x").file("d/x/new", b""),
         Archive::new().directory("d/x").file("d/x/new", b"").file("d/.wh.x", b""),
@@ -178,6 +181,7 @@ fn whiteouts_apply_to_what_lies_below_in_any_order() {
 
 #[test]
 fn directories_that_are_there_can_be_kept() {
+    given!(require(&[Need::Root]));
     let keeping = UnpackOptions { whiteouts: false, keep_directories: true, ..UnpackOptions::default() };
     let mut other = Entry::new("etc/", Kind::Directory, 0o700);
     other.uid = 7;
@@ -203,6 +207,7 @@ fn directories_that_are_there_can_be_kept() {
 
 #[test]
 fn rootless_trees_have_their_own_attribute() {
+    given!(require(&[Need::Root]));
     let archive = Archive::new().file("d/.wh..wh..opq", b"").finish();
     let user = UnpackOptions { xattr_namespace: OverlayXattrs::User, ..UnpackOptions::default() };
     let tree = unpack(&archive, &user);
@@ -211,6 +216,7 @@ fn rootless_trees_have_their_own_attribute() {
 
 #[test]
 fn the_last_of_two_entries_wins() {
+    given!(require(&[Need::Root]));
     let archive = Archive::new()
         .file("a", b"one")
         .hard_link("b", "a")
@@ -233,6 +239,7 @@ fn the_last_of_two_entries_wins() {
 
 #[test]
 fn an_archive_may_lack_its_end_but_no_data() {
+    given!(require(&[Need::Root]));
     let whole = Archive::new().file("a", b"one").file("b", b"two").finish();
     let data_ends = 3 * 512 + 3;
     for length in [whole.len() - 512, whole.len() - 1024, data_ends, data_ends + 100] {
@@ -247,6 +254,7 @@ fn an_archive_may_lack_its_end_but_no_data() {
 
 #[test]
 fn implied_directories_are_like_the_ones_below() {
+    given!(require(&[Need::Root]));
     let lower = tempfile::tempdir().unwrap();
     fs::create_dir_all(lower.path().join("tmp/deep")).unwrap();
     fs::set_permissions(lower.path().join("tmp"), fs::Permissions::from_mode(0o1777)).unwrap();
@@ -302,6 +310,7 @@ fn prefix_owner_and_time_are_as_asked() {
 
 #[test]
 fn what_a_layer_cannot_hold_is_an_error() {
+    given!(require(&[Need::Root]));
     let refused = |make: &dyn Fn(&Path)| {
         let (tree, dir) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         make(tree.path());
@@ -377,6 +386,7 @@ fn compiled_python_keeps_matching_its_source() {
 
 #[test]
 fn an_imported_archive_keeps_its_bytes() {
+    given!(require(&[Need::Root]));
     let dir = tempfile::tempdir().unwrap();
     let layout = layout(dir.path());
     let mut archive = Archive::new().file("./etc/motd", b"hello").finish();

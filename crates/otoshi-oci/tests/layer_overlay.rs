@@ -109,7 +109,7 @@ fn child_in_a_user_namespace() {
 
 #[test]
 fn without_root_a_layer_is_unpacked_as_far_as_possible() {
-    given!(require(&[Need::UserNamespaces]));
+    given!(require(&[Need::Root, Need::UserNamespaces]));
     let dir = tempfile::tempdir().unwrap();
     let output = Command::new("unshare")
         .args(["--user", "--map-root-user"])

@@ -8,6 +8,7 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 
 use otoshi_oci::layer::{WriteOptions, write_layer};
+use otoshi_test::{Need, given, require};
 use proptest::prelude::*;
 use rustix::fs::FileType;
 use support::{ALL, keep, layout, look, node, round_trip, set_xattr};
@@ -127,6 +128,7 @@ proptest! {
         nodes in prop::collection::vec((any::<usize>(), any_name(), any_node(), any_attributes()), 0..40),
         compression in prop::sample::select(ALL.to_vec()),
     ) {
+        given!(require(&[Need::Root]), else Ok(()));
         let (tree, dir) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         build(tree.path(), &nodes);
         let before = look(tree.path());

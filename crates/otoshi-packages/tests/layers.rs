@@ -10,6 +10,7 @@ use otoshi_oci::tar::{END, Entry, Kind, write_header, write_padding};
 use otoshi_oci::{Digest, Image, ImageLayer, Platform, write_image};
 use otoshi_packages::{Installed, Manager};
 use otoshi_store::{Home, SnapshotId};
+use otoshi_test::{Need, given, require};
 
 /// A layer, entry by entry.
 #[derive(Default)]
@@ -137,6 +138,7 @@ fn a_layer_is_read_once() {
 
 #[test]
 fn an_unpacked_layer_says_the_same() {
+    given!(require(&[Need::Root]));
     let dir = tempfile::tempdir().unwrap();
     let home = home(dir.path());
     let upper = || {
