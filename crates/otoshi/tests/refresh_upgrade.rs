@@ -4,12 +4,14 @@
 
 mod archive;
 mod support;
+mod whole;
 
 use std::{collections::BTreeMap, fs};
 
 use archive::{Archive, Debian, ON_HOST};
 use otoshi_test::{Registry, debian_sources, given};
 use serde_json::Value;
+use whole::assert_said;
 
 fn packages(refreshed: &Value) -> BTreeMap<String, (String, String, Value)> {
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
@@ -111,9 +113,7 @@ fn security_and_all_are_told_apart_and_a_version_that_is_gone_is_told() {
     let why = planned["choice"][0]["because"].as_str().unwrap();
     assert_eq!(why, "runner: upgrade of greeting:all is new: 1.1");
     assert_eq!(greeting(), "greeting 1.0\n");
-    let output = shop.ok(&["refresh"]);
-    assert!(output.contains("  package greeting  1.0 → 1.1  security\n"), "{output}");
-    assert!(output.contains("not a swap of layers: newer packages are a layer to be made"), "{output}");
+    assert_said("refresh-with-a-fix-of-security", &shop.otoshi(&["refresh"]));
     assert_eq!(greeting(), "greeting 1.1\n");
     assert!(shop.lock().contains("\"greeting:all\" = \"1.1\""), "{}", shop.lock());
     // Its config is its own: user, triggers and all.
@@ -122,20 +122,15 @@ fn security_and_all_are_told_apart_and_a_version_that_is_gone_is_told() {
     assert_eq!((&config["User"], &config["OnBuild"][0]), (&"nobody".into(), &"RUN false".into()));
 
     shop.project("all", ON_HOST, "");
-    let output = shop.ok(&["refresh"]);
-    assert!(output.contains("package greeting  1.1 → 2.0\n"), "it fixes nothing: {output}");
+    assert_said("refresh-with-a-newer-package", &shop.otoshi(&["refresh"]));
     assert_eq!(greeting(), "greeting 2.0\n");
-    let report = shop.ok(&["plan"]);
-    assert!(!report.contains("stale"), "{report}");
+    assert_said("plan-nothing-changed-on-newer-packages", &shop.otoshi(&["plan"]));
 
     // What the lock says is held to, also where somebody else makes it: there, the archive has forgotten it.
     archive.forget("2.0");
     shop.replace_machine();
     let output = shop.otoshi(&["build"]);
-    let told = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert_eq!(output.status.code(), Some(2), "{told}");
-    let lost = "otoshi.lock says greeting:all 2.0 for the runner, and its repositories no longer have it";
-    assert!(told.contains(lost) && told.contains("hint: otoshi refresh"), "{told}");
+    assert_said("build-with-a-package-that-is-gone", &output);
     shop.refresh(&[]);
     assert_eq!(greeting(), "greeting 1.1\n");
 
@@ -179,9 +174,7 @@ fn a_base_that_moves_tells_which_of_its_packages_fix_something() {
     shop.write("runner.Dockerfile", "FROM otoshi.test/greeting:1\nENV RUNS=here\n");
     shop.ok(&["build"]);
     base("1.1", &archive.sources());
-    let text = shop.ok(&["refresh", "--markdown"]);
-    assert!(text.contains("\n| greeting | 1.0 | 1.1 | security |\n"), "{text}");
-    assert!(text.contains("- **Plan: a swap of layers**"), "{text}");
+    assert_said("refresh-with-packages-of-a-moved-base-markdown", &shop.otoshi(&["refresh", "--markdown"]));
     assert_eq!(shop.ok(&["run", "greet"]), "greeting 1.1\n");
 
     // A repository that never answers keeps no report waiting.
