@@ -317,3 +317,21 @@ fn secrets_let_requests_in_at_their_own_host_only() {
     build("GIT_AUTH_TOKEN.other.test", &server.url("/team/app.git")).unwrap_err();
     assert!(server.seen().iter().all(|request| !request.contains(" as ")));
 }
+
+#[test]
+fn a_login_in_an_address_is_used_and_neither_kept_nor_told() {
+    let Some(world) = world() else { return };
+    let server = Server::start();
+    server.put("/file", b"x", "");
+    let with_login = |path: &str| server.url(path).replace("://", "://me:s3cret@");
+    let image = world.build(&format!("FROM scratch\nADD {} /\n", with_login("/file")));
+    assert_eq!(server.seen(), ["/file as Basic bWU6czNjcmV0"]);
+    let history = world.load(&image).config.history;
+    let expected = format!("ADD {} /", server.url("/file"));
+    assert_eq!(history.last().unwrap().created_by.as_deref(), Some(expected.as_str()));
+    let dockerfile = format!("FROM scratch\nADD {} /\n", with_login("/gone"));
+    let error = world.try_build(&dockerfile, |_| {}).unwrap_err();
+    let expected = format!("cannot fetch {}: the server answered 404 Not Found", server.url("/gone"));
+    assert!(error.to_string().contains(&expected), "{error}");
+    assert!(matches!(error, otoshi_engine::EngineError::Dockerfile(_)), "it says where: {error:?}");
+}

@@ -15,6 +15,7 @@ use hyper::client::conn::http1;
 use hyper::header::{CONNECTION, CONTENT_TYPE, HOST};
 use hyper::rt::ReadBufCursor;
 use hyper::{Request, Response};
+use otoshi_explain::{Explain, Kind};
 use reqwest::StatusCode;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::runtime::{Builder, Runtime};
@@ -54,6 +55,25 @@ pub enum ExchangeError {
         /// How long it had.
         patience: Duration,
     },
+}
+
+impl Explain for ExchangeError {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::Request { .. } => Kind::User,
+            _ => Kind::Machine,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        let hint = match self {
+            Self::Request { .. } => "check the address",
+            Self::Io { .. } => return None,
+            Self::Http { .. } => "look whether the other side still runs and speaks HTTP, and at its log",
+            Self::Late { .. } => "look whether the other side is busy, and try again",
+        };
+        Some(hint.to_owned())
+    }
 }
 
 /// Why nothing came of sending a body.

@@ -18,6 +18,7 @@ use otoshi_dockerfile::{
     ReachedStage, Scope, Source as From_,
 };
 use otoshi_explain::Explain;
+use otoshi_http::SafeUrl;
 
 use otoshi_oci::{Digest, Fields, Platform};
 use otoshi_store::SnapshotId;
@@ -319,7 +320,7 @@ impl Build<'_> {
                     step,
                     stage: name.clone(),
                     place: (place + 1, total),
-                    instruction: instruction.source.clone(),
+                    instruction: without_logins(instruction),
                 });
             }
             let layers = stage.chain.layers.len();
@@ -361,7 +362,7 @@ impl Build<'_> {
             }
             EngineError::Stopped | EngineError::Dockerfile(_) => error,
             EngineError::Invalid { message, hint } => EngineError::Dockerfile(at(message, hint)),
-            EngineError::NoImage { .. } => {
+            EngineError::NoImage { .. } | EngineError::Http(_) => {
                 let hint = error.hint();
                 EngineError::Dockerfile(at(error.to_string(), hint))
             }
@@ -377,7 +378,8 @@ impl Build<'_> {
         instruction: &Located<Instruction>,
         step: StepId,
     ) -> Result<bool, EngineError> {
-        let text = instruction.source.as_str();
+        let text = without_logins(instruction);
+        let text = text.as_str();
         let mut cached = true;
         let mut stepped = |stage: &mut Stage, result: Stepped, text: &str| {
             stage.push(result.snapshot, text);
@@ -489,6 +491,14 @@ fn leaves_files(instruction: &Instruction) -> bool {
         instruction,
         Instruction::Run(_) | Instruction::Copy(_) | Instruction::Add(_) | Instruction::Workdir(_)
     )
+}
+
+/// An instruction as it is shown, and as the image's history has it: with no address's login.
+fn without_logins(instruction: &Located<Instruction>) -> String {
+    let text = instruction.source.clone();
+    let Instruction::Add(add) = &instruction.value else { return text };
+    let addresses = add.copy.sources.iter().filter(|word| word.0.contains("://"));
+    addresses.fold(text, |text, word| SafeUrl::new(word.0.as_str()).hide_in(&text))
 }
 
 /// Reads `EXPOSE`: a port or a range, with or without a protocol; an address or a port of the host before it says nothing.

@@ -281,7 +281,7 @@ impl Explain for TransferError {
             Self::Connect { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => {
                 Some("run as root, or add this user to the group docker".to_owned())
             }
-            Self::Exchange { .. } => Some("look whether Docker still runs, and at its log".to_owned()),
+            Self::Exchange { source, .. } => source.hint(),
             Self::Connect { .. } => Some("start Docker, or set DOCKER_HOST to its socket".to_owned()),
             Self::Io { source, .. } if source.kind() == io::ErrorKind::StorageFull => {
                 Some("free space on this file system, then run the same command again".to_owned())
