@@ -17,7 +17,7 @@ fuzz_target!(|bytes: &[u8]| {
     ] {
         files.insert(path, bytes);
     }
-    drop(apk::Signed::check("index", bytes, &apk::Keys::of(&files)).and_then(|signed| signed.index()));
+    drop(apk::Signed::check(&"index".into(), bytes, &apk::Keys::of(&files)).and_then(|signed| signed.index()));
     drop(apk::sources(&files, "x86_64"));
     let text = String::from_utf8_lossy(bytes);
     let world = apk::World::parse(&text);

@@ -320,7 +320,7 @@ fn secrets_let_requests_in_at_their_own_host_only() {
 
 #[test]
 fn a_login_in_an_address_is_used_and_neither_kept_nor_told() {
-    let Some(world) = world() else { return };
+    let world = given!(world());
     let server = Server::start();
     server.put("/file", b"x", "");
     let with_login = |path: &str| server.url(path).replace("://", "://me:s3cret@");
