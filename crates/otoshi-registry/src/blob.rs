@@ -44,7 +44,7 @@ impl Transport {
             if let Some(follower) = follower {
                 follower.begin(&writer)?;
             }
-            outcome = self.stream_blob(&endpoint, digest, size, &asked, &mut writer, follower, tally).await;
+            outcome = self.stream_blob(&endpoint, (digest, size), &asked, &mut writer, follower, tally).await;
             if outcome.is_ok() {
                 let found = writer.digest_so_far();
                 if found == *digest {
@@ -68,8 +68,7 @@ impl Transport {
     async fn stream_blob(
         &self,
         endpoint: &Endpoint,
-        digest: &Digest,
-        size: u64,
+        (digest, size): (&Digest, u64),
         asked: &Asked,
         writer: &mut BlobWriter,
         follower: Option<&dyn Follower>,

@@ -99,6 +99,17 @@ impl Manifest {
     }
 }
 
+/// What the repositories of one push share.
+struct Pass<'a> {
+    layout: &'a Layout,
+    origins: &'a Arc<dyn Origins>,
+    tally: &'a Arc<Tally>,
+    /// Those that are done, with the blobs that they hold: others take these over.
+    done: Vec<(Repository, HashSet<Digest>)>,
+    /// What the tally has counted already.
+    counted: HashSet<String>,
+}
+
 impl Transport {
     /// Pushes items; those whose tag stands for them already cost one request.
     pub(crate) async fn push(
@@ -123,25 +134,22 @@ impl Transport {
             .try_collect()
             .await?;
 
-        let mut counted = HashSet::new();
+        let (done, counted) = Default::default();
+        let mut pass = Pass { layout, origins, tally, done, counted };
         let mut manifests: BTreeMap<&Repository, Vec<Manifest>> = BTreeMap::new();
         for (repository, _, digest, is_there) in &stale {
             let known = manifests.entry(*repository).or_default();
             if *is_there {
-                count_as_there(layout, digest, &mut counted, tally);
+                count_as_there(layout, digest, &mut pass.counted, tally);
             } else {
                 collect(layout, digest, known)?;
             }
         }
-        // A repository that is done is one that others take blobs over from.
-        let mut done: Vec<(Repository, HashSet<Digest>)> = Vec::new();
         for (repository, manifests) in &mut manifests {
             let endpoint = self.settings.hosts.to_write(repository)?;
-            let held = self
-                .push_blobs(layout, &endpoint, repository, manifests, &done, &mut counted, origins, tally)
-                .await?;
+            let held = self.push_blobs(&endpoint, repository, manifests, &mut pass).await?;
             self.push_manifests(&endpoint, repository, manifests, tally).await?;
-            done.push(((*repository).clone(), held));
+            pass.done.push(((*repository).clone(), held));
         }
         // All at once, when everything that they stand for is there.
         let mut tags = Vec::new();
@@ -172,15 +180,13 @@ impl Transport {
     /// Stores the blobs of manifests, and leaves of the manifests those that are not there. Gives the blobs that are there.
     async fn push_blobs(
         self: &Arc<Self>,
-        layout: &Layout,
         endpoint: &Endpoint,
         repository: &Repository,
         manifests: &mut Vec<Manifest>,
-        done: &[(Repository, HashSet<Digest>)],
-        counted: &mut HashSet<String>,
-        origins: &Arc<dyn Origins>,
-        tally: &Arc<Tally>,
+        pass: &mut Pass<'_>,
     ) -> Result<HashSet<Digest>, RegistryError> {
+        let Pass { layout, origins, tally, done, counted } = pass;
+        let (layout, origins, tally): (&Layout, _, &Arc<Tally>) = (layout, *origins, tally);
         let there: Vec<bool> = stream::iter(manifests.iter().map(|manifest| manifest.digest.clone()))
             .map(|digest| async move {
                 let name = Name::Digest(digest);

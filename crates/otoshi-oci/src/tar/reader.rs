@@ -178,6 +178,7 @@ impl<R: BufRead> Reader<R> {
         Ok(bytes)
     }
 
+    #[expect(clippy::too_many_lines, reason = "an arm for each kind of entry, in the order of the format")]
     fn entry(
         &mut self,
         block: &Block,

@@ -7,9 +7,10 @@ use std::{
 };
 
 use clap::{Args, ValueEnum};
-use otoshi_dockerfile::{Dockerfile, GlobalScope, Graph, Surroundings, undeclared_args};
+use otoshi_dockerfile::{Dockerfile, GlobalScope, Graph, Surroundings, check::Findings, undeclared_args};
 use otoshi_engine::{
-    BuildRequest, Engine, Event, Events, ImageSource, Output, Secret, Silent, Ssh, names_context,
+    BuildRequest, BuiltImage, EmbeddedEngine, Engine, Event, Events, ImageSource, Output, Secret, Silent,
+    Ssh, names_context,
 };
 use otoshi_oci::{Digest, Platform, Reference};
 use otoshi_pipeline::Remote;
@@ -132,31 +133,10 @@ impl Build {
         let secrets: BTreeMap<String, Secret> =
             self.secret.iter().map(|text| given::secret(text)).collect::<Result<_, _>>()?;
         let source = Source::open(home, &engine, agent, &secrets, &self.context, self.file.as_deref())?;
-        let mut args: BTreeMap<String, String> =
-            self.build_arg.iter().filter_map(|text| given::pair(text)).collect();
-        for name in undeclared_args(&source.dockerfile, &args) {
-            events.event(Event::Warning(format!("no ARG declares the build argument {name}")));
-        }
-        if let Some((name, value)) = given::pair("SOURCE_DATE_EPOCH") {
-            args.entry(name).or_insert(value);
-        }
-        if epoch(&source.dockerfile, &args) == Some("context") {
-            let time = commit_time(&engine, agent, &self.context)?;
-            args.insert("SOURCE_DATE_EPOCH".into(), time);
-        }
+        let args = self.arguments(&source.dockerfile, &engine, agent, events.as_ref())?;
         let platform = self.platform.clone().unwrap_or_else(Platform::host);
-        let ignore = source.ignore.as_deref();
-        let findings = check::findings(home, &source.dockerfile, ignore, &args, &platform)?;
-        for found in &findings.found {
-            let (name, line) = (&source.dockerfile.name, found.line);
-            let text = format!("{name}:{line}: {} ({})", found.message, found.rule.name());
-            events.event(Event::Warning(text));
-        }
-        if findings.is_error {
-            let message =
-                format!("{}: its check directive makes these findings an error", source.dockerfile.name);
-            return Err(Failure::usage(message, Some("otoshi image check shows them in the file".into())));
-        }
+        let findings = check::findings(home, &source.dockerfile, source.ignore.as_deref(), &args, &platform)?;
+        warn(&source.dockerfile.name, &findings, events.as_ref())?;
         let (annotations, others) = self.asides.annotations();
         for other in others {
             let note = format!("--annotation {other}: the image has no index, and is annotated itself only");
@@ -197,20 +177,7 @@ impl Build {
         for tag in &tags {
             home.layout().tag(tag, built.descriptor.clone())?;
         }
-        if let Some(path) = &self.iidfile {
-            let shown = path.display().to_string();
-            fs::write(path, built.digest.as_str()).map_err(Failure::io("writing", shown))?;
-        }
-        if let Some(path) = &self.asides.metadata_file {
-            let names: Vec<String> = tags.iter().map(ToString::to_string).collect();
-            let metadata = serde_json::json!({
-                "containerimage.digest": built.digest,
-                "containerimage.descriptor": built.descriptor,
-                "image.name": names.join(","),
-            });
-            let text = serde_json::to_string_pretty(&metadata).unwrap_or_default();
-            fs::write(path, text).map_err(Failure::io("writing", path.display().to_string()))?;
-        }
+        self.write_files(&built, &tags)?;
         let mut printed = true;
         for Sent { destination, .. } in &self.output {
             destination.write(home, &engine, &built.digest, &request.platform, &tags)?;
@@ -232,6 +199,48 @@ impl Build {
         Ok(ExitCode::SUCCESS)
     }
 
+    /// The build arguments that are given, and those that the environment and the context give.
+    fn arguments(
+        &self,
+        dockerfile: &Dockerfile,
+        engine: &EmbeddedEngine,
+        agent: Option<&Ssh>,
+        events: &dyn Events,
+    ) -> Result<BTreeMap<String, String>, Failure> {
+        let mut args: BTreeMap<String, String> =
+            self.build_arg.iter().filter_map(|text| given::pair(text)).collect();
+        for name in undeclared_args(dockerfile, &args) {
+            events.event(Event::Warning(format!("no ARG declares the build argument {name}")));
+        }
+        if let Some((name, value)) = given::pair("SOURCE_DATE_EPOCH") {
+            args.entry(name).or_insert(value);
+        }
+        if epoch(dockerfile, &args) == Some("context") {
+            let time = commit_time(engine, agent, &self.context)?;
+            args.insert("SOURCE_DATE_EPOCH".into(), time);
+        }
+        Ok(args)
+    }
+
+    /// Writes what is asked for beside the image: its digest, and what is known about it.
+    fn write_files(&self, built: &BuiltImage, tags: &[Reference]) -> Result<(), Failure> {
+        if let Some(path) = &self.iidfile {
+            let shown = path.display().to_string();
+            fs::write(path, built.digest.as_str()).map_err(Failure::io("writing", shown))?;
+        }
+        if let Some(path) = &self.asides.metadata_file {
+            let names: Vec<String> = tags.iter().map(ToString::to_string).collect();
+            let metadata = serde_json::json!({
+                "containerimage.digest": built.digest,
+                "containerimage.descriptor": built.descriptor,
+                "image.name": names.join(","),
+            });
+            let text = serde_json::to_string_pretty(&metadata).unwrap_or_default();
+            fs::write(path, text).map_err(Failure::io("writing", path.display().to_string()))?;
+        }
+        Ok(())
+    }
+
     /// Lists the stages, the one that is built by default marked.
     fn list_targets(&self, home: &Arc<Home>) -> Result<ExitCode, Failure> {
         let _usage = super::super::claim(home)?;
@@ -243,6 +252,19 @@ impl Build {
         }
         Ok(ExitCode::SUCCESS)
     }
+}
+
+/// Says what the checks found; fails where the Dockerfile says that findings are errors.
+fn warn(name: &str, findings: &Findings, events: &dyn Events) -> Result<(), Failure> {
+    for found in &findings.found {
+        let text = format!("{name}:{}: {} ({})", found.line, found.message, found.rule.name());
+        events.event(Event::Warning(text));
+    }
+    if findings.is_error {
+        let message = format!("{name}: its check directive makes these findings an error");
+        return Err(Failure::usage(message, Some("otoshi image check shows them in the file".into())));
+    }
+    Ok(())
 }
 
 /// The `SOURCE_DATE_EPOCH` that is given, or declared before the first FROM.
