@@ -90,7 +90,7 @@ fn a_base_that_lacks_something_is_refused_and_each_finding_has_a_waiver() {
     assert_eq!(yard.writes(), 0);
     assert_eq!(yard.shop.ok(&["inspect", &image]), before);
     let output = yard.shop.otoshi(&[&arguments[..], &["--allow", "interpreter-missing=/bin/sh"]].concat());
-    assert_said("rebase-with-a-finding-that-is-let-pass", &output);
+    assert_said("rebase-with-a-finding-that-is-accepted", &output);
     let output = yard.shop.otoshi(&[&arguments[..], &["--allow", "all"]].concat());
     assert_said("rebase-with-a-waiver-that-is-none", &output);
 }

@@ -113,7 +113,7 @@ fn security_and_all_are_told_apart_and_a_version_that_is_gone_is_told() {
     let why = planned["choice"][0]["because"].as_str().unwrap();
     assert_eq!(why, "runner: upgrade of greeting:all is new: 1.1");
     assert_eq!(greeting(), "greeting 1.0\n");
-    assert_said("refresh-with-a-fix-of-security", &shop.otoshi(&["refresh"]));
+    assert_said("refresh-with-a-security-fix", &shop.otoshi(&["refresh"]));
     assert_eq!(greeting(), "greeting 1.1\n");
     assert!(shop.lock().contains("\"greeting:all\" = \"1.1\""), "{}", shop.lock());
     // Its config is its own: user, triggers and all.
