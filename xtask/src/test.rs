@@ -50,7 +50,8 @@ impl Test {
         // Benches, too: they are to compile.
         let all: &[&str] = if self.arguments.is_empty() { &["--all-targets"] } else { &[] };
         beside(wanted, || process::run(cargo().args(all).arg("--no-run")))?;
-        process::run(cargo().args(told))?;
+        // All that fails is told at once.
+        process::run(cargo().arg("--no-fail-fast").args(told))?;
         if !self.arguments.is_empty() {
             return Ok(());
         }
