@@ -16,6 +16,9 @@ use crate::digest::DiffId;
 use crate::json;
 use crate::platform::Platform;
 
+/// The `PATH` of a command whose image says none, as container engines have it.
+pub const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
 /// Fields that this crate gives no meaning to, kept as they were.
 pub type Extra = BTreeMap<String, Value>;
 

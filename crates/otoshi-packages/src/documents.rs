@@ -13,11 +13,11 @@ use std::any::{Any, TypeId};
 use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use otoshi_http::SafeUrl;
 use otoshi_oci::Digest;
+use otoshi_tree::{Lasting, write_whole};
 
 use crate::allowance::Allowance;
 use crate::apt::{Answer, AptError, Fetch, Request, Validators};
@@ -144,7 +144,7 @@ impl Documents {
     /// Keeps what was made of content of a hash.
     pub(crate) fn keep_content(&self, hash: &str, body: &[u8]) {
         let bytes = [Digest::sha256_of(body).hex().as_bytes(), body].concat();
-        if let Err(error) = write(&self.directory.join("content").join(hash), &bytes) {
+        if let Err(error) = write_whole(&self.directory.join("content").join(hash), &bytes, Lasting::Cached) {
             tracing::debug!(%error, "an index of a repository was not kept");
         }
     }
@@ -162,15 +162,5 @@ fn write_document(path: &Path, validators: &Validators, body: &[u8]) -> std::io:
     let mut bytes = serde_json::to_vec(&(validators, Digest::sha256_of(body).hex()))?;
     bytes.push(b'\n');
     bytes.extend_from_slice(body);
-    write(path, &bytes)
-}
-
-fn write(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
-    static COUNTER: AtomicU64 = AtomicU64::new(0);
-    let count = COUNTER.fetch_add(1, Ordering::Relaxed);
-    let temporary = path.with_extension(format!("{}-{count}.tmp", std::process::id()));
-    fs::create_dir_all(path.parent().unwrap_or(Path::new("/")))?;
-    fs::write(&temporary, bytes).and_then(|()| fs::rename(&temporary, path)).inspect_err(|_| {
-        let _ = fs::remove_file(&temporary);
-    })
+    write_whole(path, &bytes, Lasting::Cached)
 }

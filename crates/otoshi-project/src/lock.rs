@@ -1,9 +1,10 @@
 //! `otoshi.lock`: per role, the digests that each base had when it was first used, and the packages that are newer than those.
 
-use std::{borrow::Borrow, collections::BTreeMap, fmt, fs, io::Write, path::Path};
+use std::{borrow::Borrow, collections::BTreeMap, fmt, fs, path::Path};
 
 use otoshi_explain::Explain;
 use otoshi_oci::{Digest, Platform, Reference, ReferenceError};
+use otoshi_tree::{Lasting, write_whole};
 use serde::{Deserialize, Serialize};
 
 use crate::{ProjectError, Role, manifest::packages_prefix};
@@ -145,15 +146,7 @@ impl Lock {
         if fs::read_to_string(path).is_ok_and(|old| old == text) {
             return Ok(false);
         }
-        let temporary = path.with_extension(format!("lock.{}.tmp", std::process::id()));
-        // What is there is left over, or not ours to write to.
-        match fs::remove_file(&temporary) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(failed(error)),
-            _ => {}
-        }
-        let mut file = fs::File::create_new(&temporary).map_err(failed)?;
-        file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(failed)?;
-        fs::rename(&temporary, path).map_err(failed)?;
+        write_whole(path, text.as_bytes(), Lasting::Synced).map_err(failed)?;
         Ok(true)
     }
 

@@ -11,12 +11,12 @@
 
 use std::{
     fs,
-    io::Write,
     path::{Path, PathBuf},
     time::{Duration, SystemTime},
 };
 
 use otoshi_oci::Digest;
+use otoshi_tree::{Lasting, write_whole};
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::StoreError;
@@ -202,26 +202,9 @@ pub(crate) fn age(time: SystemTime) -> Duration {
     SystemTime::now().duration_since(time).unwrap_or_default()
 }
 
-/// Writes a file under a temporary name beside it, then renames it into place.
+/// Writes a file whole; a reader checks it, so that it need not outlast a power cut.
 pub(crate) fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
-    static COUNTER: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(0);
-    let count = COUNTER.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-    let temporary = path.with_extension(format!("{}-{count}.tmp", std::process::id()));
-    let write = || -> std::io::Result<()> {
-        let mut file = match fs::File::create(&temporary) {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                fs::create_dir_all(path.parent().unwrap_or(Path::new("/")))?;
-                fs::File::create(&temporary)?
-            }
-            other => other?,
-        };
-        file.write_all(bytes)?;
-        fs::rename(&temporary, path)
-    };
-    write().map_err(|error| {
-        let _ = fs::remove_file(&temporary);
-        StoreError::io("writing", path)(error)
-    })
+    write_whole(path, bytes, Lasting::Cached).map_err(StoreError::io("writing", path))
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@
 //! walk      everything below a directory, however deep it goes
 //! remove    a directory with all that is in it
 //! inside    reading and removing single files in a tree
+//! whole     writing a file that is there whole or not at all
 //! ```
 //!
 //! Promises:
@@ -16,8 +17,10 @@ mod inside;
 mod remove;
 mod resolve;
 mod walk;
+mod whole;
 
 pub use inside::Inside;
 pub use remove::{Removed, remove, remove_at};
 pub use resolve::{in_root, patient};
 pub use walk::{Met, Walk};
+pub use whole::{Lasting, write_whole};

@@ -100,7 +100,7 @@ impl Command {
         let account = self.account(engine, chain)?;
         let mut env = self.env.clone();
         if !env.iter().any(|(name, _)| name == "PATH") {
-            env.push(("PATH".into(), stage::DEFAULT_PATH.into()));
+            env.push(("PATH".into(), otoshi_oci::config::DEFAULT_PATH.into()));
         }
         if !env.iter().any(|(name, _)| name == "HOME") {
             env.push(("HOME".into(), account.home.clone()));

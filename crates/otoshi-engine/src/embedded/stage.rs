@@ -1,14 +1,14 @@
 //! A stage while it is being built: its scope, its config, its layers and its history.
 
 use otoshi_dockerfile::{CommandForm, Scope};
-use otoshi_oci::{ImageConfig, Platform, config::History};
+use otoshi_oci::{
+    ImageConfig, Platform,
+    config::{DEFAULT_PATH, History},
+};
 use otoshi_store::SnapshotId;
 
 use super::chain::Chain;
 use crate::EngineError;
-
-/// The search path of an image that says none.
-pub(crate) const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// What a stage is after some of its instructions.
 #[derive(Debug, Clone)]

@@ -49,7 +49,7 @@ impl EmbeddedEngine {
         let mut argv = config.entrypoint.clone().unwrap_or_default();
         argv.extend(config.cmd.clone().unwrap_or_default());
         let path = stage::Stage::env_pairs(&image.config).into_iter().find(|(name, _)| name == "PATH");
-        let path = path.map_or_else(|| stage::DEFAULT_PATH.to_owned(), |(_, path)| path);
+        let path = path.map_or_else(|| otoshi_oci::config::DEFAULT_PATH.to_owned(), |(_, path)| path);
         let cwd = if config.working_dir.is_empty() { "/" } else { &config.working_dir };
         let missing = |program: &str| missing(root, cwd, &path, program);
         match argv.first() {

@@ -13,12 +13,12 @@
 use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use jiff::Timestamp;
 use otoshi_http::Validators;
 use otoshi_oci::Digest;
+use otoshi_tree::{Lasting, write_whole};
 
 use super::error::AptError;
 use super::index::Index;
@@ -191,23 +191,12 @@ impl Kept {
     }
 }
 
-/// Writes a file under a temporary name beside it and renames it.
+/// Writes a file whole.
 pub(crate) fn write(path: &Path, bytes: &[u8]) -> Result<(), AptError> {
-    static NUMBER: AtomicU64 = AtomicU64::new(0);
-    let failed = |error: std::io::Error| AptError::Kept {
+    write_whole(path, bytes, Lasting::Cached).map_err(|error| AptError::Kept {
         doing: "writing",
         path: path.to_owned(),
         reason: error.to_string(),
-    };
-    if let Some(parent) = path.parent() {
-        fs::create_dir_all(parent).map_err(failed)?;
-    }
-    let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-    let partial = path.with_extension(format!("{}-{number}.partial", std::process::id()));
-    let written = fs::write(&partial, bytes).and_then(|()| fs::rename(&partial, path));
-    written.map_err(|error| {
-        let _ = fs::remove_file(&partial);
-        failed(error)
     })
 }
 

@@ -70,7 +70,7 @@ impl<'a> Scripts<'a> {
         let userxattr = matches!(privilege(), Privilege::UserNamespace { .. });
         let root: PathBuf = self.root.to_owned();
         let common = [
-            ("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"),
+            ("PATH", otoshi_oci::config::DEFAULT_PATH),
             ("HOME", "/root"),
             ("LC_ALL", "C.UTF-8"),
             ("LANG", "C.UTF-8"),

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use otoshi_engine::{Event, Events, StepId};
 use otoshi_explain::Explain;
-use otoshi_oci::config::{History, ImageConfig};
+use otoshi_oci::config::{DEFAULT_PATH, History, ImageConfig};
 use otoshi_oci::layer::{Compression, Mtime, WriteOptions, WrittenLayer, store_tar, write_layer};
 use otoshi_oci::{Digest, Fields, Platform, Reference, write_image};
 use otoshi_packages::apt::Available;
@@ -20,7 +20,6 @@ use crate::{LockedDigests, PipelineError, bases::is_whole};
 const CREATED: &str = "1980-01-01T00:00:01Z";
 /// The same in seconds since 1970.
 const TIME: i64 = 315_532_801;
-const PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 /// Says what a root is: it is in every one.
 const ALWAYS: &str = "base-files";
 /// The version of the way in which packages become an image; another one makes images that are remembered again.
@@ -189,7 +188,7 @@ impl Made<'_> {
         let layer = shown.during(|| self.layer(&more, shown, failed))?;
         let mut config = ImageConfig::new(self.platform);
         config.created = Some(CREATED.to_owned());
-        config.config.env = vec![PATH.to_owned()];
+        config.config.env = vec![format!("PATH={DEFAULT_PATH}")];
         config.rootfs.diff_ids.push(layer.diff_id);
         if matches!(self.chosen, Root::Installed(_)) {
             // There is a shell, as in the images that distributions make.

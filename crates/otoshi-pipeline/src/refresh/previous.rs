@@ -9,6 +9,7 @@ use std::{
 use otoshi_oci::{Descriptor, Digest, Fields, Reference};
 use otoshi_project::Lock;
 use otoshi_store::Kind;
+use otoshi_tree::{Lasting, write_whole};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -82,8 +83,7 @@ impl Pipeline<'_> {
         if fs::read_to_string(&path).is_ok_and(|now| now == text) {
             return Ok(());
         }
-        let temporary = path.with_extension(format!("lock.{}.tmp", std::process::id()));
-        fs::write(&temporary, text).and_then(|()| fs::rename(&temporary, &path)).map_err(failed)
+        write_whole(&path, text.as_bytes(), Lasting::Synced).map_err(failed)
     }
 
     /// Remembers a state that is about to be left.

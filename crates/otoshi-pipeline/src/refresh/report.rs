@@ -283,7 +283,7 @@ mod tests {
             refreshed.markdown(),
             "## shop: phases 3 and 4 ran, and the application's layers stayed\n\n\
              - `debian:12` of the runner: `sha256:aaaaaaaaaaaa` → `sha256:bbbbbbbbbbbb`\n\
-             - not nothing: runner: upgrade of libssl3:amd64 is new: 3.0.17\n\
+             - doing nothing will not do: runner: upgrade of libssl3:amd64 is new: 3.0.17\n\
              - **Plan: phases 3 and 4**: builder and compiled application stay\n\
              \n| image | before | now |\n| --- | --- | --- |\n| `shop/web` | `–` | `sha256:cccccccccccc` |\n\
              \n| package | before | now | |\n| --- | --- | --- | --- |\n\

@@ -95,8 +95,7 @@ struct Side<'a> {
 impl<'a> Side<'a> {
     fn new(app: &'a Contents<Facts>, base: &'a Base, config: &'a RunConfig) -> Self {
         let tree = Tree { app, base: &base.contents };
-        let path =
-            config.env_var("PATH").unwrap_or("/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
+        let path = config.env_var("PATH").unwrap_or(otoshi_oci::config::DEFAULT_PATH);
         Self { base, tree, loader: Loader::new(tree, config.env_var("LD_LIBRARY_PATH")), config, path }
     }
 }
