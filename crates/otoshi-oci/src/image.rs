@@ -221,7 +221,7 @@ pub fn find_manifest(layout: &Layout, digest: &Digest, platform: &Platform) -> R
         }
         let bytes = layout.read(&digest)?;
         let index: ImageIndex = parse_json(&bytes, || format!("index {digest}"))?;
-        let needed = features(&bytes);
+        let needed = features(&parse_json(&bytes, || format!("index {digest}"))?);
         let chosen = choose(index.manifests(), &needed, platform)
             .ok_or_else(|| ImageError::no_platform(&digest, platform, &index, &needed))?;
         digest = Digest::of(chosen).map_err(|source| ImageError::Digest { image: digest, source })?;
@@ -258,10 +258,9 @@ pub(crate) fn nearest<'a>(
 ///
 /// They are read from the document itself: `oci-spec` 0.10 has another name for them.
 /// Spec: <https://github.com/opencontainers/image-spec/blob/v1.1.0/image-index.md>
-pub fn features(index: &[u8]) -> Vec<Vec<String>> {
-    let document: Value = serde_json::from_slice(index).unwrap_or_default();
-    let entries = document.get("manifests").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
-    entries.iter().map(needed_features).collect()
+pub fn features(index: &Value) -> Vec<Vec<String>> {
+    let entries = index.get("manifests").and_then(Value::as_array);
+    entries.into_iter().flatten().map(needed_features).collect()
 }
 
 /// Returns what an entry of an index needs of the operating system.
@@ -404,10 +403,10 @@ impl Explain for ImageError {
 mod tests {
     use super::*;
 
-    fn index(entries: &str) -> Vec<u8> {
+    fn index(entries: &str) -> Value {
         let entries =
             entries.replace("IMAGE", r#""mediaType":"application/vnd.oci.image.manifest.v1+json","size":2"#);
-        format!(r#"{{"schemaVersion":2,"manifests":[{entries}]}}"#).into_bytes()
+        serde_json::from_str(&format!(r#"{{"schemaVersion":2,"manifests":[{entries}]}}"#)).unwrap()
     }
 
     #[test]
@@ -419,19 +418,19 @@ mod tests {
             )
         };
         let erofs = listed(&with, r#","os.features":["erofs"]"#);
-        let bytes = index(&[&erofs[..], &listed(&without, r#","os.features":[]"#)].join(","));
-        let both: ImageIndex = serde_json::from_slice(&bytes).unwrap();
-        let needed = features(&bytes);
+        let document = index(&[&erofs[..], &listed(&without, r#","os.features":[]"#)].join(","));
+        let both: ImageIndex = serde_json::from_value(document.clone()).unwrap();
+        let needed = features(&document);
         assert_eq!(needed, [vec!["erofs".to_owned()], vec![]]);
         let platform: Platform = "linux/amd64".parse().unwrap();
         let chosen = choose(both.manifests(), &needed, &platform).unwrap();
         assert_eq!(chosen.digest().to_string(), without);
 
-        let bytes = index(&erofs);
-        let one: ImageIndex = serde_json::from_slice(&bytes).unwrap();
-        assert_eq!(choose(one.manifests(), &features(&bytes), &platform), None);
+        let document = index(&erofs);
+        let one: ImageIndex = serde_json::from_value(document.clone()).unwrap();
+        assert_eq!(choose(one.manifests(), &features(&document), &platform), None);
         let digest = with.parse().unwrap();
-        let error = ImageError::no_platform(&digest, &platform, &one, &features(&bytes)).to_string();
+        let error = ImageError::no_platform(&digest, &platform, &one, &features(&document)).to_string();
         assert!(error.ends_with("it has linux/amd64, of which some need erofs"), "{error}");
     }
 }

@@ -181,7 +181,7 @@ impl Copy<'_> {
             if whole {
                 break;
             }
-            let needed = features(&bytes);
+            let needed = features(&parse_json(&bytes, || format!("index {}", entry.digest()))?);
             let is_here =
                 |child: &Descriptor| Digest::of(child).is_ok_and(|d| self.source.has(&d).unwrap_or(false));
             let (here, needed): (Vec<Descriptor>, Vec<Vec<String>>) = index

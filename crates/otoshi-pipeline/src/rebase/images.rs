@@ -115,7 +115,8 @@ impl Images<'_> {
         }
         let layout = self.home.layout();
         let index: ImageIndex = layout.read_json(digest)?;
-        let needed = features(&layout.read(digest)?);
+        let document = layout.read_json(digest)?;
+        let needed = features(&document);
         let mut below = BTreeMap::new();
         for (listed, needed) in index.manifests().iter().zip(&needed) {
             let digest = Digest::of(listed)?;
@@ -141,7 +142,7 @@ impl Images<'_> {
                 named.images.push((Some(platform), digest));
             }
         }
-        Ok(Nested { index, document: layout.read_json(digest)?, below })
+        Ok(Nested { index, document, below })
     }
 
     /// The platform of an entry that names none, by its config; `None` where it is no image.
