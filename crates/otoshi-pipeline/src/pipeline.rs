@@ -175,10 +175,8 @@ impl<'a> Pipeline<'a> {
     /// Looks in registries for bases that are not in the store, and in the project's own for what phases made.
     #[must_use]
     pub fn with_remote(mut self, remote: &'a Remote) -> Self {
-        let repository = self.project.manifest.registry.as_ref().map(|registry| &registry.repository);
-        self.memory = repository
-            .and_then(|name| Reference::parse(name).ok())
-            .map(|reference| Memory::new(remote, reference, self.platform.clone()));
+        let repository = self.project.repository();
+        self.memory = repository.map(|reference| Memory::new(remote, reference, self.platform.clone()));
         if let Some(memory) = &self.memory {
             self.engine.believe(&memory.repository().to_string());
         }

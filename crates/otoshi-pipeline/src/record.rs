@@ -11,7 +11,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use otoshi_engine::{ContextEntry, EntryKind, told_by};
-use otoshi_oci::{Digest, Fields, Platform, Reference};
+use otoshi_oci::{Digest, Fields, Platform};
 use otoshi_project::{Phase, Project};
 use otoshi_registry::Repository;
 use otoshi_store::{Home, Kind, SnapshotId};
@@ -100,9 +100,7 @@ impl Ledger<'_> {
     }
 
     fn told(&self, key: &Digest) -> Option<Digest> {
-        let repository = &self.project.manifest.registry.as_ref()?.repository;
-        let reference = Reference::parse(repository).ok()?;
-        Some(told_by(&Repository::of(&reference).to_string(), key))
+        Some(told_by(&Repository::of(&self.project.repository()?).to_string(), key))
     }
 
     /// Marks a phase's records as used.

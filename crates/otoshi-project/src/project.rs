@@ -6,6 +6,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use otoshi_oci::Reference;
+
 use crate::{
     Argument, Base, Command, Computed, Manifest, Packages, Process, ProcessTable, ProjectError, Variant,
 };
@@ -39,6 +41,11 @@ pub struct NamedProcess {
 }
 
 impl Project {
+    /// The repository that `[registry]` names; that it is one was found out when the file was read.
+    pub fn repository(&self) -> Option<Reference> {
+        Reference::parse(&self.manifest.registry.as_ref()?.repository).ok()
+    }
+
     /// Loads the project of a directory, or of the nearest one above that has an `otoshi.toml`.
     pub fn find(from: &Path) -> Result<Self, ProjectError> {
         let from = from
