@@ -13,10 +13,11 @@ use std::any::{Any, TypeId};
 use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use otoshi_http::SafeUrl;
 use otoshi_oci::Digest;
+use otoshi_once::OnceMap;
 use otoshi_tree::{Lasting, write_whole};
 
 use crate::allowance::Allowance;
@@ -26,7 +27,7 @@ use crate::apt::{Answer, AptError, Fetch, Request, Validators};
 #[derive(Debug)]
 pub struct Documents {
     directory: PathBuf,
-    fetched: Mutex<HashMap<String, Arc<OnceLock<Result<Document, AptError>>>>>,
+    fetched: OnceMap<String, Result<Document, AptError>>,
     /// What was made of files in this run, by the kind of thing and the file's hash.
     made: Mutex<HashMap<(TypeId, String), Arc<dyn Any + Send + Sync>>>,
     allowance: Arc<Allowance>,
@@ -48,7 +49,7 @@ impl Documents {
 
     /// Uses a directory, and shares an allowance of memory.
     pub(crate) fn within(directory: impl Into<PathBuf>, allowance: Arc<Allowance>) -> Self {
-        Self { directory: directory.into(), fetched: Mutex::default(), made: Mutex::default(), allowance }
+        Self { directory: directory.into(), fetched: OnceMap::default(), made: Mutex::default(), allowance }
     }
 
     /// Returns how much memory may still be taken.
@@ -58,16 +59,12 @@ impl Documents {
 
     /// Fetches a file of at most `limit` bytes; where that fails, what was kept of it is returned and says so.
     pub(crate) fn get(&self, url: &str, limit: u64, fetch: &dyn Fetch) -> Result<Document, AptError> {
-        let mut all = self.fetched.lock().unwrap_or_else(PoisonError::into_inner);
-        let cell = Arc::clone(all.entry(format!("{}{url}", fetch.realm())).or_default());
-        drop(all);
-        let fetched = || {
+        self.fetched.get(format!("{}{url}", fetch.realm()), || {
             // What comes is kept for as long as the check lasts.
             let document = self.fetch(url, limit, fetch)?;
             self.allowance.stay(document.bytes.len() as u64, &SafeUrl::new(url))?;
             Ok(document)
-        };
-        cell.get_or_init(fetched).clone()
+        })
     }
 
     fn fetch(&self, url: &str, limit: u64, fetch: &dyn Fetch) -> Result<Document, AptError> {

@@ -31,7 +31,6 @@ mod leftover;
 mod locking;
 mod memory;
 mod observe;
-mod once;
 mod outlook;
 mod packages;
 mod parallel;

@@ -9,11 +9,12 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::{Arc, Mutex, OnceLock, PoisonError},
+    sync::{Arc, OnceLock},
 };
 
 use otoshi_explain::Explain;
 use otoshi_oci::{DiffId, Digest, Image, Reference, is_reserved};
+use otoshi_once::OnceMap;
 use otoshi_packages::apt::Reach;
 use otoshi_pipeline::{PipelineError, Remote, side_by_side};
 use otoshi_project::Check as Settings;
@@ -37,7 +38,7 @@ const AT_ONCE: usize = 16;
 pub struct CheckImages<'a> {
     outside: Outside<'a>,
     /// The bases that images named, by reference.
-    bases: Mutex<BTreeMap<String, Arc<OnceLock<Result<Base, Failed>>>>>,
+    bases: OnceMap<String, Result<Arc<Base>, Failed>>,
 }
 
 /// What a base's name stands for now.
@@ -81,7 +82,7 @@ struct Answer {
 impl<'a> CheckImages<'a> {
     /// Puts together what a check needs; the time is that of now.
     pub fn new(home: &'a Home, remote: &'a Remote, settings: &'a Settings) -> Self {
-        Self { outside: Outside::new(home, remote, settings), bases: Mutex::default() }
+        Self { outside: Outside::new(home, remote, settings), bases: OnceMap::default() }
     }
 
     /// Checks images by their references; one that cannot be looked at hides no other.
@@ -215,19 +216,15 @@ impl<'a> CheckImages<'a> {
         if is_reserved(reference.registry()) && self.outside.remote.local(&reference)?.is_none() {
             return Ok(findings);
         }
-        let cell = {
-            let mut bases = self.bases.lock().unwrap_or_else(PoisonError::into_inner);
-            Arc::clone(bases.entry(reference.name()).or_default())
-        };
         let told = |failed: &Failed| Stop::Told(failed.message.clone(), failed.hint.clone());
-        let base = cell.get_or_init(|| {
+        let base = self.bases.get(reference.name(), || {
             let now = self.now(&reference).and_then(|now| {
                 now.ok_or_else(|| {
                     Stop::Told(format!("there is no image {} any more", reference.familiar()), None)
                 })
             });
             match now {
-                Ok(digest) => Ok(Base { digest, image: OnceLock::new(), newer: OnceLock::new() }),
+                Ok(digest) => Ok(Arc::new(Base { digest, image: OnceLock::new(), newer: OnceLock::new() })),
                 Err(stop) => Err(failed(stop, &claim.name)),
             }
         });

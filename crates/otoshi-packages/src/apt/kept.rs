@@ -10,14 +10,15 @@
 //! Files are written under a temporary name and renamed; one that is damaged is the same as one that is not there. Everything
 //! here can be removed at any time, at the price of fetching it again and of not noticing a replay.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use jiff::Timestamp;
 use otoshi_http::Validators;
 use otoshi_oci::Digest;
+use otoshi_once::OnceMap;
 use otoshi_tree::{Lasting, write_whole};
 
 use super::error::AptError;
@@ -30,12 +31,12 @@ use crate::allowance::Allowance;
 pub struct Kept {
     directory: PathBuf,
     /// What was fetched in this run, by address: nothing is asked for twice.
-    fetched: Mutex<HashMap<String, Arc<OnceLock<Fetched>>>>,
+    fetched: OnceMap<String, Fetched>,
     /// What was verified in this run: what was signed, and by whom.
-    verified: Mutex<HashMap<Digest, Verified>>,
+    verified: OnceMap<Digest, Verified>,
     /// The addresses whose release is kept as it came in this run.
     written: Mutex<HashSet<String>>,
-    open: Mutex<HashMap<String, Arc<Mutex<Option<Arc<Index>>>>>>,
+    open: OnceMap<String, Arc<Index>>,
     allowance: Arc<Allowance>,
 }
 
@@ -69,31 +70,22 @@ impl Kept {
     pub(crate) fn within(directory: impl Into<PathBuf>, allowance: Arc<Allowance>) -> Self {
         Self {
             directory: directory.into(),
-            fetched: Mutex::default(),
-            verified: Mutex::default(),
+            fetched: OnceMap::default(),
+            verified: OnceMap::default(),
             written: Mutex::default(),
-            open: Mutex::default(),
+            open: OnceMap::default(),
             allowance,
         }
     }
 
     /// Fetches a release at most once in this run.
     pub(crate) fn fetched(&self, url: &str, fetch: impl FnOnce() -> Fetched) -> Fetched {
-        let cell = Arc::clone(
-            self.fetched.lock().unwrap_or_else(PoisonError::into_inner).entry(url.to_owned()).or_default(),
-        );
-        cell.get_or_init(fetch).clone()
+        self.fetched.get(url.to_owned(), fetch)
     }
 
-    /// Verifies the same with the same keys at most once in this run, but for those who ask at the same time.
+    /// Verifies the same with the same keys at most once in this run.
     pub(crate) fn verified(&self, same: &Digest, verify: impl FnOnce() -> Verified) -> Verified {
-        let known = self.verified.lock().unwrap_or_else(PoisonError::into_inner).get(same).cloned();
-        known.unwrap_or_else(|| {
-            let verified = verify();
-            let mut all = self.verified.lock().unwrap_or_else(PoisonError::into_inner);
-            all.insert(same.clone(), verified.clone());
-            verified
-        })
+        self.verified.get(same.clone(), verify)
     }
 
     /// Keeps a release that was fetched in this run, unless that was done already.
@@ -156,15 +148,8 @@ impl Kept {
         sha256: &str,
         make: impl FnOnce() -> Result<Vec<u8>, AptError>,
     ) -> Result<Arc<Index>, AptError> {
-        let cell = Arc::clone(
-            self.open.lock().unwrap_or_else(PoisonError::into_inner).entry(sha256.to_owned()).or_default(),
-        );
         // Whoever wants the same index waits here; if this one fails, the next tries its own mirror.
-        let mut opened = cell.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(index) = &*opened {
-            return Ok(Arc::clone(index));
-        }
-        let open = || {
+        self.open.try_get(sha256.to_owned(), || {
             let path = self.directory.join("index").join(sha256);
             if let Ok(index) = Index::open(&path) {
                 // Its time says when it was last of use.
@@ -180,10 +165,7 @@ impl Kept {
                 reason: error.to_string(),
             };
             Index::open(&path).map(Arc::new).map_err(damaged)
-        };
-        let index: Arc<Index> = open()?;
-        *opened = Some(Arc::clone(&index));
-        Ok(index)
+        })
     }
 
     fn path(&self, kind: &str, name: &str) -> PathBuf {

@@ -15,6 +15,7 @@ mod sources;
 
 use otoshi_engine::Events;
 use otoshi_oci::{Digest, Platform, Reference};
+use otoshi_once::OnceMap;
 use otoshi_packages::apt::Available;
 use otoshi_packages::roots::Chosen;
 use otoshi_packages::version::dpkg;
@@ -22,7 +23,7 @@ use otoshi_packages::{Newer, Package};
 use otoshi_project::{Packages, Project};
 use otoshi_store::Home;
 
-use crate::{BaseSource, LockedDigests, PipelineError, bases::is_whole, once::OnceMap};
+use crate::{BaseSource, LockedDigests, PipelineError, bases::is_whole};
 
 /// What a base of packages would be made of now.
 #[derive(Debug)]
@@ -105,7 +106,7 @@ impl<'a> PackageBases<'a> {
         platform: &Platform,
     ) -> Result<LockedDigests, PipelineError> {
         // Two roles may start from the same base.
-        self.made.get((reference.clone(), platform.clone()), || {
+        self.made.try_get((reference.clone(), platform.clone()), || {
             image::make(self.home, reference, packages, platform, self.events)
         })
     }

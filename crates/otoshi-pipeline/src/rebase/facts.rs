@@ -76,7 +76,7 @@ impl Rebaser<'_> {
     /// A base's files, computed once.
     fn base(&self, layers: &[ImageLayer], findings: &mut Vec<Finding>) -> Result<Arc<Base>, PipelineError> {
         let key = layers.iter().map(|layer| layer.diff_id.clone()).collect();
-        self.proofs.get_when(key, || {
+        self.proofs.try_get_when(key, || {
             let before = findings.len();
             let facts = self.facts(layers, findings)?;
             Ok((Arc::new(Base::new(facts.iter())), findings.len() == before))

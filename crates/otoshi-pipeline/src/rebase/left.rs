@@ -8,7 +8,7 @@
 //!
 //! Tags are listed once for each repository, so that a thousand images cost one list and not thousands of requests.
 
-use std::{collections::BTreeSet, convert::Infallible, sync::Arc};
+use std::{collections::BTreeSet, sync::Arc};
 
 use otoshi_oci::{Descriptor, Digest};
 use otoshi_rebase::index::LeftBehind;
@@ -87,14 +87,11 @@ impl Rebaser<'_> {
 
     /// The tags of a repository that are about manifests; `None` where it does not list any.
     fn tags(&self, repository: &Repository) -> Option<Arc<BTreeSet<String>>> {
-        let find = || {
+        self.tags.get(repository.clone(), || {
             let tags = self.remote.client().and_then(|client| client.tags(repository));
             let tags =
-                tags.inspect_err(|error| tracing::debug!(%error, "tags are asked for one by one")).ok();
-            let about = |tags: Vec<String>| tags.into_iter().filter(|tag| tag.starts_with("sha")).collect();
-            Ok::<_, Infallible>(tags.map(about).map(Arc::new))
-        };
-        let Ok(tags) = self.tags.get(repository.clone(), find);
-        tags
+                tags.inspect_err(|error| tracing::debug!(%error, "tags are asked for one by one")).ok()?;
+            Some(Arc::new(tags.into_iter().filter(|tag| tag.starts_with("sha")).collect()))
+        })
     }
 }

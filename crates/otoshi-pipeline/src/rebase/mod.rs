@@ -21,6 +21,7 @@ use std::{
 };
 
 use otoshi_oci::{Descriptor, DiffId, Digest, Image, Platform, Reference};
+use otoshi_once::{Keyed, OnceMap, hold};
 use otoshi_rebase::{
     Bases, Claim, Composed, Finding, Kind, Source, Waiver, compose,
     compose::is_older,
@@ -33,10 +34,7 @@ use otoshi_store::Home;
 
 use self::images::{Images, Named, Nested};
 pub use self::report::{Outcome, PlatformRebase, Rebased};
-use crate::{
-    PipelineError, Remote,
-    once::{Keyed, OnceMap, hold},
-};
+use crate::{PipelineError, Remote};
 
 /// Says what is to be done with an image.
 #[derive(Debug, Clone, Default)]
@@ -299,7 +297,7 @@ impl<'a> Rebaser<'a> {
 
     /// What a base's name stands for; asked once.
     fn name(&self, reference: &Reference) -> Result<Option<Arc<Named>>, PipelineError> {
-        self.names.get(reference.clone(), || Ok(self.images().named(reference)?.map(Arc::new)))
+        self.names.try_get(reference.clone(), || Ok(self.images().named(reference)?.map(Arc::new)))
     }
 
     /// Writes the new manifests, and the index that lists them.
