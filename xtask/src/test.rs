@@ -26,13 +26,13 @@ pub(crate) struct Test {
 impl Test {
     pub(crate) fn run(self) -> Result {
         deps::install(&[deps::TESTS, deps::BASES, deps::BOOTSTRAP])?;
-        let is_root = process::is_root();
+        // The conformance suite needs root for its references, and does not run beside chosen tests.
+        let is_whole = self.arguments.is_empty() && process::is_root();
         let otoshi = beside(releases::make, project::build_for_tests)?;
         let wanted = || {
             bases::make(&otoshi, false)?;
             bases::make_for_tests(&otoshi, false)?;
-            // The conformance suite wants them, which runs by root alone, and not beside chosen tests.
-            if is_root && self.arguments.is_empty() { peers::make(&otoshi, false).map(drop) } else { Ok(()) }
+            if is_whole { peers::make(&otoshi, false).map(drop) } else { Ok(()) }
         };
         // What is behind `--` is for the tests when they run.
         let at = self.arguments.iter().position(|word| word == "--").unwrap_or(self.arguments.len());
@@ -41,7 +41,7 @@ impl Test {
             let mut cargo = Command::new("cargo");
             cargo.args(["test", "--workspace"]).args(chosen).current_dir(root());
             cargo.env(project::OTOSHI, &otoshi);
-            if is_root && self.arguments.is_empty() {
+            if is_whole {
                 // All that the tests need is here: one that passes over is a mistake.
                 cargo.env(otoshi_test::STRICT, "1");
             }
@@ -52,15 +52,14 @@ impl Test {
         beside(wanted, || process::run(cargo().args(all).arg("--no-run")))?;
         // All that fails is told at once.
         let tests = || process::run(cargo().arg("--no-fail-fast").args(told));
-        if !self.arguments.is_empty() {
-            return tests();
+        if is_whole {
+            // Neither has enough to do for all cores all the time.
+            return beside(|| Conformance::all(otoshi.clone()), tests);
         }
-        if !is_root {
+        if self.arguments.is_empty() {
             eprintln!("passed over: the conformance suite needs root for its references");
-            return tests();
         }
-        // Neither has enough to do for all cores all the time.
-        beside(|| Conformance::all(otoshi.clone()), tests)
+        tests()
     }
 }
 
