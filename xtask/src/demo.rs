@@ -1,13 +1,14 @@
 //! The main job on an example, as a person would do it: build, run, change one thing, see what did not run.
 
 use clap::Args;
+use serde_json::Value;
 
 use crate::{
     bases, deps,
-    failure::Result,
+    failure::{Failure, Result},
     http,
     process::{self, Running},
-    project::{self, Project, platform, version},
+    project::{self, Project, platform},
 };
 
 /// Installs what is missing, builds, and shows the main job on an example.
@@ -33,6 +34,7 @@ impl Demo {
         show("otoshi run cli")?;
         let page = answer(&shop)?;
         println!("{}", platform(&page)?);
+        let before = digest(&shop, "shop/runner")?;
 
         say("Nothing changed: nothing runs.");
         show("otoshi plan")?;
@@ -51,16 +53,29 @@ impl Demo {
         );
         show(&format!("otoshi import {} --name {}", bases.patched.display(), bases::BASE))?;
         show("otoshi build --refresh")?;
-        let patched = answer(&shop)?;
-        for name in ["base-files", "libc6", "libssl3t64"] {
-            println!(
-                "{name}: {} → {}",
-                version(platform(&page)?, name)?,
-                version(platform(&patched)?, name)?
-            );
+        answer(&shop)?;
+        say("What is another in the runner now:");
+        let diff = shop.otoshi(&["diff", &before, "shop/runner", "--json"]).output();
+        let diff: Value =
+            serde_json::from_slice(&diff.map_err(Failure::file("running", "otoshi diff"))?.stdout)
+                .map_err(|error| Failure::Wrong(format!("otoshi diff --json: {error}")))?;
+        for package in diff["packages"].as_array().into_iter().flatten() {
+            let text = |key: &str| package[key].as_str().unwrap_or("–");
+            println!("{}: {} → {}", text("name"), text("old"), text("new"));
         }
         Ok(())
     }
+}
+
+/// The digest of an image that has a name.
+fn digest(shop: &Project, name: &str) -> Result<String> {
+    let images = process::read(&mut shop.otoshi(&["images", "--json"]))?;
+    let images: Vec<Value> = serde_json::from_str(&images)
+        .map_err(|error| Failure::Wrong(format!("otoshi images --json: {error}")))?;
+    let of_name =
+        images.iter().find(|image| image["reference"].as_str().is_some_and(|found| found.contains(name)));
+    let digest = of_name.and_then(|image| image["digest"].as_str());
+    digest.map(str::to_owned).ok_or_else(|| Failure::Wrong(format!("there is no image {name}")))
 }
 
 fn say(text: &str) {
