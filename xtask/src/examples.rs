@@ -7,7 +7,7 @@ use otoshi_test::{Missing, given};
 use crate::{
     bases, http,
     process::{self, Running},
-    project::{Project, platform, version},
+    project::{Project, platform},
     root,
 };
 
@@ -30,6 +30,13 @@ fn page(project: &Project, path: &str) -> String {
     page
 }
 
+/// The version that a line of the page's [`platform`] gives.
+fn version<'a>(page: &'a str, name: &str) -> &'a str {
+    let lines = platform(page).unwrap();
+    let line = lines.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+    line.map(str::trim).unwrap_or_else(|| panic!("the page names no version of {name}:\n{lines}"))
+}
+
 /// The words that say what each phase of a build did.
 fn build(project: &Project, arguments: &[&str]) -> Vec<String> {
     let report = process::read(&mut project.otoshi(&[&["build"], arguments].concat())).unwrap();
@@ -41,7 +48,7 @@ fn build(project: &Project, arguments: &[&str]) -> Vec<String> {
 fn ruby_with_a_vite_front_end() {
     let shop = given!(built("ruby-vite"));
     let before = page(&shop, "/");
-    assert!(version(platform(&before).unwrap(), "ruby").unwrap().starts_with("ruby 3.3"));
+    assert!(version(&before, "ruby").starts_with("ruby 3.3"));
     assert!(page(&shop, "/api/search?q=daruna").contains("daruma"));
     assert!(process::read(&mut shop.otoshi(&["run", "cli"])).unwrap().contains("daruma"));
     assert!(!shop.path().join("public").exists(), "the working tree is never written");
@@ -55,7 +62,7 @@ fn ruby_with_a_vite_front_end() {
     assert_eq!(build(&shop, &["--refresh"]), ["kept", "kept", "ran", "ran"]);
     let after = page(&shop, "/");
     assert!(page(&shop, "/api/search?q=dharma").contains("dharma doll"));
-    assert_eq!(version(platform(&after).unwrap(), "ruby").unwrap().split(' ').next(), Some("ruby"));
+    assert_eq!(version(&after, "ruby").split(' ').next(), Some("ruby"));
 }
 
 #[test]

@@ -156,10 +156,3 @@ pub(crate) fn platform(page: &str) -> Result<&str> {
         .map(|(lines, _)| lines.trim_end())
         .ok_or_else(|| Failure::Wrong(format!("the page names nothing that it stands on:\n{page}")))
 }
-
-/// The version that a line of [`platform`] gives.
-pub(crate) fn version<'a>(platform: &'a str, name: &str) -> Result<&'a str> {
-    let line = platform.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
-    line.map(str::trim)
-        .ok_or_else(|| Failure::Wrong(format!("the page names no version of {name}:\n{platform}")))
-}
