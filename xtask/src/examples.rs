@@ -34,7 +34,7 @@ fn page(project: &Project, path: &str) -> String {
 fn version<'a>(page: &'a str, name: &str) -> &'a str {
     let lines = platform(page).unwrap();
     let line = lines.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
-    line.map(str::trim).unwrap_or_else(|| panic!("the page names no version of {name}:\n{lines}"))
+    line.unwrap_or_else(|| panic!("the page names no version of {name}:\n{lines}")).trim()
 }
 
 /// The words that say what each phase of a build did.
