@@ -108,7 +108,36 @@ fn the_bytes_are_these_on_every_machine() {
     );
     assert_eq!(
         layer.descriptor.digest().to_string(),
-        "sha256:20f77b09519b1327a9387fd48203c52297f71a2935c6855159687cb71c8ffe19",
+        "sha256:ddcdba23e9338fe3b9da0ff0cec2217b74bf9b25549b2c00020be29d3fccde2b",
+        "the form of the compression changed"
+    );
+}
+
+/// Several blocks of text, of noise, and of nothing: each of deflate's kinds of blocks is among them.
+#[test]
+fn the_bytes_of_many_blocks_are_these_on_every_machine() {
+    given!(require(&[Need::Root]));
+    let dir = tempfile::tempdir().unwrap();
+    let mut state = 1u64;
+    let mut next = || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        state >> 40
+    };
+    let text: String = std::iter::repeat_with(|| format!("{} daruma {:x}\n", next() % 97, next() % 4099))
+        .take(200_000)
+        .collect();
+    let noise: Vec<u8> = std::iter::repeat_with(|| next() as u8).take(1_500_000).collect();
+    for (name, bytes) in [("noise", &noise[..]), ("nothing", &vec![0; 2_000_000]), ("text", text.as_bytes())]
+    {
+        fs::write(dir.path().join(name), bytes).unwrap();
+        fs::set_permissions(dir.path().join(name), fs::Permissions::from_mode(0o644)).unwrap();
+    }
+    let options = WriteOptions { mtime: Mtime::Set(315_532_801), ..WriteOptions::default() };
+    let store = tempfile::tempdir().unwrap();
+    let layer = write_layer(&layout(store.path()), dir.path(), &options).unwrap();
+    assert_eq!(
+        layer.descriptor.digest().to_string(),
+        "sha256:58a922ede453e31feeaa492d52ea184195d4f7c5ba572e2799584b218b722aa3",
         "the form of the compression changed"
     );
 }

@@ -6,16 +6,15 @@
 //! ```
 //!
 //! The stream is cut into blocks of a fixed size that are compressed on their own, so the bytes do not depend on how many
-//! workers there are. For gzip the blocks are runs of one member, each ended at a byte by a sync flush; for zstd each is a
-//! frame. Blocks in flight are bounded, so memory is too.
+//! workers there are. For gzip the blocks are runs of one member, each ended at a byte (see [`super::deflate`]); for zstd
+//! each is a frame. Blocks in flight are bounded, so memory is too.
 
 use std::io::{self, Read, Write};
 use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
 
-use flate2::{Compress, FlushCompress};
-
+use super::deflate::Deflate;
 use super::{Compression, LayerError};
 use crate::digest::{DiffId, Digest, Hasher};
 use crate::layout::{BlobWriter, Layout};
@@ -24,8 +23,6 @@ use crate::layout::{BlobWriter, Layout};
 const GZIP_BLOCK: usize = 1 << 20;
 /// The frame of zstd, which gains from more.
 const ZSTD_BLOCK: usize = 2 << 20;
-/// The level that gzip itself, Docker and containerd use.
-const GZIP_LEVEL: u32 = 6;
 /// zstd's own default.
 const ZSTD_LEVEL: i32 = 3;
 const MAX_THREADS: usize = 16;
@@ -145,38 +142,22 @@ fn failed(layout: &Layout, source: io::Error) -> LayerError {
 }
 
 fn work(compression: Compression, queue: &Mutex<Receiver<Job>>, pool: &Pool) {
-    let mut deflate = Compress::new(flate2::Compression::new(GZIP_LEVEL), false);
+    let mut deflate = None;
     let mut zstd = None;
     loop {
         let Ok(Ok(job)) = queue.lock().map(|queue| queue.recv()) else { return };
         let input = &job.block[..job.length];
         let mut bytes = pool.take();
-        bytes.clear();
         let mut crc = crc32fast::Hasher::new();
         let outcome = if compression == Compression::Zstd {
             compress_zstd(&mut zstd, input, &mut bytes)
         } else {
             crc.update(input);
-            compress_deflate(&mut deflate, input, &mut bytes)
+            deflate.get_or_insert_with(Deflate::new).compress(input, &mut bytes)
         };
         pool.give(job.block);
         // A writer that failed does not listen any more.
         let _ = job.reply.send(outcome.map(|()| Compressed { bytes, crc, input: job.length }));
-    }
-}
-
-fn compress_deflate(deflate: &mut Compress, input: &[u8], out: &mut Vec<u8>) -> io::Result<()> {
-    deflate.reset();
-    // Incompressible data grows by five bytes in sixteen thousand.
-    out.reserve(input.len() + input.len() / 1024 + 1024);
-    loop {
-        let done = deflate.total_in() as usize;
-        deflate.compress_vec(&input[done..], out, FlushCompress::Sync).map_err(io::Error::other)?;
-        // Room left means that nothing waits inside.
-        if deflate.total_in() as usize == input.len() && out.len() < out.capacity() {
-            return Ok(());
-        }
-        out.reserve(64 << 10);
     }
 }
 

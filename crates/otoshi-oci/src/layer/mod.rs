@@ -23,6 +23,7 @@
 
 mod compress;
 mod decompress;
+mod deflate;
 mod pyc;
 mod root;
 mod store;
