@@ -11,7 +11,7 @@ use otoshi_http::SafeUrl;
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, de::Error};
 
-use crate::{ProjectError, form::Form};
+use crate::{faults::Faults, form::Form};
 
 /// `[check]`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, JsonSchema)]
@@ -66,7 +66,7 @@ impl<'de> Deserialize<'de> for Hold {
 }
 
 impl Hold {
-    /// The first day on which it waits no more; `None` for a text that is no day, which [`Check::validate`] refuses.
+    /// The first day on which it waits no more; `None` for a text that is no day, which [`Check::look`] refuses.
     pub fn until(&self) -> Option<Date> {
         let (Self::Until(text) | Self::Because(HoldTable { until: text, .. })) = self;
         text.parse().ok()
@@ -168,37 +168,32 @@ impl Check {
         seconds.map_or(90, |seconds| i64::try_from(seconds / 86_400).unwrap_or(i64::MAX))
     }
 
-    /// Refuses what says nothing.
-    pub(crate) fn validate(&self, file: &str) -> Result<(), ProjectError> {
-        let wrong = |key: &str, message: String, hint: &str| {
-            Err(ProjectError::new(file, format!("[check] {key}: {message}")).with_hint(hint))
-        };
+    /// Finds what says nothing.
+    pub(crate) fn look(&self, faults: &mut Faults<'_>) {
         let spans = [("minimum-age", &self.minimum_age), ("end-of-life-notice", &self.end_of_life_notice)];
         for (key, text) in spans {
             if let Some(text) = text.as_ref().filter(|text| seconds(text).is_none()) {
-                return wrong(
-                    key,
-                    format!("{text:?} is no span of time"),
-                    "as in \"3 days\" or \"12 hours\"",
-                );
+                let message = format!("[check] {key}: {text:?} is no span of time");
+                faults.at(&["check", key], message, "as in \"3 days\" or \"12 hours\"");
             }
         }
         if let Some(address) = self.cycles.as_ref().filter(|address| !is_safe_address(address)) {
+            let message = format!("[check] cycles: {:?} is no address of a table", SafeUrl::new(address));
             let hint = "as in \"https://example.org/cycles.toml\"; plain HTTP is for this machine alone";
-            return wrong("cycles", format!("{:?} is no address of a table", SafeUrl::new(address)), hint);
+            faults.at(&["check", "cycles"], message, hint);
         }
         for (name, text) in &self.ranges {
             if Range::parse(text).is_none() {
-                let hint = "as in \"3.1\", or \">=3.1, <4\"";
-                return wrong("ranges", format!("{text:?} for {name} is no range of versions"), hint);
+                let message = format!("[check] ranges: {text:?} for {name} is no range of versions");
+                faults.at(&["check", "ranges", name], message, "as in \"3.1\", or \">=3.1, <4\"");
             }
         }
         for (name, hold) in &self.hold {
             if hold.until().is_none() {
-                return wrong("hold", format!("what {name} waits for is no day"), "as in \"2026-12-01\"");
+                let message = format!("[check] hold: what {name} waits for is no day");
+                faults.at(&["check", "hold", name], message, "as in \"2026-12-01\"");
             }
         }
-        Ok(())
     }
 }
 
@@ -238,10 +233,17 @@ mod tests {
     use otoshi_explain::Explain;
 
     use super::*;
+    use crate::ProjectError;
+
+    fn fault(check: &Check, text: &str) -> Option<ProjectError> {
+        let mut faults = Faults::new("otoshi.toml", text);
+        check.look(&mut faults);
+        faults.end().err()
+    }
 
     fn check(text: &str) -> Check {
         let check: Check = toml::from_str(text).unwrap();
-        check.validate("otoshi.toml").unwrap();
+        assert!(fault(&check, text).is_none());
         check
     }
 
@@ -291,7 +293,7 @@ mod tests {
             ("hold = { A = \"later\" }", "[check] hold: what A waits for is no day"),
         ] {
             let check: Check = toml::from_str(text).unwrap();
-            let error = check.validate("otoshi.toml").unwrap_err();
+            let error = fault(&check, text).unwrap();
             assert_eq!(error.to_string(), format!("otoshi.toml: {message}"));
             assert!(error.hint().is_some());
         }

@@ -57,33 +57,13 @@ impl ProjectError {
         }
     }
 
-    /// Puts a TOML error into our words: the line, and the known key that an unknown one is most like.
+    /// Says what TOML says, and where.
     pub(crate) fn of_toml(file: &str, text: &str, error: &toml::de::Error) -> Self {
-        let full = error.message();
-        let mut found = Self::new(file, full.to_owned());
-        if let Some(span) = error.span() {
-            // A number or a date where a text belongs.
-            let value = text.get(span.clone()).unwrap_or_default();
-            let bare = !value.is_empty() && !value.contains(['"', '\'', '\n', '{', '[']);
-            if bare && full.contains("expected a string") {
-                found.message = format!("{value} is no text");
-                found.hint = Some(format!("quote it: \"{value}\""));
-            }
-            found = found.placed(text, span);
+        let found = Self::new(file, error.message());
+        match error.span() {
+            Some(span) => found.placed(text, span),
+            None => found,
         }
-        let quoted: Vec<&str> = full.split('`').skip(1).step_by(2).collect();
-        if let (true, Some((unknown, known))) = (full.starts_with("unknown field"), quoted.split_first()) {
-            found.message = format!("unknown key `{unknown}`");
-            let near = known
-                .iter()
-                .map(|key| (strsim::jaro_winkler(unknown, key), key))
-                .filter(|(score, _)| *score > 0.75);
-            found.hint = Some(match near.max_by(|a, b| a.0.total_cmp(&b.0)) {
-                Some((_, key)) => format!("did you mean `{key}`?"),
-                None => format!("known keys: {}", known.join(", ")),
-            });
-        }
-        found
     }
 }
 

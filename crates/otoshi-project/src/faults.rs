@@ -19,6 +19,23 @@ impl<'t> Faults<'t> {
         Self { file, text, document: Document::parse(text).ok(), found: Vec::new() }
     }
 
+    /// What the file is called in errors.
+    pub(crate) fn file(&self) -> &'t str {
+        self.file
+    }
+
+    pub(crate) fn text(&self) -> &'t str {
+        self.text
+    }
+
+    /// Adds one that is known to stand somewhere.
+    pub(crate) fn spanned(&mut self, span: Option<Range<usize>>, error: ProjectError) {
+        self.found.push(match span {
+            Some(span) => error.placed(self.text, span),
+            None => error,
+        });
+    }
+
     /// Adds one, at the value of a key; `path` is the table's name and the keys that lead there.
     pub(crate) fn at(&mut self, path: &[&str], message: impl Into<String>, hint: impl Into<String>) {
         let error = ProjectError::new(self.file, message).with_hint(hint);
@@ -28,15 +45,13 @@ impl<'t> Faults<'t> {
     /// The same with what is wrong already said.
     pub(crate) fn add(&mut self, path: &[&str], error: ProjectError) {
         let span = self.document.as_ref().and_then(|document| span(document.as_table(), path));
-        self.found.push(match span {
-            Some(span) => error.placed(self.text, span),
-            None => error,
-        });
+        self.spanned(span, error);
     }
 
     /// Fails where something was found; all of it is told, in the order of the file.
     pub(crate) fn end(mut self) -> Result<(), ProjectError> {
-        self.found.sort_by_key(|error| error.line);
+        // What stands nowhere, since it is missing, comes last.
+        self.found.sort_by_key(|error| (error.line.is_none(), error.line));
         let mut found = self.found.into_iter();
         match found.next() {
             None => Ok(()),

@@ -15,6 +15,7 @@ mod refresh;
 mod replace;
 mod role;
 mod setting;
+mod shape;
 mod validate;
 
 pub use check::{Check, Hold, HoldTable, Range, is_safe_address};

@@ -6,11 +6,13 @@ use otoshi_oci::OWN_HOST;
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, de::Error};
 use sha2::{Digest as _, Sha256};
+use toml_edit::Document;
 
 use crate::{
     Check, ProjectError, Refresh,
     faults::Faults,
     form::{Form, NoTable},
+    shape,
 };
 
 /// What the names of bases made of packages start with.
@@ -121,6 +123,17 @@ pub enum Variant {
     Distroless,
 }
 
+impl Variant {
+    /// Its form in what the names of bases are made of.
+    fn field(self) -> &'static str {
+        match self {
+            Self::Apt => "Apt",
+            Self::Minimal => "Minimal",
+            Self::Distroless => "Distroless",
+        }
+    }
+}
+
 impl Packages {
     /// The distribution and its release, as in `debian` and `bookworm`.
     pub fn release(&self) -> Option<(&'static str, &str)> {
@@ -137,7 +150,7 @@ impl Packages {
         let mut packages = self.packages.clone();
         packages.sort_unstable();
         packages.dedup();
-        let mut text = format!("{:?} {}", self.variant, packages.join(" "));
+        let mut text = format!("{} {}", self.variant.field(), packages.join(" "));
         if let Some(suites) = &self.suites {
             text += &format!(" from {}", suites.join(" "));
         }
@@ -439,12 +452,23 @@ pub struct ProcessTable {
 impl Manifest {
     /// Reads `otoshi.toml`; `file` is shown in errors.
     pub fn parse(file: &str, text: &str) -> Result<Self, ProjectError> {
-        let manifest: Self =
-            toml::from_str(text).map_err(|error| ProjectError::of_toml(file, text, &error))?;
         let mut faults = Faults::new(file, text);
-        manifest.look(&mut faults);
+        let read = toml::from_str(text);
+        match &read {
+            Ok(manifest) => Self::look(manifest, &mut faults),
+            Err(_) => Self::look_at_form(text, &mut faults),
+        }
         faults.end()?;
-        Ok(manifest)
+        read.map_err(|error| ProjectError::of_toml(file, text, &error))
+    }
+
+    /// Finds why the file could not be read, and what else is wrong as far as can be told.
+    fn look_at_form(text: &str, faults: &mut Faults<'_>) {
+        let Ok(document) = Document::parse(text) else { return };
+        let meant = shape::look(&document, faults);
+        if let Some(Ok(manifest)) = meant.map(toml_edit::de::from_document::<Self>) {
+            manifest.look(faults);
+        }
     }
 }
 

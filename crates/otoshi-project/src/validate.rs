@@ -17,11 +17,10 @@ impl Manifest {
         self.look_at_compile(faults);
         self.look_at_processes(faults);
         self.look_at_verify(faults);
-        for checked in [self.refresh.builder_max_age().map(drop), self.check.validate("otoshi.toml")] {
-            if let Err(error) = checked {
-                faults.add(&[if error.message.starts_with("[check]") { "check" } else { "refresh" }], error);
-            }
+        if let Err(error) = self.refresh.builder_max_age() {
+            faults.add(&["refresh"], error);
         }
+        self.check.look(faults);
     }
 
     fn look_at_names(&self, faults: &mut Faults<'_>) {
