@@ -111,6 +111,28 @@ pub fn status_over(
     })
 }
 
+/// Asks for `target` (a path and query) by `GET`, and returns the answer with up to `most` bytes of its body.
+///
+/// Fails where no whole answer came in `patience`.
+pub fn get_over(
+    stream: UnixStream,
+    host: &str,
+    target: &str,
+    most: usize,
+    patience: Duration,
+) -> Result<Reply, ExchangeError> {
+    let request = request("GET", host, target).body(Pieces(None));
+    let request = request.map_err(|source| ExchangeError::Request { target: target.to_owned(), source })?;
+    stream.set_nonblocking(true)?;
+    runtime()?.block_on(async {
+        let asking = async {
+            let response = exchange(tokio::net::UnixStream::from_std(stream)?, request).await?;
+            Ok(Reply { status: response.status(), body: body(response.into_body(), most).await? })
+        };
+        tokio::time::timeout(patience, asking).await.unwrap_or(Err(ExchangeError::Late { patience }))
+    })
+}
+
 /// Sends by `POST` what `write` writes, in chunks, and returns the answer with up to `most` bytes of its body.
 pub fn post_over<E>(
     stream: UnixStream,

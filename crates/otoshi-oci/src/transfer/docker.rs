@@ -18,13 +18,13 @@ use oci_spec::image::Descriptor;
 use serde::{Deserialize, Serialize};
 
 use super::archive::Archive;
-use super::oci::TarFile;
+use super::oci::{TarFile, blob_name, export_with};
 use super::{ImportOptions, Imported, TransferError, file_images, io_error};
 use crate::config::ImageConfig;
 use crate::digest::{DiffId, Digest};
 use crate::image::{Image, ImageLayer, write_image_bytes};
 use crate::layer::{WrittenLayer, decoder, measure, store_tar};
-use crate::layout::{Layout, parse_json};
+use crate::layout::{Layout, LayoutError, parse_json};
 use crate::reference::Reference;
 
 const MANIFEST: &str = "manifest.json";
@@ -184,10 +184,36 @@ pub fn export_docker_archive(
     for (id, bytes) in configs {
         tar.bytes(&format!("{}.json", id.hex()), bytes)?;
     }
-    let manifest = serde_json::to_vec(&manifest)
-        .map_err(|source| crate::layout::LayoutError::Json { what: MANIFEST.to_owned(), source })?;
-    tar.bytes(MANIFEST, &manifest)?;
+    tar.bytes(MANIFEST, &json_of(&manifest)?)?;
     tar.finish()
+}
+
+fn json_of(manifest: &[ArchivedImage]) -> Result<Vec<u8>, TransferError> {
+    serde_json::to_vec(manifest)
+        .map_err(|source| LayoutError::Json { what: MANIFEST.to_owned(), source }.into())
+}
+
+/// Writes images as a daemon takes them best: an OCI archive, which keeps manifests and compressed layers as they are, with the
+/// `manifest.json` by which daemons without containerd's store find the same files. `docker save` does so since Docker 25.
+///
+/// Layers are verified before the first byte.
+pub(super) fn export_for_daemon(
+    layout: &Layout,
+    images: &[(Vec<Reference>, Image)],
+    out: impl Write,
+) -> Result<(), TransferError> {
+    let mut entries = Vec::new();
+    let mut manifest = Vec::new();
+    for (names, image) in images {
+        let descriptor = layout.describe(&image.digest)?;
+        entries.extend(names.iter().map(|name| (Some(name.without_digest()), descriptor.clone())));
+        manifest.push(ArchivedImage {
+            config: blob_name(&Digest::of(image.manifest.config())?),
+            repo_tags: Some(names.iter().map(|name| name.without_digest().familiar()).collect()),
+            layers: Some(image.layers().iter().map(|layer| blob_name(&layer.digest)).collect()),
+        });
+    }
+    export_with(layout, &entries, &[(MANIFEST, &json_of(&manifest)?)], out)
 }
 
 /// Finds out the uncompressed size of layers, several at a time, and checks that they are what the image says.

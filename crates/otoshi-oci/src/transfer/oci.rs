@@ -63,13 +63,10 @@ impl Source {
                 Err(LayoutError::Missing { .. }) => Ok(None),
                 Err(error) => Err(error.into()),
             },
-            Self::Archive(archive) => {
-                let name = format!("blobs/{}/{}", digest.algorithm(), digest.hex());
-                Ok(archive.find(&name).map(|section| {
-                    let size = section.size();
-                    (Box::new(section) as Box<dyn Read + '_>, size)
-                }))
-            }
+            Self::Archive(archive) => Ok(archive.find(&blob_name(digest)).map(|section| {
+                let size = section.size();
+                (Box::new(section) as Box<dyn Read + '_>, size)
+            })),
         }
     }
 
@@ -303,6 +300,16 @@ pub fn export_oci_archive(
     images: &[(Option<Reference>, Descriptor)],
     out: impl Write,
 ) -> Result<(), TransferError> {
+    export_with(layout, images, &[], out)
+}
+
+/// The same with further files at the end of the archive, by name.
+pub(super) fn export_with(
+    layout: &Layout,
+    images: &[(Option<Reference>, Descriptor)],
+    files: &[(&str, &[u8])],
+    out: impl Write,
+) -> Result<(), TransferError> {
     let mut blobs = BTreeSet::new();
     let mut entries = Vec::new();
     for (reference, descriptor) in images {
@@ -331,11 +338,19 @@ pub fn export_oci_archive(
         }
         let size = layout.size(digest)?;
         let mut blob = layout.open_blob(digest)?;
-        tar.stream(&format!("blobs/{}/{}", digest.algorithm(), digest.hex()), &mut blob, size)?;
+        tar.stream(&blob_name(digest), &mut blob, size)?;
     }
     tar.bytes("index.json", &index)?;
     tar.bytes("oci-layout", br#"{"imageLayoutVersion":"1.0.0"}"#)?;
+    for (name, bytes) in files {
+        tar.bytes(name, bytes)?;
+    }
     tar.finish()
+}
+
+/// Where a blob lies in an archive.
+pub(super) fn blob_name(digest: &Digest) -> String {
+    format!("blobs/{}/{}", digest.algorithm(), digest.hex())
 }
 
 /// An entry as other tools want it: with its complete name, for each of them under its key.
