@@ -47,15 +47,22 @@ pub(crate) struct Daemon {
 impl Daemon {
     /// Starts this machine's daemon without a network of its own, and waits until it answers.
     pub(crate) fn start() -> Result<Self> {
-        Self::start_in(None)
+        Self::start_in(None, "{}")
     }
 
     /// Starts the daemon that a root file system has.
     pub(crate) fn start_of(root: &Path) -> Result<Self> {
-        Self::start_in(Some(root.to_owned()))
+        Self::start_in(Some(root.to_owned()), "{}")
     }
 
-    fn start_in(root: Option<PathBuf>) -> Result<Self> {
+    /// The same with images in containerd's store and not in the daemon's own.
+    #[cfg(test)]
+    fn start_with_containerd(root: &Path) -> Result<Self> {
+        Self::start_in(Some(root.to_owned()), r#"{"features": {"containerd-snapshotter": true}}"#)
+    }
+
+    /// Starts a daemon with these settings, as in its file `daemon.json`.
+    fn start_in(root: Option<PathBuf>, settings: &str) -> Result<Self> {
         let directory = tempfile::Builder::new()
             .prefix("otoshi-docker-")
             .tempdir()
@@ -63,6 +70,7 @@ impl Daemon {
         let path = |name: &str| directory.path().join(name).display().to_string();
         let log =
             fs::File::create(directory.path().join("log")).map_err(Failure::file("making", path("log")))?;
+        fs::write(path("daemon.json"), settings).map_err(Failure::file("writing", path("daemon.json")))?;
         // In a mount namespace of its own: it leaves mounts behind, which then end with it.
         let mut command = Command::new("unshare");
         command.arg("--mount");
@@ -73,7 +81,10 @@ impl Daemon {
             }
         };
         command.args(["--data-root", &path("data"), "--exec-root", &path("exec"), "--pidfile", &path("pid")]);
-        command.args(["--host", &format!("unix://{}", path("sock")), "--storage-driver", "overlay2"]);
+        command.args(["--host", &format!("unix://{}", path("sock")), "--config-file", &path("daemon.json")]);
+        if settings == "{}" {
+            command.args(["--storage-driver", "overlay2"]);
+        }
         command.args(["--bridge", "none", "--iptables=false", "--ip6tables=false"]);
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
         let daemon = Running::start(&mut command)?;
@@ -130,5 +141,44 @@ impl Daemon {
     /// The directory that goes when the daemon does.
     pub(crate) fn path(&self) -> &Path {
         self.directory.path()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use otoshi_test::{Need, given, require};
+
+    use super::*;
+    use crate::{bases, project::Project};
+
+    /// What an image is called in a daemon: its own digest in containerd's store, its config's in the daemon's.
+    fn loaded(daemon: &Daemon, project: &Project) -> String {
+        let mut export = project.otoshi(&["export", bases::BASE, "docker-daemon:base:1"]);
+        export.env("DOCKER_HOST", format!("unix://{}", daemon.path().join("sock").display()));
+        let said = process::read(&mut export).unwrap();
+        assert!(said.contains("Loaded image: base:1"), "{said}");
+        process::read(daemon.command().args(["image", "inspect", "base:1", "--format", "{{.Id}}"])).unwrap()
+    }
+
+    #[test]
+    fn an_image_keeps_its_digest_where_the_daemon_keeps_images_by_it() {
+        given!(require(&[Need::Root]));
+        let (otoshi, peers) = (given!(otoshi_test::program()), given!(otoshi_test::peers()));
+        let base = given!(otoshi_test::base("debian-old"));
+        let project = Project::empty(&otoshi).unwrap();
+        project.import(&base, bases::BASE).unwrap();
+        let image = process::read(&mut project.otoshi(&["inspect", bases::BASE])).unwrap();
+        let image: serde_json::Value = serde_json::from_str(&image).unwrap();
+        let digest = image["digest"].as_str().unwrap();
+
+        let with_containerd = Daemon::start_with_containerd(&peers.canonicalize().unwrap()).unwrap();
+        assert_eq!(loaded(&with_containerd, &project).trim_end(), digest);
+        drop(with_containerd);
+        let today = Daemon::start_of(&peers.canonicalize().unwrap()).unwrap();
+        let id = loaded(&today, &project);
+        drop(today);
+        let of_debian_12 = Daemon::start().unwrap();
+        assert_eq!(loaded(&of_debian_12, &project), id);
+        assert_ne!(id.trim_end(), digest);
     }
 }

@@ -35,7 +35,7 @@ pub use apt::debian_sources;
 pub use command::{busybox, output, run, said};
 pub use docker::Docker;
 pub use git::GitDaemon;
-pub use need::{Missing, Need, STRICT, TOOLS, base, pass_over, program, require};
+pub use need::{Missing, Need, STRICT, TOOLS, base, pass_over, peers, program, require};
 pub use proxy::{Fault, Proxy, Request, Rule};
 pub use registry::Registry;
 pub use server::Server;

@@ -58,6 +58,8 @@ pub enum Need {
     Tool(&'static str),
     /// One of the bases that `cargo xtask bases` makes, by its name.
     Base(&'static str),
+    /// The root file system with today's tools that `cargo xtask peers` makes.
+    Peers,
     /// The program that `cargo xtask test` made for tests.
     Program,
     /// The right to make user namespaces.
@@ -100,6 +102,12 @@ pub fn base(name: &'static str) -> Result<PathBuf, Missing> {
     Ok(base_path(name))
 }
 
+/// The root file system with today's tools that `cargo xtask peers` makes.
+pub fn peers() -> Result<PathBuf, Missing> {
+    require(&[Need::Peers])?;
+    Ok(peers_path())
+}
+
 /// The path of the program that `cargo xtask test` made for tests.
 pub fn program() -> Result<PathBuf, Missing> {
     require(&[Need::Program])?;
@@ -120,6 +128,9 @@ impl Need {
             },
             Self::Base(name) if !base_path(name).exists() => {
                 missing(format!("the base {name}"), "cargo xtask test makes it")
+            }
+            Self::Peers if !peers_path().exists() => {
+                missing("today's tools".into(), "cargo xtask peers makes them")
             }
             Self::Program if env::var_os(PROGRAM).is_none() => {
                 missing("the program made for tests".into(), "run cargo xtask test")
@@ -188,6 +199,10 @@ pub fn pass_over(missing: &Missing) {
 fn tool(name: &str) -> (&'static str, &'static str) {
     let found = TOOLS.iter().find(|(path, _)| path.rsplit('/').next() == Some(name));
     *found.unwrap_or_else(|| panic!("{name} is none of otoshi_test::TOOLS, with the package that has it"))
+}
+
+fn peers_path() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/peers/today")
 }
 
 fn base_path(name: &str) -> PathBuf {

@@ -206,6 +206,9 @@ pub(super) fn export_for_daemon(
     let mut manifest = Vec::new();
     for (names, image) in images {
         let descriptor = layout.describe(&image.digest)?;
+        if names.is_empty() {
+            entries.push((None, descriptor.clone()));
+        }
         entries.extend(names.iter().map(|name| (Some(name.without_digest()), descriptor.clone())));
         manifest.push(ArchivedImage {
             config: blob_name(&Digest::of(image.manifest.config())?),
