@@ -3,6 +3,7 @@
 mod bases;
 mod bench;
 mod ci_check;
+mod circles;
 mod conformance;
 #[cfg(test)]
 mod container;
@@ -46,6 +47,7 @@ enum Task {
     Bases(bases::Bases),
     Peers(peers::Peers),
     CiCheck(ci_check::CiCheck),
+    Circles(circles::Circles),
 }
 
 fn main() -> ExitCode {
@@ -59,6 +61,7 @@ fn main() -> ExitCode {
         Task::Bases(task) => task.run(),
         Task::Peers(task) => task.run(),
         Task::CiCheck(task) => task.run(),
+        Task::Circles(task) => task.run(),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
