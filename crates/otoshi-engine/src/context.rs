@@ -13,7 +13,7 @@ use std::{
 
 use otoshi_dockerfile::{Ignore, glob};
 use otoshi_oci::{Digest, Fields};
-use otoshi_store::{Home, Kind, SnapshotId};
+use otoshi_store::{Home, SnapshotId};
 use rayon::prelude::*;
 use rustix::fs::{CWD, FileType, Mode};
 
@@ -23,6 +23,7 @@ use crate::{
     data,
     embedded::mount::OverlayMount,
     names,
+    records::{Scanned, SourceSnapshot},
 };
 
 mod scan;
@@ -147,13 +148,13 @@ impl Context {
         let mut entries = Scan::new(&root, &ignore).run()?;
 
         let key = digest_of_fields([root.as_os_str().as_encoded_bytes(), ignore.canonical().as_bytes()]);
-        let remembered = home.records().get_bytes(Kind::Scan, key.hex()).unwrap_or_default();
-        let unknown = stat_cache::fill(&remembered, &mut entries);
+        let remembered = home.records().get::<Scanned>(key.hex()).unwrap_or_default();
+        let unknown = stat_cache::fill(&remembered.0, &mut entries);
         if !unknown.is_empty() {
             let bytes = unknown.iter().map(|index| entries[*index].size).sum();
             tell(Unread { files: unknown.len(), bytes });
             hash(&root, &mut entries, unknown);
-            home.records().put_bytes(Kind::Scan, key.hex(), &stat_cache::encode(&entries, started))?;
+            home.records().put(key.hex(), &Scanned(stat_cache::encode(&entries, started)))?;
         }
         let checkout = Some(root.clone());
         Ok(Self { root, entries, tree_digest: OnceLock::new(), checkout, _mount: None })
@@ -345,13 +346,13 @@ impl Context {
         );
         let last_key = digest_of_fields([b"snapshot", self.root.as_os_str().as_encoded_bytes()]);
         if home.snapshots().sound(&id).is_none() {
-            let previous = home.records().get::<SnapshotId>(Kind::Scan, last_key.hex());
-            let previous = previous.and_then(|id| home.snapshots().sound(&id));
+            let previous: Option<SourceSnapshot> = home.records().get(last_key.hex());
+            let previous = previous.and_then(|SourceSnapshot(id)| home.snapshots().sound(&id));
             let draft = home.snapshots().draft()?;
             self.materialize(&draft.tree(), previous.as_deref(), owner)?;
             draft.commit(&id)?;
         }
-        home.records().put(Kind::Scan, last_key.hex(), &id)?;
+        home.records().put(last_key.hex(), &SourceSnapshot(id.clone()))?;
         Ok(id)
     }
 

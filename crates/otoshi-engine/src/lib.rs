@@ -4,6 +4,7 @@
 //! api         the trait and its requests: what an engine is asked, whichever it is
 //! event       what happens meanwhile, told to whoever shows it
 //! context     a source directory: scanned, filtered by .dockerignore, hashed once per change
+//! records     what is remembered in the store, a type for each kind
 //! names, data a file's name as text, whatever it is; a file's data copied with its holes
 //! embedded    the engine of our own
 //!   build       the graph of stages, run in parallel; instructions one by one
@@ -24,6 +25,7 @@ mod embedded;
 mod error;
 mod event;
 mod names;
+mod records;
 
 pub use api::{
     AppLayer, AssembleRequest, BuildRequest, BuiltImage, CacheMount, CopiedLayer, Engine, ImageChanges,

@@ -6,7 +6,8 @@ use otoshi_dockerfile::CommandForm;
 use otoshi_engine::{EngineError, Events, Network, RunRequest};
 use otoshi_oci::{Digest, Fields};
 use otoshi_project::{BaseName, Lock, Role};
-use otoshi_store::Kind;
+use otoshi_store::{Kind, Record};
+use serde::{Deserialize, Serialize};
 
 use crate::{
     Pipeline, PipelineError,
@@ -16,6 +17,15 @@ use crate::{
 
 /// The value of an argument that planning cannot know: no phase was ever made with it.
 const UNKNOWN: &str = "(not computed yet)";
+
+/// The value that a command printed.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(transparent)]
+pub(crate) struct ArgumentValue(pub(crate) String);
+
+impl Record for ArgumentValue {
+    const KIND: Kind = Kind::Argument;
+}
 
 impl Pipeline<'_> {
     /// The value of every computed argument; while planning, those that were computed before.
@@ -37,8 +47,8 @@ impl Pipeline<'_> {
             let base = argument_base_name(base)?;
             let image = self.argument_base(&mut lock, &name, &base, rules, events)?;
             let key = argument_key(&image, &computed.run);
-            let known = match self.home.records().get::<String>(Kind::Argument, key.hex()) {
-                Some(known) => Some(known),
+            let known = match self.home.records().get(key.hex()) {
+                Some(ArgumentValue(known)) => Some(known),
                 None => self.recall_argument(&key)?,
             };
             let value = match (known, events) {
@@ -46,7 +56,7 @@ impl Pipeline<'_> {
                 (None, None) => UNKNOWN.to_owned(),
                 (None, Some(events)) => {
                     let value = self.compute(&name, &base, image, &computed.run, events)?;
-                    self.home.records().put(Kind::Argument, key.hex(), &value)?;
+                    self.home.records().put(key.hex(), &ArgumentValue(value.clone()))?;
                     value
                 }
             };
@@ -62,7 +72,7 @@ impl Pipeline<'_> {
     fn recall_argument(&self, key: &Digest) -> Result<Option<String>, PipelineError> {
         let value = self.memory.as_ref().and_then(|memory| memory.recall_argument(key));
         if let Some(value) = &value {
-            self.home.records().put(Kind::Argument, key.hex(), value)?;
+            self.home.records().put(key.hex(), &ArgumentValue(value.clone()))?;
         }
         Ok(value)
     }

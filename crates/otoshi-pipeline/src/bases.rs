@@ -8,7 +8,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use otoshi_oci::{Digest, Image, Platform, Reference, find_manifest};
 use otoshi_project::{BaseName, Lock, Role, Upgrades};
 use otoshi_registry::{RegistryError, Repository};
-use otoshi_store::{Home, Kind};
+use otoshi_store::{Home, Kind, Record};
+use serde::{Deserialize, Serialize};
 
 use crate::{Moved, PipelineError, files::RoleFile};
 
@@ -100,9 +101,18 @@ pub(crate) fn is_whole(home: &Home, manifest: &Digest, platform: &Platform) -> b
     })
 }
 
+/// The repositories of registries that are known to hold a blob or manifest, as they are remembered.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(transparent)]
+pub(crate) struct Holders(pub(crate) Vec<Repository>);
+
+impl Record for Holders {
+    const KIND: Kind = Kind::Origin;
+}
+
 /// The repositories of registries that are known to hold a blob or manifest.
 pub(crate) fn origins(home: &Home, digest: &Digest) -> Vec<Repository> {
-    home.records().get(Kind::Origin, digest.hex()).unwrap_or_default()
+    home.records().get(digest.hex()).map(|Holders(repositories)| repositories).unwrap_or_default()
 }
 
 /// What may happen to the lock.

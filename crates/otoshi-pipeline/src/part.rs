@@ -197,6 +197,15 @@ impl Part {
         Self::Setting { name: name.into(), value: Value::Text(value.to_string()) }
     }
 
+    /// The manifest of an image that it stands for, where it does: a content of one path is none.
+    pub(crate) fn image(&self) -> Option<&Digest> {
+        match self {
+            Self::Base { digest, .. } => Some(digest),
+            Self::Taken(taken) => taken.content.as_ref(),
+            _ => None,
+        }
+    }
+
     /// Its kind.
     pub fn kind(&self) -> PartKind {
         match self {

@@ -17,7 +17,7 @@ use otoshi_registry::{Item, Progress, Repository, Summary};
 
 use crate::{
     Part, Pipeline, PipelineError, Remote, Status,
-    arguments::argument_key,
+    arguments::{ArgumentValue, argument_key},
     bases::{Bases, Rules, origins},
     memory::{
         Content, Record, argument_tag, documents_of, phase_tag, start_key, start_tag, write_argument,
@@ -211,7 +211,7 @@ impl Pipeline<'_> {
         for (_, base, computed) in self.project.computed()? {
             let Some(image) = lock.get(Role::Arguments, &base, &self.platform) else { continue };
             let key = argument_key(image, &computed.run);
-            if let Some(value) = self.home.records().get(otoshi_store::Kind::Argument, key.hex()) {
+            if let Some(ArgumentValue(value)) = self.home.records().get(key.hex()) {
                 found.push((key, value));
             }
         }

@@ -14,7 +14,7 @@ use otoshi_engine::{ContextEntry, EntryKind, told_by};
 use otoshi_oci::{Digest, Fields, Platform};
 use otoshi_project::{Phase, Project};
 use otoshi_registry::Repository;
-use otoshi_store::{Home, Kind, SnapshotId};
+use otoshi_store::{Home, Kind, Record, Root, SnapshotId};
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -44,6 +44,15 @@ pub(crate) struct Made {
     /// When it was done, in seconds since 1970.
     #[serde(default)]
     pub(crate) at: u64,
+}
+
+impl Record for Made {
+    const KIND: Kind = Kind::Phase;
+
+    fn roots(&self) -> Vec<Root> {
+        let digests = self.images.values().chain(&self.artifact).map(Root::from);
+        digests.chain(self.output.as_ref().map(|(snapshot, _)| Root::from(snapshot))).collect()
+    }
 }
 
 impl Made {
@@ -77,11 +86,23 @@ struct Last {
     parts: Vec<Part>,
 }
 
+impl Record for Last {
+    const KIND: Kind = Kind::Last;
+
+    fn roots(&self) -> Vec<Root> {
+        self.parts.iter().filter_map(Part::image).map(Root::from).collect()
+    }
+}
+
 /// The files beneath one part, when it had this value.
 #[derive(Debug, Serialize, Deserialize)]
 struct Listing {
     value: String,
     files: FileList,
+}
+
+impl Record for Listing {
+    const KIND: Kind = Kind::Listing;
 }
 
 /// The records of one project.
@@ -95,8 +116,8 @@ impl Ledger<'_> {
     /// What a phase made here for a key, or else what the project's own repository said that it made.
     pub(crate) fn made(&self, key: &Digest) -> Option<Made> {
         let records = self.home.records();
-        let made = records.get(Kind::Phase, key.hex());
-        made.or_else(|| records.get(Kind::Phase, self.told(key)?.hex()))
+        let made = records.get(key.hex());
+        made.or_else(|| records.get(self.told(key)?.hex()))
     }
 
     fn told(&self, key: &Digest) -> Option<Digest> {
@@ -105,21 +126,21 @@ impl Ledger<'_> {
 
     /// Marks a phase's records as used.
     pub(crate) fn touch(&self, phase: Phase, key: &Digest) {
-        self.home.records().touch(Kind::Phase, key.hex());
+        self.home.records().touch::<Made>(key.hex());
         if let Some(told) = self.told(key) {
-            self.home.records().touch(Kind::Phase, told.hex());
+            self.home.records().touch::<Made>(told.hex());
         }
-        self.home.records().touch(Kind::Last, self.place(phase, None).hex());
+        self.home.records().touch::<Last>(self.place(phase, None).hex());
     }
 
     pub(crate) fn record(&self, key: &Digest, made: &Made) -> Result<(), PipelineError> {
-        Ok(self.home.records().put(Kind::Phase, key.hex(), made)?)
+        Ok(self.home.records().put(key.hex(), made)?)
     }
 
     /// Keeps what the project's own repository says that a phase made: it counts for projects of that repository alone.
     pub(crate) fn learn(&self, key: &Digest, made: &Made) -> Result<(), PipelineError> {
         let Some(told) = self.told(key) else { return Ok(()) };
-        Ok(self.home.records().put(Kind::Phase, told.hex(), made)?)
+        Ok(self.home.records().put(told.hex(), made)?)
     }
 
     /// Keeps what a phase observed, unless that is known already.
@@ -138,11 +159,11 @@ impl Ledger<'_> {
             let known = last.iter().flat_map(|last| &last.parts).any(|old| old == part);
             if !known {
                 let listing = Listing { value: part.words(), files: read.files()? };
-                self.home.records().put(Kind::Last, self.place(phase, Some(&read.part)).hex(), &listing)?;
+                self.home.records().put(self.place(phase, Some(&read.part)).hex(), &listing)?;
             }
         }
         let last = Last { key: key.clone(), parts: seen.parts.clone() };
-        Ok(self.home.records().put(Kind::Last, self.place(phase, None).hex(), &last)?)
+        Ok(self.home.records().put(self.place(phase, None).hex(), &last)?)
     }
 
     /// Says why a phase has no result for these parts.
@@ -173,8 +194,7 @@ impl Ledger<'_> {
     ) -> Option<Vec<String>> {
         let read = seen.reads.iter().find(|read| part.is_of(read))?;
         let before = last.parts.iter().find(|old| old.is_of(read))?;
-        let listing: Listing =
-            self.home.records().get(Kind::Last, self.place(phase, Some(&read.part)).hex())?;
+        let listing: Listing = self.home.records().get(self.place(phase, Some(&read.part)).hex())?;
         (listing.value == before.words())
             .then(|| read.files().ok().map(|files| changed_files(&listing.files, &files)))
             .flatten()
@@ -184,11 +204,11 @@ impl Ledger<'_> {
     fn is_known_in_another_form(&self, phase: Phase) -> bool {
         let first = Digest::sha256_of(format!("{}\0{phase}\0", self.project.root.display()).as_bytes());
         let places = [first, self.place(phase, None)];
-        places.iter().any(|place| self.home.records().get_bytes(Kind::Last, place.hex()).is_some())
+        places.iter().any(|place| self.home.records().has::<Last>(place.hex()))
     }
 
     fn last(&self, phase: Phase) -> Option<Last> {
-        self.home.records().get(Kind::Last, self.place(phase, None).hex())
+        self.home.records().get(self.place(phase, None).hex())
     }
 
     fn place(&self, phase: Phase, part: Option<&(PartKind, String)>) -> Digest {

@@ -1,7 +1,7 @@
 //! Registries behind the store: images by name, and layers that are fetched only when something mounts them.
 //!
 //! Of an image, index, manifest and config come at once: a few kilobytes that say all about it. Of its layers only the
-//! place is kept, in [`Kind::Origin`] records, until the engine needs one.
+//! place is kept, in [`Holders`] records, until the engine needs one.
 
 use std::io::Read;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -13,11 +13,11 @@ use otoshi_oci::{Digest, Image, ImageLayer, Layout, NamedBy, Platform, Reference
 use otoshi_registry::{
     Client, Depth, Downloads, Item, Origins, Progress, Pulled, RegistryError, Repository, Settings, Summary,
 };
-use otoshi_store::{Home, Kind};
+use otoshi_store::Home;
 
 use crate::{
     BaseSource, LockedDigests, PipelineError, StoreBases,
-    bases::{is_whole, origins},
+    bases::{Holders, is_whole, origins},
 };
 
 /// Registries behind one store; nothing is sent, and no thread started, before something is asked.
@@ -106,7 +106,7 @@ impl Remote {
         if !known.contains(repository) {
             known.push(repository.clone());
             // What is not noted is fetched again at worst.
-            if let Err(error) = self.home.records().put(Kind::Origin, digest.hex(), &known) {
+            if let Err(error) = self.home.records().put(digest.hex(), &Holders(known)) {
                 tracing::warn!(%error, "not noted");
             }
         }
@@ -200,7 +200,7 @@ fn forget(home: &Home, count: &AtomicUsize, digest: &Digest, repository: &Reposi
     count.fetch_add(1, Ordering::Relaxed);
     let mut known = origins(home, digest);
     known.retain(|other| other != repository);
-    if let Err(error) = home.records().put(Kind::Origin, digest.hex(), &known) {
+    if let Err(error) = home.records().put(digest.hex(), &Holders(known)) {
         tracing::warn!(%error, "not noted");
     }
 }

@@ -2,6 +2,7 @@
 
 use std::{
     fs::{self, File},
+    io::ErrorKind,
     path::{Path, PathBuf},
     time::{Duration, Instant},
 };
@@ -14,7 +15,10 @@ use rustix::{
 
 use crate::{Draft, Records, Snapshots, StoreError, owned};
 
-const FORMAT: u32 = 1;
+/// The format that is written. Stores of format 1 have records without roots, which are read as they were; they become this one when
+/// they are opened, so that no earlier version collects what the records of this one keep.
+const FORMAT: u32 = 2;
+const FIRST_FORMAT: u32 = 1;
 
 /// The files beside them.
 const FILES: [&str; 3] = ["format", "gate", "lock"];
@@ -25,6 +29,26 @@ const DIRECTORIES: [&str; 6] = ["images", "snapshots", "records", "caches", "pac
 fn is_own(name: &str) -> bool {
     DIRECTORIES.contains(&name)
         || FILES.iter().any(|file| name == *file || name.starts_with(&format!("{file}.")))
+}
+
+/// Says of which format the store is; fails where it is of another.
+fn settle_format(root: &Path) -> Result<(), StoreError> {
+    let path = root.join("format");
+    let write = || crate::records::write_atomically(&path, format!("{FORMAT}\n").as_bytes());
+    match fs::read_to_string(&path) {
+        Ok(text) if text.trim() == FORMAT.to_string() => Ok(()),
+        Ok(text) if text.trim() == FIRST_FORMAT.to_string() => match write() {
+            // Nothing else is written there either.
+            Err(StoreError::Io { source, .. }) if source.kind() == ErrorKind::ReadOnlyFilesystem => Ok(()),
+            written => written,
+        },
+        Ok(text) => {
+            let found = text.trim().chars().take(40).collect();
+            Err(StoreError::Format { path: root.to_owned(), found, supported: FORMAT })
+        }
+        Err(error) if error.kind() == ErrorKind::NotFound => write(),
+        Err(error) => Err(StoreError::io("reading", &path)(error)),
+    }
 }
 
 /// An opened home directory.
@@ -67,18 +91,7 @@ impl Home {
             owned::create_closed(root)?;
             root.canonicalize().map_err(StoreError::io("opening the store", root))?
         };
-        let format = root.join("format");
-        match fs::read_to_string(&format) {
-            Ok(text) if text.trim() == FORMAT.to_string() => {}
-            Ok(text) => {
-                let found = text.trim().chars().take(40).collect();
-                return Err(StoreError::Format { path: root, found, supported: FORMAT });
-            }
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                crate::records::write_atomically(&format, format!("{FORMAT}\n").as_bytes())?;
-            }
-            Err(error) => return Err(StoreError::io("reading", &format)(error)),
-        }
+        settle_format(&root)?;
         // A directory that holds other things as well is not ours to close; the store's own in it are.
         let entries = fs::read_dir(&root).map_err(StoreError::io("reading", &root))?.flatten();
         if entries.into_iter().all(|entry| entry.file_name().to_str().is_some_and(is_own)) {
@@ -154,7 +167,7 @@ impl Home {
     /// Meanwhile nobody new gets in, so that a store that is always in use has its turn.
     pub(crate) fn claim_alone(&self, wait: Duration) -> Result<Usage, StoreError> {
         let busy = |error| match error {
-            StoreError::Io { source, .. } if source.kind() == std::io::ErrorKind::WouldBlock => {
+            StoreError::Io { source, .. } if source.kind() == ErrorKind::WouldBlock => {
                 StoreError::Busy { path: self.root.clone() }
             }
             error => error,
@@ -194,9 +207,18 @@ mod tests {
     fn a_store_of_a_later_format_is_refused_and_left_alone() {
         let dir = tempfile::tempdir().unwrap();
         Home::open(dir.path()).unwrap();
-        fs::write(dir.path().join("format"), "2\n").unwrap();
+        fs::write(dir.path().join("format"), "3\n").unwrap();
         let error = Home::open(dir.path()).unwrap_err();
         assert!(matches!(error, StoreError::Format { .. }), "{error}");
+        assert_eq!(fs::read_to_string(dir.path().join("format")).unwrap(), "3\n");
+    }
+
+    #[test]
+    fn a_store_of_the_first_format_becomes_one_of_this() {
+        let dir = tempfile::tempdir().unwrap();
+        Home::open(dir.path()).unwrap();
+        fs::write(dir.path().join("format"), "1\n").unwrap();
+        Home::open(dir.path()).unwrap();
         assert_eq!(fs::read_to_string(dir.path().join("format")).unwrap(), "2\n");
     }
 

@@ -7,7 +7,7 @@
 //! ├── snapshots/ID/fs/  one unpacked layer or step result, in overlayfs form; immutable once it is here
 //! ├── snapshots/ID/implied  which of its directories are as the layers below have them, where some are
 //! ├── snapshots/ID/seal digest of the names, modes, sizes and times below fs/, looked at before use and by `verify`
-//! ├── records/KIND/..   small checksummed files: step results, phase records, memoized digests
+//! ├── records/KIND/..   small checksummed files: step results, phase records, memoized digests; each says what it keeps
 //! ├── packages/        indexes of package repositories, and packages, by hash; dates of releases that were seen
 //! ├── caches/ID/        directories of `RUN --mount=type=cache`
 //! ├── work/NAME/        what a running process is making; garbage once that process is gone
@@ -18,16 +18,20 @@
 //! All of it is closed to other users (mode 0700): snapshots hold setuid programs and device nodes. Neither umask nor access control
 //! lists nor set-group-id directories above the store reach what is made in it.
 //!
-//! Roots of collection ([`Home::gc`]) are the tagged images and all young records but those of the kinds `Layer`, `Diff`, `Content` and
-//! `Origin`: these say where something is, and live as long as that. `Previous` and `Time` stay young for a year.
+//! Roots of collection ([`Home::gc`]) are the tagged images and what young records say that they keep ([`Record::roots`]), but for
+//! those of the kinds `Layer`, `Copied`, `Diff` and `Origin`: these say where something is, and live as long as that. `Previous`, `Time`
+//! and `Place` stay young for a year.
 //!
 //! Nothing is ever changed in place: a file or directory is made under a temporary name and renamed, so that a
 //! process killed at any moment leaves garbage in `work/` at most, and readers need no lock.
 
 mod error;
+mod form;
 mod gc;
 mod home;
+mod kind;
 mod owned;
+mod record;
 mod records;
 mod snapshots;
 mod verify;
@@ -35,6 +39,8 @@ mod verify;
 pub use error::StoreError;
 pub use gc::{Collected, GcPolicy};
 pub use home::{Home, Usage};
-pub use records::{Kind, Records};
+pub use kind::Kind;
+pub use record::{LayerSnapshot, Record, Root};
+pub use records::Records;
 pub use snapshots::{Draft, Implied, SnapshotId, Snapshots};
 pub use verify::{Damage, Verified};

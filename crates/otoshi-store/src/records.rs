@@ -1,10 +1,6 @@
 //! Small facts that are worth remembering: step results, phase records, memoized digests.
 //!
-//! A record is a file of its own, named by its kind and key:
-//!
-//! ```text
-//! records/KIND/ab/abcd…   line 1: "otoshi-record 1 <sha256 of the body>", then the body as JSON
-//! ```
+//! A record is a file of its own, `records/KIND/ab/abcd…`, named by its kind and key; `form.rs` says what is in it.
 //!
 //! Many processes read and write them without a lock: a record is written under a temporary name and renamed. A
 //! record that is torn, corrupt or of an unknown form is the same as one that is not there.
@@ -17,90 +13,11 @@ use std::{
 
 use otoshi_oci::Digest;
 use otoshi_tree::{Lasting, write_whole};
-use serde::{Serialize, de::DeserializeOwned};
 
-use crate::StoreError;
-
-const MAGIC: &str = "otoshi-record 1 ";
-
-/// What a record is about; each kind has a directory of its own.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Kind {
-    /// A build step's key → what it made.
-    Step,
-    /// A snapshot → the layer blob written from it.
-    Layer,
-    /// A layer's diff id → the snapshot that holds its content.
-    Diff,
-    /// A tree and a path in it → the digest of the content.
-    Content,
-    /// A phase key → what the phase made.
-    Phase,
-    /// A project and role → what the phase last observed.
-    Last,
-    /// A computed build argument → its value.
-    Argument,
-    /// A source directory → the stat data and digests of its files.
-    Scan,
-    /// A blob or manifest → the repositories of registries that hold it.
-    Origin,
-    /// A layer's diff id → the files in it that say what is installed.
-    Installed,
-    /// A layer's diff id → what of its files matters when the layer below or above is another.
-    Facts,
-    /// A project → what its images and its lock were before each refresh.
-    Previous,
-    /// Something newer outside → when it was first seen from here.
-    Seen,
-    /// An address → the table of ends of life that it gave.
-    Cycles,
-    /// Packages, and how they are put together → the image that was made of them.
-    Base,
-    /// A snapshot → the time of its files in layers; a place in images → the content that it had last, and the time of that.
-    Time,
-}
-
-impl Kind {
-    pub(crate) const ALL: [Self; 16] = [
-        Self::Step,
-        Self::Layer,
-        Self::Diff,
-        Self::Content,
-        Self::Phase,
-        Self::Last,
-        Self::Argument,
-        Self::Scan,
-        Self::Origin,
-        Self::Installed,
-        Self::Facts,
-        Self::Previous,
-        Self::Seen,
-        Self::Cycles,
-        Self::Base,
-        Self::Time,
-    ];
-
-    pub(crate) fn directory(self) -> &'static str {
-        match self {
-            Self::Step => "step",
-            Self::Layer => "layer",
-            Self::Diff => "diff",
-            Self::Content => "content",
-            Self::Phase => "phase",
-            Self::Last => "last",
-            Self::Argument => "argument",
-            Self::Scan => "scan",
-            Self::Origin => "origin",
-            Self::Installed => "installed",
-            Self::Facts => "facts",
-            Self::Previous => "previous",
-            Self::Seen => "seen",
-            Self::Cycles => "cycles",
-            Self::Base => "base",
-            Self::Time => "time",
-        }
-    }
-}
+use crate::{
+    Kind, Record, Root, StoreError,
+    form::{self, Form},
+};
 
 /// The records of one store.
 #[derive(Debug, Clone)]
@@ -113,62 +30,41 @@ impl Records {
         Self { root }
     }
 
-    /// Reads the record of this kind and key, or `None` when there is no readable one.
-    pub fn get<T: DeserializeOwned>(&self, kind: Kind, key: &str) -> Option<T> {
-        serde_json::from_slice(&self.get_bytes(kind, key)?).ok()
+    /// Reads the record of this type and key, or `None` when there is no readable one.
+    pub fn get<T: Record>(&self, key: &str) -> Option<T> {
+        let own = form::read(&self.path(T::KIND, key), T::KIND);
+        let found = own.or_else(|| {
+            let kind = T::KIND.first_form()?;
+            form::read(&self.path(kind, key), kind).filter(|found| found.form == Form::First)
+        });
+        T::decode(&found?.body)
     }
 
-    /// Writes the record of this kind and key, in place of an earlier one.
-    pub fn put<T: Serialize>(&self, kind: Kind, key: &str, value: &T) -> Result<(), StoreError> {
-        let body = serde_json::to_vec(value).map_err(|error| {
-            StoreError::io("encoding a record for", &self.path(kind, key))(std::io::Error::from(error))
-        })?;
-        self.put_bytes(kind, key, &body)
+    /// Writes the record of this type and key, in place of an earlier one.
+    pub fn put<T: Record>(&self, key: &str, value: &T) -> Result<(), StoreError> {
+        let path = self.path(T::KIND, key);
+        let body = value.encode().map_err(StoreError::io("encoding a record for", &path))?;
+        write_atomically(&path, &form::encode(T::KIND, &value.roots(), &body))
     }
 
-    /// Reads a record's body as bytes; the checksum has been verified.
-    pub fn get_bytes(&self, kind: Kind, key: &str) -> Option<Vec<u8>> {
-        let path = self.path(kind, key);
-        let mut bytes = fs::read(&path).ok()?;
-        let end = bytes.iter().take(200).position(|&byte| byte == b'\n')?;
-        let sum = std::str::from_utf8(&bytes[..end]).ok()?.strip_prefix(MAGIC)?;
-        if Digest::sha256_of(&bytes[end + 1..]).hex() != sum {
-            tracing::warn!(path = %path.display(), "ignoring a record whose checksum does not match");
-            return None;
-        }
-        bytes.drain(..=end);
-        Some(bytes)
-    }
-
-    /// Writes a record's body as bytes.
-    pub fn put_bytes(&self, kind: Kind, key: &str, body: &[u8]) -> Result<(), StoreError> {
-        let path = self.path(kind, key);
-        let mut bytes = format!("{MAGIC}{}\n", Digest::sha256_of(body).hex()).into_bytes();
-        bytes.extend_from_slice(body);
-        write_atomically(&path, &bytes)
-    }
-
-    /// Removes a record; it is no error when there is none.
-    pub fn remove(&self, kind: Kind, key: &str) -> Result<(), StoreError> {
-        let path = self.path(kind, key);
-        match fs::remove_file(&path) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                Err(StoreError::io("removing", &path)(error))
-            }
-            _ => Ok(()),
-        }
+    /// Says whether there is a record of this kind and key that is whole, also where its type has another form now.
+    pub fn has<T: Record>(&self, key: &str) -> bool {
+        form::read(&self.path(T::KIND, key), T::KIND).is_some()
     }
 
     /// Marks a record as used now, so that the garbage collector keeps it and what it names.
     ///
     /// Cheap: the time is written only when the last mark is more than an hour old.
-    pub fn touch(&self, kind: Kind, key: &str) {
-        let path = self.path(kind, key);
-        let fresh = fs::metadata(&path)
-            .and_then(|meta| meta.modified())
-            .is_ok_and(|time| age(time) < Duration::from_secs(3600));
-        if !fresh && let Ok(file) = fs::File::options().append(true).open(&path) {
-            let _ = file.set_modified(SystemTime::now());
+    pub fn touch<T: Record>(&self, key: &str) {
+        let kinds = [Some(T::KIND), T::KIND.first_form()];
+        for path in kinds.into_iter().flatten().map(|kind| self.path(kind, key)) {
+            let Ok(time) = fs::metadata(&path).and_then(|meta| meta.modified()) else { continue };
+            if age(time) >= Duration::from_secs(3600)
+                && let Ok(file) = fs::File::options().append(true).open(&path)
+            {
+                let _ = file.set_modified(SystemTime::now());
+            }
+            return;
         }
     }
 
@@ -183,10 +79,14 @@ impl Records {
         found
     }
 
-    /// Reads a record by the path that [`Records::list`] gave.
-    pub(crate) fn read_listed(&self, kind: Kind, path: &Path) -> Option<serde_json::Value> {
-        let name = path.file_name()?.to_str()?;
-        self.get_bytes(kind, name).and_then(|body| serde_json::from_slice(&body).ok())
+    /// What a record keeps alive, by the path that [`Records::list`] gave.
+    pub(crate) fn roots(kind: Kind, path: &Path) -> Vec<Root> {
+        form::roots(path, kind)
+    }
+
+    /// Says whether a record is whole, by the path that [`Records::list`] gave.
+    pub(crate) fn is_whole(kind: Kind, path: &Path) -> bool {
+        form::read(path, kind).is_some()
     }
 
     fn path(&self, kind: Kind, key: &str) -> PathBuf {
@@ -209,35 +109,132 @@ pub(crate) fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), StoreErr
 
 #[cfg(test)]
 mod tests {
+    use serde::{Deserialize, Serialize};
+
     use super::*;
+    use crate::SnapshotId;
+
+    /// A record of a step.
+    #[derive(Debug, PartialEq, Serialize, Deserialize)]
+    struct Made(Vec<Digest>);
+
+    impl Record for Made {
+        const KIND: Kind = Kind::Step;
+
+        fn roots(&self) -> Vec<Root> {
+            self.0.iter().map(Root::from).collect()
+        }
+    }
+
+    /// The same bytes, of another kind, which had the directory of steps in the first form.
+    #[derive(Debug, PartialEq, Serialize, Deserialize)]
+    struct Fetched(Vec<Digest>);
+
+    impl Record for Fetched {
+        const KIND: Kind = Kind::Download;
+    }
+
+    fn some() -> Vec<Digest> {
+        vec![Digest::sha256_of(b"a"), Digest::sha256_of(b"b")]
+    }
 
     #[test]
     fn a_record_comes_back_and_a_corrupt_one_does_not() {
         let dir = tempfile::tempdir().unwrap();
         let records = Records::new(dir.path().into());
-        records.put(Kind::Step, "abcd", &vec![1, 2, 3]).unwrap();
-        assert_eq!(records.get::<Vec<u8>>(Kind::Step, "abcd"), Some(vec![1, 2, 3]));
-        assert_eq!(records.get::<Vec<u8>>(Kind::Phase, "abcd"), None);
+        records.put("abcd", &Made(some())).unwrap();
+        assert_eq!(records.get("abcd"), Some(Made(some())));
+        assert_eq!(records.get::<Fetched>("abcd"), None);
+        assert!(records.has::<Made>("abcd"));
 
         let path = records.path(Kind::Step, "abcd");
-        let mut bytes = fs::read(&path).unwrap();
-        *bytes.last_mut().unwrap() ^= 1;
-        fs::write(&path, &bytes).unwrap();
-        assert_eq!(records.get::<Vec<u8>>(Kind::Step, "abcd"), None);
-
-        for length in 0..bytes.len() {
-            fs::write(&path, &bytes[..length]).unwrap();
-            assert_eq!(records.get::<Vec<u8>>(Kind::Step, "abcd"), None, "cut at {length}");
+        let whole = fs::read(&path).unwrap();
+        let line = whole.iter().position(|byte| *byte == b'\n').unwrap();
+        for at in 0..whole.len() {
+            let mut bytes = whole.clone();
+            bytes[at] ^= 1;
+            fs::write(&path, &bytes).unwrap();
+            assert_eq!(records.get::<Made>("abcd"), None, "changed at {at}");
+            // The collector reads no further than the line.
+            assert_eq!(Records::roots(Kind::Step, &path).is_empty(), at <= line, "changed at {at}");
+            fs::write(&path, &whole[..at]).unwrap();
+            assert_eq!(records.get::<Made>("abcd"), None, "cut at {at}");
+            assert!(!records.has::<Made>("abcd"), "cut at {at}");
         }
+    }
+
+    #[test]
+    fn a_record_says_itself_what_it_keeps_alive() {
+        let dir = tempfile::tempdir().unwrap();
+        let records = Records::new(dir.path().into());
+        let roots = |kind, key| Records::roots(kind, &records.path(kind, key));
+        records.put("abcd", &Made(some())).unwrap();
+        let mut expected: Vec<Root> = some().iter().map(Root::from).collect();
+        expected.sort_by_key(Root::to_string);
+        assert_eq!(roots(Kind::Step, "abcd"), expected);
+        // And is not asked for what merely looks like a name.
+        records.put("abcd", &Fetched(some())).unwrap();
+        assert_eq!(roots(Kind::Download, "abcd"), []);
+        assert_eq!(roots(Kind::Step, "missing"), []);
+    }
+
+    #[test]
+    fn a_record_of_the_first_form_is_read_and_keeps_what_it_kept() {
+        let dir = tempfile::tempdir().unwrap();
+        let records = Records::new(dir.path().into());
+        let step = SnapshotId::of_key(&Digest::sha256_of(b"step"));
+        let put = |kind, key, body: serde_json::Value| {
+            let path = records.path(kind, key);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(&path, form::first_form(&serde_json::to_vec(&body).unwrap())).unwrap();
+            Records::roots(kind, &path)
+        };
+        let digests: Vec<Root> = some().iter().map(Root::from).collect();
+        assert_eq!(put(Kind::Step, "abcd", serde_json::json!(some())), digests);
+        assert_eq!(records.get("abcd"), Some(Made(some())));
+        assert_eq!(records.get("abcd"), Some(Fetched(some())), "of a kind of its own since");
+        assert_eq!(
+            put(Kind::Phase, "abcd", serde_json::json!({ "output": [step, some()[0]], "took": 3 })),
+            [Root::from(&step), Root::from(&some()[0])]
+        );
+        assert_eq!(put(Kind::Content, "abcd", serde_json::json!(some()[0])), []);
+        let layer = serde_json::json!({ "descriptor": { "digest": some()[0] }, "diff_id": some()[1] });
+        assert_eq!(put(Kind::Layer, "abcd", layer), [Root::from(&some()[0])]);
+
+        // A new one counts before it; of a type that it is not, it is none.
+        records.put("abcd", &Fetched(Vec::new())).unwrap();
+        assert_eq!(records.get("abcd"), Some(Fetched(Vec::new())));
+        put(Kind::Step, "dcba", serde_json::json!({ "snapshot": step }));
+        assert_eq!(records.get::<Made>("dcba"), None);
+    }
+
+    #[test]
+    fn using_a_record_makes_it_young() {
+        let dir = tempfile::tempdir().unwrap();
+        let records = Records::new(dir.path().into());
+        records.put("abcd", &Made(some())).unwrap();
+        let aged = |kind| {
+            let file = fs::File::options().append(true).open(records.path(kind, "abcd")).unwrap();
+            file.set_modified(SystemTime::now() - Duration::from_secs(86_400)).unwrap();
+        };
+        aged(Kind::Step);
+        records.touch::<Made>("abcd");
+        assert!(records.list(Kind::Step)[0].1 < Duration::from_secs(3600));
+        aged(Kind::Step);
+        records.touch::<Fetched>("abcd");
+        assert!(records.list(Kind::Step)[0].1 < Duration::from_secs(3600), "as in the first form");
     }
 
     #[test]
     fn any_text_can_be_a_key() {
         let dir = tempfile::tempdir().unwrap();
         let records = Records::new(dir.path().into());
-        for key in ["", "/", "../../etc/passwd", "a", "ünïcode", &"x".repeat(4000)] {
-            records.put(Kind::Content, key, &key).unwrap();
-            assert_eq!(records.get::<String>(Kind::Content, key).as_deref(), Some(key));
+        for (index, key) in
+            ["", "/", "../../etc/passwd", "a", "ünïcode", &"x".repeat(4000)].into_iter().enumerate()
+        {
+            let value = Made(vec![Digest::sha256_of(&[index as u8])]);
+            records.put(key, &value).unwrap();
+            assert_eq!(records.get(key), Some(value));
         }
     }
 }

@@ -38,6 +38,11 @@ impl SnapshotId {
         Self(format!("step-{}", key.hex()))
     }
 
+    /// The snapshot with this name; `None` where none can have it.
+    pub(crate) fn of_name(name: &str) -> Option<Self> {
+        Some(Self(name.to_owned())).filter(Self::is_plain)
+    }
+
     /// The name as text.
     pub fn as_str(&self) -> &str {
         &self.0

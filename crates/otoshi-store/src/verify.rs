@@ -8,7 +8,7 @@ use std::{fs, time::Duration};
 
 use otoshi_oci::Digest;
 
-use crate::{Home, Kind, StoreError};
+use crate::{Home, Kind, Records, StoreError};
 
 /// Something in the store that is damaged.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
@@ -47,13 +47,12 @@ impl Home {
         self.verify_blobs(remove, &mut seen)?;
         for kind in Kind::ALL {
             for (path, _) in self.records().list(kind) {
-                let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
                 // One that is being written has another name; a collection of what processes left is not this.
                 if path.extension().is_some_and(|extension| extension == "tmp") {
                     continue;
                 }
                 seen.records += 1;
-                if self.records().get_bytes(kind, name).is_none() {
+                if !Records::is_whole(kind, &path) {
                     if remove {
                         fs::remove_file(&path).map_err(StoreError::io("removing", &path))?;
                     }

@@ -7,7 +7,7 @@
 //! corrected. A time noted by a clock that was far ahead does not hold a thing for ever: it counts anew.
 
 use otoshi_oci::Digest;
-use otoshi_store::{Home, Kind, StoreError};
+use otoshi_store::{Home, Kind, Record, StoreError};
 use serde::{Deserialize, Serialize};
 
 /// When something was first seen, in seconds since 1970.
@@ -18,6 +18,10 @@ pub(crate) struct Entry {
     /// A later time that was noted before, which the clock has not reached again since.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     doubted: Option<u64>,
+}
+
+impl Record for Entry {
+    const KIND: Kind = Kind::Seen;
 }
 
 impl Entry {
@@ -56,12 +60,12 @@ impl<'a> Ledger<'a> {
     pub(crate) fn see(&self, subject: &str, what: &str) -> Result<(u64, u64), StoreError> {
         let key = Digest::sha256_of(format!("{subject}\0{what}").as_bytes());
         let records = self.home.records();
-        let known: Option<Entry> = records.get(Kind::Seen, key.hex());
+        let known: Option<Entry> = records.get(key.hex());
         let entry = Entry::seen(known, self.now);
         if known == Some(entry) {
-            records.touch(Kind::Seen, key.hex());
+            records.touch::<Entry>(key.hex());
         } else {
-            records.put(Kind::Seen, key.hex(), &entry)?;
+            records.put(key.hex(), &entry)?;
         }
         Ok((entry.first, self.now.saturating_sub(entry.first)))
     }

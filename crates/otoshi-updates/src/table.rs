@@ -12,7 +12,7 @@ use jiff::{ToSpan, civil::Date};
 use otoshi_http::SafeUrl;
 use otoshi_oci::Digest;
 use otoshi_packages::apt::{Answer, Fetch, Request, Validators};
-use otoshi_store::{Home, Kind};
+use otoshi_store::{Home, Kind, Record};
 use serde::{Deserialize, Serialize};
 
 use crate::{Cycles, cycle::numbers};
@@ -39,6 +39,10 @@ struct Kept {
     text: String,
 }
 
+impl Record for Kept {
+    const KIND: Kind = Kind::Cycles;
+}
+
 impl Table {
     /// The one in the program.
     pub(crate) fn built_in() -> Self {
@@ -49,7 +53,7 @@ impl Table {
     pub(crate) fn of(address: &str, home: &Home, fetcher: Result<&dyn Fetch, String>, today: Date) -> Self {
         let mut best = Self::built_in();
         let (records, key) = (home.records(), Digest::sha256_of(address.as_bytes()));
-        let kept: Option<Kept> = records.get(Kind::Cycles, key.hex());
+        let kept: Option<Kept> = records.get(key.hex());
         let readable = kept.and_then(|kept| Some((read(&kept.text, today).ok()?, kept.validators)));
         let mut known = Validators::default();
         if let Some((cycles, validators)) = readable {
@@ -58,7 +62,7 @@ impl Table {
         }
         let request = Request { url: address.into(), known, limit: LIMIT };
         match fetcher.and_then(|fetcher| ask(&request, fetcher)) {
-            Ok(None) => records.touch(Kind::Cycles, key.hex()),
+            Ok(None) => records.touch::<Kept>(key.hex()),
             Ok(Some((validators, text))) => match read(&text, today) {
                 Ok(cycles) if cycles.date < best.cycles.date => {
                     best.failed =
@@ -66,7 +70,7 @@ impl Table {
                 }
                 Ok(cycles) => {
                     best.take(cycles, address);
-                    if let Err(error) = records.put(Kind::Cycles, key.hex(), &Kept { validators, text }) {
+                    if let Err(error) = records.put(key.hex(), &Kept { validators, text }) {
                         tracing::debug!(%error, "the table of ends of life was not kept");
                     }
                 }

@@ -224,7 +224,7 @@ fn a_store_of_another_format_is_told_and_left_alone() {
     shop.ok(&["build"]);
     let format = shop.home().join("format");
     let before = files(&shop.home());
-    for (found, said) in [("2\n", "use a newer otoshi"), ("0\n", "an older otoshi"), ("", "damaged")] {
+    for (found, said) in [("3\n", "use a newer otoshi"), ("0\n", "an older otoshi"), ("", "damaged")] {
         fs::write(&format, found).unwrap();
         for command in [&["build"][..], &["gc", "--unused-for", "0"], &["images"], &["verify", "--remove"]] {
             let text = told(&shop.otoshi(command), 4);
@@ -233,7 +233,7 @@ fn a_store_of_another_format_is_told_and_left_alone() {
         assert_eq!(fs::read_to_string(&format).unwrap(), found);
         assert_eq!(files(&shop.home()), before);
     }
-    fs::write(&format, "1\n").unwrap();
+    fs::write(&format, "2\n").unwrap();
     assert_eq!(shop.ran(&[]), [] as [u8; 0]);
 }
 

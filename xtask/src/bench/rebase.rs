@@ -55,9 +55,11 @@ fn proof(project: &Project, rounds: usize) -> Result {
         quiet(&mut project.otoshi(&[&["rebase", "--check"][..], &base].concat()))?;
         Ok::<_, Failure>(started.elapsed())
     };
-    let facts = project.home().join("records/facts");
+    let records = project.home().join("records");
     let forget = || {
-        let _ = fs::remove_dir_all(&facts);
+        for kind in ["facts", "proof"] {
+            let _ = fs::remove_dir_all(records.join(kind));
+        }
     };
     let (mut cold, mut warm) = (Times(Vec::new()), Times(Vec::new()));
     for _ in 0..rounds {

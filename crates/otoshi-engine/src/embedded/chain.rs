@@ -9,7 +9,7 @@ use std::{
 };
 
 use otoshi_oci::{Digest, Image, ImageLayer, layer::UnpackOptions};
-use otoshi_store::{Implied, Kind, SnapshotId};
+use otoshi_store::{Implied, LayerSnapshot, SnapshotId};
 use rayon::prelude::*;
 
 use super::{EmbeddedEngine, accounts::Accounts, mount::OverlayMount};
@@ -210,8 +210,8 @@ impl EmbeddedEngine {
     /// The directory of a layer that is unpacked, or that was made here.
     pub(super) fn unpacked(&self, layer: &ImageLayer) -> Option<PathBuf> {
         let snapshots = self.home().snapshots();
-        let own = self.home().records().get::<SnapshotId>(Kind::Diff, layer.diff_id.0.hex());
-        own.and_then(|id| snapshots.sound(&id))
+        let own: Option<LayerSnapshot> = self.home().records().get(layer.diff_id.0.hex());
+        own.and_then(|LayerSnapshot(id)| snapshots.sound(&id))
             .or_else(|| snapshots.sound(&SnapshotId::of_layer(&layer.diff_id)))
     }
 

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::sync::atomic::AtomicUsize;
 
 use otoshi_oci::Digest;
-use otoshi_store::{Implied, Kind};
+use otoshi_store::Implied;
 
 use super::{
     EmbeddedEngine, Fact,
@@ -99,7 +99,7 @@ fn form(output: Output) -> String {
 
 /// A layer made before, whose blob is here or in a registry.
 fn known(engine: &EmbeddedEngine, key: &Digest) -> Option<Fact<CopiedLayer>> {
-    let layer = engine.fact::<CopiedLayer>(Kind::Layer, key)?;
+    let layer = engine.fact::<CopiedLayer>(key)?;
     let descriptor = &layer.value.descriptor;
     let digest = Digest::of(descriptor).ok()?;
     let there = engine.home().layout().holds(descriptor) || engine.source().is_some_and(|s| s.knows(&digest));
@@ -123,7 +123,7 @@ pub(crate) fn known_layer(
 /// Remembers a layer that was made here under all its keys.
 fn keep(engine: &EmbeddedEngine, layer: &CopiedLayer) -> Result<(), EngineError> {
     for key in &layer.keys {
-        engine.home().records().put(Kind::Layer, key.hex(), layer)?;
+        engine.home().records().put(key.hex(), layer)?;
     }
     Ok(())
 }

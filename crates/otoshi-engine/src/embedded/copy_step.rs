@@ -9,7 +9,7 @@ use std::{
 use otoshi_dockerfile::{Add, Copy, Heredoc, Word, glob};
 use otoshi_http::SafeUrl;
 use otoshi_oci::{Digest, Fields};
-use otoshi_store::{Draft, Implied, Kind, SnapshotId};
+use otoshi_store::{Draft, Implied, SnapshotId};
 
 use super::{
     EmbeddedEngine,
@@ -26,7 +26,7 @@ use super::{
     stage::Stage,
     times::Origin,
 };
-use crate::{EngineError, EntryKind, Output, content::digest_of_fields};
+use crate::{EngineError, EntryKind, Output, content::digest_of_fields, records::StepSnapshot};
 
 /// An instruction with everything expanded.
 struct Expanded {
@@ -234,7 +234,7 @@ pub(crate) fn copy(
         && is_plain
         && let Some(snapshot) = engine.recall(&result)
     {
-        engine.home().records().put(Kind::Step, key.hex(), &snapshot)?;
+        engine.home().records().put(key.hex(), &StepSnapshot(snapshot.clone()))?;
         return Ok(Stepped { snapshot, cached: true });
     }
     let draft = engine.home().snapshots().draft()?;

@@ -7,32 +7,19 @@ use std::{
 };
 
 use otoshi_oci::{
-    Descriptor, DiffId, Digest, Fields, ImageConfig,
+    Descriptor, Digest, Fields, ImageConfig,
     layer::{PrefixDir, WriteOptions, write_layer},
     write_image,
 };
-use otoshi_store::{Kind, SnapshotId};
+use otoshi_store::{LayerSnapshot, SnapshotId};
 use rayon::prelude::*;
-use serde::{Deserialize, Serialize};
 
 use super::{
     EmbeddedEngine,
     chain::Layer,
     stage::{Stage, timestamp},
 };
-use crate::{BuiltImage, EngineError, Event, Events, Output, content::digest_of_fields};
-
-/// A layer blob written from a snapshot; what [`Kind::Layer`] records hold.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub(crate) struct Blob {
-    pub(crate) descriptor: Descriptor,
-    pub(crate) diff_id: DiffId,
-    /// Whether the layer changes nothing.
-    pub(crate) empty: bool,
-    /// Stands for what lies below, where its bytes depend on that.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) below: Option<Digest>,
-}
+use crate::{BuiltImage, EngineError, Event, Events, Output, content::digest_of_fields, records::Blob};
 
 /// How a snapshot becomes a layer.
 #[derive(Debug, Clone, Default)]
@@ -85,7 +72,7 @@ impl EmbeddedEngine {
             placement.fields(Fields::new("layer 2").text(snapshot.as_str()).text(output.form())).digest();
         let times: Vec<(&SnapshotId, i64)> = below.iter().map(|id| (id, time(id))).collect();
         let on = digest_of_fields(times.iter().map(|(id, time)| format!("{id} {time}")));
-        if let Some(blob) = self.home().records().get::<Blob>(Kind::Layer, key.hex())
+        if let Some(blob) = self.home().records().get::<Blob>(key.hex())
             && blob.below.as_ref().is_none_or(|known| *known == on)
             && self.home().layout().holds(&blob.descriptor)
         {
@@ -110,9 +97,9 @@ impl EmbeddedEngine {
         let empty = layer.uncompressed_size <= 1024;
         let below = layer.depends_on_lower.then_some(on);
         let blob = Blob { descriptor: layer.descriptor, diff_id: layer.diff_id, empty, below };
-        self.home().records().put(Kind::Layer, key.hex(), &blob)?;
+        self.home().records().put(key.hex(), &blob)?;
         if placement.prefix.is_empty() && placement.owner.is_none() {
-            self.home().records().put(Kind::Diff, blob.diff_id.0.hex(), snapshot)?;
+            self.home().records().put(blob.diff_id.0.hex(), &LayerSnapshot(snapshot.clone()))?;
         }
         written.fetch_add(1, Ordering::Relaxed);
         events.event(Event::Work {

@@ -35,18 +35,14 @@ use otoshi_oci::{
     layer::{OverlayXattrs, PrefixDir, UnpackOptions, unpack_layer},
 };
 use otoshi_sandbox::Privilege;
-use otoshi_store::{Home, Kind, SnapshotId};
-use serde::{Serialize, de::DeserializeOwned};
+use otoshi_store::{Home, Record, SnapshotId};
 
-use self::{
-    chain::Chain,
-    export::{Blob, Placement},
-    stage::Stage,
-};
+use self::{chain::Chain, export::Placement, stage::Stage};
 use crate::{
     AppLayer, AssembleRequest, BuildRequest, BuiltImage, CopiedLayer, Engine, EngineError, Event, Events,
     ImageChanges, ImageSource, Output, RunOutcome, RunRequest, Silent,
     content::{digest_of_fields, hash_items},
+    records::{Blob, ContentDigest},
 };
 
 pub use self::outside::names_context;
@@ -195,8 +191,8 @@ impl EmbeddedEngine {
     /// The digest of a path in a chain, remembered per content of the chain.
     pub(crate) fn content_of(&self, chain: &Chain, path: &str) -> Result<Option<Digest>, EngineError> {
         let key = content_key(chain, path);
-        if let Some(fact) = self.fact::<Option<Digest>>(Kind::Content, &key) {
-            return Ok(fact.value);
+        if let Some(fact) = self.fact::<ContentDigest>(&key) {
+            return Ok(fact.value.0);
         }
         let mount = chain.mount(self)?;
         let found = mount.path().join(rootfs::resolve(mount.path(), Path::new(path))?);
@@ -205,7 +201,7 @@ impl EmbeddedEngine {
         } else {
             None
         };
-        self.home.records().put(Kind::Content, key.hex(), &digest)?;
+        self.home.records().put(key.hex(), &ContentDigest(digest.clone()))?;
         Ok(digest)
     }
 }
@@ -219,19 +215,19 @@ pub(crate) struct Fact<T> {
 
 impl EmbeddedEngine {
     /// What was found out here under a key, or else told by the repository that is believed.
-    pub(crate) fn fact<T: DeserializeOwned>(&self, kind: Kind, key: &Digest) -> Option<Fact<T>> {
+    pub(crate) fn fact<T: Record>(&self, key: &Digest) -> Option<Fact<T>> {
         let records = self.home.records();
-        if let Some(value) = records.get(kind, key.hex()) {
+        if let Some(value) = records.get(key.hex()) {
             return Some(Fact { value, is_told: false });
         }
         let told = self.told(key)?;
-        Some(Fact { value: records.get(kind, told.hex())?, is_told: true })
+        Some(Fact { value: records.get(told.hex())?, is_told: true })
     }
 
     /// Takes note of what the repository that is believed says of a key: for whoever believes it, too, and nobody else.
-    pub(crate) fn learn<T: Serialize>(&self, kind: Kind, key: &Digest, value: &T) -> Result<(), EngineError> {
+    pub(crate) fn learn<T: Record>(&self, key: &Digest, value: &T) -> Result<(), EngineError> {
         let Some(told) = self.told(key) else { return Ok(()) };
-        Ok(self.home.records().put(kind, told.hex(), value)?)
+        Ok(self.home.records().put(told.hex(), value)?)
     }
 
     fn told(&self, key: &Digest) -> Option<Digest> {
@@ -353,7 +349,7 @@ impl Engine for EmbeddedEngine {
     fn learn_content(&self, image: &Digest, path: &str, content: Option<&Digest>) -> Result<(), EngineError> {
         let image = self.image(image, &Platform::host())?;
         let key = content_key(&Chain::of_image(&image), path);
-        self.learn(Kind::Content, &key, &content)
+        self.learn(&key, &ContentDigest(content.cloned()))
     }
 
     fn copied_layer(
@@ -369,7 +365,7 @@ impl Engine for EmbeddedEngine {
     }
 
     fn learn_copied(&self, layer: &CopiedLayer) -> Result<(), EngineError> {
-        layer.keys.iter().try_for_each(|key| self.learn(Kind::Layer, key, layer))
+        layer.keys.iter().try_for_each(|key| self.learn(key, layer))
     }
 
     fn pack(

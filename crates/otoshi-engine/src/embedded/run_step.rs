@@ -7,7 +7,7 @@ use std::{fs, os::unix::fs::PermissionsExt, path::Path};
 use otoshi_dockerfile::{InlineFile, Run};
 use otoshi_oci::{Digest, Fields};
 use otoshi_sandbox::{self as sandbox, Network};
-use otoshi_store::{Draft, Implied, Kind, SnapshotId};
+use otoshi_store::{Draft, Implied, SnapshotId};
 
 use super::{
     EmbeddedEngine,
@@ -22,6 +22,7 @@ use super::{
 use crate::{
     EngineError, StepId,
     content::{digest_of_fields, hash_items},
+    records::{HasWorkdir, StepSnapshot},
 };
 
 /// What an instruction left, and whether it was there already.
@@ -33,9 +34,9 @@ pub(crate) struct Stepped {
 impl EmbeddedEngine {
     /// The snapshot recorded for a step's key, if it is still there.
     pub(crate) fn recall(&self, key: &Digest) -> Option<SnapshotId> {
-        let id = self.home().records().get::<SnapshotId>(Kind::Step, key.hex())?;
+        let StepSnapshot(id) = self.home().records().get(key.hex())?;
         self.home().snapshots().get(&id)?;
-        self.home().records().touch(Kind::Step, key.hex());
+        self.home().records().touch::<StepSnapshot>(key.hex());
         Some(id)
     }
 
@@ -49,7 +50,7 @@ impl EmbeddedEngine {
         let id = SnapshotId::of_key(content);
         draft.commit(&id)?;
         for key in keys {
-            self.home().records().put(Kind::Step, key.hex(), &id)?;
+            self.home().records().put(key.hex(), &StepSnapshot(id.clone()))?;
         }
         Ok(id)
     }
@@ -191,14 +192,14 @@ pub(crate) fn workdir(
         if let Some(snapshot) = engine.recall(&key) {
             return Ok(Some(Stepped { snapshot, cached: true }));
         }
-        if engine.home().records().get::<bool>(Kind::Content, key.hex()) == Some(true) {
+        if let Some(HasWorkdir(true)) = engine.home().records().get(key.hex()) {
             return Ok(None);
         }
     }
     let below = stage.chain.mount(engine)?;
     let found = rootfs::resolve(below.path(), Path::new(path))?;
     if below.path().join(&found).is_dir() {
-        engine.home().records().put(Kind::Content, key.hex(), &true)?;
+        engine.home().records().put(key.hex(), &HasWorkdir(true))?;
         return Ok(None);
     }
     let user = &stage.config.config.user;

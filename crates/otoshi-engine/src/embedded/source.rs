@@ -15,7 +15,6 @@ use std::{
 
 use otoshi_dockerfile::{Ignore, glob};
 use otoshi_oci::Digest;
-use otoshi_store::Kind;
 use rustix::fs::FileType;
 
 use super::{EmbeddedEngine, chain::Chain, copy::Source, mount::OverlayMount, rootfs, session};
@@ -23,6 +22,7 @@ use crate::{
     Context, ContextEntry, EngineError, EntryKind,
     content::{Item, ItemKind, digest_of_fields, hash_items, walk_where},
     names,
+    records::ContentDigest,
 };
 
 /// What one source of an instruction picks.
@@ -129,7 +129,7 @@ impl Tree<'_> {
             vec!["pick", chain.key.as_str(), pick.source, if pick.parents { "parents" } else { "" }];
         fields.extend(pick.exclude.iter().map(String::as_str));
         let key = digest_of_fields(fields);
-        if let Some(known) = engine.home().records().get::<Option<Digest>>(Kind::Content, key.hex()) {
+        if let Some(ContentDigest(known)) = engine.home().records().get(key.hex()) {
             return Ok(known);
         }
         let mount = chain.mount(engine)?;
@@ -143,7 +143,7 @@ impl Tree<'_> {
             digests.push(format!("{is_directory} {name} {}", hash_items(items)?));
         }
         let digest = (!sources.is_empty()).then(|| digest_of_fields(digests));
-        engine.home().records().put(Kind::Content, key.hex(), &digest)?;
+        engine.home().records().put(key.hex(), &ContentDigest(digest.clone()))?;
         Ok(digest)
     }
 

@@ -12,13 +12,17 @@
 use std::{path::Path, process::Command};
 
 use otoshi_oci::Digest;
-use otoshi_store::{Kind, SnapshotId};
+use otoshi_store::SnapshotId;
 
 use super::{
     EmbeddedEngine,
     chain::{Chain, Layer},
 };
-use crate::{EngineError, Output, content::digest_of_fields};
+use crate::{
+    EngineError, Output,
+    content::digest_of_fields,
+    records::{PlaceTime, SnapshotTime},
+};
 
 /// How many seconds after [`Output::DEFAULT_EPOCH`] a content's time may be: some 388 days.
 const RANGE: u64 = 1 << 25;
@@ -42,8 +46,8 @@ impl EmbeddedEngine {
     /// The time that the files of a snapshot have in layers; `None` where it is not one of those that have one of their own.
     pub(crate) fn time_of(&self, snapshot: &SnapshotId) -> Option<i64> {
         let key = of_snapshot(snapshot);
-        let time = self.home().records().get(Kind::Time, key.hex())?;
-        self.home().records().touch(Kind::Time, key.hex());
+        let SnapshotTime(time) = self.home().records().get(key.hex())?;
+        self.home().records().touch::<SnapshotTime>(key.hex());
         Some(time)
     }
 
@@ -61,16 +65,16 @@ impl EmbeddedEngine {
             (false, _) => number_of(origin.content) % RANGE,
         };
         let mut time = base + spread as i64;
-        let before: Option<(Digest, i64)> = records.get(Kind::Time, origin.place.hex());
+        let before: Option<PlaceTime> = records.get(origin.place.hex());
         match before {
-            Some((content, earlier)) if content == *origin.content => time = earlier,
-            Some((_, earlier)) if time <= earlier => time = earlier + 1,
+            Some(PlaceTime(content, earlier)) if content == *origin.content => time = earlier,
+            Some(PlaceTime(_, earlier)) if time <= earlier => time = earlier + 1,
             _ => {}
         }
         // The formats of archives and of Python's bytecode have 32 bits for it.
         let time = time.clamp(0, i64::from(u32::MAX));
-        records.put(Kind::Time, origin.place.hex(), &(origin.content, time))?;
-        records.put(Kind::Time, of_snapshot(snapshot).hex(), &time)?;
+        records.put(origin.place.hex(), &PlaceTime(origin.content.clone(), time))?;
+        records.put(of_snapshot(snapshot).hex(), &SnapshotTime(time))?;
         Ok(())
     }
 

@@ -30,8 +30,16 @@ impl Layout {
     ///
     /// Blobs that are not there are named all the same.
     pub fn reachable(&self, roots: impl IntoIterator<Item = Digest>) -> HashSet<Digest> {
+        self.reachable_with(roots.into_iter().collect(), &mut HashMap::new())
+    }
+
+    /// The same, with what is attached to what is found: `attached` says what is to which digest, and has what was not found afterwards.
+    fn reachable_with(
+        &self,
+        mut open: Vec<Digest>,
+        attached: &mut HashMap<Digest, Vec<Digest>>,
+    ) -> HashSet<Digest> {
         let mut seen = HashSet::new();
-        let mut open: Vec<Digest> = roots.into_iter().collect();
         while let Some(digest) = open.pop() {
             if seen.contains(&digest) {
                 continue;
@@ -39,6 +47,7 @@ impl Layout {
             if let Some(document) = self.document(&digest) {
                 open.extend(named_by(&document));
             }
+            open.extend(attached.remove(&digest).into_iter().flatten());
             seen.insert(digest);
         }
         seen
@@ -52,26 +61,18 @@ impl Layout {
         let mut swept = Swept::default();
         let _lock = self.lock(FlockOperation::LockExclusive)?;
         let needed = self.change_locked(|manifests| {
-            let mut roots: HashSet<Digest> = keep.clone();
-            let mut subjects: HashMap<Digest, Digest> = HashMap::new();
+            let mut roots: Vec<Digest> = keep.iter().cloned().collect();
+            // What is attached to a kept manifest stays, and what is attached to that.
+            let mut attached: HashMap<Digest, Vec<Digest>> = HashMap::new();
             for entry in manifests.iter() {
                 let digest = Digest::of(entry)?;
                 if name_of(entry).is_some() || self.is_young(&self.blob_path(&digest), grace) {
-                    roots.insert(digest);
+                    roots.push(digest);
                 } else if let Some(subject) = self.document(&digest).as_ref().and_then(subject_of) {
-                    subjects.insert(digest, subject);
+                    attached.entry(subject).or_default().push(digest);
                 }
             }
-            let mut needed = self.reachable(roots);
-            // What is attached to a kept manifest stays, and what is attached to that.
-            while let Some(attached) = subjects
-                .iter()
-                .find(|(_, subject)| needed.contains(*subject))
-                .map(|(digest, _)| digest.clone())
-            {
-                subjects.remove(&attached);
-                needed.extend(self.reachable([attached]));
-            }
+            let needed = self.reachable_with(roots, &mut attached);
             let before = manifests.len();
             manifests.retain(|entry| Digest::of(entry).is_ok_and(|digest| needed.contains(&digest)));
             swept.untagged = before - manifests.len();

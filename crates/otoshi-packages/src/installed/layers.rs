@@ -11,8 +11,9 @@ use std::sync::Arc;
 use otoshi_oci::contents::{Contents, Layer, Node};
 use otoshi_oci::tar::{END, Entry, Kind, TarError, write_header, write_padding};
 use otoshi_oci::{Digest, Image, ImageLayer};
-use otoshi_store::{Home, Kind as Record, SnapshotId};
+use otoshi_store::{Home, LayerSnapshot, Record, SnapshotId};
 use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
 
 use super::tree;
 use super::unread::is_mark;
@@ -31,6 +32,22 @@ const TOTAL: u64 = 512 << 20;
 
 /// A layer's files; directories, links and others have no content.
 type Kept = Layer<Option<Arc<[u8]>>>;
+
+/// A layer's files as they are remembered: a compressed layer.
+#[derive(Debug, Serialize, Deserialize)]
+struct Remembered(Vec<u8>);
+
+impl Record for Remembered {
+    const KIND: otoshi_store::Kind = otoshi_store::Kind::Installed;
+
+    fn encode(&self) -> std::io::Result<Vec<u8>> {
+        Ok(self.0.clone())
+    }
+
+    fn decode(body: &[u8]) -> Option<Self> {
+        Some(Self(body.to_vec()))
+    }
+}
 
 /// Brings a layer's blob into the store's layout, where it is not yet.
 pub type Fetch<'a> = dyn Fn(&ImageLayer) -> Result<(), Box<dyn Error + Send + Sync>> + Sync + 'a;
@@ -113,14 +130,14 @@ fn kept(
 ) -> Result<Kept, InstalledError> {
     let records = home.records();
     let key = format!("{}-{key}", layer.diff_id.0.hex());
-    if let Some(kept) = records.get_bytes(Record::Installed, &key).and_then(|bytes| decode(&bytes)) {
-        records.touch(Record::Installed, &key);
+    if let Some(kept) = records.get::<Remembered>(&key).and_then(|remembered| decode(&remembered.0)) {
+        records.touch::<Remembered>(&key);
         return Ok(kept);
     }
-    let own = records.get::<SnapshotId>(Record::Diff, layer.diff_id.0.hex());
+    let own: Option<LayerSnapshot> = records.get(layer.diff_id.0.hex());
     let snapshots = home.snapshots();
     let unpacked = own
-        .and_then(|id| snapshots.get(&id))
+        .and_then(|LayerSnapshot(id)| snapshots.get(&id))
         .or_else(|| snapshots.get(&SnapshotId::of_layer(&layer.diff_id)));
     // What this user cannot read of an unpacked layer is read from the blob.
     let kept = match unpacked.map(|directory| tree::layer(&directory, wanted)) {
@@ -130,7 +147,7 @@ fn kept(
     let kept = reduce(kept);
     // Without the record the next run takes longer.
     if let Some(bytes) = encode(&kept, wanted)
-        && let Err(error) = records.put_bytes(Record::Installed, &key, &bytes)
+        && let Err(error) = records.put(&key, &Remembered(bytes))
     {
         tracing::debug!(%error, "what is installed in a layer was not remembered");
     }

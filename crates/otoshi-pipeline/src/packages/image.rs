@@ -11,7 +11,8 @@ use otoshi_oci::{Digest, Fields, Platform, Reference, write_image};
 use otoshi_packages::apt::Available;
 use otoshi_packages::roots::{self, Chosen, FOR_SCRIPTS, Installation, RootError, Selection};
 use otoshi_project::{Packages, Variant};
-use otoshi_store::{Home, Kind};
+use otoshi_store::{Home, Kind, Record};
+use serde::{Deserialize, Serialize};
 
 use super::{PackagesNow, sources::Sources};
 use crate::{LockedDigests, PipelineError, bases::is_whole};
@@ -24,6 +25,19 @@ const TIME: i64 = 315_532_801;
 const ALWAYS: &str = "base-files";
 /// The version of the way in which packages become an image; another one makes images that are remembered again.
 const WAY: u32 = 2;
+
+/// The manifest of the image that was made of packages.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(transparent)]
+struct OfPackages(Digest);
+
+impl Record for OfPackages {
+    const KIND: Kind = Kind::Base;
+
+    fn roots(&self) -> Vec<otoshi_store::Root> {
+        vec![otoshi_store::Root::from(&self.0)]
+    }
+}
 
 /// Makes an image of packages, and names it in the store; without events it only says which image that is, or what stands for it.
 pub(super) fn make(
@@ -169,7 +183,7 @@ impl Made<'_> {
     /// The digest of the image that was made of the same packages before, else what stands for them.
     fn known(&self, created_by: &str) -> Result<Digest, Digest> {
         let key = self.key(created_by, &self.more());
-        let known: Option<Digest> = self.home.records().get(Kind::Base, key.hex());
+        let known = self.home.records().get(key.hex()).map(|OfPackages(digest)| digest);
         known.filter(|known| is_whole(self.home, known, self.platform)).ok_or(key)
     }
 
@@ -202,7 +216,7 @@ impl Made<'_> {
         let written = write_image(home.layout(), &config, &[layer.descriptor], &BTreeMap::new())?;
         let digest = Digest::of(&written)?;
         home.layout().add_untagged(written)?;
-        home.records().put(Kind::Base, key.hex(), &digest)?;
+        home.records().put(key.hex(), &OfPackages(digest.clone()))?;
         Ok(digest)
     }
 

@@ -7,7 +7,6 @@ use otoshi_rebase::{
     Composed, Facts, Finding, Kind,
     proof::{self, Base, Proof, Swap},
 };
-use otoshi_store::Kind as Record;
 
 use super::Rebaser;
 use crate::PipelineError;
@@ -25,8 +24,8 @@ impl Rebaser<'_> {
         composed: &Composed,
     ) -> Result<Proof, PipelineError> {
         let key = verdict_key(app, seam, new, composed);
-        if let Some(known) = self.home.records().get(Record::Facts, key.hex()) {
-            self.home.records().touch(Record::Facts, key.hex());
+        if let Some(known) = self.home.records().get(key.hex()) {
+            self.home.records().touch::<Proof>(key.hex());
             return Ok(known);
         }
         let mut findings = Vec::new();
@@ -46,7 +45,7 @@ impl Rebaser<'_> {
         proof.findings.sort();
         // What is not remembered is computed again: a layer that could not be read today may be there tomorrow.
         if all_was_read {
-            let _ = self.home.records().put(Record::Facts, key.hex(), &proof);
+            let _ = self.home.records().put(key.hex(), &proof);
         }
         Ok(proof)
     }

@@ -8,7 +8,7 @@ use std::{
 
 use otoshi_oci::{Descriptor, Digest, Fields, Reference};
 use otoshi_project::Lock;
-use otoshi_store::Kind;
+use otoshi_store::{Kind, Record, Root};
 use otoshi_tree::{Lasting, write_whole};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -30,6 +30,19 @@ struct Previous {
     /// The bases that it names, which are kept with the images.
     #[serde(default)]
     bases: Vec<Digest>,
+}
+
+/// The states of a project, the latest first.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(transparent)]
+struct States(Vec<Previous>);
+
+impl Record for States {
+    const KIND: Kind = Kind::Previous;
+
+    fn roots(&self) -> Vec<Root> {
+        self.0.iter().flat_map(|state| state.images.values().chain(&state.bases)).map(Root::from).collect()
+    }
 }
 
 /// Describes the way back.
@@ -58,7 +71,8 @@ impl Pipeline<'_> {
     }
 
     fn previous(&self) -> Vec<Previous> {
-        self.home.records().get(Kind::Previous, self.previous_key().hex()).unwrap_or_default()
+        let known: Option<States> = self.home.records().get(self.previous_key().hex());
+        known.map(|States(all)| all).unwrap_or_default()
     }
 
     /// The text of the lock; `None` where there is none.
@@ -102,7 +116,7 @@ impl Pipeline<'_> {
         let mut all = self.previous();
         all.insert(0, Previous { at, images, lock, bases });
         all.truncate(KEPT);
-        self.home.records().put(Kind::Previous, self.previous_key().hex(), &all)?;
+        self.home.records().put(self.previous_key().hex(), &States(all))?;
         Ok(())
     }
 
@@ -138,8 +152,9 @@ impl Pipeline<'_> {
         }
         self.put_lock(previous.lock.as_deref())?;
         self.tag_all(&previous.images)?;
-        self.home.records().put(Kind::Previous, self.previous_key().hex(), &all)?;
+        let left = all.len();
+        self.home.records().put(self.previous_key().hex(), &States(all))?;
         let images = previous.images.into_iter().map(|(name, digest)| (name, digest.to_string())).collect();
-        Ok(RolledBack { images, at: previous.at, left: all.len() })
+        Ok(RolledBack { images, at: previous.at, left })
     }
 }

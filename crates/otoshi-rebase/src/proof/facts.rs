@@ -7,7 +7,7 @@ use otoshi_oci::contents::{Contents, Data, Layer};
 use otoshi_oci::layer::LayerError;
 use otoshi_oci::tar::{Entry, Kind, TarError};
 use otoshi_oci::{DiffId, Digest, Hasher, ImageLayer, Layout};
-use otoshi_store::{Home, Kind as Record};
+use otoshi_store::{Home, Record};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
@@ -156,6 +156,23 @@ fn content(path: &[u8], entry: &Entry, data: &mut Data<'_>) -> Result<Content, T
     Ok(Content::Other)
 }
 
+/// The facts of a layer, as they are remembered.
+#[derive(Serialize, Deserialize)]
+#[serde(transparent)]
+struct Remembered(Layer<Facts>);
+
+impl Record for Remembered {
+    const KIND: otoshi_store::Kind = otoshi_store::Kind::Facts;
+
+    fn encode(&self) -> std::io::Result<Vec<u8>> {
+        postcard::to_stdvec(self).map_err(std::io::Error::other)
+    }
+
+    fn decode(body: &[u8]) -> Option<Self> {
+        postcard::from_bytes(body).ok()
+    }
+}
+
 /// The key under which the facts of a layer are remembered.
 fn key(diff_id: &DiffId) -> String {
     Digest::sha256_of(format!("{FORM} {diff_id}").as_bytes()).hex().to_owned()
@@ -164,19 +181,17 @@ fn key(diff_id: &DiffId) -> String {
 /// Recalls the facts of a layer.
 pub fn recall(home: &Home, diff_id: &DiffId) -> Option<Layer<Facts>> {
     let key = key(diff_id);
-    let bytes = home.records().get_bytes(Record::Facts, &key)?;
-    home.records().touch(Record::Facts, &key);
-    postcard::from_bytes(&bytes).ok()
+    let Remembered(facts) = home.records().get(&key)?;
+    home.records().touch::<Remembered>(&key);
+    Some(facts)
 }
 
 /// Reads the facts of a layer, and remembers them. The layer must be in the store.
 pub fn learn(home: &Home, layer: &ImageLayer) -> Result<Layer<Facts>, LayerError> {
-    let facts = of_layer(home.layout(), layer)?;
+    let facts = Remembered(of_layer(home.layout(), layer)?);
     // What is not remembered is read again.
-    if let Ok(bytes) = postcard::to_stdvec(&facts) {
-        let _ = home.records().put_bytes(Record::Facts, &key(&layer.diff_id), &bytes);
-    }
-    Ok(facts)
+    let _ = home.records().put(&key(&layer.diff_id), &facts);
+    Ok(facts.0)
 }
 
 /// Recalls the facts of layers, and reads those that are not remembered, several at the same time.
@@ -189,7 +204,7 @@ pub fn all(home: &Home, layers: &[ImageLayer]) -> Result<Vec<Layer<Facts>>, Laye
 
 /// Says whether the facts of a layer are remembered.
 pub fn is_known(home: &Home, diff_id: &DiffId) -> bool {
-    home.records().get_bytes(Record::Facts, &key(diff_id)).is_some()
+    home.records().has::<Remembered>(&key(diff_id))
 }
 
 /// Reads the facts of a layer out of a layout.

@@ -27,6 +27,7 @@ use std::sync::OnceLock;
 
 use otoshi_oci::contents::{Contents, Layer};
 use otoshi_oci::{RunConfig, tar};
+use otoshi_store::Record;
 use serde::{Deserialize, Serialize};
 
 pub use self::cache::Cache;
@@ -107,6 +108,10 @@ pub struct Proof {
     pub findings: Vec<Finding>,
     /// What was looked at.
     pub examined: Examined,
+}
+
+impl Record for Proof {
+    const KIND: otoshi_store::Kind = otoshi_store::Kind::Proof;
 }
 
 /// Says what the application no longer finds on the new base.

@@ -12,7 +12,7 @@ use std::{
 
 use otoshi_http::SafeUrl;
 use otoshi_oci::Digest;
-use otoshi_store::{Kind, SnapshotId};
+use otoshi_store::SnapshotId;
 use rustix::fs::{AtFlags, CWD, Timespec, Timestamps};
 
 use super::{Wanted, auth};
@@ -20,6 +20,7 @@ use crate::{
     EngineError,
     content::{ItemKind, digest_of_fields, walk},
     embedded::{EmbeddedEngine, ssh::Forwarded},
+    records::CommitTime,
 };
 
 /// A repository and what of it is meant.
@@ -254,7 +255,7 @@ impl Repository {
         if self.commit_time {
             settle_times(&tree, time)?;
         }
-        engine.home().records().put(Kind::Content, time_key(commit).hex(), &time)?;
+        engine.home().records().put(time_key(commit).hex(), &CommitTime(time))?;
         engine.keep(draft, &key, &[&key])
     }
 }

@@ -14,7 +14,7 @@ use std::{
 
 use otoshi_http::{Client, ClientBuilder, Get, Getter, Got, HttpError, Retries, SafeUrl, Secret, Validators};
 use otoshi_oci::{Algorithm, Digest, Hasher};
-use otoshi_store::{Draft, Kind, SnapshotId};
+use otoshi_store::{Draft, Kind, Record, Root, SnapshotId};
 use serde::{Deserialize, Serialize};
 
 use crate::{EngineError, content::digest_of_fields, embedded::EmbeddedEngine};
@@ -40,10 +40,17 @@ const RETRIES: Retries = Retries {
 pub(super) struct Kept {
     pub(super) snapshot: SnapshotId,
     pub(super) digest: Digest,
-    #[serde(default)]
-    etag: Option<String>,
-    #[serde(default)]
-    last_modified: Option<String>,
+    /// What the server said about it.
+    #[serde(flatten)]
+    validators: Validators,
+}
+
+impl Record for Kept {
+    const KIND: Kind = Kind::Download;
+
+    fn roots(&self) -> Vec<Root> {
+        vec![Root::from(&self.snapshot)]
+    }
 }
 
 /// Brings a file here, or finds it.
@@ -58,16 +65,17 @@ pub(super) fn fetch(
     let by_url = digest_of_fields(["download", url.expose()]);
     let by_content = |digest: &Digest| digest_of_fields(["downloaded", url.expose(), digest.as_str()]);
     if let Some(checksum) = checksum {
-        let kept: Option<Kept> = records.get(Kind::Step, by_content(checksum).hex());
+        let kept: Option<Kept> = records.get(by_content(checksum).hex());
         if let Some(kept) = kept.filter(|kept| snapshots.get(&kept.snapshot).is_some()) {
-            records.touch(Kind::Step, by_content(checksum).hex());
+            records.touch::<Kept>(by_content(checksum).hex());
             return Ok(kept);
         }
     }
-    let known: Option<Kept> = records.get(Kind::Step, by_url.hex());
+    let known: Option<Kept> = records.get(by_url.hex());
     let known = known.filter(|kept| !no_cache && snapshots.get(&kept.snapshot).is_some());
     // What must have a checksum is not asked about: what is known has another.
-    let asked_about = known.as_ref().filter(|_| checksum.is_none()).map(Kept::validators).unwrap_or_default();
+    let asked_about = known.as_ref().filter(|_| checksum.is_none()).map(|kept| kept.validators.clone());
+    let asked_about = asked_about.unwrap_or_default();
     let Http { client, getter } = http()?;
     let mut saved = Saved::begin(engine, checksum)?;
     let get = Get { url, known: &asked_about, authorization, limit: LARGEST };
@@ -77,7 +85,7 @@ pub(super) fn fetch(
             let Some(kept) = known else {
                 return Err(EngineError::Http(HttpError::Unasked { url: url.clone() }.into()));
             };
-            records.touch(Kind::Step, by_url.hex());
+            records.touch::<Kept>(by_url.hex());
             return Ok(kept);
         }
         Err(HttpError::Sink { source, .. }) => {
@@ -86,15 +94,9 @@ pub(super) fn fetch(
         Err(error) => return Err(EngineError::Http(error.into())),
     };
     let kept = saved.end(url, checksum, validators)?;
-    records.put(Kind::Step, by_url.hex(), &kept)?;
-    records.put(Kind::Step, by_content(&kept.digest).hex(), &kept)?;
+    records.put(by_url.hex(), &kept)?;
+    records.put(by_content(&kept.digest).hex(), &kept)?;
     Ok(kept)
-}
-
-impl Kept {
-    fn validators(&self) -> Validators {
-        Validators { etag: self.etag.clone(), last_modified: self.last_modified.clone() }
-    }
 }
 
 /// What all files are fetched with.
@@ -162,8 +164,7 @@ impl Saved {
         let snapshot =
             SnapshotId::of_key(&digest_of_fields(["downloaded", digest.as_str(), &time.to_string()]));
         draft.commit(&snapshot)?;
-        let Validators { etag, last_modified } = validators;
-        Ok(Kept { snapshot, digest, etag, last_modified })
+        Ok(Kept { snapshot, digest, validators })
     }
 }
 

@@ -18,7 +18,6 @@ use std::{
 
 use otoshi_http::SafeUrl;
 use otoshi_oci::Digest;
-use otoshi_store::Kind;
 
 use self::git::Repository;
 use super::{
@@ -27,7 +26,7 @@ use super::{
     rootfs,
     source::{Pick, pick_in_tree},
 };
-use crate::{EngineError, Secret, Ssh, content::digest_of_fields};
+use crate::{EngineError, Secret, Ssh, content::digest_of_fields, records::CommitTime};
 
 /// A source that lies elsewhere.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -130,7 +129,8 @@ impl EmbeddedEngine {
         let wanted = Wanted { ssh, ..Wanted::default() };
         let Some(Remote::Git(repository)) = Remote::parse(source, wanted)? else { return Ok(None) };
         let commit = repository.resolve(wanted)?;
-        Ok(self.home().records().get(Kind::Content, git::time_key(&commit).hex()))
+        let known = self.home().records().get(git::time_key(&commit).hex());
+        Ok(known.map(|CommitTime(time)| time))
     }
 
     /// Brings a build context here that lies elsewhere, a git repository or an archive by HTTP, and says which directory holds
