@@ -1,11 +1,10 @@
-//! What differs between two images: their configs key by key, their Debian packages, and their files.
+//! What differs between two images: their configs key by key, and their files.
 //!
 //! Layers are read as streams and never unpacked, and nothing in them is run. Of a file its digest is kept, not its content.
 //! Layers that both images begin with are read at most once, and only where the layers above do not say all; of their entries
 //! those count that a layer above covers in one of the images. Times are not compared.
 
 mod cause;
-mod dpkg;
 mod tree;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -25,8 +24,6 @@ use crate::tar;
 pub struct Diff {
     /// Keys of the config, as `config.Env.PATH` or `history[0].created_by`, sorted.
     pub config: Vec<Changed>,
-    /// Debian packages, as `NAME:ARCHITECTURE`, with their versions, sorted.
-    pub packages: Vec<Changed>,
     /// Files, sorted by path.
     pub files: Vec<ChangedFile>,
 }
@@ -34,7 +31,7 @@ pub struct Diff {
 impl Diff {
     /// Says whether nothing differs.
     pub fn is_empty(&self) -> bool {
-        self.config.is_empty() && self.packages.is_empty() && self.files.is_empty()
+        self.config.is_empty() && self.files.is_empty()
     }
 }
 
@@ -98,8 +95,7 @@ pub fn compare(layout: &Layout, old: &Image, new: &Image) -> Result<Diff, LayerE
             right.below_where(layer, counts);
         }
     }
-    let packages = changes(&tree::packages(left.files()), &tree::packages(right.files()));
-    Ok(Diff { config, packages, files: files(left.files(), right.files()) })
+    Ok(Diff { config, files: files(left.files(), right.files()) })
 }
 
 fn changes(old: &BTreeMap<String, String>, new: &BTreeMap<String, String>) -> Vec<Changed> {

@@ -2,9 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::sync::Arc;
 
-use super::dpkg::{Status, is_status};
 use crate::contents::{Data, Layer, Node, Piece};
 use crate::digest::{Digest, Hasher};
 use crate::image::ImageLayer;
@@ -25,7 +23,6 @@ pub(super) struct File {
     size: u64,
     content: Option<Digest>,
     xattrs: BTreeMap<String, String>,
-    packages: Option<Arc<BTreeMap<String, String>>>,
 }
 
 /// Its facts, by name, for people.
@@ -69,30 +66,15 @@ pub(super) fn read(layout: &Layout, layer: &ImageLayer) -> Result<Layer<File>, L
     Ok(found)
 }
 
-fn file(path: &[u8], entry: &Entry, data: &mut Data<'_>) -> Result<File, TarError> {
-    let mut status = is_status(path).then(Status::default);
-    let content = match entry.kind {
-        Kind::File => Some(hash(data, |bytes| {
-            if let Some(status) = &mut status {
-                status.update(bytes);
-            }
-        })?),
-        _ => None,
-    };
+fn file(_: &[u8], entry: &Entry, data: &mut Data<'_>) -> Result<File, TarError> {
+    let content = if entry.kind == Kind::File { Some(hash(data)?) } else { None };
     Ok(File {
         mode: if entry.kind == Kind::Symlink { 0 } else { entry.mode },
         owner: (entry.uid, entry.gid),
         size: entry.size,
         content,
         xattrs: entry.xattrs.iter().map(|(name, value)| (tar::display(name), shown(value))).collect(),
-        packages: status.map(|status| Arc::new(status.finish())),
     })
-}
-
-/// The packages of all status files.
-pub(super) fn packages(files: &BTreeMap<Vec<u8>, Node<File>>) -> BTreeMap<String, String> {
-    let found = files.values().filter_map(|node| node.facts.packages.as_deref());
-    found.flatten().map(|(name, version)| (name.clone(), version.clone())).collect()
 }
 
 /// A value for people, or the digest of a long one.
@@ -101,15 +83,12 @@ fn shown(value: &[u8]) -> String {
 }
 
 /// Hashes a file's content, holes as the zeros they stand for.
-fn hash(data: &mut Data<'_>, mut each: impl FnMut(&[u8])) -> io::Result<Digest> {
+fn hash(data: &mut Data<'_>) -> io::Result<Digest> {
     const ZEROS: [u8; 4096] = [0; 4096];
     let fill = data.holes() <= HOLES;
     let mut hasher = Hasher::sha256();
     data.pieces(|piece| match piece {
-        Piece::Bytes(bytes) => {
-            hasher.update(bytes);
-            each(bytes);
-        }
+        Piece::Bytes(bytes) => hasher.update(bytes),
         Piece::Hole { from, to } if fill => {
             let mut left = to - from;
             while left > 0 {

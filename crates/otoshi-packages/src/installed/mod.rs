@@ -1,6 +1,7 @@
 //! The packages that are installed in an image, as its own package manager has them on record.
 
 pub mod apk;
+mod changes;
 mod chisel;
 pub mod dpkg;
 mod layers;
@@ -21,6 +22,7 @@ use otoshi_oci::{Digest, Image};
 use otoshi_store::Home;
 use serde::{Deserialize, Serialize};
 
+pub use self::changes::{Changed, changes};
 pub use self::layers::Fetch;
 pub use self::os_release::OsRelease;
 pub use self::unread::Unread;

@@ -1,9 +1,13 @@
 //! What a refresh changed: layers, packages, what had to run, and what a full rebuild takes.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use otoshi_oci::{Digest, Image};
-use otoshi_packages::{Installed, Package, version::compare};
+use otoshi_packages::{
+    Installed, Package,
+    installed::{self, Changed},
+    version::compare,
+};
 use otoshi_project::{Phase, Role};
 
 use super::{Cost, PackageChange, RefreshOutcome, repositories::Asked};
@@ -47,11 +51,11 @@ impl Pipeline<'_> {
         if old == new {
             return Vec::new();
         }
-        let installed = |digest: &Digest| {
+        let read = |digest: &Digest| {
             let read = self.load_image(digest).and_then(|image| self.installed_in(&image));
             read.inspect_err(|error| tracing::warn!(%error, "packages are not compared")).ok()
         };
-        let (Some(old), Some(new)) = (installed(old), installed(new)) else { return Vec::new() };
+        let (Some(old), Some(new)) = (read(old), read(new)) else { return Vec::new() };
         let mut changes = changes(&old, &new);
         // Only the repositories say what a newer version fixes.
         if changes.iter().any(|change| change.is_newer)
@@ -75,29 +79,18 @@ struct Change<'i> {
 
 /// The packages that differ, by name and architecture.
 fn changes<'i>(old: &'i Installed, new: &'i Installed) -> Vec<Change<'i>> {
-    let by_name = |installed: &'i Installed| -> BTreeMap<(&str, &str), &Package> {
-        let key = |package: &'i Package| (package.name.as_str(), package.architecture.as_str());
-        installed.packages.iter().map(|package| (key(package), package)).collect()
-    };
-    let (before, after) = (by_name(old), by_name(new));
-    let keys: BTreeSet<_> = before.keys().chain(after.keys()).collect();
     let manager = new.manager;
-    let mut found = Vec::new();
-    for key in keys {
-        let (old, new) = (before.get(key).copied(), after.get(key).copied());
-        let version = |package: Option<&Package>| package.map(|package| package.version.clone());
-        if version(old) == version(new) {
-            continue;
-        }
+    let version = |package: Option<&Package>| package.map(|package| package.version.clone());
+    let change = |Changed { name, old, new, .. }: Changed<'i>| {
         let is_newer = old
             .zip(new)
             .zip(manager)
             .is_some_and(|((old, new), manager)| compare(manager, &new.version, &old.version).is_gt());
         let report =
-            PackageChange { name: key.0.to_owned(), old: version(old), new: version(new), security: None };
-        found.push(Change { old, is_newer, report });
-    }
-    found
+            PackageChange { name: name.to_owned(), old: version(old), new: version(new), security: None };
+        Change { old, is_newer, report }
+    };
+    installed::changes(old, new).into_iter().map(change).collect()
 }
 
 /// What had to run.

@@ -2,9 +2,11 @@ use std::{fmt::Write, process::ExitCode, sync::Arc};
 
 use clap::Args;
 use otoshi_oci::{
+    Image,
     diff::{self, Change, Changed},
     tar,
 };
+use otoshi_packages::{Installed, Package, installed};
 use otoshi_store::Home;
 
 use crate::{exit, failure::Failure};
@@ -18,8 +20,8 @@ pub(crate) struct Diff {
     old: String,
     /// The new image's name or digest
     new: String,
-    /// Print JSON: an object with `old` and `new` (digests), `config` and `packages` (lists of `name`, `old`, `new`) and `files` (a
-    /// list of `path`, `change`, which is added, removed or changed, `what`, a list of `name`, `old`, `new`, and `cause`, where a file is
+    /// Print JSON: an object with `old` and `new` (digests), `config` and `packages` (lists of `name`, `old`, `new`), `unread` (why the
+    /// packages of an image are not compared) and `files` (a list of `path`, `change`, which is added, removed or changed, `what`, a list of `name`, `old`, `new`, and `cause`, where a file is
     /// known to hold a time or the like)
     #[arg(long)]
     json: bool,
@@ -35,32 +37,79 @@ impl Diff {
             remote.complete(&new)?;
         }
         let found = diff::compare(home.layout(), &old, &new)?;
+        let packages = Packages::compare(home, &old, &new);
         if self.json {
             let shown = serde_json::json!({
                 "old": old.digest,
                 "new": new.digest,
                 "config": found.config,
-                "packages": found.packages,
+                "packages": packages.changed,
+                "unread": packages.unread,
                 "files": found.files,
             });
             println!("{}", serde_json::to_string_pretty(&shown).unwrap_or_default());
         } else {
-            print!("{}", text(&found));
+            print!("{}", text(&found, &packages));
         }
-        Ok(if found.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(exit::DIFFERENT) })
+        Ok(if found.is_empty() && packages.changed.is_empty() {
+            ExitCode::SUCCESS
+        } else {
+            ExitCode::from(exit::DIFFERENT)
+        })
     }
 }
 
-fn text(found: &diff::Diff) -> String {
+/// What differs between the packages of two images.
+struct Packages {
+    /// As `NAME:ARCHITECTURE`, with their versions, sorted.
+    changed: Vec<Changed>,
+    /// Why those of an image could not be read.
+    unread: Vec<String>,
+}
+
+impl Packages {
+    /// Compares what the images' package managers have on record. All layers are in the store.
+    fn compare(home: &Home, old: &Image, new: &Image) -> Self {
+        let (mut changed, mut unread) = (Vec::new(), Vec::new());
+        if old.diff_ids() != new.diff_ids() {
+            let here = |layer: &otoshi_oci::ImageLayer| Err(format!("{} is not there", layer.digest).into());
+            let mut read = |image| {
+                let read = Installed::of_image(home, image, &here);
+                read.map_err(|error| unread.push(with_causes(&error))).ok()
+            };
+            if let (Some(old), Some(new)) = (read(old), read(new)) {
+                let version = |package: Option<&Package>| package.map(|package| package.version.clone());
+                changed.extend(installed::changes(&old, &new).into_iter().map(|package| {
+                    let colon = if package.architecture.is_empty() { "" } else { ":" };
+                    let name = format!("{}{colon}{}", package.name, package.architecture);
+                    Changed { name, old: version(package.old), new: version(package.new) }
+                }));
+                changed.sort_by(|a, b| a.name.cmp(&b.name));
+            }
+        }
+        Self { changed, unread }
+    }
+}
+
+/// An error and what caused it, in one line.
+fn with_causes(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(error.source(), |cause| cause.source());
+    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
+}
+
+fn text(found: &diff::Diff, packages: &Packages) -> String {
     let mut text = String::new();
     // Writing to a string cannot fail.
-    for (title, rows) in [("config", &found.config), ("packages", &found.packages)] {
+    for (title, rows) in [("config", &found.config), ("packages", &packages.changed)] {
         if !rows.is_empty() {
             let _ = writeln!(text, "{title}");
             for row in rows {
                 let _ = writeln!(text, "  {}", line(row));
             }
         }
+    }
+    for reason in &packages.unread {
+        let _ = writeln!(text, "packages are not compared: {}", tar::display(reason.as_bytes()));
     }
     if !found.files.is_empty() {
         let _ = writeln!(text, "files");
