@@ -5,8 +5,6 @@ use std::ops::Range;
 use miette::{Diagnostic, LabeledSpan, NamedSource, SourceCode};
 use otoshi_explain::{Explain, Kind};
 
-use crate::Dockerfile;
-
 /// Something in a Dockerfile or an ignore file that is wrong, and where it stands.
 ///
 /// Rendered with `miette`, it shows the file, the line, the text underlined, and what to try.
@@ -31,11 +29,6 @@ impl DockerfileError {
         Self { message: message.into(), hint: None, place: None }
     }
 
-    /// An error at a byte range of a Dockerfile.
-    pub fn at(dockerfile: &Dockerfile, span: Range<usize>, message: String, hint: Option<String>) -> Self {
-        Self { message, hint, place: None }.or_at(&dockerfile.name, &dockerfile.text, span)
-    }
-
     /// Adds what to try.
     #[must_use]
     pub fn with_hint(mut self, hint: Option<String>) -> Self {
@@ -45,7 +38,7 @@ impl DockerfileError {
 
     /// Gives the error this place, unless it has one. A range over several lines is shown by its first line.
     #[must_use]
-    pub fn or_at(mut self, name: &str, text: &str, span: Range<usize>) -> Self {
+    pub(crate) fn or_at(mut self, name: &str, text: &str, span: Range<usize>) -> Self {
         if self.place.is_none() {
             let end = span.end.min(text.len());
             let start = span.start.min(end);

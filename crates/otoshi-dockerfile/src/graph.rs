@@ -295,7 +295,7 @@ fn sources_of<'a>(
             let source = dockerfile.source_before(index, from).map_err(|error| {
                 let message = format!("{reader}: {error}");
                 let hint = error.hint();
-                DockerfileError::at(dockerfile, instruction.span.clone(), message, hint)
+                dockerfile.error_at(instruction.span.clone(), message, hint)
             })?;
             if let Source::Stage(other) = source {
                 found.insert(other);

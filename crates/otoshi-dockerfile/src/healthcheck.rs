@@ -8,8 +8,7 @@ use crate::{
     Healthcheck,
     error::Fault,
     flags::{Flags, Takes},
-    parse::command_form,
-    tokens::Command,
+    tokens::{Command, command_form},
 };
 
 /// Parses the instruction.

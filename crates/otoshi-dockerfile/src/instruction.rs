@@ -5,7 +5,7 @@
 
 use std::{ops::Range, sync::Arc, time::Duration};
 
-use crate::Heredoc;
+use crate::{DockerfileError, Heredoc};
 
 /// A parsed Dockerfile.
 #[derive(Debug, Clone)]
@@ -26,6 +26,13 @@ pub struct Dockerfile {
     pub globals: Vec<Located<Arg>>,
     /// The stages, in order.
     pub stages: Vec<Stage>,
+}
+
+impl Dockerfile {
+    /// An error at a byte range of the file.
+    pub fn error_at(&self, span: Range<usize>, message: String, hint: Option<String>) -> DockerfileError {
+        DockerfileError::new(message).with_hint(hint).or_at(&self.name, &self.text, span)
+    }
 }
 
 /// Something that stands at a place in the Dockerfile.

@@ -28,6 +28,7 @@ mod parse;
 mod pattern;
 mod scope;
 mod script;
+mod setting;
 mod tokens;
 
 pub use error::{DockerfileError, suggest};
@@ -40,3 +41,4 @@ pub use instruction::{
 };
 pub use scope::{BuildArgs, GlobalScope, Scope, undeclared_args};
 pub use script::InlineFile;
+pub use setting::{exposed_ports, stop_signal};

@@ -4,14 +4,14 @@
 //! [`crate::Scope`]. Whatever `docker build` accepts is accepted, so that the engine can say what it cannot do.
 
 use crate::{
-    Add, Arg, CommandForm, Copy, Dockerfile, DockerfileError, From, Instruction, Located, Run, Stage, Word,
+    Add, Arg, Copy, Dockerfile, DockerfileError, From, Instruction, Located, Run, Stage, Word,
     error::Fault,
     expand,
     flags::{Flags, Known, Takes},
     healthcheck, heredoc,
     lines::{self, Line},
     mount,
-    tokens::Command,
+    tokens::{Command, command_form},
 };
 
 const KEYWORDS: [&str; 18] = [
@@ -233,11 +233,6 @@ fn from(command: &Command<'_>) -> Result<(From, Option<String>)> {
         }
     };
     Ok((From { image: Word(fields[0].text.clone()), platform }, name))
-}
-
-/// A command: a JSON list, or text for the shell.
-pub(crate) fn command_form(command: &Command<'_>) -> Result<CommandForm> {
-    Ok(command.json()?.map_or_else(|| CommandForm::Shell(command.args.to_owned()), CommandForm::Exec))
 }
 
 fn run(command: &Command<'_>, line: &Line) -> Result<Run> {

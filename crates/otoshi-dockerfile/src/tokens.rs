@@ -6,7 +6,7 @@
 
 use std::ops::Range;
 
-use crate::error::Fault;
+use crate::{CommandForm, error::Fault};
 
 /// A part of a line, and where it stands in the joined text.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -171,6 +171,11 @@ fn take_flags(text: &str, offset: usize, escape: char) -> (Vec<Piece>, usize) {
         }
         start = end;
     }
+}
+
+/// A command: a JSON list, or text for the shell.
+pub(crate) fn command_form(command: &Command<'_>) -> Result<CommandForm, Fault> {
+    Ok(command.json()?.map_or_else(|| CommandForm::Shell(command.args.to_owned()), CommandForm::Exec))
 }
 
 #[cfg(test)]

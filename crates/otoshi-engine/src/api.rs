@@ -7,7 +7,7 @@ use otoshi_oci::{
     Descriptor, DiffId, Digest, ImageLayer, Platform, Reference, config::Healthcheck, layer::Mtime,
 };
 use otoshi_sandbox::{Handle, Network};
-use otoshi_store::SnapshotId;
+use otoshi_store::{Kind, Record, Root, SnapshotId};
 use serde::{Deserialize, Serialize};
 
 use crate::{Context, EngineError, Events};
@@ -208,7 +208,7 @@ pub struct Output {
 
 impl Output {
     /// 1980-01-01T00:00:01Z, the earliest time that a zip file can hold, and a second.
-    pub const DEFAULT_EPOCH: i64 = 315_532_801;
+    pub(crate) const DEFAULT_EPOCH: i64 = 315_532_801;
 
     /// Whether nobody asked for a time: each layer has its own then.
     pub(crate) fn has_own_times(self) -> bool {
@@ -280,6 +280,14 @@ pub struct CopiedLayer {
     pub diff_id: DiffId,
     /// Whether the layer changes nothing.
     pub empty: bool,
+}
+
+impl Record for CopiedLayer {
+    const KIND: Kind = Kind::Copied;
+
+    fn roots(&self) -> Vec<Root> {
+        Digest::of(&self.descriptor).iter().map(Root::from).collect()
+    }
 }
 
 /// What to change in an image's config; `None` and empty leave what is there.

@@ -26,73 +26,12 @@ use crate::{
     records::{Scanned, SourceSnapshot},
 };
 
+mod entry;
 mod scan;
 mod stat_cache;
 
-use scan::{Scan, on_disk};
-use stat_cache::Stat;
-
-/// What an entry of a context is.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum EntryKind {
-    /// A directory.
-    Directory,
-    /// A regular file.
-    File,
-    /// A symbolic link and its target.
-    Symlink(String),
-    /// A named pipe.
-    Fifo,
-    /// A socket, which becomes an empty file, as with BuildKit: it is nothing without its process.
-    Socket,
-}
-
-/// One file, directory or link of a context.
-#[derive(Debug, Clone)]
-pub struct ContextEntry {
-    /// The path below the root, with slashes; bytes that are not UTF-8 are characters of a private area.
-    pub path: String,
-    /// What it is.
-    pub kind: EntryKind,
-    /// Permission bits.
-    pub mode: u32,
-    /// Size in bytes, for a file.
-    pub size: u64,
-    digest: [u8; 32],
-    /// Why it could not be read, as the system's number of the error; told when somebody wants its content.
-    unreadable: Option<i32>,
-    stat: Stat,
-}
-
-impl ContextEntry {
-    /// Where it lies below a directory.
-    pub fn below(&self, root: &Path) -> PathBuf {
-        on_disk(root, &self.path)
-    }
-
-    fn key(&self) -> Vec<u8> {
-        self.key_as(&self.path)
-    }
-
-    /// Everything that counts about the entry, under this path.
-    pub(crate) fn key_as(&self, path: &str) -> Vec<u8> {
-        let mut key = path.as_bytes().to_vec();
-        key.push(0);
-        match &self.kind {
-            EntryKind::Directory => key.push(b'd'),
-            EntryKind::File => key.push(b'f'),
-            EntryKind::Symlink(target) => {
-                key.push(b'l');
-                key.extend_from_slice(target.as_bytes());
-            }
-            EntryKind::Fifo => key.push(b'p'),
-            EntryKind::Socket => key.push(b's'),
-        }
-        key.extend_from_slice(&self.mode.to_le_bytes());
-        key.extend_from_slice(&self.digest);
-        key
-    }
-}
+pub use entry::{ContextEntry, EntryKind};
+use scan::Scan;
 
 /// A scanned source directory; a value that does not change when the directory does.
 #[derive(Debug)]
@@ -327,13 +266,6 @@ impl Context {
         let selected = self.select(patterns)?;
         self.readable(selected.iter().copied())?;
         Ok(digest_of_fields(selected.into_iter().map(ContextEntry::key)))
-    }
-
-    /// Reads a file of the context; `None` when there is no such file.
-    pub fn read_file(&self, path: &str) -> Result<Option<Vec<u8>>, EngineError> {
-        let Some(path) = self.resolve(path).filter(|path| !path.is_empty()) else { return Ok(None) };
-        let path = on_disk(&self.root, &path);
-        fs::read(&path).map(Some).map_err(EngineError::io("reading", &path))
     }
 
     /// Keeps a copy of the context as a snapshot, owned by `owner`, with the files' own modification times.

@@ -7,7 +7,9 @@
 //! records     what is remembered in the store, a type for each kind
 //! names, data a file's name as text, whatever it is; a file's data copied with its holes
 //! embedded    the engine of our own
-//!   build       the graph of stages, run in parallel; instructions one by one
+//!   engine      the store, where images come from, and what runs now
+//!   stages      the graph of stages, run in parallel; instructions one by one; setting: those that change the config
+//!   build       what the steps of a build ask it
 //!   run_step    RUN and its cache key; run_mount, ssh: what it sees besides its root
 //!   copy_step   COPY and ADD, by content; source: what they pick; copy: what goes where
 //!   remote      what ADD fetches: files by HTTP, git repositories

@@ -4,8 +4,6 @@ use otoshi_oci::{Descriptor, DiffId, Digest};
 use otoshi_store::{Kind, Record, Root, SnapshotId};
 use serde::{Deserialize, Serialize};
 
-use crate::CopiedLayer;
-
 /// The snapshot that a step made.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -108,18 +106,6 @@ impl Record for Blob {
     const KIND: Kind = Kind::Layer;
 
     fn roots(&self) -> Vec<Root> {
-        blob(&self.descriptor)
+        Digest::of(&self.descriptor).iter().map(Root::from).collect()
     }
-}
-
-impl Record for CopiedLayer {
-    const KIND: Kind = Kind::Copied;
-
-    fn roots(&self) -> Vec<Root> {
-        blob(&self.descriptor)
-    }
-}
-
-fn blob(descriptor: &Descriptor) -> Vec<Root> {
-    Digest::of(descriptor).iter().map(Root::from).collect()
 }

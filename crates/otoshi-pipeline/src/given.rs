@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use otoshi_dockerfile::{BuildArgs, Dockerfile, DockerfileError, Instruction, Located, suggest};
+use otoshi_dockerfile::{BuildArgs, Dockerfile, Instruction, Located, suggest};
 
 use otoshi_project::{Phase, Role};
 
@@ -89,7 +89,7 @@ impl Asked<'_> {
     }
 
     fn wrong<T>(&self, located: &Located<T>, message: String, hint: String) -> PipelineError {
-        let error = DockerfileError::at(self.dockerfile, located.span.clone(), message, Some(hint));
+        let error = self.dockerfile.error_at(located.span.clone(), message, Some(hint));
         PipelineError::dockerfile(self.phase)(error)
     }
 }

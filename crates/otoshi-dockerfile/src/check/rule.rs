@@ -139,7 +139,7 @@ impl Rule {
     }
 
     /// Whether it runs only where it is asked for.
-    pub fn is_experimental(self) -> bool {
+    pub(crate) fn is_experimental(self) -> bool {
         self == Self::InvalidDefinitionDescription
     }
 

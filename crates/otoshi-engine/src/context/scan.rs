@@ -1,7 +1,7 @@
 //! Scanning a directory: every name in it that counts, with what it is.
 
 use std::os::fd::AsFd;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use otoshi_dockerfile::Ignore;
 use rayon::prelude::*;
@@ -10,7 +10,7 @@ use rustix::{
     io::Errno,
 };
 
-use super::{ContextEntry, EntryKind, stat_cache::Stat};
+use super::entry::{ContextEntry, EntryKind, Stat};
 use crate::{EngineError, names};
 
 /// One scan.
@@ -150,9 +150,4 @@ fn new_entry(path: String, kind: EntryKind, stat: &Statx) -> ContextEntry {
             ctime: nanos(stat.stx_ctime),
         },
     }
-}
-
-/// The path of an entry on disk.
-pub(super) fn on_disk(root: &Path, path: &str) -> PathBuf {
-    root.join(names::to_path(path))
 }

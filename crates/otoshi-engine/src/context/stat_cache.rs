@@ -8,21 +8,10 @@
 
 use std::time::Duration;
 
-use super::{ContextEntry, EntryKind};
+use super::entry::{ContextEntry, EntryKind, Stat};
 
 /// Kernel time stamps are this coarse at most, with room to spare.
 const RACY: Duration = Duration::from_millis(50);
-
-/// The stat data that tell whether a file changed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Stat {
-    pub(super) inode: u64,
-    pub(super) size: u64,
-    /// Nanoseconds since 1970.
-    pub(super) mtime: i64,
-    /// Nanoseconds since 1970.
-    pub(super) ctime: i64,
-}
 
 pub(super) fn encode(entries: &[ContextEntry], scanned: Duration) -> Vec<u8> {
     let safe = scanned.saturating_sub(RACY).as_nanos() as i64;

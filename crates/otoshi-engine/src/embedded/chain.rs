@@ -12,8 +12,12 @@ use otoshi_oci::{Digest, Image, ImageLayer, layer::UnpackOptions};
 use otoshi_store::{Implied, LayerSnapshot, SnapshotId};
 use rayon::prelude::*;
 
-use super::{EmbeddedEngine, accounts::Accounts, mount::OverlayMount};
-use crate::{EngineError, content::digest_of_fields};
+use super::{EmbeddedEngine, accounts::Accounts, mount::OverlayMount, rootfs};
+use crate::{
+    EngineError,
+    content::{digest_of_fields, hash_items},
+    records::ContentDigest,
+};
 
 /// One layer of a chain.
 #[derive(Debug, Clone)]
@@ -265,4 +269,34 @@ fn not_arrived(error: &std::io::Error) -> EngineError {
         None => (text, None),
     };
     EngineError::Registry { message, hint }
+}
+
+impl EmbeddedEngine {
+    /// Calls with a directory that shows an image's root file system, read-only, for as long as the call lasts.
+    pub fn with_root_of<T>(&self, image: &Image, call: impl FnOnce(&Path) -> T) -> Result<T, EngineError> {
+        let mount = Chain::of_image(image).mount(self)?;
+        Ok(call(mount.path()))
+    }
+
+    /// The digest of a path in a chain, remembered per content of the chain.
+    pub(crate) fn content_of(&self, chain: &Chain, path: &str) -> Result<Option<Digest>, EngineError> {
+        let key = content_key(chain, path);
+        if let Some(fact) = self.fact::<ContentDigest>(&key) {
+            return Ok(fact.value.0);
+        }
+        let mount = chain.mount(self)?;
+        let found = mount.path().join(rootfs::resolve(mount.path(), Path::new(path))?);
+        let digest = if std::fs::symlink_metadata(&found).is_ok() {
+            Some(hash_items(&crate::content::walk(&found)?)?)
+        } else {
+            None
+        };
+        self.home().records().put(key.hex(), &ContentDigest(digest.clone()))?;
+        Ok(digest)
+    }
+}
+
+/// The key of what a path of a chain holds.
+pub(super) fn content_key(chain: &Chain, path: &str) -> Digest {
+    digest_of_fields(["content", chain.key.as_str(), path])
 }

@@ -5,25 +5,24 @@
 //! moved. So on a machine that learned of it from a registry, neither its blob nor the image copied from need be there.
 
 use std::path::Path;
-use std::sync::atomic::AtomicUsize;
 
 use otoshi_oci::Digest;
 use otoshi_store::Implied;
 
 use super::{
-    EmbeddedEngine, Fact,
+    EmbeddedEngine,
     chain::Chain,
     copy::{Copier, Destination, Overrides},
-    export::Placement,
+    engine::Fact,
+    export::{Placement, Writing},
     source::{OpenTree, Pick, Tree},
     times::Origin,
 };
-use crate::{CopiedLayer, Engine, EngineError, Events, Output, content::digest_of_fields};
+use crate::{CopiedLayer, Engine, EngineError, Output, content::digest_of_fields};
 
-/// What is copied, in which form, and what stands for its place in images.
+/// What is copied, and what stands for its place in images.
 pub(crate) struct Place<'a> {
     pub(crate) path: &'a str,
-    pub(crate) output: Output,
     pub(crate) place: Digest,
 }
 
@@ -36,11 +35,10 @@ pub(crate) fn copied_layer(
     from: &Chain,
     onto: &Chain,
     to: &Place<'_>,
-    written: &AtomicUsize,
-    events: &dyn Events,
+    writing: Writing<'_>,
 ) -> Result<CopiedLayer, EngineError> {
-    let Place { path, output, place } = to;
-    let output = *output;
+    let Place { path, place } = to;
+    let output = writing.output;
     let content = engine.content_of(from, path)?.ok_or_else(|| EngineError::Invalid {
         message: format!("the builder image has no {path}"),
         hint: Some("look at [app] dependencies in otoshi.toml".into()),
@@ -81,7 +79,7 @@ pub(crate) fn copied_layer(
     let (is_made, after) = (true, Output::DEFAULT_EPOCH);
     let origin = Origin { place: place.clone(), content: &content, checkout, is_made, after };
     engine.give_time(&snapshot, &origin)?;
-    let blob = engine.blob_of(&snapshot, &[], &Placement::default(), output, written, events)?;
+    let blob = engine.blob_of(&snapshot, &[], &Placement::default(), writing)?;
     let keys = vec![exact, by_facts];
     let layer = CopiedLayer { keys, descriptor: blob.descriptor, diff_id: blob.diff_id, empty: blob.empty };
     keep(engine, &layer)?;

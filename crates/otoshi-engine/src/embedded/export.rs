@@ -43,6 +43,15 @@ impl Placement {
     }
 }
 
+/// How layers are written, and who is told.
+#[derive(Clone, Copy)]
+pub(crate) struct Writing<'a> {
+    pub(crate) output: Output,
+    /// How many were written.
+    pub(crate) written: &'a AtomicUsize,
+    pub(crate) events: &'a dyn Events,
+}
+
 /// What steps left among these layers, the topmost first.
 pub(crate) fn steps_below(layers: &[Layer]) -> Vec<SnapshotId> {
     let steps = layers.iter().rev().filter_map(|layer| match layer {
@@ -59,10 +68,9 @@ impl EmbeddedEngine {
         snapshot: &SnapshotId,
         below: &[SnapshotId],
         placement: &Placement,
-        output: Output,
-        written: &AtomicUsize,
-        events: &dyn Events,
+        writing: Writing<'_>,
     ) -> Result<Blob, EngineError> {
+        let Writing { output, written, events } = writing;
         let time = |snapshot: &SnapshotId| {
             if output.has_own_times() { self.time_of(snapshot) } else { None }.unwrap_or(output.epoch)
         };
@@ -110,15 +118,13 @@ impl EmbeddedEngine {
         Ok(blob)
     }
 
-    /// Writes a stage as an image; `written` counts layers, also those written while the stages were built.
+    /// Writes a stage as an image; layers that were written while the stages were built count.
     pub(crate) fn export(
         &self,
         stage: &Stage,
         labels: &BTreeMap<String, String>,
         annotations: &BTreeMap<String, String>,
-        output: Output,
-        written: &AtomicUsize,
-        events: &dyn Events,
+        writing: Writing<'_>,
     ) -> Result<BuiltImage, EngineError> {
         let layers = &stage.chain.layers;
         let blobs: Vec<Blob> = layers
@@ -133,13 +139,13 @@ impl EmbeddedEngine {
                 }),
                 Layer::Step(snapshot) => {
                     let below = steps_below(&layers[..index]);
-                    self.blob_of(snapshot, &below, &Placement::default(), output, written, events)
+                    self.blob_of(snapshot, &below, &Placement::default(), writing)
                 }
             })
             .collect::<Result<_, EngineError>>()?;
 
         let mut config = stage.config.clone();
-        config.created = Some(timestamp(output.epoch));
+        config.created = Some(timestamp(writing.output.epoch));
         config.config.labels.extend(labels.clone());
         config.rootfs.diff_ids.clear();
         let mut layers = Vec::new();
@@ -151,7 +157,7 @@ impl EmbeddedEngine {
                 layers.push(blob.descriptor);
             }
         }
-        self.write(&config, &layers, annotations, written.load(Ordering::Relaxed))
+        self.write(&config, &layers, annotations, writing.written.load(Ordering::Relaxed))
     }
 
     /// Writes a config and a manifest, and lists the image in the store.

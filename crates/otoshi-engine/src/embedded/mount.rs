@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use otoshi_sandbox::SandboxError;
+use otoshi_sandbox::{Privilege, SandboxError};
 use otoshi_store::{Draft, Home};
 use rustix::{
     fs::{Mode, OFlags},
@@ -84,7 +84,7 @@ impl OverlayMount {
         for (option, value) in otoshi_sandbox::SELF_CONTAINED {
             fsconfig_set_string(&context, option, value).map_err(failed())?;
         }
-        if crate::embedded::in_user_namespace() {
+        if in_user_namespace() {
             fsconfig_set_flag(&context, "userxattr").map_err(failed())?;
         }
         fsconfig_create(&context).map_err(failed())?;
@@ -123,4 +123,9 @@ fn refused(directory: &Path, error: Errno) -> EngineError {
         reason: std::io::Error::from(error).to_string(),
         hint: otoshi_sandbox::STORE_HINT.to_owned(),
     })
+}
+
+/// Whether this process lives in a user namespace of its own, where overlayfs keeps its marks in `user.*` attributes.
+pub(crate) fn in_user_namespace() -> bool {
+    matches!(otoshi_sandbox::privilege(), Privilege::UserNamespace { .. })
 }

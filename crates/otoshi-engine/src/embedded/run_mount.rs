@@ -19,12 +19,14 @@ use super::{
     EmbeddedEngine,
     build::Build,
     copy::{Copier, Destination, Overrides},
-    rootfs, session,
+    rootfs,
+    secret::read_secret,
+    session,
     source::{OpenTree, Pick, Tree},
     ssh,
     stage::Stage,
 };
-use crate::{EngineError, Secret, content::digest_of_fields};
+use crate::{EngineError, content::digest_of_fields};
 
 /// The mounts of one RUN, in the stage where it stands.
 pub(crate) struct RunMounts<'a> {
@@ -283,27 +285,4 @@ fn writable(
     let source = upper.join("file");
     fs::copy(&path, &source).map_err(EngineError::io("copying", &path))?;
     Ok(sandbox::Mount::Bind { source, target, read_only: false })
-}
-
-/// Reads a secret's value; errors name the place, never the value.
-pub(crate) fn read_secret(secret: &Secret) -> Result<Vec<u8>, EngineError> {
-    match secret {
-        Secret::File(path) => fs::read(path).map_err(EngineError::io("reading the secret", path)),
-        Secret::Env(name) => {
-            std::env::var_os(name).map(std::ffi::OsString::into_encoded_bytes).ok_or_else(|| {
-                EngineError::invalid(format!("the secret's environment variable {name} is not set"))
-            })
-        }
-    }
-}
-
-/// The files of all secrets, each at its usual place.
-pub(crate) fn secret_mounts(
-    secrets: &std::collections::BTreeMap<String, Secret>,
-) -> Result<Vec<sandbox::Mount>, EngineError> {
-    let file = |(id, secret): (&String, &Secret)| {
-        let (content, target) = (read_secret(secret)?, format!("/run/secrets/{id}"));
-        Ok(sandbox::Mount::File { content, target, mode: 0o400, uid: 0, gid: 0 })
-    };
-    secrets.iter().map(file).collect()
 }

@@ -15,8 +15,11 @@ use otoshi_store::{Draft, SnapshotId};
 use rustix::fs::{FlockOperation, flock};
 
 use super::{
-    EmbeddedEngine, accounts::Account, chain::Chain, in_user_namespace, mount::OverlayMount, proxy, relay,
-    run_mount, ssh, stage,
+    EmbeddedEngine,
+    accounts::Account,
+    chain::Chain,
+    mount::{OverlayMount, in_user_namespace},
+    proxy, relay, secret, ssh, stage,
 };
 use crate::{
     EngineError, Event, Events, RunOutcome, RunRequest, Started, Stdio, StepId,
@@ -238,7 +241,7 @@ pub(crate) fn run(
         }
         mounts.push(sandbox::Mount::Bind { source, target: cache.target.clone(), read_only: false });
     }
-    mounts.extend(run_mount::secret_mounts(&request.secrets)?);
+    mounts.extend(secret::secret_mounts(&request.secrets)?);
     mounts.extend(request.volumes.iter().map(|volume| sandbox::Mount::Bind {
         source: volume.source.clone(),
         target: volume.target.clone(),

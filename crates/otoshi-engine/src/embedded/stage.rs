@@ -2,7 +2,7 @@
 
 use otoshi_dockerfile::{CommandForm, Scope};
 use otoshi_oci::{
-    ImageConfig, Platform,
+    Image, ImageConfig, Platform,
     config::{DEFAULT_PATH, History},
 };
 use otoshi_store::SnapshotId;
@@ -45,6 +45,11 @@ impl Stage {
             layer_history = (0..chain.layers.len()).collect();
         }
         Self { scope, config, chain, layer_history, cmd_is_own: false, epoch }
+    }
+
+    /// A stage on an image.
+    pub(crate) fn of(image: &Image, scope: impl FnOnce(Vec<(String, String)>) -> Scope, epoch: i64) -> Self {
+        Self::on_image(image.config.clone(), Chain::of_image(image), scope, epoch)
     }
 
     /// A stage on `scratch`.

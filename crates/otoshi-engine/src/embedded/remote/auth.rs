@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use base64::{Engine, engine::general_purpose::STANDARD};
 use otoshi_http::{Secret as Authorization, Url};
 
-use crate::{EngineError, Secret, embedded::run_mount::read_secret};
+use crate::{EngineError, Secret, embedded::secret::read_secret};
 
 type Secrets = BTreeMap<String, Secret>;
 

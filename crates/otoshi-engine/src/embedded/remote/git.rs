@@ -15,7 +15,10 @@ use otoshi_oci::Digest;
 use otoshi_store::SnapshotId;
 use rustix::fs::{AtFlags, CWD, Timespec, Timestamps};
 
-use super::{Wanted, auth};
+use super::{
+    auth,
+    wanted::{Wanted, decoded},
+};
 use crate::{
     EngineError,
     content::{ItemKind, digest_of_fields, walk},
@@ -73,7 +76,7 @@ impl Repository {
     /// A field of the URL's query.
     fn option(&mut self, source: &str, field: &str) -> Result<(), EngineError> {
         let (name, value) = field.split_once('=').unwrap_or((field, ""));
-        let value = super::decoded(value);
+        let value = decoded(value);
         let wrong = |what: String| EngineError::invalid(format!("ADD {}: {what}", SafeUrl::new(source)));
         let flag = |value: &str| match value {
             "" | "1" | "t" | "true" => Ok(true),

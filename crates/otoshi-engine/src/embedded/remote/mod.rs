@@ -10,6 +10,7 @@
 mod auth;
 mod git;
 mod http;
+mod wanted;
 
 use std::{
     collections::BTreeMap,
@@ -19,7 +20,8 @@ use std::{
 use otoshi_http::SafeUrl;
 use otoshi_oci::Digest;
 
-use self::git::Repository;
+pub(crate) use self::wanted::Wanted;
+use self::{git::Repository, wanted::decoded};
 use super::{
     EmbeddedEngine, archive,
     copy::Source,
@@ -33,17 +35,6 @@ use crate::{EngineError, Secret, Ssh, content::digest_of_fields, records::Commit
 pub(crate) enum Remote {
     File { url: SafeUrl, checksum: Option<Digest> },
     Git(Repository),
-}
-
-/// What ADD says besides the source.
-#[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Wanted<'a> {
-    pub(crate) checksum: Option<&'a str>,
-    pub(crate) keep_git_dir: bool,
-    /// The agent that SSH may use.
-    pub(crate) ssh: Option<&'a Ssh>,
-    /// The secrets of the build, some of which may let a request in.
-    pub(crate) secrets: Option<&'a BTreeMap<String, Secret>>,
 }
 
 /// A source that is here now.
@@ -194,19 +185,6 @@ fn file_name(url: &str) -> String {
     let name = name.map(decoded).unwrap_or_default();
     let is_name = !matches!(name.as_str(), "" | "." | "..") && !name.contains(['/', '\0']);
     if is_name { name } else { "__unnamed__".to_owned() }
-}
-
-/// A text with `%41` and the like read; where that is no UTF-8, as it is.
-fn decoded(text: &str) -> String {
-    let mut bytes = Vec::new();
-    let mut rest = text.as_bytes();
-    while let Some((&byte, after)) = rest.split_first() {
-        let hex = after.get(..2).and_then(|two| std::str::from_utf8(two).ok());
-        let value = hex.and_then(|hex| u8::from_str_radix(hex, 16).ok()).filter(|_| byte == b'%');
-        bytes.push(value.unwrap_or(byte));
-        rest = if value.is_some() { &after[2..] } else { after };
-    }
-    String::from_utf8(bytes).unwrap_or_else(|_| text.to_owned())
 }
 
 #[cfg(test)]

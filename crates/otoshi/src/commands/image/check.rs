@@ -2,7 +2,7 @@ use std::{collections::BTreeMap, path::PathBuf, process::ExitCode};
 
 use clap::Args;
 use otoshi_dockerfile::{
-    BuildArgs, Dockerfile, DockerfileError, Ignore,
+    BuildArgs, Dockerfile, Ignore,
     check::{BaseFacts, Finding, Findings, Surrounding},
 };
 use otoshi_engine::EngineError;
@@ -109,7 +109,7 @@ fn print(dockerfile: &Dockerfile, findings: &Findings) {
     for found in &findings.found {
         println!("{}: {}", found.rule.name(), found.message);
         let (span, message) = (found.span.clone(), found.message.clone());
-        let place = DockerfileError::at(dockerfile, span, message, found.hint.clone());
+        let place = dockerfile.error_at(span, message, found.hint.clone());
         println!("{}\n", snippet(&place).unwrap_or_default());
     }
 }
