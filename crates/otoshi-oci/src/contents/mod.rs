@@ -75,7 +75,7 @@ impl<T> Contents<T> {
     }
 
     /// Puts a layer below those that are there; of its files it keeps only those that `counts` wants.
-    pub fn below_where(&mut self, layer: Layer<T>, counts: impl Fn(&[u8]) -> bool) {
+    pub(crate) fn below_where(&mut self, layer: Layer<T>, counts: impl Fn(&[u8]) -> bool) {
         let mut there = Vec::new();
         for (path, node) in layer.files {
             if self.cover.hides(&path) {

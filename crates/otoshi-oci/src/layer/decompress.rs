@@ -55,7 +55,7 @@ impl UnsupportedEncoding {
 
 impl Encoding {
     /// Tells the encoding from a stream's first six bytes.
-    pub fn detect(start: &[u8]) -> Result<Self, UnsupportedEncoding> {
+    pub(crate) fn detect(start: &[u8]) -> Result<Self, UnsupportedEncoding> {
         match start {
             [0x1f, 0x8b, ..] => Ok(Self::Gzip),
             [0x28, 0xb5, 0x2f, 0xfd, ..] | [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => Ok(Self::Zstd),

@@ -42,6 +42,7 @@ pub use self::decompress::{Encoding, UnsupportedEncoding, decoder};
 pub use self::store::{measure, store_tar};
 pub use self::tree::{write_layer, write_tar};
 pub use self::unpack::{Unpacked, unpack_layer};
+pub use self::xattr::OverlayXattrs;
 use crate::digest::DiffId;
 use crate::layout::LayoutError;
 use crate::tar::TarError;
@@ -94,26 +95,6 @@ pub enum Mtime {
     Clamp(i64),
     /// The one they have in the tree.
     Keep,
-}
-
-/// Says where overlayfs keeps its own attributes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum OverlayXattrs {
-    /// `trusted.overlay.*`, for root.
-    #[default]
-    Trusted,
-    /// `user.overlay.*`, for mounts with the option `userxattr`.
-    User,
-}
-
-impl OverlayXattrs {
-    /// Returns the name of the attribute that makes a directory opaque.
-    pub fn opaque(self) -> &'static str {
-        match self {
-            Self::Trusted => "trusted.overlay.opaque",
-            Self::User => "user.overlay.opaque",
-        }
-    }
 }
 
 /// Describes a directory above the tree.

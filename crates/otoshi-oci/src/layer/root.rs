@@ -20,7 +20,7 @@ use rustix::fs::{
 };
 use rustix::io::Errno;
 
-use super::{OverlayXattrs, xattr};
+use super::xattr::{self, OverlayXattrs};
 use crate::tar::Time;
 
 pub(super) const MAKE_DEVICE: &str = "make the device";

@@ -77,3 +77,23 @@ pub(super) fn set_on_file(file: impl AsFd, name: &[u8], value: &[u8]) -> rustix:
 pub(super) fn set_on_path(path: &[u8], name: &[u8], value: &[u8]) -> rustix::io::Result<()> {
     lsetxattr(path, name, value, XattrFlags::empty())
 }
+
+/// Says where overlayfs keeps its own attributes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum OverlayXattrs {
+    /// `trusted.overlay.*`, for root.
+    #[default]
+    Trusted,
+    /// `user.overlay.*`, for mounts with the option `userxattr`.
+    User,
+}
+
+impl OverlayXattrs {
+    /// Returns the name of the attribute that makes a directory opaque.
+    pub fn opaque(self) -> &'static str {
+        match self {
+            Self::Trusted => "trusted.overlay.opaque",
+            Self::User => "user.overlay.opaque",
+        }
+    }
+}

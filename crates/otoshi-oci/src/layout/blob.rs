@@ -7,9 +7,12 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::SystemTime;
 
+use oci_spec::image::{Descriptor, MediaType};
 use rustix::fs::{FlockOperation, flock};
 
-use super::{INGEST, Layout, LayoutError, io_error};
+use super::Layout;
+use super::error::{LayoutError, io_error};
+use super::files::INGEST;
 use crate::digest::{Algorithm, Digest, Hasher};
 
 /// Writes a blob and computes its digest on the way.
@@ -114,8 +117,48 @@ impl Drop for BlobWriter {
     }
 }
 
+impl Layout {
+    /// Makes a file on the layout's file system that has no name and is gone when it is closed.
+    pub(crate) fn nameless_file(&self) -> Result<File, LayoutError> {
+        let (file, path) = temporary(&self.root.join(INGEST))?;
+        fs::remove_file(&path).map_err(io_error("remove", &path))?;
+        Ok(file)
+    }
+
+    /// Starts a new blob.
+    pub fn blob_writer(&self) -> Result<BlobWriter, LayoutError> {
+        BlobWriter::new(self.clone(), Algorithm::Sha256)
+    }
+
+    /// Starts a new blob that is to be named with the given hash function.
+    pub fn blob_writer_with(&self, algorithm: Algorithm) -> Result<BlobWriter, LayoutError> {
+        BlobWriter::new(self.clone(), algorithm)
+    }
+
+    /// Stores bytes as a blob and returns its descriptor.
+    pub fn put(&self, media_type: MediaType, bytes: &[u8]) -> Result<Descriptor, LayoutError> {
+        let digest = Digest::sha256_of(bytes);
+        let descriptor = Descriptor::new(media_type, bytes.len() as u64, digest.to_oci());
+        // One that is damaged is written again.
+        if self.verify(&digest).is_ok() && self.reuse(&digest)? {
+            return Ok(descriptor);
+        }
+        let mut writer = self.blob_writer()?;
+        writer.put(bytes)?;
+        writer.commit_expecting(&digest)?;
+        Ok(descriptor)
+    }
+
+    /// Replaces a file at the top of the layout: temporary name, sync, rename, sync.
+    pub(super) fn replace(&self, name: &str, bytes: &[u8]) -> Result<(), LayoutError> {
+        let mut writer = BlobWriter::new(self.clone(), Algorithm::Sha256)?;
+        writer.put(bytes)?;
+        writer.rename_to(&self.root.join(name))
+    }
+}
+
 /// Makes a temporary file and locks it for as long as it is open.
-pub(super) fn temporary(directory: &Path) -> Result<(File, PathBuf), LayoutError> {
+fn temporary(directory: &Path) -> Result<(File, PathBuf), LayoutError> {
     static COUNTER: AtomicU64 = AtomicU64::new(0);
     loop {
         let count = COUNTER.fetch_add(1, Ordering::Relaxed);

@@ -10,14 +10,17 @@
 use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::os::unix::fs::MetadataExt;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::sync::{Arc, PoisonError};
 
 use oci_spec::image::{Descriptor, ImageIndex, ImageIndexBuilder, MediaType};
 use rustix::fs::FlockOperation;
 use serde_json::Value;
 
-use super::{INDEX_FILE, Layout, LayoutError, REF_NAME, io_error, parse_json, read_bounded, read_up_to};
+use super::Layout;
+use super::documents::{parse_json, read_bounded, read_up_to};
+use super::entries::{Entries, Stamp, name_of, reference_of};
+use super::error::{LayoutError, io_error};
+use super::files::{INDEX_FILE, REF_NAME};
 use crate::digest::Digest;
 use crate::json;
 use crate::reference::Reference;
@@ -60,48 +63,6 @@ impl NamedBy {
     }
 }
 
-/// The entries of an index, and where each is.
-#[derive(Debug, Default)]
-pub(super) struct Entries {
-    list: Vec<Descriptor>,
-    by_name: HashMap<Reference, usize>,
-    by_digest: HashMap<String, usize>,
-}
-
-/// The entries that were read last, and the file that they were read from.
-pub(super) type Read = Arc<Mutex<Option<(Stamp, Arc<Entries>)>>>;
-
-/// Tells one `index.json` from another: a new one is another file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Stamp {
-    file: (u64, u64),
-    size: u64,
-    changed: (i64, i64),
-}
-
-impl Stamp {
-    /// Whether a file with another content would have another stamp: clocks of file systems tick a few hundred times a second, and
-    /// the number of a file that went may be given to the next.
-    fn is_settled(&self) -> bool {
-        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        let changed = Duration::new(self.changed.0.max(0).unsigned_abs(), self.changed.1 as u32);
-        now.saturating_sub(changed) > Duration::from_millis(100)
-    }
-}
-
-impl Entries {
-    fn new(list: Vec<Descriptor>) -> Self {
-        let mut entries = Self { list, ..Self::default() };
-        for (at, entry) in entries.list.iter().enumerate() {
-            entries.by_digest.entry(entry.digest().to_string()).or_insert(at);
-            if let Some(reference) = reference_of(entry) {
-                entries.by_name.entry(reference).or_insert(at);
-            }
-        }
-        entries
-    }
-}
-
 /// Returns the document of an index that names nothing.
 pub(super) fn empty() -> Result<Vec<u8>, LayoutError> {
     to_vec(&from_manifests(Vec::new()))
@@ -118,15 +79,6 @@ fn from_manifests(manifests: Vec<Descriptor>) -> ImageIndex {
 
 fn to_vec(index: &ImageIndex) -> Result<Vec<u8>, LayoutError> {
     json::canonical(index).map_err(|source| LayoutError::Json { what: INDEX_FILE.to_owned(), source })
-}
-
-/// Returns the name that an entry carries.
-pub(super) fn name_of(entry: &Descriptor) -> Option<&str> {
-    entry.annotations().as_ref()?.get(REF_NAME).map(String::as_str)
-}
-
-fn reference_of(entry: &Descriptor) -> Option<Reference> {
-    Reference::parse(name_of(entry)?).ok()
 }
 
 fn without_name(entry: &mut Descriptor) {
@@ -264,7 +216,7 @@ impl Layout {
     }
 
     /// Names several manifests at once, and lists those without a name: all, or none.
-    pub fn file_all(&self, filed: &[(Option<Reference>, Descriptor)]) -> Result<(), LayoutError> {
+    pub(crate) fn file_all(&self, filed: &[(Option<Reference>, Descriptor)]) -> Result<(), LayoutError> {
         self.file(filed, Some(NamedBy::Store))
     }
 

@@ -19,7 +19,12 @@
 //! Spec: <https://github.com/opencontainers/image-spec/blob/v1.1.0/image-layout.md>
 
 mod blob;
+mod documents;
+mod entries;
+mod error;
+mod files;
 mod index;
+mod open;
 mod sweep;
 
 use std::fs::{self, File};
@@ -28,198 +33,33 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use oci_spec::image::{Descriptor, MediaType};
-use otoshi_explain::{Explain, Kind};
+use oci_spec::image::Descriptor;
+
 use rustix::fs::{FlockOperation, OFlags, flock};
 use serde::de::DeserializeOwned;
-use serde_json::Value;
 
 pub use self::blob::BlobWriter;
+pub use self::documents::MAX_JSON;
+pub(crate) use self::documents::parse_json;
+pub use self::error::LayoutError;
+use self::error::io_error;
+use self::files::LOCK_FILE;
+pub(crate) use self::files::REF_NAME;
 pub use self::index::NamedBy;
 pub use self::sweep::Swept;
-use crate::digest::{Algorithm, Digest, DigestError, Hasher};
-
-/// The largest JSON document (manifest, index, config) that is read, in bytes.
-pub const MAX_JSON: u64 = 16 << 20;
-
-/// The annotation that holds an image's name in `index.json`.
-pub const REF_NAME: &str = "org.opencontainers.image.ref.name";
-
-const LAYOUT_FILE: &str = "oci-layout";
-const INDEX_FILE: &str = "index.json";
-const INGEST: &str = "ingest";
-const LOCK_FILE: &str = ".lock";
-const LAYOUT: &[u8] = br#"{"imageLayoutVersion":"1.0.0"}"#;
-
-/// Says what went wrong in a layout store.
-#[derive(Debug, thiserror::Error)]
-pub enum LayoutError {
-    /// A file operation failed.
-    #[error("cannot {action} {}", path.display())]
-    Io {
-        /// What was being done.
-        action: &'static str,
-        /// To what.
-        path: PathBuf,
-        /// Why it failed.
-        source: io::Error,
-    },
-    /// The directory is not an OCI image layout.
-    #[error("{} is not an OCI image layout", path.display())]
-    NotALayout {
-        /// The directory.
-        path: PathBuf,
-    },
-    /// The layout has a version that is not known.
-    #[error("{} is an OCI image layout of version {version:?}; only 1.0.0 is known", path.display())]
-    Version {
-        /// The directory.
-        path: PathBuf,
-        /// The version it claims.
-        version: String,
-    },
-    /// There is no such blob.
-    #[error("blob {digest} is missing from {}", root.display())]
-    Missing {
-        /// The blob.
-        digest: Digest,
-        /// The layout.
-        root: PathBuf,
-    },
-    /// The content of a blob is not what its name says.
-    #[error("blob {digest} in {} is corrupt: its content has the digest {found}", root.display())]
-    Corrupt {
-        /// The blob.
-        digest: Digest,
-        /// The layout.
-        root: PathBuf,
-        /// The digest of what is there.
-        found: Digest,
-    },
-    /// The content offered is not the content that was asked for.
-    #[error("expected content with digest {expected}, got {found}")]
-    Unexpected {
-        /// What was asked for.
-        expected: Digest,
-        /// What came.
-        found: Digest,
-    },
-    /// A document is larger than any honest one.
-    #[error("{what} has {size} bytes or more; at most {most} are read")]
-    TooLarge {
-        /// The document.
-        what: String,
-        /// Its size in bytes.
-        size: u64,
-        /// The bound, in bytes.
-        most: u64,
-    },
-    /// One more image would make `index.json` longer than what is written.
-    #[error("the list of images in {} would have {size} bytes, which is too much", root.display())]
-    Full {
-        /// The layout's directory.
-        root: PathBuf,
-        /// How long it would be, in bytes.
-        size: u64,
-    },
-    /// A document is not the JSON it should be.
-    #[error("{what} is not valid")]
-    Json {
-        /// The document.
-        what: String,
-        /// Why.
-        source: serde_json::Error,
-    },
-    /// A descriptor names its content in a way that cannot be verified.
-    #[error(transparent)]
-    Digest(#[from] DigestError),
-}
-
-/// Attaches what was being done to an input/output error.
-pub(crate) fn io_error<'a>(
-    action: &'static str,
-    path: &'a Path,
-) -> impl FnOnce(io::Error) -> LayoutError + 'a {
-    move |source| LayoutError::Io { action, path: path.to_owned(), source }
-}
+use crate::digest::{Algorithm, Digest, Hasher};
 
 /// Holds blobs and an index of images, in a directory that other OCI tools can read.
 #[derive(Debug, Clone)]
 pub struct Layout {
     root: PathBuf,
-    read: index::Read,
+    read: entries::Read,
 }
 
 impl Layout {
-    /// Opens the layout in a directory, making both where they are missing.
-    ///
-    /// A directory that has other files in it and no layout is refused.
-    pub fn create_or_open(root: impl Into<PathBuf>) -> Result<Self, LayoutError> {
-        let layout = Self { root: root.into(), read: index::Read::default() };
-        match layout.check_version() {
-            Ok(()) if layout.root.join(INGEST).is_dir() && layout.root.join(INDEX_FILE).is_file() => {
-                Ok(layout)
-            }
-            Ok(()) => layout.complete(),
-            Err(LayoutError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
-                let foreign = match fs::read_dir(&layout.root) {
-                    Ok(entries) => entries.filter_map(Result::ok).any(|e| {
-                        ![INGEST, LOCK_FILE, INDEX_FILE, "blobs"].iter().any(|own| e.file_name() == *own)
-                    }),
-                    Err(_) => false,
-                };
-                // Another process may have made the layout since the first look.
-                if foreign && layout.check_version().is_err() {
-                    return Err(LayoutError::NotALayout { path: layout.root });
-                }
-                layout.complete()
-            }
-            Err(error) => Err(error),
-        }
-    }
-
-    /// Opens an existing layout without writing to it.
-    pub fn open(root: impl Into<PathBuf>) -> Result<Self, LayoutError> {
-        let layout = Self { root: root.into(), read: index::Read::default() };
-        match layout.check_version() {
-            Err(LayoutError::Io { source, path, .. }) if source.kind() == io::ErrorKind::NotFound => {
-                Err(LayoutError::NotALayout { path: path.parent().unwrap_or(&path).to_owned() })
-            }
-            other => other.map(|()| layout),
-        }
-    }
-
     /// Returns the directory of the layout.
     pub fn root(&self) -> &Path {
         &self.root
-    }
-
-    fn check_version(&self) -> Result<(), LayoutError> {
-        let path = self.root.join(LAYOUT_FILE);
-        let bytes = read_bounded(&path, "the layout's version")?;
-        let value: Value = parse_json(&bytes, || path.display().to_string())?;
-        match value.get("imageLayoutVersion").and_then(Value::as_str) {
-            Some("1.0.0") => Ok(()),
-            version => Err(LayoutError::Version {
-                path: self.root.clone(),
-                version: version.unwrap_or_default().to_owned(),
-            }),
-        }
-    }
-
-    fn complete(self) -> Result<Self, LayoutError> {
-        for directory in [self.root.join("blobs/sha256"), self.root.join(INGEST)] {
-            fs::create_dir_all(&directory).map_err(io_error("create the directory", &directory))?;
-        }
-        let lock = self.lock(FlockOperation::LockExclusive)?;
-        if !self.root.join(INDEX_FILE).exists() {
-            self.replace(INDEX_FILE, &index::empty()?)?;
-        }
-        if !self.root.join(LAYOUT_FILE).exists() {
-            self.replace(LAYOUT_FILE, LAYOUT)?;
-        }
-        drop(lock);
-        Ok(self)
     }
 
     /// Returns where a blob lies, whether it is there or not.
@@ -326,37 +166,6 @@ impl Layout {
         }
     }
 
-    /// Makes a file on the layout's file system that has no name and is gone when it is closed.
-    pub(crate) fn nameless_file(&self) -> Result<File, LayoutError> {
-        let (file, path) = blob::temporary(&self.root.join(INGEST))?;
-        fs::remove_file(&path).map_err(io_error("remove", &path))?;
-        Ok(file)
-    }
-
-    /// Starts a new blob.
-    pub fn blob_writer(&self) -> Result<BlobWriter, LayoutError> {
-        BlobWriter::new(self.clone(), Algorithm::Sha256)
-    }
-
-    /// Starts a new blob that is to be named with the given hash function.
-    pub fn blob_writer_with(&self, algorithm: Algorithm) -> Result<BlobWriter, LayoutError> {
-        BlobWriter::new(self.clone(), algorithm)
-    }
-
-    /// Stores bytes as a blob and returns its descriptor.
-    pub fn put(&self, media_type: MediaType, bytes: &[u8]) -> Result<Descriptor, LayoutError> {
-        let digest = Digest::sha256_of(bytes);
-        let descriptor = Descriptor::new(media_type, bytes.len() as u64, digest.to_oci());
-        // One that is damaged is written again.
-        if self.verify(&digest).is_ok() && self.reuse(&digest)? {
-            return Ok(descriptor);
-        }
-        let mut writer = self.blob_writer()?;
-        writer.put(bytes)?;
-        writer.commit_expecting(&digest)?;
-        Ok(descriptor)
-    }
-
     fn missing(&self, digest: &Digest) -> LayoutError {
         LayoutError::Missing { digest: digest.clone(), root: self.root.clone() }
     }
@@ -374,58 +183,5 @@ impl Layout {
             .map_err(io::Error::from)
             .map_err(io_error("lock", &path))?;
         Ok(file)
-    }
-
-    /// Replaces a file at the top of the layout: temporary name, sync, rename, sync.
-    fn replace(&self, name: &str, bytes: &[u8]) -> Result<(), LayoutError> {
-        let mut writer = BlobWriter::new(self.clone(), Algorithm::Sha256)?;
-        writer.put(bytes)?;
-        writer.rename_to(&self.root.join(name))
-    }
-}
-
-/// Reads a small file whole.
-fn read_bounded(path: &Path, what: &str) -> Result<Vec<u8>, LayoutError> {
-    read_up_to(path, what, MAX_JSON)
-}
-
-fn read_up_to(path: &Path, what: &str, most: u64) -> Result<Vec<u8>, LayoutError> {
-    let mut bytes = Vec::new();
-    let file = File::open(path).map_err(io_error("open", path))?;
-    file.take(most + 1).read_to_end(&mut bytes).map_err(io_error("read", path))?;
-    if bytes.len() as u64 > most {
-        return Err(LayoutError::TooLarge { what: what.to_owned(), size: bytes.len() as u64, most });
-    }
-    Ok(bytes)
-}
-
-pub(crate) fn parse_json<T: DeserializeOwned>(
-    bytes: &[u8],
-    what: impl FnOnce() -> String,
-) -> Result<T, LayoutError> {
-    serde_json::from_slice(bytes).map_err(|source| LayoutError::Json { what: what(), source })
-}
-
-impl Explain for LayoutError {
-    fn kind(&self) -> Kind {
-        Kind::Machine
-    }
-
-    fn hint(&self) -> Option<String> {
-        match self {
-            Self::Corrupt { root, digest, .. } => Some(format!(
-                "remove {}/blobs/{}/{} and import or build the image again",
-                root.display(),
-                digest.algorithm(),
-                digest.hex()
-            )),
-            Self::Full { .. } => {
-                Some("take names away that nobody needs, and remove their images with otoshi gc".into())
-            }
-            Self::Json { what, .. } if what.ends_with(INDEX_FILE) => Some(format!(
-                "put a copy of the file in its place, or remove {what}: then no image has a name, and builds give new ones"
-            )),
-            _ => None,
-        }
     }
 }

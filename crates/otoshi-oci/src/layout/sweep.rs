@@ -9,7 +9,11 @@ use std::time::{Duration, SystemTime};
 use rustix::fs::{FlockOperation, flock};
 use serde_json::Value;
 
-use super::{INGEST, Layout, LayoutError, MAX_JSON, index::name_of, io_error};
+use super::Layout;
+use super::documents::MAX_JSON;
+use super::entries::name_of;
+use super::error::{LayoutError, io_error};
+use super::files::INGEST;
 use crate::digest::Digest;
 
 /// Says what a sweep removed.

@@ -6,6 +6,7 @@
 //! 345 prefix[155]  (GNU: 386 sparse[4 × 24]  482 extended[1]  483 real size[12])
 //! ```
 
+use std::io::{self, BufRead};
 use std::ops::Range;
 
 use super::{BLOCK, Time};
@@ -60,14 +61,6 @@ pub(super) fn checksum(block: &Block) -> u32 {
         .enumerate()
         .map(|(index, &byte)| u32::from(if CHECKSUM.contains(&index) { b' ' } else { byte }))
         .sum()
-}
-
-/// Says whether bytes begin as a tar archive does: with a header whose checksum is right, or with a block of zeros.
-pub fn looks_like_tar(start: &[u8]) -> bool {
-    match start.first_chunk::<BLOCK>() {
-        Some(block) => is_zero(block) || checksum_matches(block),
-        None => false,
-    }
 }
 
 pub(super) fn is_zero(block: &[u8]) -> bool {
@@ -129,6 +122,22 @@ pub fn timestamp(text: &str) -> Option<Time> {
         }
     }
     Some(Time { seconds, nanos })
+}
+
+/// Reads one block; nothing at the end of the stream, an error in the middle of a block.
+pub(super) fn read_block(stream: &mut impl BufRead) -> io::Result<Option<Block>> {
+    let mut block = [0; BLOCK];
+    let buffer = stream.fill_buf()?;
+    if buffer.is_empty() {
+        return Ok(None);
+    }
+    if let Some(start) = buffer.first_chunk::<BLOCK>() {
+        block = *start;
+        stream.consume(BLOCK);
+    } else {
+        stream.read_exact(&mut block)?;
+    }
+    Ok(Some(block))
 }
 
 #[cfg(test)]

@@ -19,7 +19,7 @@ mod writer;
 use std::borrow::Cow;
 use std::io;
 
-pub use self::header::{looks_like_tar, timestamp};
+pub use self::header::timestamp;
 pub use self::reader::Reader;
 pub use self::writer::{END, write_header, write_padding};
 

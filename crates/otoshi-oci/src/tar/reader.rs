@@ -2,7 +2,7 @@
 
 use std::io::{self, BufRead, BufReader, Read, Seek};
 
-use super::header::{self, Block, Format};
+use super::header::{self, Block, Format, read_block};
 use super::pax::{self, Records};
 use super::{BLOCK, Entry, Kind, MAX_EXTENSION, TarError, Time, sparse};
 
@@ -341,7 +341,7 @@ impl<S: Read + Seek> Reader<BufReader<S>> {
     /// Moves behind the current entry's data without reading it.
     ///
     /// The end of the stream is not noticed here: compare [`Reader::position`] and [`Reader::remaining`] with its length.
-    pub fn seek_past_data(&mut self) -> io::Result<()> {
+    pub(crate) fn seek_past_data(&mut self) -> io::Result<()> {
         let left = self.remaining + self.padding;
         let distance = i64::try_from(left).map_err(|_| io::Error::from(io::ErrorKind::InvalidData))?;
         self.stream.seek_relative(distance)?;
@@ -362,20 +362,4 @@ fn short_name(block: &Block, format: Format) -> Vec<u8> {
 
 fn padding(size: u64) -> u64 {
     size.wrapping_neg() % BLOCK as u64
-}
-
-/// Reads one block; nothing at the end of the stream, an error in the middle of a block.
-pub(super) fn read_block(stream: &mut impl BufRead) -> io::Result<Option<Block>> {
-    let mut block = [0; BLOCK];
-    let buffer = stream.fill_buf()?;
-    if buffer.is_empty() {
-        return Ok(None);
-    }
-    if let Some(start) = buffer.first_chunk::<BLOCK>() {
-        block = *start;
-        stream.consume(BLOCK);
-    } else {
-        stream.read_exact(&mut block)?;
-    }
-    Ok(Some(block))
 }

@@ -2,9 +2,8 @@
 
 use std::io::BufRead;
 
-use super::header::{self, Block};
+use super::header::{self, Block, read_block};
 use super::pax::decimal;
-use super::reader::read_block;
 use super::{BLOCK, Segment, TarError};
 
 /// How many runs of data one file may have.

@@ -9,7 +9,7 @@ use std::io::{self, BufReader, Read, Seek, Write};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-use super::{TransferError, io_error};
+use super::error::{TransferError, io_error};
 use crate::layer::{Encoding, decoder};
 use crate::layout::{Layout, MAX_JSON};
 use crate::tar::{Entry, Kind, Reader, TarError};

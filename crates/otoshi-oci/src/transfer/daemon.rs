@@ -15,8 +15,8 @@ use oci_spec::image::MediaType;
 use otoshi_http::{PostError, get_over, post_over};
 use serde_json::Value;
 
-use super::TransferError;
 use super::docker::{export_docker_archive, export_for_daemon};
+use super::error::TransferError;
 use crate::image::Image;
 use crate::layout::Layout;
 use crate::reference::Reference;

@@ -18,8 +18,9 @@ use oci_spec::image::Descriptor;
 use serde::{Deserialize, Serialize};
 
 use super::archive::Archive;
+use super::error::{TransferError, io_error};
+use super::import::{ImportOptions, Imported, file_images};
 use super::oci::{TarFile, blob_name, export_with};
-use super::{ImportOptions, Imported, TransferError, file_images, io_error};
 use crate::config::ImageConfig;
 use crate::digest::{DiffId, Digest};
 use crate::image::{Image, ImageLayer, write_image_bytes};

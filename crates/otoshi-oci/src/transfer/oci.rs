@@ -10,7 +10,8 @@ use std::path::Path;
 use oci_spec::image::{Descriptor, ImageIndex, ImageManifest};
 
 use super::archive::Archive;
-use super::{ImportOptions, Imported, TransferError, file_images, io_error};
+use super::error::{TransferError, io_error};
+use super::import::{ImportOptions, Imported, file_images};
 use crate::digest::Digest;
 use crate::image::{ImageError, features, find_manifest, is_index, is_manifest, nearest};
 use crate::json;

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::io::Read;
 use std::path::Path;
 
-use super::{ImportOptions, Imported, TransferError, file_images};
+use super::error::TransferError;
+use super::import::{ImportOptions, Imported, file_images};
 use crate::config::{History, ImageConfig};
 use crate::image::write_image;
 use crate::layer::store_tar;
