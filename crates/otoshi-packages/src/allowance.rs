@@ -7,7 +7,7 @@ use std::sync::{Condvar, Mutex, PoisonError};
 
 use otoshi_http::SafeUrl;
 
-use crate::apt::AptError;
+use crate::error::RepositoryError;
 
 /// The most bytes that are worked on at the same time: an index of any distribution several times over.
 const WORKING: u64 = 768 << 20;
@@ -42,7 +42,7 @@ impl Allowance {
     }
 
     /// Waits until so many bytes may be worked on; fails for what is more than everything together. `url` is what it is for.
-    pub(crate) fn work(&self, bytes: u64, url: &SafeUrl) -> Result<Working<'_>, AptError> {
+    pub(crate) fn work(&self, bytes: u64, url: &SafeUrl) -> Result<Working<'_>, RepositoryError> {
         if bytes > self.most_working {
             return Err(self.too_much(url, bytes, self.most_working));
         }
@@ -55,7 +55,7 @@ impl Allowance {
     }
 
     /// Counts bytes that stay; fails where there is no room for them.
-    pub(crate) fn stay(&self, bytes: u64, url: &SafeUrl) -> Result<(), AptError> {
+    pub(crate) fn stay(&self, bytes: u64, url: &SafeUrl) -> Result<(), RepositoryError> {
         let mut staying = self.staying.lock().unwrap_or_else(PoisonError::into_inner);
         let all = staying.saturating_add(bytes);
         if all > self.most_staying {
@@ -65,8 +65,8 @@ impl Allowance {
         Ok(())
     }
 
-    fn too_much(&self, url: &SafeUrl, bytes: u64, most: u64) -> AptError {
-        AptError::TooMuch { url: url.clone(), bytes, most }
+    fn too_much(&self, url: &SafeUrl, bytes: u64, most: u64) -> RepositoryError {
+        RepositoryError::TooMuch { url: url.clone(), bytes, most }
     }
 }
 

@@ -15,19 +15,20 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use otoshi_http::SafeUrl;
+use otoshi_http::{SafeUrl, Validators};
 use otoshi_oci::Digest;
 use otoshi_once::OnceMap;
 use otoshi_tree::{Lasting, write_whole};
 
 use crate::allowance::Allowance;
-use crate::apt::{Answer, AptError, Fetch, Request, Validators};
+use crate::error::RepositoryError;
+use crate::fetch::{Answer, Fetch, Request};
 
 /// Holds what was fetched; shared by all images of a run, and by runs.
 #[derive(Debug)]
 pub struct Documents {
     directory: PathBuf,
-    fetched: OnceMap<String, Result<Document, AptError>>,
+    fetched: OnceMap<String, Result<Document, RepositoryError>>,
     /// What was made of files in this run, by the kind of thing and the file's hash.
     made: Mutex<HashMap<(TypeId, String), Arc<dyn Any + Send + Sync>>>,
     allowance: Arc<Allowance>,
@@ -38,7 +39,7 @@ pub struct Documents {
 pub(crate) struct Document {
     pub(crate) bytes: Arc<[u8]>,
     /// Why this is one that was kept and not what the server has now, where that is so.
-    pub(crate) stale: Option<AptError>,
+    pub(crate) stale: Option<RepositoryError>,
 }
 
 impl Documents {
@@ -58,7 +59,7 @@ impl Documents {
     }
 
     /// Fetches a file of at most `limit` bytes; where that fails, what was kept of it is returned and says so.
-    pub(crate) fn get(&self, url: &str, limit: u64, fetch: &dyn Fetch) -> Result<Document, AptError> {
+    pub(crate) fn get(&self, url: &str, limit: u64, fetch: &dyn Fetch) -> Result<Document, RepositoryError> {
         self.fetched.get(format!("{}{url}", fetch.realm()), || {
             // What comes is kept for as long as the check lasts.
             let document = self.fetch(url, limit, fetch)?;
@@ -67,7 +68,7 @@ impl Documents {
         })
     }
 
-    fn fetch(&self, url: &str, limit: u64, fetch: &dyn Fetch) -> Result<Document, AptError> {
+    fn fetch(&self, url: &str, limit: u64, fetch: &dyn Fetch) -> Result<Document, RepositoryError> {
         let path = self.directory.join("document").join(Digest::sha256_of(url.as_bytes()).hex());
         let kept = read_document(&path);
         let known = kept.as_ref().map(|(validators, _)| validators.clone()).unwrap_or_default();
@@ -81,16 +82,17 @@ impl Documents {
             }
             Ok(Answer::Sent(_)) => {
                 let reason = format!("it is larger than {} MiB", limit >> 20);
-                AptError::Malformed { url: SafeUrl::new(url), reason }
+                RepositoryError::Malformed { url: SafeUrl::new(url), reason }
             }
             Ok(Answer::NotModified) => match kept {
                 Some((_, bytes)) => return Ok(Document { bytes: bytes.into(), stale: None }),
-                None => {
-                    AptError::Fetch { url: SafeUrl::new(url), reason: "it answered 304 to nothing".into() }
-                }
+                None => RepositoryError::Fetch {
+                    url: SafeUrl::new(url),
+                    reason: "it answered 304 to nothing".into(),
+                },
             },
-            Ok(Answer::Missing) => AptError::Missing { url: SafeUrl::new(url) },
-            Err(reason) => AptError::Fetch { url: SafeUrl::new(url), reason },
+            Ok(Answer::Missing) => RepositoryError::Missing { url: SafeUrl::new(url) },
+            Err(reason) => RepositoryError::Fetch { url: SafeUrl::new(url), reason },
         };
         match kept {
             Some((_, bytes)) => Ok(Document { bytes: bytes.into(), stale: Some(failed) }),
@@ -118,16 +120,22 @@ impl Documents {
     }
 
     /// Fetches a file that nobody asks for twice, since what is made of it is kept.
-    pub(crate) fn get_once(&self, url: &str, limit: u64, fetch: &dyn Fetch) -> Result<Vec<u8>, AptError> {
+    pub(crate) fn get_once(
+        &self,
+        url: &str,
+        limit: u64,
+        fetch: &dyn Fetch,
+    ) -> Result<Vec<u8>, RepositoryError> {
         let mut bytes = Vec::new();
         let request = Request { url: url.into(), known: Validators::default(), limit };
         match fetch.get(&request, &mut bytes) {
             Ok(Answer::Sent(_)) => Ok(bytes),
-            Ok(Answer::Missing) => Err(AptError::Missing { url: SafeUrl::new(url) }),
-            Ok(Answer::NotModified) => {
-                Err(AptError::Fetch { url: SafeUrl::new(url), reason: "it answered 304 to nothing".into() })
-            }
-            Err(reason) => Err(AptError::Fetch { url: SafeUrl::new(url), reason }),
+            Ok(Answer::Missing) => Err(RepositoryError::Missing { url: SafeUrl::new(url) }),
+            Ok(Answer::NotModified) => Err(RepositoryError::Fetch {
+                url: SafeUrl::new(url),
+                reason: "it answered 304 to nothing".into(),
+            }),
+            Err(reason) => Err(RepositoryError::Fetch { url: SafeUrl::new(url), reason }),
         }
     }
 

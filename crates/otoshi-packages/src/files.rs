@@ -35,7 +35,7 @@ impl Files {
     }
 
     /// Puts a symbolic link at a path, in place of what was there. The target is as the link has it.
-    pub fn insert_link(&mut self, path: &str, target: &str) {
+    pub(crate) fn insert_link(&mut self, path: &str, target: &str) {
         self.nodes.insert(normal(path), Node::Link(target.to_owned()));
     }
 
@@ -55,7 +55,7 @@ impl Files {
     }
 
     /// Returns the content of a file, with links followed, to be shared.
-    pub fn get_shared(&self, path: &str) -> Option<&Arc<[u8]>> {
+    pub(crate) fn get_shared(&self, path: &str) -> Option<&Arc<[u8]>> {
         match self.nodes.get(&self.resolve(path)?)? {
             Node::File(content) => Some(content),
             Node::Link(_) => None,

@@ -7,7 +7,8 @@
 //! roots       root file systems made of packages
 //! version     the order of versions, exactly as each package manager has it
 //! files       the few files of an image that say these things, by path, in memory
-//! documents   files of repositories, fetched once and kept
+//! documents   files of repositories, fetched once and kept; fetch: whoever fetches them; error: why one cannot be used
+//! standing    how a package stands to its image's repositories
 //! allowance   how much memory they may take
 //! ```
 //!
@@ -20,14 +21,20 @@ pub mod apk;
 pub mod apt;
 mod available;
 mod documents;
+mod error;
+mod fetch;
 pub mod files;
 pub mod installed;
 mod pattern;
 pub mod roots;
 pub mod rpm;
+mod standing;
 pub mod version;
 
-pub use crate::available::{Available, Cache, Failure, Newer, Standing, Withheld};
+pub use crate::available::{Available, Cache};
 pub use crate::documents::Documents;
+pub use crate::error::{Malformed, RepositoryError};
+pub use crate::fetch::{Answer, Fetch, Request};
 pub use crate::files::Files;
 pub use crate::installed::{Installed, Manager, OsRelease, Package};
+pub use crate::standing::{Failure, Newer, Standing, Withheld};

@@ -1,4 +1,5 @@
-//! Patterns of names, as rpm's and dnf's settings have them: `*`, `?` and sets in brackets.
+//! Patterns of names, as apt's, rpm's and dnf's settings have them: `*`, `?`, sets in brackets, and `\\` before what stands for itself,
+//! as `fnmatch(3)` reads them without flags.
 
 /// Says whether a whole text is of a pattern's form. Takes time in proportion to both lengths multiplied.
 pub(crate) fn matches(pattern: &str, text: &str) -> bool {
@@ -25,6 +26,7 @@ pub(crate) fn matches(pattern: &str, text: &str) -> bool {
 fn one(pattern: &[char], at: usize, character: char) -> Option<usize> {
     match pattern.get(at)? {
         '?' => Some(at + 1),
+        '\\' if at + 1 < pattern.len() => (pattern[at + 1] == character).then_some(at + 2),
         '[' => {
             let inside = &pattern[at + 1..];
             let negated = matches!(inside.first(), Some('!' | '^'));
@@ -65,12 +67,13 @@ mod tests {
             ("lib?", "libc"),
             ("[]]", "]"),
             ("a[b", "a[b"),
+            (r"a\*", "a*"),
             ("ü*", "über"),
         ] {
             assert!(matches(pattern, text), "{pattern} {text}");
         }
         for (pattern, text) in
-            [("kernel", "kernel-core"), ("?", ""), ("a[!b]c", "abc"), ("*a", "b"), ("", "a")]
+            [("kernel", "kernel-core"), ("?", ""), ("a[!b]c", "abc"), ("*a", "b"), ("", "a"), (r"a\*", "ab")]
         {
             assert!(!matches(pattern, text), "{pattern} {text}");
         }

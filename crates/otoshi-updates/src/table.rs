@@ -9,9 +9,9 @@
 //! only, is never from the future, and never takes the place of a newer one. A check goes on without it.
 
 use jiff::{ToSpan, civil::Date};
-use otoshi_http::SafeUrl;
+use otoshi_http::{SafeUrl, Validators};
 use otoshi_oci::Digest;
-use otoshi_packages::apt::{Answer, Fetch, Request, Validators};
+use otoshi_packages::{Answer, Fetch, Request};
 use otoshi_store::{Home, Kind, Record};
 use serde::{Deserialize, Serialize};
 

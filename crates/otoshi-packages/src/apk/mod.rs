@@ -24,10 +24,11 @@ pub use self::index::{Index, Record};
 pub use self::signature::{Keys, Signed};
 pub use self::sources::{Source, sources};
 pub use self::world::{Asked, World};
-use crate::apt::{AptError, Fetch};
-use crate::available::Failure;
 use crate::documents::Documents;
+use crate::error::RepositoryError;
+use crate::fetch::Fetch;
 use crate::files::Files;
+use crate::standing::Failure;
 use crate::version::apk::compare;
 
 /// The largest index that is fetched, in bytes.
@@ -75,13 +76,13 @@ impl Available {
             };
             if source.is_adb() {
                 let url = SafeUrl::new(&source.index);
-                let error = AptError::Form { url, form: "apk 3 (ADB)" };
+                let error = RepositoryError::Form { url, form: "apk 3 (ADB)" };
                 let place = SafeUrl::new(&source.url).to_string();
                 available.failures.push(Failure { place, error, kept: false });
                 continue;
             }
             if !source.url.starts_with("http://") && !source.url.starts_with("https://") {
-                let error = AptError::Method { url: SafeUrl::new(&source.url) };
+                let error = RepositoryError::Method { url: SafeUrl::new(&source.url) };
                 let place = SafeUrl::new(&source.url).to_string();
                 available.failures.push(Failure { place, error, kept: false });
                 continue;

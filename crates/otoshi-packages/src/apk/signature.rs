@@ -18,7 +18,7 @@ use otoshi_oci::contents::Layer;
 use otoshi_oci::tar::{Reader, TarError};
 use ring::signature::{self, RsaParameters, UnparsedPublicKey};
 
-use crate::apt::AptError;
+use crate::error::RepositoryError;
 use crate::files::Files;
 
 /// Where keys lie.
@@ -59,9 +59,10 @@ pub struct Signed<'a> {
 
 impl<'a> Signed<'a> {
     /// Checks that an index is signed by one of the keys; fails with the reason.
-    pub fn check(url: &SafeUrl, bytes: &'a [u8], keys: &Keys) -> Result<Self, AptError> {
+    pub fn check(url: &SafeUrl, bytes: &'a [u8], keys: &Keys) -> Result<Self, RepositoryError> {
         let url = url.clone();
-        let malformed = |reason: &str| AptError::Malformed { url: url.clone(), reason: reason.to_owned() };
+        let malformed =
+            |reason: &str| RepositoryError::Malformed { url: url.clone(), reason: reason.to_owned() };
         let mut first = GzDecoder::new(bytes);
         let mut head = Vec::new();
         let read = (&mut first).take(LARGEST_SIGNATURE).read_to_end(&mut head);
@@ -81,15 +82,15 @@ impl<'a> Signed<'a> {
             };
             if UnparsedPublicKey::new(parameters, public).verify(signed, signature).is_err() {
                 let reason = format!("the signature of {key} does not match it");
-                return Err(AptError::Tampered { url, reason });
+                return Err(RepositoryError::Tampered { url, reason });
             }
             good = true;
         }
         if !good {
             return Err(if unknown.is_empty() {
-                AptError::Unsigned { url }
+                RepositoryError::Unsigned { url }
             } else {
-                AptError::UnknownKey { url, keys: unknown }
+                RepositoryError::UnknownKey { url, keys: unknown }
             });
         }
         Ok(Self { url, bytes: signed })
@@ -101,8 +102,8 @@ impl<'a> Signed<'a> {
     }
 
     /// Returns the text of the index.
-    pub fn index(&self) -> Result<Vec<u8>, AptError> {
-        let malformed = |reason: String| AptError::Malformed { url: self.url.clone(), reason };
+    pub fn index(&self) -> Result<Vec<u8>, RepositoryError> {
+        let malformed = |reason: String| RepositoryError::Malformed { url: self.url.clone(), reason };
         let mut tar = Vec::new();
         let read = GzDecoder::new(self.bytes).take(LARGEST).read_to_end(&mut tar);
         read.map_err(|error| malformed(error.to_string()))?;

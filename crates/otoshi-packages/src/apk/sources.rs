@@ -12,7 +12,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
-    apt::{AptError, Malformed},
+    error::{Malformed, RepositoryError},
     files::{Files, has_extension},
 };
 
@@ -38,13 +38,13 @@ pub struct Source {
 
 impl Source {
     /// Whether its index has the form of apk 3, which is not read.
-    pub fn is_adb(&self) -> bool {
+    pub(crate) fn is_adb(&self) -> bool {
         has_extension(&self.index, "adb")
     }
 }
 
 /// Reads the repositories for an architecture; a line that means nothing is an error in its place.
-pub fn sources(files: &Files, architecture: &str) -> Vec<Result<Source, AptError>> {
+pub fn sources(files: &Files, architecture: &str) -> Vec<Result<Source, RepositoryError>> {
     let mut reader = Reader::new(architecture);
     if let Some(text) = files.get(MAIN) {
         reader.file(MAIN, text);
@@ -64,7 +64,7 @@ pub fn sources(files: &Files, architecture: &str) -> Vec<Result<Source, AptError
 struct Reader<'a> {
     architecture: &'a str,
     variables: BTreeMap<String, String>,
-    found: Vec<Result<Source, AptError>>,
+    found: Vec<Result<Source, RepositoryError>>,
 }
 
 impl<'a> Reader<'a> {
@@ -82,7 +82,7 @@ impl<'a> Reader<'a> {
             }
             if let Err(reason) = self.line(line, &words) {
                 let reason = Malformed::new(number, reason);
-                self.found.push(Err(AptError::Configuration { file: file.to_owned(), reason }));
+                self.found.push(Err(RepositoryError::Configuration { file: file.to_owned(), reason }));
             }
         }
     }
@@ -177,7 +177,7 @@ mod tests {
     use crate::Files;
 
     fn read(files: &Files) -> Vec<String> {
-        let shown = |source: Result<super::Source, crate::apt::AptError>| match source {
+        let shown = |source: Result<super::Source, crate::error::RepositoryError>| match source {
             Ok(source) => format!("{} {}", source.tag.as_deref().unwrap_or("-"), source.index),
             Err(error) => error.to_string(),
         };

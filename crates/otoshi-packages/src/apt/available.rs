@@ -8,12 +8,12 @@ use std::sync::Arc;
 use otoshi_http::SafeUrl;
 
 use super::configuration::Configuration;
-use super::error::AptError;
 use super::index::{Damaged, Index, Record};
 use super::phasing::Phasing;
 use super::preferences::{Facts, Matcher, NEVER, Preferences};
 use super::release::Release;
 use super::sources::Selection;
+use crate::error::RepositoryError;
 use crate::version::dpkg;
 
 /// What is installed has this priority, if no pin says otherwise.
@@ -77,7 +77,7 @@ pub struct SourceFailure {
     /// The repository's address; empty where the error names it.
     pub url: SafeUrl,
     /// Why.
-    pub error: AptError,
+    pub error: RepositoryError,
     /// Whether what was kept of it counts instead.
     pub kept: bool,
 }

@@ -5,8 +5,8 @@
 use std::collections::BTreeMap;
 
 use super::deb822::flag;
-use super::error::{AptError, Malformed};
 use super::files::parts;
+use crate::error::{Malformed, RepositoryError};
 use crate::files::Files;
 
 /// Values by name, such as `APT::Default-Release`; the last one of a name counts.
@@ -18,14 +18,14 @@ pub struct Configuration {
 
 impl Configuration {
     /// Reads the parts and then the file itself, as apt does; files that cannot be understood are told apart.
-    pub fn from_files(files: &Files) -> (Self, Vec<AptError>) {
+    pub fn from_files(files: &Files) -> (Self, Vec<RepositoryError>) {
         let mut configuration = Self::default();
         let mut errors = Vec::new();
         let mut all = parts(files, "etc/apt/apt.conf.d", &["", "conf"]);
         all.extend(files.get("etc/apt/apt.conf").map(|content| ("etc/apt/apt.conf".to_owned(), content)));
         for (file, content) in all {
             if let Err(reason) = configuration.read(&String::from_utf8_lossy(content)) {
-                errors.push(AptError::Configuration { file, reason });
+                errors.push(RepositoryError::Configuration { file, reason });
             }
         }
         (configuration, errors)

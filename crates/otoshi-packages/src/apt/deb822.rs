@@ -2,7 +2,7 @@
 //!
 //! Spec: <https://manpages.debian.org/bookworm/dpkg-dev/deb822.5.en.html>
 
-use super::error::Malformed;
+use crate::error::Malformed;
 
 /// Fields in the order they stand in.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -7,14 +7,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use otoshi_http::{
-    Client, ClientBuilder, Get, Getter, Got, HttpError, Retries, SafeUrl, Url, Validators, host_of,
-    is_loopback,
+    Client, ClientBuilder, Get, Getter, Got, HttpError, Retries, SafeUrl, Url, host_of, is_loopback,
 };
 
 use super::configuration::Configuration;
 use super::files::read_root;
 use super::reach::{Allowed, Reach, Resolver, refused};
 use super::repositories::Repositories;
+use crate::fetch::{Answer, Fetch, Request};
 
 /// How many redirects are followed.
 const MAX_REDIRECTS: usize = 5;
@@ -26,42 +26,6 @@ const RETRIES: Retries = Retries {
     longest_wait: Duration::from_secs(30),
     deadline: Duration::from_secs(120),
 };
-
-/// What is asked for.
-#[derive(Debug, Clone, Default)]
-pub struct Request {
-    /// The address.
-    pub url: SafeUrl,
-    /// What is known already, so that nothing is sent when it has not changed.
-    pub known: Validators,
-    /// The most bytes that are taken.
-    pub limit: u64,
-}
-
-/// What came of a request.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Answer {
-    /// The file, which went into the sink.
-    Sent(Validators),
-    /// What is known is still good.
-    NotModified,
-    /// There is no such file.
-    Missing,
-}
-
-/// Fetches files.
-pub trait Fetch: Sync {
-    /// Fetches a file into a sink; fails with the reason in one line, without the address.
-    ///
-    /// An answer that is longer than the limit is cut off one byte behind it. A sink may get the beginning of a file that
-    /// fails afterwards.
-    fn get(&self, request: &Request, sink: &mut dyn Write) -> Result<Answer, String>;
-
-    /// Names what it asks and what not: what came of one that asks less is no answer for one that asks more.
-    fn realm(&self) -> &'static str {
-        ""
-    }
-}
 
 /// Fetches over HTTP and HTTPS.
 pub struct HttpFetcher {

@@ -21,10 +21,10 @@ use otoshi_oci::Digest;
 use otoshi_once::OnceMap;
 use otoshi_tree::{Lasting, write_whole};
 
-use super::error::AptError;
 use super::index::Index;
 use super::release::Release;
 use crate::allowance::Allowance;
+use crate::error::RepositoryError;
 
 /// What is kept of repositories; shared by all images of a run, and by runs.
 #[derive(Debug)]
@@ -41,10 +41,10 @@ pub struct Kept {
 }
 
 /// What came of verifying a release.
-pub(crate) type Verified = Result<(Arc<Release>, String), AptError>;
+pub(crate) type Verified = Result<(Arc<Release>, String), RepositoryError>;
 
 /// What came of fetching a release.
-pub(crate) type Fetched = Result<Arc<Documents>, AptError>;
+pub(crate) type Fetched = Result<Arc<Documents>, RepositoryError>;
 
 /// A release file as it came, and its signature where that is a file of its own.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -89,7 +89,7 @@ impl Kept {
     }
 
     /// Keeps a release that was fetched in this run, unless that was done already.
-    pub(crate) fn keep_release_once(&self, url: &str, documents: &Documents) -> Result<(), AptError> {
+    pub(crate) fn keep_release_once(&self, url: &str, documents: &Documents) -> Result<(), RepositoryError> {
         if self.written.lock().unwrap_or_else(PoisonError::into_inner).contains(url) {
             return Ok(());
         }
@@ -118,7 +118,7 @@ impl Kept {
     }
 
     /// Keeps a release.
-    pub(crate) fn keep_release(&self, url: &str, documents: &Documents) -> Result<(), AptError> {
+    pub(crate) fn keep_release(&self, url: &str, documents: &Documents) -> Result<(), RepositoryError> {
         let mut rest = documents.release.clone();
         rest.extend_from_slice(documents.signature.as_deref().unwrap_or_default());
         let sizes = (
@@ -138,7 +138,7 @@ impl Kept {
     }
 
     /// Takes note of a date.
-    pub(crate) fn note_seen(&self, url: &str, signer: &str, date: Timestamp) -> Result<(), AptError> {
+    pub(crate) fn note_seen(&self, url: &str, signer: &str, date: Timestamp) -> Result<(), RepositoryError> {
         write(&self.path("seen", &format!("{signer} {url}")), format!("{date}\n").as_bytes())
     }
 
@@ -146,8 +146,8 @@ impl Kept {
     pub(crate) fn index(
         &self,
         sha256: &str,
-        make: impl FnOnce() -> Result<Vec<u8>, AptError>,
-    ) -> Result<Arc<Index>, AptError> {
+        make: impl FnOnce() -> Result<Vec<u8>, RepositoryError>,
+    ) -> Result<Arc<Index>, RepositoryError> {
         // Whoever wants the same index waits here; if this one fails, the next tries its own mirror.
         self.open.try_get(sha256.to_owned(), || {
             let path = self.directory.join("index").join(sha256);
@@ -159,7 +159,7 @@ impl Kept {
                 return Ok(Arc::new(index));
             }
             write(&path, &make()?)?;
-            let damaged = |error: super::index::Damaged| AptError::Kept {
+            let damaged = |error: super::index::Damaged| RepositoryError::Kept {
                 doing: "reading",
                 path: path.clone(),
                 reason: error.to_string(),
@@ -174,8 +174,8 @@ impl Kept {
 }
 
 /// Writes a file whole.
-pub(crate) fn write(path: &Path, bytes: &[u8]) -> Result<(), AptError> {
-    write_whole(path, bytes, Lasting::Cached).map_err(|error| AptError::Kept {
+pub(crate) fn write(path: &Path, bytes: &[u8]) -> Result<(), RepositoryError> {
+    write_whole(path, bytes, Lasting::Cached).map_err(|error| RepositoryError::Kept {
         doing: "writing",
         path: path.to_owned(),
         reason: error.to_string(),

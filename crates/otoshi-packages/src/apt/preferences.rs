@@ -5,9 +5,10 @@
 use regex::RegexBuilder;
 
 use super::deb822;
-use super::error::{AptError, Malformed};
 use super::files::parts;
+use crate::error::{Malformed, RepositoryError};
 use crate::files::Files;
+use crate::pattern;
 
 /// The priority of what is never taken.
 pub(crate) const NEVER: i32 = i16::MIN as i32;
@@ -202,7 +203,7 @@ impl Expression {
 
     pub(crate) fn matches(&self, text: &str) -> bool {
         match self {
-            Self::Glob(pattern) => glob(pattern.as_bytes(), text.as_bytes()),
+            Self::Glob(pattern) => pattern::matches(pattern, text),
             Self::Prefix(prefix) => text
                 .as_bytes()
                 .get(..prefix.len())
@@ -213,69 +214,16 @@ impl Expression {
     }
 }
 
-/// Matches as `fnmatch(3)` does without flags: `*`, `?`, `[…]`, `\`.
-fn glob(pattern: &[u8], text: &[u8]) -> bool {
-    let (mut at, mut position) = (0, 0);
-    let mut star: Option<(usize, usize)> = None;
-    while position < text.len() {
-        if pattern.get(at) == Some(&b'*') {
-            star = Some((at, position));
-            at += 1;
-            continue;
-        }
-        if let Some(length) = one(&pattern[at.min(pattern.len())..], text[position]) {
-            at += length;
-            position += 1;
-        } else {
-            let Some((back, from)) = star else { return false };
-            star = Some((back, from + 1));
-            at = back + 1;
-            position = from + 1;
-        }
-    }
-    pattern[at.min(pattern.len())..].iter().all(|byte| *byte == b'*')
-}
-
-/// Matches one byte, and says how long the pattern for it is.
-fn one(pattern: &[u8], byte: u8) -> Option<usize> {
-    match pattern {
-        [] => None,
-        [b'?', ..] => Some(1),
-        [b'\\', escaped, ..] => (*escaped == byte).then_some(2),
-        [b'[', rest @ ..] => {
-            let negated = matches!(rest.first(), Some(b'!' | b'^'));
-            let start = usize::from(negated);
-            let Some(end) =
-                rest.iter().skip(start + 1).position(|inner| *inner == b']').map(|end| end + start + 1)
-            else {
-                return (byte == b'[').then_some(1);
-            };
-            let (mut at, mut found) = (start, false);
-            while at < end {
-                if at + 2 < end && rest[at + 1] == b'-' {
-                    found |= (rest[at]..=rest[at + 2]).contains(&byte);
-                    at += 3;
-                } else {
-                    found |= rest[at] == byte;
-                    at += 1;
-                }
-            }
-            (found != negated).then_some(end + 2)
-        }
-        [literal, ..] => (*literal == byte).then_some(1),
-    }
-}
-
 impl Preferences {
     /// Reads `preferences` and then its directory of parts, as apt does; files that cannot be understood are told apart.
-    pub fn from_files(files: &Files) -> (Self, Vec<AptError>) {
+    pub fn from_files(files: &Files) -> (Self, Vec<RepositoryError>) {
         let mut preferences = Self::default();
         let mut errors = Vec::new();
         let file =
             files.get("etc/apt/preferences").map(|content| ("etc/apt/preferences".to_owned(), content));
         for (file, content) in file.into_iter().chain(parts(files, "etc/apt/preferences.d", &["", "pref"])) {
             if let Err(reason) = preferences.read(&String::from_utf8_lossy(content)) {
-                errors.push(AptError::Configuration { file, reason });
+                errors.push(RepositoryError::Configuration { file, reason });
             }
         }
         (preferences, errors)
@@ -344,7 +292,7 @@ mod tests {
             ("a\\*", "a*", true),
             ("a\\*", "ab", false),
         ] {
-            assert_eq!(glob(pattern.as_bytes(), text.as_bytes()), matches, "{pattern} {text}");
+            assert_eq!(pattern::matches(pattern, text), matches, "{pattern} {text}");
         }
     }
 

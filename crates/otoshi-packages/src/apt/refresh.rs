@@ -1,24 +1,27 @@
 //! Asking one source: its release file, whether that may be trusted, and the indexes that it lists.
 
+use std::collections::HashSet;
 use std::io::Read;
 use std::sync::Arc;
+use std::thread;
 
 use jiff::{SignedDuration, Timestamp};
 use otoshi_http::{SafeUrl, Validators};
 use otoshi_oci::layer::decoder;
-use otoshi_oci::{Digest, Hasher};
+use otoshi_oci::{Digest, Fields};
 
-use super::available::{SourceFailure, Suite};
-use super::error::AptError;
-use super::fetch::{Answer, Fetch, Request};
+use super::available::{Available, SourceFailure, Suite};
 use super::index::{self, Index, convert};
 use super::kept::{Documents, Kept};
 use super::keyring::{KeyFile, Keyring};
+use super::phasing::Phasing;
 use super::release::{Listed, Release};
 use super::repositories::Repositories;
 use super::signature::Signed;
 use super::sources::Source;
 use super::verifier::Verifier;
+use crate::error::{Malformed, RepositoryError};
+use crate::fetch::{Answer, Fetch, Request};
 
 /// The longest release file, in bytes; Debian's have some 200,000.
 const RELEASE_LIMIT: u64 = 16 << 20;
@@ -27,28 +30,87 @@ const INDEX_LIMIT: u64 = 256 << 20;
 /// How far in the future a release may be dated, as clocks differ.
 const CLOCKS_DIFFER: SignedDuration = SignedDuration::from_secs(10);
 
+/// The most sources that are asked.
+const MOST: usize = 400;
+/// How many sources are asked at the same time.
+const PARALLEL: usize = 8;
+
+impl Repositories {
+    /// Asks every source what it has now; what has not changed since is taken from what is kept.
+    pub fn refresh(&self, kept: &Kept, fetch: &dyn Fetch, now: Timestamp) -> Available {
+        let mut results = Vec::with_capacity(self.sources.len());
+        let asked = &self.sources[..self.sources.len().min(MOST)];
+        for some in asked.chunks(PARALLEL) {
+            let one = |source| move || Refresh { of: self, source, kept, fetch, now }.run();
+            results.extend(thread::scope(|scope| {
+                let running: Vec<_> = some.iter().map(|source| scope.spawn(one(source))).collect();
+                running.into_iter().map(thread::ScopedJoinHandle::join).collect::<Vec<_>>()
+            }));
+        }
+        let mut suites: Vec<Suite> = Vec::new();
+        let mut failures: Vec<SourceFailure> = self
+            .problems
+            .iter()
+            .map(|error| SourceFailure {
+                place: String::new(),
+                url: SafeUrl::default(),
+                error: error.clone(),
+                kept: false,
+            })
+            .collect();
+        if let Some(more) = self.sources.get(MOST) {
+            let reason = format!("only the first {MOST} sources of an image are asked");
+            failures.push(SourceFailure {
+                place: more.place.clone(),
+                url: SafeUrl::new(&more.uri),
+                error: RepositoryError::Malformed { url: SafeUrl::new(&more.uri), reason },
+                kept: false,
+            });
+        }
+        let mut had = HashSet::new();
+        for result in results {
+            // A thread that panicked is a mistake of ours, which no source may cause: tell it as it is.
+            let (some, failed) = result.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+            // What two sources name alike counts once.
+            suites.extend(some.into_iter().filter(|suite| {
+                let Suite { directory, component, architecture, selection, .. } = suite;
+                had.insert((directory.clone(), component.clone(), architecture.clone(), selection.clone()))
+            }));
+            failures.extend(failed);
+        }
+        Available::new(
+            suites,
+            failures,
+            &self.configuration,
+            self.preferences.clone(),
+            Phasing::from_files(&self.files, &self.configuration, &self.edition),
+            self.architectures[0].clone(),
+        )
+    }
+}
+
 /// Reads keys from files; says what was tried when there is none.
-fn keyring(url: &SafeUrl, files: &[KeyFile<'_>], verifier: &Verifier) -> Result<Keyring, AptError> {
+fn keyring(url: &SafeUrl, files: &[KeyFile<'_>], verifier: &Verifier) -> Result<Keyring, RepositoryError> {
     Keyring::of(files, verifier).map_err(|reasons| {
         let reason =
             if reasons.is_empty() { "the image trusts no key".to_owned() } else { reasons.join("; ") };
-        AptError::Keyring { url: url.clone(), reason }
+        RepositoryError::Keyring { url: url.clone(), reason }
     })
 }
 
 /// One source, being asked.
 #[derive(Clone, Copy)]
-pub(super) struct Refresh<'a> {
-    pub(super) of: &'a Repositories,
-    pub(super) source: &'a Source,
-    pub(super) kept: &'a Kept,
-    pub(super) fetch: &'a dyn Fetch,
-    pub(super) now: Timestamp,
+struct Refresh<'a> {
+    of: &'a Repositories,
+    source: &'a Source,
+    kept: &'a Kept,
+    fetch: &'a dyn Fetch,
+    now: Timestamp,
 }
 
 impl Refresh<'_> {
     /// Asks it; what fails is told, and hides nothing else of it.
-    pub(super) fn run(self) -> (Vec<Suite>, Vec<SourceFailure>) {
+    fn run(self) -> (Vec<Suite>, Vec<SourceFailure>) {
         let mut failures = Vec::new();
         let directory = self.source.directory();
         let failure = |error, kept| SourceFailure {
@@ -105,9 +167,9 @@ impl Refresh<'_> {
     }
 
     /// Fetches the release, checks it and keeps it.
-    fn release(self, directory: &str) -> Result<Arc<Release>, AptError> {
+    fn release(self, directory: &str) -> Result<Arc<Release>, RepositoryError> {
         if !(directory.starts_with("http://") || directory.starts_with("https://")) {
-            return Err(AptError::Method { url: SafeUrl::new(directory) });
+            return Err(RepositoryError::Method { url: SafeUrl::new(directory) });
         }
         let documents = self.kept.fetched(&format!("{}{directory}", self.fetch.realm()), || {
             let documents = self.fetch_release(directory)?;
@@ -120,7 +182,7 @@ impl Refresh<'_> {
         Ok(release)
     }
 
-    fn fetch_release(self, directory: &str) -> Result<Documents, AptError> {
+    fn fetch_release(self, directory: &str) -> Result<Documents, RepositoryError> {
         let old = self.kept.release(directory);
         let known = old.as_ref().map(|documents| documents.validators.clone()).unwrap_or_default();
         let in_clear = old.as_ref().is_none_or(|old| old.signature.is_none());
@@ -131,7 +193,7 @@ impl Refresh<'_> {
                 return Ok(Documents { release, signature: None, validators });
             }
             (Answer::NotModified, _) => {
-                return old.ok_or_else(|| AptError::Fetch {
+                return old.ok_or_else(|| RepositoryError::Fetch {
                     url: SafeUrl::new(&url),
                     reason: "it answered that nothing changed, but nothing was there".to_owned(),
                 });
@@ -142,7 +204,7 @@ impl Refresh<'_> {
         let url = format!("{directory}Release");
         let (answer, release) = self.get(&url, Validators::default(), RELEASE_LIMIT)?;
         if answer == Answer::Missing {
-            return Err(AptError::Missing { url: SafeUrl::new(format!("{directory}InRelease")) });
+            return Err(RepositoryError::Missing { url: SafeUrl::new(format!("{directory}InRelease")) });
         }
         let (answer, signature) =
             self.get(&format!("{directory}Release.gpg"), Validators::default(), RELEASE_LIMIT)?;
@@ -150,10 +212,10 @@ impl Refresh<'_> {
         Ok(Documents { release, signature, validators: Validators::default() })
     }
 
-    fn get(self, url: &str, known: Validators, limit: u64) -> Result<(Answer, Vec<u8>), AptError> {
+    fn get(self, url: &str, known: Validators, limit: u64) -> Result<(Answer, Vec<u8>), RepositoryError> {
         let mut bytes = Vec::new();
         let request = Request { url: url.into(), known, limit };
-        let failed = |reason| AptError::Fetch { url: SafeUrl::new(url), reason };
+        let failed = |reason| RepositoryError::Fetch { url: SafeUrl::new(url), reason };
         let answer = self.fetch.get(&request, &mut bytes).map_err(failed)?;
         if bytes.len() as u64 > limit {
             return Err(failed(format!("it is longer than {limit} bytes")));
@@ -162,32 +224,28 @@ impl Refresh<'_> {
     }
 
     /// Checks signature, dates and replay.
-    fn check(self, directory: &str, documents: &Documents) -> Result<Arc<Release>, AptError> {
+    fn check(self, directory: &str, documents: &Documents) -> Result<Arc<Release>, RepositoryError> {
         let url = SafeUrl::new(directory);
         let keys = self.of.key_files(self.source);
         // Many images have the same keys: what was found out for one in this run holds for all.
-        let mut same = Hasher::sha256();
-        for part in
-            [directory.as_bytes(), &documents.release, documents.signature.as_deref().unwrap_or_default()]
-        {
-            same.update(&part.len().to_le_bytes());
-            same.update(part);
-        }
+        let mut same = Fields::new("verified 1")
+            .text(directory)
+            .text(&documents.release)
+            .option(documents.signature.as_deref())
+            .number(keys.len() as u64);
         for KeyFile { name, content, .. } in &keys {
-            let content = content.unwrap_or(b"none");
-            same.update(&[name.len().to_le_bytes(), content.len().to_le_bytes()].concat());
-            same.update(&[name.as_bytes(), content].concat());
+            same = same.text(name).option(*content);
         }
-        let rest = (&self.source.signed_by.fingerprints, self.source.trusted, documents.signature.is_some());
-        let verifier = &self.of.verifier;
-        same.update(format!("{rest:?} {verifier:?} {}", self.now.as_second()).as_bytes());
-        let (release, signer) = self.kept.verified(&same.finish(), || {
+        let trusted = self.source.trusted.map(|trusted| if trusted { "yes" } else { "no" });
+        let same = same.list(&self.source.signed_by.fingerprints).option(trusted);
+        let same = self.of.verifier.fields(same).number(self.now.as_second()).digest();
+        let (release, signer) = self.kept.verified(&same, || {
             self.verify(&url, documents, &keys).map(|(release, signer)| (Arc::new(release), signer))
         })?;
         self.check_dates(&url, &release)?;
         if let Some(date) = release.date {
             match self.kept.seen(directory, &signer) {
-                Some(seen) if date < seen => return Err(AptError::Replayed { url, date, seen }),
+                Some(seen) if date < seen => return Err(RepositoryError::Replayed { url, date, seen }),
                 Some(seen) if date == seen => {}
                 _ => self.kept.note_seen(directory, &signer, date)?,
             }
@@ -201,8 +259,8 @@ impl Refresh<'_> {
         url: &SafeUrl,
         documents: &Documents,
         keys: &[KeyFile<'_>],
-    ) -> Result<(Release, String), AptError> {
-        let unreadable = |reason| AptError::Tampered { url: url.clone(), reason };
+    ) -> Result<(Release, String), RepositoryError> {
+        let unreadable = |reason| RepositoryError::Tampered { url: url.clone(), reason };
         let signed = match &documents.signature {
             Some(signature) => Some(Signed::detached(&documents.release, signature).map_err(unreadable)?),
             None => Signed::in_clear(&documents.release).map_err(unreadable)?,
@@ -212,7 +270,7 @@ impl Refresh<'_> {
             None if trusted => {
                 (String::from_utf8_lossy(&documents.release).into_owned(), "nobody".to_owned())
             }
-            None => return Err(AptError::Unsigned { url: url.clone() }),
+            None => return Err(RepositoryError::Unsigned { url: url.clone() }),
             Some(signed) => {
                 let fingerprints = &self.source.signed_by.fingerprints;
                 let verified = keyring(url, keys, &self.of.verifier)
@@ -224,7 +282,7 @@ impl Refresh<'_> {
                 (signed.text, signer)
             }
         };
-        let malformed = |reason| AptError::Malformed { url: url.clone(), reason };
+        let malformed = |reason| RepositoryError::Malformed { url: url.clone(), reason };
         let release = Release::parse(&text).map_err(malformed)?;
         if !release.lists_files() && text.contains("MD5Sum:") {
             return Err(malformed("it lists its files without SHA-256".to_owned()));
@@ -233,7 +291,7 @@ impl Refresh<'_> {
     }
 
     /// Checks a release's date and end as apt does: where dates do not matter, neither does the end.
-    fn check_dates(self, url: &SafeUrl, release: &Release) -> Result<(), AptError> {
+    fn check_dates(self, url: &SafeUrl, release: &Release) -> Result<(), RepositoryError> {
         let configuration = &self.of.configuration;
         let flag = |own: Option<bool>, name: &str| own.or(configuration.flag(name)).unwrap_or(true);
         // What the source says counts first, then what is said of its label.
@@ -250,7 +308,7 @@ impl Refresh<'_> {
         }
         let differ = seconds(self.source.date_max_future, "Acquire::Max-FutureTime").unwrap_or(CLOCKS_DIFFER);
         if date > later(self.now, differ) {
-            return Err(AptError::NotYetValid { url: url.clone(), date });
+            return Err(RepositoryError::NotYetValid { url: url.clone(), date });
         }
         if !flag(self.source.check_valid_until, "Acquire::Check-Valid-Until") {
             return Ok(());
@@ -261,7 +319,7 @@ impl Refresh<'_> {
         let longest = longest.map(|most| later(date, most));
         let end = end.map(|end| longest.map_or(end, |longest| end.min(longest))).or(longest);
         match end {
-            Some(since) if since < self.now => Err(AptError::Expired { url: url.clone(), since }),
+            Some(since) if since < self.now => Err(RepositoryError::Expired { url: url.clone(), since }),
             _ => Ok(()),
         }
     }
@@ -273,7 +331,7 @@ impl Refresh<'_> {
         release: &Release,
         component: &str,
         architecture: &str,
-    ) -> Result<Option<Arc<Index>>, AptError> {
+    ) -> Result<Option<Arc<Index>>, RepositoryError> {
         let base = if component.is_empty() {
             "Packages".to_owned()
         } else {
@@ -290,7 +348,7 @@ impl Refresh<'_> {
             let has_component = release.has_below(&format!("{component}/"));
             if !component.is_empty() && !has_component {
                 let reason = format!("it has no component {component}");
-                return Err(AptError::Malformed { url: SafeUrl::new(directory), reason });
+                return Err(RepositoryError::Malformed { url: SafeUrl::new(directory), reason });
             }
             return Ok(None);
         };
@@ -307,18 +365,18 @@ impl Refresh<'_> {
                 let room = listed.size.saturating_add(text.saturating_mul(2));
                 let _working = self.kept.allowance().work(room, &url)?;
                 let bytes = match self.fetch_listed(directory, path, listed, release) {
-                    Err(AptError::Missing { url }) => {
-                        missing = missing.or(Some(AptError::Missing { url }));
+                    Err(RepositoryError::Missing { url }) => {
+                        missing = missing.or(Some(RepositoryError::Missing { url }));
                         continue;
                     }
                     other => other?,
                 };
                 let text = decompress(&bytes, plain, &url)?;
                 let malformed =
-                    |error: super::Malformed| AptError::Malformed { url, reason: error.to_string() };
+                    |error: Malformed| RepositoryError::Malformed { url, reason: error.to_string() };
                 return convert(&text).map_err(malformed);
             }
-            Err(missing.unwrap_or(AptError::Missing { url: SafeUrl::new(directory) }))
+            Err(missing.unwrap_or(RepositoryError::Missing { url: SafeUrl::new(directory) }))
         };
         self.kept.index(&key, make).map(Some)
     }
@@ -330,7 +388,7 @@ impl Refresh<'_> {
         path: &str,
         listed: &Listed,
         release: &Release,
-    ) -> Result<Vec<u8>, AptError> {
+    ) -> Result<Vec<u8>, RepositoryError> {
         let url = format!("{directory}{path}");
         let limit = listed.size.min(INDEX_LIMIT);
         let mut found = (Answer::Missing, Vec::new());
@@ -343,16 +401,16 @@ impl Refresh<'_> {
             found = self.get_listed(&url, limit)?;
         }
         if found.0 == Answer::Missing {
-            return Err(AptError::Missing { url: SafeUrl::new(&url) });
+            return Err(RepositoryError::Missing { url: SafeUrl::new(&url) });
         }
         verify(&found.1, listed, &SafeUrl::new(&url))?;
         Ok(found.1)
     }
 
-    fn get_listed(self, url: &str, limit: u64) -> Result<(Answer, Vec<u8>), AptError> {
+    fn get_listed(self, url: &str, limit: u64) -> Result<(Answer, Vec<u8>), RepositoryError> {
         let mut bytes = Vec::new();
         let request = Request { url: url.into(), known: Validators::default(), limit };
-        let failed = |reason| AptError::Fetch { url: SafeUrl::new(url), reason };
+        let failed = |reason| RepositoryError::Fetch { url: SafeUrl::new(url), reason };
         Ok((self.fetch.get(&request, &mut bytes).map_err(failed)?, bytes))
     }
 }
@@ -363,10 +421,10 @@ fn later(time: Timestamp, duration: SignedDuration) -> Timestamp {
 }
 
 /// Checks bytes against what a release lists.
-fn verify(bytes: &[u8], listed: &Listed, url: &SafeUrl) -> Result<(), AptError> {
+fn verify(bytes: &[u8], listed: &Listed, url: &SafeUrl) -> Result<(), RepositoryError> {
     let found = bytes.len() as u64;
     if found < listed.size {
-        return Err(AptError::Truncated { url: url.clone(), expected: listed.size, found });
+        return Err(RepositoryError::Truncated { url: url.clone(), expected: listed.size, found });
     }
     let sum = Digest::sha256_of(bytes);
     if found > listed.size || sum.hex() != listed.sha256 {
@@ -375,17 +433,17 @@ fn verify(bytes: &[u8], listed: &Listed, url: &SafeUrl) -> Result<(), AptError> 
         } else {
             format!("its SHA-256 is {}, and {} was signed", sum.hex(), listed.sha256)
         };
-        return Err(AptError::Tampered { url: url.clone(), reason });
+        return Err(RepositoryError::Tampered { url: url.clone(), reason });
     }
     Ok(())
 }
 
 /// Undoes the compression of an index, and checks what comes of it where the release lists that, too.
-fn decompress(bytes: &[u8], plain: Option<&Listed>, url: &SafeUrl) -> Result<Vec<u8>, AptError> {
+fn decompress(bytes: &[u8], plain: Option<&Listed>, url: &SafeUrl) -> Result<Vec<u8>, RepositoryError> {
     let limit = plain.map_or(INDEX_LIMIT, |plain| plain.size.min(INDEX_LIMIT));
     // What is listed is a promise that nobody need keep.
     let mut text = Vec::with_capacity(usize::try_from(limit.min(64 << 20)).unwrap_or_default());
-    let malformed = |error: std::io::Error| AptError::Malformed {
+    let malformed = |error: std::io::Error| RepositoryError::Malformed {
         url: url.clone(),
         reason: format!("it cannot be decompressed: {error}"),
     };

@@ -99,7 +99,7 @@ impl Release {
     }
 
     /// Says whether anything is listed with a hash that counts.
-    pub fn lists_files(&self) -> bool {
+    pub(crate) fn lists_files(&self) -> bool {
         !self.files.is_empty()
     }
 

@@ -1,43 +1,30 @@
 //! A root's repositories: what its files say, and fetching what they have now.
 
-use std::collections::HashSet;
-use std::thread;
-
-use jiff::Timestamp;
-use otoshi_http::SafeUrl;
-
-use super::available::{Available, SourceFailure, Suite};
 use super::configuration::Configuration;
 use super::distributions::Distribution;
 use super::edition::Edition;
-use super::error::{AptError, Malformed};
-use super::fetch::Fetch;
 use super::files::{parts, parts_of_any_name};
-use super::kept::Kept;
+
 use super::keyring::{KeyFile, KeyKind, Keyring};
-use super::phasing::Phasing;
+
 use super::preferences::Preferences;
-use super::refresh::Refresh;
 use super::sources::{Selection, Source, parse_deb822, parse_list};
 use super::verifier::Verifier;
-use crate::files::Files;
+use crate::error::{Malformed, RepositoryError};
 
-/// The most sources that are asked.
-const MOST: usize = 400;
-/// How many sources are asked at the same time.
-const PARALLEL: usize = 8;
+use crate::files::Files;
 
 /// A root's sources, keys, pins and settings.
 #[derive(Debug, Clone)]
 pub struct Repositories {
-    sources: Vec<Source>,
-    problems: Vec<AptError>,
+    pub(super) sources: Vec<Source>,
+    pub(super) problems: Vec<RepositoryError>,
     pub(super) configuration: Configuration,
-    preferences: Preferences,
+    pub(super) preferences: Preferences,
     pub(super) architectures: Vec<String>,
-    edition: Edition,
+    pub(super) edition: Edition,
     pub(super) verifier: Verifier,
-    files: Files,
+    pub(super) files: Files,
 }
 
 impl Repositories {
@@ -60,7 +47,9 @@ impl Repositories {
             for source in read(&text, architecture, &file) {
                 match source.and_then(|source| selected(source, &edition)) {
                     Ok(source) => sources.push(source),
-                    Err(reason) => problems.push(AptError::Configuration { file: file.clone(), reason }),
+                    Err(reason) => {
+                        problems.push(RepositoryError::Configuration { file: file.clone(), reason });
+                    }
                 }
             }
         }
@@ -88,7 +77,7 @@ impl Repositories {
     }
 
     /// Says whether nothing is said of where packages come from: there is no source, and none that cannot be understood.
-    pub fn says_nothing(&self) -> bool {
+    pub(crate) fn says_nothing(&self) -> bool {
         self.sources.is_empty() && self.problems.is_empty()
     }
 
@@ -127,58 +116,6 @@ impl Repositories {
         self.problems.clear();
         self.architectures.truncate(1);
         self
-    }
-
-    /// Asks every source what it has now; what has not changed since is taken from what is kept.
-    pub fn refresh(&self, kept: &Kept, fetch: &dyn Fetch, now: Timestamp) -> Available {
-        let mut results = Vec::with_capacity(self.sources.len());
-        let asked = &self.sources[..self.sources.len().min(MOST)];
-        for some in asked.chunks(PARALLEL) {
-            let one = |source| move || Refresh { of: self, source, kept, fetch, now }.run();
-            results.extend(thread::scope(|scope| {
-                let running: Vec<_> = some.iter().map(|source| scope.spawn(one(source))).collect();
-                running.into_iter().map(thread::ScopedJoinHandle::join).collect::<Vec<_>>()
-            }));
-        }
-        let mut suites: Vec<Suite> = Vec::new();
-        let mut failures: Vec<SourceFailure> = self
-            .problems
-            .iter()
-            .map(|error| SourceFailure {
-                place: String::new(),
-                url: SafeUrl::default(),
-                error: error.clone(),
-                kept: false,
-            })
-            .collect();
-        if let Some(more) = self.sources.get(MOST) {
-            let reason = format!("only the first {MOST} sources of an image are asked");
-            failures.push(SourceFailure {
-                place: more.place.clone(),
-                url: SafeUrl::new(&more.uri),
-                error: AptError::Malformed { url: SafeUrl::new(&more.uri), reason },
-                kept: false,
-            });
-        }
-        let mut had = HashSet::new();
-        for result in results {
-            // A thread that panicked is a mistake of ours, which no source may cause: tell it as it is.
-            let (some, failed) = result.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-            // What two sources name alike counts once.
-            suites.extend(some.into_iter().filter(|suite| {
-                let Suite { directory, component, architecture, selection, .. } = suite;
-                had.insert((directory.clone(), component.clone(), architecture.clone(), selection.clone()))
-            }));
-            failures.extend(failed);
-        }
-        Available::new(
-            suites,
-            failures,
-            &self.configuration,
-            self.preferences.clone(),
-            Phasing::from_files(&self.files, &self.configuration, &self.edition),
-            self.architectures[0].clone(),
-        )
     }
 
     /// The files of keys that a source's signature is checked with.

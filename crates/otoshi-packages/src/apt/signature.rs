@@ -7,8 +7,8 @@ use otoshi_http::SafeUrl;
 use pgp::composed::{Deserializable, DetachedSignature};
 use pgp::packet::Signature;
 
-use super::error::AptError;
 use super::keyring::{Judged, Keyring};
+use crate::error::RepositoryError;
 
 const MESSAGE: &str = "-----BEGIN PGP SIGNED MESSAGE-----";
 const SIGNATURE: &str = "-----BEGIN PGP SIGNATURE-----";
@@ -104,7 +104,7 @@ impl Signed {
         keyring: &Keyring,
         fingerprints: &[String],
         now: Timestamp,
-    ) -> Result<String, AptError> {
+    ) -> Result<String, RepositoryError> {
         let url = SafeUrl::new(url);
         let (mut good, mut unknown, mut useless, mut bad) = (None, Vec::new(), None, None);
         for signature in &self.signatures {
@@ -127,13 +127,13 @@ impl Signed {
         }
         if let Some(signer) = bad.filter(|_| keyring.is_gnupgs() || good.is_none()) {
             let reason = format!("the signature of {signer} does not match it");
-            return Err(AptError::Tampered { url, reason });
+            return Err(RepositoryError::Tampered { url, reason });
         }
         match (good, useless) {
             (Some(primary), _) => Ok(primary),
-            (None, Some((key, reason))) => Err(AptError::UselessKey { url, key, reason }),
-            (None, None) if unknown.is_empty() => Err(AptError::Unsigned { url }),
-            (None, None) => Err(AptError::UnknownKey { url, keys: unknown }),
+            (None, Some((key, reason))) => Err(RepositoryError::UselessKey { url, key, reason }),
+            (None, None) if unknown.is_empty() => Err(RepositoryError::Unsigned { url }),
+            (None, None) => Err(RepositoryError::UnknownKey { url, keys: unknown }),
         }
     }
 }

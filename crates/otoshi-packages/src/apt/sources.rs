@@ -7,7 +7,7 @@ use std::slice::from_ref;
 use otoshi_http::{authority_of, host_in};
 
 use super::deb822::{self, Paragraph};
-use super::error::Malformed;
+use crate::error::Malformed;
 
 /// One suite of one repository.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -108,7 +108,7 @@ impl SignedBy {
 
 impl Source {
     /// Says whether the repository is flat: its indexes lie beside its release file.
-    pub fn is_flat(&self) -> bool {
+    pub(crate) fn is_flat(&self) -> bool {
         self.suite.ends_with('/')
     }
 

@@ -70,6 +70,11 @@ impl Asserted {
         Some(list.trim()).filter(|list| !list.is_empty()).map(|list| Self(list.to_owned()))
     }
 
+    /// The list.
+    pub(super) fn as_str(&self) -> &str {
+        &self.0
+    }
+
     /// Says whether a kind of key is in it.
     pub(super) fn has(&self, name: &str) -> bool {
         let apart = |text: &str| {
@@ -100,6 +105,11 @@ impl Cutoffs {
     pub(super) fn parse(text: &str) -> Result<Self, String> {
         let table = text.parse().map_err(|error: toml::de::Error| error.message().to_owned())?;
         Ok(Self { table })
+    }
+
+    /// All that the file says.
+    pub(super) fn to_text(&self) -> String {
+        self.table.to_string()
     }
 
     /// Says whether a key of a kind (in GnuPG's words) counts.

@@ -1,5 +1,7 @@
 //! With what a root's apt checks signatures, which keyrings that reads, and which keys and hashes count for it.
 
+use otoshi_oci::Fields;
+
 use super::configuration::Configuration;
 use super::edition::Edition;
 use super::strength::{Asserted, Cutoffs, POLICIES};
@@ -74,6 +76,24 @@ impl Verifier {
         // An older gpgv has no such option, and apt sees that.
         let heeds = edition.gpgv.as_deref().is_none_or(|gpgv| dpkg::compare(gpgv, "2.4.5").is_ge());
         Self { reader, judge: Judge::Gnupg(asserted.filter(|_| heeds)) }
+    }
+}
+
+impl Verifier {
+    /// Adds all that it is to a key.
+    pub(super) fn fields(&self, key: Fields) -> Fields {
+        let key = key.text(match self.reader {
+            Reader::Any => "any",
+            Reader::Script { takes_returns: false } => "script",
+            Reader::Script { takes_returns: true } => "script that takes returns",
+            Reader::Apt => "apt",
+            Reader::Sequoia => "sequoia",
+        });
+        match &self.judge {
+            Judge::Gnupg(asserted) => key.text("gnupg").option(asserted.as_ref().map(Asserted::as_str)),
+            Judge::Sequoia(Ok(cutoffs)) => key.text("sequoia").text(cutoffs.to_text()),
+            Judge::Sequoia(Err(reason)) => key.text("unreadable").text(reason),
+        }
     }
 }
 

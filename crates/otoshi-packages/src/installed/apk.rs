@@ -9,7 +9,8 @@
 
 use std::collections::HashMap;
 
-use super::{InstalledError, Package};
+use super::error::InstalledError;
+use super::package::Package;
 use crate::files::Files;
 
 /// Where the record lies; the first that is there counts.
@@ -41,7 +42,9 @@ pub fn packages(files: &Files) -> Result<Option<Vec<Package>>, InstalledError> {
 /// Says which architecture is apk's own: the one that `etc/apk/arch` names, else the most frequent one.
 pub fn architecture(files: &Files, packages: &[Package]) -> Option<String> {
     let named = files.text("etc/apk/arch").map(|text| text.trim().to_owned());
-    named.filter(|name| !name.is_empty()).or_else(|| super::most_frequent_architecture(packages, "noarch"))
+    named
+        .filter(|name| !name.is_empty())
+        .or_else(|| super::package::most_frequent_architecture(packages, "noarch"))
 }
 
 /// What `world` asks for: a name, and whether it is bound to a version.

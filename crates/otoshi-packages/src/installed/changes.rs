@@ -2,7 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Installed, Package};
+use super::Installed;
+use super::package::Package;
 
 /// Describes a package that differs; what an image lacks is `None`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -13,7 +13,8 @@ use std::io::Read;
 
 use serde::Deserialize;
 
-use super::{InstalledError, Package};
+use super::error::InstalledError;
+use super::package::Package;
 use crate::files::Files;
 
 const PATH: &str = "var/lib/chisel/manifest.wall";

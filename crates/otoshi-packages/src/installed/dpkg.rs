@@ -9,7 +9,8 @@
 use std::borrow::Cow;
 use std::collections::HashSet;
 
-use super::{InstalledError, Package};
+use super::error::InstalledError;
+use super::package::Package;
 use crate::files::Files;
 
 const STATUS: &str = "var/lib/dpkg/status";
@@ -56,7 +57,7 @@ pub fn architecture(files: &Files, packages: &[Package]) -> Option<String> {
     listed
         .filter(|name| !name.is_empty())
         .or_else(|| Some(packages.iter().find(|package| package.name == "dpkg")?.architecture.clone()))
-        .or_else(|| super::most_frequent_architecture(packages, "all"))
+        .or_else(|| super::package::most_frequent_architecture(packages, "all"))
 }
 
 /// The fields of a paragraph that matter.

@@ -15,21 +15,18 @@ use otoshi_store::{Home, LayerSnapshot, Record, SnapshotId};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
+use super::error::InstalledError;
+use super::room::{MOST, Room, TOTAL};
+use super::rpm;
 use super::tree;
 use super::unread::is_mark;
 use super::wanted::{Want, Wanted};
-use super::{InstalledError, rpm};
 use crate::files::Files;
 
 /// The form of the records; another one makes them anew.
 const FORM: &str = "1";
 /// How often links and settings may lead to files that were not read.
 const ROUNDS: usize = 4;
-/// The most files, links and directories that are kept of a layer.
-const MOST: usize = 20_000;
-/// The most bytes that are kept of a layer.
-const TOTAL: u64 = 512 << 20;
-
 /// A layer's files; directories, links and others have no content.
 type Kept = Layer<Option<Arc<[u8]>>>;
 
@@ -51,47 +48,6 @@ impl Record for Remembered {
 
 /// Brings a layer's blob into the store's layout, where it is not yet.
 pub type Fetch<'a> = dyn Fn(&ImageLayer) -> Result<(), Box<dyn Error + Send + Sync>> + Sync + 'a;
-
-/// What may still be read of a layer.
-#[derive(Debug)]
-pub(super) struct Room {
-    entries: usize,
-    bytes: u64,
-}
-
-impl Default for Room {
-    fn default() -> Self {
-        Self { entries: MOST, bytes: TOTAL }
-    }
-}
-
-impl Room {
-    /// Takes the room of an entry with content of a size; fails with the reason where there is none.
-    pub(super) fn take(&mut self, path: &[u8], size: u64) -> Result<(), String> {
-        let most = largest(path);
-        if size > most {
-            return Err(format!("it is larger than {} MiB", most >> 20));
-        }
-        let left = (self.entries.checked_sub(1), self.bytes.checked_sub(size));
-        let (Some(entries), Some(bytes)) = left else {
-            return Err(format!("there are more than {MOST} files like it, or {} MiB", TOTAL >> 20));
-        };
-        (self.entries, self.bytes) = (entries, bytes);
-        Ok(())
-    }
-}
-
-/// The largest size in bytes at which a file is read.
-fn largest(path: &[u8]) -> u64 {
-    let path = std::str::from_utf8(path).unwrap_or_default();
-    if rpm::is_database(path.strip_suffix("-wal").unwrap_or(path)) {
-        TOTAL
-    } else if path.starts_with("var/lib/") || path.ends_with("db/installed") {
-        64 << 20
-    } else {
-        8 << 20
-    }
-}
 
 /// Reads the files of an image that say what is installed and where more comes from.
 pub(super) fn files(home: &Home, image: &Image, fetch: &Fetch<'_>) -> Result<Files, InstalledError> {

@@ -9,7 +9,8 @@
 //!
 //! Source: the images, and `azurelinux`'s own tool that makes them (`rpm -qa --qf`).
 
-use super::{InstalledError, Package};
+use super::error::InstalledError;
+use super::package::Package;
 use crate::files::Files;
 
 const FULL: &str = "var/lib/rpmmanifest/container-manifest-2";

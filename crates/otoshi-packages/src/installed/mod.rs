@@ -4,62 +4,29 @@ pub mod apk;
 mod changes;
 mod chisel;
 pub mod dpkg;
+mod error;
 mod layers;
 mod manifest;
 mod os_release;
+mod package;
+mod room;
 pub mod rpm;
 mod tree;
 mod unread;
 mod wanted;
 
-use std::error::Error;
-use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use otoshi_explain::{Explain, Kind};
-use otoshi_oci::layer::LayerError;
-use otoshi_oci::{Digest, Image};
+use otoshi_oci::Image;
 use otoshi_store::Home;
-use serde::{Deserialize, Serialize};
 
 pub use self::changes::{Changed, changes};
+pub use self::error::InstalledError;
 pub use self::layers::Fetch;
 pub use self::os_release::OsRelease;
+pub use self::package::{Manager, Package};
 pub use self::unread::Unread;
 use crate::files::Files;
-
-/// Names a package manager.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Manager {
-    /// Debian's, with apt over it.
-    Dpkg,
-    /// Alpine's.
-    Apk,
-    /// That of Red Hat, Fedora and SUSE, with dnf, yum or zypper over it.
-    Rpm,
-}
-
-/// Describes an installed package.
-#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct Package {
-    /// Its name, without architecture.
-    pub name: String,
-    /// Its version, as the package manager writes it: with epoch (where it is not zero) and revision or release.
-    pub version: String,
-    /// The architecture, in the package manager's words (`amd64`, `x86_64`, `all`, `noarch`).
-    pub architecture: String,
-    /// The source package that it was built from, as repositories and advisories name it.
-    pub source: String,
-    /// The version of the source package.
-    pub source_version: String,
-    /// Says whether somebody asked that it stays at this version.
-    pub held: bool,
-    /// Says whether it was installed only because others need it; `false` where the package manager keeps no such mark.
-    pub auto: bool,
-    /// The module stream that it belongs to, as `NAME:STREAM`, with rpm.
-    pub module: Option<String>,
-}
 
 /// Holds what is installed in an image, and the files that say where newer versions come from.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -76,47 +43,6 @@ pub struct Installed {
     pub unread: Vec<Unread>,
     /// The files that this was read from, and those that say where packages come from: sources, preferences, keys.
     pub files: Files,
-}
-
-/// Says why the packages of an image could not be read.
-#[derive(Debug, thiserror::Error)]
-pub enum InstalledError {
-    /// A database is not what its name says, or is damaged.
-    #[error("cannot read the packages in /{path}: {reason}")]
-    Database {
-        /// The file, without leading slash.
-        path: String,
-        /// Why.
-        reason: String,
-    },
-    /// A layer could not be read.
-    #[error("cannot read what is installed")]
-    Layer(#[from] LayerError),
-    /// A layer is not here and could not be brought.
-    #[error("cannot read what is installed: layer {layer} is not here")]
-    Fetch {
-        /// The layer's blob.
-        layer: Digest,
-        /// Why.
-        source: Box<dyn Error + Send + Sync>,
-    },
-    /// An unpacked root could not be read.
-    #[error("cannot read what is installed below {}", path.display())]
-    Root {
-        /// The root.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
-    /// A layer has more, or larger, files that say such things than any that is meant so.
-    #[error("cannot read what is installed: layer {layer} has too many or too large files of settings")]
-    TooMuch {
-        /// The layer's blob.
-        layer: Digest,
-    },
-    /// There are too many levels of symbolic links.
-    #[error("cannot read what is installed: too many levels of symbolic links in the image")]
-    Links,
 }
 
 /// Reads one form of record; `None` where there is none.
@@ -186,27 +112,5 @@ impl Installed {
         let start = self.packages.partition_point(|package| &package.name[..] < name);
         let length = self.packages[start..].iter().take_while(|package| package.name == name).count();
         &self.packages[start..start + length]
-    }
-}
-
-/// The architecture of most packages, `neutral` aside.
-fn most_frequent_architecture(packages: &[Package], neutral: &str) -> Option<String> {
-    let mut counts = std::collections::BTreeMap::new();
-    for package in packages.iter().filter(|package| package.architecture != neutral) {
-        *counts.entry(&package.architecture[..]).or_insert(0_usize) += 1;
-    }
-    counts.into_iter().max_by_key(|(_, count)| *count).map(|(name, _)| name.to_owned())
-}
-
-impl Explain for InstalledError {
-    fn kind(&self) -> Kind {
-        Kind::Machine
-    }
-
-    fn hint(&self) -> Option<String> {
-        match self {
-            Self::Layer(error) => error.hint(),
-            _ => None,
-        }
     }
 }

@@ -11,7 +11,7 @@ use otoshi_oci::tar::Kind;
 use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, fgetxattr, fstat, openat, readlinkat, statat};
 use rustix::io::Errno;
 
-use super::layers::Room;
+use super::room::Room;
 use super::unread::is_mark;
 use super::wanted::{Wanted, is_secret};
 

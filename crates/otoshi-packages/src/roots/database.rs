@@ -9,7 +9,8 @@ use md5::{Digest as _, Md5};
 use otoshi_oci::tar::{END, Entry, Kind, write_header, write_padding};
 
 use super::deb::ControlFile;
-use super::{Chosen, DebError};
+use super::deb::DebError;
+use super::depends::Chosen;
 use crate::apt::index::MultiArch;
 
 pub(super) const DIRECTORY: &str = "var/lib/dpkg";

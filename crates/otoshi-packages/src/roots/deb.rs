@@ -92,7 +92,7 @@ impl<'a> Deb<'a> {
     }
 
     /// Returns all files of what the package says of itself.
-    pub fn control_files(&self) -> Result<Vec<ControlFile>, DebError> {
+    pub(crate) fn control_files(&self) -> Result<Vec<ControlFile>, DebError> {
         let (_, stream) = decoder(self.control)?;
         let mut reader = Reader::new(io::BufReader::new(stream.take(CONTROL_LIMIT)));
         let mut files: Vec<ControlFile> = Vec::new();

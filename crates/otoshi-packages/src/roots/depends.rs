@@ -6,7 +6,7 @@
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, VecDeque};
 
-use super::{RootError, named};
+use super::error::{RootError, named};
 use crate::apt::Available;
 use crate::apt::index::Record;
 use crate::version::dpkg;
@@ -129,7 +129,7 @@ pub fn choose(available: &Available, wanted: &[String], without: &[&str]) -> Res
 }
 
 /// Chooses packages to go with others, and returns all, sorted by name.
-pub fn choose_beside(
+pub(crate) fn choose_beside(
     available: &Available,
     there: &[Chosen],
     wanted: &[String],
@@ -249,6 +249,11 @@ fn check_conflicts(chosen: &[Chosen]) -> Result<(), RootError> {
         }
     }
     Ok(())
+}
+
+/// Whether a package says that it replaces files of another.
+pub(super) fn replaces(one: &Record, other: &Record) -> bool {
+    parse(&one.replaces).iter().flatten().any(|named| named.name == other.name)
 }
 
 #[cfg(test)]

@@ -15,7 +15,9 @@ use otoshi_oci::tar::{END, Entry, Kind, Reader, Time, write_header, write_paddin
 use rayon::prelude::*;
 
 use super::deb::read_data;
-use super::{Chosen, Deb, DebError, RootError, conflict, named, replaces};
+use super::deb::{Deb, DebError};
+use super::depends::{Chosen, replaces};
+use super::error::{RootError, conflict, named};
 
 /// 1980-01-01T00:00:01Z, the time of all entries of layers.
 const TIME: i64 = 315_532_801;

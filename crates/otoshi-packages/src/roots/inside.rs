@@ -3,7 +3,7 @@
 use std::io;
 use std::path::Path;
 
-use super::RootError;
+use super::error::RootError;
 
 /// The longest file that is read, in bytes.
 const MOST: u64 = 256 << 20;

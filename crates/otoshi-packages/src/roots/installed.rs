@@ -14,12 +14,15 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::database::{DIRECTORY, Files, Triggers, Unpacked, control, status};
+use super::deb::Deb;
+use super::depends::Chosen;
+use super::error::{RootError, named};
 use super::inside::Inside;
 use super::leftovers::{self, MACHINE_ID, SHADOW};
 use super::scripts::Scripts;
+use super::stages::Selection;
 use super::stages::{ordered, stages};
 use super::unpack::{DOCUMENTATION, Diversions, LEFT_OUT, Unpacking, diversions};
-use super::{Chosen, Deb, RootError, Selection, named};
 
 /// What is installed, and where.
 #[derive(Debug)]

@@ -1,6 +1,6 @@
 //! What differs each time a root is made, or is of use only while it is made, and is taken out of it at the end.
 
-use super::RootError;
+use super::error::RootError;
 use super::inside::Inside;
 
 /// Files and directories: logs, caches that are made again when they are needed, and copies of what was before.

@@ -20,6 +20,7 @@ mod database;
 mod deb;
 mod depends;
 mod distroless;
+mod error;
 mod inside;
 mod installed;
 mod leftovers;
@@ -36,86 +37,19 @@ use std::thread;
 
 use otoshi_oci::Digest;
 
-use crate::apt::index::Record;
-use crate::apt::{Answer, Available, Fetch, Request};
+use crate::apt::Available;
+use crate::fetch::{Answer, Fetch, Request};
 
 pub use deb::{ControlFile, Deb, DebError};
-pub use depends::{
-    Chosen, Dependency, Relation, choose, choose_beside, essential, parse as parse_dependencies,
-};
+pub use depends::{Chosen, Dependency, Relation, choose, essential, parse as parse_dependencies};
 pub use distroless::{FOR_SCRIPTS, layer};
+pub use error::RootError;
+use error::named;
 pub use installed::{Installation, install};
 pub use stages::{Selection, select};
 
 /// How many packages are fetched at the same time.
 const PARALLEL: usize = 6;
-
-/// Says why no root could be made.
-#[derive(Debug, thiserror::Error)]
-pub enum RootError {
-    /// A package, or what one depends on, is in no repository, or not in the version that is needed.
-    #[error("{0}")]
-    Unmet(String),
-    /// Two of the packages must not be installed together.
-    #[error("{0}")]
-    Conflict(String),
-    /// A package could not be fetched, or is not what the index says.
-    #[error("fetching {package}: {reason}")]
-    Fetch {
-        /// Its name and version.
-        package: String,
-        /// Why.
-        reason: String,
-    },
-    /// A package's file cannot be read.
-    #[error("reading {package}: {reason}")]
-    Package {
-        /// Its name and version.
-        package: String,
-        /// Why.
-        reason: DebError,
-    },
-    /// A package's files cannot be put into the root.
-    #[error("unpacking {package}: {reason}")]
-    Unpack {
-        /// Its name and version.
-        package: String,
-        /// Why.
-        reason: otoshi_oci::layer::LayerError,
-    },
-    /// A command in the new root failed.
-    #[error("{what}: {reason}")]
-    Script {
-        /// What was being done.
-        what: String,
-        /// How it ended, and the last that it said.
-        reason: String,
-    },
-    /// A command could not be started.
-    #[error("running a package's scripts: {0}")]
-    Sandbox(#[from] otoshi_sandbox::SandboxError),
-    /// Something in the new root cannot be read or removed.
-    #[error("{action} /{path} in the new root: {source}")]
-    Inside {
-        /// What was being done.
-        action: &'static str,
-        /// To what.
-        path: String,
-        /// Why it failed.
-        source: io::Error,
-    },
-    /// An index that is kept is damaged.
-    #[error(transparent)]
-    Index(#[from] crate::apt::index::Damaged),
-    /// What is kept cannot be written or read.
-    #[error("keeping {}: {source}", path.display())]
-    Kept {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
-}
 
 /// Fetches the files of packages that are not kept in a directory yet, and returns where each is.
 pub fn fetch(
@@ -188,23 +122,4 @@ fn fetch_one(
         source: io::Error::other(error.to_string()),
     })?;
     Ok(path)
-}
-
-/// Whether a package says that it replaces files of another.
-fn replaces(one: &Record, other: &Record) -> bool {
-    parse_dependencies(&one.replaces).iter().flatten().any(|named| named.name == other.name)
-}
-
-/// Two packages have a file, and neither replaces the other.
-fn conflict(one: &Record, other: &Record, path: &[u8]) -> RootError {
-    RootError::Conflict(format!(
-        "{} and {} both have /{}",
-        named(one),
-        named(other),
-        otoshi_oci::tar::display(path)
-    ))
-}
-
-pub(crate) fn named(record: &Record) -> String {
-    format!("{} {}", record.name, record.version)
 }

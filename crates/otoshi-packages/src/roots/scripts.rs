@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use otoshi_sandbox::{Mount, Network, Privilege, Root, Sandbox, Spec, StdioSpec, Stream, privilege};
 
-use super::RootError;
+use super::error::RootError;
 
 /// How much of a command's output is kept, in bytes.
 const KEPT: usize = 8 << 10;

@@ -6,8 +6,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::RootError;
 use super::depends::{Chosen, candidate, choose, choose_beside, essential, parse};
+use super::error::RootError;
 use crate::apt::Available;
 
 /// Says that the root's `bin` and the like are links into `usr` from the start. What makes them so of a root in which they are

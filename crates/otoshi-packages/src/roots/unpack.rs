@@ -21,9 +21,11 @@ use otoshi_sandbox::{Privilege, privilege};
 
 use super::database::{self, Conffile, Unpacked, control, md5, paragraph, qualified};
 use super::deb::read_data;
+use super::deb::{ControlFile, Deb, DebError};
+use super::depends::{Chosen, replaces};
 use super::distroless::merged;
+use super::error::{RootError, conflict, named};
 use super::inside::Inside;
-use super::{Chosen, ControlFile, Deb, DebError, RootError, conflict, named, replaces};
 
 /// Where a file goes instead, and the package whose own is not meant.
 pub(super) type Diversions = HashMap<Vec<u8>, (Vec<u8>, String)>;

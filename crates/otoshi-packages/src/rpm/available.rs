@@ -13,12 +13,14 @@ use super::primary::{self, Record};
 use super::repomd::{Listed, Repomd};
 use super::settings::{Repository, Settings};
 use super::{mirrors, updateinfo};
-use crate::apt::{AptError, Fetch, Keyring, Signed};
-use crate::available::{Failure, Withheld};
+use crate::apt::{Keyring, Signed};
 use crate::documents::Documents;
+use crate::error::RepositoryError;
+use crate::fetch::Fetch;
 use crate::files::Files;
 use crate::installed::OsRelease;
 use crate::pattern::matches;
+use crate::standing::{Failure, Withheld};
 use crate::version::rpm::compare;
 
 /// The largest list of a repository's files, signature, or list of mirrors, in bytes.
@@ -108,7 +110,7 @@ impl Available {
         if let Some(more) = settings.repositories.get(MOST) {
             let (place, kept) = (more.id.clone(), false);
             let reason = format!("only the first {MOST} repositories of an image are asked");
-            let error = AptError::Malformed { url: place.as_str().into(), reason };
+            let error = RepositoryError::Malformed { url: place.as_str().into(), reason };
             available.failures.push(Failure { place, error, kept });
         }
         for (repository, (answer, failures)) in settings.repositories.into_iter().zip(answers) {
@@ -264,7 +266,10 @@ struct Security(HashSet<String>);
 type Source<'a> = Box<dyn Read + Send + 'a>;
 
 /// What a repository need not have, or nothing and a failure.
-fn take<T: Default>(found: Option<Result<Arc<T>, AptError>>, failures: &mut Vec<AptError>) -> Arc<T> {
+fn take<T: Default>(
+    found: Option<Result<Arc<T>, RepositoryError>>,
+    failures: &mut Vec<RepositoryError>,
+) -> Arc<T> {
     match found {
         Some(Ok(found)) => found,
         None => Arc::default(),
@@ -287,7 +292,7 @@ struct Asking<'a> {
 
 impl Asking<'_> {
     /// Everything that it has, and what went wrong: with all of it, or with a part.
-    fn ask(self) -> (Option<Answered>, Vec<AptError>) {
+    fn ask(self) -> (Option<Answered>, Vec<RepositoryError>) {
         let mut failures = Vec::new();
         let (addresses, checksums) = match self.addresses() {
             Ok(found) => found,
@@ -305,10 +310,11 @@ impl Asking<'_> {
     }
 
     /// Its addresses, and what a metalink says its list of files may be.
-    fn addresses(self) -> Result<(Vec<String>, Vec<super::Checksum>), AptError> {
+    fn addresses(self) -> Result<(Vec<String>, Vec<super::Checksum>), RepositoryError> {
         let Repository { addresses, mirrors, metalink, .. } = self.repository;
         let get = |url: &str| Ok(self.documents.get(url, SMALL, self.fetch)?.bytes);
-        let malformed = |url: &str, reason: String| AptError::Malformed { url: SafeUrl::new(url), reason };
+        let malformed =
+            |url: &str, reason: String| RepositoryError::Malformed { url: SafeUrl::new(url), reason };
         let (mut found, mut checksums) = (addresses.clone(), Vec::new());
         if let Some(url) = metalink.as_ref().filter(|_| found.is_empty()) {
             let read = mirrors::metalink(&get(url)?).map_err(|reason| malformed(url, reason))?;
@@ -329,39 +335,44 @@ impl Asking<'_> {
         if found.is_empty() {
             let reason = format!("the repository {} has no address", self.repository.id);
             let url = mirrors.as_ref().or(metalink.as_ref()).map(SafeUrl::from).unwrap_or_default();
-            return Err(AptError::Malformed { url, reason });
+            return Err(RepositoryError::Malformed { url, reason });
         }
         if let Some(other) =
             found.iter().find(|url| !url.starts_with("http://") && !url.starts_with("https://"))
         {
-            return Err(AptError::Method { url: SafeUrl::new(other) });
+            return Err(RepositoryError::Method { url: SafeUrl::new(other) });
         }
         Ok((found, checksums))
     }
 
-    fn at(self, address: &str, checksums: &[super::Checksum]) -> Result<(Answered, Vec<AptError>), AptError> {
+    fn at(
+        self,
+        address: &str,
+        checksums: &[super::Checksum],
+    ) -> Result<(Answered, Vec<RepositoryError>), RepositoryError> {
         let url = format!("{address}/repodata/repomd.xml");
         let document = self.documents.get(&url, SMALL, self.fetch)?;
-        let mut failures: Vec<AptError> = document.stale.into_iter().collect();
+        let mut failures: Vec<RepositoryError> = document.stale.into_iter().collect();
         if !checksums.is_empty() && !checksums.iter().any(|checksum| checksum.is_of(&document.bytes)) {
             let reason = "its hash is none that the metalink lists".to_owned();
-            return Err(AptError::Tampered { url: SafeUrl::new(&url), reason });
+            return Err(RepositoryError::Tampered { url: SafeUrl::new(&url), reason });
         }
         if self.repository.signed {
             let beside = self.documents.get(&format!("{url}.asc"), SMALL, self.fetch);
             let signature = beside.map_err(|error| match error {
-                AptError::Missing { .. } => AptError::Unsigned { url: SafeUrl::new(&url) },
+                RepositoryError::Missing { .. } => RepositoryError::Unsigned { url: SafeUrl::new(&url) },
                 error => error,
             })?;
             let signed = Signed::detached(&document.bytes, &signature.bytes);
-            let signed = signed.map_err(|reason| AptError::Malformed { url: SafeUrl::new(&url), reason })?;
+            let signed =
+                signed.map_err(|reason| RepositoryError::Malformed { url: SafeUrl::new(&url), reason })?;
             signed.verify(&url, &self.keyring()?, &[], self.now)?;
         }
         let repomd = Repomd::parse(&document.bytes)
-            .map_err(|reason| AptError::Malformed { url: SafeUrl::new(&url), reason })?;
+            .map_err(|reason| RepositoryError::Malformed { url: SafeUrl::new(&url), reason })?;
         let primary = repomd.files.get("primary").ok_or_else(|| {
             let reason = "it lists no primary, the file with the packages".to_owned();
-            AptError::Malformed { url: SafeUrl::new(&url), reason }
+            RepositoryError::Malformed { url: SafeUrl::new(&url), reason }
         })?;
         let packages = self.documents.shared(primary.checksum.0.hex(), || {
             let reduce = |source: Source<'_>| primary::reduce(BufReader::new(source));
@@ -397,7 +408,7 @@ impl Asking<'_> {
         kind: &str,
         listed: &Listed,
         reduce: impl FnOnce(Source<'_>) -> Result<String, String>,
-    ) -> Result<String, AptError> {
+    ) -> Result<String, RepositoryError> {
         let key = format!("{kind}-{FORM}-{}", listed.checksum.0.hex());
         let url = SafeUrl::new(format!("{address}/{}", listed.href));
         let allowance = self.documents.allowance();
@@ -410,13 +421,13 @@ impl Asking<'_> {
         let _working = allowance.work(limit, &url)?;
         let bytes = self.documents.get_once(url.expose(), limit, self.fetch)?;
         if let Some(expected) = listed.size.filter(|size| *size != bytes.len() as u64) {
-            return Err(AptError::Truncated { url: url.clone(), expected, found: bytes.len() as u64 });
+            return Err(RepositoryError::Truncated { url: url.clone(), expected, found: bytes.len() as u64 });
         }
         if !listed.checksum.is_of(&bytes) {
             let reason = format!("its hash is not {}", listed.checksum.0);
-            return Err(AptError::Tampered { url: url.clone(), reason });
+            return Err(RepositoryError::Tampered { url: url.clone(), reason });
         }
-        let malformed = |reason: String| AptError::Malformed { url: url.clone(), reason };
+        let malformed = |reason: String| RepositoryError::Malformed { url: url.clone(), reason };
         let (_, decoder) =
             otoshi_oci::layer::decoder(&bytes[..]).map_err(|error| malformed(error.to_string()))?;
         let short = reduce(Box::new(decoder.take(DECOMPRESSED))).map_err(malformed)?;
@@ -426,7 +437,7 @@ impl Asking<'_> {
     }
 
     /// The keys that its settings name, out of the image; what the image does not have is not fetched.
-    fn keyring(self) -> Result<Keyring, AptError> {
+    fn keyring(self) -> Result<Keyring, RepositoryError> {
         let (mut keyring, mut reasons) = (Keyring::default(), Vec::new());
         for key in &self.repository.keys {
             let path = key.strip_prefix("file:").map(|path| path.strip_prefix("//").unwrap_or(path));
@@ -441,7 +452,7 @@ impl Asking<'_> {
         }
         if keyring.is_empty() {
             let reason = if reasons.is_empty() { "gpgkey names none".to_owned() } else { reasons.join("; ") };
-            return Err(AptError::Keyring { url: self.repository.id.as_str().into(), reason });
+            return Err(RepositoryError::Keyring { url: self.repository.id.as_str().into(), reason });
         }
         Ok(keyring)
     }

@@ -28,7 +28,7 @@ pub use self::available::{Available, Candidate, Version};
 pub use self::modules::{Module, Modules};
 pub use self::primary::Record;
 pub use self::repomd::{Checksum, Listed, Repomd};
-pub use self::settings::{Repository, Settings, ini};
+pub use self::settings::{Repository, Settings};
 
 /// Parsers of files that strangers wrote, for fuzzing: whatever the input, they end, and nothing panics.
 pub fn parse_anything(bytes: &[u8]) {
@@ -38,5 +38,5 @@ pub fn parse_anything(bytes: &[u8]) {
     drop(updateinfo::reduce(bytes));
     drop(modules::Modules::read(text.as_bytes()));
     drop(mirrors::metalink(bytes));
-    drop(ini(&text));
+    drop(settings::ini(&text));
 }

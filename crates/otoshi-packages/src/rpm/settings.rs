@@ -116,7 +116,7 @@ fn is_true(value: &str) -> bool {
 }
 
 /// Reads sections of `key=value` lines; a line that begins with a blank goes on with the value before it.
-pub fn ini(text: &str) -> Vec<(String, BTreeMap<String, String>)> {
+pub(crate) fn ini(text: &str) -> Vec<(String, BTreeMap<String, String>)> {
     let mut sections: Vec<(String, Keys)> = Vec::new();
     let mut last = String::new();
     for line in text.lines() {

@@ -44,7 +44,7 @@ impl<'a> Parts<'a> {
 }
 
 /// Compares two versions, or two releases, segment by segment.
-pub fn compare_part(left: &str, right: &str) -> Ordering {
+pub(crate) fn compare_part(left: &str, right: &str) -> Ordering {
     if left == right {
         return Ordering::Equal;
     }

@@ -5,7 +5,8 @@ use std::net::TcpListener;
 
 use jiff::Timestamp;
 use otoshi_packages::Files;
-use otoshi_packages::apt::{Configuration, Fetch, HttpFetcher, Kept, Reach, Repositories, Request};
+use otoshi_packages::apt::{Configuration, HttpFetcher, Kept, Reach, Repositories};
+use otoshi_packages::{Fetch, Request};
 use otoshi_test::Server;
 
 use crate::repository::suite;

@@ -239,7 +239,7 @@ impl Index {
     }
 
     /// Returns the priority of a package by its number, and whether it is essential.
-    pub fn importance(&self, number: usize) -> (Priority, bool) {
+    pub(crate) fn importance(&self, number: usize) -> (Priority, bool) {
         let flags = self.flags(number);
         (priority(flags), is_essential(flags))
     }

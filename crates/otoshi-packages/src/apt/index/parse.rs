@@ -10,7 +10,7 @@ use rayon::prelude::*;
 use super::entry::{Entry, Field};
 use super::form::{Piece, join};
 use super::{MultiArch, Priority, Record};
-use crate::apt::error::Malformed;
+use crate::error::Malformed;
 
 /// About how many bytes are read at a time.
 const PIECE: usize = 1 << 20;

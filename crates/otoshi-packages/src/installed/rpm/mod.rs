@@ -16,7 +16,8 @@ mod sqlite;
 
 use serde::{Deserialize, Serialize};
 
-use super::{InstalledError, Package};
+use super::error::InstalledError;
+use super::package::Package;
 use crate::files::Files;
 
 /// Where databases lie.
@@ -92,7 +93,7 @@ pub fn packages(files: &Files) -> Result<Option<Vec<Package>>, InstalledError> {
 
 /// Says which architecture is rpm's own: the most frequent one.
 pub fn architecture(packages: &[Package]) -> Option<String> {
-    super::most_frequent_architecture(packages, "noarch")
+    super::package::most_frequent_architecture(packages, "noarch")
 }
 
 fn read(path: &str, database: &[u8], journal: Option<&[u8]>) -> Result<Vec<Package>, String> {

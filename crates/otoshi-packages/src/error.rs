@@ -24,7 +24,7 @@ impl Malformed {
 
 /// An error with a repository.
 #[derive(Debug, Clone, thiserror::Error)]
-pub enum AptError {
+pub enum RepositoryError {
     /// A file of apt's configuration cannot be understood.
     #[error("{file}: {reason}")]
     Configuration {
@@ -169,7 +169,7 @@ pub enum AptError {
     },
 }
 
-impl AptError {
+impl RepositoryError {
     /// Names the reason in one word that stays the same, for data.
     pub fn kind(&self) -> &'static str {
         match self {
@@ -194,7 +194,7 @@ impl AptError {
     }
 }
 
-impl Explain for AptError {
+impl Explain for RepositoryError {
     fn kind(&self) -> Kind {
         Kind::Registry
     }
