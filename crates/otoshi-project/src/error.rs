@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use crate::faults::excerpt;
+use crate::excerpt::excerpt;
 use otoshi_explain::{Explain, Kind};
 
 /// A wrong project file: which, where, and what to try.

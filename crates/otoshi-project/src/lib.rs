@@ -4,7 +4,9 @@
 //! adds what is missing, and never moves an entry.
 
 mod check;
+mod duration;
 mod error;
+mod excerpt;
 mod faults;
 mod form;
 mod lock;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use crate::{ProjectError, manifest::duration};
+use crate::{ProjectError, duration::duration};
 
 /// `[refresh]`.
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]

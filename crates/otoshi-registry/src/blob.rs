@@ -25,17 +25,26 @@ pub(crate) trait Follower: Send + Sync {
     fn reached(&self, size: u64);
 }
 
+/// A blob that is to be fetched.
+#[derive(Clone, Copy)]
+pub(crate) struct WantedBlob<'a> {
+    pub(crate) digest: &'a Digest,
+    /// Its size, in bytes.
+    pub(crate) size: u64,
+    /// Who is told how far it has come.
+    pub(crate) follower: Option<&'a dyn Follower>,
+    pub(crate) tally: &'a Tally,
+}
+
 impl Transport {
     /// Fetches a blob into a layout: from the first place that has it whole and right.
     pub(crate) async fn fetch_blob(
         &self,
         layout: &Layout,
         repository: &Repository,
-        digest: &Digest,
-        size: u64,
-        follower: Option<&dyn Follower>,
-        tally: &Tally,
+        wanted: WantedBlob<'_>,
     ) -> Result<(), RegistryError> {
+        let WantedBlob { digest, size, follower, tally } = wanted;
         let asked = repository.asked(format!("for the blob {digest}"));
         tally.tell(Event::Started { digest: digest.clone(), size });
         let mut outcome = Ok(());
@@ -44,7 +53,7 @@ impl Transport {
             if let Some(follower) = follower {
                 follower.begin(&writer)?;
             }
-            outcome = self.stream_blob(&endpoint, (digest, size), &asked, &mut writer, follower, tally).await;
+            outcome = self.stream_blob(&endpoint, wanted, &asked, &mut writer).await;
             if outcome.is_ok() {
                 let found = writer.digest_so_far();
                 if found == *digest {
@@ -68,12 +77,11 @@ impl Transport {
     async fn stream_blob(
         &self,
         endpoint: &Endpoint,
-        (digest, size): (&Digest, u64),
+        wanted: WantedBlob<'_>,
         asked: &Asked,
         writer: &mut BlobWriter,
-        follower: Option<&dyn Follower>,
-        tally: &Tally,
     ) -> Result<(), RegistryError> {
+        let WantedBlob { digest, size, follower, tally } = wanted;
         let wrong = |reason: String| RegistryError::Wrong { asked: asked.clone(), reason };
         let (mut backoff, mut breaks) = (self.settings.retries.backoff(), 0);
         loop {

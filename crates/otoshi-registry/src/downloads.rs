@@ -15,7 +15,7 @@ use otoshi_oci::layout::BlobWriter;
 use otoshi_oci::{Digest, Layout};
 use tokio::sync::Semaphore;
 
-use crate::blob::Follower;
+use crate::blob::{Follower, WantedBlob};
 use crate::client::Client;
 use crate::error::RegistryError;
 use crate::progress::{Event, Progress, Summary, Tally};
@@ -143,8 +143,9 @@ impl Downloads {
             let _place = places.acquire().await;
             let mut outcome = Err(format!("the blob {digest} is in no registry that is known"));
             for repository in &repositories {
-                let fetched =
-                    transport.fetch_blob(&layout, repository, &digest, size, Some(follower.as_ref()), &tally);
+                let follower = Some(follower.as_ref() as &dyn Follower);
+                let wanted = WantedBlob { digest: &digest, size, follower, tally: &tally };
+                let fetched = transport.fetch_blob(&layout, repository, wanted);
                 outcome = fetched.await.map_err(|error| {
                     let is_gone = error.status() == Some(404);
                     if is_gone {

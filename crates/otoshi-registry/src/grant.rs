@@ -1,6 +1,5 @@
 //! What lets requests in: tokens and passwords, obtained once and kept for as long as they are good.
 
-use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use base64::Engine;
@@ -9,6 +8,7 @@ use otoshi_http::{Secret, Url, is_loopback};
 use serde::Deserialize;
 
 use crate::answer::{answer_text, bounded, place_of};
+use crate::authorization::Grant;
 use crate::challenge::Challenge;
 use crate::credentials::{Known, Login};
 use crate::error::{Asked, RegistryError};
@@ -20,22 +20,6 @@ const DEFAULT_LIFE: u64 = 60;
 /// The largest answer of a token server.
 const MAX_ANSWER: usize = 1 << 20;
 
-/// The value of an `Authorization` header, and until when it is used.
-#[derive(Debug, Clone)]
-pub(crate) struct Grant {
-    pub(crate) header: Secret,
-    until: Option<Instant>,
-}
-
-impl Grant {
-    pub(crate) fn is_good(&self) -> bool {
-        self.until.is_none_or(|until| Instant::now() < until)
-    }
-}
-
-/// Grants by host and scope; the scope of a password is empty.
-pub(crate) type Grants = HashMap<(String, String), Grant>;
-
 #[derive(Deserialize)]
 struct Answer {
     #[serde(default)]
@@ -43,6 +27,13 @@ struct Answer {
     #[serde(default)]
     access_token: String,
     expires_in: Option<u64>,
+}
+
+/// A token that a token server is asked for.
+struct WantedToken<'a> {
+    realm: &'a Url,
+    service: Option<&'a str>,
+    scopes: &'a [String],
 }
 
 impl Transport {
@@ -82,7 +73,8 @@ impl Transport {
                 }
                 let wanted =
                     if scopes.is_empty() { scope.iter().cloned().collect() } else { scopes.to_vec() };
-                let answer = self.token(&realm, service.as_deref(), &wanted, &known, asked, endpoint).await?;
+                let wanted = WantedToken { realm: &realm, service: service.as_deref(), scopes: &wanted };
+                let answer = self.token(wanted, &known, asked, endpoint).await?;
                 let token = if answer.token.is_empty() { answer.access_token } else { answer.token };
                 if token.is_empty() || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
                     return Err(refused("its token server gave no token".to_owned()));
@@ -100,13 +92,12 @@ impl Transport {
 
     async fn token(
         &self,
-        realm: &Url,
-        service: Option<&str>,
-        scopes: &[String],
+        wanted: WantedToken<'_>,
         known: &Known,
         asked: &Asked,
         endpoint: &Endpoint,
     ) -> Result<Answer, RegistryError> {
+        let WantedToken { realm, service, scopes } = wanted;
         let mut pairs: Vec<(&str, &str)> = service.map(|service| ("service", service)).into_iter().collect();
         let joined = scopes.join(" ");
         let (mut url, mut form) = (realm.clone(), None);

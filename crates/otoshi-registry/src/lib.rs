@@ -19,6 +19,7 @@
 //! Spec: <https://github.com/opencontainers/distribution-spec/blob/v1.1.0/spec.md>
 
 mod answer;
+mod authorization;
 mod blob;
 mod call;
 mod challenge;

@@ -18,7 +18,7 @@ use crate::call::{Call, Target};
 use crate::error::{Asked, RegistryError};
 use crate::hosts::Endpoint;
 use crate::link::next_page;
-use crate::manifest::{MAX_MANIFEST, Name};
+use crate::manifest::{MAX_MANIFEST, Name, NewManifest};
 use crate::progress::Tally;
 use crate::repository::Repository;
 use crate::transport::Transport;
@@ -213,7 +213,8 @@ impl Transport {
             let bytes = json::canonical(&index).unwrap_or_default();
             let name = Name::Tag(fallback_tag(subject));
             let media_type = MediaType::ImageIndex.to_string();
-            self.put_manifest(endpoint, repository, &name, &media_type, Bytes::from(bytes), tally).await?;
+            let document = NewManifest { name: &name, media_type: &media_type, bytes: Bytes::from(bytes) };
+            self.put_manifest(endpoint, repository, document, tally).await?;
             // Looked at again: nothing keeps two writers apart.
         }
         Ok(())

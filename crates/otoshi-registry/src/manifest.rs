@@ -64,6 +64,13 @@ impl Name {
     }
 }
 
+/// A manifest that is to be stored, and the name for it.
+pub(crate) struct NewManifest<'a> {
+    pub(crate) name: &'a Name,
+    pub(crate) media_type: &'a str,
+    pub(crate) bytes: Bytes,
+}
+
 impl Transport {
     /// Fetches a manifest; `None` where no place has it.
     pub(crate) async fn get_manifest(
@@ -172,11 +179,10 @@ impl Transport {
         &self,
         endpoint: &Endpoint,
         repository: &Repository,
-        name: &Name,
-        media_type: &str,
-        bytes: Bytes,
+        document: NewManifest<'_>,
         tally: &Tally,
     ) -> Result<bool, RegistryError> {
+        let NewManifest { name, media_type, bytes } = document;
         let asked = match name {
             Name::Tag(tag) => repository.asked(format!("to store the tag {tag}")),
             Name::Digest(digest) => repository.asked(format!("to store the manifest {digest}")),

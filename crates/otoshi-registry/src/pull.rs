@@ -10,6 +10,7 @@ use otoshi_oci::{
     find_manifest,
 };
 
+use crate::blob::WantedBlob;
 use crate::error::RegistryError;
 use crate::manifest::{Document, Name};
 use crate::progress::{Event, Tally};
@@ -131,7 +132,8 @@ impl Transport {
             let (transport, tally) = (Arc::clone(self), Arc::clone(tally));
             let (layout, repository) = (layout.clone(), repository.clone());
             let task = tokio::spawn(async move {
-                transport.fetch_blob(&layout, &repository, &digest, size, None, &tally).await
+                let wanted = WantedBlob { digest: &digest, size, follower: None, tally: &tally };
+                transport.fetch_blob(&layout, &repository, wanted).await
             });
             Abort(task)
         };

@@ -11,9 +11,10 @@ use otoshi_http::{Failure, Retries};
 use otoshi_oci::{Descriptor, Digest, Layout, LayoutError, MediaType};
 use serde_json::Value;
 
+use crate::blob::WantedBlob;
 use crate::error::RegistryError;
 use crate::hosts::Endpoint;
-use crate::manifest::Name;
+use crate::manifest::{Name, NewManifest};
 use crate::progress::{Event, Tally};
 use crate::pull::Abort;
 use crate::repository::Repository;
@@ -166,9 +167,8 @@ impl Transport {
                 .map(|(repository, tag, manifest)| async move {
                     let endpoint = self.settings.hosts.to_write(repository)?;
                     let (name, bytes) = (Name::Tag(tag), manifest.bytes);
-                    let put =
-                        self.put_manifest(&endpoint, repository, &name, &manifest.media_type, bytes, tally);
-                    put.await.map(drop)
+                    let document = NewManifest { name: &name, media_type: &manifest.media_type, bytes };
+                    self.put_manifest(&endpoint, repository, document, tally).await.map(drop)
                 })
                 .buffer_unordered(self.settings.parallel.max(1))
                 .try_collect::<()>()
@@ -247,7 +247,8 @@ impl Transport {
                 digest: digest.clone(),
             });
             for other in others {
-                outcome = self.fetch_blob(layout, other, digest, size, None, &upload.tally).await;
+                let wanted = WantedBlob { digest, size, follower: None, tally: &upload.tally };
+                outcome = self.fetch_blob(layout, other, wanted).await;
                 if outcome.is_ok() {
                     break;
                 }
@@ -283,8 +284,9 @@ impl Transport {
             let (name, size) = (Name::Digest(manifest.digest.clone()), manifest.bytes.len() as u64);
             let mut backoff = Retries { attempts: UNSEEN + 1, ..self.settings.retries }.backoff();
             let noticed = loop {
-                let (kind, bytes) = (&manifest.media_type, manifest.bytes.clone());
-                let outcome = self.put_manifest(endpoint, repository, &name, kind, bytes, tally).await;
+                let (media_type, bytes) = (&manifest.media_type[..], manifest.bytes.clone());
+                let document = NewManifest { name: &name, media_type, bytes };
+                let outcome = self.put_manifest(endpoint, repository, document, tally).await;
                 // All that it names is there. Where others push the same at this moment, some registries do not see that.
                 let is_unseen = matches!(&outcome, Err(RegistryError::Refused { status: 400 | 404, .. }));
                 let failure = is_unseen.then(|| Failure::broken("it does not see what the manifest names"));

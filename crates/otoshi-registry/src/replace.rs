@@ -18,7 +18,7 @@ use otoshi_oci::{Digest, Layout, LayoutError};
 
 use crate::error::RegistryError;
 use crate::hosts::Endpoint;
-use crate::manifest::Name;
+use crate::manifest::{Name, NewManifest};
 use crate::progress::{Event, Tally};
 use crate::pull::{Abort, is_foreign};
 use crate::push::Manifest;
@@ -123,7 +123,8 @@ impl Transport {
             }
         }
         let size = named.bytes.len() as u64;
-        self.put_manifest(endpoint, repository, &name, &named.media_type, named.bytes, tally).await?;
+        let document = NewManifest { name: &name, media_type: &named.media_type, bytes: named.bytes };
+        self.put_manifest(endpoint, repository, document, tally).await?;
         tally.tell(Event::Moved { bytes: size });
         Ok(())
     }

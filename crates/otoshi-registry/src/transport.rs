@@ -21,11 +21,11 @@ use otoshi_http::{
 };
 
 use crate::answer::{place_of, unreachable_error};
+use crate::authorization::{Grant, Grants};
 use crate::call::{Call, Target};
 use crate::challenge::Challenge;
 use crate::credentials::Known;
 use crate::error::{Asked, RegistryError};
-use crate::grant::{Grant, Grants};
 use crate::hosts::Endpoint;
 use crate::progress::{Event, Tally};
 use crate::repository::Repository;

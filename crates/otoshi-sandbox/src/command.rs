@@ -13,8 +13,8 @@ use rustix::{
 };
 
 use crate::{
-    Network, Privilege, SandboxError, Spec, UserSpec, capabilities, channel::Channel, init::Report, network,
-    rootfs, seccomp, sys,
+    Network, Privilege, SandboxError, Spec, UserSpec, capabilities, channel::Channel, network,
+    report::Report, rootfs, seccomp, sys,
 };
 
 /// Where programs are looked up when the environment does not say.

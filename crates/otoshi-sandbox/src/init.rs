@@ -11,38 +11,14 @@ use rustix::{
     process::{Pid, PidfdFlags, Resource, Rlimit, WaitOptions, getrlimit, pidfd_open, setrlimit, waitpid},
     thread::UnshareFlags,
 };
-use serde::{Deserialize, Serialize};
 
 use crate::{
-    Network, Privilege, SandboxError, Spec, capabilities,
+    Network, SandboxError, capabilities,
     channel::Channel,
     command::{self, Outlet},
-    placeholder::Placeholder,
-    spawn::ExitStatus,
+    report::{ARGV0, ExitStatus, Order, Report},
     sys,
 };
-
-/// The name under which this program runs as the init.
-pub(crate) const ARGV0: &str = "otoshi-sandbox-init";
-
-/// What the init is told; the command's standard input comes with it.
-pub(crate) type Order = (Spec, Privilege);
-
-/// What the init and the command-to-be tell the process that started them.
-#[derive(Debug, Serialize, Deserialize)]
-pub(crate) enum Report {
-    /// The sandbox is set up, and the command is about to start; with it come a terminal, and the network namespace unless it is the host's.
-    Ready {
-        /// What is to be taken away afterwards.
-        placeholders: Vec<Placeholder>,
-        /// Whether a terminal comes with it.
-        terminal: bool,
-    },
-    /// The command did not run.
-    Failed(SandboxError),
-    /// The command ended.
-    Ended(ExitStatus),
-}
 
 /// Runs the sandbox's init if this process was started as one, and does not return then.
 ///

@@ -18,8 +18,10 @@ pub mod doctor;
 mod error;
 mod init;
 mod network;
+mod patient;
 mod placeholder;
 mod privilege;
+mod report;
 mod rootfs;
 mod seccomp;
 mod spawn;
@@ -29,12 +31,13 @@ mod sys;
 pub use error::SandboxError;
 pub use init::init_if_requested;
 pub use privilege::{Privilege, enter_namespace, privilege};
+pub use report::ExitStatus;
 pub use rootfs::{SELF_CONTAINED, STORE_HINT};
-pub use spawn::{ExitStatus, Handle, Running, Sandbox, StdioSpec, Stream};
+pub use spawn::{Handle, Running, Sandbox, StdioSpec, Stream};
 pub use spec::{Capabilities, Mount, Network, Root, Spec, UserSpec};
 
 /// Tells whether the running kernel is of this version or a later one.
-pub fn kernel_is_at_least(major: u32, minor: u32) -> bool {
+pub(crate) fn kernel_is_at_least(major: u32, minor: u32) -> bool {
     let uname = rustix::system::uname();
     let release = uname.release().to_string_lossy();
     let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(str::parse::<u32>);

@@ -16,7 +16,7 @@ use rustix::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::{Mount, Root, Spec, rootfs::patient};
+use crate::{Mount, Root, Spec, patient::patient};
 
 /// Something that stays after a run and that a placeholder was made in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

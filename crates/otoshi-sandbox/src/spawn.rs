@@ -18,15 +18,15 @@ use rustix::{
     process::{Pid, PidfdFlags, pidfd_open},
     thread::UnshareFlags,
 };
-use serde::{Deserialize, Serialize};
 
 use crate::{
     SandboxError, Spec,
     channel::Channel,
-    init::{ARGV0, Report},
     network,
     placeholder::{self, Placeholder},
-    privilege, sys,
+    privilege,
+    report::{ARGV0, ExitStatus, Report},
+    sys,
 };
 
 /// Where one of the command's standard streams goes.
@@ -59,15 +59,6 @@ pub struct StdioSpec {
     pub stdout: Stream,
     /// Standard error.
     pub stderr: Stream,
-}
-
-/// How a command ended: with a code, or by a signal.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ExitStatus {
-    /// The exit code.
-    pub code: Option<i32>,
-    /// The signal.
-    pub signal: Option<i32>,
 }
 
 /// Starts sandboxes.

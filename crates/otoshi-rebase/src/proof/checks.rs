@@ -7,8 +7,9 @@ use otoshi_oci::tar::Kind as Entry;
 
 use super::facts::{Content, Facts, is_watched};
 use super::finding::Kind;
+use super::report::{Report, absolute};
+use super::side::Side;
 use super::tree::{Found, Tree};
-use super::{Report, Side, absolute};
 
 /// Interpreters of scripts, also those that `env` looks up.
 pub(super) fn scripts(app: &Contents<Facts>, old: &Side<'_>, new: &Side<'_>, report: &mut Report) {

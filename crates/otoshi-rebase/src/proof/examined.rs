@@ -8,7 +8,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::facts::{Content, Facts};
-use super::{Side, absolute};
+use super::report::absolute;
+use super::side::Side;
 
 /// Programs whose own version matters to nothing that they are given: shells, and what looks programs up.
 const PLAIN: [&str; 12] =

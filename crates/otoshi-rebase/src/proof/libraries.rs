@@ -6,7 +6,8 @@ use super::elf::{Elf, hash};
 use super::facts::{Content, Facts};
 use super::finding::Kind;
 use super::loader::Scope;
-use super::{Report, Side, absolute};
+use super::report::{Report, absolute};
+use super::side::Side;
 
 pub(super) fn check(app: &Contents<Facts>, old: &Side<'_>, new: &Side<'_>, report: &mut Report) {
     for (path, node) in app.files() {

@@ -19,14 +19,13 @@ mod finding;
 mod libraries;
 mod loader;
 mod plugins;
+mod report;
 mod runtimes;
+mod side;
 mod tree;
 
-use std::collections::{BTreeMap, HashSet};
-use std::sync::OnceLock;
-
-use otoshi_oci::contents::{Contents, Layer};
-use otoshi_oci::{RunConfig, tar};
+use otoshi_oci::RunConfig;
+use otoshi_oci::contents::Layer;
 use otoshi_store::Record;
 use serde::{Deserialize, Serialize};
 
@@ -35,39 +34,9 @@ pub use self::elf::Elf;
 pub use self::examined::Examined;
 pub use self::facts::{Content, Facts, all, is_known, learn, of_layer, of_tar, recall, together};
 pub use self::finding::{Finding, Kind, Waiver, judge};
-use self::loader::Loader;
-use self::tree::Tree;
-
-/// Holds the files of a base; computed once for all images on it.
-#[derive(Debug)]
-pub struct Base {
-    contents: Contents<Facts>,
-    exports: OnceLock<HashSet<u64>>,
-    markers: OnceLock<runtimes::Markers>,
-}
-
-impl Base {
-    /// Puts the layers of a base together, the lowest first.
-    pub fn new<'a>(layers: impl DoubleEndedIterator<Item = &'a Layer<Facts>>) -> Self {
-        Self { contents: together(layers), exports: OnceLock::new(), markers: OnceLock::new() }
-    }
-
-    /// Every symbol that some library or program of the base defines.
-    fn exports(&self) -> &HashSet<u64> {
-        self.exports.get_or_init(|| {
-            let files = self.contents.files().values();
-            let elf = files.filter_map(|node| match &node.facts.content {
-                Content::Elf(elf) => Some(elf),
-                _ => None,
-            });
-            elf.flat_map(|elf| elf.exports()).collect()
-        })
-    }
-
-    fn markers(&self) -> &runtimes::Markers {
-        self.markers.get_or_init(|| runtimes::Markers::of(&self.contents))
-    }
-}
+use self::report::Report;
+pub use self::side::Base;
+use self::side::Side;
 
 /// Names the application's layers, its old and its new base, and how the image runs on each.
 #[derive(Debug, Clone, Copy)]
@@ -82,23 +51,6 @@ pub struct Swap<'a> {
     pub old_config: &'a RunConfig,
     /// How it is to run.
     pub new_config: &'a RunConfig,
-}
-
-/// One side of the comparison.
-struct Side<'a> {
-    base: &'a Base,
-    tree: Tree<'a>,
-    loader: Loader<'a>,
-    config: &'a RunConfig,
-    path: &'a str,
-}
-
-impl<'a> Side<'a> {
-    fn new(app: &'a Contents<Facts>, base: &'a Base, config: &'a RunConfig) -> Self {
-        let tree = Tree { app, base: &base.contents };
-        let path = config.env_var("PATH").unwrap_or(otoshi_oci::config::DEFAULT_PATH);
-        Self { base, tree, loader: Loader::new(tree, config.env_var("LD_LIBRARY_PATH")), config, path }
-    }
 }
 
 /// Holds what a proof found, and what it looked at.
@@ -131,30 +83,4 @@ pub fn prove(swap: Swap<'_>) -> Proof {
     plugins::check(&app, &old, &new, &mut report);
     let runtimes = runtimes::check(&app, &old, &new, &mut report);
     Proof { findings: report.found.into_values().collect(), examined: Examined::of(&app, &old, runtimes) }
-}
-
-/// Findings so far, each subject once.
-#[derive(Default)]
-struct Report {
-    found: BTreeMap<(Kind, String), Finding>,
-}
-
-impl Report {
-    fn add(&mut self, kind: Kind, subject: impl Into<String>, file: &[u8], was: Option<&[u8]>, text: String) {
-        let subject = subject.into();
-        let file = if file.is_empty() { String::new() } else { absolute(file) };
-        self.found
-            .entry((kind, subject.clone()))
-            .and_modify(|finding| finding.more += usize::from(finding.file != file))
-            .or_insert_with(|| Finding { kind, subject, file, more: 0, was: was.map(absolute), text });
-    }
-
-    fn has(&self, kind: Kind, subject: &str) -> bool {
-        self.found.contains_key(&(kind, subject.to_owned()))
-    }
-}
-
-/// A path for people.
-fn absolute(path: &[u8]) -> String {
-    format!("/{}", tar::display(path))
 }

@@ -14,8 +14,9 @@ use otoshi_oci::contents::Contents;
 
 use super::facts::{Content, Facts};
 use super::finding::Kind;
+use super::report::{Report, absolute};
+use super::side::Side;
 use super::tree::Found;
-use super::{Report, Side, absolute};
 
 /// Plug-ins that lie in a directory of the base's, by the end of that directory and the beginning of their names.
 const DIRECTORIES: [(&str, &str, &str); 2] =

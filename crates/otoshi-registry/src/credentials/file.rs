@@ -15,8 +15,8 @@ use base64::engine::DecodePaddingMode;
 use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig};
 use serde_json::{Map, Value};
 
-use super::Login;
 use super::helper::{self, Answer};
+use super::login::Login;
 use crate::repository::Repository;
 
 /// How Docker Hub is called in these files; Docker's own way is the first.

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use serde::Deserialize;
 
-use super::Login;
+use super::login::Login;
 
 /// The user name by which a helper says that the secret is a refresh token.
 const TOKEN_USER: &str = "<token>";

@@ -10,9 +10,9 @@ use std::{
 use rustix::{io::Errno, mount::MountAttrFlags};
 
 use super::{
-    clone_path, kernel,
+    kernel,
+    mounts::{clone_path, set_attributes},
     overlay::{Layers, open_directories, open_directory},
-    set_attributes,
 };
 use crate::{Mount, Privilege, Root, SandboxError, Spec};
 

@@ -13,8 +13,9 @@ use rustix::{
 };
 
 use super::{
-    Stage, Terminal, attach, clone_path, clone_tree, is_directory, new_mount, place::Place, set_attributes,
-    try_new_mount,
+    mounts::{attach, clone_path, clone_tree, is_directory, new_mount, set_attributes, try_new_mount},
+    place::Place,
+    stage::Stage,
 };
 use crate::{SandboxError, Spec};
 
@@ -213,4 +214,11 @@ pub(super) fn protect(place: &Place, stage: &Stage) -> Result<()> {
         number += 1;
     }
     Ok(())
+}
+
+/// A pseudoterminal: the caller's end and the command's.
+#[derive(Debug)]
+pub(crate) struct Terminal {
+    pub(crate) caller: OwnedFd,
+    pub(crate) command: OwnedFd,
 }

@@ -13,42 +13,35 @@
 
 mod host;
 mod kernel;
+mod mounts;
 mod overlay;
 mod place;
+mod stage;
 
 pub use overlay::{SELF_CONTAINED, STORE_HINT};
 
 use std::os::{
-    fd::{AsFd, BorrowedFd, OwnedFd},
+    fd::{AsFd, OwnedFd},
     unix::ffi::OsStrExt,
 };
 
 use host::{Host, RootSource, Source};
-pub(crate) use place::patient;
+pub(crate) use kernel::Terminal;
+pub(crate) use mounts::try_new_mount;
+use mounts::{attach, is_directory, new_mount, set_attributes};
 use place::{Kept, Kind, Place, failed, fd_path};
 use rustix::{
-    fs::{CWD, FileType, Gid, Mode, OFlags, Uid},
-    mount::{
-        FsMountFlags, FsOpenFlags, MountAttrFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags,
-        UnmountFlags, fsconfig_create, fsconfig_set_flag, fsconfig_set_string, fsmount, fsopen, mount_change,
-        move_mount, open_tree, unmount,
-    },
+    fs::{Gid, Mode, Uid},
+    mount::{MountAttrFlags, MountPropagationFlags, UnmountFlags, mount_change, unmount},
 };
+use stage::Stage;
 
 use crate::{
     Mount, Privilege, SandboxError, Spec,
     placeholder::{Area, Placeholder},
-    sys,
 };
 
 type Result<T> = std::result::Result<T, SandboxError>;
-
-/// A pseudoterminal: the caller's end and the command's.
-#[derive(Debug)]
-pub(crate) struct Terminal {
-    pub(crate) caller: OwnedFd,
-    pub(crate) command: OwnedFd,
-}
 
 /// Mounts everything and makes it the root directory of this process, whose mount namespace is its own and whose umask is 0.
 ///
@@ -80,53 +73,6 @@ pub(crate) fn enter(
     let (root, made) = place.into_made();
     pivot(&root)?;
     Ok((made, terminal))
-}
-
-/// A file system in memory for what the sandbox itself needs.
-struct Stage(OwnedFd);
-
-impl Stage {
-    fn mount() -> Result<Self> {
-        let failed = || SandboxError::setup::<rustix::io::Errno>("making the stage");
-        let attributes = MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NOEXEC;
-        let stage = new_mount("tmpfs", &[("mode", "0755")], attributes)?;
-        // What is below is opened already, or not needed.
-        let below = ["/tmp", "/run", "/var", "/usr"].into_iter().find_map(|path| {
-            rustix::fs::open(path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty()).ok()
-        });
-        let below =
-            below.ok_or_else(|| SandboxError::invalid("making the stage", "this system has no /tmp"))?;
-        attach(&stage, below.as_fd(), "the stage")?;
-        for name in ["root", "files", "devices", "empty"] {
-            rustix::fs::mkdirat(&stage, name, Mode::from_raw_mode(0o755)).map_err(failed())?;
-        }
-        Ok(Self(stage))
-    }
-
-    fn directory(&self, name: &str) -> Result<OwnedFd> {
-        rustix::fs::openat(&self.0, name, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
-            .map_err(SandboxError::setup("opening the stage"))
-    }
-
-    fn make_directory(&self, name: &str) -> Result<OwnedFd> {
-        rustix::fs::mkdirat(&self.0, name, Mode::from_raw_mode(0o755))
-            .map_err(SandboxError::setup("making the stage"))?;
-        self.directory(name)
-    }
-
-    /// A file with this content, as a mount of its own.
-    fn file(&self, name: &str, content: &[u8], mode: u32, owner: (u32, u32)) -> rustix::io::Result<OwnedFd> {
-        let flags = OFlags::CREATE | OFlags::EXCL | OFlags::RDWR | OFlags::CLOEXEC;
-        let path = format!("files/{name}");
-        let file = rustix::fs::openat(&self.0, path, flags, Mode::from_raw_mode(0o600))?;
-        let mut left = content;
-        while !left.is_empty() {
-            left = &left[rustix::io::write(&file, left)?..];
-        }
-        rustix::fs::fchown(&file, Some(Uid::from_raw(owner.0)), Some(Gid::from_raw(owner.1)))?;
-        rustix::fs::fchmod(&file, Mode::from_raw_mode(mode))?;
-        clone_tree(file.as_fd())
-    }
 }
 
 fn mount_root(source: RootSource, stage: &Stage) -> Result<Place> {
@@ -246,56 +192,4 @@ fn pivot(root: &OwnedFd) -> Result<()> {
     rustix::process::pivot_root(".", ".").map_err(failed())?;
     unmount(".", UnmountFlags::DETACH).map_err(failed())?;
     rustix::process::chdir("/").map_err(failed())
-}
-
-fn is_directory(fd: &OwnedFd) -> bool {
-    rustix::fs::fstat(fd).is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Directory)
-}
-
-/// Makes a mount that is attached nowhere yet.
-fn new_mount(kind: &str, options: &[(&str, &str)], attributes: MountAttrFlags) -> Result<OwnedFd> {
-    try_new_mount(kind, options, attributes).map_err(SandboxError::setup(format!("mounting {kind}")))
-}
-
-pub(crate) fn try_new_mount(
-    kind: &str,
-    options: &[(&str, &str)],
-    attributes: MountAttrFlags,
-) -> rustix::io::Result<OwnedFd> {
-    let context = fsopen(kind, FsOpenFlags::FSOPEN_CLOEXEC)?;
-    for (name, value) in options.iter().copied().chain([("source", kind)]) {
-        if value.is_empty() {
-            fsconfig_set_flag(&context, name)?;
-        } else {
-            fsconfig_set_string(&context, name, value)?;
-        }
-    }
-    fsconfig_create(&context)?;
-    fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, attributes)
-}
-
-/// What is at an open place, with all that is mounted below it, as a mount that is attached nowhere yet.
-fn clone_tree(place: BorrowedFd<'_>) -> rustix::io::Result<OwnedFd> {
-    let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
-    open_tree(place, "", flags | OpenTreeFlags::AT_EMPTY_PATH | OpenTreeFlags::AT_RECURSIVE)
-}
-
-/// The same for a path of the host.
-fn clone_path(path: &std::path::Path) -> rustix::io::Result<OwnedFd> {
-    let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
-    open_tree(CWD, path, flags | OpenTreeFlags::AT_RECURSIVE)
-}
-
-fn set_attributes(
-    mounted: BorrowedFd<'_>,
-    attributes: MountAttrFlags,
-    recursive: bool,
-) -> rustix::io::Result<()> {
-    sys::mount_setattr(mounted, attributes.bits().into(), recursive)
-        .map_err(|error| rustix::io::Errno::from_io_error(&error).unwrap_or(rustix::io::Errno::INVAL))
-}
-
-fn attach(mounted: &OwnedFd, place: BorrowedFd<'_>, name: &str) -> Result<()> {
-    let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
-    move_mount(mounted, "", place, "", flags).map_err(SandboxError::setup(format!("mounting at {name}")))
 }

@@ -19,7 +19,7 @@ use rustix::{
     },
 };
 
-use super::{attach, place::fd_path};
+use super::{mounts::attach, place::fd_path};
 use crate::SandboxError;
 
 type Result<T> = std::result::Result<T, SandboxError>;

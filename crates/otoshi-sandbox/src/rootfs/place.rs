@@ -21,6 +21,7 @@ use rustix::{
 
 use crate::{
     SandboxError,
+    patient::patient,
     placeholder::{Area, Made, Placeholder, attributes, times},
 };
 
@@ -245,20 +246,6 @@ impl Place {
         found.reverse();
         Ok(found)
     }
-}
-
-/// Looks a path up again when something was renamed anywhere on the machine while `..` was resolved, as `openat2` asks to.
-pub(crate) fn patient<T>(
-    mut look: impl FnMut() -> std::result::Result<T, Errno>,
-) -> std::result::Result<T, Errno> {
-    for _ in 0..1024 {
-        match look() {
-            Err(Errno::AGAIN) => std::thread::yield_now(),
-            Err(Errno::INTR) => {}
-            other => return other,
-        }
-    }
-    look()
 }
 
 fn parts(path: &OsStr) -> impl Iterator<Item = OsString> {

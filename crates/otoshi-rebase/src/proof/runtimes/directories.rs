@@ -1,6 +1,6 @@
 //! Runtimes whose files lie in directories named after a version.
 
-use super::{File, Need, Runtime, after, is_version};
+use super::runtime::{File, Need, Runtime, after, is_version};
 
 /// Ruby: `ruby/3.1.0`, named after its API; gems without native code too, in `gems/3.1.0`.
 pub(super) struct Ruby;

@@ -1,7 +1,7 @@
 //! Modules in machine code whose interface has a number that no path tells.
 
 use super::super::elf::Elf;
-use super::{File, Need, Runtime, define};
+use super::runtime::{File, Need, Runtime, define};
 
 /// Node: the number of its modules' interface, in `node_version.h` or in the name of its library. N-API has none.
 pub(super) struct Node;

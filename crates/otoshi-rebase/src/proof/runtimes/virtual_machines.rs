@@ -4,7 +4,7 @@ use otoshi_oci::contents::Contents;
 use serde_json::Value;
 
 use super::super::facts::Facts;
-use super::{File, Need, Runtime, after, is_version};
+use super::runtime::{File, Need, Runtime, after, is_version};
 
 /// Java: a JVM's `release` file; classes run on it and on later ones.
 pub(super) struct Java;

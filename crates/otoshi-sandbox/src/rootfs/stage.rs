@@ -1,0 +1,66 @@
+//! The stage: a file system in memory for what the sandbox itself needs.
+
+use std::os::fd::{AsFd, OwnedFd};
+
+use rustix::{
+    fs::{Gid, Mode, OFlags, Uid},
+    mount::MountAttrFlags,
+};
+
+use super::mounts::{attach, clone_tree, new_mount};
+use crate::SandboxError;
+
+type Result<T> = std::result::Result<T, SandboxError>;
+
+/// A file system in memory for what the sandbox itself needs.
+pub(super) struct Stage(OwnedFd);
+
+impl Stage {
+    pub(super) fn mount() -> Result<Self> {
+        let failed = || SandboxError::setup::<rustix::io::Errno>("making the stage");
+        let attributes = MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NOEXEC;
+        let stage = new_mount("tmpfs", &[("mode", "0755")], attributes)?;
+        // What is below is opened already, or not needed.
+        let below = ["/tmp", "/run", "/var", "/usr"].into_iter().find_map(|path| {
+            rustix::fs::open(path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty()).ok()
+        });
+        let below =
+            below.ok_or_else(|| SandboxError::invalid("making the stage", "this system has no /tmp"))?;
+        attach(&stage, below.as_fd(), "the stage")?;
+        for name in ["root", "files", "devices", "empty"] {
+            rustix::fs::mkdirat(&stage, name, Mode::from_raw_mode(0o755)).map_err(failed())?;
+        }
+        Ok(Self(stage))
+    }
+
+    pub(super) fn directory(&self, name: &str) -> Result<OwnedFd> {
+        rustix::fs::openat(&self.0, name, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+            .map_err(SandboxError::setup("opening the stage"))
+    }
+
+    pub(super) fn make_directory(&self, name: &str) -> Result<OwnedFd> {
+        rustix::fs::mkdirat(&self.0, name, Mode::from_raw_mode(0o755))
+            .map_err(SandboxError::setup("making the stage"))?;
+        self.directory(name)
+    }
+
+    /// A file with this content, as a mount of its own.
+    pub(super) fn file(
+        &self,
+        name: &str,
+        content: &[u8],
+        mode: u32,
+        owner: (u32, u32),
+    ) -> rustix::io::Result<OwnedFd> {
+        let flags = OFlags::CREATE | OFlags::EXCL | OFlags::RDWR | OFlags::CLOEXEC;
+        let path = format!("files/{name}");
+        let file = rustix::fs::openat(&self.0, path, flags, Mode::from_raw_mode(0o600))?;
+        let mut left = content;
+        while !left.is_empty() {
+            left = &left[rustix::io::write(&file, left)?..];
+        }
+        rustix::fs::fchown(&file, Some(Uid::from_raw(owner.0)), Some(Gid::from_raw(owner.1)))?;
+        rustix::fs::fchmod(&file, Mode::from_raw_mode(mode))?;
+        clone_tree(file.as_fd())
+    }
+}
