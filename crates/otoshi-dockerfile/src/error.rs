@@ -24,7 +24,7 @@ struct Place {
 }
 
 impl DockerfileError {
-    /// An error without a place, to be given one by [`DockerfileError::or_at`].
+    /// An error without a place, which whoever reads the file gives it.
     pub fn new(message: impl Into<String>) -> Self {
         Self { message: message.into(), hint: None, place: None }
     }

@@ -64,10 +64,7 @@ impl Available {
             Some(Manager::Apk) => {
                 Self::Apk(apk::Available::refresh(files, architecture, &cache.documents, fetch))
             }
-            Some(Manager::Rpm) => {
-                let os = installed.os.as_ref();
-                Self::Rpm(rpm::Available::refresh(files, os, architecture, &cache.documents, fetch, now))
-            }
+            Some(Manager::Rpm) => Self::Rpm(rpm::Available::refresh(installed, &cache.documents, fetch, now)),
             None => Self::Nothing,
         }
     }

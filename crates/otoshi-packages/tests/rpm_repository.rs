@@ -104,11 +104,10 @@ impl Fixture {
 
     /// As another run of the program would.
     fn refresh(&self) -> (Installed, Available) {
-        let installed = Installed::of_root(&self.path("root")).unwrap();
+        let mut installed = Installed::of_root(&self.path("root")).unwrap();
+        installed.architecture = Some("x86_64".to_owned());
         let documents = Documents::new(self.path("kept"));
-        let os = installed.os.as_ref();
-        let now = Timestamp::now();
-        let available = Available::refresh(&installed.files, os, "x86_64", &documents, &self.fetch, now);
+        let available = Available::refresh(&installed, &documents, &self.fetch, Timestamp::now());
         (installed, available)
     }
 

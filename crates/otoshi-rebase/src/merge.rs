@@ -92,20 +92,10 @@ impl Three {
             return new.clone();
         }
         if new != old {
-            self.conflict(key, shown(old), shown(app), shown(new), shown(app));
+            let (old, app, new) = (shown(old), shown(app), shown(new));
+            self.conflicts.push(Conflict { key: key.to_owned(), old, merged: app.clone(), app, new });
         }
         app.clone()
-    }
-
-    fn conflict(
-        &mut self,
-        key: &str,
-        old: Option<String>,
-        app: Option<String>,
-        new: Option<String>,
-        merged: Option<String>,
-    ) {
-        self.conflicts.push(Conflict { key: key.to_owned(), old, app, new, merged });
     }
 
     fn map<T: PartialEq + Clone + Serialize>(
@@ -177,7 +167,8 @@ impl Three {
         if place.is_none() {
             let key = format!("Env.{name}");
             let join = |parts: &[String]| Some(parts.join(":"));
-            self.conflict(&key, join(&was), join(&own), join(&now), Some(merged.clone()));
+            let (old, app, new) = (join(&was), join(&own), join(&now));
+            self.conflicts.push(Conflict { key, old, app, new, merged: Some(merged.clone()) });
         }
         format!("{name}={merged}")
     }

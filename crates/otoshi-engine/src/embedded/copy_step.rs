@@ -135,15 +135,23 @@ impl Expanded {
     }
 }
 
+/// A COPY or ADD, as it is written.
+#[derive(Clone)]
+pub(crate) struct Written<'a> {
+    pub(crate) copy: &'a Copy,
+    /// What ADD says besides.
+    pub(crate) add: Option<&'a Add>,
+    pub(crate) text: &'a str,
+}
+
 /// Copies into a stage.
 pub(crate) fn copy(
     build: &Build<'_>,
     stage: &Stage,
     index: usize,
-    copy: &Copy,
-    text: &str,
-    add: Option<&Add>,
+    written: Written<'_>,
 ) -> Result<Stepped, EngineError> {
+    let Written { copy, add, text } = written;
     let engine = build.engine;
     let no_cache = build.request.no_cache;
     let expanded = Expanded::new(stage, copy, add)?;

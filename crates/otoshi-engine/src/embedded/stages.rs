@@ -22,7 +22,7 @@ use super::{
     EmbeddedEngine,
     build::Build,
     chain::Layer,
-    copy_step,
+    copy_step::{self, Written},
     export::{Placement, Writing, steps_below},
     outside::{Outside, epoch, named_context},
     rootfs,
@@ -267,11 +267,12 @@ impl Build<'_> {
                 stepped(stage, result, &format!("RUN {command}"));
             }
             Instruction::Copy(copy) => {
-                let result = copy_step::copy(self, stage, index, copy, text, None)?;
+                let result = copy_step::copy(self, stage, index, Written { copy, add: None, text })?;
                 stepped(stage, result, text);
             }
             Instruction::Add(add) => {
-                let result = copy_step::copy(self, stage, index, &add.copy, text, Some(add))?;
+                let result =
+                    copy_step::copy(self, stage, index, Written { copy: &add.copy, add: Some(add), text })?;
                 stepped(stage, result, text);
             }
             Instruction::Workdir(word) => {

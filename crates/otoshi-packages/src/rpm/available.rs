@@ -18,7 +18,7 @@ use crate::documents::Documents;
 use crate::error::RepositoryError;
 use crate::fetch::Fetch;
 use crate::files::Files;
-use crate::installed::OsRelease;
+use crate::installed::Installed;
 use crate::pattern::matches;
 use crate::standing::{Failure, Withheld};
 use crate::version::rpm::compare;
@@ -95,15 +95,9 @@ impl Available {
     }
 
     /// Asks all repositories that an image's files name for what they have for an architecture in rpm's words.
-    pub fn refresh(
-        files: &Files,
-        os: Option<&OsRelease>,
-        architecture: &str,
-        documents: &Documents,
-        fetch: &dyn Fetch,
-        now: Timestamp,
-    ) -> Self {
-        let settings = Settings::of(files, os, architecture);
+    pub fn refresh(installed: &Installed, documents: &Documents, fetch: &dyn Fetch, now: Timestamp) -> Self {
+        let (files, architecture) = (&installed.files, installed.architecture.as_deref().unwrap_or_default());
+        let settings = Settings::of(files, installed.os.as_ref(), architecture);
         let ask = |repository: &Repository| Asking { repository, files, documents, fetch, now }.ask();
         let answers: Vec<_> = settings.repositories.par_iter().take(MOST).map(ask).collect();
         let (mut available, mut modules) = (Self::default(), Vec::new());
