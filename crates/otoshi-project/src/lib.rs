@@ -13,6 +13,7 @@ mod lock;
 mod manifest;
 mod place;
 mod project;
+mod read;
 mod refresh;
 mod replace;
 mod role;

@@ -1,0 +1,28 @@
+//! Reading `otoshi.toml`, and telling all that is wrong with it.
+
+use toml_edit::Document;
+
+use crate::{Manifest, ProjectError, faults::Faults, shape};
+
+impl Manifest {
+    /// Reads `otoshi.toml`; `file` is shown in errors.
+    pub fn parse(file: &str, text: &str) -> Result<Self, ProjectError> {
+        let mut faults = Faults::new(file, text);
+        let read = toml::from_str(text);
+        match &read {
+            Ok(manifest) => Self::look(manifest, &mut faults),
+            Err(_) => Self::look_at_form(text, &mut faults),
+        }
+        faults.end()?;
+        read.map_err(|error| ProjectError::of_toml(file, text, &error))
+    }
+
+    /// Finds why the file could not be read, and what else is wrong as far as can be told.
+    fn look_at_form(text: &str, faults: &mut Faults<'_>) {
+        let Ok(document) = Document::parse(text) else { return };
+        let meant = shape::look(&document, faults);
+        if let Some(Ok(manifest)) = meant.map(toml_edit::de::from_document::<Self>) {
+            manifest.look(faults);
+        }
+    }
+}
