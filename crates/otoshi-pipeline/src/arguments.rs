@@ -5,14 +5,16 @@ use std::collections::BTreeMap;
 use otoshi_dockerfile::CommandForm;
 use otoshi_engine::{EngineError, Events, Network, RunRequest};
 use otoshi_oci::{Digest, Fields};
-use otoshi_project::{BaseName, Lock, Role};
+use otoshi_project::{BaseName, Computed, Lock, Project, Role};
 use otoshi_store::{Kind, Record};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Pipeline, PipelineError,
+    PipelineError,
     bases::{Rules, ensure},
     error::During,
+    lock_place::LockPlace,
+    world::World,
 };
 
 /// The value of an argument that planning cannot know: no phase was ever made with it.
@@ -27,67 +29,92 @@ impl Record for ArgumentValue {
     const KIND: Kind = Kind::Argument;
 }
 
-impl Pipeline<'_> {
+/// An argument that a command computes.
+pub(crate) struct Argument {
+    name: String,
+    /// What it is computed in.
+    pub(crate) base: BaseName,
+    run: String,
+}
+
+impl Argument {
+    /// Every computed argument of a project.
+    pub(crate) fn all(project: &Project) -> Result<Vec<Self>, PipelineError> {
+        let computed = project.computed()?.into_iter();
+        let argument = |(name, base, computed): (String, String, Computed)| {
+            Ok(Self { name, base: argument_base_name(base)?, run: computed.run })
+        };
+        computed.map(argument).collect()
+    }
+}
+
+/// The computed arguments of a project on a lock.
+pub(crate) struct Arguments<'w> {
+    pub(crate) world: &'w World<'w>,
+    pub(crate) lock: &'w LockPlace,
+}
+
+impl Arguments<'_> {
     /// The value of every computed argument; while planning, those that were computed before.
     ///
     /// Their bases have a role of their own in `otoshi.lock`, `args`, that moves with the builder's.
-    pub(crate) fn computed_arguments(
+    pub(crate) fn values(
         &self,
         events: Option<&dyn Events>,
         rules: Rules<'_>,
     ) -> Result<BTreeMap<String, String>, PipelineError> {
-        let wanted = self.project.computed()?;
+        let wanted = Argument::all(self.world.project)?;
         if wanted.is_empty() {
             return Ok(BTreeMap::new());
         }
-        let mut lock = self.lock()?;
+        let records = self.world.home.records();
+        let mut lock = self.lock.load()?;
         let before = lock.clone();
         let mut values = BTreeMap::new();
-        for (name, base, computed) in wanted {
-            let base = argument_base_name(base)?;
-            let image = self.argument_base(&mut lock, &name, &base, rules, events)?;
-            let key = argument_key(&image, &computed.run);
-            let known = match self.home.records().get(key.hex()) {
+        for argument in wanted {
+            let image = self.base(&mut lock, &argument, rules, events)?;
+            let key = argument_key(&image, &argument.run);
+            let known = match records.get(key.hex()) {
                 Some(ArgumentValue(known)) => Some(known),
-                None => self.recall_argument(&key)?,
+                None => self.recall(&key)?,
             };
             let value = match (known, events) {
                 (Some(value), _) => value,
                 (None, None) => UNKNOWN.to_owned(),
                 (None, Some(events)) => {
-                    let value = self.compute(&name, &base, image, &computed.run, events)?;
-                    self.home.records().put(key.hex(), &ArgumentValue(value.clone()))?;
+                    let value = self.compute(&argument, image, events)?;
+                    records.put(key.hex(), &ArgumentValue(value.clone()))?;
                     value
                 }
             };
-            values.insert(name, value);
+            values.insert(argument.name, value);
         }
-        if (events.is_some() || self.has_own_lock()) && lock != before {
-            self.save_lock(&lock)?;
+        if (events.is_some() || self.lock.is_in_memory()) && lock != before {
+            self.lock.save(&lock)?;
         }
         Ok(values)
     }
 
     /// The value that another machine computed; it is known here from then on.
-    fn recall_argument(&self, key: &Digest) -> Result<Option<String>, PipelineError> {
-        let value = self.memory.as_ref().and_then(|memory| memory.recall_argument(key));
+    fn recall(&self, key: &Digest) -> Result<Option<String>, PipelineError> {
+        let value = self.world.memory.as_ref().and_then(|memory| memory.recall_argument(key));
         if let Some(value) = &value {
-            self.home.records().put(key.hex(), &ArgumentValue(value.clone()))?;
+            self.world.home.records().put(key.hex(), &ArgumentValue(value.clone()))?;
         }
         Ok(value)
     }
 
     /// The image in which an argument is computed, as the lock has it; added to the lock where that lacks it.
-    pub(crate) fn argument_base(
+    pub(crate) fn base(
         &self,
         lock: &mut Lock,
-        name: &str,
-        base: &BaseName,
+        argument: &Argument,
         rules: Rules<'_>,
         events: Option<&dyn Events>,
     ) -> Result<Digest, PipelineError> {
+        let (Argument { name, base, .. }, platform) = (argument, &self.world.platform);
         let moves = rules.move_roles.contains(&Role::Builder);
-        if let Some(digest) = lock.get(Role::Arguments, base.as_str(), &self.platform).filter(|_| !moves) {
+        if let Some(digest) = lock.get(Role::Arguments, base.as_str(), platform).filter(|_| !moves) {
             return Ok(digest.clone());
         }
         if rules.locked {
@@ -95,36 +122,36 @@ impl Pipeline<'_> {
             return Err(PipelineError::invalid(message, "run otoshi build without --locked"));
         }
         let found = self
-            .with_base_source(events, |source| source.resolve(base.reference(), &self.platform))?
+            .world
+            .with_base_source(events, |source| source.resolve(base.reference(), platform))?
             .ok_or_else(|| {
                 PipelineError::invalid(
                     format!("the argument {name} is computed in {base}, which is not in the store"),
                     format!("otoshi import ROOTFS.tar --name {base}"),
                 )
             })?;
-        lock.set(Role::Arguments, base, &self.platform, &found.index, &found.platform);
+        lock.set(Role::Arguments, base, platform, &found.index, &found.platform);
         Ok(found.platform)
     }
 
     fn compute(
         &self,
-        name: &str,
-        base: &BaseName,
+        argument: &Argument,
         image: Digest,
-        run: &str,
         events: &dyn Events,
     ) -> Result<String, PipelineError> {
-        self.with_base_source(Some(events), |source| {
-            ensure(source, Role::Arguments, base, &image, &self.platform)
+        let (Argument { name, base, run }, world) = (argument, self.world);
+        world.with_base_source(Some(events), |source| {
+            ensure(source, Role::Arguments, base, &image, &world.platform)
         })?;
         let command = CommandForm::Shell(run.to_owned());
         let request = RunRequest {
-            platform: self.platform.clone(),
+            platform: world.platform.clone(),
             network: Network::None,
             ..RunRequest::new(image, format!("argument {name}"), Some(command))
         };
         let failed = PipelineError::engine_in(During::Arguments);
-        let outcome = match self.engine.run(&request, events) {
+        let outcome = match world.engine.run(&request, events) {
             Ok(outcome) if outcome.code == 0 => outcome,
             Ok(outcome) => {
                 let what = format!("{run}, for {name},");
@@ -144,6 +171,6 @@ pub(crate) fn argument_key(image: &Digest, run: &str) -> Digest {
 }
 
 /// The name of the base that an argument is computed in.
-pub(crate) fn argument_base_name(name: String) -> Result<BaseName, PipelineError> {
+fn argument_base_name(name: String) -> Result<BaseName, PipelineError> {
     BaseName::parse(&name).map_err(|source| PipelineError::BadBase { role: Role::Arguments, name, source })
 }

@@ -17,7 +17,7 @@
 //! refresh    what moved outside comes in, is proved and tried, and then named; and the way back
 //! pipeline   the walk over the phases                   ─▶ plan    what comes out, as data
 //! settle     one phase: observe, decide, run, record
-//! locking    the lock that a pipeline stands on
+//! world      what a project is worked on with                 locked   its bases, by the lock
 //! outlook    what a change outside would make run: two plans compared                 parallel  many things side by side
 //! ```
 
@@ -27,8 +27,11 @@ mod bases;
 mod error;
 mod files;
 mod given;
+mod image_packages;
+mod job;
 mod leftover;
-mod locking;
+mod lock_place;
+mod locked;
 mod memory;
 mod observe;
 mod outlook;
@@ -47,17 +50,22 @@ mod refresh;
 mod remote;
 mod settle;
 mod source;
+mod tool;
+mod walk;
+mod walker;
+mod world;
 
 pub use bases::{BaseSource, LockedDigests, StoreBases};
 pub use error::{During, PipelineError};
+pub use locked::UsedBase;
 pub use memory::{COMPILED_TYPE, RECIPE_TYPE};
-pub use outlook::{Outlook, UsedBase};
+pub use outlook::Outlook;
 pub use packages::{PackageBases, PackagesNow};
 pub use parallel::side_by_side;
 pub use part::{Part, PartKind, Taken, Value};
 pub use pipeline::Pipeline;
 pub use plan::{Moved, PhasePlan, Plan, Status};
-pub use publish::Published;
+pub use publish::{Published, Results};
 pub use reason::{Reason, ReasonKind};
 pub use rebase::{Outcome, PlatformRebase, RebaseOptions, Rebased, Rebaser};
 pub use refresh::{

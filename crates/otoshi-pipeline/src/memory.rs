@@ -19,12 +19,11 @@ use otoshi_oci::{
     Descriptor, Digest, Fields, ImageIndex, ImageManifest, MediaType, Platform, Reference, json,
     layout::Layout, write_artifact,
 };
-use otoshi_project::Phase;
 use otoshi_registry::{RegistryError, Repository};
 use otoshi_store::SnapshotId;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-use crate::{BaseSource, Pipeline, PipelineError, Remote, bases::Bases, record::Made};
+use crate::{PipelineError, Remote, bases::Bases, record::Made};
 
 const PHASE_TYPE: &str = "application/vnd.otoshi.phase.v1";
 const START_TYPE: &str = "application/vnd.otoshi.start.v1";
@@ -72,9 +71,9 @@ pub(crate) struct Content {
 
 /// What was recalled of a phase.
 pub(crate) struct Recalled {
-    made: Made,
-    contents: Vec<Content>,
-    copied: Vec<CopiedLayer>,
+    pub(crate) made: Made,
+    pub(crate) contents: Vec<Content>,
+    pub(crate) copied: Vec<CopiedLayer>,
 }
 
 /// What planning reads of bases.
@@ -177,37 +176,6 @@ impl<'a> Memory<'a> {
             *self.failed.lock().unwrap_or_else(PoisonError::into_inner) = Some(error.to_string());
             None
         })
-    }
-}
-
-impl Pipeline<'_> {
-    /// Brings the configs of bases into the store, which a plan reads. Where one cannot be had, the phase that needs it says so.
-    pub(crate) fn describe(&self, bases: &Bases) {
-        let Some(remote) = self.remote else { return };
-        let missing = || bases.all().any(|(.., digest)| !self.home.layout().has(digest));
-        if let Some(memory) = self.memory.as_ref().filter(|_| missing()) {
-            memory.recall_bases(&start_key(bases, &self.platform));
-        }
-        for (_, base, digest) in bases.all().filter(|(.., digest)| !self.home.layout().has(digest)) {
-            if let Err(error) = remote.ensure(base.reference(), digest, &self.platform) {
-                tracing::warn!(%base, %error, "nothing is known about a base");
-            }
-        }
-    }
-
-    /// What the registry remembers of a phase; it is remembered here from then on.
-    pub(crate) fn recall(&self, key: &Digest) -> Result<Option<Made>, PipelineError> {
-        let Some(memory) = self.memory.as_ref().filter(|_| !self.no_cache) else { return Ok(None) };
-        let Some(Recalled { made, contents, copied }) = memory.recall(key) else { return Ok(None) };
-        for layer in &copied {
-            self.engine.learn_copied(layer).map_err(PipelineError::engine_in(Phase::Builder))?;
-        }
-        for known in contents {
-            let learned = self.engine.learn_content(&known.image, &known.path, known.content.as_ref());
-            learned.map_err(PipelineError::engine_in(Phase::Builder))?;
-        }
-        self.ledger().learn(key, &made)?;
-        Ok(Some(made))
     }
 }
 

@@ -3,28 +3,11 @@
 //! A phase is affected when it would observe something else, or depends on one that would. So the answer is that of the
 //! planner itself, whatever was built here before.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
-use otoshi_project::{BaseName, Lock, Phase, Role};
+use otoshi_project::Phase;
 
-use crate::{
-    BaseSource, Part, PhasePlan, Pipeline, PipelineError, Plan, Reason, Status,
-    arguments::argument_base_name,
-    bases::{Bases, Rules},
-    files::Files,
-    reason::difference,
-};
-
-/// A base that a project uses.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct UsedBase {
-    /// The role that uses it: `builder`, `runner`, `app`, or `args` where an argument is computed in it.
-    pub role: Role,
-    /// The base, as the Dockerfile has it after expansion.
-    pub reference: BaseName,
-    /// The Dockerfile that names it; none for `args`.
-    pub dockerfile: Option<String>,
-}
+use crate::{Part, PhasePlan, Plan, Reason, Status, reason::difference};
 
 /// A plan, with what each phase observes.
 #[derive(Debug)]
@@ -34,56 +17,11 @@ pub struct Outlook {
     observed: BTreeMap<Phase, Vec<Part>>,
 }
 
-impl Pipeline<'_> {
-    /// Every base that the project uses, by role.
-    pub fn used_bases(&self) -> Result<Vec<UsedBase>, PipelineError> {
-        let computed = self.computed_arguments(None, Rules::default())?;
-        let files = Files::load(self.project, &self.platform, &computed)?;
-        let mut found = Vec::new();
-        for file in files.all() {
-            let dockerfile = Some(file.path.clone());
-            let used = |reference| UsedBase { role: file.role, reference, dockerfile: dockerfile.clone() };
-            found.extend(file.bases.iter().cloned().map(used));
-        }
-        for (_, name, _) in self.project.computed()? {
-            let reference = argument_base_name(name)?;
-            found.push(UsedBase { role: Role::Arguments, reference, dockerfile: None });
-        }
-        found.sort();
-        found.dedup();
-        Ok(found)
-    }
-
-    /// The lock with the bases that it lacks, and without those that nothing uses any more; runs and writes nothing.
-    pub fn locked_bases(&self) -> Result<Lock, PipelineError> {
-        let computed = self.computed_arguments(None, Rules::default())?;
-        let files = Files::load(self.project, &self.platform, &computed)?;
-        let (mut lock, all) = (self.lock()?, files.all().collect::<Vec<_>>());
-        let settle = |source: &dyn BaseSource| {
-            Bases::settle(&all, &mut lock, source, &self.platform, Rules::default()).map(drop)
-        };
-        self.with_base_source(Some(&otoshi_engine::Silent), settle)?;
-        let mut used = BTreeSet::new();
-        for (name, base, _) in self.project.computed()? {
-            let base = argument_base_name(base)?;
-            self.argument_base(&mut lock, &name, &base, Rules::default(), Some(&otoshi_engine::Silent))?;
-            used.insert(base);
-        }
-        if let Some(bases) = lock.roles.get_mut(&Role::Arguments) {
-            bases.retain(|base, _| used.contains(base));
-        }
-        lock.roles.retain(|_, bases| !bases.is_empty());
-        Ok(lock)
-    }
-
-    /// Plans, and keeps what each phase observes, to be compared with another outlook.
-    pub fn outlook(&self) -> Result<Outlook, PipelineError> {
-        let walked = self.walk_once(None, Rules::default())?;
-        Ok(Outlook { plan: walked.plan, observed: walked.observed.into_iter().collect() })
-    }
-}
-
 impl Outlook {
+    pub(crate) fn new(plan: Plan, observed: Vec<(Phase, Vec<Part>)>) -> Self {
+        Self { plan, observed: observed.into_iter().collect() }
+    }
+
     /// The phases that would run, or may turn out to have to, when things became those of `then`; each with its reasons.
     pub fn would_run(&self, then: &Self) -> Vec<PhasePlan> {
         let mut affected: Vec<PhasePlan> = Vec::new();

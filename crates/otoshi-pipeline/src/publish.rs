@@ -11,19 +11,24 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use otoshi_engine::CopiedLayer;
-use otoshi_oci::{Digest, Reference};
-use otoshi_project::{Phase, Role};
+use otoshi_oci::{Descriptor, Digest, Reference};
+use otoshi_project::{Phase, Project, Role};
 use otoshi_registry::{Item, Progress, Repository, Summary};
 
 use crate::{
-    Part, Pipeline, PipelineError, Remote, Status,
+    Part, PipelineError, Remote, Status,
     arguments::{ArgumentValue, argument_key},
+    artifact::CompiledArtifact,
     bases::{Bases, Rules, origins},
+    job::Settled,
+    locked::Locked,
     memory::{
         Content, Record, argument_tag, documents_of, phase_tag, start_key, start_tag, write_argument,
         write_record, write_start,
     },
-    pipeline::Settled,
+    recipe::Recipe,
+    walker::Walker,
+    world::World,
 };
 
 /// What was published.
@@ -35,183 +40,229 @@ pub struct Published {
     pub summary: Summary,
 }
 
-impl Pipeline<'_> {
-    /// Pushes what the last build made, for others to run and for other machines to build on. Everything must be built.
-    ///
-    /// `tag` is the tag of the app images; in one repository for all, it follows the process's name.
-    pub fn publish(
-        &self,
-        tag: Option<&str>,
-        progress: Arc<dyn Progress>,
-    ) -> Result<Published, PipelineError> {
-        let (remote, repository) = self.destination()?;
-        let (settled, bases) = self.settled()?;
-        let of = |phase: Phase| settled.iter().find(|settled| settled.phase == phase);
-        let mut items = Vec::new();
-        let mut images = BTreeMap::new();
-        let mut tagged = |reference: Reference, digest: &Digest, items: &mut Vec<Item>| {
-            items.push(item(&reference, digest));
-            images.insert(reference.to_string(), digest.clone());
-        };
+/// What one walk found: the result of every phase, and the bases. It is all that publishing needs to know.
+#[derive(Debug)]
+pub struct Results {
+    settled: Vec<Settled>,
+    bases: Bases,
+}
 
-        let compiled = of(Phase::Compile).map(|settled| self.compiled_artifact(settled)).transpose()?;
-        let mut contents = Vec::new();
-        let roles = role_images(of(Phase::Builder), of(Phase::Runner));
-        for settled in &settled {
-            contents.extend(contents_seen(settled, &roles));
-        }
-        for settled in &settled {
-            let mut record = Record { images: settled.made.images.clone(), ..Record::default() };
-            let mut also = Vec::new();
-            if settled.phase == Phase::Compile
-                && let Some(artifact) = &compiled
-            {
-                record.output = settled.made.output.as_ref().map(|(_, content)| content.clone());
-                record.links = self.links(&settled.made);
-                record.artifact = Some(artifact.clone());
-            }
-            if settled.phase == Phase::App {
-                for (process, digest) in &settled.made.images {
-                    also.push(self.recipe(
-                        process,
-                        digest,
-                        compiled.as_ref(),
-                        &settled.seen,
-                        of(Phase::Runner),
-                    )?);
-                }
-            }
-            for digest in record.images.values().chain(&record.artifact) {
-                documents_of(self.home.layout(), digest, &mut record.documents)?;
-            }
-            record.contents =
-                contents.iter().filter(|c| record.images.values().any(|i| *i == c.image)).cloned().collect();
-            if settled.phase == Phase::Builder {
-                record.copied = self.copied_layers(of(Phase::Builder), of(Phase::Runner))?;
-            }
-            if let Some(written) = write_record(self.home.layout(), &record, &also)? {
-                items.push(item(&self.tagged(&repository, &phase_tag(&settled.key))?, &written));
-            }
-            for (name, digest) in &settled.made.images {
-                let reference = match settled.phase {
-                    Phase::App => self.app_reference(name, tag)?,
-                    phase => self.tagged(&repository, phase.as_str())?,
-                };
-                tagged(reference, digest, &mut items);
-            }
-        }
-        let origin = |digest: &Digest| origins(self.home, digest).into_iter().next();
-        let places: BTreeMap<Digest, Repository> =
-            bases.all().filter_map(|(.., digest)| Some((digest.clone(), origin(digest)?))).collect();
-        let all_known = bases.all().all(|(.., digest)| places.contains_key(digest));
-        if all_known && let Some(written) = write_start(remote, &places)? {
-            items.push(item(
-                &self.tagged(&repository, &start_tag(&start_key(&bases, &self.platform)))?,
-                &written,
-            ));
-        }
-        for (key, value) in self.known_arguments()? {
-            let written = write_argument(self.home.layout(), &value)?;
-            items.push(item(&self.tagged(&repository, &argument_tag(&key))?, &written));
-        }
-
-        let summary = remote.push(&items, progress)?;
-        for settled in &settled {
-            for digest in settled.made.images.values().chain(&compiled) {
-                remote.note_image(digest, &self.platform, &Repository::of(&repository))?;
-            }
-        }
-        Ok(Published { images, summary })
-    }
-
-    /// Pushes the compiled application alone, as an image that can be mounted. Gives its reference and digest.
-    pub fn publish_compiled(
-        &self,
-        tag: Option<&str>,
-        progress: Arc<dyn Progress>,
-    ) -> Result<Published, PipelineError> {
-        let (remote, repository) = self.destination()?;
-        let artifact = self.compiled()?;
-        let tag = tag.map_or_else(|| "compiled".to_owned(), |tag| format!("compiled-{tag}"));
-        let reference = self.tagged(&repository, &tag)?;
-        // What it refers to is there as well, so that it is found from there.
-        let summary = remote.push(&[item(&reference, &artifact)], progress)?;
-        Ok(Published { images: BTreeMap::from([(reference.to_string(), artifact)]), summary })
-    }
-
-    /// The compiled application as an image of the store: the source, and what compiling wrote over it.
-    pub fn compiled(&self) -> Result<Digest, PipelineError> {
-        let (settled, _) = self.settled()?;
-        let compile = settled.iter().find(|settled| settled.phase == Phase::Compile);
-        let compile = compile.ok_or_else(|| {
-            PipelineError::invalid("this project compiles nothing", "add [compile] to otoshi.toml")
-        })?;
-        self.compiled_artifact(compile)
-    }
-
-    fn destination(&self) -> Result<(&Remote, Reference), PipelineError> {
-        let (Some(remote), Some(memory)) = (self.remote, &self.memory) else {
-            return Err(PipelineError::invalid(
-                "otoshi.toml does not say where to push",
-                "add [registry] with repository = \"registry.example/team/NAME\"",
-            ));
-        };
-        Ok((remote, memory.reference.clone()))
-    }
-
-    /// What every phase made; an error where one must run first.
-    fn settled(&self) -> Result<(Vec<Settled>, Bases), PipelineError> {
-        let (plan, settled, bases) = self.walk_through(None, Rules { locked: true, ..Rules::default() })?;
-        if let Some(phase) = plan.phases.iter().find(|phase| phase.status != Status::Fresh) {
+impl Results {
+    /// Walks once, for a project that was built before; an error where a phase must run first.
+    pub(crate) fn built_before(on: &Locked<'_>) -> Result<Self, PipelineError> {
+        let walked = Walker(on).once(None, Rules { locked: true, ..Rules::default() })?;
+        if let Some(phase) = walked.plan.phases.iter().find(|phase| phase.status != Status::Fresh) {
             let why = phase.reasons.first().map(|reason| format!(": {}", reason.text)).unwrap_or_default();
             return Err(PipelineError::invalid(
                 format!("the {} is not built as the project is now{why}", phase.phase),
                 "otoshi build",
             ));
         }
-        Ok((settled, bases))
+        Ok(Self { settled: walked.settled, bases: walked.bases })
     }
 
-    fn tagged(&self, repository: &Reference, tag: &str) -> Result<Reference, PipelineError> {
-        repository.with_tag(tag).map_err(PipelineError::from)
+    /// Takes them out of a walk in which every phase ran that had to.
+    pub(crate) fn new(settled: Vec<Settled>, bases: Bases) -> Self {
+        Self { settled, bases }
     }
 
-    fn app_reference(&self, process: &str, tag: Option<&str>) -> Result<Reference, PipelineError> {
-        let registry = self.project.manifest.registry.as_ref();
+    fn phase(&self, phase: Phase) -> Option<&Settled> {
+        self.settled.iter().find(|settled| settled.phase == phase)
+    }
+}
+
+/// Where a project's results go.
+pub(crate) struct Destination<'w> {
+    remote: &'w Remote,
+    repository: Reference,
+}
+
+impl<'w> Destination<'w> {
+    /// The project's repository; an error where the project does not say one.
+    pub(crate) fn of(world: &'w World<'w>) -> Result<Self, PipelineError> {
+        let (Some(remote), Some(memory)) = (world.remote, &world.memory) else {
+            return Err(PipelineError::invalid(
+                "otoshi.toml does not say where to push",
+                "add [registry] with repository = \"registry.example/team/NAME\"",
+            ));
+        };
+        Ok(Self { remote, repository: memory.reference.clone() })
+    }
+
+    /// The reference of a process's image.
+    fn app_reference(
+        &self,
+        project: &Project,
+        process: &str,
+        tag: Option<&str>,
+    ) -> Result<Reference, PipelineError> {
+        let registry = project.manifest.registry.as_ref();
         let Some(images) = registry.and_then(|registry| registry.images.as_ref()) else {
-            let (_, repository) = self.destination()?;
             let tag = tag.map_or_else(|| process.to_owned(), |tag| format!("{process}-{tag}"));
-            return self.tagged(&repository, &tag);
+            return Ok(self.repository.with_tag(&tag)?);
         };
         let name = Reference::parse(&images.replace("{process}", process))?;
-        self.tagged(&name, tag.unwrap_or("latest"))
+        Ok(name.with_tag(tag.unwrap_or("latest"))?)
+    }
+}
+
+/// Puts what a walk found into the project's repository; it does not walk itself.
+pub(crate) struct Publisher<'w> {
+    on: &'w Locked<'w>,
+    results: &'w Results,
+    compiled: Option<Digest>,
+    items: Vec<Item>,
+    images: BTreeMap<String, Digest>,
+}
+
+impl<'w> Publisher<'w> {
+    pub(crate) fn new(on: &'w Locked<'w>, results: &'w Results) -> Self {
+        Self { on, results, compiled: None, items: Vec::new(), images: BTreeMap::new() }
+    }
+
+    /// Pushes everything, for others to run and for other machines to build on.
+    ///
+    /// `tag` is the tag of the app images; in one repository for all, it follows the process's name.
+    pub(crate) fn publish(
+        mut self,
+        destination: &Destination<'_>,
+        tag: Option<&str>,
+        progress: Arc<dyn Progress>,
+    ) -> Result<Published, PipelineError> {
+        let (world, results, Destination { remote, repository }) = (self.world(), self.results, destination);
+        let compiled = results.phase(Phase::Compile);
+        self.compiled = compiled.map(|settled| CompiledArtifact { world, settled }.write()).transpose()?;
+        let roles = role_images(results);
+        let contents: Vec<Content> =
+            results.settled.iter().flat_map(|settled| contents_seen(settled, &roles)).collect();
+        for settled in &results.settled {
+            let recipes = self.recipes(settled)?;
+            let record = self.record(settled, &contents)?;
+            if let Some(written) = write_record(world.home.layout(), &record, &recipes)? {
+                self.items.push(item(&repository.with_tag(&phase_tag(&settled.key))?, &written));
+            }
+            for (name, digest) in &settled.made.images {
+                let reference = match settled.phase {
+                    Phase::App => destination.app_reference(world.project, name, tag)?,
+                    phase => repository.with_tag(phase.as_str())?,
+                };
+                self.items.push(item(&reference, digest));
+                self.images.insert(reference.to_string(), digest.clone());
+            }
+        }
+        self.add_start(destination)?;
+        for (key, value) in self.known_arguments()? {
+            let written = write_argument(world.home.layout(), &value)?;
+            self.items.push(item(&repository.with_tag(&argument_tag(&key))?, &written));
+        }
+
+        let summary = remote.push(&self.items, progress)?;
+        for settled in &results.settled {
+            for digest in settled.made.images.values().chain(&self.compiled) {
+                remote.note_image(digest, &world.platform, &Repository::of(repository))?;
+            }
+        }
+        Ok(Published { images: self.images, summary })
+    }
+
+    /// Pushes the compiled application alone, as an image that can be mounted.
+    pub(crate) fn publish_compiled(
+        self,
+        destination: &Destination<'_>,
+        tag: Option<&str>,
+        progress: Arc<dyn Progress>,
+    ) -> Result<Published, PipelineError> {
+        let artifact = self.compiled()?;
+        let tag = tag.map_or_else(|| "compiled".to_owned(), |tag| format!("compiled-{tag}"));
+        let reference = destination.repository.with_tag(&tag)?;
+        // What it refers to is there as well, so that it is found from there.
+        let summary = destination.remote.push(&[item(&reference, &artifact)], progress)?;
+        Ok(Published { images: BTreeMap::from([(reference.to_string(), artifact)]), summary })
+    }
+
+    /// The compiled application as an image of the store: the source, and what compiling wrote over it.
+    pub(crate) fn compiled(&self) -> Result<Digest, PipelineError> {
+        let settled = self.results.phase(Phase::Compile).ok_or_else(|| {
+            PipelineError::invalid("this project compiles nothing", "add [compile] to otoshi.toml")
+        })?;
+        CompiledArtifact { world: self.world(), settled }.write()
+    }
+
+    fn world(&self) -> &'w World<'w> {
+        &self.on.world
+    }
+
+    /// What other machines are told of a phase.
+    fn record(&self, settled: &Settled, contents: &[Content]) -> Result<Record, PipelineError> {
+        let world = self.world();
+        let mut record = Record { images: settled.made.images.clone(), ..Record::default() };
+        if settled.phase == Phase::Compile
+            && let Some(artifact) = &self.compiled
+        {
+            record.output = settled.made.output.as_ref().map(|(_, content)| content.clone());
+            record.links = CompiledArtifact { world, settled }.links();
+            record.artifact = Some(artifact.clone());
+        }
+        for digest in record.images.values().chain(&record.artifact) {
+            documents_of(world.home.layout(), digest, &mut record.documents)?;
+        }
+        record.contents =
+            contents.iter().filter(|c| record.images.values().any(|i| *i == c.image)).cloned().collect();
+        if settled.phase == Phase::Builder {
+            record.copied = self.copied_layers()?;
+        }
+        Ok(record)
+    }
+
+    /// The recipes of the app images; none of another phase.
+    fn recipes(&self, settled: &Settled) -> Result<Vec<Descriptor>, PipelineError> {
+        if settled.phase != Phase::App {
+            return Ok(Vec::new());
+        }
+        let recipe = Recipe {
+            world: self.world(),
+            compiled: self.compiled.as_ref(),
+            app: &settled.seen,
+            runner: self.results.phase(Phase::Runner),
+        };
+        settled.made.images.iter().map(|(process, digest)| recipe.write(process, digest)).collect()
+    }
+
+    /// Adds what planning reads of all bases, where it is known in which registry each is.
+    fn add_start(&mut self, destination: &Destination<'_>) -> Result<(), PipelineError> {
+        let (world, bases) = (self.world(), &self.results.bases);
+        let origin = |digest: &Digest| origins(world.home, digest).into_iter().next();
+        let places: BTreeMap<Digest, Repository> =
+            bases.all().filter_map(|(.., digest)| Some((digest.clone(), origin(digest)?))).collect();
+        let all_known = bases.all().all(|(.., digest)| places.contains_key(digest));
+        if all_known && let Some(written) = write_start(destination.remote, &places)? {
+            let tag = start_tag(&start_key(bases, &world.platform));
+            self.items.push(item(&destination.repository.with_tag(&tag)?, &written));
+        }
+        Ok(())
     }
 
     /// The layers that the app images have of paths copied out of the builder.
-    fn copied_layers(
-        &self,
-        builder: Option<&Settled>,
-        runner: Option<&Settled>,
-    ) -> Result<Vec<CopiedLayer>, PipelineError> {
-        let image = |settled: Option<&Settled>, role: Role| settled?.made.images.get(role.as_str()).cloned();
-        let (Some(builder), Some(runner)) = (image(builder, Role::Builder), image(runner, Role::Runner))
-        else {
+    fn copied_layers(&self) -> Result<Vec<CopiedLayer>, PipelineError> {
+        let world = self.world();
+        let image = |phase: Phase| self.results.phase(phase)?.made.images.get(phase.as_str()).cloned();
+        let (Some(builder), Some(runner)) = (image(Phase::Builder), image(Phase::Runner)) else {
             return Ok(Vec::new());
         };
-        let paths = self.project.manifest.app.dependencies.iter();
-        let layers = paths.map(|path| self.engine.copied_layer(&runner, &builder, path, self.output));
+        let paths = world.project.manifest.app.dependencies.iter();
+        let layers = paths.map(|path| world.engine.copied_layer(&runner, &builder, path, world.output));
         let layers = layers.collect::<Result<Vec<_>, _>>().map_err(PipelineError::engine_in(Phase::App))?;
         Ok(layers.into_iter().flatten().collect())
     }
 
     /// The computed arguments whose value is known, by their keys.
     fn known_arguments(&self) -> Result<Vec<(Digest, String)>, PipelineError> {
-        let lock = otoshi_project::Lock::load(&self.project.root.join("otoshi.lock"))?;
+        let (world, lock) = (self.world(), self.on.lock.load()?);
         let mut found = Vec::new();
-        for (_, base, computed) in self.project.computed()? {
-            let Some(image) = lock.get(Role::Arguments, &base, &self.platform) else { continue };
+        for (_, base, computed) in world.project.computed()? {
+            let Some(image) = lock.get(Role::Arguments, &base, &world.platform) else { continue };
             let key = argument_key(image, &computed.run);
-            if let Some(ArgumentValue(value)) = self.home.records().get(key.hex()) {
+            if let Some(ArgumentValue(value)) = world.home.records().get(key.hex()) {
                 found.push((key, value));
             }
         }
@@ -225,8 +276,8 @@ fn item(reference: &Reference, digest: &Digest) -> Item {
 }
 
 /// The images of the roles that others copy from.
-fn role_images(builder: Option<&Settled>, runner: Option<&Settled>) -> BTreeMap<Phase, Digest> {
-    let pairs = [builder, runner].into_iter().flatten();
+fn role_images(results: &Results) -> BTreeMap<Phase, Digest> {
+    let pairs = [Phase::Builder, Phase::Runner].into_iter().filter_map(|phase| results.phase(phase));
     pairs
         .filter_map(|settled| Some((settled.phase, settled.made.images.get(settled.phase.as_str())?.clone())))
         .collect()

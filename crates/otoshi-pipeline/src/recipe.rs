@@ -12,31 +12,34 @@ use otoshi_oci::{Descriptor, Digest, Fields, layer::Compression, write_artifact}
 use otoshi_project::{Phase, Role};
 use otoshi_store::SnapshotId;
 
-use crate::{Pipeline, PipelineError, RECIPE_TYPE, observe::Observation, pipeline::Settled};
+use crate::{PipelineError, RECIPE_TYPE, job::Settled, observe::Observation, world::World};
 
 /// Context files of a phase that are more bytes than this are not part of a recipe.
 const MAX_RECIPE: u64 = 8 << 20;
 
-impl Pipeline<'_> {
-    /// Writes the recipe of an app image.
-    pub(crate) fn recipe(
-        &self,
-        process: &str,
-        image: &Digest,
-        compiled: Option<&Digest>,
-        app: &Observation,
-        runner: Option<&Settled>,
-    ) -> Result<Descriptor, PipelineError> {
-        let layout = self.home.layout();
-        let id = self.recipe_tree(app, runner)?;
-        let form = Output { compression: Compression::Gzip, ..self.output };
+/// The recipe of a project's app images.
+pub(crate) struct Recipe<'w> {
+    pub(crate) world: &'w World<'w>,
+    /// The compiled application.
+    pub(crate) compiled: Option<&'w Digest>,
+    /// What the app phase saw.
+    pub(crate) app: &'w Observation,
+    pub(crate) runner: Option<&'w Settled>,
+}
+
+impl Recipe<'_> {
+    /// Writes the recipe of one app image.
+    pub(crate) fn write(&self, process: &str, image: &Digest) -> Result<Descriptor, PipelineError> {
+        let layout = self.world.home.layout();
+        let id = self.tree()?;
+        let form = Output { compression: Compression::Gzip, ..self.world.output };
         let packed =
-            self.engine.pack(&id, Some((0, 0)), form).map_err(PipelineError::engine_in(Phase::App))?;
+            self.world.engine.pack(&id, Some((0, 0)), form).map_err(PipelineError::engine_in(Phase::App))?;
         let mut annotations = BTreeMap::from([("dev.otoshi.process".to_owned(), process.to_owned())]);
-        if let Some(digest) = compiled {
+        if let Some(digest) = self.compiled {
             annotations.insert("dev.otoshi.compiled".to_owned(), digest.to_string());
         }
-        if let Some(runner) = runner.and_then(|runner| runner.made.images.get(Role::Runner.as_str())) {
+        if let Some(runner) = self.runner.and_then(|runner| runner.made.images.get(Role::Runner.as_str())) {
             annotations.insert("dev.otoshi.runner".to_owned(), runner.to_string());
         }
         let subject = layout.describe(image)?;
@@ -48,8 +51,8 @@ impl Pipeline<'_> {
     }
 
     /// The project's own files, and the context files that the runner and the app read by name, as a snapshot.
-    fn recipe_tree(&self, app: &Observation, runner: Option<&Settled>) -> Result<SnapshotId, PipelineError> {
-        let manifest = &self.project.manifest;
+    fn tree(&self) -> Result<SnapshotId, PipelineError> {
+        let manifest = &self.world.project.manifest;
         let dockerfiles = [
             manifest.builder.as_ref().map(|b| &b.dockerfile),
             Some(&manifest.runner.dockerfile),
@@ -60,7 +63,7 @@ impl Pipeline<'_> {
         for path in dockerfiles.into_iter().flatten() {
             names.extend([path.clone(), format!("{path}.dockerignore")]);
         }
-        let reads = runner.iter().flat_map(|runner| &runner.seen.reads).chain(&app.reads);
+        let reads = self.runner.iter().flat_map(|runner| &runner.seen.reads).chain(&self.app.reads);
         for read in reads.filter(|read| read.patterns != ["/"]) {
             let entries =
                 read.context.select(&read.patterns).map_err(PipelineError::engine_in(Phase::Runner))?;
@@ -70,10 +73,10 @@ impl Pipeline<'_> {
                 names.extend(files.map(|entry| entry.path.clone()));
             }
         }
-        let draft = self.home.snapshots().draft()?;
+        let draft = self.world.home.snapshots().draft()?;
         let mut key = Vec::new();
         for name in names {
-            let (from, to) = (self.project.root.join(&name), draft.tree().join(&name));
+            let (from, to) = (self.world.project.root.join(&name), draft.tree().join(&name));
             let Ok(meta) = fs::symlink_metadata(&from) else { continue };
             let failed = |source| PipelineError::Read { path: from.clone(), source };
             if let Some(parent) = to.parent() {

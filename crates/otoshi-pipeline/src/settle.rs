@@ -11,16 +11,22 @@ use otoshi_oci::Digest;
 use otoshi_project::Phase;
 
 use crate::{
-    PhasePlan, Pipeline, PipelineError, Reason, ReasonKind, Status,
-    observe::Observation,
+    PhasePlan, PipelineError, Reason, ReasonKind, Status,
+    job::{Given, Job, Next, Ran, Settled},
+    memory::Recalled,
     part::key,
-    pipeline::{Given, Job, Next, Ran, Walk},
     record::Made,
+    walk::Walk,
+    world::World,
 };
 
-impl Pipeline<'_> {
+/// Settles the phases of a walk.
+#[derive(Clone, Copy)]
+pub(crate) struct Settler<'w>(pub(crate) &'w World<'w>);
+
+impl<'w> Settler<'w> {
     /// Settles a phase: finds what it made, or runs it.
-    pub(crate) fn settle(&self, walk: &mut Walk<'_>, next: Next<'_>) -> Result<Given, PipelineError> {
+    pub(crate) fn settle(self, walk: &mut Walk<'_>, next: Next<'_>) -> Result<Given, PipelineError> {
         match self.decide(walk, next)? {
             Decided::Given(given) => Ok(given),
             Decided::Stale(stale) => {
@@ -32,11 +38,11 @@ impl Pipeline<'_> {
     }
 
     /// Begins to settle a phase: where it must run, it runs beside what comes next.
-    pub(crate) fn begin_phase<'scope, 'env>(
-        &'env self,
-        scope: &'scope Scope<'scope, 'env>,
-        walk: &mut Walk<'env>,
-        next: Next<'env>,
+    pub(crate) fn begin<'scope>(
+        self,
+        scope: &'scope Scope<'scope, 'w>,
+        walk: &mut Walk<'w>,
+        next: Next<'w>,
     ) -> Result<Begun<'scope>, PipelineError> {
         Ok(match self.decide(walk, next)? {
             Decided::Given(given) => Begun::Given(given),
@@ -50,7 +56,7 @@ impl Pipeline<'_> {
     }
 
     /// Finds what a phase made for what it observes; else says why not.
-    fn decide<'j>(&self, walk: &mut Walk<'_>, next: Next<'j>) -> Result<Decided<'j>, PipelineError> {
+    fn decide<'j>(self, walk: &mut Walk<'_>, next: Next<'j>) -> Result<Decided<'j>, PipelineError> {
         let job = match next {
             Next::Absent => return Ok(Decided::Given(Given::Absent)),
             Next::Pending { phase, on } => {
@@ -60,19 +66,19 @@ impl Pipeline<'_> {
             }
             Next::Job(job) => job,
         };
-        let (ledger, key) = (self.ledger(), key(job.phase, &job.seen.parts));
+        let (ledger, key) = (self.0.ledger(), key(job.phase, &job.seen.parts));
         if walk.events.is_none() {
             walk.observed.push((job.phase, job.seen.parts.clone()));
         }
         let mut entry = entry(job.phase, Status::Fresh);
         entry.key = Some(key.to_string());
-        let made = if self.no_cache { None } else { ledger.made(&key) };
-        let lost = made.as_ref().and_then(|made| made.lost(self.home, &self.platform));
+        let made = if self.0.no_cache { None } else { ledger.made(&key) };
+        let lost = made.as_ref().and_then(|made| made.lost(self.0.home, &self.0.platform));
         let (made, lost) = match (made, lost) {
             (Some(made), None) => (Some(made), None),
             (made, lost) => match self.recall(&key)? {
                 Some(recalled) => {
-                    entry.found_in = self.memory.as_ref().map(|memory| memory.repository().to_string());
+                    entry.found_in = self.0.memory.as_ref().map(|memory| memory.repository().to_string());
                     (Some(recalled), None)
                 }
                 None => (made, lost),
@@ -90,7 +96,7 @@ impl Pipeline<'_> {
         }
         let plain = |kind, text: String| vec![Reason::plain(kind, job.phase, text)];
         let reasons = match lost {
-            _ if self.no_cache => plain(ReasonKind::Requested, "it was asked to run again".into()),
+            _ if self.0.no_cache => plain(ReasonKind::Requested, "it was asked to run again".into()),
             Some(what) => plain(ReasonKind::Lost, format!("its result was lost: {what}")),
             None => ledger.reasons(job.phase, &key, &job.seen),
         };
@@ -103,30 +109,29 @@ impl Pipeline<'_> {
     }
 
     /// Runs a phase, and records what it made once it is there.
-    fn execute(&self, job: Job<'_>, key: &Digest, events: Option<&dyn Events>) -> Result<Ran, PipelineError> {
+    fn execute(self, job: Job<'_>, key: &Digest, events: Option<&dyn Events>) -> Result<Ran, PipelineError> {
         let started = Instant::now();
         let mut ran = (job.run)(events.unwrap_or(&otoshi_engine::Silent))?;
         ran.made.took_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
         ran.made.at = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs());
-        self.ledger().record(key, &ran.made)?;
-        self.ledger().remember(job.phase, key, &job.seen)?;
+        self.0.ledger().record(key, &ran.made)?;
+        self.0.ledger().remember(job.phase, key, &job.seen)?;
         Ok(ran)
     }
-}
 
-/// A phase whose result is known.
-#[derive(Debug, Clone)]
-pub(crate) struct Settled {
-    pub(crate) phase: Phase,
-    pub(crate) key: Digest,
-    pub(crate) seen: Observation,
-    pub(crate) made: Made,
-}
-
-impl Settled {
-    /// A phase whose result is not there yet.
-    fn before(job: &Job<'_>, key: &Digest) -> Self {
-        Self { phase: job.phase, key: key.clone(), seen: job.seen.clone(), made: Made::default() }
+    /// What the registry remembers of a phase; it is remembered here from then on.
+    fn recall(self, key: &Digest) -> Result<Option<Made>, PipelineError> {
+        let Some(memory) = self.0.memory.as_ref().filter(|_| !self.0.no_cache) else { return Ok(None) };
+        let Some(Recalled { made, contents, copied }) = memory.recall(key) else { return Ok(None) };
+        for layer in &copied {
+            self.0.engine.learn_copied(layer).map_err(PipelineError::engine_in(Phase::Builder))?;
+        }
+        for known in contents {
+            let learned = self.0.engine.learn_content(&known.image, &known.path, known.content.as_ref());
+            learned.map_err(PipelineError::engine_in(Phase::Builder))?;
+        }
+        self.0.ledger().learn(key, &made)?;
+        Ok(Some(made))
     }
 }
 

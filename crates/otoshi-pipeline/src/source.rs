@@ -8,12 +8,17 @@
 //!
 //! What the compile command writes is never left out.
 
-use std::fs;
-use std::path::Path;
+use std::{cell::Cell, fs, path::Path, time::Instant};
 
 use otoshi_dockerfile::{Dockerfile, Instruction};
+use otoshi_engine::{Context, EngineError, Event, Events, StepId, Unread};
+use otoshi_project::Project;
+use otoshi_store::Home;
 
-use crate::{Pipeline, PipelineError, files::RoleFile};
+use crate::{PipelineError, files::RoleFile};
+
+/// How many bytes of source that nobody has read yet are told of.
+const MUCH: u64 = 100 << 20;
 
 /// Whose source it is.
 #[derive(Debug, Clone, Copy)]
@@ -26,7 +31,14 @@ pub(crate) enum Reader<'a> {
     App,
 }
 
-impl Pipeline<'_> {
+/// The source of a project.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Source<'a> {
+    pub(crate) home: &'a Home,
+    pub(crate) project: &'a Project,
+}
+
+impl Source<'_> {
     /// The patterns of what is no source: the defaults, and those of the Dockerfile's own ignore file, else of the project's.
     pub(crate) fn ignore_text(&self, reader: Reader<'_>) -> Result<String, PipelineError> {
         let root = &self.project.root;
@@ -89,6 +101,27 @@ impl Pipeline<'_> {
             }),
             Reader::App => false,
         }
+    }
+
+    /// Scans the source; says so where there is much to read.
+    pub(crate) fn scan(&self, ignore: &str, events: Option<&dyn Events>) -> Result<Context, EngineError> {
+        let begun = Cell::new(None);
+        let tell = |unread: Unread| {
+            let Some(events) = events.filter(|_| unread.bytes > MUCH) else { return };
+            let step = StepId::next();
+            let megabytes = unread.bytes / 1_000_000;
+            let instruction = format!("reading {megabytes} MB of source in {} files", unread.files);
+            events.event(Event::Started { step, stage: "source".to_owned(), place: (1, 1), instruction });
+            begun.set(Some((step, Instant::now())));
+        };
+        let scanned = Context::scan_telling(self.home, &self.project.root, Some(ignore), &tell);
+        if let (Some((step, since)), Some(events)) = (begun.get(), events) {
+            events.event(match &scanned {
+                Ok(_) => Event::Done { step, cached: false, took: since.elapsed() },
+                Err(_) => Event::Failed { step },
+            });
+        }
+        scanned
     }
 }
 

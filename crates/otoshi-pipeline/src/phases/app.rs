@@ -3,129 +3,135 @@
 //! Put together: paths copied out of the builder, the source and the compiled output, each a layer on the runner; a
 //! process is another config over the same layers. A process's command is metadata in both ways.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::collections::BTreeMap;
 
 use otoshi_engine::{
     AppLayer, AssembleRequest, BuildRequest, BuiltImage, Context, Event, Events, ImageChanges,
 };
-use otoshi_oci::{Digest, Image};
+use otoshi_oci::Digest;
 use otoshi_project::{NamedProcess, Phase, Role};
 
-use super::{argv, bases_of, role_annotations};
+use super::{
+    annotations,
+    commands::{CommandSettings, argv, seen_by_all},
+    dockerfile::RoleBuild,
+    output::CompiledOutput,
+};
 use crate::{
-    Part, Pipeline, PipelineError,
+    Part, PipelineError,
     files::RoleFile,
-    observe::{Compiled, Observation, Observer},
+    job::{Given, Job, Next, Ran},
+    observe::Observation,
     part::Value,
-    pipeline::{Given, Job, Next, Ran, Walk},
     record::Made,
     source::Reader,
+    walk::Walk,
+    world::World,
 };
 
 const PHASE: Phase = Phase::App;
 
-impl Pipeline<'_> {
-    /// Phase 4.
-    pub(crate) fn app<'w>(
-        &'w self,
-        walk: &mut Walk<'w>,
-        builder: &Given,
-        compiled: &Given,
-        runner: &Given,
-    ) -> Result<Next<'w>, PipelineError> {
-        let pending = |on| Ok(Next::Pending { phase: PHASE, on });
-        if compiled.is_unknown() {
-            return pending(if builder.is_unknown() { Phase::Builder } else { Phase::Compile });
-        }
-        let compiled = match compiled {
-            Given::Made(made) => made.clone(),
-            _ => Made::default(),
-        };
-        let mut seen = Observation::default();
-        self.add_settings(PHASE, &mut seen);
-        if let Some((_, content)) = &compiled.output {
-            seen.add(Part::whole(Phase::Compile, content.clone()));
-        }
-        for process in &self.project.processes {
-            // The name is the image's; without a command a stage says it.
-            let command = process.command.as_ref().map(Value::from);
-            seen.add(Part::Process { name: process.name.clone(), command });
-            for (name, value) in &process.env {
-                seen.add_setting(format!("{}.env.{name}", process.name), value);
-            }
-            if !process.expose.is_empty() {
-                let (name, value) = (format!("{}.expose", process.name), Value::List(process.expose.clone()));
-                seen.add(Part::Setting { name, value });
-            }
-        }
-        if let Some(file) = &walk.files.app {
-            return match self.waits_for(walk, file) {
-                Some(on) => pending(on),
-                None => self.app_stages(walk, file, compiled, seen),
-            };
-        }
-        let Some(runner) = runner.image(Phase::Runner) else { return pending(Phase::Runner) };
-        let needs_builder = !self.project.manifest.app.dependencies.is_empty();
-        let builder = match builder {
-            Given::Unknown if needs_builder => return pending(Phase::Builder),
-            given => given.image(Phase::Builder),
-        };
-        self.app_layers(walk, builder, runner.clone(), compiled, seen)
-    }
+/// What the phases before this one gave.
+pub(crate) struct Before<'g> {
+    pub(crate) builder: &'g Given,
+    pub(crate) compiled: &'g Given,
+    pub(crate) runner: &'g Given,
+}
 
+/// Phase 4.
+pub(crate) fn app<'w>(walk: &mut Walk<'w>, before: &Before<'_>) -> Result<Next<'w>, PipelineError> {
+    let (world, Before { builder, .. }) = (walk.world, before);
+    let pending = |on| Ok(Next::Pending { phase: PHASE, on });
+    if before.compiled.is_unknown() {
+        return pending(if builder.is_unknown() { Phase::Builder } else { Phase::Compile });
+    }
+    let made = match before.compiled {
+        Given::Made(made) => made.clone(),
+        _ => Made::default(),
+    };
+    let mut seen = seen_by_all(world, PHASE);
+    if let Some((_, content)) = &made.output {
+        seen.add(Part::whole(Phase::Compile, content.clone()));
+    }
+    for process in &world.project.processes {
+        // The name is the image's; without a command a stage says it.
+        let command = process.command.as_ref().map(Value::from);
+        seen.add(Part::Process { name: process.name.clone(), command });
+        for (name, value) in &process.env {
+            seen.add_setting(format!("{}.env.{name}", process.name), value);
+        }
+        if !process.expose.is_empty() {
+            let (name, value) = (format!("{}.expose", process.name), Value::List(process.expose.clone()));
+            seen.add(Part::Setting { name, value });
+        }
+    }
+    let (assembler, compiled) = (Assembler(world), CompiledOutput { world, made });
+    if let Some(file) = &walk.files.app {
+        return match walk.waits_for(file) {
+            Some(on) => pending(on),
+            None => assembler.stages(walk, file, compiled, seen),
+        };
+    }
+    let Some(runner) = before.runner.image(Phase::Runner) else { return pending(Phase::Runner) };
+    let needs_builder = !world.project.manifest.app.dependencies.is_empty();
+    let builder = match builder {
+        Given::Unknown if needs_builder => return pending(Phase::Builder),
+        given => given.image(Phase::Builder),
+    };
+    let below = Below { builder: builder.cloned(), runner: runner.clone() };
+    assembler.layers(walk, below, compiled, seen)
+}
+
+/// The images that app images without a Dockerfile are put together from.
+struct Below {
+    builder: Option<Digest>,
+    runner: Digest,
+}
+
+/// Puts the images of processes together.
+#[derive(Clone, Copy)]
+struct Assembler<'w>(&'w World<'w>);
+
+impl<'w> Assembler<'w> {
     /// From a Dockerfile; its context is the source with the compiled output over it.
-    fn app_stages<'w>(
-        &'w self,
+    fn stages(
+        self,
         walk: &mut Walk<'w>,
         file: &'w RoleFile,
-        compiled: Made,
+        compiled: CompiledOutput<'w>,
         mut seen: Observation,
     ) -> Result<Next<'w>, PipelineError> {
-        let context = self.context(walk, PHASE, Reader::Dockerfile(file))?;
-        let images = self.images(walk, file);
-        for process in &self.project.processes {
+        let build = RoleBuild::of(walk, file)?;
+        for process in &self.0.project.processes {
             seen.add_setting(format!("target of {}", process.name), &process.target);
         }
-        let observer = Observer {
-            engine: self.engine,
-            layout: self.home.layout(),
-            platform: &self.platform,
-            file,
-            images: &images,
-            context: &context,
-            compiled: self.compiled_tree(&compiled)?,
-        };
-        observer.observe(&mut seen)?;
-        let bases = bases_of(walk, Role::App);
-        let annotations: Vec<_> =
-            file.targets.iter().map(|target| self.annotations(walk, file, target)).collect();
+        build.observe(compiled.tree()?, &mut seen)?;
         let run = move |events: &dyn Events| {
-            self.ensure_bases(Role::App, &bases, events)?;
-            let merged = self.merged(&context, &compiled)?;
-            let ca_certificates = self.ca_certificates()?;
+            build.ensure_bases(events)?;
+            let merged = compiled.over(&build.context)?;
+            let ca_certificates = CommandSettings(self.0.project).ca_certificates()?;
             // Targets are in the order of the processes.
-            let mut targets = file.targets.iter().zip(annotations);
-            self.app_images(events, |process| {
-                let Some((target, annotations)) = targets.next() else {
-                    return Err(PipelineError::Fault(format!("the process {} has no target", process.name)));
-                };
-                let request = self.build_request(file, target, &merged, &images, annotations);
+            let mut requests = build.requests(&merged);
+            self.images(events, |process| {
+                let request = requests.next().ok_or_else(|| {
+                    PipelineError::Fault(format!("the process {} has no target", process.name))
+                })?;
                 let request = BuildRequest { ca_certificates: ca_certificates.clone(), ..request };
-                self.app_stage(&request, process, events)
+                self.stage(&request, process, events)
             })
         };
         Ok(Next::Job(Job { phase: PHASE, seen, run: Box::new(run) }))
     }
 
     /// A process that is a stage; what the project says of it wins over the stage.
-    fn app_stage(
-        &self,
+    fn stage(
+        self,
         request: &BuildRequest,
         process: &NamedProcess,
         events: &dyn Events,
     ) -> Result<BuiltImage, PipelineError> {
         let failed = || PipelineError::engine_in(PHASE);
-        let built = self.engine.build(request, events).map_err(failed())?;
+        let built = self.0.engine.build(request, events).map_err(failed())?;
         if process.command.is_none() && process.env.is_empty() && process.expose.is_empty() {
             return Ok(built);
         }
@@ -134,12 +140,12 @@ impl Pipeline<'_> {
             layers: Vec::new(),
             changes: changes(process, ImageChanges::default()),
             annotations: request.annotations.clone(),
-            platform: self.platform.clone(),
-            output: self.output,
-            versions_of: self.image_name(Role::App.as_str()),
-            checkout: Some(self.project.root.clone()),
+            platform: self.0.platform.clone(),
+            output: self.0.output,
+            versions_of: self.0.image_name(Role::App.as_str()),
+            checkout: Some(self.0.project.root.clone()),
         };
-        let changed = self.engine.assemble(&assemble, events).map_err(failed())?;
+        let changed = self.0.engine.assemble(&assemble, events).map_err(failed())?;
         Ok(BuiltImage {
             steps_run: built.steps_run,
             layers_written: built.layers_written + changed.layers_written,
@@ -147,56 +153,19 @@ impl Pipeline<'_> {
         })
     }
 
-    /// The compiled output, as far as planning looks at it.
-    fn compiled_tree(&self, compiled: &Made) -> Result<Option<Compiled>, PipelineError> {
-        let Some((id, _)) = &compiled.output else { return Ok(None) };
-        if let (None, Some(links)) = (self.home.snapshots().get(id), &compiled.links) {
-            return Ok(Some(Compiled::Links(links.clone())));
-        }
-        self.restore(compiled)?;
-        Ok(Some(Compiled::Tree(self.home.snapshots().path(id))))
-    }
-
-    /// Brings the compiled output here, where only a registry has it.
-    fn restore(&self, compiled: &Made) -> Result<(), PipelineError> {
-        let Some((id, _)) = &compiled.output else { return Ok(()) };
-        let (None, Some(artifact), Some(remote)) =
-            (self.home.snapshots().get(id), &compiled.artifact, self.remote)
-        else {
-            return Ok(());
-        };
-        let image = Image::load(self.home.layout(), artifact, &self.platform)?;
-        // The source comes first, what compiling wrote last.
-        if let Some(layer) = image.layers().last() {
-            remote.fetch_layer(layer)?;
-            self.engine.unpack(&layer.digest, id).map_err(PipelineError::engine_in(Phase::Compile))?;
-        }
-        Ok(())
-    }
-
-    /// Source and compiled output as one context.
-    fn merged(&self, context: &Arc<Context>, compiled: &Made) -> Result<Arc<Context>, PipelineError> {
-        let failed = || PipelineError::engine_in(PHASE);
-        let Some((output, _)) = &compiled.output else { return Ok(Arc::clone(context)) };
-        self.restore(compiled)?;
-        let source = context.snapshot(self.home, (0, 0)).map_err(failed())?;
-        Context::overlay(self.home, &source, output, &self.project.root).map(Arc::new).map_err(failed())
-    }
-
     /// Without a Dockerfile.
-    fn app_layers<'w>(
-        &'w self,
+    fn layers(
+        self,
         walk: &mut Walk<'w>,
-        builder: Option<&Digest>,
-        runner: Digest,
-        compiled: Made,
+        below: Below,
+        compiled: CompiledOutput<'w>,
         mut seen: Observation,
     ) -> Result<Next<'w>, PipelineError> {
-        let app = &self.project.manifest.app;
-        let context = self.context(walk, PHASE, Reader::App)?;
-        let directory = self.app_directory();
+        let app = &self.0.project.manifest.app;
+        let context = walk.context(PHASE, Reader::App)?;
+        let directory = self.directory();
         // Its layers and its config become the app's: the manifest counts.
-        seen.add(Part::whole(Phase::Runner, runner.clone()));
+        seen.add(Part::whole(Phase::Runner, below.runner.clone()));
         seen.add_source(PHASE, &context)?;
         seen.add_setting("app.dir", &directory);
         for (name, value) in &app.env {
@@ -213,13 +182,13 @@ impl Pipeline<'_> {
         seen.add(Part::Setting { name: "app.dependencies".into(), value });
         let mut layers = Vec::new();
         for path in &app.dependencies {
-            let image = builder.ok_or_else(|| {
+            let image = below.builder.as_ref().ok_or_else(|| {
                 PipelineError::invalid(
                     "[app] dependencies are copied out of the builder, and there is none",
                     "add [builder], or leave dependencies out",
                 )
             })?;
-            let content = self.engine.content(image, path).map_err(PipelineError::engine_in(PHASE))?;
+            let content = self.0.engine.content(image, path).map_err(PipelineError::engine_in(PHASE))?;
             let content = content.ok_or_else(|| {
                 PipelineError::invalid(
                     format!("[app] dependencies: the builder image has no {path}"),
@@ -230,41 +199,41 @@ impl Pipeline<'_> {
             layers.push(AppLayer::CopyFrom { image: image.clone(), path: path.clone() });
         }
         let run = move |events: &dyn Events| {
-            let request = self.assembly(&context, &compiled, runner, layers, directory)?;
-            self.app_images(events, |process| {
+            let request = self.request(&context, &compiled, below.runner, layers)?;
+            self.images(events, |process| {
                 let changes = changes(process, request.changes.clone());
                 let request = AssembleRequest { changes, ..request.clone() };
-                self.engine.assemble(&request, events).map_err(PipelineError::engine_in(PHASE))
+                self.0.engine.assemble(&request, events).map_err(PipelineError::engine_in(PHASE))
             })
         };
         Ok(Next::Job(Job { phase: PHASE, seen, run: Box::new(run) }))
     }
 
     /// Where source and compiled output go.
-    fn app_directory(&self) -> String {
-        let manifest = &self.project.manifest;
+    fn directory(self) -> String {
+        let manifest = &self.0.project.manifest;
         let compile = manifest.compile.as_ref().map(|compile| compile.workdir.clone());
         manifest.app.dir.clone().or(compile).unwrap_or_else(|| "/app".to_owned())
     }
 
-    fn assembly(
-        &self,
+    fn request(
+        self,
         context: &Context,
-        compiled: &Made,
+        compiled: &CompiledOutput<'_>,
         runner: Digest,
         mut layers: Vec<AppLayer>,
-        directory: String,
     ) -> Result<AssembleRequest, PipelineError> {
-        let app = &self.project.manifest.app;
-        let source = context.snapshot(self.home, (0, 0)).map_err(PipelineError::engine_in(PHASE))?;
+        let directory = self.directory();
+        let app = &self.0.project.manifest.app;
+        let source = context.snapshot(self.0.home, (0, 0)).map_err(PipelineError::engine_in(PHASE))?;
         layers.push(AppLayer::Tree {
             snapshot: source,
             at: directory.clone(),
             owner: Some((0, 0)),
             is_made: false,
         });
-        if let Some((output, _)) = &compiled.output {
-            self.restore(compiled)?;
+        if let Some((output, _)) = &compiled.made.output {
+            compiled.restore()?;
             layers.push(AppLayer::Tree {
                 snapshot: output.clone(),
                 at: directory.clone(),
@@ -272,9 +241,9 @@ impl Pipeline<'_> {
                 is_made: true,
             });
         }
-        let mut annotations = role_annotations(Role::App);
-        annotations.insert("org.opencontainers.image.base.digest".into(), runner.to_string());
-        annotations.extend(self.seam(&runner));
+        let mut said = annotations::of_role(Role::App);
+        said.insert("org.opencontainers.image.base.digest".into(), runner.to_string());
+        said.extend(annotations::of_seam(self.0, &runner));
         Ok(AssembleRequest {
             base: runner,
             layers,
@@ -285,23 +254,23 @@ impl Pipeline<'_> {
                 user: app.user.clone(),
                 ..ImageChanges::default()
             },
-            annotations,
-            platform: self.platform.clone(),
-            output: self.output,
-            versions_of: self.image_name(Role::App.as_str()),
-            checkout: Some(self.project.root.clone()),
+            annotations: said,
+            platform: self.0.platform.clone(),
+            output: self.0.output,
+            versions_of: self.0.image_name(Role::App.as_str()),
+            checkout: Some(self.0.project.root.clone()),
         })
     }
 
-    fn app_images(
-        &self,
+    fn images(
+        self,
         events: &dyn Events,
         mut make: impl FnMut(&NamedProcess) -> Result<BuiltImage, PipelineError>,
     ) -> Result<Ran, PipelineError> {
         let (mut images, mut layers_written) = (BTreeMap::new(), 0);
-        for process in &self.project.processes {
+        for process in &self.0.project.processes {
             let built = make(process)?;
-            let problems = self.engine.why_it_cannot_start(&built.digest, &self.platform);
+            let problems = self.0.engine.why_it_cannot_start(&built.digest, &self.0.platform);
             for problem in problems.map_err(PipelineError::engine_in(PHASE))? {
                 events.event(Event::Warning(format!("{} will not start: {problem}", process.name)));
             }

@@ -1,105 +1,99 @@
 //! Phase 2: the compile command on a copy-on-write view of the source, in the builder; in the runner without one.
 
 use otoshi_dockerfile::Ignore;
-use otoshi_engine::{CacheMount, EngineError, Event, RunRequest, Stdio, View};
+use otoshi_engine::{CacheMount, EngineError, Event, Events, RunRequest, Stdio, View};
 use otoshi_oci::Image;
 use otoshi_project::{Command, Phase};
 
-use super::form;
+use super::commands::{CommandSettings, form, seen_by_all};
 use crate::{
-    Part, Pipeline, PipelineError, leftover,
-    observe::Observation,
+    Part, PipelineError,
+    job::{Given, Job, Next, Ran},
+    leftover,
     part::Value,
-    pipeline::{Given, Job, Next, Ran, Walk},
     record::Made,
     source::Reader,
+    walk::Walk,
 };
 
 const PHASE: Phase = Phase::Compile;
 
-impl Pipeline<'_> {
-    /// Phase 2, in the image that the phase `on` gave.
-    pub(crate) fn compile<'w>(
-        &'w self,
-        walk: &mut Walk<'w>,
-        on: Phase,
-        given: &Given,
-    ) -> Result<Next<'w>, PipelineError> {
-        let Some(compile) = &self.project.manifest.compile else { return Ok(Next::Absent) };
-        let Some(image) = given.image(on).cloned() else {
-            return Ok(Next::Pending { phase: PHASE, on });
-        };
-        let failed = || PipelineError::engine_in(PHASE);
-        let context = self.context(walk, PHASE, Reader::Compile)?;
-        let mut seen = Observation::default();
-        self.add_settings(PHASE, &mut seen);
-        // A command sees files and settings, not how they are compressed: the config has the digests of both.
-        let config = Image::load(self.home.layout(), &image, &self.platform).map_err(EngineError::from);
-        seen.add(Part::whole(on, config.map_err(failed())?.id()));
-        seen.add_source(PHASE, &context)?;
-        seen.add(Part::Setting { name: "compile.run".into(), value: (&compile.run).into() });
-        seen.add_setting("compile.workdir", &compile.workdir);
-        seen.add_setting("compile.entrypoint", compile.entrypoint);
-        for (name, value) in &compile.env {
-            seen.add_setting(format!("compile.env.{name}"), value);
-        }
-        for (name, list) in [
-            ("caches", &compile.caches),
-            ("outputs", &compile.outputs),
-            ("exclude", &compile.exclude),
-            // Their names: a secret's value never counts.
-            ("secrets", &compile.secrets),
-        ] {
-            if !list.is_empty() {
-                seen.add(Part::Setting { name: format!("compile.{name}"), value: Value::List(list.clone()) });
-            }
-        }
-        let run = move |events: &dyn otoshi_engine::Events| {
-            let source = context.snapshot(self.home, (0, 0)).map_err(failed())?;
-            // Another project's command has no say in what this one finds there.
-            let id = |path: &str| format!("{} {path}", self.project.manifest.project.name);
-            let cache = |path: &String| CacheMount { id: id(path), target: path.clone(), locked: true };
-            let request = RunRequest {
-                platform: self.platform.clone(),
-                entrypoint: compile.entrypoint,
-                env: compile.env.clone().into_iter().collect(),
-                cwd: Some(compile.workdir.clone()),
-                view: Some(View { tree: self.home.snapshots().path(&source), at: compile.workdir.clone() }),
-                keep: true,
-                outputs: compile.outputs.clone(),
-                exclude: compile.exclude.clone(),
-                caches: compile.caches.iter().map(cache).collect(),
-                secrets: self
-                    .secrets()
-                    .into_iter()
-                    .filter(|(name, _)| compile.secrets.contains(name))
-                    .collect(),
-                network: self.network(),
-                ca_certificates: self.ca_certificates()?,
-                stdio: Stdio::Events,
-                ..RunRequest::new(image, PHASE.as_str(), Some(form(&compile.run)))
-            };
-            let outcome = self.engine.run(&request, events).map_err(failed())?;
-            if outcome.code != 0 {
-                // On one line, whatever it holds.
-                let what = match &compile.run {
-                    Command::Shell(text) => format!("{text:?}"),
-                    argv @ Command::Exec(_) => argv.to_string(),
-                };
-                return Err(failed()(EngineError::Command { what, code: outcome.code, at: None }));
-            }
-            if let Some((output, _)) = outcome.output.as_ref().filter(|_| compile.outputs.is_empty()) {
-                let ignore =
-                    Ignore::parse(&self.said_ignore()?).map_err(EngineError::from).map_err(failed())?;
-                let tree = self.home.snapshots().path(output);
-                let warning = leftover::warning(&tree, &ignore);
-                let warning = warning.map_err(|source| PipelineError::Read { path: tree, source })?;
-                if let Some(warning) = warning {
-                    events.event(Event::Warning(warning));
-                }
-            }
-            Ok(Ran { made: Made { output: outcome.output, ..Made::default() }, layers_written: 0 })
-        };
-        Ok(Next::Job(Job { phase: PHASE, seen, run: Box::new(run) }))
+/// Phase 2, in the image that the phase `on` gave.
+pub(crate) fn compile<'w>(walk: &mut Walk<'w>, on: Phase, given: &Given) -> Result<Next<'w>, PipelineError> {
+    let (world, commands) = (walk.world, CommandSettings(walk.world.project));
+    let Some(compile) = &world.project.manifest.compile else { return Ok(Next::Absent) };
+    let Some(image) = given.image(on).cloned() else {
+        return Ok(Next::Pending { phase: PHASE, on });
+    };
+    let failed = || PipelineError::engine_in(PHASE);
+    let context = walk.context(PHASE, Reader::Compile)?;
+    let mut seen = seen_by_all(world, PHASE);
+    // A command sees files and settings, not how they are compressed: the config has the digests of both.
+    let config = Image::load(world.home.layout(), &image, &world.platform).map_err(EngineError::from);
+    seen.add(Part::whole(on, config.map_err(failed())?.id()));
+    seen.add_source(PHASE, &context)?;
+    seen.add(Part::Setting { name: "compile.run".into(), value: (&compile.run).into() });
+    seen.add_setting("compile.workdir", &compile.workdir);
+    seen.add_setting("compile.entrypoint", compile.entrypoint);
+    for (name, value) in &compile.env {
+        seen.add_setting(format!("compile.env.{name}"), value);
     }
+    for (name, list) in [
+        ("caches", &compile.caches),
+        ("outputs", &compile.outputs),
+        ("exclude", &compile.exclude),
+        // Their names: a secret's value never counts.
+        ("secrets", &compile.secrets),
+    ] {
+        if !list.is_empty() {
+            seen.add(Part::Setting { name: format!("compile.{name}"), value: Value::List(list.clone()) });
+        }
+    }
+    let run = move |events: &dyn Events| {
+        let source = context.snapshot(world.home, (0, 0)).map_err(failed())?;
+        // Another project's command has no say in what this one finds there.
+        let id = |path: &str| format!("{} {path}", world.project.manifest.project.name);
+        let cache = |path: &String| CacheMount { id: id(path), target: path.clone(), locked: true };
+        let request = RunRequest {
+            platform: world.platform.clone(),
+            entrypoint: compile.entrypoint,
+            env: compile.env.clone().into_iter().collect(),
+            cwd: Some(compile.workdir.clone()),
+            view: Some(View { tree: world.home.snapshots().path(&source), at: compile.workdir.clone() }),
+            keep: true,
+            outputs: compile.outputs.clone(),
+            exclude: compile.exclude.clone(),
+            caches: compile.caches.iter().map(cache).collect(),
+            secrets: commands
+                .secrets()
+                .into_iter()
+                .filter(|(name, _)| compile.secrets.contains(name))
+                .collect(),
+            network: commands.network(),
+            ca_certificates: commands.ca_certificates()?,
+            stdio: Stdio::Events,
+            ..RunRequest::new(image, PHASE.as_str(), Some(form(&compile.run)))
+        };
+        let outcome = world.engine.run(&request, events).map_err(failed())?;
+        if outcome.code != 0 {
+            // On one line, whatever it holds.
+            let what = match &compile.run {
+                Command::Shell(text) => format!("{text:?}"),
+                argv @ Command::Exec(_) => argv.to_string(),
+            };
+            return Err(failed()(EngineError::Command { what, code: outcome.code, at: None }));
+        }
+        if let Some((output, _)) = outcome.output.as_ref().filter(|_| compile.outputs.is_empty()) {
+            let ignore =
+                Ignore::parse(&world.source().said_ignore()?).map_err(EngineError::from).map_err(failed())?;
+            let tree = world.home.snapshots().path(output);
+            let warning = leftover::warning(&tree, &ignore);
+            let warning = warning.map_err(|source| PipelineError::Read { path: tree, source })?;
+            if let Some(warning) = warning {
+                events.event(Event::Warning(warning));
+            }
+        }
+        Ok(Ran { made: Made { output: outcome.output, ..Made::default() }, layers_written: 0 })
+    };
+    Ok(Next::Job(Job { phase: PHASE, seen, run: Box::new(run) }))
 }

@@ -2,7 +2,7 @@
 //!
 //! The lock is one of its own, in memory, so that an attempt that is given up, or ends half-way, leaves everything as it was.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use otoshi_engine::{Event, Events};
 use otoshi_oci::{Digest, Image};
@@ -13,15 +13,25 @@ use otoshi_rebase::{
     seam::{SEAM, layers_of},
 };
 
-use super::{Candidate, RefreshOptions, upgrade::Upgrades};
+use super::{
+    choice::{Thought, choose_plan},
+    cost::Candidate,
+    images::Images,
+    options::RefreshOptions,
+    upgrade::{RunnerUpgrades, Upgrades},
+};
 use crate::{
-    Moved, PhasePlan, Pipeline, PipelineError, Plan, Rebaser, Status, bases::Rules, pipeline::Settled,
+    Moved, PhasePlan, PipelineError, Plan, Rebaser, Status,
+    bases::{Bases, Rules},
+    job::Settled,
+    locked::Locked,
+    walker::{Walked, Walker},
 };
 
 /// A lock that moved, and the plan for it.
 pub(super) struct Prepared<'a> {
     /// The project on that lock.
-    moving: Pipeline<'a>,
+    moving: Locked<'a>,
     pub(super) moved: Vec<Moved>,
     pub(super) upgrades: Upgrades,
     pub(super) plan: Plan,
@@ -32,7 +42,7 @@ pub(super) struct Prepared<'a> {
 impl Prepared<'_> {
     /// The lock that moved.
     pub(super) fn lock(&self) -> Result<Lock, PipelineError> {
-        self.moving.lock()
+        self.moving.lock.load()
     }
 }
 
@@ -40,6 +50,7 @@ impl Prepared<'_> {
 pub(super) struct Attempt {
     pub(super) plan: Plan,
     pub(super) settled: Vec<Settled>,
+    pub(super) bases: Bases,
     pub(super) findings: Vec<Finding>,
     pub(super) waived: Vec<Finding>,
     /// What people should know.
@@ -48,59 +59,65 @@ pub(super) struct Attempt {
     pub(super) lock: Lock,
 }
 
-impl<'a> Pipeline<'a> {
+/// What all attempts of a refresh begin from.
+pub(super) struct Attempts<'w> {
+    pub(super) on: &'w Locked<'w>,
+    pub(super) options: &'w RefreshOptions,
+    pub(super) events: &'w dyn Events,
+    /// The images as they are.
+    pub(super) before: &'w Images,
+}
+
+impl<'w> Attempts<'w> {
     /// Moves a lock, and plans; names, and the project's lock, stay as they are. `builder` says why its side moves, where it
-    /// does; `events` are there where commands may run that compute arguments.
-    pub(super) fn prepare(
-        &self,
-        builder: Option<&str>,
-        events: Option<&dyn Events>,
-        before: &BTreeMap<String, Digest>,
-    ) -> Result<Prepared<'a>, PipelineError> {
-        let moving = self.on_lock(self.lock()?);
+    /// does.
+    pub(super) fn prepare(&self, builder: Option<&str>) -> Result<Prepared<'w>, PipelineError> {
+        // Commands may run that compute arguments.
+        let events = (!self.options.dry_run).then_some(self.events);
+        let moving = self.on.on_lock(self.on.lock.load()?);
         let moved = moving.move_bases(events, moving_rules(builder.is_some()))?;
-        let upgrades = moving.settle_upgrades(None)?;
-        let (plan, settled, _) = moving.walk_whole(None, Rules::default())?;
-        let names_move = self.named(&settled) != *before;
-        let builder = builder.map(str::to_owned);
-        let choice = moving.choose_plan(plan.phases.clone(), &moved, names_move, builder)?;
+        let upgrades = RunnerUpgrades(&moving).settle(None)?;
+        let Walked { plan, settled, .. } = Walker(&moving).walk(None, Rules::default())?;
+        let thought = Thought {
+            phases: &plan.phases,
+            moved: &moved,
+            names_move: Images::of(&moving.world, &settled) != *self.before,
+            builder: builder.map(str::to_owned),
+        };
+        let choice = choose_plan(&moving, thought)?;
         Ok(Prepared { moving, moved, upgrades, plan, settled, choice })
     }
 
     /// Runs what must run, and proves what came of it; names, and the project's lock, stay as they are.
-    pub(super) fn attempt(
-        &self,
-        prepared: Prepared<'_>,
-        options: &RefreshOptions,
-        events: &dyn Events,
-        before: &BTreeMap<String, Digest>,
-    ) -> Result<Attempt, PipelineError> {
-        let Prepared { moving, moved, mut upgrades, .. } = prepared;
-        if upgrades.unknown {
-            upgrades = moving.settle_upgrades(Some(events))?;
-        }
-        let (mut plan, settled, _) =
-            moving.walk_whole(Some(events), Rules { hold: true, ..Rules::default() })?;
-        plan.moved = moved;
-        count_as_well(&mut plan, upgrades.ran);
-        let images = self.named(&settled);
+    pub(super) fn attempt(&self, prepared: Prepared<'_>) -> Result<Attempt, PipelineError> {
+        let Prepared { moving, moved, upgrades, .. } = prepared;
+        let upgrades =
+            if upgrades.unknown { RunnerUpgrades(&moving).settle(Some(self.events))? } else { upgrades };
+        let rules = Rules { hold: true, ..Rules::default() };
+        let Walked { plan, settled, bases, .. } = Walker(&moving).walk(Some(self.events), rules)?;
+        let plan = counting_earlier(Plan { moved, ..plan }, upgrades.ran);
+        let found = self.prove(&Images::of(&self.on.world, &settled))?;
+        let (findings, waived) = judge(found.into_iter().collect(), &self.options.allow);
+        let lock = moving.lock.load()?;
+        Ok(Attempt { plan, settled, bases, findings, waived, notes: upgrades.notes, lock })
+    }
+
+    /// What the new app images would not find.
+    fn prove(&self, images: &Images) -> Result<BTreeSet<Finding>, PipelineError> {
+        let world = &self.on.world;
         let mut found: BTreeSet<Finding> = BTreeSet::new();
         // One for all images: they share their runners, and each is read once.
-        let rebaser = self.remote.map(|remote| Rebaser::new(self.home, remote));
-        for (name, new) in &images {
-            if let (Some(old), true) = (before.get(name), self.is_app(name))
-                && old != new
-            {
-                match self.prove_app(rebaser.as_ref(), old, new)? {
-                    Some(findings) => found.extend(findings),
-                    None => events.event(Event::Warning(format!(
-                        "{name}: it does not say where its runner ends, so nothing is proved of it"
-                    ))),
-                }
+        let rebaser = world.remote.map(|remote| Rebaser::new(world.home, remote));
+        for (name, new) in images.apps(world) {
+            let Some(old) = self.before.0.get(name).filter(|old| *old != new) else { continue };
+            match self.prove_app(rebaser.as_ref(), old, new)? {
+                Some(findings) => found.extend(findings),
+                None => self.events.event(Event::Warning(format!(
+                    "{name}: it does not say where its runner ends, so nothing is proved of it"
+                ))),
             }
         }
-        let (findings, waived) = judge(found.into_iter().collect(), &options.allow);
-        Ok(Attempt { plan, settled, findings, waived, notes: upgrades.notes, lock: moving.lock()? })
+        Ok(found)
     }
 
     /// What an app image would not find on its new runner; `None` where that cannot be told.
@@ -111,7 +128,7 @@ impl<'a> Pipeline<'a> {
         new: &Digest,
     ) -> Result<Option<Vec<Finding>>, PipelineError> {
         let Some(rebaser) = rebaser else { return Ok(None) };
-        let (old, new) = (self.load_image(old)?, self.load_image(new)?);
+        let (old, new) = (self.on.world.load_image(old)?, self.on.world.load_image(new)?);
         let (Some(old_seam), Some(new_seam)) = (seam_of(&old), seam_of(&new)) else { return Ok(None) };
         if old.diff_ids()[..old_seam] == new.diff_ids()[..new_seam] {
             return Ok(Some(Vec::new()));
@@ -121,22 +138,27 @@ impl<'a> Pipeline<'a> {
 }
 
 /// What moves: the runner's side, and the builder's where it is asked for.
-pub(super) fn moving_rules(builder: bool) -> Rules<'static> {
+fn moving_rules(builder: bool) -> Rules<'static> {
     let move_roles: &[Role] = if builder { &Role::MADE } else { &[Role::Runner, Role::App] };
     Rules { move_roles, ..Rules::default() }
 }
 
-/// Adds to a plan what ran before it, to find out what there was to do.
-pub(super) fn count_as_well(plan: &mut Plan, ran: Vec<PhasePlan>) {
-    for early in ran.into_iter().filter(|early| early.status == Status::Stale) {
-        let Some(phase) = plan.phases.iter_mut().find(|phase| phase.phase == early.phase) else { continue };
-        phase.layers_written += early.layers_written;
-        phase.took_ms = Some(phase.took_ms.unwrap_or_default() + early.took_ms.unwrap_or_default());
-        if phase.status != Status::Stale {
-            phase.status = Status::Stale;
-            phase.reasons = early.reasons;
-        }
-    }
+/// A plan that counts what ran before it, too, to find out what there was to do.
+pub(super) fn counting_earlier(plan: Plan, ran: Vec<PhasePlan>) -> Plan {
+    let early = |phase: &PhasePlan| {
+        ran.iter().find(|early| early.status == Status::Stale && early.phase == phase.phase)
+    };
+    let counted = plan.phases.into_iter().map(|phase| match early(&phase) {
+        None => phase,
+        Some(early) => PhasePlan {
+            layers_written: phase.layers_written + early.layers_written,
+            took_ms: Some(phase.took_ms.unwrap_or_default() + early.took_ms.unwrap_or_default()),
+            reasons: if phase.status == Status::Stale { phase.reasons } else { early.reasons.clone() },
+            status: Status::Stale,
+            ..phase
+        },
+    });
+    Plan { phases: counted.collect(), ..plan }
 }
 
 /// Whether compiling the application on newer bases can make up for something.

@@ -9,30 +9,14 @@
 
 use std::collections::BTreeSet;
 
+use super::cost::{Candidate, Cost};
+use crate::{
+    Moved, PhasePlan, PipelineError, Reason, ReasonKind, Status, bases::Rules, files::RoleFile,
+    locked::Locked, reason::Of, world::World,
+};
 use otoshi_dockerfile::{Base, Instruction};
 use otoshi_oci::Digest;
 use otoshi_project::{Phase, Role};
-use schemars::JsonSchema;
-use serde::Serialize;
-
-use super::Cost;
-use crate::{
-    Moved, PhasePlan, Pipeline, PipelineError, Reason, ReasonKind, Status,
-    bases::Rules,
-    files::{Files, RoleFile},
-    reason::Of,
-};
-
-/// A plan that was thought of.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
-pub struct Candidate {
-    /// What would run.
-    pub plan: Cost,
-    /// Whether it was chosen; those behind it were not thought of.
-    pub taken: bool,
-    /// Why, or why not.
-    pub because: String,
-}
 
 /// What the choice is made from.
 #[derive(Debug, Default)]
@@ -50,48 +34,46 @@ struct Facts {
     runs_on_runner: Option<String>,
 }
 
-impl Pipeline<'_> {
-    /// Chooses on the lock as it is now. `phases` are those of a plan on it.
-    pub(super) fn choose_plan(
-        &self,
-        phases: Vec<PhasePlan>,
-        moved: &[Moved],
-        names_move: bool,
-        builder: Option<String>,
-    ) -> Result<Vec<Candidate>, PipelineError> {
-        let files = self.files(Rules::default())?;
-        let ours = moved.iter().filter(|moved| matches!(moved.role, Role::Runner | Role::App));
-        let with_new: Vec<_> =
-            ours.filter_map(|moved| Some((moved.reference.clone(), self.new_layers(moved)?))).collect();
-        let references: BTreeSet<&str> = with_new.iter().map(|(reference, _)| reference.as_str()).collect();
-        let runner = self.role_reference(Role::Runner);
-        let facts = Facts {
-            phases,
-            names_move,
-            builder,
-            new_layers: with_new.first().map(|(reference, text)| format!("{text} of {reference} changed")),
-            ran_on_base: command_on(&files.runner, &|image| references.contains(image)).or_else(|| {
-                files.app.as_ref().and_then(|app| command_on(app, &|image| references.contains(image)))
-            }),
-            runs_on_runner: files.app.as_ref().and_then(|app| command_on(app, &|image| *image == runner)),
-        };
-        Ok(judge(&facts))
-    }
+/// What a plan on a moved lock says.
+pub(super) struct Thought<'p> {
+    pub(super) phases: &'p [PhasePlan],
+    pub(super) moved: &'p [Moved],
+    /// Whether the images that the phases stand for are others than those that have the names.
+    pub(super) names_move: bool,
+    /// Why the builder's side moves, where it does.
+    pub(super) builder: Option<String>,
+}
 
-    /// How many layers of how many are new in a base that moved; `None` where its files are the same.
-    fn new_layers(&self, moved: &Moved) -> Option<String> {
-        let ids = |digest: &Digest| Some(self.load_image(digest).ok()?.diff_ids().to_vec());
-        let Some(new) = ids(&moved.new) else { return Some("the layers".to_owned()) };
-        let old = moved.old.as_ref().and_then(ids).unwrap_or_default();
-        let kept = old.iter().zip(&new).take_while(|(old, new)| old == new).count();
-        (kept < new.len() || old.len() != new.len())
-            .then(|| format!("{} of {} layers", new.len() - kept, new.len()))
-    }
+/// Chooses on the lock as it is now, by a plan on it.
+pub(super) fn choose_plan(on: &Locked<'_>, thought: Thought<'_>) -> Result<Vec<Candidate>, PipelineError> {
+    let Thought { phases, moved, names_move, builder } = thought;
+    let files = on.files(None, Rules::default())?;
+    let ours = moved.iter().filter(|moved| matches!(moved.role, Role::Runner | Role::App));
+    let with_new: Vec<_> =
+        ours.filter_map(|moved| Some((moved.reference.clone(), new_layers(&on.world, moved)?))).collect();
+    let references: BTreeSet<&str> = with_new.iter().map(|(reference, _)| reference.as_str()).collect();
+    let runner = on.world.role_reference(Role::Runner);
+    let facts = Facts {
+        phases: phases.to_vec(),
+        names_move,
+        builder,
+        new_layers: with_new.first().map(|(reference, text)| format!("{text} of {reference} changed")),
+        ran_on_base: command_on(&files.runner, &|image| references.contains(image)).or_else(|| {
+            files.app.as_ref().and_then(|app| command_on(app, &|image| references.contains(image)))
+        }),
+        runs_on_runner: files.app.as_ref().and_then(|app| command_on(app, &|image| *image == runner)),
+    };
+    Ok(judge(&facts))
+}
 
-    fn files(&self, rules: Rules<'_>) -> Result<Files, PipelineError> {
-        let computed = self.computed_arguments(None, rules)?;
-        Files::load(self.project, &self.platform, &computed)
-    }
+/// How many layers of how many are new in a base that moved; `None` where its files are the same.
+fn new_layers(world: &World<'_>, moved: &Moved) -> Option<String> {
+    let ids = |digest: &Digest| Some(world.load_image(digest).ok()?.diff_ids().to_vec());
+    let Some(new) = ids(&moved.new) else { return Some("the layers".to_owned()) };
+    let old = moved.old.as_ref().and_then(ids).unwrap_or_default();
+    let kept = old.iter().zip(&new).take_while(|(old, new)| old == new).count();
+    (kept < new.len() || old.len() != new.len())
+        .then(|| format!("{} of {} layers", new.len() - kept, new.len()))
 }
 
 /// The first RUN in a stage that stands on an image, with the Dockerfile's name.

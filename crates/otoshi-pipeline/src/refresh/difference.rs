@@ -2,93 +2,98 @@
 
 use std::collections::BTreeMap;
 
-use otoshi_oci::{Digest, Image};
+use otoshi_oci::Digest;
 use otoshi_packages::{
-    Installed, Package,
+    Available, Installed, Package,
     installed::{self, Changed},
     version::compare,
 };
-use otoshi_project::{Phase, Role};
+use otoshi_project::Phase;
 
-use super::{Cost, PackageChange, RefreshOutcome, repositories::Asked};
-use crate::{Pipeline, Plan, Status, pipeline::Settled};
+use super::{
+    cost::Cost,
+    images::Images,
+    report::{PackageChange, RefreshOutcome},
+};
+use crate::{
+    Plan, Status,
+    image_packages::{Asked, ImagePackages},
+    job::Settled,
+    world::World,
+};
 
-impl Pipeline<'_> {
-    /// New layers of the app images and all of them, in number and bytes.
-    pub(super) fn difference(
-        &self,
-        before: &BTreeMap<String, Digest>,
-        images: &BTreeMap<String, Digest>,
-    ) -> ([usize; 2], [u64; 2]) {
-        let layers = |images: &BTreeMap<String, Digest>| {
-            let apps = images.iter().filter(|(name, _)| self.is_app(name));
-            let loaded =
-                apps.filter_map(|(_, digest)| Image::load(self.home.layout(), digest, &self.platform).ok());
-            let pairs = loaded.flat_map(|image| {
-                image
-                    .layers()
-                    .iter()
-                    .map(|layer| (layer.digest.clone(), layer.descriptor.size()))
-                    .collect::<Vec<_>>()
-            });
-            pairs.collect::<BTreeMap<Digest, u64>>()
-        };
-        let (old, new) = (layers(before), layers(images));
-        let moved = new.iter().filter(|(digest, _)| !old.contains_key(*digest));
-        let (count, bytes) = moved.fold((0, 0), |(count, bytes), (_, size)| (count + 1, bytes + size));
-        ([count, new.len()], [bytes, new.values().sum()])
+/// New layers of the app images and all of them, in number and bytes.
+pub(super) fn layers(world: &World<'_>, before: &Images, images: &Images) -> ([usize; 2], [u64; 2]) {
+    let layers = |images: &Images| {
+        let loaded = images.apps(world).filter_map(|(_, digest)| world.load_image(digest).ok());
+        let pairs = loaded.flat_map(|image| {
+            image
+                .layers()
+                .iter()
+                .map(|layer| (layer.digest.clone(), layer.descriptor.size()))
+                .collect::<Vec<_>>()
+        });
+        pairs.collect::<BTreeMap<Digest, u64>>()
+    };
+    let (old, new) = (layers(before), layers(images));
+    let moved = new.iter().filter(|(digest, _)| !old.contains_key(*digest));
+    let (count, bytes) = moved.fold((0, 0), |(count, bytes), (_, size)| (count + 1, bytes + size));
+    ([count, new.len()], [bytes, new.values().sum()])
+}
+
+/// The runner's packages that changed, as far as they can be read, and whether that fixes a security problem.
+pub(super) fn packages(
+    world: &World<'_>,
+    before: &Images,
+    images: &Images,
+    asked: Option<Asked>,
+) -> Vec<PackageChange> {
+    let (Some(old), Some(new)) = (before.runner(world), images.runner(world)) else { return Vec::new() };
+    if old == new {
+        return Vec::new();
     }
-
-    /// The runner's packages that changed, as far as they can be read, and whether that fixes a security problem.
-    pub(super) fn packages(
-        &self,
-        before: &BTreeMap<String, Digest>,
-        images: &BTreeMap<String, Digest>,
-        asked: Option<Asked>,
-    ) -> Vec<PackageChange> {
-        let name = self.image_name(Role::Runner.as_str());
-        let (Some(old), Some(new)) = (before.get(&name), images.get(&name)) else { return Vec::new() };
-        if old == new {
-            return Vec::new();
-        }
-        let read = |digest: &Digest| {
-            let read = self.load_image(digest).and_then(|image| self.installed_in(&image));
-            read.inspect_err(|error| tracing::warn!(%error, "packages are not compared")).ok()
-        };
-        let (Some(old), Some(new)) = (read(old), read(new)) else { return Vec::new() };
-        let mut changes = changes(&old, &new);
-        // Only the repositories say what a newer version fixes.
-        if changes.iter().any(|change| change.is_newer)
-            && let Some(available) = asked.and_then(Asked::wait)
-        {
-            for change in changes.iter_mut().filter(|change| change.is_newer) {
-                let fixes = |(old, new): (&Package, &String)| available.fixes(old, new).ok().flatten();
-                change.report.security = change.old.zip(change.report.new.as_ref()).and_then(fixes);
-            }
-        }
-        changes.into_iter().map(|change| change.report).collect()
-    }
+    let read = |digest: &Digest| {
+        let read = world.load_image(digest).and_then(|image| ImagePackages(world).installed(&image));
+        read.inspect_err(|error| tracing::warn!(%error, "packages are not compared")).ok()
+    };
+    let (Some(old), Some(new)) = (read(old), read(new)) else { return Vec::new() };
+    let changes = changes(&old, &new);
+    // Only the repositories say what a newer version fixes.
+    let is_newer = changes.iter().any(|change| change.is_newer);
+    let available = if is_newer { asked.and_then(Asked::wait) } else { None };
+    changes.into_iter().map(|change| change.report(available.as_ref())).collect()
 }
 
 /// A package that changed.
 struct Change<'i> {
+    name: &'i str,
     old: Option<&'i Package>,
+    new: Option<&'i Package>,
     is_newer: bool,
-    report: PackageChange,
+}
+
+impl Change<'_> {
+    /// Tells of it; with what the repositories have, also what it fixes.
+    fn report(&self, available: Option<&Available>) -> PackageChange {
+        let version = |package: Option<&Package>| package.map(|package| package.version.clone());
+        let pair = self.old.zip(self.new).filter(|_| self.is_newer);
+        let fixes = |(available, (old, new)): (&Available, (&Package, &Package))| {
+            available.fixes(old, &new.version).ok().flatten()
+        };
+        let security = available.zip(pair).and_then(fixes);
+        PackageChange { name: self.name.to_owned(), old: version(self.old), new: version(self.new), security }
+    }
 }
 
 /// The packages that differ, by name and architecture.
 fn changes<'i>(old: &'i Installed, new: &'i Installed) -> Vec<Change<'i>> {
     let manager = new.manager;
-    let version = |package: Option<&Package>| package.map(|package| package.version.clone());
     let change = |Changed { name, old, new, .. }: Changed<'i>| {
         let is_newer = old
             .zip(new)
             .zip(manager)
             .is_some_and(|((old, new), manager)| compare(manager, &new.version, &old.version).is_gt());
-        let report =
-            PackageChange { name: name.to_owned(), old: version(old), new: version(new), security: None };
-        Change { old, is_newer, report }
+        Change { name, old, new, is_newer }
     };
     installed::changes(old, new).into_iter().map(change).collect()
 }

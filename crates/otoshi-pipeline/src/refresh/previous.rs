@@ -6,14 +6,15 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use otoshi_oci::{Descriptor, Digest, Fields, Reference};
-use otoshi_project::Lock;
+use otoshi_oci::{Digest, Fields};
+use otoshi_project::{Lock, Project};
 use otoshi_store::{Kind, Record, Root};
 use otoshi_tree::{Lasting, write_whole};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{Pipeline, PipelineError, bases::is_whole};
+use super::images::Images;
+use crate::{PipelineError, bases::is_whole, world::World};
 
 /// How many states are kept.
 const KEPT: usize = 10;
@@ -56,28 +57,32 @@ pub struct RolledBack {
     pub left: usize,
 }
 
-impl Pipeline<'_> {
-    /// Waits until no other refresh or update of the project runs; until the file is dropped, none begins.
-    pub fn alone(&self) -> Result<fs::File, PipelineError> {
-        let path = self.project.root.clone();
-        let failed = |source| PipelineError::Read { path: path.clone(), source };
-        let directory = fs::File::open(&path).map_err(failed)?;
-        directory.lock().map_err(failed)?;
-        Ok(directory)
+/// Waits until no other refresh or update of the project runs; until the file is dropped, none begins.
+pub(crate) fn alone(project: &Project) -> Result<fs::File, PipelineError> {
+    let path = project.root.clone();
+    let failed = |source| PipelineError::Read { path: path.clone(), source };
+    let directory = fs::File::open(&path).map_err(failed)?;
+    directory.lock().map_err(failed)?;
+    Ok(directory)
+}
+
+/// The earlier states of a project.
+#[derive(Clone, Copy)]
+pub(crate) struct History<'w>(pub(crate) &'w World<'w>);
+
+impl History<'_> {
+    fn key(self) -> Digest {
+        Fields::new("previous 2").text(self.0.project.root.as_os_str().as_encoded_bytes()).digest()
     }
 
-    fn previous_key(&self) -> Digest {
-        Fields::new("previous 2").text(self.project.root.as_os_str().as_encoded_bytes()).digest()
-    }
-
-    fn previous(&self) -> Vec<Previous> {
-        let known: Option<States> = self.home.records().get(self.previous_key().hex());
+    fn all(self) -> Vec<Previous> {
+        let known: Option<States> = self.0.home.records().get(self.key().hex());
         known.map(|States(all)| all).unwrap_or_default()
     }
 
     /// The text of the lock; `None` where there is none.
-    pub(super) fn lock_text(&self) -> Result<Option<String>, PipelineError> {
-        let path = self.project.root.join("otoshi.lock");
+    pub(super) fn lock_text(self) -> Result<Option<String>, PipelineError> {
+        let path = self.0.project.root.join("otoshi.lock");
         match fs::read_to_string(&path) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
             other => other.map(Some).map_err(|source| PipelineError::Read { path, source }),
@@ -85,8 +90,8 @@ impl Pipeline<'_> {
     }
 
     /// Puts the lock back; never half.
-    pub(super) fn put_lock(&self, text: Option<&str>) -> Result<(), PipelineError> {
-        let path = self.project.root.join("otoshi.lock");
+    fn put_lock(self, text: Option<&str>) -> Result<(), PipelineError> {
+        let path = self.0.project.root.join("otoshi.lock");
         let failed = |source| PipelineError::Read { path: path.clone(), source };
         let Some(text) = text else {
             return match fs::remove_file(&path) {
@@ -101,49 +106,34 @@ impl Pipeline<'_> {
     }
 
     /// Remembers a state that is about to be left.
-    pub(super) fn leave(
-        &self,
-        images: BTreeMap<String, Digest>,
-        lock: Option<String>,
-    ) -> Result<(), PipelineError> {
-        if images.is_empty() {
+    pub(super) fn leave(self, images: Images, lock: Option<String>) -> Result<(), PipelineError> {
+        if images.0.is_empty() {
             return Ok(());
         }
         let at = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs());
         let locked = lock.as_deref().map(Lock::parse).transpose()?.unwrap_or_default();
         let bases = locked.roles.values().flat_map(|bases| bases.values());
         let bases = bases.flat_map(|base| base.platforms.values().chain([&base.index])).cloned().collect();
-        let mut all = self.previous();
-        all.insert(0, Previous { at, images, lock, bases });
+        let mut all = self.all();
+        all.insert(0, Previous { at, images: images.0, lock, bases });
         all.truncate(KEPT);
-        self.home.records().put(self.previous_key().hex(), &States(all))?;
-        Ok(())
-    }
-
-    /// Gives names in the store, all at once.
-    pub(super) fn tag_all(&self, images: &BTreeMap<String, Digest>) -> Result<(), PipelineError> {
-        let layout = self.home.layout();
-        let mut named: Vec<(Reference, Descriptor)> = Vec::new();
-        for (name, digest) in images {
-            let reference = Reference::parse(name)?;
-            named.push((reference, layout.describe(digest)?));
-        }
-        layout.tag_all(&named)?;
+        self.0.home.records().put(self.key().hex(), &States(all))?;
         Ok(())
     }
 
     /// Goes back to what the images and the lock were before the last refresh.
-    pub fn rollback(&self) -> Result<RolledBack, PipelineError> {
-        let _alone = self.alone()?;
-        let mut all = self.previous();
+    pub(crate) fn rollback(self) -> Result<RolledBack, PipelineError> {
+        let _alone = alone(self.0.project)?;
+        let mut all = self.all();
         if all.is_empty() {
             return Err(PipelineError::invalid(
-                format!("no earlier state of {} is known here", self.project.manifest.project.name),
+                format!("no earlier state of {} is known here", self.0.project.manifest.project.name),
                 "each rollback takes one refresh back, and only the machine that refreshed remembers what was before",
             ));
         }
         let previous = all.remove(0);
-        let gone = previous.images.iter().find(|(_, digest)| !is_whole(self.home, digest, &self.platform));
+        let gone =
+            previous.images.iter().find(|(_, digest)| !is_whole(self.0.home, digest, &self.0.platform));
         if let Some((name, digest)) = gone {
             return Err(PipelineError::invalid(
                 format!("{name} was {digest}, which is no longer in the store"),
@@ -151,10 +141,10 @@ impl Pipeline<'_> {
             ));
         }
         self.put_lock(previous.lock.as_deref())?;
-        self.tag_all(&previous.images)?;
-        let left = all.len();
-        self.home.records().put(self.previous_key().hex(), &States(all))?;
-        let images = previous.images.into_iter().map(|(name, digest)| (name, digest.to_string())).collect();
-        Ok(RolledBack { images, at: previous.at, left })
+        let images = Images(previous.images);
+        images.tag(self.0)?;
+        self.0.home.records().put(self.key().hex(), &States(all))?;
+        let images = images.0.into_iter().map(|(name, digest)| (name, digest.to_string())).collect();
+        Ok(RolledBack { images, at: previous.at, left: all.len() })
     }
 }

@@ -4,7 +4,7 @@ use otoshi_rebase::Finding;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::Candidate;
+use super::cost::{Candidate, Cost};
 use crate::{Moved, PhasePlan};
 
 /// Says how a refresh ended.
@@ -19,56 +19,6 @@ pub enum RefreshOutcome {
     Planned,
     /// The application would not find something, or the smoke test failed; everything is as it was.
     Refused,
-}
-
-/// Names what had to run, the cheapest first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum Cost {
-    /// Nothing.
-    Nothing,
-    /// Configs and manifests were written, and no layer.
-    Metadata,
-    /// The base's layers were swapped; the runner's own and the application's stayed.
-    LayerSwap,
-    /// The app phase wrote layers.
-    App,
-    /// The runner was built anew; the application's layers stayed.
-    Runner,
-    /// The application was recompiled, in the builder that was there.
-    Compile,
-    /// All phases ran.
-    All,
-}
-
-impl Cost {
-    /// Says it for people.
-    pub fn text(self) -> &'static str {
-        match self {
-            Self::Nothing => "nothing ran",
-            Self::Metadata => "only metadata was written",
-            Self::LayerSwap => "the base's layers were swapped under the runner's and the application's",
-            Self::App => "phase 4 ran",
-            Self::Runner => "phases 3 and 4 ran, and the application's layers stayed",
-            Self::Compile => "the application was recompiled",
-            Self::All => "all phases ran",
-        }
-    }
-}
-
-impl Cost {
-    /// Names it as a plan.
-    pub fn plan(self) -> &'static str {
-        match self {
-            Self::Nothing => "doing nothing",
-            Self::Metadata => "metadata only",
-            Self::LayerSwap => "swapping layers",
-            Self::App => "phase 4",
-            Self::Runner => "phases 3 and 4",
-            Self::Compile => "phase 2, and what stands on it",
-            Self::All => "all phases",
-        }
-    }
 }
 
 /// Describes an image before and after.

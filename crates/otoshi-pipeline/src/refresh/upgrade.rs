@@ -5,11 +5,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use otoshi_engine::Events;
 use otoshi_explain::Explain;
-use otoshi_oci::Image;
+use otoshi_oci::{Digest, Image};
 use otoshi_packages::{Available, Newer, Package, Standing};
 use otoshi_project::{Phase, Role, Upgrade};
 
-use crate::{PhasePlan, Pipeline, PipelineError, bases::Rules, phases::is_plain};
+use crate::{
+    PhasePlan, PipelineError, bases::Rules, image_packages::ImagePackages, locked::Locked, tool::is_plain,
+    walker::Walker,
+};
 
 /// How many names a note lists.
 const NAMED: usize = 5;
@@ -33,49 +36,55 @@ struct Choice {
     is_known: bool,
 }
 
-impl Pipeline<'_> {
-    /// Decides on the newer packages of the runner and puts them into the lock of this pipeline. `events` are there where
-    /// phases may run.
-    pub(super) fn settle_upgrades(&self, events: Option<&dyn Events>) -> Result<Upgrades, PipelineError> {
-        let mut found = Upgrades::default();
-        let wanted = self.project.manifest.refresh.upgrade;
-        let packages = match wanted {
-            Upgrade::Off => BTreeMap::new(),
-            _ => match self.newer_packages(wanted, events, &mut found)? {
-                Some(packages) => packages,
-                None => return Ok(found),
-            },
+/// What a runner is without newer packages.
+struct Below {
+    /// None where it would have to be built and nothing may run.
+    image: Option<Image>,
+    /// The phases that were looked at to have it.
+    ran: Vec<PhasePlan>,
+}
+
+/// What is to be newer in the runner of a project on a lock.
+#[derive(Clone, Copy)]
+pub(super) struct RunnerUpgrades<'w>(pub(super) &'w Locked<'w>);
+
+impl RunnerUpgrades<'_> {
+    /// Decides on the newer packages of the runner and puts them into the lock. `events` are there where phases may run.
+    pub(super) fn settle(self, events: Option<&dyn Events>) -> Result<Upgrades, PipelineError> {
+        let wanted = self.0.world.project.manifest.refresh.upgrade;
+        let (packages, upgrades) = if wanted == Upgrade::Off {
+            (BTreeMap::new(), Upgrades::default())
+        } else {
+            let Below { image, ran } = self.below(events)?;
+            let Some(image) = image else {
+                let note = "which packages are to be newer is known once the runner is built".to_owned();
+                return Ok(Upgrades { notes: vec![note], ran, unknown: true });
+            };
+            let (packages, notes) = self.newer_packages(&image, wanted)?;
+            (packages, Upgrades { notes, ran, unknown: false })
         };
-        let mut lock = self.lock()?;
+        let mut lock = self.0.lock.load()?;
         let before = lock.clone();
-        lock.set_upgrades(Role::Runner, &self.platform, packages);
+        lock.set_upgrades(Role::Runner, &self.0.world.platform, packages);
         if lock != before {
-            self.save_lock(&lock)?;
+            self.0.lock.save(&lock)?;
         }
-        Ok(found)
+        Ok(upgrades)
     }
 
-    /// The newer packages; `None` where that is known only once the runner is built.
+    /// The newer packages for a runner, and what people should know.
     fn newer_packages(
-        &self,
+        self,
+        below: &Image,
         wanted: Upgrade,
-        events: Option<&dyn Events>,
-        found: &mut Upgrades,
-    ) -> Result<Option<BTreeMap<String, String>>, PipelineError> {
-        let Some(below) = self.runner_below(events, found)? else {
-            found.unknown = true;
-            found.notes.push("which packages are to be newer is known once the runner is built".to_owned());
-            return Ok(None);
-        };
-        let installed = self.installed_in(&below)?;
+    ) -> Result<(BTreeMap<String, String>, Vec<String>), PipelineError> {
+        let packages = ImagePackages(&self.0.world);
+        let installed = packages.installed(below)?;
         let Some(manager) = installed.manager else {
-            found.notes.push(
-                "[refresh] upgrade: no package of a distribution is in the runner, so it is as new as its base"
-                    .to_owned(),
-            );
-            return Ok(Some(BTreeMap::new()));
+            let note = "[refresh] upgrade: no package of a distribution is in the runner, so it is as new as its base";
+            return Ok((BTreeMap::new(), vec![note.to_owned()]));
         };
-        let available = self.repositories(&installed)?;
+        let available = packages.repositories(&installed)?;
         if let Some(failure) = available.failures().into_iter().find(|failure| !failure.kept) {
             let place = if failure.place.is_empty() { String::new() } else { format!("{}: ", failure.place) };
             return Err(PipelineError::Invalid {
@@ -87,8 +96,9 @@ impl Pipeline<'_> {
         }
         let choice =
             choose(&installed.packages, &available, wanted).map_err(PipelineError::fetching_packages)?;
+        let mut notes = Vec::new();
         if !choice.is_known {
-            found.notes.push(
+            notes.push(
                 "[refresh] upgrade: the runner has no repository that knows its packages; those of a base made of packages move \
                  with it, others want their sources kept in the image"
                     .to_owned(),
@@ -96,44 +106,43 @@ impl Pipeline<'_> {
         }
         if !choice.withheld.is_empty() {
             let names = few(&choice.withheld);
-            found.notes.push(format!("held back by the runner's own settings: {names}"));
+            notes.push(format!("held back by the runner's own settings: {names}"));
         }
-        if !choice.packages.is_empty() && self.tool(&below.digest, manager)?.is_none() {
+        if !choice.packages.is_empty() && packages.tool(&below.digest, manager)?.is_none() {
             let names = few(&choice.packages.keys().cloned().collect());
-            found.notes.push(format!(
+            notes.push(format!(
                 "[refresh] upgrade: there is something newer of {names}, and the runner has no package manager to take it: \
                  it comes with a newer base, or name one in [bases] that is made of `packages`, which takes it by itself"
             ));
-            return Ok(Some(BTreeMap::new()));
+            return Ok((BTreeMap::new(), notes));
         }
-        Ok(Some(choice.packages))
+        Ok((choice.packages, notes))
     }
 
-    /// The runner without newer packages; `None` where it would have to be built and nothing may run.
-    fn runner_below(
-        &self,
-        events: Option<&dyn Events>,
-        found: &mut Upgrades,
-    ) -> Result<Option<Image>, PipelineError> {
+    /// The runner without newer packages.
+    fn below(self, events: Option<&dyn Events>) -> Result<Below, PipelineError> {
+        let world = &self.0.world;
         // As the lock has it now: of a runner that is there, the layers below are known without another build.
-        let (_, settled, _) = self.walk_whole(None, Rules::default())?;
-        let runner = settled.iter().find(|settled| settled.phase == Phase::Runner);
-        if let Some(digest) = runner.and_then(|settled| settled.made.images.get(Role::Runner.as_str())) {
-            return self.below_upgrades(self.load_image(digest)?).map(Some);
+        if let Some(digest) = planned_runner(self.0)? {
+            let image = ImagePackages(world).below_upgrades(world.load_image(&digest)?)?;
+            return Ok(Below { image: Some(image), ran: Vec::new() });
         }
-        let mut lock = self.lock()?;
-        lock.set_upgrades(Role::Runner, &self.platform, BTreeMap::new());
-        let bare = self.on_lock(lock);
-        let Some(events) = events else {
-            let (_, settled, _) = bare.walk_whole(None, Rules::default())?;
-            let runner = settled.iter().find(|settled| settled.phase == Phase::Runner);
-            let digest = runner.and_then(|settled| settled.made.images.get(Role::Runner.as_str()));
-            return digest.map(|digest| self.load_image(digest)).transpose();
+        let mut lock = self.0.lock.load()?;
+        lock.set_upgrades(Role::Runner, &world.platform, BTreeMap::new());
+        let bare = self.0.on_lock(lock);
+        let (digest, ran) = match events {
+            Some(events) => Walker(&bare).to_runner(events)?,
+            None => (planned_runner(&bare)?, Vec::new()),
         };
-        let (runner, phases) = bare.walk_to_runner(events)?;
-        found.ran = phases;
-        runner.map(|digest| self.load_image(&digest)).transpose()
+        Ok(Below { image: digest.map(|digest| world.load_image(&digest)).transpose()?, ran })
     }
+}
+
+/// The runner of a project on a lock, where it is there.
+fn planned_runner(on: &Locked<'_>) -> Result<Option<Digest>, PipelineError> {
+    let walked = Walker(on).walk(None, Rules::default())?;
+    let runner = walked.settled.iter().find(|settled| settled.phase == Phase::Runner);
+    Ok(runner.and_then(|settled| settled.made.images.get(Role::Runner.as_str())).cloned())
 }
 
 /// What repositories say of a package.

@@ -13,22 +13,60 @@ use otoshi_http::{SafeUrl, Url, host_of, status_over};
 use otoshi_oci::Digest;
 use otoshi_project::Verify;
 
-use crate::{Pipeline, PipelineError, error::During, phases::form};
+use super::images::Images;
+use crate::{
+    PipelineError,
+    error::During,
+    phases::{CommandSettings, form},
+    world::World,
+};
 
 /// How long a process may take for the head of an answer.
 const PATIENCE: Duration = Duration::from_secs(5);
 
+/// What trying images came to.
+#[derive(Debug, Default)]
+pub(super) struct Tried {
+    /// The processes that passed.
+    pub(super) passed: Vec<String>,
+    /// What happened where one failed.
+    pub(super) failed: Option<String>,
+}
+
+/// Runs the smoke test of a project in the images it is meant for, up to the first that fails.
+pub(super) fn smoke_test(world: &World<'_>, images: &Images) -> Result<Tried, PipelineError> {
+    let mut passed = Vec::new();
+    let Some(verify) = &world.project.manifest.verify else { return Ok(Tried::default()) };
+    for process in &world.project.processes {
+        let wanted = match &verify.process {
+            Some(name) => *name == process.name,
+            // A request is for one process, a command for all.
+            None => verify.run.is_some() || world.project.processes.len() == 1 || process.name == "web",
+        };
+        let Some(digest) = images.0.get(&world.image_name(&process.name)).filter(|_| wanted) else {
+            continue;
+        };
+        match try_image(world, verify, digest, &process.name)? {
+            Some(failed) => {
+                return Ok(Tried { passed, failed: Some(format!("{}: {failed}", process.name)) });
+            }
+            None => passed.push(process.name.clone()),
+        }
+    }
+    Ok(Tried { passed, failed: None })
+}
+
 /// Tries an image; `None` when all is well, else what happened.
-pub(super) fn try_image(
-    pipeline: &Pipeline<'_>,
+fn try_image(
+    world: &World<'_>,
     verify: &Verify,
     image: &Digest,
     process: &str,
 ) -> Result<Option<String>, PipelineError> {
-    let engine = pipeline.engine;
+    let engine = world.engine;
     let timeout = verify.timeout().map_err(PipelineError::Project)?;
     if let Some(command) = &verify.run {
-        let (started, request) = request(pipeline, image, process);
+        let (started, request) = request(world, image, process);
         let request = RunRequest { command: Some(form(command)), ..request };
         let outcome = timed(engine, &request, &started, timeout)?;
         return Ok(match outcome {
@@ -39,7 +77,7 @@ pub(super) fn try_image(
     }
     let Some(address) = &verify.http else { return Ok(None) };
     let shown = SafeUrl::new(address);
-    let (started, request) = request(pipeline, image, process);
+    let (started, request) = request(world, image, process);
     thread::scope(|scope| {
         let running = scope.spawn(|| engine.run(&request, &Silent));
         let since = Instant::now();
@@ -122,12 +160,12 @@ impl Started {
 }
 
 /// The request that runs a process, and where it is found once it has started.
-fn request(pipeline: &Pipeline<'_>, image: &Digest, process: &str) -> (Started, RunRequest) {
+fn request(world: &World<'_>, image: &Digest, process: &str) -> (Started, RunRequest) {
     let started = Started::default();
     let shared = started.clone();
     let request = RunRequest {
-        platform: pipeline.platform.clone(),
-        network: pipeline.network(),
+        platform: world.platform.clone(),
+        network: CommandSettings(world.project).network(),
         entrypoint: true,
         started: Some(OnStart::new(move |running| *shared.handle() = Some(running.handle))),
         ..RunRequest::new(image.clone(), format!("verify {process}"), None)

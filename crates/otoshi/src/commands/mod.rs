@@ -30,7 +30,7 @@ use std::{path::PathBuf, process::ExitCode, sync::Arc};
 use clap::Subcommand;
 use otoshi_engine::{EmbeddedEngine, Events};
 use otoshi_oci::{Descriptor, Digest, Image, Platform, Reference};
-use otoshi_pipeline::{Pipeline, Remote};
+use otoshi_pipeline::{Pipeline, Remote, Results};
 use otoshi_registry::Quiet;
 use otoshi_store::{Home, Usage};
 
@@ -164,9 +164,9 @@ fn short(digest: &str) -> &str {
 }
 
 /// Pushes what a project's images are now, as `otoshi push` does, and tells what moved.
-fn publish(pipeline: &Pipeline<'_>, tag: Option<&str>) -> Result<(), Failure> {
+fn publish(pipeline: &Pipeline<'_>, results: Option<&Results>, tag: Option<&str>) -> Result<(), Failure> {
     let shown = Shown::new("uploaded");
-    let published = pipeline.publish(tag, Arc::clone(&shown) as _).map_err(Box::new)?;
+    let published = pipeline.publish(results, tag, Arc::clone(&shown) as _).map_err(Box::new)?;
     shown.finish(&published.summary);
     Ok(())
 }

@@ -41,7 +41,7 @@ impl Push {
         let published = if self.compiled {
             pipeline.publish_compiled(tag, progress)
         } else {
-            pipeline.publish(tag, progress)
+            pipeline.publish(None, tag, progress)
         };
         let published = published.map_err(Box::new)?;
         // Everything that was asked, for the line and for JSON.

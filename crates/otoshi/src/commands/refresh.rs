@@ -73,12 +73,12 @@ impl Refresh {
         let directory = checkout.as_ref().map_or_else(|| self.project.clone(), Checkout::directory);
         let project = Project::find(&directory).map_err(Box::new)?;
         let pipeline = Pipeline::new(home, &engine, &project).with_remote(&remote);
-        let refreshed = pipeline.refresh(&options, events.as_ref()).map_err(Box::new)?;
+        let (refreshed, results) = pipeline.refresh(&options, events.as_ref()).map_err(Box::new)?;
         // From a registry it goes back there: nothing else would keep it. With nothing new as well: an earlier push may have been
         // cut off, and what is there already is not sent again.
         let pushes = (self.push || self.image.is_some()) && !self.dry_run;
-        if pushes && refreshed.outcome != RefreshOutcome::Refused {
-            super::publish(&pipeline, self.tag.as_deref())?;
+        if pushes && let Some(results) = &results {
+            super::publish(&pipeline, Some(results), self.tag.as_deref())?;
         }
         if self.json {
             println!("{}", serde_json::to_string_pretty(&refreshed).unwrap_or_default());

@@ -35,7 +35,7 @@ impl Rollback {
         let pipeline = Pipeline::new(home, &engine, &project).with_remote(&remote);
         let back = pipeline.rollback().map_err(Box::new)?;
         if self.push {
-            super::publish(&pipeline, self.tag.as_deref())?;
+            super::publish(&pipeline, None, self.tag.as_deref())?;
         }
         if self.json {
             println!("{}", serde_json::to_string_pretty(&back).unwrap_or_default());

@@ -1,0 +1,106 @@
+//! A role's Dockerfile, with all that it is built from: its bases and other roles' images, the source, the annotations of what it gives.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use otoshi_dockerfile::Dockerfile;
+use otoshi_engine::{BuildRequest, Context, Events};
+use otoshi_oci::Digest;
+use otoshi_project::{BaseName, Entitlement};
+
+use super::{annotations, commands::CommandSettings};
+use crate::{
+    PipelineError,
+    bases::ensure,
+    files::{RoleFile, Target},
+    observe::{Compiled, Observation, Observer},
+    source::Reader,
+    walk::Walk,
+    world::World,
+};
+
+/// A Dockerfile that can be observed and built.
+pub(super) struct RoleBuild<'w> {
+    world: &'w World<'w>,
+    file: &'w RoleFile,
+    pub(super) context: Arc<Context>,
+    /// Bases and other roles' images: the text that FROM has → manifest.
+    images: BTreeMap<String, Digest>,
+    bases: Vec<(BaseName, Digest)>,
+    /// Of each target, in their order.
+    annotations: Vec<BTreeMap<String, String>>,
+}
+
+impl<'w> RoleBuild<'w> {
+    /// Takes what a walk knows; the Dockerfile waits for no other phase.
+    pub(super) fn of(walk: &mut Walk<'w>, file: &'w RoleFile) -> Result<Self, PipelineError> {
+        let context = walk.context(file.phase, Reader::Dockerfile(file))?;
+        let bases: Vec<_> =
+            walk.bases.of(file.role).map(|(base, digest)| (base.clone(), digest.clone())).collect();
+        let images = bases.iter().map(|(base, digest)| (base.to_string(), digest.clone()));
+        let images = images.chain(walk.roles.clone()).collect();
+        let annotations =
+            file.targets.iter().map(|target| annotations::of_target(walk, file, target)).collect();
+        Ok(Self { world: walk.world, file, context, images, bases, annotations })
+    }
+
+    /// Adds everything that the Dockerfile's targets observe, with the compiled output over the context where there is one.
+    pub(super) fn observe(
+        &self,
+        compiled: Option<Compiled>,
+        seen: &mut Observation,
+    ) -> Result<(), PipelineError> {
+        let observer = Observer {
+            engine: self.world.engine,
+            layout: self.world.home.layout(),
+            platform: &self.world.platform,
+            file: self.file,
+            images: &self.images,
+            context: &self.context,
+            compiled,
+        };
+        observer.observe(seen)
+    }
+
+    /// Makes sure that all bases are in the store.
+    pub(super) fn ensure_bases(&self, events: &dyn Events) -> Result<(), PipelineError> {
+        let ensure = |source: &dyn crate::BaseSource| {
+            let mut bases = self.bases.iter();
+            bases.try_for_each(|(base, digest)| {
+                ensure(source, self.file.role, base, digest, &self.world.platform)
+            })
+        };
+        self.world.with_base_source(Some(events), ensure)
+    }
+
+    /// The requests for its targets, in their order, on a context; certificates are offered when one runs.
+    pub(super) fn requests(&self, context: &Arc<Context>) -> impl Iterator<Item = BuildRequest> {
+        let targets = self.file.targets.iter().zip(&self.annotations);
+        targets.map(|(target, annotations)| self.request(target, context, annotations.clone()))
+    }
+
+    fn request(
+        &self,
+        target: &Target,
+        context: &Arc<Context>,
+        annotations: BTreeMap<String, String>,
+    ) -> BuildRequest {
+        let (world, file) = (self.world, self.file);
+        let commands = CommandSettings(world.project);
+        let allows = |entitlement| world.project.manifest.build.allow.contains(&entitlement);
+        BuildRequest {
+            allow_insecure: allows(Entitlement::Insecure),
+            allow_host_network: allows(Entitlement::HostNetwork),
+            network: commands.network(),
+            target: target.name.clone(),
+            args: file.args.clone(),
+            images: self.images.clone(),
+            platform: world.platform.clone(),
+            annotations,
+            secrets: commands.secrets(),
+            no_cache: world.no_cache,
+            output: world.output_of(file.phase),
+            versions_of: world.image_name(file.role.as_str()),
+            ..BuildRequest::new(Arc::<Dockerfile>::clone(&file.dockerfile), Arc::clone(context))
+        }
+    }
+}

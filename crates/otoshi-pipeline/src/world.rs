@@ -1,0 +1,118 @@
+//! What a project is worked on with: a store, an engine, registries, a platform, and how images are written.
+
+use otoshi_engine::{Engine, Events, Output};
+use otoshi_oci::{Digest, Image, Platform, Reference, layer::Compression};
+use otoshi_project::{Phase, Project, Role};
+use otoshi_store::Home;
+
+use crate::{
+    BaseSource, PackageBases, PipelineError, Remote, StoreBases, files::role_reference, memory::Memory,
+    record::Ledger, source::Source,
+};
+
+/// A project, and all that it is worked on with.
+pub(crate) struct World<'a> {
+    pub(crate) home: &'a Home,
+    pub(crate) engine: &'a dyn Engine,
+    pub(crate) project: &'a Project,
+    pub(crate) platform: Platform,
+    pub(crate) output: Output,
+    /// Whether every phase, and every step in it, runs again.
+    pub(crate) no_cache: bool,
+    pub(crate) remote: Option<&'a Remote>,
+    pub(crate) memory: Option<Memory<'a>>,
+    /// Where bases come from, in place of the store.
+    pub(crate) bases: Option<&'a dyn BaseSource>,
+}
+
+impl<'a> World<'a> {
+    /// A store, an engine and a project on this machine's platform.
+    pub(crate) fn new(home: &'a Home, engine: &'a dyn Engine, project: &'a Project) -> Self {
+        let (platform, output) = (Platform::host(), Output::default());
+        Self {
+            home,
+            engine,
+            project,
+            platform,
+            output,
+            no_cache: false,
+            remote: None,
+            memory: None,
+            bases: None,
+        }
+    }
+
+    /// The same with registries: for bases, and the project's own for what phases made.
+    pub(crate) fn with_remote(mut self, remote: &'a Remote) -> Self {
+        let repository = self.project.repository();
+        self.memory = repository.map(|reference| Memory::new(remote, reference, self.platform.clone()));
+        if let Some(memory) = &self.memory {
+            self.engine.believe(&memory.repository().to_string());
+        }
+        self.remote = Some(remote);
+        self.bases = Some(remote);
+        self
+    }
+
+    /// The same for other walks: a registry that failed is asked again.
+    pub(crate) fn anew(&self) -> Self {
+        let memory = self.memory.as_ref().map(Memory::anew);
+        Self { platform: self.platform.clone(), memory, ..*self }
+    }
+
+    /// The name of an image of this project, such as `shop/web`.
+    pub(crate) fn image_name(&self, part: &str) -> String {
+        format!("{}/{part}", self.project.manifest.project.name)
+    }
+
+    /// The reference under which Dockerfiles see a role's image.
+    pub(crate) fn role_reference(&self, role: Role) -> String {
+        role_reference(&self.project.manifest.project.name, role)
+    }
+
+    /// How a role's images are written. The builder is large and is read by Otoshi only: zstd, where gzip was not asked for.
+    pub(crate) fn output_of(&self, phase: Phase) -> Output {
+        let unsaid = self.output == Output::default();
+        match phase {
+            Phase::Builder if unsaid => Output { compression: Compression::Zstd, ..self.output },
+            _ => self.output,
+        }
+    }
+
+    /// Calls with where bases come from. Without events, as while planning, no base is made of packages: one that would be made has
+    /// a digest that stands for what it would be made of.
+    pub(crate) fn with_base_source<T>(
+        &self,
+        events: Option<&dyn Events>,
+        call: impl FnOnce(&dyn BaseSource) -> T,
+    ) -> T {
+        let here = StoreBases::new(self.home);
+        call(&PackageBases::new(self.home, self.project, self.bases.unwrap_or(&here), events))
+    }
+
+    /// The project's source.
+    pub(crate) fn source(&self) -> Source<'_> {
+        Source { home: self.home, project: self.project }
+    }
+
+    /// The records of the project.
+    pub(crate) fn ledger(&self) -> Ledger<'_> {
+        Ledger { home: self.home, project: self.project }
+    }
+
+    /// An image of the store, for the platform.
+    pub(crate) fn load_image(&self, digest: &Digest) -> Result<Image, PipelineError> {
+        Image::load(self.home.layout(), digest, &self.platform).map_err(PipelineError::from)
+    }
+
+    /// Names an image; nothing is written when it has the name already.
+    pub(crate) fn tag(&self, name: &str, digest: &Digest) -> Result<(), PipelineError> {
+        let reference = Reference::parse(name)?;
+        let layout = self.home.layout();
+        let named = layout.resolve(&reference)?.and_then(|found| Digest::of(&found).ok());
+        if named.as_ref() != Some(digest) {
+            layout.tag(&reference, layout.describe(digest)?)?;
+        }
+        Ok(())
+    }
+}
