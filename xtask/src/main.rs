@@ -19,14 +19,17 @@ mod peers;
 mod process;
 mod project;
 mod releases;
+mod repository;
 mod reproduce;
 #[cfg(test)]
 mod rooms;
 mod test;
 
-use std::{path::Path, process::ExitCode};
+use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+
+use self::repository::root;
 
 /// The repository's own tasks.
 #[derive(Debug, Parser)]
@@ -70,9 +73,4 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
-}
-
-/// The repository's root directory.
-fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new("."))
 }

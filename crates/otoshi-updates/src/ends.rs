@@ -5,8 +5,10 @@ use otoshi_packages::Installed;
 
 use crate::{
     Cycles, End, Support, end_of,
-    outside::{Outside, Subject},
-    report::{Finding, FindingKind, Supported},
+    kind::FindingKind,
+    outside::Outside,
+    report::{Finding, Supported},
+    subject::Subject,
     tag::Tag,
 };
 

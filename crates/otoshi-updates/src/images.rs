@@ -24,9 +24,12 @@ use otoshi_store::Home;
 
 use crate::{
     ends::Held,
-    outside::{Outside, Stop, Subject},
+    kind::FindingKind,
+    outside::Outside,
     packages::Ground,
-    report::{Failed, Finding, FindingKind, Looked, Report, Supported, Unknown},
+    report::{Failed, Finding, Looked, Report, Supported, Unknown},
+    stop::Stop,
+    subject::Subject,
     tag::{Form, Level, is_successor, slots, suggest},
     unknown::{self, Reason},
 };

@@ -8,7 +8,8 @@
 //!     ends      ends of life of what an image holds                   policy    found, held or ignored
 //!     ledger    since when a newer thing is known here
 //!     tag       tags taken apart; newer versions, distributions       cycle     ends of life, from a dated table
-//!     unknown   what was looked at and not understood
+//!     unknown   what was looked at and not understood          stop      why something could not be looked at
+//!     kind      kinds of findings, and what is to be done          subject   what one is about
 //!     table     the table that is used, from the program or an address
 //! update    what of a report goes into otoshi.toml and otoshi.lock
 //! ```
@@ -18,11 +19,15 @@ mod check;
 mod cycle;
 mod ends;
 mod images;
+mod kind;
 mod ledger;
 mod outside;
 mod packages;
 mod policy;
 mod report;
+mod repositories;
+mod stop;
+mod subject;
 mod table;
 pub mod tag;
 mod unknown;

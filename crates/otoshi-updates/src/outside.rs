@@ -4,22 +4,23 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use jiff::{Timestamp, civil::Date, tz::TimeZone};
-use otoshi_explain::{Explain, Kind};
+use otoshi_explain::Explain;
 use otoshi_http::SafeUrl;
 use otoshi_oci::{Image, Platform, Reference};
 use otoshi_packages::Fetch;
 use otoshi_packages::Installed;
-use otoshi_pipeline::{PipelineError, Remote};
-use otoshi_project::{Check as Settings, Role, is_safe_address};
+use otoshi_pipeline::Remote;
+use otoshi_project::{Check as Settings, is_safe_address};
 use otoshi_registry::{Depth, Pulled, RegistryError, Repository};
 use otoshi_store::Home;
 
 use crate::{
-    Cycles,
     budget::{Begun, Budget},
+    cycle::Cycles,
     ledger::Ledger,
-    packages::Repositories,
-    report::{Counts, CyclesUsed, Failed, Finding, FindingKind, Report, State},
+    report::{Counts, CyclesUsed, Report},
+    repositories::Repositories,
+    stop::Stop,
     table::Table,
 };
 
@@ -35,43 +36,6 @@ pub(crate) struct Outside<'a> {
     pub(crate) platform: Platform,
     pub(crate) repositories: Repositories,
     budget: Budget,
-}
-
-/// What a finding is about.
-#[derive(Debug, Clone)]
-pub(crate) struct Subject {
-    /// What it is called in `otoshi.toml`, else the reference.
-    pub(crate) name: String,
-    /// The reference as somebody wrote it.
-    pub(crate) reference: String,
-    /// The roles that use it.
-    pub(crate) roles: Vec<Role>,
-}
-
-impl Subject {
-    /// A finding about it, which is to be told more of.
-    pub(crate) fn finding(&self, kind: FindingKind, from: impl Into<String>, to: Option<String>) -> Finding {
-        Finding {
-            kind,
-            state: State::Found,
-            name: self.name.clone(),
-            reference: self.reference.clone(),
-            roles: self.roles.clone(),
-            from: from.into(),
-            to,
-            level: None,
-            first_seen: None,
-            because: None,
-            held: None,
-            until: None,
-            packages: Vec::new(),
-            set: Vec::new(),
-            phases: Vec::new(),
-            command: None,
-            location: None,
-            text: String::new(),
-        }
-    }
 }
 
 impl<'a> Outside<'a> {
@@ -178,66 +142,5 @@ impl<'a> Outside<'a> {
     /// A second since 1970 as people and programs read it.
     pub(crate) fn time(second: u64) -> Option<String> {
         Timestamp::from_second(i64::try_from(second).ok()?).ok().map(|time| time.to_string())
-    }
-}
-
-/// Why something could not be looked at.
-#[derive(Debug)]
-pub(crate) enum Stop {
-    Registry(RegistryError),
-    /// So few requests are left.
-    Budget(u64),
-    /// What happened, and what to try.
-    Told(String, Option<String>),
-    /// Nothing else can be looked at either.
-    Pipeline(PipelineError),
-}
-
-impl Stop {
-    /// What happened, in a sentence.
-    pub(crate) fn text(&self) -> String {
-        match self {
-            Self::Registry(error) => error.to_string(),
-            Self::Budget(left) => format!("its registry says that {left} requests are left"),
-            Self::Told(message, _) => message.clone(),
-            Self::Pipeline(error) => error.to_string(),
-        }
-    }
-
-    /// Says it of one thing; an error where it is one of everything.
-    pub(crate) fn of(self, reference: &str) -> Result<Failed, PipelineError> {
-        let (message, hint) = match self {
-            Self::Registry(error) => (error.to_string(), error.hint()),
-            Self::Budget(left) => (
-                format!("not looked at: its registry says that {left} requests are left"),
-                Some("wait, log in for a larger budget, or lower [check] budget-floor".to_owned()),
-            ),
-            Self::Told(message, hint) => (message, hint),
-            Self::Pipeline(error) => return Err(error),
-        };
-        Ok(Failed { reference: reference.to_owned(), message, hint })
-    }
-}
-
-impl From<RegistryError> for Stop {
-    fn from(error: RegistryError) -> Self {
-        Self::Registry(error)
-    }
-}
-
-impl From<PipelineError> for Stop {
-    fn from(error: PipelineError) -> Self {
-        // What a registry did while planning is that base's failure.
-        match error {
-            PipelineError::Registry(error) => Self::Registry(error),
-            error if error.kind() == Kind::Registry => Self::Told(error.to_string(), error.hint()),
-            error => Self::Pipeline(error),
-        }
-    }
-}
-
-impl From<otoshi_store::StoreError> for Stop {
-    fn from(error: otoshi_store::StoreError) -> Self {
-        Self::Pipeline(error.into())
     }
 }

@@ -4,76 +4,28 @@
 //! are asked once in a run for all images, and one that fails hides no other.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::{
-        Mutex, OnceLock, PoisonError,
-        atomic::{AtomicU64, Ordering},
-    },
+    collections::BTreeSet,
+    sync::{PoisonError, atomic::Ordering},
 };
 
 use otoshi_explain::Explain;
 use otoshi_packages::{
-    Available, Cache, Installed, Manager, Newer, Package, Standing, Withheld,
-    apt::{Guarded, HttpFetcher, Reach},
-    version::compare,
+    Available, Installed, Manager, Newer, Package, Standing, Withheld, apt::Reach, version::compare,
 };
 use otoshi_pipeline::PackagesNow;
-use otoshi_project::{Check as Settings, Packages};
-use otoshi_store::Home;
+use otoshi_project::Packages;
 
 use crate::{
-    outside::{Outside, Stop, Subject},
-    policy::{Hold, Verdict},
-    report::{Failed, Finding, FindingKind, Looked, PackageUpdate, State},
+    kind::{FindingKind, Hold, State, Verdict},
+    outside::Outside,
+    report::{Failed, Finding, Looked, PackageUpdate},
+    stop::Stop,
+    subject::Subject,
     unknown,
 };
 
 /// How many packages a sentence names.
 const NAMED: usize = 3;
-
-/// Package repositories, and what is known of them.
-pub(crate) struct Repositories {
-    cache: Cache,
-    fetcher: OnceLock<Result<HttpFetcher, String>>,
-    /// Requests that others sent for a check.
-    others: AtomicU64,
-    /// When each newer package was first seen, for those that many images have.
-    seen: Mutex<BTreeMap<(String, String), (u64, u64)>>,
-}
-
-impl Repositories {
-    pub(crate) fn new(home: &Home) -> Self {
-        Self {
-            cache: Cache::new(home.root().join("packages")),
-            fetcher: OnceLock::new(),
-            others: AtomicU64::new(0),
-            seen: Mutex::default(),
-        }
-    }
-
-    /// How many requests were sent so far.
-    pub(crate) fn requests(&self) -> u64 {
-        let own =
-            self.fetcher.get().and_then(|fetcher| fetcher.as_ref().ok()).map_or(0, HttpFetcher::requests);
-        own + self.others.load(Ordering::Relaxed)
-    }
-
-    /// Fetches what an image names, from where it may lead.
-    pub(crate) fn guarded(&self, reach: Reach, settings: &Settings) -> Result<Guarded<'_>, Stop> {
-        let told = std::env::var("OTOSHI_LOCAL_REPOSITORIES").unwrap_or_default();
-        let told = told.split([',', ' ']).filter(|host| !host.is_empty()).map(str::to_owned);
-        let hosts: Vec<String> = settings.local_repositories.iter().cloned().chain(told).collect();
-        Ok(self.fetcher()?.guarded(reach, &hosts))
-    }
-
-    /// Fetches through the proxies that this machine's apt is told to use, where there is one.
-    pub(crate) fn fetcher(&self) -> Result<&HttpFetcher, Stop> {
-        self.fetcher
-            .get_or_init(HttpFetcher::of_this_machine)
-            .as_ref()
-            .map_err(|error| Stop::Told(error.clone(), None))
-    }
-}
 
 /// What an image has installed, and what of it is newer outside.
 #[derive(Debug)]
@@ -314,10 +266,4 @@ pub(crate) fn upgrade(manager: Manager) -> &'static str {
 /// Whether a version is newer than another, as a package manager has it.
 pub(crate) fn is_newer(manager: Manager, version: &str, than: &str) -> bool {
     compare(manager, version, than).is_gt()
-}
-
-impl std::fmt::Debug for Repositories {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Repositories").field("cache", &self.cache).finish_non_exhaustive()
-    }
 }

@@ -1,40 +1,14 @@
 //! What is to be done about a finding: when it was first seen, and what `[check]` says.
 
 use crate::{
-    outside::{Outside, Stop},
-    report::{Finding, State},
+    kind::{Hold, State, Verdict},
+    outside::Outside,
+    report::Finding,
+    stop::Stop,
 };
 
 /// Why something waits for the minimum age.
 const TOO_YOUNG: &str = "it was first seen less than the minimum age ago";
-
-/// By whom something is held.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Hold {
-    /// By its age: it was not known for long enough.
-    Age,
-    /// By the user, in `[check]`.
-    User,
-    /// By the image's own settings, or by its distribution.
-    Image,
-}
-
-/// What is to be done about something, why, and until when.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Verdict {
-    pub(crate) state: State,
-    pub(crate) held: Option<Hold>,
-    pub(crate) because: Option<String>,
-    pub(crate) until: Option<String>,
-}
-
-impl Verdict {
-    const FOUND: Self = Self { state: State::Found, held: None, because: None, until: None };
-
-    pub(crate) fn held(by: Hold, because: impl Into<String>) -> Self {
-        Self { state: State::Held, held: Some(by), because: Some(because.into()), until: None }
-    }
-}
 
 impl Outside<'_> {
     /// Notes that something newer was seen, and says what is to be done about it.

@@ -4,9 +4,10 @@
 use otoshi_packages::{Available, Installed, Manager};
 
 use crate::{
-    outside::{Outside, Subject},
-    policy::Verdict,
+    kind::Verdict,
+    outside::Outside,
     report::{Looked, Unknown, UnknownKind},
+    subject::Subject,
     tag::Form,
 };
 

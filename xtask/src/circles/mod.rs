@@ -77,8 +77,7 @@ mod tests {
     use super::*;
 
     /// The crates that have circles still, and how many of their files are in one: a number may only shrink.
-    const LEFT: &[(&str, usize)] =
-        &[("otoshi", 26), ("otoshi-pipeline", 10), ("otoshi-updates", 13), ("xtask", 26)];
+    const LEFT: &[(&str, usize)] = &[("otoshi", 26), ("xtask", 11)];
 
     #[test]
     fn no_more_files_are_in_circles_than_before() {

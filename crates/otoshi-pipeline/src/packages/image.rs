@@ -14,7 +14,7 @@ use otoshi_project::{Packages, Variant};
 use otoshi_store::{Home, Kind, Record};
 use serde::{Deserialize, Serialize};
 
-use super::{PackagesNow, sources::Sources};
+use super::sources::Sources;
 use crate::{LockedDigests, PipelineError, bases::is_whole};
 
 /// The time of the image: that of all entries of layers.
@@ -100,20 +100,11 @@ impl<'a> Shown<'a> {
     }
 }
 
-/// What would be made of packages now; nothing but indexes is fetched.
-pub(super) fn now(
-    home: &Home,
+/// Debian's word for a platform's architecture, and where packages for it come from.
+pub(super) fn sources(
     packages: &Packages,
     platform: &Platform,
-) -> Result<PackagesNow, PipelineError> {
-    let (_, sources) = sources(packages, platform)?;
-    let available = sources.available(home)?;
-    let chosen = choose(packages, &available)?.all();
-    Ok(PackagesNow { chosen, available, requests: sources.fetcher().requests() })
-}
-
-/// Debian's word for a platform's architecture, and where packages for it come from.
-fn sources(packages: &Packages, platform: &Platform) -> Result<(&'static str, Sources), PipelineError> {
+) -> Result<(&'static str, Sources), PipelineError> {
     let (distribution, _) = packages
         .release()
         .ok_or_else(|| PipelineError::Fault("a base of packages has no release".to_owned()))?;
@@ -127,7 +118,7 @@ fn sources(packages: &Packages, platform: &Platform) -> Result<(&'static str, So
 }
 
 /// Chooses the packages of a root.
-fn choose(packages: &Packages, available: &Available) -> Result<Root, PipelineError> {
+pub(super) fn choose(packages: &Packages, available: &Available) -> Result<Root, PipelineError> {
     let failed = |error| failed(packages, error);
     if packages.variant == Variant::Distroless {
         let mut wanted = packages.packages.clone();
@@ -153,7 +144,7 @@ fn failed(packages: &Packages, error: RootError) -> PipelineError {
 }
 
 /// What a root is made of.
-enum Root {
+pub(super) enum Root {
     /// Files alone.
     Files(Vec<Chosen>),
     /// Packages that are installed.
@@ -161,7 +152,7 @@ enum Root {
 }
 
 impl Root {
-    fn all(&self) -> Vec<Chosen> {
+    pub(super) fn all(&self) -> Vec<Chosen> {
         match self {
             Self::Files(chosen) => chosen.clone(),
             Self::Installed(selection) => selection.all().cloned().collect(),

@@ -11,58 +11,18 @@
 //! ```
 
 mod image;
+mod now;
 mod sources;
 
 use otoshi_engine::Events;
 use otoshi_oci::{Digest, Platform, Reference};
 use otoshi_once::OnceMap;
-use otoshi_packages::apt::Available;
-use otoshi_packages::roots::Chosen;
-use otoshi_packages::version::dpkg;
-use otoshi_packages::{Newer, Package};
 use otoshi_project::{Packages, Project};
 use otoshi_store::Home;
 
+pub use now::PackagesNow;
+
 use crate::{BaseSource, LockedDigests, PipelineError, bases::is_whole};
-
-/// What a base of packages would be made of now.
-#[derive(Debug)]
-pub struct PackagesNow {
-    chosen: Vec<Chosen>,
-    available: Available,
-    /// How many requests it took to know.
-    pub requests: u64,
-}
-
-impl PackagesNow {
-    /// Asks the sources of a base's packages; nothing but indexes is fetched.
-    pub fn ask(home: &Home, packages: &Packages, platform: &Platform) -> Result<Self, PipelineError> {
-        image::now(home, packages, platform)
-    }
-
-    /// The packages by name.
-    pub fn names(&self) -> impl Iterator<Item = &str> {
-        self.chosen.iter().map(|chosen| chosen.record.name.as_str())
-    }
-
-    /// The version that a package would have, where that is another one; with what is fixed by it and by those between.
-    pub fn instead_of(&self, package: &Package) -> Result<Option<Newer>, PipelineError> {
-        let Some(chosen) = self.chosen.iter().find(|chosen| chosen.record.name == package.name) else {
-            return Ok(None);
-        };
-        let (own, version) = (&package.version, &chosen.record.version);
-        if own == version {
-            return Ok(None);
-        }
-        let passed = |other: &str| dpkg::compare(other, own).is_gt() && dpkg::compare(other, version).is_le();
-        let all = self.available.versions(&package.name, &package.architecture);
-        let all = all?;
-        let security = all.iter().any(|other| other.security && passed(&other.version));
-        let suite = self.available.suites().get(chosen.suite);
-        let repository = suite.map(|suite| suite.suite.clone()).unwrap_or_default();
-        Ok(Some(Newer { version: version.clone(), repository, security, withheld: None }))
-    }
-}
 
 /// Makes bases of packages, and takes all others from elsewhere.
 pub struct PackageBases<'a> {

@@ -5,8 +5,12 @@ use otoshi_oci::{Digest, Image, Reference};
 use otoshi_project::{Lock, Role};
 use otoshi_registry::RegistryError;
 
-use super::{BUILDER_SIDE, Check, Draft, Used, newer::taking, phases::Then};
-use crate::{outside::Stop, report::FindingKind};
+use super::{
+    newer::taking,
+    project::Check,
+    used::{BUILDER_SIDE, Draft, Then, Used},
+};
+use crate::{kind::FindingKind, stop::Stop};
 
 impl Check<'_> {
     /// Whether a name stands for another image now, for the runner's side and the builder's; `local` is what it stands for in

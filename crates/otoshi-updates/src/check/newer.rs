@@ -5,10 +5,14 @@ use otoshi_pipeline::PipelineError;
 use otoshi_project::{Lock, Setting};
 use otoshi_registry::Repository;
 
-use super::{Check, Draft, Used, phases::Then};
+use super::{
+    project::Check,
+    used::{Draft, Then, Used},
+};
 use crate::{
-    outside::Stop,
-    report::{State, Unknown},
+    kind::State,
+    report::Unknown,
+    stop::Stop,
     tag::{Form, is_successor, slots, suggest},
     unknown,
 };

@@ -4,62 +4,21 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use otoshi_explain::Explain;
 use otoshi_oci::{Digest, Image, Reference};
-use otoshi_packages::{Installed, Manager, Package};
+use otoshi_packages::Installed;
 use otoshi_project::{Lock, Packages, Phase, Role, Upgrade};
 
-use super::{Asked, BUILDER_SIDE, Check, Draft, Used, phases::Then};
-use crate::{
-    outside::{Stop, Subject},
-    packages::{Compared, Ground, is_newer, upgrade},
-    report::{Finding, FindingKind, Looked, PackageUpdate, State},
-    unknown::{self, Reason},
+use super::{
+    project::Check,
+    used::{Asked, BUILDER_SIDE, Draft, Inside, Then, Used},
 };
-
-/// What is installed in an image, and what of it is newer.
-#[derive(Debug, Clone)]
-pub(super) struct Inside {
-    subject: Subject,
-    roles: BTreeSet<Role>,
-    manager: Manager,
-    pub(super) packages: Vec<Package>,
-    pub(super) looked: Looked,
-    updates: Vec<PackageUpdate>,
-    /// Whether it is configured to use any repository.
-    is_configured: bool,
-    /// Of a base that is made here of packages: those that it would have more and less, `+` and `-` before their names.
-    changed: Option<Vec<String>>,
-}
-
-impl Inside {
-    /// Whether it is made here of packages.
-    pub(super) fn is_made(&self) -> bool {
-        self.changed.is_some()
-    }
-
-    /// Takes packages from those that are told as foreign.
-    pub(super) fn forget_foreign(&mut self, known: &BTreeSet<&Package>) {
-        let names: BTreeSet<&str> = known.iter().map(|package| package.name.as_str()).collect();
-        self.looked.foreign.retain(|name| !names.contains(name.as_str()));
-    }
-
-    /// Why its packages could not be compared, where that is so.
-    pub(super) fn unknown(&self) -> Option<(&Subject, Reason)> {
-        let reason = unknown::of_repositories(self.manager, &self.looked, self.is_configured)?;
-        Some((&self.subject, reason))
-    }
-
-    pub(super) fn is_in(&self, role: Role) -> bool {
-        self.roles.contains(&role)
-    }
-
-    /// Whether a package is in the image already as an update has it, or newer.
-    fn has(&self, update: &PackageUpdate) -> bool {
-        let same =
-            |package: &&Package| package.name == update.name && package.architecture == update.architecture;
-        let found = self.packages.iter().find(same);
-        found.is_some_and(|package| !is_newer(self.manager, &update.to, &package.version))
-    }
-}
+use crate::{
+    kind::{FindingKind, State},
+    packages::{Compared, Ground, upgrade},
+    report::{Finding, PackageUpdate},
+    stop::Stop,
+    subject::Subject,
+    unknown,
+};
 
 impl Check<'_> {
     /// Looks into the images of a base, one for each manifest that its roles have.

@@ -5,22 +5,10 @@ use otoshi_oci::{Digest, Image, Reference};
 use otoshi_pipeline::{Outlook, PhasePlan, Pipeline, PipelineError, Reason, ReasonKind};
 use otoshi_project::{Lock, Phase, Project, Role};
 
-use super::Check;
+use super::{project::Check, used::Then};
 use crate::report::Finding;
 
 const NOT_KNOWN: &str = "what it would make run is not known";
-
-/// What would be if a finding were taken in.
-pub(super) enum Then {
-    /// Nothing that a build looks at.
-    Nothing,
-    /// Another lock.
-    Lock(Lock),
-    /// Another project, with the lock that there is, for which this image would be fetched.
-    Project(Box<Project>, Lock, Reference),
-    /// Phases would give something else, for a reason in words.
-    Again(Vec<Phase>, String),
-}
 
 /// The planner, and the plan as things are, which is made when it is first needed.
 pub(super) struct Planner<'c, 'a> {

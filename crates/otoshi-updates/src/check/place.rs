@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, fs};
 
 use otoshi_project::{Project, line_of};
 
-use super::Used;
+use super::used::Used;
 use crate::report::{Finding, Location};
 
 const MANIFEST: &str = "otoshi.toml";

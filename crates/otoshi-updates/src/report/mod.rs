@@ -27,37 +27,8 @@ use otoshi_project::{Role, Setting};
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::{Support, policy::Hold, tag::Level};
-
-/// What kind of thing was found.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum FindingKind {
-    /// A tag names another image now, and that is another one for this platform.
-    BaseMoved,
-    /// There is a newer version of the same flavour.
-    NewerVersion,
-    /// The same version is there on a newer distribution; or, where a variant gets no newer versions any more, a newer one.
-    NewerDistribution,
-    /// Packages in an image are newer in its own repositories, and some of them fix a security problem.
-    SecurityUpdates,
-    /// Packages in an image are newer in its own repositories.
-    PackageUpdates,
-    /// A release reached its end of life, or will soon.
-    EndOfLife,
-}
-
-/// What is to be done about it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum State {
-    /// It can be taken in.
-    Found,
-    /// It waits.
-    Held,
-    /// It is not wanted.
-    Ignored,
-}
+pub use crate::kind::{FindingKind, State};
+use crate::{Support, kind::Hold, tag::Level};
 
 /// One thing that is newer outside.
 #[derive(Debug, Clone, Serialize, JsonSchema)]

@@ -8,26 +8,15 @@
 use std::cmp::Ordering;
 
 use jiff::civil::Date;
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
 
-use super::{Distribution, Stage, Tag, Version, is_date, is_seconds, is_year};
+use super::{
+    distribution::Distribution,
+    level::Level,
+    parts::{Stage, Tag, Version},
+    time::{is_date, is_seconds, is_year},
+};
 use crate::cycle::{Cycles, ProductKind, Release};
-use crate::report::FindingKind;
-
-/// How large a step is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum Level {
-    /// The third number or a later one, or a date.
-    Patch,
-    /// The second number.
-    Minor,
-    /// The first number.
-    Major,
-    /// Another release of the distribution.
-    Distribution,
-}
+use crate::kind::FindingKind;
 
 /// A tag that is newer.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -2,6 +2,7 @@ use jiff::civil::{Date, date};
 use proptest::prelude::*;
 
 use super::*;
+use crate::Cycles;
 
 const TODAY: Date = date(2026, 2, 1);
 

@@ -8,10 +8,10 @@ use std::collections::BTreeSet;
 use otoshi_oci::Reference;
 use otoshi_project::{Base, Project, Role, Setting, SettingTable};
 
-use super::{Left, UpdateOptions};
+use super::report::{Left, UpdateOptions};
 use crate::{
-    policy::Hold,
-    report::{Finding, FindingKind, Report, State},
+    kind::{FindingKind, Hold, State},
+    report::{Finding, Report},
     tag::Level,
 };
 

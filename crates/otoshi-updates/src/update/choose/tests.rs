@@ -2,8 +2,8 @@ use otoshi_project::{Manifest, Role};
 
 use super::*;
 use crate::{
-    outside::Subject,
     report::{Counts, CyclesUsed},
+    subject::Subject,
 };
 
 const MANIFEST: &str = "project.name = \"shop\"\nrunner.dockerfile = \"r\"\nversions.RUBY = \"3.1\"\n[bases]\n\

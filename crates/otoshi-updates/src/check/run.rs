@@ -1,0 +1,187 @@
+//! The check itself: what is asked of each base and of the runner, and what of that is reported.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use otoshi_packages::{Package, apt::Reach};
+use otoshi_pipeline::{Pipeline, PipelineError, side_by_side};
+use otoshi_project::{BaseName, Lock, Role};
+use otoshi_registry::Repository;
+
+use super::{
+    phases::Planner,
+    place::Places,
+    project::Check,
+    used::{Asked, Draft, Inside, Then, Used},
+};
+use crate::{
+    kind::FindingKind,
+    packages::Ground,
+    report::{Failed, Report},
+    stop::Stop,
+};
+
+/// How many repositories are asked at the same time.
+const AT_ONCE: usize = 8;
+
+impl<'a> Check<'a> {
+    /// Checks every base that comes from a registry or the store, and the runner.
+    pub fn run(&self) -> Result<Report, PipelineError> {
+        let pipeline =
+            Pipeline::new(self.outside.home, self.engine, self.project).with_remote(self.outside.remote);
+        let lock = Lock::load(&self.project.root.join("otoshi.lock"))?;
+        let mut report = self.outside.report(Some(&self.project.manifest.project.name));
+        let bases = self.used(&pipeline)?;
+        let mut groups: BTreeMap<Repository, Vec<&Used>> = BTreeMap::new();
+        for base in bases.values() {
+            groups.entry(Repository::of(base.reference())).or_default().push(base);
+        }
+        let groups: Vec<Vec<&Used>> = groups.into_values().collect();
+        let asked = side_by_side(&groups, AT_ONCE, |group| self.ask_all(group, &lock));
+        let mut answers: BTreeMap<&str, Asked> = BTreeMap::new();
+        for (group, asked) in groups.iter().zip(asked) {
+            answers.extend(group.iter().map(|base| base.text.as_str()).zip(asked?));
+        }
+        let mut planner = Planner::new(self, pipeline);
+        let mut runner = Asked::default();
+        let mut is_planned = false;
+        if let Some((name, image, planned)) = planner.runner()? {
+            is_planned = planned;
+            let inside = answers.values().flat_map(|answer| &answer.inside);
+            let below =
+                inside.filter(|inside| inside.is_in(Role::Runner)).flat_map(|inside| &inside.packages);
+            let below: BTreeSet<Package> = below.cloned().collect();
+            // What lies below it may be somebody else's.
+            let is_own = |base: &Used| !base.roles.contains(&Role::Runner) || base.reach == Reach::Own;
+            let reach = if bases.values().all(is_own) { Reach::Own } else { Reach::Others };
+            match self.runner(&name, &image, Ground { below: &below, reach }, &mut runner) {
+                Ok(inside) => runner.inside.extend(inside),
+                Err(stop) => runner.failed.push(stop.of(&name)?),
+            }
+        }
+        if let Some(inside) = runner.inside.first_mut() {
+            // What comes with a base of packages is in the repositories of that.
+            let made = answers.values().flat_map(|answer| &answer.inside).filter(|inside| inside.is_made());
+            let made: BTreeSet<&Package> = made.flat_map(|inside| &inside.packages).collect();
+            inside.forget_foreign(&made);
+        }
+        let above = runner.inside.first().cloned();
+        // One that a build would not give any more says nothing of what is taken in.
+        let current = above.as_ref().filter(|_| is_planned);
+        let mut places = Places::new(self.project);
+        for (base, mut answer) in answers {
+            let used = bases.get(base);
+            for inside in &answer.inside {
+                let draft = used.and_then(|used| self.base_draft(used, inside, &answer.drafts, current));
+                answer.drafts.extend(draft);
+            }
+            self.take(&mut report, (&mut planner, &mut places), base, used, answer)?;
+        }
+        let moves = report.findings.iter().any(|finding| {
+            let of_runner = finding.roles.contains(&Role::Runner);
+            let made = bases.get(finding.reference.as_str()).is_some_and(|base| base.made_of.is_some());
+            of_runner && (made || finding.kind == FindingKind::BaseMoved)
+        });
+        let name = above.as_ref().map(|inside| inside.looked.reference.clone()).unwrap_or_default();
+        runner.drafts.extend(above.and_then(|inside| self.runner_draft(&inside, moves)));
+        self.take(&mut report, (&mut planner, &mut places), &name, None, runner)?;
+        self.outside.finish(&mut report)?;
+        Ok(report)
+    }
+
+    /// Every base with its roles.
+    fn used(&self, pipeline: &Pipeline<'_>) -> Result<BTreeMap<BaseName, Used>, PipelineError> {
+        let names: BTreeMap<String, String> =
+            self.project.bases()?.into_iter().map(|(name, reference)| (reference, name)).collect();
+        let made_here = self.project.package_bases()?;
+        let mut bases: BTreeMap<BaseName, Used> = BTreeMap::new();
+        for base in pipeline.used_bases()? {
+            let text = base.reference;
+            let made_of = made_here.get(text.as_str()).cloned();
+            let name = names.get(text.as_str()).cloned().unwrap_or_else(|| text.to_string());
+            let (roles, dockerfiles) = (BTreeSet::new(), BTreeSet::new());
+            let is_own = made_of.is_some() || self.outside.remote.local(text.reference())?.is_some();
+            let reach = if is_own { Reach::Own } else { Reach::Others };
+            let used = Used { text: text.clone(), name, roles, dockerfiles, made_of, reach };
+            let used = bases.entry(text).or_insert(used);
+            used.roles.insert(base.role);
+            used.dockerfiles.extend(base.dockerfile);
+        }
+        Ok(bases)
+    }
+
+    /// Asks about bases that are in one repository of a registry.
+    fn ask_all(&self, bases: &[&Used], lock: &Lock) -> Result<Vec<Asked>, PipelineError> {
+        let mut tags = None;
+        bases.iter().map(|base| self.ask(base, lock, &mut tags)).collect()
+    }
+
+    fn ask(&self, base: &Used, lock: &Lock, tags: &mut Option<Vec<String>>) -> Result<Asked, PipelineError> {
+        let mut asked = Asked::default();
+        let told = |outcome: Result<Vec<Draft>, Stop>, failed: &mut Vec<Failed>| match outcome {
+            Ok(drafts) => Ok(drafts),
+            Err(stop) => {
+                failed.push(stop.of(base.text.as_str())?);
+                Ok::<_, PipelineError>(Vec::new())
+            }
+        };
+        if base.made_of.is_none() {
+            let local = self.outside.remote.local(base.reference())?;
+            asked.drafts = told(self.moved(base, lock, local.as_ref()), &mut asked.failed)?;
+            // A registry that did not answer just now is not asked again.
+            if asked.failed.is_empty() && local.is_none() {
+                asked.unknown.extend(self.tag_unknown(base));
+                asked.drafts.extend(told(self.newer(base, lock, tags), &mut asked.failed)?);
+            }
+        }
+        asked.held.name(base.reference(), &self.outside.cycles);
+        let looked = match &base.made_of {
+            Some(packages) => self.made(base, packages, lock, &mut asked),
+            None => self.packages(base, lock, &mut asked),
+        };
+        match looked {
+            Ok(()) => {}
+            // It was told already, and is nothing of the packages.
+            Err(Stop::Registry(_) | Stop::Budget(_)) if !asked.failed.is_empty() => {}
+            Err(stop) => asked.failed.push(stop.of(base.text.as_str())?),
+        }
+        let subject = base.subject(&base.roles);
+        asked.supported = self.outside.supported(&subject, &asked.held);
+        let ends = self.outside.ends(&subject, &asked.held);
+        asked.drafts.extend(ends.into_iter().map(|finding| Draft { finding, then: Then::Nothing }));
+        Ok(asked)
+    }
+
+    /// Puts into a report what came of a base or the runner; what failed twice in the same way is told once.
+    fn take(
+        &self,
+        report: &mut Report,
+        (planner, places): (&mut Planner<'_, 'a>, &mut Places<'_>),
+        name: &str,
+        base: Option<&Used>,
+        mut answer: Asked,
+    ) -> Result<(), PipelineError> {
+        let not_known = answer.inside.iter().filter_map(Inside::unknown);
+        answer.unknown.extend(not_known.map(|(subject, reason)| self.outside.unknown(subject, reason)));
+        let was_looked_at = base.is_some() || !answer.inside.is_empty();
+        if answer.failed.is_empty() && answer.unknown.is_empty() && answer.drafts.is_empty() {
+            // The name of a base says something, whatever is in it.
+            if was_looked_at {
+                report.fresh.push(name.to_owned());
+            } else if answer.is_bare {
+                report.bare.push(name.to_owned());
+            }
+        }
+        for Draft { mut finding, then } in answer.drafts {
+            if self.tells_phases {
+                planner.tell(&mut finding, then)?;
+                finding.location = places.of(&finding, base);
+            }
+            report.findings.push(finding);
+        }
+        report.fail(answer.failed);
+        report.unknown.extend(answer.unknown);
+        report.supported(answer.supported);
+        report.images.extend(answer.inside.into_iter().map(|inside| inside.looked));
+        Ok(())
+    }
+}
