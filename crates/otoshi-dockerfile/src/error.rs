@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use miette::{Diagnostic, LabeledSpan, NamedSource, SourceCode};
-use otoshi_explain::{Explain, Kind};
+use otoshi_explain::{Explain, Kind, Remedy};
 
 /// Something in a Dockerfile or an ignore file that is wrong, and where it stands.
 ///
@@ -13,6 +13,8 @@ use otoshi_explain::{Explain, Kind};
 pub struct DockerfileError {
     message: String,
     hint: Option<String>,
+    /// In place of the hint.
+    remedy: Option<Remedy>,
     place: Option<Box<Place>>,
 }
 
@@ -26,7 +28,7 @@ struct Place {
 impl DockerfileError {
     /// An error without a place, which whoever reads the file gives it.
     pub fn new(message: impl Into<String>) -> Self {
-        Self { message: message.into(), hint: None, place: None }
+        Self { message: message.into(), hint: None, remedy: None, place: None }
     }
 
     /// Adds what to try.
@@ -34,6 +36,12 @@ impl DockerfileError {
     pub fn with_hint(mut self, hint: Option<String>) -> Self {
         self.hint = self.hint.or(hint);
         self
+    }
+
+    /// Says what to try, where that may be something that this program does itself.
+    #[must_use]
+    pub fn with_remedy(self, remedy: Option<Remedy>) -> Self {
+        Self { remedy, ..self }
     }
 
     /// Gives the error this place, unless it has one. A range over several lines is shown by its first line.
@@ -144,6 +152,10 @@ impl Explain for DockerfileError {
     }
 
     fn hint(&self) -> Option<String> {
-        self.hint.clone()
+        self.remedy().and_then(Remedy::into_words)
+    }
+
+    fn remedy(&self) -> Option<Remedy> {
+        self.remedy.clone().or_else(|| self.hint.clone().map(Remedy::Words))
     }
 }

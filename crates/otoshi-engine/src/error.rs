@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use otoshi_dockerfile::DockerfileError;
-use otoshi_explain::{Explain, Kind};
+use otoshi_explain::{Explain, Kind, Remedy};
 
 /// An error of the engine.
 #[derive(Debug, thiserror::Error)]
@@ -60,7 +60,7 @@ pub enum EngineError {
         /// What was asked of which registry, and what it answered.
         message: String,
         /// What to try.
-        hint: Option<String>,
+        hint: Option<Remedy>,
     },
     /// A file could not be fetched by HTTP.
     #[error(transparent)]
@@ -132,17 +132,22 @@ impl Explain for EngineError {
     }
 
     fn hint(&self) -> Option<String> {
+        self.remedy().and_then(Remedy::into_words)
+    }
+
+    fn remedy(&self) -> Option<Remedy> {
         match self {
-            Self::Invalid { hint, .. } | Self::Registry { hint, .. } => hint.clone(),
-            Self::NoImage { reference } => Some(format!("otoshi import ROOTFS.tar --name {reference}")),
+            Self::Invalid { hint, .. } => hint.clone().map(Remedy::Words),
+            Self::Registry { hint, .. } => hint.clone(),
+            Self::NoImage { reference } => Some(Remedy::Import { name: reference.clone() }),
             Self::Lost { .. } => Some("run the same command again: what it held is made anew".into()),
-            Self::Dockerfile(error) => error.hint(),
-            Self::Http(error) => error.hint(),
-            Self::Sandbox(error) => error.hint(),
-            Self::Store(error) => error.hint(),
-            Self::Layout(error) => error.hint(),
-            Self::Image(error) => error.hint(),
-            Self::Layer(error) => error.hint(),
+            Self::Dockerfile(error) => error.remedy(),
+            Self::Http(error) => error.remedy(),
+            Self::Sandbox(error) => error.remedy(),
+            Self::Store(error) => error.remedy(),
+            Self::Layout(error) => error.remedy(),
+            Self::Image(error) => error.remedy(),
+            Self::Layer(error) => error.remedy(),
             Self::Io { .. } | Self::Command { .. } | Self::Stopped => None,
         }
     }

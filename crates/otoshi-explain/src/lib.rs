@@ -1,8 +1,13 @@
 //! How errors explain themselves: of what kind they are, which decides how the program ends, and what can be tried.
 //!
-//! Whoever hands an error on keeps its kind and its hint. What an exit code is, only the command line knows.
+//! Whoever hands an error on keeps its kind and its remedy. What an exit code is, and how a command is called, only the command line
+//! knows.
 
 use std::error::Error;
+
+mod remedy;
+
+pub use remedy::{Remedy, Wording};
 
 /// Who can do something about an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -24,9 +29,14 @@ pub trait Explain: Error {
     /// Its kind.
     fn kind(&self) -> Kind;
 
-    /// What to try; none where there is nothing to be said.
+    /// What to try, in words that name no command of this program; none where there are none.
     fn hint(&self) -> Option<String> {
         None
+    }
+
+    /// What to try: words, or what this program itself can do about it. Whoever hands an error on hands on this.
+    fn remedy(&self) -> Option<Remedy> {
+        self.hint().map(Remedy::Words)
     }
 }
 
@@ -37,5 +47,9 @@ impl<T: Explain> Explain for Box<T> {
 
     fn hint(&self) -> Option<String> {
         (**self).hint()
+    }
+
+    fn remedy(&self) -> Option<Remedy> {
+        (**self).remedy()
     }
 }

@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use oci_spec::image::{Descriptor, ImageIndex, ImageManifest, ImageManifestBuilder, MediaType};
-use otoshi_explain::{Explain, Kind};
+use otoshi_explain::{Explain, Kind, Remedy};
 use serde_json::Value;
 
 use crate::config::ImageConfig;
@@ -389,6 +389,13 @@ fn to_oci_layer(layer: &Descriptor) -> Descriptor {
 impl Explain for ImageError {
     fn kind(&self) -> Kind {
         Kind::Machine
+    }
+
+    fn remedy(&self) -> Option<Remedy> {
+        match self {
+            Self::Layout(error) => error.remedy(),
+            _ => self.hint().map(Remedy::Words),
+        }
     }
 
     fn hint(&self) -> Option<String> {

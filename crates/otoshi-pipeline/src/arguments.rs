@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use otoshi_dockerfile::CommandForm;
 use otoshi_engine::{EngineError, Events, Network, RunRequest};
+use otoshi_explain::Remedy;
 use otoshi_oci::{Digest, Fields};
 use otoshi_project::{BaseName, Computed, Lock, Project, Role};
 use otoshi_store::{Kind, Record};
@@ -119,7 +120,7 @@ impl Arguments<'_> {
         }
         if rules.locked {
             let message = format!("otoshi.lock has no {base} for the argument {name}");
-            return Err(PipelineError::invalid(message, "run otoshi build without --locked"));
+            return Err(PipelineError::invalid(message, Remedy::BuildUnlocked));
         }
         let found = self
             .world
@@ -127,7 +128,7 @@ impl Arguments<'_> {
             .ok_or_else(|| {
                 PipelineError::invalid(
                     format!("the argument {name} is computed in {base}, which is not in the store"),
-                    format!("otoshi import ROOTFS.tar --name {base}"),
+                    Remedy::Import { name: base.to_string() },
                 )
             })?;
         lock.set(Role::Arguments, base, platform, &found.index, &found.platform);

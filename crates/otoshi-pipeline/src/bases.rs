@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use otoshi_explain::Remedy;
 use otoshi_oci::{Digest, Image, Platform, Reference, find_manifest};
 use otoshi_project::{BaseName, Lock, Role, Upgrades};
 use otoshi_registry::{RegistryError, Repository};
@@ -180,7 +181,7 @@ impl Bases {
         if !missing.is_empty() {
             return Err(PipelineError::invalid(
                 format!("otoshi.lock has no {}", missing.join(", and no ")),
-                "run otoshi build without --locked",
+                Remedy::BuildUnlocked,
             ));
         }
         bases.upgrades = lock.upgrades(Role::Runner, platform);
@@ -259,12 +260,11 @@ pub(crate) fn ensure(
     let there = source.resolve(reference, platform).ok().flatten();
     Err(PipelineError::invalid(
         message,
-        if there.is_some() { refresh_hint(role) } else { format!("otoshi import ROOTFS.tar --name {base}") },
+        if there.is_some() { refresh_hint(role) } else { Remedy::Import { name: base.to_string() } },
     ))
 }
 
-fn refresh_hint(role: Role) -> String {
+fn refresh_hint(role: Role) -> Remedy {
     // Arguments move with the builder.
-    let side = if matches!(role, Role::Builder | Role::Arguments) { " --builder" } else { "" };
-    format!("otoshi refresh{side} takes what the name stands for now")
+    Remedy::RefreshBase { builder: matches!(role, Role::Builder | Role::Arguments) }
 }

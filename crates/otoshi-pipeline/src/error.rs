@@ -3,7 +3,7 @@
 use std::{fmt, path::PathBuf};
 
 use otoshi_engine::EngineError;
-use otoshi_explain::{Explain, Kind};
+use otoshi_explain::{Explain, Kind, Remedy};
 use otoshi_oci::ReferenceError;
 use otoshi_project::{Phase, Role};
 
@@ -114,7 +114,7 @@ pub enum PipelineError {
         /// What is wrong.
         message: String,
         /// What to try.
-        hint: Option<String>,
+        hint: Option<Remedy>,
     },
 }
 
@@ -161,7 +161,7 @@ impl PipelineError {
         move |error| Self::Engine { during, source: error.into() }
     }
 
-    pub(crate) fn invalid(message: impl Into<String>, hint: impl Into<String>) -> Self {
+    pub(crate) fn invalid(message: impl Into<String>, hint: impl Into<Remedy>) -> Self {
         Self::Invalid { message: message.into(), hint: Some(hint.into()) }
     }
 
@@ -209,29 +209,34 @@ impl Explain for PipelineError {
     }
 
     fn hint(&self) -> Option<String> {
+        self.remedy().and_then(Remedy::into_words)
+    }
+
+    fn remedy(&self) -> Option<Remedy> {
         match self {
             Self::Invalid { hint, .. } => hint.clone(),
             Self::Missing { .. } => {
-                Some("check the repository and the tag; a private one may need a login".to_owned())
+                Some("check the repository and the tag; a private one may need a login".into())
             }
-            Self::NoBase { reference, .. } => Some(format!(
-                "check the repository and the tag; otoshi import ROOTFS.tar --name {reference} makes one here"
-            )),
+            Self::NoBase { reference, .. } => {
+                let first = Some(Box::new("check the repository and the tag".into()));
+                Some(Remedy::OrImport { first, name: reference.clone() })
+            }
             Self::BaseOutOfReach { reference, source, .. } => {
-                let import = format!("otoshi import ROOTFS.tar --name {reference} makes one here");
-                Some(source.hint().map_or(import.clone(), |hint| format!("{hint}; {import}")))
+                let first = source.remedy().map(Box::new);
+                Some(Remedy::OrImport { first, name: reference.clone() })
             }
-            Self::Engine { source, .. } => source.hint(),
-            Self::Project(error) => error.hint(),
-            Self::BadBase { source, .. } | Self::Reference(source) => source.hint(),
-            Self::Image(error) => error.hint(),
-            Self::Layer(error) => error.hint(),
+            Self::Engine { source, .. } => source.remedy(),
+            Self::Project(error) => error.remedy(),
+            Self::BadBase { source, .. } | Self::Reference(source) => source.remedy(),
+            Self::Image(error) => error.remedy(),
+            Self::Layer(error) => error.remedy(),
             Self::Panicked { .. } | Self::Fault(_) => {
-                Some("please report it, with the command and what it printed".to_owned())
+                Some("please report it, with the command and what it printed".into())
             }
-            Self::Layout(error) => error.hint(),
-            Self::Store(error) => error.hint(),
-            Self::Registry(error) => error.hint(),
+            Self::Layout(error) => error.remedy(),
+            Self::Store(error) => error.remedy(),
+            Self::Registry(error) => error.remedy(),
             _ => None,
         }
     }

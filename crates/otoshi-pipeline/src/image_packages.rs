@@ -76,7 +76,7 @@ impl ImagePackages<'_> {
             None => Ok(()),
         };
         Installed::of_image(self.0.home, image, &fetch)
-            .map_err(|error| PipelineError::Invalid { hint: error.hint(), message: error.to_string() })
+            .map_err(|error| PipelineError::Invalid { hint: error.remedy(), message: error.to_string() })
     }
 
     /// What the repositories of an image have now.

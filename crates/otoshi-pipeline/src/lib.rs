@@ -8,16 +8,18 @@
 //! files      the roles' Dockerfiles, the arguments each sees, the stages each reaches
 //! bases      otoshi.lock: which digest each role's bases have
 //! observe    what a Dockerfile can observe            ─▶ part    parts, and the key
+//! world      what a project is worked on with                    lock_place  its lock: the file, or one in memory
+//! locked     a project on a lock: its Dockerfiles and bases      arguments   those that a command computes
 //! phases     one file per phase: its parts, and how it runs      reason  why it is stale
+//! walker     the walk over the phases                   ─▶ plan    what comes out, as data
+//! walk, job  the state of a walk, and of a phase in it           settle  one phase: observe, decide, run, record
 //! record     what a phase made and last observed, kept in the store
 //! remote     registries behind the store: bases, and layers fetched when something mounts them
-//! publish    everything that the phases made ─▶ the project's registry    artifact, recipe
+//! publish    what a walk found ─▶ the project's registry; no second walk    artifact, recipe
 //! memory     what the project's own registry remembers: phase key ─▶ what it made
 //! rebase     images on another base, in the store and in registries
 //! refresh    what moved outside comes in, is proved and tried, and then named; and the way back
-//! pipeline   the walk over the phases                   ─▶ plan    what comes out, as data
-//! settle     one phase: observe, decide, run, record
-//! world      what a project is worked on with                 locked   its bases, by the lock
+//! pipeline   the front of all this: a project, and what can be done with it
 //! outlook    what a change outside would make run: two plans compared                 parallel  many things side by side
 //! ```
 

@@ -3,6 +3,7 @@
 use std::{fs::File, sync::Arc};
 
 use otoshi_engine::{Engine, Events, Output};
+use otoshi_explain::Wording;
 use otoshi_oci::Digest;
 use otoshi_project::{Lock, Project, Role};
 use otoshi_registry::Progress;
@@ -103,13 +104,14 @@ impl<'a> Pipeline<'a> {
     }
 
     /// Takes in what moved outside. The report says what ran and what was kept; a refusal leaves everything as it was. The results are
-    /// there for publishing, unless it was refused or nothing ran.
+    /// there for publishing, unless it was refused or nothing ran. `words` says how a remedy is called.
     pub fn refresh(
         &self,
         options: &RefreshOptions,
+        words: Wording<'_>,
         events: &dyn Events,
     ) -> Result<(Refreshed, Option<Results>), PipelineError> {
-        Refresher { on: &self.0, options, events }.refresh()
+        Refresher { on: &self.0, options, events, words }.refresh()
     }
 
     /// Goes back to what the images and the lock were before the last refresh.

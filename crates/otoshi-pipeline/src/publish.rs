@@ -11,6 +11,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use otoshi_engine::CopiedLayer;
+use otoshi_explain::Remedy;
 use otoshi_oci::{Descriptor, Digest, Reference};
 use otoshi_project::{Phase, Project, Role};
 use otoshi_registry::{Item, Progress, Repository, Summary};
@@ -55,7 +56,7 @@ impl Results {
             let why = phase.reasons.first().map(|reason| format!(": {}", reason.text)).unwrap_or_default();
             return Err(PipelineError::invalid(
                 format!("the {} is not built as the project is now{why}", phase.phase),
-                "otoshi build",
+                Remedy::Build,
             ));
         }
         Ok(Self { settled: walked.settled, bases: walked.bases })

@@ -215,7 +215,7 @@ impl Origins for Known {
 }
 
 fn engine_error(error: &RegistryError) -> EngineError {
-    EngineError::Registry { message: error.to_string(), hint: error.hint() }
+    EngineError::Registry { message: error.to_string(), hint: error.remedy() }
 }
 
 impl ImageSource for Remote {

@@ -5,7 +5,7 @@ mod support;
 use std::collections::BTreeMap;
 
 use otoshi_engine::Silent;
-use otoshi_explain::{Explain, Kind};
+use otoshi_explain::{Explain, Kind, Remedy};
 use otoshi_oci::{Digest, ImageConfig, Platform, write_image};
 use support::{Shop, ran};
 
@@ -69,7 +69,9 @@ fn a_base_that_is_not_there_is_told_with_role_and_hint() {
     shop.edit("otoshi.toml", "slim:12", "slim:13");
     let error = shop.try_build(&engine).unwrap_err();
     assert_eq!(error.to_string(), "the runner starts from test.local/slim:13, and there is no such image");
-    assert!(error.hint().unwrap().contains("otoshi import ROOTFS.tar --name test.local/slim:13"));
+    assert!(
+        matches!(error.remedy().unwrap(), Remedy::OrImport { name, .. } | Remedy::Import { name } if name == "test.local/slim:13")
+    );
     assert!(engine.calls.lock().unwrap().is_empty(), "found out before anything runs");
 }
 
@@ -86,7 +88,7 @@ fn a_locked_base_that_was_lost_matters_only_to_a_phase_that_runs() {
     let error = shop.try_build(&engine).unwrap_err();
     let text = error.to_string();
     assert!(text.starts_with("the runner starts from test.local/slim:12 at sha256:"), "{text}");
-    assert_eq!(error.hint().as_deref(), Some("otoshi refresh takes what the name stands for now"));
+    assert_eq!(error.remedy(), Some(Remedy::RefreshBase { builder: false }));
 }
 
 #[test]

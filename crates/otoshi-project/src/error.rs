@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use crate::excerpt::excerpt;
-use otoshi_explain::{Explain, Kind};
+use otoshi_explain::{Explain, Kind, Remedy};
 
 /// A wrong project file: which, where, and what to try.
 #[derive(Debug, thiserror::Error)]
@@ -12,7 +12,7 @@ pub struct ProjectError {
     pub(crate) file: String,
     pub(crate) line: Option<usize>,
     pub(crate) message: String,
-    pub(crate) hint: Option<String>,
+    pub(crate) hint: Option<Remedy>,
     /// The line, the place underlined.
     pub(crate) excerpt: Option<String>,
     /// What else is wrong.
@@ -42,7 +42,7 @@ impl ProjectError {
         self.excerpt.as_deref()
     }
 
-    pub(crate) fn with_hint(mut self, hint: impl Into<String>) -> Self {
+    pub(crate) fn with_hint(mut self, hint: impl Into<Remedy>) -> Self {
         self.hint = Some(hint.into());
         self
     }
@@ -73,6 +73,10 @@ impl Explain for ProjectError {
     }
 
     fn hint(&self) -> Option<String> {
+        self.remedy().and_then(Remedy::into_words)
+    }
+
+    fn remedy(&self) -> Option<Remedy> {
         self.hint.clone()
     }
 }

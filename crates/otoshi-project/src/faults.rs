@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use otoshi_explain::Remedy;
 use toml_edit::{Document, Item, Table, TableLike, Value};
 
 use crate::ProjectError;
@@ -37,7 +38,7 @@ impl<'t> Faults<'t> {
     }
 
     /// Adds one, at the value of a key; `path` is the table's name and the keys that lead there.
-    pub(crate) fn at(&mut self, path: &[&str], message: impl Into<String>, hint: impl Into<String>) {
+    pub(crate) fn at(&mut self, path: &[&str], message: impl Into<String>, hint: impl Into<Remedy>) {
         let error = ProjectError::new(self.file, message).with_hint(hint);
         self.add(path, error);
     }

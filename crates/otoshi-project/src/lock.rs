@@ -2,7 +2,7 @@
 
 use std::{borrow::Borrow, collections::BTreeMap, fmt, fs, path::Path};
 
-use otoshi_explain::Explain;
+use otoshi_explain::{Explain, Remedy};
 use otoshi_oci::{Digest, Platform, Reference, ReferenceError};
 use otoshi_tree::{Lasting, write_whole};
 use serde::{Deserialize, Serialize};
@@ -124,11 +124,11 @@ impl Lock {
     pub fn parse(text: &str) -> Result<Self, ProjectError> {
         if text.lines().any(|line| line.starts_with("<<<<<<<")) {
             return Err(ProjectError::new("otoshi.lock", "it holds the marks of an unfinished merge")
-                .with_hint("take one side whole, then run otoshi build"));
+                .with_hint(Remedy::ResolveLock));
         }
         let lock: Self = toml::from_str(text).map_err(|error| {
             let error = ProjectError::of_toml("otoshi.lock", text, &error);
-            if error.hint().is_some() { error } else { error.with_hint(RESTORE) }
+            if error.remedy().is_some() { error } else { error.with_hint(RESTORE) }
         })?;
         if lock.version != 1 {
             return Err(ProjectError::new(

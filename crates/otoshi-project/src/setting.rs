@@ -5,6 +5,7 @@
 
 use std::fmt;
 
+use otoshi_explain::Remedy;
 use schemars::JsonSchema;
 use serde::Serialize;
 use toml_edit::{Document, Item};
@@ -96,7 +97,7 @@ impl Project {
             (None, Some(Base::Packages(_))) => {
                 let message = format!("{name} is made of packages, which have no value to choose");
                 return Err(ProjectError::new("otoshi.toml", message)
-                    .with_hint(format!("otoshi update {name} takes what the repositories have now")));
+                    .with_hint(Remedy::UpdatePackages { name: name.to_owned() }));
             }
             (None, None) => {
                 let known = self.manifest.versions.keys().chain(self.manifest.bases.keys());

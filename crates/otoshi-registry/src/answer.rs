@@ -71,7 +71,7 @@ pub(crate) fn unreachable_error(asked: &Asked, endpoint: &Endpoint, error: Trans
     RegistryError::Unreachable {
         asked: asked.clone(),
         reason: reason(&error),
-        hint: Some(hint),
+        hint: Some(hint.into()),
         source: Some(error.into()),
     }
 }

@@ -134,7 +134,7 @@ impl Transport {
                 return Err(RegistryError::Unreachable {
                     asked: asked.clone(),
                     reason,
-                    hint: Some("try again later".to_owned()),
+                    hint: Some("try again later".into()),
                     source: source.map(Into::into),
                 });
             };

@@ -4,7 +4,7 @@
 use std::fmt;
 use std::path::PathBuf;
 
-use otoshi_explain::{Explain, Kind};
+use otoshi_explain::{Explain, Kind, Remedy};
 use otoshi_http::{HttpError, RequestError};
 use otoshi_oci::{Digest, ImageError, LayoutError};
 
@@ -44,7 +44,7 @@ pub enum RegistryError {
         /// Why.
         reason: String,
         /// What to try.
-        hint: Option<String>,
+        hint: Option<Remedy>,
         /// What failed, where something was asked.
         source: Option<RequestError>,
     },
@@ -142,26 +142,32 @@ impl Explain for RegistryError {
     }
 
     fn hint(&self) -> Option<String> {
+        self.remedy().and_then(Remedy::into_words)
+    }
+
+    fn remedy(&self) -> Option<Remedy> {
         match self {
-            Self::Refused { status: 401 | 403, asked, .. } => Some(format!(
+            Self::Refused { status: 401 | 403, asked, .. } => Some(Remedy::from(format!(
                 "the login for {} may not do this; see ~/.docker/config.json, or ask who owns the repository",
                 host_of(&asked.repository)
-            )),
+            ))),
             Self::Refused { status: 404, .. } => {
-                Some("check the repository and the tag; a private one may need a login".to_owned())
+                Some(Remedy::from("check the repository and the tag; a private one may need a login"))
             }
             Self::Refused { status: 429, .. } => {
-                Some("wait, log in for a larger budget, or set a mirror in registries.conf".to_owned())
+                Some(Remedy::from("wait, log in for a larger budget, or set a mirror in registries.conf"))
             }
-            Self::Refused { status: 500.., .. } => Some("try again later".to_owned()),
+            Self::Refused { status: 500.., .. } => Some(Remedy::from("try again later")),
             Self::Unreachable { hint, .. } => hint.clone(),
-            Self::Login { host, .. } => Some(format!("docker login {host}, or skopeo login {host}")),
-            Self::Foreign { .. } => Some("use an image whose layers are all in the registry".to_owned()),
-            Self::Moved { .. } => Some("run the same command again".to_owned()),
-            Self::Gone { .. } => Some("build or pull the image again".to_owned()),
-            Self::Http(error) => error.hint(),
-            Self::Layout(error) => error.hint(),
-            Self::Image(error) => error.hint(),
+            Self::Login { host, .. } => {
+                Some(Remedy::from(format!("docker login {host}, or skopeo login {host}")))
+            }
+            Self::Foreign { .. } => Some(Remedy::from("use an image whose layers are all in the registry")),
+            Self::Moved { .. } => Some(Remedy::from("run the same command again")),
+            Self::Gone { .. } => Some(Remedy::from("build or pull the image again")),
+            Self::Http(error) => error.remedy(),
+            Self::Layout(error) => error.remedy(),
+            Self::Image(error) => error.remedy(),
             _ => None,
         }
     }

@@ -13,6 +13,7 @@
 
 use std::path::{Path, PathBuf};
 
+use otoshi_explain::Remedy;
 use otoshi_http::is_loopback;
 use serde::Deserialize;
 
@@ -132,7 +133,7 @@ impl Hosts {
             return Err(RegistryError::Unreachable {
                 asked: repository.asked("for anything"),
                 reason: "names under the domain `invalid` are never asked for anywhere".to_owned(),
-                hint: Some("what has such a name is made here: otoshi build makes it again".to_owned()),
+                hint: Some(Remedy::BuildMakesReserved),
                 source: None,
             });
         }
@@ -155,7 +156,7 @@ impl Hosts {
             return Err(RegistryError::Unreachable {
                 asked: repository.asked("for anything"),
                 reason: "it is blocked by registries.conf".to_owned(),
-                hint: Some("remove `blocked` there".to_owned()),
+                hint: Some("remove `blocked` there".into()),
                 source: None,
             });
         }

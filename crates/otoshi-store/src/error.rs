@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use otoshi_explain::{Explain, Kind};
+use otoshi_explain::{Explain, Kind, Remedy};
 
 /// An error of the store: what was being done, to which path, and why it failed.
 #[derive(Debug, thiserror::Error)]
@@ -64,6 +64,13 @@ impl StoreError {
 impl Explain for StoreError {
     fn kind(&self) -> Kind {
         Kind::Machine
+    }
+
+    fn remedy(&self) -> Option<Remedy> {
+        match self {
+            Self::Layout(error) => error.remedy(),
+            _ => self.hint().map(Remedy::Words),
+        }
     }
 
     fn hint(&self) -> Option<String> {

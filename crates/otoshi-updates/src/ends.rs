@@ -5,9 +5,10 @@ use otoshi_packages::Installed;
 
 use crate::{
     Cycles, End, Support, end_of,
+    found::{Found, Judged, Step},
     kind::FindingKind,
     outside::Outside,
-    report::{Finding, Supported},
+    report::Supported,
     subject::Subject,
     tag::Tag,
 };
@@ -70,7 +71,7 @@ fn numbers(text: &str) -> Vec<u64> {
 
 impl Outside<'_> {
     /// Ends of life of what something holds.
-    pub(crate) fn ends(&self, subject: &Subject, held: &Held) -> Vec<Finding> {
+    pub(crate) fn ends(&self, subject: &Subject, held: &Held) -> Vec<Found> {
         let notice = self.settings.end_of_life_notice();
         let mut findings = Vec::new();
         for (product, version) in &held.0 {
@@ -88,10 +89,14 @@ impl Outside<'_> {
                 }
                 _ => text,
             };
-            let mut finding = subject.finding(FindingKind::EndOfLife, what.clone(), None);
-            finding.text = text;
-            self.policy(&mut finding, &[product, &what, &subject.name, &subject.reference]);
-            findings.push(finding);
+            let verdict = self.verdict(&[product, &what, &subject.name, &subject.reference]);
+            let judged = Judged { verdict, first_seen: None };
+            findings.push(Found::new(
+                subject.clone(),
+                Step::new(FindingKind::EndOfLife, what, text),
+                judged,
+                None,
+            ));
         }
         findings
     }

@@ -12,7 +12,7 @@ use std::{
     sync::{Arc, OnceLock},
 };
 
-use otoshi_explain::Explain;
+use otoshi_explain::{Explain, Remedy, Wording};
 use otoshi_oci::{DiffId, Digest, Image, Reference, is_reserved};
 use otoshi_once::OnceMap;
 use otoshi_packages::apt::Reach;
@@ -24,10 +24,11 @@ use otoshi_store::Home;
 
 use crate::{
     ends::Held,
+    found::{Effect, Found, Step},
     kind::FindingKind,
     outside::Outside,
     packages::Ground,
-    report::{Failed, Finding, Looked, Report, Supported, Unknown},
+    report::{Failed, Looked, Parts, Report, Supported, Unknown},
     stop::Stop,
     subject::Subject,
     tag::{Form, Level, is_successor, slots, suggest},
@@ -67,13 +68,13 @@ struct Claim {
     name: String,
     digest: Option<Digest>,
     /// What takes a newer one in.
-    command: String,
+    remedy: Remedy,
 }
 
 /// What came of looking at one image.
 #[derive(Default)]
 struct Answer {
-    findings: Vec<Finding>,
+    findings: Vec<Found>,
     failed: Vec<Failed>,
     unknown: Vec<Unknown>,
     supported: Vec<Supported>,
@@ -83,45 +84,45 @@ struct Answer {
 }
 
 impl<'a> CheckImages<'a> {
-    /// Puts together what a check needs; the time is that of now.
-    pub fn new(home: &'a Home, remote: &'a Remote, settings: &'a Settings) -> Self {
-        Self { outside: Outside::new(home, remote, settings), bases: OnceMap::default() }
+    /// Puts together what a check needs; the time is that of now. `words` says how a remedy is called.
+    pub fn new(home: &'a Home, remote: &'a Remote, settings: &'a Settings, words: Wording<'a>) -> Self {
+        Self { outside: Outside::new(home, remote, settings, words), bases: OnceMap::default() }
     }
 
     /// Checks images by their references; one that cannot be looked at hides no other.
     pub fn run(&self, references: &[String]) -> Result<Report, PipelineError> {
-        let mut report = self.outside.report(None);
+        let mut parts = Parts::default();
         let answers = side_by_side(references, AT_ONCE, |text| {
             let mut answer = Answer::default();
             if let Err(stop) = self.look(text, &mut answer) {
-                answer.failed.push(stop.of(text)?);
+                answer.failed.push(stop.of(text, self.outside.words)?);
             }
             Ok::<_, PipelineError>(answer)
         });
         for (text, answer) in references.iter().zip(answers) {
             let answer = answer?;
             if answer.failed.is_empty() && answer.unknown.is_empty() && answer.findings.is_empty() {
-                let list = if answer.is_bare { &mut report.bare } else { &mut report.fresh };
+                let list = if answer.is_bare { &mut parts.bare } else { &mut parts.fresh };
                 list.push(text.clone());
             }
-            report.unknown.extend(answer.unknown);
-            report.supported(answer.supported);
-            report.findings.extend(answer.findings);
-            report.images.extend(answer.looked);
-            report.fail(answer.failed);
+            parts.unknown.extend(answer.unknown);
+            parts.supported(answer.supported);
+            let told = |found: Found| found.told(Effect::default(), self.outside.words);
+            parts.findings.extend(answer.findings.into_iter().map(told));
+            parts.images.extend(answer.looked);
+            parts.fail(answer.failed);
         }
-        self.outside.finish(&mut report)?;
-        Ok(report)
+        Ok(self.outside.report(None, parts)?)
     }
 
     fn look(&self, text: &str, answer: &mut Answer) -> Result<(), Stop> {
         let reference =
-            Reference::parse(text).map_err(|error| Stop::Told(error.to_string(), error.hint()))?;
+            Reference::parse(text).map_err(|error| Stop::Told(error.to_string(), error.remedy()))?;
         let subject = Subject { name: text.to_owned(), reference: text.to_owned(), roles: Vec::new() };
         let is_own = self.outside.remote.local(&reference)?.is_some();
         let reach = if is_own { Reach::Own } else { Reach::Others };
         let digest = self.now(&reference)?.ok_or_else(|| {
-            let hint = "check the repository and the tag; a private one may need a login".to_owned();
+            let hint = "check the repository and the tag; a private one may need a login".into();
             Stop::Told(format!("there is no image {}", reference.familiar()), Some(hint))
         })?;
         let image = self.image(&reference.with_digest(digest))?;
@@ -129,6 +130,7 @@ impl<'a> CheckImages<'a> {
         held.name(&reference, &self.outside.cycles);
         held.environment(&image.config, &self.outside.cycles);
         let claim = claim(&image, text);
+        let mut packages = None;
         let installed = self.outside.installed(&image, &reference);
         // Where layers cannot be read, the rest is told all the same.
         match installed {
@@ -148,29 +150,28 @@ impl<'a> CheckImages<'a> {
                     .unknown
                     .extend(reasons.into_iter().map(|reason| self.outside.unknown(&subject, reason)));
                 compared.looked.base = claim.as_ref().map(|claim| claim.name.clone());
-                answer.findings.extend(self.outside.package_finding(
-                    &subject,
-                    &compared.looked,
-                    &compared.updates,
-                ));
+                packages = self.outside.package_finding(&subject, &compared.looked, &compared.updates);
                 answer.looked = Some(compared.looked);
             }
-            Err(stop) => answer.failed.push(stop.of(text)?),
+            Err(stop) => answer.failed.push(stop.of(text, self.outside.words)?),
         }
+        let mut of_base = Vec::new();
+        let mut moved = None;
         if let Some(claim) = claim {
             let reason = self.base_unknown(&claim);
             answer.unknown.extend(reason.map(|reason| self.outside.unknown(&subject, reason)));
             match self.base(&subject, &claim, &image) {
                 Ok(findings) => {
-                    let moved = findings.iter().any(|finding| finding.kind == FindingKind::BaseMoved);
-                    for packages in answer.findings.iter_mut().filter(|_| moved) {
-                        packages.command = Some(claim.command.clone());
-                    }
-                    answer.findings.extend(findings);
+                    let is_moved = findings.iter().any(|found| found.kind() == FindingKind::BaseMoved);
+                    moved = Some(claim.remedy).filter(|_| is_moved);
+                    of_base = findings;
                 }
-                Err(stop) => answer.failed.push(stop.of(&claim.name)?),
+                Err(stop) => answer.failed.push(stop.of(&claim.name, self.outside.words)?),
             }
         }
+        // With the base, newer packages come in as well.
+        answer.findings.extend(packages.map(|found| Found { remedy: moved, ..found }));
+        answer.findings.extend(of_base);
         answer.findings.extend(self.outside.ends(&subject, &held));
         answer.supported = self.outside.supported(&subject, &held);
         Ok(())
@@ -199,7 +200,7 @@ impl<'a> CheckImages<'a> {
         let digest = pulled.map(|pulled| pulled.manifest).or_else(|| exact.digest().cloned());
         let digest = digest.ok_or_else(|| Stop::Told(format!("there is no image {exact}"), None))?;
         Image::load(layout, &digest, &self.outside.platform)
-            .map_err(|error| Stop::Told(error.to_string(), error.hint()))
+            .map_err(|error| Stop::Told(error.to_string(), error.remedy()))
     }
 
     /// Why nothing can be known of what is newer than the base that an image names, where that is so.
@@ -211,7 +212,7 @@ impl<'a> CheckImages<'a> {
     }
 
     /// Findings about the base of an image: whether its name stands for another one now, and what is newer than the name.
-    fn base(&self, subject: &Subject, claim: &Claim, image: &Image) -> Result<Vec<Finding>, Stop> {
+    fn base(&self, subject: &Subject, claim: &Claim, image: &Image) -> Result<Vec<Found>, Stop> {
         let mut findings = Vec::new();
         let Ok(reference) = Reference::parse(&claim.name) else { return Ok(findings) };
         let reference = reference.without_digest();
@@ -219,7 +220,10 @@ impl<'a> CheckImages<'a> {
         if is_reserved(reference.registry()) && self.outside.remote.local(&reference)?.is_none() {
             return Ok(findings);
         }
-        let told = |failed: &Failed| Stop::Told(failed.message.clone(), failed.hint.clone());
+        let told =
+            |failed: &Failed| Stop::Told(failed.message.clone(), failed.hint.clone().map(Remedy::Words));
+        let words = self.outside.words;
+        let names = [subject.name.as_str(), subject.reference.as_str()];
         let base = self.bases.get(reference.name(), || {
             let now = self.now(&reference).and_then(|now| {
                 now.ok_or_else(|| {
@@ -228,7 +232,7 @@ impl<'a> CheckImages<'a> {
             });
             match now {
                 Ok(digest) => Ok(Arc::new(Base { digest, image: OnceLock::new(), newer: OnceLock::new() })),
-                Err(stop) => Err(failed(stop, &claim.name)),
+                Err(stop) => Err(failed(stop, &claim.name, words)),
             }
         });
         let base = base.as_ref().map_err(told)?;
@@ -237,34 +241,32 @@ impl<'a> CheckImages<'a> {
                 let image = self.image(&reference.with_digest(base.digest.clone()));
                 image
                     .map(|image| (image.digest.clone(), image.diff_ids().to_vec()))
-                    .map_err(|stop| failed(stop, &claim.name))
+                    .map_err(|stop| failed(stop, &claim.name, words))
             });
             let (manifest, layers) = now.as_ref().map_err(told)?;
             if claim.digest.as_ref() != Some(manifest) && !image.diff_ids().starts_with(layers) {
                 let from =
                     claim.digest.as_ref().map_or_else(|| "another image".to_owned(), ToString::to_string);
-                let to = Some(base.digest.to_string());
-                let mut finding = subject.finding(FindingKind::BaseMoved, from, to);
-                finding.text = format!("its base {} moved", reference.familiar());
-                finding.command = Some(claim.command.clone());
-                self.outside.judge(&mut finding, &claim.name, base.digest.as_str(), None)?;
-                findings.push(finding);
+                let text = format!("its base {} moved", reference.familiar());
+                let step = Step::new(FindingKind::BaseMoved, from, text).to(base.digest.to_string());
+                let judged = self.outside.judge(&claim.name, base.digest.as_str(), &names)?;
+                let remedy = Some(claim.remedy.clone());
+                findings.push(Found::new(subject.clone(), step, judged, remedy));
             }
         }
-        let newer = base
-            .newer
-            .get_or_init(|| self.newer(&reference, &base.digest).map_err(|stop| failed(stop, &claim.name)));
+        let newer = base.newer.get_or_init(|| {
+            self.newer(&reference, &base.digest).map_err(|stop| failed(stop, &claim.name, words))
+        });
         for Newer { kind, level, reference: newer, has_ended } in newer.as_ref().map_err(told)? {
-            let mut finding = subject.finding(*kind, reference.familiar(), Some(newer.familiar()));
-            finding.level = Some(*level);
             let (tag, from) = (newer.tag().unwrap_or_default(), reference.familiar());
-            finding.text = if *has_ended {
+            let text = if *has_ended {
                 format!("its base {from} gets no newer versions; {tag} is on the next distribution")
             } else {
                 format!("its base {from} → {tag}")
             };
-            self.outside.judge(&mut finding, &reference.name(), tag, None)?;
-            findings.push(finding);
+            let step = Step { level: Some(*level), ..Step::new(*kind, from, text).to(newer.familiar()) };
+            let judged = self.outside.judge(&reference.name(), tag, &names)?;
+            findings.push(Found::new(subject.clone(), step, judged, None));
         }
         Ok(findings)
     }
@@ -299,18 +301,26 @@ fn claim(image: &Image, text: &str) -> Option<Claim> {
     let own = image.annotations();
     if let Some(name) = own.get(RUNNER_BASE_NAME) {
         let digest = own.get(RUNNER_BASE_DIGEST).and_then(|digest| digest.parse().ok());
-        return Some(Claim { name: name.clone(), digest, command: format!("otoshi refresh {text}") });
+        return Some(Claim {
+            name: name.clone(),
+            digest,
+            remedy: Remedy::RefreshImage { image: text.to_owned() },
+        });
     }
     let claim = seam::claim(image, &BTreeMap::new())?;
-    Some(Claim { name: claim.name?, digest: claim.digest, command: format!("otoshi rebase {text}") })
+    Some(Claim {
+        name: claim.name?,
+        digest: claim.digest,
+        remedy: Remedy::RebaseImage { image: text.to_owned() },
+    })
 }
 
 /// What went wrong, in a form that can be told of every image that it concerns.
-fn failed(stop: Stop, name: &str) -> Failed {
-    stop.of(name).unwrap_or_else(|error: PipelineError| Failed {
+fn failed(stop: Stop, name: &str, words: Wording<'_>) -> Failed {
+    stop.of(name, words).unwrap_or_else(|error: PipelineError| Failed {
         reference: name.to_owned(),
         message: error.to_string(),
-        hint: error.hint(),
+        hint: error.remedy().as_ref().map(words),
     })
 }
 

@@ -9,6 +9,7 @@
 //!     ledger    since when a newer thing is known here
 //!     tag       tags taken apart; newer versions, distributions       cycle     ends of life, from a dated table
 //!     unknown   what was looked at and not understood          stop      why something could not be looked at
+//!     found     something newer outside, in its parts
 //!     kind      kinds of findings, and what is to be done          subject   what one is about
 //!     table     the table that is used, from the program or an address
 //! update    what of a report goes into otoshi.toml and otoshi.lock
@@ -18,6 +19,7 @@ mod budget;
 mod check;
 mod cycle;
 mod ends;
+mod found;
 mod images;
 mod kind;
 mod ledger;

@@ -4,7 +4,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use jiff::{Timestamp, civil::Date, tz::TimeZone};
-use otoshi_explain::Explain;
+use otoshi_explain::{Explain, Wording};
 use otoshi_http::SafeUrl;
 use otoshi_oci::{Image, Platform, Reference};
 use otoshi_packages::Fetch;
@@ -18,7 +18,7 @@ use crate::{
     budget::{Begun, Budget},
     cycle::Cycles,
     ledger::Ledger,
-    report::{Counts, CyclesUsed, Report},
+    report::{CyclesUsed, Parts, Report},
     repositories::Repositories,
     stop::Stop,
     table::Table,
@@ -29,6 +29,8 @@ pub(crate) struct Outside<'a> {
     pub(crate) home: &'a Home,
     pub(crate) remote: &'a Remote,
     pub(crate) settings: &'a Settings,
+    /// How remedies are called.
+    pub(crate) words: Wording<'a>,
     pub(crate) cycles: Cycles,
     cycles_used: CyclesUsed,
     pub(crate) now: Timestamp,
@@ -40,7 +42,12 @@ pub(crate) struct Outside<'a> {
 
 impl<'a> Outside<'a> {
     /// Puts together what a check asks with; the time is that of now. Where a table of ends of life has an address, that is asked.
-    pub(crate) fn new(home: &'a Home, remote: &'a Remote, settings: &'a Settings) -> Self {
+    pub(crate) fn new(
+        home: &'a Home,
+        remote: &'a Remote,
+        settings: &'a Settings,
+        words: Wording<'a>,
+    ) -> Self {
         let now = Timestamp::now();
         let today = TimeZone::UTC.to_datetime(now).date();
         let repositories = Repositories::new(home);
@@ -49,6 +56,7 @@ impl<'a> Outside<'a> {
             home,
             remote,
             settings,
+            words,
             cycles_used: CyclesUsed {
                 date: cycles.date.to_string(),
                 age_days: cycles.age(today),
@@ -76,29 +84,11 @@ impl<'a> Outside<'a> {
         Table::of(&address, home, fetcher.map_err(|stop| stop.text()), today)
     }
 
-    /// A report that has nothing in it yet.
-    pub(crate) fn report(&self, project: Option<&str>) -> Report {
-        Report {
-            version: 1,
-            project: project.map(str::to_owned),
-            findings: Vec::new(),
-            failed: Vec::new(),
-            unknown: Vec::new(),
-            fresh: Vec::new(),
-            bare: Vec::new(),
-            images: Vec::new(),
-            support: Vec::new(),
-            counts: Counts::default(),
-            cycles: self.cycles_used.clone(),
-            requests: 0,
-        }
-    }
-
-    /// Counts what a report has, and what was asked for it.
-    pub(crate) fn finish(&self, report: &mut Report) -> Result<(), RegistryError> {
-        report.requests = self.remote.client()?.requests() + self.repositories.requests();
-        report.count();
-        Ok(())
+    /// The report of what was found, with what was asked for it; without a project it is of images.
+    pub(crate) fn report(&self, project: Option<&str>, parts: Parts) -> Result<Report, RegistryError> {
+        let requests = self.remote.client()?.requests() + self.repositories.requests();
+        let (project, cycles) = (project.map(str::to_owned), self.cycles_used.clone());
+        Ok(parts.report(project, cycles, requests))
     }
 
     pub(crate) fn ledger(&self) -> Ledger<'_> {
@@ -133,7 +123,7 @@ impl<'a> Outside<'a> {
         Installed::of_image(self.home, image, &fetch).map_err(|error| match left.load(Ordering::Relaxed) {
             ENOUGH => {
                 let cause = std::error::Error::source(&error).map(|cause| format!(": {cause}"));
-                Stop::Told(format!("{error}{}", cause.unwrap_or_default()), error.hint())
+                Stop::Told(format!("{error}{}", cause.unwrap_or_default()), error.remedy())
             }
             left => Stop::Budget(left),
         })

@@ -16,9 +16,10 @@ use otoshi_pipeline::PackagesNow;
 use otoshi_project::Packages;
 
 use crate::{
+    found::{Found, Judged, Step},
     kind::{FindingKind, Hold, State, Verdict},
     outside::Outside,
-    report::{Failed, Finding, Looked, PackageUpdate},
+    report::{Failed, Looked, PackageUpdate},
     stop::Stop,
     subject::Subject,
     unknown,
@@ -69,7 +70,7 @@ impl Outside<'_> {
                 Failed {
                     reference: failure.place,
                     message: format!("{}{kept}", failure.error),
-                    hint: failure.error.hint(),
+                    hint: failure.error.remedy().as_ref().map(self.words),
                 }
             }));
             for package in &installed.packages {
@@ -104,7 +105,7 @@ impl Outside<'_> {
         packages: &Packages,
     ) -> Result<(Compared, Vec<String>), Stop> {
         let now = PackagesNow::ask(self.home, packages, &self.platform)
-            .map_err(|error| Stop::Told(error.to_string(), error.hint()))?;
+            .map_err(|error| Stop::Told(error.to_string(), error.remedy()))?;
         self.repositories.others.fetch_add(now.requests, Ordering::Relaxed);
         let mut updates = Vec::new();
         for package in &installed.packages {
@@ -189,7 +190,7 @@ impl Outside<'_> {
         subject: &Subject,
         looked: &Looked,
         updates: &[PackageUpdate],
-    ) -> Option<Finding> {
+    ) -> Option<Found> {
         let states = [State::Found, State::Held, State::Ignored];
         let state = states.into_iter().find(|state| updates.iter().any(|update| update.state == *state))?;
         let told: Vec<&PackageUpdate> = updates.iter().filter(|update| update.state == state).collect();
@@ -197,13 +198,12 @@ impl Outside<'_> {
             told.iter().partition(|update| update.security);
         let kind =
             if of_security.is_empty() { FindingKind::PackageUpdates } else { FindingKind::SecurityUpdates };
-        let mut finding = subject.finding(kind, looked.digest.clone(), None);
         let most = if of_security.is_empty() { &others } else { &of_security };
         let named = most.iter().map(|update| format!("{} {} → {}", update.name, update.from, update.to));
         let named = named.take(NAMED).collect::<Vec<_>>().join(", ");
         let more = if most.len() > NAMED { ", …" } else { "" };
         let all = looked.packages;
-        finding.text = match (of_security.len(), others.len()) {
+        let text = match (of_security.len(), others.len()) {
             (0, others) => format!("{others} of {all} packages are newer outside: {named}{more}"),
             (security, 0) => format!("{security} of {all} packages have security updates: {named}{more}"),
             (security, others) => {
@@ -212,14 +212,21 @@ impl Outside<'_> {
                 )
             }
         };
-        finding.state = state;
-        if state != State::Found {
-            finding.because = told.first().and_then(|update| update.because.clone());
-            finding.until = told.iter().filter_map(|update| update.until.clone()).min();
-        }
-        finding.first_seen = told.iter().filter_map(|update| update.first_seen.clone()).min();
-        finding.packages = updates.to_vec();
-        Some(finding)
+        let waiting = told.iter().filter(|_| state != State::Found);
+        let verdict = Verdict {
+            state,
+            held: None,
+            because: waiting.clone().next().and_then(|update| update.because.clone()),
+            until: waiting.filter_map(|update| update.until.clone()).min(),
+        };
+        let first_seen = told.iter().filter_map(|update| update.first_seen.clone()).min();
+        Some(Found {
+            subject: subject.clone(),
+            step: Step::new(kind, looked.digest.clone(), text),
+            judged: Judged { verdict, first_seen },
+            packages: updates.to_vec(),
+            remedy: None,
+        })
     }
 }
 

@@ -1,9 +1,9 @@
 //! What is to be done about a finding: when it was first seen, and what `[check]` says.
 
 use crate::{
+    found::Judged,
     kind::{Hold, State, Verdict},
     outside::Outside,
-    report::Finding,
     stop::Stop,
 };
 
@@ -11,29 +11,13 @@ use crate::{
 const TOO_YOUNG: &str = "it was first seen less than the minimum age ago";
 
 impl Outside<'_> {
-    /// Notes that something newer was seen, and says what is to be done about it.
-    pub(crate) fn judge(
-        &self,
-        finding: &mut Finding,
-        subject: &str,
-        what: &str,
-        names: Option<&[&str]>,
-    ) -> Result<(), Stop> {
-        let (first, age) = self.ledger().see(subject, what)?;
-        finding.first_seen = Self::time(first);
-        let (name, reference) = (finding.name.clone(), finding.reference.clone());
-        self.policy(finding, names.unwrap_or(&[name.as_str(), reference.as_str()]));
-        if finding.state == State::Found
-            && let Some(verdict) = self.too_young(first, age)
-        {
-            finding.take(verdict);
-        }
-        Ok(())
-    }
-
-    /// Applies what `[check]` says about a thing of these names.
-    pub(crate) fn policy(&self, finding: &mut Finding, names: &[&str]) {
-        finding.take(self.verdict(names));
+    /// Notes that something newer was seen, and says what is to be done about it: by what `[check]` says of these names, and by how
+    /// long it is known.
+    pub(crate) fn judge(&self, about: &str, what: &str, names: &[&str]) -> Result<Judged, Stop> {
+        let (first, age) = self.ledger().see(about, what)?;
+        let verdict = self.verdict(names);
+        let young = if verdict.state == State::Found { self.too_young(first, age) } else { None };
+        Ok(Judged { verdict: young.unwrap_or(verdict), first_seen: Self::time(first) })
     }
 
     /// What `[check]` says about a thing of these names.
@@ -60,12 +44,5 @@ impl Outside<'_> {
             until: Self::time(first.saturating_add(least)),
             ..Verdict::held(Hold::Age, TOO_YOUNG)
         })
-    }
-}
-
-impl Finding {
-    fn take(&mut self, verdict: Verdict) {
-        let Verdict { state, held, because, until } = verdict;
-        (self.state, self.held, self.because, self.until) = (state, held, because, until);
     }
 }

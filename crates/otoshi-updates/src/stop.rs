@@ -1,6 +1,6 @@
 //! Why something could not be looked at.
 
-use otoshi_explain::{Explain, Kind};
+use otoshi_explain::{Explain, Kind, Remedy, Wording};
 use otoshi_pipeline::PipelineError;
 use otoshi_registry::RegistryError;
 
@@ -13,7 +13,7 @@ pub(crate) enum Stop {
     /// So few requests are left.
     Budget(u64),
     /// What happened, and what to try.
-    Told(String, Option<String>),
+    Told(String, Option<Remedy>),
     /// Nothing else can be looked at either.
     Pipeline(PipelineError),
 }
@@ -30,17 +30,17 @@ impl Stop {
     }
 
     /// Says it of one thing; an error where it is one of everything.
-    pub(crate) fn of(self, reference: &str) -> Result<Failed, PipelineError> {
-        let (message, hint) = match self {
-            Self::Registry(error) => (error.to_string(), error.hint()),
+    pub(crate) fn of(self, reference: &str, words: Wording<'_>) -> Result<Failed, PipelineError> {
+        let (message, remedy) = match self {
+            Self::Registry(error) => (error.to_string(), error.remedy()),
             Self::Budget(left) => (
                 format!("not looked at: its registry says that {left} requests are left"),
-                Some("wait, log in for a larger budget, or lower [check] budget-floor".to_owned()),
+                Some("wait, log in for a larger budget, or lower [check] budget-floor".into()),
             ),
-            Self::Told(message, hint) => (message, hint),
+            Self::Told(message, remedy) => (message, remedy),
             Self::Pipeline(error) => return Err(error),
         };
-        Ok(Failed { reference: reference.to_owned(), message, hint })
+        Ok(Failed { reference: reference.to_owned(), message, hint: remedy.as_ref().map(words) })
     }
 }
 
@@ -55,7 +55,7 @@ impl From<PipelineError> for Stop {
         // What a registry did while planning is that base's failure.
         match error {
             PipelineError::Registry(error) => Self::Registry(error),
-            error if error.kind() == Kind::Registry => Self::Told(error.to_string(), error.hint()),
+            error if error.kind() == Kind::Registry => Self::Told(error.to_string(), error.remedy()),
             error => Self::Pipeline(error),
         }
     }

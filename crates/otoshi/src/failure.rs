@@ -4,10 +4,10 @@ use std::process::ExitCode;
 
 use miette::{Diagnostic, GraphicalReportHandler, GraphicalTheme};
 use otoshi_engine::EngineError;
-use otoshi_explain::{Explain, Kind};
+use otoshi_explain::{Explain, Kind, Remedy};
 use otoshi_sandbox::SandboxError;
 
-use crate::exit;
+use crate::{exit, remedy::words};
 
 /// A failed call.
 #[derive(Debug, thiserror::Error)]
@@ -114,15 +114,15 @@ impl Failure {
                 if let Some(excerpt) = error.excerpt() {
                     eprintln!("{excerpt}");
                 }
-                if let Some(hint) = error.hint() {
-                    eprintln!("\nhint: {hint}");
+                if let Some(remedy) = error.remedy() {
+                    eprintln!("\nhint: {}", words(&remedy));
                 }
             }
         } else if let Some(place) = place {
-            if let Some(text) = snippet(place) {
+            if let Some(text) = snippet(&Helped { place, remedy: self.remedy() }) {
                 eprintln!("{text}");
             }
-        } else if let Some(hint) = self.hint().or_else(|| of_disk(self)) {
+        } else if let Some(hint) = self.remedy().map(|remedy| words(&remedy)).or_else(|| of_disk(self)) {
             eprintln!("\nhint: {hint}");
         }
         exit::of(self.kind())
@@ -139,13 +139,45 @@ impl Explain for Failure {
         }
     }
 
-    fn hint(&self) -> Option<String> {
+    fn remedy(&self) -> Option<Remedy> {
         match (self.inner(), self) {
-            (Some(error), _) => error.hint(),
-            (None, Self::Usage { hint, .. }) => hint.clone(),
-            (None, Self::Missing { hint, .. }) => Some(hint.clone()),
+            (Some(error), _) => error.remedy(),
+            (None, Self::Usage { hint, .. }) => hint.clone().map(Remedy::Words),
+            (None, Self::Missing { hint, .. }) => Some(hint.as_str().into()),
             (None, _) => None,
         }
+    }
+}
+
+/// A place in a file, with what to try in words.
+#[derive(Debug)]
+struct Helped<'p> {
+    place: &'p dyn Diagnostic,
+    remedy: Option<Remedy>,
+}
+
+impl std::fmt::Display for Helped<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        std::fmt::Display::fmt(self.place, f)
+    }
+}
+
+impl std::error::Error for Helped<'_> {}
+
+impl Diagnostic for Helped<'_> {
+    fn help<'a>(&'a self) -> Option<Box<dyn std::fmt::Display + 'a>> {
+        match &self.remedy {
+            Some(remedy) => Some(Box::new(words(remedy))),
+            None => self.place.help(),
+        }
+    }
+
+    fn source_code(&self) -> Option<&dyn miette::SourceCode> {
+        self.place.source_code()
+    }
+
+    fn labels(&self) -> Option<Box<dyn Iterator<Item = miette::LabeledSpan> + '_>> {
+        self.place.labels()
     }
 }
 

@@ -6,6 +6,7 @@ mod failure;
 mod pipe;
 mod progress;
 mod publish;
+mod remedy;
 mod timings;
 mod transfer;
 

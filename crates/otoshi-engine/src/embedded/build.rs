@@ -10,7 +10,7 @@ use std::{
 };
 
 use otoshi_dockerfile::{BuildArgs, GlobalScope, Graph, ReachedStage, Source as From_};
-use otoshi_explain::Explain;
+use otoshi_explain::{Explain, Remedy};
 use otoshi_oci::{Digest, Fields, Platform};
 
 use super::{EmbeddedEngine, chain::Chain, outside::named_context, proxy, source::Tree, stage::Stage};
@@ -95,7 +95,9 @@ impl Build<'_> {
         let hint = Some(format!("did you mean the stage {near:?}?"));
         match error {
             EngineError::NoImage { .. } => EngineError::Invalid { message: error.to_string(), hint },
-            EngineError::Registry { message, .. } => EngineError::Registry { message, hint },
+            EngineError::Registry { message, .. } => {
+                EngineError::Registry { message, hint: hint.map(Remedy::Words) }
+            }
             other => other,
         }
     }
@@ -129,8 +131,8 @@ impl Build<'_> {
             EngineError::Stopped | EngineError::Dockerfile(_) => error,
             EngineError::Invalid { message, hint } => EngineError::Dockerfile(at(message, hint)),
             EngineError::NoImage { .. } | EngineError::Http(_) => {
-                let hint = error.hint();
-                EngineError::Dockerfile(at(error.to_string(), hint))
+                let place = at(error.to_string(), None);
+                EngineError::Dockerfile(Box::new(place.with_remedy(error.remedy())))
             }
             other => other,
         }

@@ -265,7 +265,7 @@ impl<R: Read> Read for Watched<R> {
 fn not_arrived(error: &std::io::Error) -> EngineError {
     let text = error.to_string();
     let (message, hint) = match text.split_once("\nhint: ") {
-        Some((message, hint)) => (message.to_owned(), Some(hint.to_owned())),
+        Some((message, hint)) => (message.to_owned(), Some(hint.into())),
         None => (text, None),
     };
     EngineError::Registry { message, hint }

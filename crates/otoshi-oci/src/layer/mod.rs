@@ -35,7 +35,7 @@ use std::io;
 use std::path::PathBuf;
 
 use oci_spec::image::{Descriptor, MediaType};
-use otoshi_explain::{Explain, Kind};
+use otoshi_explain::{Explain, Kind, Remedy};
 
 pub(crate) use self::decompress::with_stream;
 pub use self::decompress::{Encoding, UnsupportedEncoding, decoder};
@@ -264,6 +264,13 @@ pub enum LayerError {
 impl Explain for LayerError {
     fn kind(&self) -> Kind {
         Kind::Machine
+    }
+
+    fn remedy(&self) -> Option<Remedy> {
+        match self {
+            Self::Layout(error) => error.remedy(),
+            _ => self.hint().map(Remedy::Words),
+        }
     }
 
     fn hint(&self) -> Option<String> {

@@ -3,7 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use otoshi_explain::{Explain, Kind};
+use otoshi_explain::{Explain, Kind, Remedy};
 
 use super::files::INDEX_FILE;
 use crate::digest::{Digest, DigestError};
@@ -105,6 +105,13 @@ impl Explain for LayoutError {
         Kind::Machine
     }
 
+    fn remedy(&self) -> Option<Remedy> {
+        match self {
+            Self::Full { .. } => Some(Remedy::CollectGarbage),
+            _ => self.hint().map(Remedy::Words),
+        }
+    }
+
     fn hint(&self) -> Option<String> {
         match self {
             Self::Corrupt { root, digest, .. } => Some(format!(
@@ -113,9 +120,6 @@ impl Explain for LayoutError {
                 digest.algorithm(),
                 digest.hex()
             )),
-            Self::Full { .. } => {
-                Some("take names away that nobody needs, and remove their images with otoshi gc".into())
-            }
             Self::Json { what, .. } if what.ends_with(INDEX_FILE) => Some(format!(
                 "put a copy of the file in its place, or remove {what}: then no image has a name, and builds give new ones"
             )),

@@ -3,7 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use otoshi_explain::{Explain, Kind};
+use otoshi_explain::{Explain, Kind, Remedy};
 use otoshi_http::ExchangeError;
 
 use crate::digest::{DiffId, Digest, DigestError};
@@ -140,6 +140,15 @@ pub(super) fn io_error<'a>(
 impl Explain for TransferError {
     fn kind(&self) -> Kind {
         Kind::Machine
+    }
+
+    fn remedy(&self) -> Option<Remedy> {
+        match self {
+            Self::Layout(error) => error.remedy(),
+            Self::Image(error) => error.remedy(),
+            Self::Layer(error) => error.remedy(),
+            _ => self.hint().map(Remedy::Words),
+        }
     }
 
     fn hint(&self) -> Option<String> {

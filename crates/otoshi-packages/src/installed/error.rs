@@ -4,7 +4,7 @@ use std::error::Error;
 use std::io;
 use std::path::PathBuf;
 
-use otoshi_explain::{Explain, Kind};
+use otoshi_explain::{Explain, Kind, Remedy};
 use otoshi_oci::Digest;
 use otoshi_oci::layer::LayerError;
 
@@ -52,6 +52,13 @@ pub enum InstalledError {
 impl Explain for InstalledError {
     fn kind(&self) -> Kind {
         Kind::Machine
+    }
+
+    fn remedy(&self) -> Option<Remedy> {
+        match self {
+            Self::Layer(error) => error.remedy(),
+            _ => self.hint().map(Remedy::Words),
+        }
     }
 
     fn hint(&self) -> Option<String> {

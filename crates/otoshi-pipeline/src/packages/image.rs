@@ -132,9 +132,9 @@ pub(super) fn choose(packages: &Packages, available: &Available) -> Result<Root,
 fn failed(packages: &Packages, error: RootError) -> PipelineError {
     let hint = match error {
         RootError::Unmet(_) | RootError::Conflict(_) => {
-            Some("look at the names in [bases]: `apt-cache policy NAME` says what there is".to_owned())
+            Some("look at the names in [bases]: `apt-cache policy NAME` says what there is".into())
         }
-        RootError::Unpack { ref reason, .. } => reason.hint(),
+        RootError::Unpack { ref reason, .. } => reason.remedy(),
         _ => None,
     };
     let (distribution, release) = packages.release().unwrap_or_default();

@@ -77,7 +77,7 @@ impl Sources {
         );
         if let Some(failure) = available.failures().first() {
             let message = format!("the packages of {distribution} {release}: {}", failure.error);
-            return Err(PipelineError::Invalid { message, hint: failure.error.hint() });
+            return Err(PipelineError::Invalid { message, hint: failure.error.remedy() });
         }
         let foreign = |origin: &str| !self.named && !origin.eq_ignore_ascii_case(distribution);
         if let Some(other) = available.suites().iter().find(|suite| foreign(&suite.release.origin)) {

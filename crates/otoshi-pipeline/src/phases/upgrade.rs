@@ -13,7 +13,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use otoshi_dockerfile::Dockerfile;
 use otoshi_engine::{BuildRequest, Context, Events};
-use otoshi_explain::{Explain, Kind};
+use otoshi_explain::{Explain, Kind, Remedy};
 use otoshi_oci::{Digest, Image, config::History, config::ImageConfig, write_image};
 use otoshi_packages::{Installed, version::compare};
 use otoshi_project::Phase;
@@ -59,7 +59,7 @@ impl<'w> Upgrader<'w> {
                 format!(
                     "otoshi.lock says {first} {version} for the runner, which has no package manager now"
                 ),
-                "otoshi refresh checks its packages again",
+                Remedy::RefreshChecksPackages,
             )
         })?;
         let below = self.below(&image)?;
@@ -92,7 +92,7 @@ impl<'w> Upgrader<'w> {
                 format!(
                     "the runner's package manager was asked for {package} {version}, and it is not there"
                 ),
-                "otoshi refresh looks at what the repositories have now",
+                Remedy::RefreshLooksAtPackages,
             ));
         }
         Ok((upgraded, built.layers_written))
@@ -190,7 +190,7 @@ impl<'w> Upgrader<'w> {
             format!(
                 "otoshi.lock says {package} {version} for the runner, and its repositories no longer have it"
             ),
-            "otoshi refresh takes what they have now",
+            Remedy::RefreshTakesPackages,
         )
     }
 }

@@ -20,6 +20,7 @@ use std::{
     time::Instant,
 };
 
+use otoshi_explain::Remedy;
 use otoshi_oci::{Descriptor, DiffId, Digest, Image, Platform, Reference};
 use otoshi_once::{Keyed, OnceMap, hold};
 use otoshi_rebase::{
@@ -110,7 +111,7 @@ impl<'a> Rebaser<'a> {
             let (name, has) = (reference.familiar(), named.platforms());
             return Err(if has.is_empty() {
                 let text = format!("{name}: it is an index that lists no image");
-                PipelineError::invalid(text, "otoshi inspect shows what it lists")
+                PipelineError::invalid(text, Remedy::InspectIndex)
             } else {
                 let text = format!("{name}: it has no image for {}", list.join(", "));
                 PipelineError::invalid(text, format!("it has {has}"))

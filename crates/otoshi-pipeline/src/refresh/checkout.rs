@@ -4,6 +4,7 @@
 
 use std::path::PathBuf;
 
+use otoshi_explain::Remedy;
 use otoshi_oci::{Digest, Image, ImageManifest, Platform, Reference, layer};
 use otoshi_registry::Repository;
 use otoshi_store::{Draft, Home};
@@ -28,7 +29,7 @@ impl Checkout {
                     "{} is an image of this store: no registry has the project behind it",
                     reference.familiar()
                 ),
-                "run otoshi refresh in the project's directory, or name the image as its registry has it",
+                Remedy::RefreshInProject,
             ));
         }
         let client = remote.client()?;
@@ -37,7 +38,7 @@ impl Checkout {
         let no_recipe = || {
             PipelineError::invalid(
                 format!("{}: no recipe refers to {image}", reference.familiar()),
-                "otoshi push puts it beside the image, in the repository that [registry] names",
+                Remedy::PushRecipe,
             )
         };
         let recipe = client.referrers(&repository, &image, Some(RECIPE_TYPE))?.into_iter().next();

@@ -3,6 +3,7 @@
 use std::{collections::BTreeSet, time::Instant};
 
 use otoshi_engine::Events;
+use otoshi_explain::{Remedy, Wording};
 use otoshi_oci::{Digest, Platform};
 use otoshi_project::{Lock, Role};
 use otoshi_rebase::Finding;
@@ -31,6 +32,8 @@ pub(crate) struct Refresher<'w> {
     pub(crate) on: &'w Locked<'w>,
     pub(crate) options: &'w RefreshOptions,
     pub(crate) events: &'w dyn Events,
+    /// How remedies are called.
+    pub(crate) words: Wording<'w>,
 }
 
 /// Why more is done than the bases' move asks for.
@@ -139,7 +142,7 @@ impl Refresher<'_> {
         if outcome == RefreshOutcome::Refreshed {
             images.tag(world)?;
         }
-        let behind = left_behind(&plan.moved, &lock, &world.platform);
+        let behind = self.left_behind(&plan.moved, &lock);
         let refreshed = Refreshed {
             version: 1,
             project: world.project.manifest.project.name.clone(),
@@ -176,7 +179,7 @@ impl Refresher<'_> {
         let Prepared { moved, upgrades, plan, settled, choice, .. } = prepared;
         let cost = choice.last().map_or(Cost::Nothing, |candidate| candidate.plan);
         let outcome = if cost == Cost::Nothing { RefreshOutcome::Same } else { RefreshOutcome::Planned };
-        let behind = left_behind(&moved, &lock, &self.on.world.platform);
+        let behind = self.left_behind(&moved, &lock);
         let full_ms = full(&plan, &settled);
         let Plan { project, phases, .. } = plan;
         Ok(Refreshed {
@@ -200,6 +203,15 @@ impl Refresher<'_> {
             phases,
             moved,
         })
+    }
+
+    /// Notes of the bases that stay behind for the builder.
+    fn left_behind(&self, moved: &[Moved], lock: &Lock) -> Vec<String> {
+        let behind = left_behind(moved, lock, &self.on.world.platform).into_iter();
+        let remedy = (self.words)(&Remedy::RefreshMovesBuilder);
+        behind
+            .map(|base| format!("{base} stays as it was for the builder, which uses it too: {remedy}"))
+            .collect()
     }
 
     /// Whether the builder's bases are older than `[refresh] builder-max-age` allows; then says so.
@@ -234,12 +246,7 @@ fn milliseconds(since: Instant) -> u64 {
 fn left_behind(moved: &[Moved], lock: &Lock, platform: &Platform) -> Vec<String> {
     let behind = moved.iter().filter(|moved| moved.role != Role::Builder).filter_map(|moved| {
         let builder = lock.get(Role::Builder, &moved.reference, platform)?;
-        (*builder != moved.new).then(|| {
-            format!(
-                "{} stays as it was for the builder, which uses it too: otoshi refresh --builder moves it there",
-                moved.reference
-            )
-        })
+        (*builder != moved.new).then(|| moved.reference.clone())
     });
     // Runner and app may both have moved it.
     behind.collect::<BTreeSet<_>>().into_iter().collect()
@@ -268,8 +275,7 @@ mod tests {
         );
         lock.set(Role::Builder, &base, &platform, &old, &old);
         let behind = left_behind(&both, &lock, &platform);
-        assert_eq!(behind.len(), 1);
-        assert!(behind[0].starts_with("debian:12 stays as it was for the builder"), "{behind:?}");
+        assert_eq!(behind, ["debian:12"]);
         lock.set(Role::Builder, &base, &platform, &new, &new);
         assert_eq!(left_behind(&both, &lock, &platform), Vec::<String>::new(), "it moved as well");
     }

@@ -89,9 +89,10 @@ impl RunnerUpgrades<'_> {
             let place = if failure.place.is_empty() { String::new() } else { format!("{}: ", failure.place) };
             return Err(PipelineError::Invalid {
                 message: format!("what is newer than the runner's packages: {place}{}", failure.error),
-                hint: failure.error.hint().or_else(|| {
-                    Some("later again, or without [refresh] upgrade: nothing has moved".to_owned())
-                }),
+                hint: failure
+                    .error
+                    .remedy()
+                    .or_else(|| Some("later again, or without [refresh] upgrade: nothing has moved".into())),
             });
         }
         let choice =

@@ -1,6 +1,6 @@
 //! Tags that name another image now.
 
-use otoshi_explain::Explain;
+use otoshi_explain::{Explain, Remedy};
 use otoshi_oci::{Digest, Image, Reference};
 use otoshi_project::{Lock, Role};
 use otoshi_registry::RegistryError;
@@ -10,7 +10,11 @@ use super::{
     project::Check,
     used::{BUILDER_SIDE, Draft, Then, Used},
 };
-use crate::{kind::FindingKind, stop::Stop};
+use crate::{
+    found::{Found, Step},
+    kind::FindingKind,
+    stop::Stop,
+};
 
 impl Check<'_> {
     /// Whether a name stands for another image now, for the runner's side and the builder's; `local` is what it stands for in
@@ -46,20 +50,13 @@ impl Check<'_> {
             for role in &roles {
                 then.set(*role, &base.text, platform, &now, &new);
             }
-            let (command, side) = if builder_side {
-                ("otoshi refresh --builder", Role::Builder)
-            } else {
-                ("otoshi refresh", Role::Runner)
-            };
-            let mut finding = base.subject(&roles).finding(
-                FindingKind::BaseMoved,
-                index.to_string(),
-                Some(now.to_string()),
-            );
-            finding.command = Some(command.to_owned());
-            finding.text = format!("{} moved, for the {side}", base.reference().familiar());
-            self.outside.judge(&mut finding, base.text.as_str(), now.as_str(), None)?;
-            drafts.push(Draft { finding, then: Then::Lock(then) });
+            let side = if builder_side { Role::Builder } else { Role::Runner };
+            let text = format!("{} moved, for the {side}", base.reference().familiar());
+            let step = Step::new(FindingKind::BaseMoved, index.to_string(), text).to(now.to_string());
+            let judged = self.outside.judge(base.text.as_str(), now.as_str(), &base.names())?;
+            let remedy = Some(Remedy::Refresh { builder: builder_side });
+            let found = Found::new(base.subject(&roles), step, judged, remedy);
+            drafts.push(Draft { found, then: Then::Lock(then) });
         }
         Ok(drafts)
     }
@@ -98,19 +95,19 @@ impl Check<'_> {
         }
         let wanted = named.with_digest(now.clone());
         let settings = self.settings(base, &wanted);
-        let to = Some(now.to_string());
-        let mut finding = base.subject(&base.roles).finding(FindingKind::BaseMoved, digest.to_string(), to);
-        finding.text = format!("{} moved, and {} names the image that it was", named.familiar(), base.name);
-        finding.command = Some(taking(&settings, &wanted.familiar()));
-        finding.set = settings;
-        self.outside.judge(&mut finding, base.text.as_str(), now.as_str(), None)?;
-        Ok(vec![Draft { finding, then: Then::Nothing }])
+        let text = format!("{} moved, and {} names the image that it was", named.familiar(), base.name);
+        let remedy = Some(taking(&settings, &wanted.familiar()));
+        let step = Step::new(FindingKind::BaseMoved, digest.to_string(), text).to(now.to_string());
+        let judged = self.outside.judge(base.text.as_str(), now.as_str(), &base.names())?;
+        let step = Step { set: settings, ..step };
+        let found = Found::new(base.subject(&base.roles), step, judged, remedy);
+        Ok(vec![Draft { found, then: Then::Nothing }])
     }
 
     /// The manifest that an index of the store has for this platform, where it is another image than the one in use.
     fn another_here(&self, index: &Digest, manifest: &Digest) -> Result<Option<Digest>, Stop> {
         let found = Image::load(self.outside.home.layout(), index, &self.outside.platform)
-            .map_err(|error| Stop::Told(error.to_string(), error.hint()))?;
+            .map_err(|error| Stop::Told(error.to_string(), error.remedy()))?;
         Ok(Some(found.digest).filter(|digest| digest != manifest))
     }
 

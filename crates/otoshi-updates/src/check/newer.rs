@@ -1,5 +1,6 @@
 //! Newer versions and newer distributions, and how `otoshi.toml` would have to be for them.
 
+use otoshi_explain::Remedy;
 use otoshi_oci::Reference;
 use otoshi_pipeline::PipelineError;
 use otoshi_project::{Lock, Setting};
@@ -10,9 +11,11 @@ use super::{
     used::{Draft, Then, Used},
 };
 use crate::{
+    found::{Found, Step},
     kind::State,
     report::Unknown,
     stop::Stop,
+    subject::Subject,
     tag::{Form, is_successor, slots, suggest},
     unknown,
 };
@@ -36,9 +39,9 @@ impl Check<'_> {
             Some(tags) => tags,
             None => tags.insert(client.tags(&Repository::of(base.reference()))?),
         };
-        let found = suggest(base.reference().repository(), current, &*tags, cycles, today);
+        let suggested = suggest(base.reference().repository(), current, &*tags, cycles, today);
         let locked = lock.roles.values().find_map(|bases| Some(bases.get(base.text.as_str())?.index.clone()));
-        for (kind, candidates) in slots(&found) {
+        for (kind, candidates) in slots(&suggested) {
             // The newest that can be taken in; those that are newer still and wait are told before it.
             for candidate in candidates {
                 let newer = base.reference().with_tag(&candidate.tag.text).map_err(PipelineError::from)?;
@@ -65,26 +68,14 @@ impl Check<'_> {
                 } else {
                     (newer, settings)
                 };
-                let to = Some(newer.familiar());
-                let mut finding = base.subject(&base.roles).finding(kind, base.reference().familiar(), to);
-                finding.level = Some(candidate.level);
-                finding.name.clone_from(&subject);
-                let from = base.reference().familiar();
-                finding.text = if is_successor(&found, candidate) {
-                    format!(
-                        "{from} gets no newer versions; {} is on the next distribution",
-                        candidate.tag.text
-                    )
+                let (from, tag) = (base.reference().familiar(), &candidate.tag.text);
+                let text = if is_successor(&suggested, candidate) {
+                    format!("{from} gets no newer versions; {tag} is on the next distribution")
                 } else {
-                    format!("{from} → {}", candidate.tag.text)
+                    format!("{from} → {tag}")
                 };
-                finding.command = Some(taking(&settings, &newer.familiar()));
-                self.outside.judge(
-                    &mut finding,
-                    &base.reference().name(),
-                    &candidate.tag.text,
-                    Some(&names),
-                )?;
+                let judged = self.outside.judge(&base.reference().name(), tag, &names)?;
+                let remedy = Some(taking(&settings, &newer.familiar()));
                 let then = if settings.is_empty() {
                     Then::Nothing
                 } else {
@@ -94,9 +85,12 @@ impl Check<'_> {
                         newer.clone(),
                     )
                 };
-                finding.set = settings;
-                let taken = finding.state == State::Found;
-                drafts.push(Draft { finding, then });
+                let step = Step::new(kind, from, text).to(newer.familiar());
+                let step = Step { level: Some(candidate.level), set: settings, ..step };
+                let subject = Subject { name: subject.clone(), ..base.subject(&base.roles) };
+                let found = Found::new(subject, step, judged, remedy);
+                let taken = found.state() == State::Found;
+                drafts.push(Draft { found, then });
                 if taken {
                     break;
                 }
@@ -148,10 +142,9 @@ impl Check<'_> {
 }
 
 /// What takes another image in: values of `otoshi.toml`, or its name in a Dockerfile.
-pub(super) fn taking(settings: &[Setting], newer: &str) -> String {
+pub(super) fn taking(settings: &[Setting], newer: &str) -> Remedy {
     if settings.is_empty() {
-        return format!("name {newer} in the Dockerfile, then otoshi build");
+        return Remedy::NameInDockerfile { image: newer.to_owned() };
     }
-    let values: Vec<_> = settings.iter().map(ToString::to_string).collect();
-    format!("otoshi update {}, then otoshi build", values.join(" "))
+    Remedy::Update { settings: settings.iter().map(ToString::to_string).collect() }
 }

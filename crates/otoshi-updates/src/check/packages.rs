@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use otoshi_explain::Explain;
+use otoshi_explain::{Explain, Remedy};
 use otoshi_oci::{Digest, Image, Reference};
 use otoshi_packages::Installed;
 use otoshi_project::{Lock, Packages, Phase, Role, Upgrade};
@@ -12,9 +12,10 @@ use super::{
     used::{Asked, BUILDER_SIDE, Draft, Inside, Then, Used},
 };
 use crate::{
+    found::{Found, Judged, Step},
     kind::{FindingKind, State},
     packages::{Compared, Ground, upgrade},
-    report::{Finding, PackageUpdate},
+    report::PackageUpdate,
     stop::Stop,
     subject::Subject,
     unknown,
@@ -48,7 +49,7 @@ impl Check<'_> {
             Subject { name: "runner".to_owned(), reference: name.to_owned(), roles: vec![Role::Runner] };
         let repository = self.project.manifest.registry.as_ref().map(|registry| registry.repository.as_str());
         let place = Reference::parse(repository.unwrap_or(name))
-            .map_err(|error| Stop::Told(error.to_string(), error.hint()))?;
+            .map_err(|error| Stop::Told(error.to_string(), error.remedy()))?;
         let installed = self.outside.installed(image, &place)?;
         let reasons = unknown::of_packages(&installed).into_iter();
         asked.unknown.extend(reasons.map(|reason| self.outside.unknown(&subject, reason)));
@@ -101,7 +102,7 @@ impl Check<'_> {
                 return Err(Stop::Told(
                     "its packages are not compared: the image that otoshi.lock has is not in the store"
                         .to_owned(),
-                    Some("otoshi build makes it".to_owned()),
+                    Some(Remedy::BuildMakesImage),
                 ));
             };
             let installed = self.outside.installed(&image, base.reference())?;
@@ -134,53 +135,49 @@ impl Check<'_> {
         let updates: Vec<_> = inside.updates.iter().filter(|update| !taken_in(update)).cloned().collect();
         let is_builder = inside.roles.iter().all(|role| BUILDER_SIDE.contains(role));
         let changed = inside.changed.as_ref().filter(|changed| !changed.is_empty());
-        let finding = match (self.outside.package_finding(&inside.subject, &inside.looked, &updates), changed)
-        {
-            (Some(mut finding), Some(changed)) => {
-                finding.text.push_str(&format!("; packages: {}", changed.join(", ")));
-                finding
+        let found = match (self.outside.package_finding(&inside.subject, &inside.looked, &updates), changed) {
+            (Some(found), Some(changed)) => {
+                let text = format!("{}; packages: {}", found.step.text, changed.join(", "));
+                Found { step: Step { text, ..found.step }, ..found }
             }
-            (Some(finding), None) => finding,
+            (Some(found), None) => found,
             (None, changed) => {
-                let changed = changed?.join(", ");
-                let mut finding =
-                    inside.subject.finding(FindingKind::BaseMoved, inside.looked.digest.clone(), None);
-                finding.text = format!("{} would be made of other packages: {changed}", inside.subject.name);
-                self.outside.policy(&mut finding, &[&inside.subject.name, &inside.subject.reference]);
-                finding
+                let Subject { name, reference, .. } = &inside.subject;
+                let text = format!("{name} would be made of other packages: {}", changed?.join(", "));
+                let step = Step::new(FindingKind::BaseMoved, inside.looked.digest.clone(), text);
+                let verdict = self.outside.verdict(&[name, reference]);
+                Found::new(inside.subject.clone(), step, Judged { verdict, first_seen: None }, None)
             }
         };
         let moves = inside.is_made()
-            || drafts.iter().map(|draft| &draft.finding).any(|finding| {
-                let same_side = finding.roles.iter().any(|role| inside.roles.contains(role));
-                finding.kind == FindingKind::BaseMoved && same_side
+            || drafts.iter().map(|draft| &draft.found).any(|found| {
+                let same_side = found.subject.roles.iter().any(|role| inside.roles.contains(role));
+                found.kind() == FindingKind::BaseMoved && same_side
             });
-        let command = match (moves, is_builder) {
-            (true, false) => "otoshi refresh".to_owned(),
-            (true, true) => "otoshi refresh --builder".to_owned(),
-            (false, false) => self.upgrade(&finding),
-            (false, true) => {
-                let files = base.dockerfiles.iter().map(String::as_str).collect::<Vec<_>>().join(" and ");
-                format!("add {:?} to {files}, then otoshi build", upgrade(inside.manager))
-            }
+        let remedy = match (moves, is_builder) {
+            (true, builder) => Remedy::Refresh { builder },
+            (false, false) => self.upgrade(&found),
+            (false, true) => Remedy::AddToDockerfiles {
+                line: upgrade(inside.manager).to_owned(),
+                files: base.dockerfiles.iter().cloned().collect(),
+            },
         };
-        Some(draft(finding, inside.roles.iter().copied(), command))
+        Some(draft(found, inside.roles.iter().copied(), remedy))
     }
 
     /// The finding about the runner's packages; `moves` says whether one of its bases moves.
     pub(super) fn runner_draft(&self, inside: &Inside, moves: bool) -> Option<Draft> {
-        let finding = self.outside.package_finding(&inside.subject, &inside.looked, &inside.updates)?;
-        let command = if moves { "otoshi refresh".to_owned() } else { self.upgrade(&finding) };
-        Some(draft(finding, [Role::Runner], command))
+        let found = self.outside.package_finding(&inside.subject, &inside.looked, &inside.updates)?;
+        let remedy = if moves { Remedy::Refresh { builder: false } } else { self.upgrade(&found) };
+        Some(draft(found, [Role::Runner], remedy))
     }
 
     /// What takes newer packages of the runner in: a refresh, where it is told to, or else would be if it were.
-    fn upgrade(&self, finding: &Finding) -> String {
-        let of_security = finding.kind == FindingKind::SecurityUpdates;
-        match (self.project.manifest.refresh.upgrade, of_security) {
-            (Upgrade::All, _) | (Upgrade::Security, true) => "otoshi refresh".to_owned(),
-            (_, true) => "set upgrade = \"security\" in [refresh], then otoshi refresh".to_owned(),
-            (_, false) => "set upgrade = \"all\" in [refresh], then otoshi refresh".to_owned(),
+    fn upgrade(&self, found: &Found) -> Remedy {
+        let security = found.kind() == FindingKind::SecurityUpdates;
+        match (self.project.manifest.refresh.upgrade, security) {
+            (Upgrade::All, _) | (Upgrade::Security, true) => Remedy::Refresh { builder: false },
+            (_, security) => Remedy::RefreshUpgrading { security },
         }
     }
 
@@ -200,7 +197,7 @@ impl Check<'_> {
         }
         let load = |(digest, roles): (Digest, _)| {
             let image = Image::load(self.outside.home.layout(), &digest, &self.outside.platform);
-            image.map(|image| (image, roles)).map_err(|error| Stop::Told(error.to_string(), error.hint()))
+            image.map(|image| (image, roles)).map_err(|error| Stop::Told(error.to_string(), error.remedy()))
         };
         found.into_iter().map(load).collect()
     }
@@ -221,12 +218,13 @@ impl Check<'_> {
     }
 }
 
-/// A finding about packages, with what takes them in and which phases these would give something else.
-fn draft(mut finding: Finding, roles: impl IntoIterator<Item = Role>, command: String) -> Draft {
-    let count = finding.packages.iter().filter(|update| update.state == finding.state).count();
+/// What was found about packages, with what takes them in and which phases these would give something else.
+fn draft(found: Found, roles: impl IntoIterator<Item = Role>, remedy: Remedy) -> Draft {
+    let state = found.state();
+    let count = found.packages.iter().filter(|update| update.state == state).count();
     let packages = if count == 1 { "1 package".to_owned() } else { format!("{count} packages") };
-    let text = format!("{packages} of {} would be newer", finding.name);
-    finding.command = Some(command).filter(|_| finding.state == State::Found);
+    let text = format!("{packages} of {} would be newer", found.subject.name);
     let phases: Vec<Phase> = roles.into_iter().filter_map(Role::phase).collect();
-    Draft { finding, then: Then::Again(phases, text) }
+    let remedy = Some(remedy).filter(|_| state == State::Found);
+    Draft { found: Found { remedy, ..found }, then: Then::Again(phases, text) }
 }

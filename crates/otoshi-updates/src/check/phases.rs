@@ -6,8 +6,6 @@ use otoshi_pipeline::{Outlook, PhasePlan, Pipeline, PipelineError, Reason, Reaso
 use otoshi_project::{Lock, Phase, Project, Role};
 
 use super::{project::Check, used::Then};
-use crate::report::Finding;
-
 const NOT_KNOWN: &str = "what it would make run is not known";
 
 /// The planner, and the plan as things are, which is made when it is first needed.
@@ -22,27 +20,21 @@ impl<'c, 'a> Planner<'c, 'a> {
         Self { check, pipeline, before: None }
     }
 
-    /// Asks what would run, and says it in a finding.
-    pub(super) fn tell(&mut self, finding: &mut Finding, then: Then) -> Result<(), PipelineError> {
+    /// Asks what would run; where that is not known, gives the reason in its place.
+    pub(super) fn phases(&mut self, then: Then) -> Result<Result<Vec<PhasePlan>, String>, PipelineError> {
         let _begun = match &then {
             Then::Project(_, _, newer) => match self.check.outside.begin(newer) {
                 Ok(begun) => Some(begun),
-                Err(stop) => {
-                    finding.text.push_str(&format!("; {NOT_KNOWN}: {}", stop.text()));
-                    return Ok(());
-                }
+                Err(stop) => return Ok(Err(format!("{NOT_KNOWN}: {}", stop.text()))),
             },
             _ => None,
         };
         match self.would_run(then) {
-            Ok(phases) => finding.phases = phases,
+            Ok(phases) => Ok(Ok(phases)),
             // What was found is true all the same.
-            Err(error) if error.kind() == Kind::Registry => {
-                finding.text.push_str(&format!("; {NOT_KNOWN}: {error}"));
-            }
-            Err(error) => return Err(error),
+            Err(error) if error.kind() == Kind::Registry => Ok(Err(format!("{NOT_KNOWN}: {error}"))),
+            Err(error) => Err(error),
         }
-        Ok(())
     }
 
     fn would_run(&mut self, then: Then) -> Result<Vec<PhasePlan>, PipelineError> {

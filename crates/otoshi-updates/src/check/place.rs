@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fs};
 use otoshi_project::{Project, line_of};
 
 use super::used::Used;
-use crate::report::{Finding, Location};
+use crate::report::Location;
 
 const MANIFEST: &str = "otoshi.toml";
 
@@ -26,8 +26,8 @@ impl<'a> Places<'a> {
     }
 
     /// The line of `otoshi.toml` that names what changes; else that of the Dockerfile which names the base.
-    pub(super) fn of(&mut self, finding: &Finding, base: Option<&Used>) -> Option<Location> {
-        let names = [Some(finding.name.as_str()), base.map(|base| base.name.as_str())];
+    pub(super) fn of(&mut self, name: &str, base: Option<&Used>) -> Option<Location> {
+        let names = [Some(name), base.map(|base| base.name.as_str())];
         let text = self.text(MANIFEST);
         for name in names.into_iter().flatten() {
             for table in ["versions", "bases"] {

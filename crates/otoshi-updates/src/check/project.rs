@@ -1,6 +1,7 @@
 //! A project that is checked, and what is asked for it.
 
 use otoshi_engine::Engine;
+use otoshi_explain::Wording;
 use otoshi_pipeline::Remote;
 use otoshi_project::Project;
 use otoshi_store::Home;
@@ -16,10 +17,16 @@ pub struct Check<'a> {
 }
 
 impl<'a> Check<'a> {
-    /// Puts together what a check needs; the time is that of now.
-    pub fn new(home: &'a Home, engine: &'a dyn Engine, project: &'a Project, remote: &'a Remote) -> Self {
+    /// Puts together what a check needs; the time is that of now. `words` says how a remedy is called.
+    pub fn new(
+        home: &'a Home,
+        engine: &'a dyn Engine,
+        project: &'a Project,
+        remote: &'a Remote,
+        words: Wording<'a>,
+    ) -> Self {
         Self {
-            outside: Outside::new(home, remote, &project.manifest.check),
+            outside: Outside::new(home, remote, &project.manifest.check, words),
             engine,
             project,
             tells_phases: true,

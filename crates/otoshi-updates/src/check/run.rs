@@ -14,9 +14,10 @@ use super::{
     used::{Asked, Draft, Inside, Then, Used},
 };
 use crate::{
+    found::Effect,
     kind::FindingKind,
     packages::Ground,
-    report::{Failed, Report},
+    report::{Failed, Parts, Report},
     stop::Stop,
 };
 
@@ -29,7 +30,7 @@ impl<'a> Check<'a> {
         let pipeline =
             Pipeline::new(self.outside.home, self.engine, self.project).with_remote(self.outside.remote);
         let lock = Lock::load(&self.project.root.join("otoshi.lock"))?;
-        let mut report = self.outside.report(Some(&self.project.manifest.project.name));
+        let mut parts = Parts::default();
         let bases = self.used(&pipeline)?;
         let mut groups: BTreeMap<Repository, Vec<&Used>> = BTreeMap::new();
         for base in bases.values() {
@@ -55,7 +56,7 @@ impl<'a> Check<'a> {
             let reach = if bases.values().all(is_own) { Reach::Own } else { Reach::Others };
             match self.runner(&name, &image, Ground { below: &below, reach }, &mut runner) {
                 Ok(inside) => runner.inside.extend(inside),
-                Err(stop) => runner.failed.push(stop.of(&name)?),
+                Err(stop) => runner.failed.push(stop.of(&name, self.outside.words)?),
             }
         }
         if let Some(inside) = runner.inside.first_mut() {
@@ -74,18 +75,17 @@ impl<'a> Check<'a> {
                 let draft = used.and_then(|used| self.base_draft(used, inside, &answer.drafts, current));
                 answer.drafts.extend(draft);
             }
-            self.take(&mut report, (&mut planner, &mut places), base, used, answer)?;
+            self.take(&mut parts, (&mut planner, &mut places), base, used, answer)?;
         }
-        let moves = report.findings.iter().any(|finding| {
+        let moves = parts.findings.iter().any(|finding| {
             let of_runner = finding.roles.contains(&Role::Runner);
             let made = bases.get(finding.reference.as_str()).is_some_and(|base| base.made_of.is_some());
             of_runner && (made || finding.kind == FindingKind::BaseMoved)
         });
         let name = above.as_ref().map(|inside| inside.looked.reference.clone()).unwrap_or_default();
         runner.drafts.extend(above.and_then(|inside| self.runner_draft(&inside, moves)));
-        self.take(&mut report, (&mut planner, &mut places), &name, None, runner)?;
-        self.outside.finish(&mut report)?;
-        Ok(report)
+        self.take(&mut parts, (&mut planner, &mut places), &name, None, runner)?;
+        Ok(self.outside.report(Some(&self.project.manifest.project.name), parts)?)
     }
 
     /// Every base with its roles.
@@ -120,7 +120,7 @@ impl<'a> Check<'a> {
         let told = |outcome: Result<Vec<Draft>, Stop>, failed: &mut Vec<Failed>| match outcome {
             Ok(drafts) => Ok(drafts),
             Err(stop) => {
-                failed.push(stop.of(base.text.as_str())?);
+                failed.push(stop.of(base.text.as_str(), self.outside.words)?);
                 Ok::<_, PipelineError>(Vec::new())
             }
         };
@@ -142,19 +142,19 @@ impl<'a> Check<'a> {
             Ok(()) => {}
             // It was told already, and is nothing of the packages.
             Err(Stop::Registry(_) | Stop::Budget(_)) if !asked.failed.is_empty() => {}
-            Err(stop) => asked.failed.push(stop.of(base.text.as_str())?),
+            Err(stop) => asked.failed.push(stop.of(base.text.as_str(), self.outside.words)?),
         }
         let subject = base.subject(&base.roles);
         asked.supported = self.outside.supported(&subject, &asked.held);
         let ends = self.outside.ends(&subject, &asked.held);
-        asked.drafts.extend(ends.into_iter().map(|finding| Draft { finding, then: Then::Nothing }));
+        asked.drafts.extend(ends.into_iter().map(|found| Draft { found, then: Then::Nothing }));
         Ok(asked)
     }
 
     /// Puts into a report what came of a base or the runner; what failed twice in the same way is told once.
     fn take(
         &self,
-        report: &mut Report,
+        parts: &mut Parts,
         (planner, places): (&mut Planner<'_, 'a>, &mut Places<'_>),
         name: &str,
         base: Option<&Used>,
@@ -166,22 +166,27 @@ impl<'a> Check<'a> {
         if answer.failed.is_empty() && answer.unknown.is_empty() && answer.drafts.is_empty() {
             // The name of a base says something, whatever is in it.
             if was_looked_at {
-                report.fresh.push(name.to_owned());
+                parts.fresh.push(name.to_owned());
             } else if answer.is_bare {
-                report.bare.push(name.to_owned());
+                parts.bare.push(name.to_owned());
             }
         }
-        for Draft { mut finding, then } in answer.drafts {
-            if self.tells_phases {
-                planner.tell(&mut finding, then)?;
-                finding.location = places.of(&finding, base);
-            }
-            report.findings.push(finding);
+        for Draft { found, then } in answer.drafts {
+            let effect = if self.tells_phases {
+                let (phases, not_known) = match planner.phases(then)? {
+                    Ok(phases) => (phases, None),
+                    Err(why) => (Vec::new(), Some(why)),
+                };
+                Effect { phases, not_known, location: places.of(&found.subject.name, base) }
+            } else {
+                Effect::default()
+            };
+            parts.findings.push(found.told(effect, self.outside.words));
         }
-        report.fail(answer.failed);
-        report.unknown.extend(answer.unknown);
-        report.supported(answer.supported);
-        report.images.extend(answer.inside.into_iter().map(|inside| inside.looked));
+        parts.fail(answer.failed);
+        parts.unknown.extend(answer.unknown);
+        parts.supported(answer.supported);
+        parts.images.extend(answer.inside.into_iter().map(|inside| inside.looked));
         Ok(())
     }
 }

@@ -8,8 +8,9 @@ use otoshi_project::{BaseName, Lock, Packages, Phase, Project, Role};
 
 use crate::{
     ends::Held,
+    found::Found,
     packages::is_newer,
-    report::{Failed, Finding, Looked, PackageUpdate, Supported, Unknown},
+    report::{Failed, Looked, PackageUpdate, Supported, Unknown},
     subject::Subject,
     unknown::{self, Reason},
 };
@@ -40,14 +41,19 @@ impl Used {
         }
     }
 
+    /// What `[check]` may call it.
+    pub(super) fn names(&self) -> [&str; 2] {
+        [&self.name, self.text.as_str()]
+    }
+
     pub(super) fn reference(&self) -> &Reference {
         self.text.reference()
     }
 }
 
-/// A finding, and what would be if it were taken in.
+/// What was found, and what would be if it were taken in.
 pub(super) struct Draft {
-    pub(super) finding: Finding,
+    pub(super) found: Found,
     pub(super) then: Then,
 }
 

@@ -280,7 +280,19 @@ impl Supported {
     }
 }
 
-impl Report {
+/// What a report is made of.
+#[derive(Debug, Default)]
+pub(crate) struct Parts {
+    pub(crate) findings: Vec<Finding>,
+    failed: Vec<Failed>,
+    pub(crate) unknown: Vec<Unknown>,
+    pub(crate) fresh: Vec<String>,
+    pub(crate) bare: Vec<String>,
+    pub(crate) images: Vec<Looked>,
+    support: Vec<Supported>,
+}
+
+impl Parts {
     /// Notes what support something has; what is known of it is told once.
     pub(crate) fn supported(&mut self, supported: Vec<Supported>) {
         for one in supported {
@@ -299,26 +311,43 @@ impl Report {
         }
     }
 
-    pub(crate) fn count(&mut self) {
-        let of = |state| self.findings.iter().filter(|finding| finding.state == state).count();
-        self.counts = Counts {
-            found: of(State::Found),
-            security: self
-                .findings
-                .iter()
-                .filter(|finding| {
-                    finding.state == State::Found && finding.kind == FindingKind::SecurityUpdates
-                })
-                .count(),
-            held: of(State::Held),
-            ignored: of(State::Ignored),
+    /// Puts them together.
+    pub(crate) fn report(self, project: Option<String>, cycles: CyclesUsed, requests: u64) -> Report {
+        let counts = self.counts();
+        let Self { findings, failed, unknown, fresh, bare, images, support } = self;
+        Report {
+            version: 1,
+            project,
+            findings,
+            failed,
+            unknown,
+            fresh,
+            bare,
+            images,
+            support,
+            counts,
+            cycles,
+            requests,
+        }
+    }
+
+    fn counts(&self) -> Counts {
+        let of = |state| self.findings.iter().filter(move |finding| finding.state == state);
+        let security = of(State::Found).filter(|finding| finding.kind == FindingKind::SecurityUpdates);
+        Counts {
+            found: of(State::Found).count(),
+            security: security.count(),
+            held: of(State::Held).count(),
+            ignored: of(State::Ignored).count(),
             failed: self.failed.len(),
             unknown: self.unknown.iter().filter(|unknown| unknown.state == State::Found).count(),
             fresh: self.fresh.len(),
             bare: self.bare.len(),
-        };
+        }
     }
+}
 
+impl Report {
     /// What it comes to.
     pub fn verdict(&self) -> Verdict {
         match self.counts {

@@ -5,6 +5,7 @@ mod tests;
 
 use std::collections::BTreeSet;
 
+use otoshi_explain::{Remedy, Wording};
 use otoshi_oci::Reference;
 use otoshi_project::{Base, Project, Role, Setting, SettingTable};
 
@@ -16,14 +17,54 @@ use crate::{
 };
 
 /// What is taken in.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Debug, Default)]
 pub(super) struct Chosen {
     /// Other values of `otoshi.toml`.
     pub(super) settings: Vec<Setting>,
     /// Roles and bases whose entries of the lock move.
     pub(super) moves: BTreeSet<(Role, String)>,
     /// What was found and is not taken.
-    pub(super) left: Vec<Left>,
+    pub(super) left: Vec<Leaving>,
+}
+
+/// A finding that is left.
+#[derive(Debug)]
+pub(super) struct Leaving {
+    finding: Finding,
+    because: Because,
+}
+
+/// Why a finding is left.
+#[derive(Debug)]
+enum Because {
+    Text(String),
+    /// For a reason that something can be done about.
+    Unless(&'static str, Remedy),
+    /// There is no newer base to take; what takes it in instead.
+    NoBase(String),
+    /// There is no newer base to take, and the finding does not say what takes it in.
+    NoBaseButBuild,
+}
+
+impl From<String> for Because {
+    fn from(text: String) -> Self {
+        Self::Text(text)
+    }
+}
+
+impl Leaving {
+    /// As it is reported.
+    pub(super) fn told(self, words: Wording<'_>) -> Left {
+        let no_base = |other: &str| format!("there is no newer base to take; {other}");
+        let because = match self.because {
+            Because::Text(text) => text,
+            Because::Unless(why, remedy) => format!("{why}: {}", words(&remedy)),
+            Because::NoBase(other) => no_base(&other),
+            Because::NoBaseButBuild => no_base(&words(&Remedy::BuildWithoutCache)),
+        };
+        let Finding { name, text, until, .. } = self.finding;
+        Left { name, text, because, until }
+    }
 }
 
 impl Chosen {
@@ -42,13 +83,8 @@ impl Chosen {
         true
     }
 
-    fn leave(&mut self, finding: &Finding, because: String) {
-        self.left.push(Left {
-            name: finding.name.clone(),
-            text: finding.text.clone(),
-            because,
-            until: finding.until.clone(),
-        });
+    fn leave(&mut self, finding: &Finding, because: impl Into<Because>) {
+        self.left.push(Leaving { finding: finding.clone(), because: because.into() });
     }
 }
 
@@ -90,8 +126,8 @@ fn all(project: &Project, report: &Report, options: &UpdateOptions, chosen: &mut
                 };
                 match large.filter(|_| !options.major) {
                     Some(large) => {
-                        let set = texts(&finding.set);
-                        chosen.leave(finding, format!("{large}: otoshi update {set}, or --major, takes it"));
+                        let settings = finding.set.iter().map(ToString::to_string).collect();
+                        chosen.leave(finding, Because::Unless(large, Remedy::UpdateMajor { settings }));
                     }
                     None if !chosen.set(&finding.set) => {
                         chosen.leave(finding, "another step of the same comes first".to_owned());
@@ -167,8 +203,8 @@ fn of_security(project: &Project, report: &Report, chosen: &mut Chosen) {
         }
         if before == (chosen.moves.len(), chosen.settings.len()) {
             for finding in asking.iter().filter(|one| one.reference == reference) {
-                let other = finding.command.as_deref().unwrap_or("otoshi build --no-cache");
-                chosen.leave(finding, format!("there is no newer base to take; {other}"));
+                let other = finding.command.clone().map_or(Because::NoBaseButBuild, Because::NoBase);
+                chosen.leave(finding, other);
             }
         }
     }
@@ -247,8 +283,4 @@ fn because(finding: &Finding, else_: &str) -> String {
 
 fn not_in_manifest() -> String {
     "otoshi.toml does not say it, the Dockerfile does".to_owned()
-}
-
-fn texts(settings: &[Setting]) -> String {
-    settings.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
 }

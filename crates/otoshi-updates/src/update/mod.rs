@@ -18,7 +18,7 @@ use std::{
 };
 
 use otoshi_engine::Engine;
-use otoshi_explain::Explain;
+use otoshi_explain::{Explain, Wording};
 use otoshi_pipeline::{PhasePlan, Pipeline, PipelineError, Remote, Status};
 use otoshi_project::{Lock, Project, Replacement, Role, Setting, edit, replace_all};
 use otoshi_store::Home;
@@ -34,12 +34,19 @@ pub struct Update<'a> {
     engine: &'a dyn Engine,
     project: &'a Project,
     remote: &'a Remote,
+    words: Wording<'a>,
 }
 
 impl<'a> Update<'a> {
-    /// Puts together what an update needs.
-    pub fn new(home: &'a Home, engine: &'a dyn Engine, project: &'a Project, remote: &'a Remote) -> Self {
-        Self { home, engine, project, remote }
+    /// Puts together what an update needs. `words` says how a remedy is called.
+    pub fn new(
+        home: &'a Home,
+        engine: &'a dyn Engine,
+        project: &'a Project,
+        remote: &'a Remote,
+        words: Wording<'a>,
+    ) -> Self {
+        Self { home, engine, project, remote, words }
     }
 
     /// Takes in what is wanted. An error leaves both files as they were.
@@ -53,7 +60,9 @@ impl<'a> Update<'a> {
         // Where every value is given there is nothing to find out.
         let all_given = !options.names.is_empty() && options.names.len() == given.len();
         // What is taken in is planned as a whole, further below.
-        let check = || Check::new(self.home, self.engine, self.project, self.remote).without_phases().run();
+        let check = || {
+            Check::new(self.home, self.engine, self.project, self.remote, self.words).without_phases().run()
+        };
         let report = if all_given { None } else { Some(check()?) };
         let Chosen { settings, moves, left } = match &report {
             Some(report) => choose(self.project, report, options, &given),
@@ -69,19 +78,7 @@ impl<'a> Update<'a> {
         let changes = !settings.is_empty() || !moves.is_empty();
         let (then, phases) = if changes { self.settle(&project, then)? } else { (then, Vec::new()) };
         let (failed, unknown) = report.map(|report| (report.failed, report.unknown)).unwrap_or_default();
-        let mut updated = Updated {
-            version: 1,
-            project: project.manifest.project.name.clone(),
-            written: false,
-            moved: lock_changes(&lock, &then),
-            settings,
-            phases,
-            left,
-            failed,
-            unknown,
-            diff: String::new(),
-        };
-        if changes {
+        let (diff, written) = if changes {
             let new_lock = if then == lock { lock_text.clone().unwrap_or_default() } else { then.text()? };
             let [toml, lock] = paths;
             let mut files = vec![
@@ -89,10 +86,22 @@ impl<'a> Update<'a> {
                 Replacement { path: lock, old: lock_text, new: new_lock },
             ];
             files.retain(|file| file.old.as_deref().unwrap_or_default() != file.new);
-            updated.diff = files.iter().map(diff).collect();
-            updated.written = !options.dry_run && replace_all(&files)?;
-        }
-        Ok(updated)
+            (files.iter().map(diff).collect(), !options.dry_run && replace_all(&files)?)
+        } else {
+            (String::new(), false)
+        };
+        Ok(Updated {
+            version: 1,
+            project: project.manifest.project.name.clone(),
+            written,
+            moved: lock_changes(&lock, &then),
+            settings,
+            phases,
+            left: left.into_iter().map(|leaving| leaving.told(self.words)).collect(),
+            failed,
+            unknown,
+            diff,
+        })
     }
 
     fn pipeline<'b>(&'b self, project: &'b Project) -> Pipeline<'b> {
@@ -117,7 +126,7 @@ impl<'a> Update<'a> {
             };
             if !is_known(self.project, references, name) {
                 // The error names what is most like it.
-                let hint = self.project.setting(name, "").err().and_then(|error| error.hint());
+                let hint = self.project.setting(name, "").err().and_then(|error| error.remedy());
                 let hint = hint.unwrap_or_else(|| {
                     let versions = self.project.manifest.versions.keys();
                     let known: Vec<&str> = versions
@@ -125,7 +134,7 @@ impl<'a> Update<'a> {
                         .chain(references.iter())
                         .map(String::as_str)
                         .collect();
-                    format!("there are {}", known.join(", "))
+                    format!("there are {}", known.join(", ")).into()
                 });
                 return Err(PipelineError::Invalid {
                     message: format!("{name} is no version and no base of this project"),

@@ -5,7 +5,7 @@ use otoshi_project::Project;
 use otoshi_store::Home;
 use otoshi_updates::{Finding, PackageUpdate, Report, State, Unknown};
 
-use crate::{exit, failure::Failure};
+use crate::{exit, failure::Failure, remedy::words};
 
 /// Show which bases, packages and versions have updates, and which phases those would rerun.
 ///
@@ -45,10 +45,10 @@ impl Check {
         let report = if self.images.is_empty() {
             let project = Project::find(&self.project).map_err(Box::new)?;
             let engine = super::engine(home, &remote);
-            otoshi_updates::Check::new(home, &engine, &project, &remote).run()
+            otoshi_updates::Check::new(home, &engine, &project, &remote, &words).run()
         } else {
             let settings = otoshi_project::Check::default();
-            otoshi_updates::CheckImages::new(home, &remote, &settings).run(&self.images)
+            otoshi_updates::CheckImages::new(home, &remote, &settings, &words).run(&self.images)
         };
         let report = report.map_err(Box::new)?;
         if self.json {

@@ -8,7 +8,7 @@ use otoshi_project::Project;
 use otoshi_store::Home;
 
 use super::short;
-use crate::{exit, failure::Failure, progress};
+use crate::{exit, failure::Failure, progress, remedy::words};
 
 /// Bring images up to date at the lowest cost: move the runner to its new bases and keep the compiled application.
 ///
@@ -73,7 +73,7 @@ impl Refresh {
         let directory = checkout.as_ref().map_or_else(|| self.project.clone(), Checkout::directory);
         let project = Project::find(&directory).map_err(Box::new)?;
         let pipeline = Pipeline::new(home, &engine, &project).with_remote(&remote);
-        let (refreshed, results) = pipeline.refresh(&options, events.as_ref()).map_err(Box::new)?;
+        let (refreshed, results) = pipeline.refresh(&options, &words, events.as_ref()).map_err(Box::new)?;
         // From a registry it goes back there: nothing else would keep it. With nothing new as well: an earlier push may have been
         // cut off, and what is there already is not sent again.
         let pushes = (self.push || self.image.is_some()) && !self.dry_run;

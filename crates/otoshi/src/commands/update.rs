@@ -6,7 +6,7 @@ use otoshi_store::Home;
 use otoshi_updates::{UpdateOptions, Updated};
 
 use super::short;
-use crate::{exit, failure::Failure};
+use crate::{exit, failure::Failure, remedy::words};
 
 /// Write newer versions to otoshi.toml and otoshi.lock, without building.
 ///
@@ -48,7 +48,7 @@ impl Update {
             major: self.major,
             dry_run: self.dry_run,
         };
-        let update = otoshi_updates::Update::new(home, &engine, &project, &remote);
+        let update = otoshi_updates::Update::new(home, &engine, &project, &remote, &words);
         let updated = update.run(&options).map_err(Box::new)?;
         if self.json {
             println!("{}", serde_json::to_string_pretty(&updated).unwrap_or_default());

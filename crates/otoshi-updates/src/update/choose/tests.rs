@@ -2,6 +2,8 @@ use otoshi_project::{Manifest, Role};
 
 use super::*;
 use crate::{
+    found::{Effect, Found, Judged, Step},
+    kind::Verdict,
     report::{Counts, CyclesUsed},
     subject::Subject,
 };
@@ -32,10 +34,23 @@ fn newer(reference: &str, to: &str, level: Level) -> Finding {
     }
 }
 
+/// Remedies as these tests call them.
+fn words(remedy: &Remedy) -> String {
+    match remedy {
+        Remedy::UpdateMajor { settings } => {
+            format!("otoshi update {}, or --major, takes it", settings.join(" "))
+        }
+        Remedy::BuildWithoutCache => "otoshi build --no-cache".to_owned(),
+        other => format!("{other:?}"),
+    }
+}
+
 fn moved(reference: &str) -> Finding {
     let (name, roles) = (reference.to_owned(), vec![Role::Runner]);
     let subject = Subject { name: name.clone(), reference: name, roles };
-    Finding { text: format!("{reference} moved"), ..subject.finding(FindingKind::BaseMoved, reference, None) }
+    let step = Step::new(FindingKind::BaseMoved, reference, format!("{reference} moved"));
+    let judged = Judged { verdict: Verdict::FOUND, first_seen: None };
+    Found::new(subject, step, judged, None).told(Effect::default(), &words)
 }
 
 fn insecure(reference: &str) -> Finding {
@@ -49,6 +64,10 @@ fn insecure(reference: &str) -> Finding {
 
 fn held(finding: Finding) -> Finding {
     Finding { state: State::Held, held: Some(Hold::User), because: Some("frozen".into()), ..finding }
+}
+
+fn texts(settings: &[Setting]) -> String {
+    settings.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
 }
 
 /// What is set, what moves, and what is left, in the words that people read.
@@ -74,7 +93,12 @@ fn chosen_by(findings: Vec<Finding>, options: UpdateOptions) -> [String; 3] {
     };
     let chosen = choose(&project(), &report, &options, &[]);
     let moves: Vec<_> = chosen.moves.iter().map(|(role, base)| format!("{role} {base}")).collect();
-    let left: Vec<_> = chosen.left.iter().map(|left| format!("{}: {}", left.text, left.because)).collect();
+    let left: Vec<_> = chosen
+        .left
+        .into_iter()
+        .map(|left| left.told(&words))
+        .map(|left| format!("{}: {}", left.text, left.because))
+        .collect();
     [texts(&chosen.settings), moves.join(", "), left.join(", ")]
 }
 

@@ -1,0 +1,92 @@
+//! How remedies are called: the only place that knows which command does what.
+
+use otoshi_explain::Remedy;
+
+/// Says a remedy as people type it.
+pub(crate) fn words(remedy: &Remedy) -> String {
+    match remedy {
+        Remedy::Words(words) => words.clone(),
+        Remedy::Build => "otoshi build".to_owned(),
+        Remedy::BuildWithoutCache => "otoshi build --no-cache".to_owned(),
+        Remedy::BuildUnlocked => "run otoshi build without --locked".to_owned(),
+        Remedy::BuildMakesImage => "otoshi build makes it".to_owned(),
+        Remedy::BuildMakesReserved => {
+            "what has such a name is made here: otoshi build makes it again".to_owned()
+        }
+        Remedy::ResolveLock => "take one side whole, then run otoshi build".to_owned(),
+        Remedy::CollectGarbage => {
+            "take names away that nobody needs, and remove their images with otoshi gc".to_owned()
+        }
+        Remedy::Import { name } => import(name),
+        Remedy::OrImport { first, name } => {
+            let first = first.as_ref().map(|first| format!("{}; ", words(first))).unwrap_or_default();
+            format!("{first}{} makes one here", import(name))
+        }
+        Remedy::InspectIndex => "otoshi inspect shows what it lists".to_owned(),
+        Remedy::PushRecipe => {
+            "otoshi push puts it beside the image, in the repository that [registry] names".to_owned()
+        }
+        Remedy::Refresh { builder } => refresh(*builder),
+        Remedy::RefreshBase { builder } => {
+            format!("{} takes what the name stands for now", refresh(*builder))
+        }
+        Remedy::RefreshMovesBuilder => format!("{} moves it there", refresh(true)),
+        Remedy::RefreshInProject => {
+            "run otoshi refresh in the project's directory, or name the image as its registry has it"
+                .to_owned()
+        }
+        Remedy::RefreshChecksPackages => "otoshi refresh checks its packages again".to_owned(),
+        Remedy::RefreshLooksAtPackages => "otoshi refresh looks at what the repositories have now".to_owned(),
+        Remedy::RefreshTakesPackages => "otoshi refresh takes what they have now".to_owned(),
+        Remedy::RefreshUpgrading { security } => {
+            let which = if *security { "security" } else { "all" };
+            format!("set upgrade = \"{which}\" in [refresh], then otoshi refresh")
+        }
+        Remedy::RefreshImage { image } => format!("otoshi refresh {image}"),
+        Remedy::RebaseImage { image } => format!("otoshi rebase {image}"),
+        Remedy::NameInDockerfile { image } => {
+            format!("name {image} in the Dockerfile, then otoshi build")
+        }
+        Remedy::AddToDockerfiles { line, files } => {
+            format!("add {line:?} to {}, then otoshi build", files.join(" and "))
+        }
+        Remedy::Update { settings } => format!("otoshi update {}, then otoshi build", settings.join(" ")),
+        Remedy::UpdateMajor { settings } => {
+            format!("otoshi update {}, or --major, takes it", settings.join(" "))
+        }
+        Remedy::UpdatePackages { name } => {
+            format!("otoshi update {name} takes what the repositories have now")
+        }
+    }
+}
+
+fn import(name: &str) -> String {
+    format!("otoshi import ROOTFS.tar --name {name}")
+}
+
+fn refresh(builder: bool) -> String {
+    let side = if builder { " --builder" } else { "" };
+    format!("otoshi refresh{side}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_comes_first_stands_first() {
+        let name = "own/base:1".to_owned();
+        let first = Some(Box::new(Remedy::from("try again later")));
+        let both = Remedy::OrImport { first, name: name.clone() };
+        assert_eq!(
+            words(&both),
+            "try again later; otoshi import ROOTFS.tar --name own/base:1 makes one here"
+        );
+        let alone = Remedy::OrImport { first: None, name };
+        assert_eq!(words(&alone), "otoshi import ROOTFS.tar --name own/base:1 makes one here");
+        assert_eq!(
+            words(&Remedy::RefreshBase { builder: true }),
+            "otoshi refresh --builder takes what the name stands for now"
+        );
+    }
+}
