@@ -6,8 +6,8 @@ use serde_json::Value;
 use crate::{
     bases, deps,
     failure::{Failure, Result},
-    http,
-    process::{self, Running},
+    http::Web,
+    process,
     project::{self, Project, platform},
 };
 
@@ -84,12 +84,10 @@ fn say(text: &str) {
 
 /// Starts the web process, asks for its page, and stops it.
 fn answer(shop: &Project) -> Result<String> {
-    let port = http::free_port()?;
-    println!("\n$ otoshi run web -e PORT={port} -p {port} &\n$ curl http://127.0.0.1:{port}/");
-    let (setting, port_text) = (format!("PORT={port}"), port.to_string());
-    let mut run = shop.otoshi(&["run", "web", "-e", &setting, "-p", &port_text]);
-    let mut web = Running::start(run.stdout(std::process::Stdio::null()))?;
-    let page = http::get_from(&mut web, port, "/")?;
+    println!("\n$ otoshi run web -e PORT=8080 -p 0:8080 &");
+    let mut web = Web::start(shop, "web")?;
+    println!("$ curl http://127.0.0.1:{}/", web.port());
+    let page = web.get("/")?;
     web.stop()?;
     Ok(page)
 }

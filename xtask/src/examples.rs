@@ -5,8 +5,9 @@
 use otoshi_test::{Missing, given};
 
 use crate::{
-    bases, http,
-    process::{self, Running},
+    bases,
+    http::Web,
+    process,
     project::{Project, platform},
     root,
 };
@@ -21,11 +22,8 @@ fn built(name: &str) -> Result<Project, Missing> {
 }
 
 fn page(project: &Project, path: &str) -> String {
-    let port = http::free_port().unwrap();
-    let (setting, published) = (format!("PORT={port}"), port.to_string());
-    let arguments = ["run", "web", "-e", &setting, "-p", &published];
-    let mut web = Running::start(&mut project.otoshi(&arguments)).unwrap();
-    let page = http::get_from(&mut web, port, path).unwrap();
+    let mut web = Web::start(project, "web").unwrap();
+    let page = web.get(path).unwrap();
     web.stop().unwrap();
     page
 }

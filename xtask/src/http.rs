@@ -1,8 +1,10 @@
 //! GET over HTTP, as much as asking an example for its page takes.
 
 use std::{
-    io::{Read, Write},
-    net::{TcpListener, TcpStream},
+    io::{BufRead, BufReader, Read, Write},
+    net::TcpStream,
+    process::Stdio,
+    sync::mpsc,
     thread,
     time::{Duration, Instant},
 };
@@ -10,19 +12,62 @@ use std::{
 use crate::{
     failure::{Failure, Result},
     process::Running,
+    project::Project,
 };
 
 /// How long an application may take to answer for the first time.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Finds a port that nobody listens on.
-pub(crate) fn free_port() -> Result<u16> {
-    let address = TcpListener::bind(("127.0.0.1", 0)).and_then(|listener| listener.local_addr());
-    address.map(|address| address.port()).map_err(|error| Failure::Wrong(format!("finding a port: {error}")))
+/// The port inside, on which an example's process listens.
+const PORT: &str = "8080";
+
+/// A process of a project that answers over HTTP.
+pub(crate) struct Web {
+    process: Running,
+    port: u16,
+}
+
+impl Web {
+    /// Starts a process by `otoshi run`, and waits until it is told at which port it is published.
+    pub(crate) fn start(project: &Project, process: &str) -> Result<Self> {
+        let setting = format!("PORT={PORT}");
+        let mut run = project.otoshi(&["run", process, "-e", &setting, "-p", &format!("0:{PORT}")]);
+        let mut process = Running::start(run.stdout(Stdio::null()).stderr(Stdio::piped()))?;
+        let (sender, receiver) = mpsc::channel();
+        if let Some(said) = process.take_stderr() {
+            // To its end, so that the process is never kept waiting.
+            thread::spawn(move || {
+                for line in BufReader::new(said).lines().map_while(std::io::Result::ok) {
+                    match line.strip_prefix(&format!("port {PORT} is published at 127.0.0.1:")) {
+                        Some(port) => drop(sender.send(port.parse())),
+                        None => eprintln!("{line}"),
+                    }
+                }
+            });
+        }
+        let port = receiver.recv_timeout(PATIENCE).ok().and_then(std::result::Result::ok);
+        let port = port.ok_or_else(|| Failure::Wrong("otoshi run did not say where the port is".into()))?;
+        Ok(Self { process, port })
+    }
+
+    /// Where it answers.
+    pub(crate) fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// The body of a page, once the process has begun to listen.
+    pub(crate) fn get(&mut self, path: &str) -> Result<String> {
+        get_from(&mut self.process, self.port, path)
+    }
+
+    /// Ends it.
+    pub(crate) fn stop(&mut self) -> Result {
+        self.process.stop()
+    }
 }
 
 /// Gets the body of a page, waiting until the process has begun to listen.
-pub(crate) fn get_from(process: &mut Running, port: u16, path: &str) -> Result<String> {
+fn get_from(process: &mut Running, port: u16, path: &str) -> Result<String> {
     let started = Instant::now();
     loop {
         process.still_there()?;

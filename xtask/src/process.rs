@@ -1,7 +1,7 @@
 //! Commands: run them, read what they print, and end those that go on.
 
 use std::{
-    process::{Child, Command, Output, Stdio},
+    process::{Child, ChildStderr, Command, Output, Stdio},
     thread,
     time::{Duration, Instant},
 };
@@ -63,6 +63,11 @@ impl Running {
     /// The process's id.
     pub(crate) fn id(&self) -> u32 {
         self.child.id()
+    }
+
+    /// What it says on standard error, if that was piped.
+    pub(crate) fn take_stderr(&mut self) -> Option<ChildStderr> {
+        self.child.stderr.take()
     }
 
     /// Fails when the process has ended.

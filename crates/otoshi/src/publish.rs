@@ -9,7 +9,7 @@ use std::{
 
 use otoshi_engine::{Handle, Network};
 
-/// A port of the command and where it is offered, as in `8080`, `9000:8080` or `0.0.0.0:9000:8080`.
+/// A port of the command and where it is offered, as in `8080`, `9000:8080` or `0.0.0.0:9000:8080`; at port 0, on any that is free.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Published {
     /// Where connections are taken.
@@ -23,9 +23,10 @@ impl FromStr for Published {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let port = |text: &str| match text.parse::<u16>() {
-            Ok(0) | Err(_) => Err(format!("{text:?} is no port from 1 to 65535")),
+            Ok(0) | Err(_) => Err(format!("{text:?} is not a port from 1 to 65535")),
             Ok(port) => Ok(port),
         };
+        let any_port = |text: &str| if text == "0" { Ok(0) } else { port(text) };
         let Some((offered, inner)) = text.rsplit_once(':') else {
             let port = port(text)?;
             return Ok(Self { offered: (Ipv4Addr::LOCALHOST, port).into(), port });
@@ -33,7 +34,7 @@ impl FromStr for Published {
         let offered = match offered.parse::<SocketAddr>() {
             Ok(address) => address,
             Err(_) if offered.contains(':') => return Err(format!("{offered:?} is no address and port")),
-            Err(_) => (Ipv4Addr::LOCALHOST, port(offered)?).into(),
+            Err(_) => (Ipv4Addr::LOCALHOST, any_port(offered)?).into(),
         };
         Ok(Self { offered, port: port(inner)? })
     }
@@ -52,18 +53,29 @@ impl Published {
         if network == Network::Host && is_there {
             return Ok(None);
         }
-        Ok(Some(Offered { listener: TcpListener::bind(self.offered)?, port: self.port }))
+        Ok(Some(Offered { asked: self.offered, listener: TcpListener::bind(self.offered)?, port: self.port }))
     }
 }
 
 /// A port at which connections wait for the command.
 #[derive(Debug)]
 pub(crate) struct Offered {
+    asked: SocketAddr,
     listener: TcpListener,
     port: u16,
 }
 
 impl Offered {
+    /// Where connections are taken, if nobody chose the port.
+    pub(crate) fn chosen(&self) -> Option<SocketAddr> {
+        if self.asked.port() == 0 { self.listener.local_addr().ok() } else { None }
+    }
+
+    /// The port on which the command listens.
+    pub(crate) fn port(&self) -> u16 {
+        self.port
+    }
+
     /// Hands connections on to the command from now on, on threads that end with this process.
     pub(crate) fn serve(&self, command: &Handle) -> io::Result<()> {
         let (listener, port, command) = (self.listener.try_clone()?, self.port, command.clone());
@@ -106,9 +118,11 @@ mod tests {
         assert_eq!(shown("8080"), "127.0.0.1:8080 → port 8080");
         assert_eq!(shown("9000:8080"), "127.0.0.1:9000 → port 8080");
         assert_eq!(shown("0.0.0.0:9000:8080"), "0.0.0.0:9000 → port 8080");
+        assert_eq!(shown("0:8080"), "127.0.0.1:0 → port 8080");
+        assert_eq!(shown("8080:0"), "\"0\" is not a port from 1 to 65535");
         assert_eq!(shown("[::1]:9000:8080"), "[::1]:9000 → port 8080");
-        assert_eq!(shown("9000:web"), "\"web\" is no port from 1 to 65535");
-        assert_eq!(shown("0"), "\"0\" is no port from 1 to 65535");
+        assert_eq!(shown("9000:web"), "\"web\" is not a port from 1 to 65535");
+        assert_eq!(shown("0"), "\"0\" is not a port from 1 to 65535");
         assert_eq!(shown("host:9000:80"), "\"host:9000\" is no address and port");
     }
 }

@@ -60,7 +60,7 @@ pub(crate) struct Run {
     network: Network,
     /// Publish a port of the command: [[ADDRESS:]PORT:]PORT
     ///
-    /// The default address is 127.0.0.1.
+    /// The default address is 127.0.0.1. At port 0 a free one is taken, and shown on standard error.
     #[arg(short, long, value_name = "PORTS")]
     publish: Vec<Published>,
     /// Command to run instead of the image's
@@ -84,6 +84,11 @@ impl Run {
             published.take(network).map_err(Failure::io("publishing", published.to_string()))
         };
         let offered: Vec<_> = self.publish.iter().map(offered).collect::<Result<_, _>>()?;
+        for offered in offered.iter().flatten() {
+            if let Some(address) = offered.chosen() {
+                eprintln!("port {} is published at {address}", offered.port());
+            }
+        }
         let command = (!self.command.is_empty()).then_some(CommandForm::Exec(self.command));
         let signals = Mutex::new(signals::collect());
         let shared = terminal.clone();
