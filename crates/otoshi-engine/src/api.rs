@@ -155,6 +155,8 @@ pub struct BuildRequest {
     pub contexts: BTreeMap<String, NamedContext>,
     /// The network of RUN steps that say none themselves.
     pub network: Network,
+    /// Whether plain HTTP of RUN steps may be answered with what was fetched before.
+    pub network_cache: bool,
     /// Whether `RUN --security=insecure` is carried out.
     pub allow_insecure: bool,
     /// Whether `RUN --network=host` is carried out.
@@ -185,6 +187,7 @@ impl BuildRequest {
             ssh: BTreeMap::new(),
             contexts: BTreeMap::new(),
             network: Network::Own,
+            network_cache: true,
             allow_insecure: false,
             allow_host_network: false,
             ca_certificates: None,
@@ -443,6 +446,8 @@ pub struct RunRequest {
     pub ca_certificates: Option<PathBuf>,
     /// The network that the command sees.
     pub network: Network,
+    /// Whether its plain HTTP may be answered with what was fetched before.
+    pub network_cache: bool,
     /// Input and output.
     pub stdio: Stdio,
     /// Called once a command runs whose output is no event.
@@ -475,6 +480,7 @@ impl RunRequest {
             secrets: BTreeMap::new(),
             ca_certificates: None,
             network: Network::Own,
+            network_cache: false,
             stdio: Stdio::Capture,
             started: None,
             volumes: Vec::new(),

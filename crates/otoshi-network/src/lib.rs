@@ -16,12 +16,14 @@ mod device;
 mod packet;
 mod plan;
 mod reach;
+mod relay;
 mod stack;
 mod tcp;
 
 pub use device::Frames;
 pub use plan::{Nameserver, Plan};
 pub use reach::{is_refused, is_service_of_cloud};
+pub use relay::Relay;
 pub use stack::Stack;
 
 /// The most bytes of one packet: what every device takes at once, so that large transfers are few packets.

@@ -5,7 +5,7 @@ use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6},
 };
 
-use crate::is_refused;
+use crate::{Relay, is_refused};
 
 /// Networks of 256 addresses to choose from, in order; which one it is has no meaning.
 const CHOICES: [Ipv4Addr; 6] = [
@@ -35,6 +35,8 @@ pub struct Plan {
     pub nameservers: Vec<Nameserver>,
     /// The step's `/etc/resolv.conf`.
     pub resolver: Vec<u8>,
+    /// What carries connections to one port, if not this process itself.
+    pub relay: Option<Relay>,
 }
 
 /// A nameserver that a step cannot reach itself, as it is on the host's loopback.
@@ -73,6 +75,7 @@ impl Plan {
             six: addresses.lines().any(is_global),
             nameservers: Vec::new(),
             resolver: Vec::new(),
+            relay: None,
         };
         plan.resolver = plan.resolver_of(resolver).into_bytes();
         plan

@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeSet, HashMap, HashSet},
-    io,
+    io::{self, Read, Write},
     net::{SocketAddr, TcpStream},
     os::fd::{AsFd, BorrowedFd, OwnedFd},
     time::{Duration, Instant},
@@ -16,7 +16,7 @@ use rustix::{
 use smoltcp::wire::{IpProtocol, TcpPacket};
 
 use crate::{
-    MTU, Plan,
+    MTU, Plan, Relay,
     datagram::{Ends, Exchange, socket_for, why},
     device::Device,
     is_refused,
@@ -68,9 +68,20 @@ enum Kind {
     Opening {
         outside: TcpStream,
         syn: Vec<u8>,
+        relay: Relayed,
     },
     Connection(Box<Connection>),
     Exchange(Exchange),
+}
+
+/// How far a connection through a relay is.
+enum Relayed {
+    /// There is none in between, or it has said that the address is reached.
+    No,
+    /// It is to be told this as soon as it accepts.
+    Telling(Vec<u8>),
+    /// It has been told.
+    Told,
 }
 
 impl std::fmt::Debug for Stack {
@@ -252,8 +263,14 @@ impl Stack {
             // The step's kernel asks again.
             return;
         }
+        let is_nameserver = self.plan.nameservers.iter().any(|nameserver| nameserver.outside == place);
+        let relay = self.plan.relay.filter(|relay| place.port() == relay.port && !is_nameserver);
+        let (target, relay) = match relay {
+            Some(relay) => (relay.address, Relayed::Telling(relay.asking(place))),
+            None => (place, Relayed::No),
+        };
         let opened =
-            socket_for(place, SocketType::STREAM, None).and_then(|socket| match connect(&socket, &place) {
+            socket_for(target, SocketType::STREAM, None).and_then(|socket| match connect(&socket, &target) {
                 Ok(()) | Err(Errno::INPROGRESS) => Ok(socket),
                 Err(error) => Err(error),
             });
@@ -261,7 +278,7 @@ impl Stack {
             Ok(socket) => {
                 let outside = TcpStream::from(socket);
                 let _ = outside.set_nodelay(true);
-                let kind = Kind::Opening { outside, syn: packet.whole.to_vec() };
+                let kind = Kind::Opening { outside, syn: packet.whole.to_vec(), relay };
                 self.add(ends, kind);
             }
             Err(error) => self.cannot_connect(packet.whole, ends, error),
@@ -321,7 +338,7 @@ impl Stack {
         let ended = EventFlags::ERR | EventFlags::HUP;
         match &mut flow.kind {
             Kind::Opening { .. } => {
-                if flags.intersects(EventFlags::OUT | ended) {
+                if flags.intersects(EventFlags::IN | EventFlags::OUT | ended) {
                     self.opened(id, touched);
                 }
             }
@@ -338,23 +355,27 @@ impl Stack {
         }
     }
 
-    /// The outer half of a connection stands, or does not.
+    /// The outer half of a connection stands, or does not, or a relay says so.
     fn opened(&mut self, id: u64, touched: &mut HashSet<u64>) {
         let now = self.now();
-        let Some(Flow { kind: Kind::Opening { outside, syn }, ends, .. }) = self.flows.get_mut(&id) else {
+        let Some(Flow { kind: Kind::Opening { outside, syn, relay }, ends, .. }) = self.flows.get_mut(&id)
+        else {
             return;
         };
-        let (ends, error) = (*ends, outside.take_error());
-        match error {
-            Ok(None) => {}
-            Ok(Some(error)) | Err(error) => {
-                let syn = std::mem::take(syn);
-                self.forget(id);
-                let error = Errno::from_io_error(&error).unwrap_or(Errno::IO);
-                return self.cannot_connect(&syn, ends, error);
-            }
-        }
+        let ends = *ends;
+        let failed = match outside.take_error() {
+            Ok(None) => match settled(outside, relay) {
+                Ok(true) => None,
+                Ok(false) => return,
+                Err(error) => Some(error),
+            },
+            Ok(Some(error)) | Err(error) => Some(Errno::from_io_error(&error).unwrap_or(Errno::IO)),
+        };
         let syn = std::mem::take(syn);
+        if let Some(error) = failed {
+            self.forget(id);
+            return self.cannot_connect(&syn, ends, error);
+        }
         let Some(flow) = self.flows.remove(&id) else { return };
         let Kind::Opening { outside, .. } = flow.kind else { return };
         let connection = Connection::accept(&mut self.device, &syn, ends.outside, outside, seed(), now);
@@ -443,6 +464,30 @@ impl Stack {
     fn now(&self) -> smoltcp::time::Instant {
         let micros = self.started.elapsed().as_micros();
         smoltcp::time::Instant::from_micros(i64::try_from(micros).unwrap_or(i64::MAX))
+    }
+}
+
+/// Tells a relay where a connection goes, and hears whether it got there; true where it did, or there is no relay.
+fn settled(mut outside: &TcpStream, relay: &mut Relayed) -> Result<bool, Errno> {
+    let errno = |error: &io::Error| Errno::from_io_error(error).unwrap_or(Errno::IO);
+    if let Relayed::Telling(asking) = relay {
+        // Some eighty bytes on a connection that has just been made: they go at once, or it is of no use.
+        match outside.write(asking) {
+            Ok(length) if length == asking.len() => *relay = Relayed::Told,
+            Ok(_) => return Err(Errno::IO),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
+            Err(error) => return Err(errno(&error)),
+        }
+    }
+    if matches!(relay, Relayed::No) {
+        return Ok(true);
+    }
+    let mut answer = [Relay::REFUSED];
+    match outside.read(&mut answer) {
+        Ok(1) if answer[0] == Relay::OPEN => Ok(true),
+        Ok(_) => Err(Errno::from_raw_os_error(i32::from(answer[0]))),
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(false),
+        Err(error) => Err(errno(&error)),
     }
 }
 

@@ -26,7 +26,7 @@ pub use error::ProjectError;
 pub use lock::{BaseName, Lock, LockedBase, Upgrades};
 pub use manifest::{
     App, Argument, Base, Build, BuildNetwork, Command, Compile, Computed, Entitlement, Image, Manifest,
-    Packages, Process, ProcessTable, ProjectTable, Secret, Variant, Verify, schema,
+    Packages, Process, ProcessTable, ProjectTable, Secret, Switch, Variant, Verify, schema,
 };
 pub use place::line_of;
 pub use project::{NamedProcess, Project};

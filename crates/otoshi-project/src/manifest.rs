@@ -185,6 +185,18 @@ pub struct Build {
     pub allow: Vec<Entitlement>,
     /// The network of the commands that say none themselves: of RUN, compile, newer packages and `[verify]`.
     pub network: BuildNetwork,
+    /// Whether plain HTTP of these commands may be answered with what any of them fetched before, as far as the server allows.
+    pub network_cache: Switch,
+}
+
+/// Something that is done or not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Switch {
+    /// It is done.
+    On,
+    /// It is not.
+    Off,
 }
 
 /// The network of a project's commands.
@@ -209,6 +221,7 @@ impl Default for Build {
             runner_arg,
             allow: Vec::new(),
             network: BuildNetwork::Default,
+            network_cache: Switch::On,
         }
     }
 }

@@ -68,7 +68,8 @@ fn run(
     let (outlet, mut network) = match spec.network {
         Network::Own => {
             let (ours, theirs) = Channel::pair().map_err(failed("making a channel"))?;
-            let plan = Plan::of_host();
+            let mut plan = Plan::of_host();
+            plan.relay = spec.relay;
             (Some(Outlet { plan: plan.clone(), init: theirs }), Carrier::Awaited { from: ours, plan })
         }
         Network::Host | Network::None => (None, Carrier::None),

@@ -2,6 +2,7 @@
 
 use std::{net::IpAddr, path::PathBuf};
 
+use otoshi_network::Relay;
 use serde::{Deserialize, Serialize};
 
 /// Everything about one sandbox.
@@ -25,6 +26,8 @@ pub struct Spec {
     pub extra_hosts: Vec<(String, IpAddr)>,
     /// The network that the command sees.
     pub network: Network,
+    /// What carries the command's plain HTTP, where its network is its own.
+    pub relay: Option<Relay>,
     /// What root may do in the sandbox.
     pub capabilities: Capabilities,
     /// Whether the seccomp profile is loaded.
@@ -61,6 +64,7 @@ impl Spec {
             hostname: "otoshi".into(),
             extra_hosts: Vec::new(),
             network: Network::Own,
+            relay: None,
             capabilities: Capabilities::DockerDefault,
             seccomp: true,
             no_new_privs: false,

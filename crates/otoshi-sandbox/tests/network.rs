@@ -14,6 +14,7 @@ use std::{
     },
     path::Path,
     process::{Command, Output},
+    sync::atomic::{AtomicUsize, Ordering},
     thread,
     time::Duration,
 };
@@ -175,6 +176,40 @@ fn a_refused_connection_is_told_as_one() {
         ),
     ));
     assert_eq!(result.stdout, "Connection refused");
+}
+
+#[test]
+fn plain_http_goes_through_a_relay_which_asks_once() {
+    let address = given!(own_address());
+    let image = given!(Image::new());
+    static ASKED: AtomicUsize = AtomicUsize::new(0);
+    let port = serve(address, |mut stream| {
+        ASKED.fetch_add(1, Ordering::Relaxed);
+        let mut head = [0; 4096];
+        let _ = stream.read(&mut head);
+        let _ = stream
+            .write_all(b"HTTP/1.1 200 OK\r\nCache-Control: max-age=600\r\nContent-Length: 3\r\n\r\nyes");
+    });
+    let directory = tempfile::tempdir().unwrap();
+    let relay = otoshi_relay::Relay::start(directory.path(), 1 << 20).unwrap();
+    let through = |script: &str, port: u16| {
+        let mut spec = image.script(script);
+        spec.relay = Some(otoshi_relay::Entrance { port, ..relay.entrance() });
+        let result = run(&spec);
+        image.renew();
+        result
+    };
+    for _ in 0..2 {
+        assert_eq!(through(&format!("wget -qO- http://{address}:{port}/a"), port).stdout, "yes");
+    }
+    // The relay connects each time, and asks when there is something to ask.
+    assert_eq!((ASKED.load(Ordering::Relaxed), relay.saved()), (2, 3));
+    // Other ports do not go through it, and a refusal is one.
+    assert_eq!(through(&format!("wget -qO- http://{address}:{port}/a"), 1).stdout, "yes");
+    assert_eq!(relay.saved(), 3);
+    let (_held, free) = refusing(address);
+    let result = through(&format!("nc -w 20 {address} {free} </dev/null"), free);
+    assert!(result.stderr.contains("Connection refused"), "{}", result.stderr);
 }
 
 #[test]

@@ -175,11 +175,12 @@ impl Home {
         }
     }
 
-    /// Removes indexes and packages that were not used for so long; which dates were seen stays known. Gives bytes freed.
+    /// Removes indexes, packages and answers to steps that were not used for so long; which dates were seen stays known. Gives bytes freed.
     fn sweep_packages(&self, unused_for: Duration) -> Result<u64, StoreError> {
         let mut freed = 0;
-        for directory in ["apt/index", "apt/release", "deb"] {
-            let directory = self.root().join("packages").join(directory);
+        let packages =
+            ["apt/index", "apt/release", "deb"].map(|name| self.root().join("packages").join(name));
+        for directory in packages.into_iter().chain([self.kept_answers()]) {
             for file in fs::read_dir(directory).into_iter().flatten().flatten() {
                 let Ok(meta) = file.metadata() else { continue };
                 if meta.modified().is_ok_and(|time| crate::records::age(time) > unused_for) {
@@ -390,9 +391,17 @@ mod tests {
             age(&path, old);
             path
         };
-        let old = [place("deb/old.deb", 30 * DAY), place("apt/index/old", 30 * DAY)];
-        let kept = [place("deb/new.deb", Duration::ZERO), place("apt/seen/old", 30 * DAY)];
-        assert_eq!(home.gc(POLICY).unwrap().bytes, 2);
+        let old = [
+            place("deb/old.deb", 30 * DAY),
+            place("apt/index/old", 30 * DAY),
+            place("../http/old", 30 * DAY),
+        ];
+        let kept = [
+            place("deb/new.deb", Duration::ZERO),
+            place("apt/seen/old", 30 * DAY),
+            place("../http/new", DAY / 2),
+        ];
+        assert_eq!(home.gc(POLICY).unwrap().bytes, 3);
         assert!(old.iter().all(|path| !path.exists()) && kept.iter().all(|path| path.exists()));
     }
 }

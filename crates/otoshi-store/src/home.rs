@@ -23,7 +23,7 @@ const FIRST_FORMAT: u32 = 1;
 /// The files beside them.
 const FILES: [&str; 3] = ["format", "gate", "lock"];
 /// What the store's directory holds. Nobody else may enter any of them: snapshots have setuid programs and device nodes.
-const DIRECTORIES: [&str; 6] = ["images", "snapshots", "records", "caches", "packages", "work"];
+const DIRECTORIES: [&str; 7] = ["images", "snapshots", "records", "caches", "packages", "http", "work"];
 
 /// Whether a name in the store's directory is one of the store's own; temporary names of its files count.
 fn is_own(name: &str) -> bool {
@@ -127,6 +127,11 @@ impl Home {
     /// The snapshots: unpacked layers and step results.
     pub fn snapshots(&self) -> &Snapshots {
         &self.snapshots
+    }
+
+    /// The directory of answers to steps' plain HTTP; which files are there is the matter of `otoshi-relay`.
+    pub fn kept_answers(&self) -> PathBuf {
+        self.root.join("http")
     }
 
     /// The directory kept for the cache mount `id`.

@@ -9,6 +9,7 @@
 //! ├── snapshots/ID/seal digest of the names, modes, sizes and times below fs/, looked at before use and by `verify`
 //! ├── records/KIND/..   small checksummed files: step results, phase records, memoized digests; each says what it keeps
 //! ├── packages/        indexes of package repositories, and packages, by hash; dates of releases that were seen
+//! ├── http/             answers that steps got by plain HTTP, by what was asked for
 //! ├── caches/ID/        directories of `RUN --mount=type=cache`
 //! ├── work/NAME/        what a running process is making; garbage once that process is gone
 //! ├── gate              passed by whoever begins to use the store; held by a garbage collector that waits for its turn

@@ -3,17 +3,21 @@
 use std::{
     collections::BTreeMap,
     path::PathBuf,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, OnceLock, PoisonError},
 };
 
 use otoshi_oci::{
     Digest, Fields, Image, ImageError, LayoutError, Platform, Reference,
     layer::{OverlayXattrs, UnpackOptions},
 };
+use otoshi_relay::{Entrance, Relay};
 use otoshi_store::{Home, Record};
 
 use super::mount::in_user_namespace;
 use crate::{BuildRequest, EngineError, ImageSource};
+
+/// How many bytes of answers to steps are kept, in bytes.
+const MOST_KEPT: u64 = 4 << 30;
 
 /// The engine of our own, on one store.
 pub struct EmbeddedEngine {
@@ -26,6 +30,8 @@ pub struct EmbeddedEngine {
     pub(super) running: Mutex<BTreeMap<u32, usize>>,
     /// The repository whose records are believed.
     pub(super) believed: Mutex<Option<String>>,
+    /// What carries the plain HTTP of steps, once one needs it; `None` inside where it cannot be started.
+    relay: OnceLock<Option<Relay>>,
 }
 
 /// Something that is known under a key.
@@ -57,6 +63,7 @@ impl EmbeddedEngine {
             init: None,
             running: Mutex::new(BTreeMap::new()),
             believed: Mutex::default(),
+            relay: OnceLock::new(),
         }
     }
 
@@ -95,6 +102,18 @@ impl EmbeddedEngine {
             in_userns: in_user_namespace(),
             ..UnpackOptions::default()
         }
+    }
+
+    /// Where a step's network hands its plain HTTP over; `None` where that goes straight out.
+    pub(crate) fn relay(&self) -> Option<Entrance> {
+        let start = || match Relay::start(&self.home.kept_answers(), MOST_KEPT) {
+            Ok(relay) => Some(relay),
+            Err(error) => {
+                tracing::warn!(%error, "what steps fetch by HTTP is not kept");
+                None
+            }
+        };
+        self.relay.get_or_init(start).as_ref().map(Relay::entrance)
     }
 
     /// Notes a sandbox of the build with this number as running.

@@ -127,6 +127,7 @@ pub(crate) fn run(
         mounts: seen.mounts,
         ca_certificates: request.ca_certificates.clone(),
         network,
+        network_cache: request.network_cache,
         insecure,
     };
     let spec = command.spec(engine, &stage.chain, Some(&draft))?;

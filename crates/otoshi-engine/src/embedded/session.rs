@@ -72,6 +72,8 @@ pub(crate) struct Command {
     pub(crate) mounts: Vec<sandbox::Mount>,
     pub(crate) ca_certificates: Option<PathBuf>,
     pub(crate) network: Network,
+    /// Whether its plain HTTP may be answered with what was fetched before.
+    pub(crate) network_cache: bool,
     /// Whether the command has all of this process's capabilities and may make any system call.
     pub(crate) insecure: bool,
 }
@@ -144,6 +146,7 @@ impl Command {
             user: sandbox::UserSpec { uid: account.uid, gid: account.gid, additional_gids: account.groups },
             mounts,
             network: self.network,
+            relay: if self.network == Network::Own && self.network_cache { engine.relay() } else { None },
             capabilities: if self.insecure {
                 sandbox::Capabilities::All
             } else {
@@ -269,6 +272,7 @@ pub(crate) fn run(
         mounts,
         ca_certificates: request.ca_certificates.clone(),
         network: request.network,
+        network_cache: request.network_cache,
         insecure: false,
     };
     let scratch = engine.home().snapshots().draft()?;

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, path::PathBuf};
 
 use otoshi_dockerfile::CommandForm;
 use otoshi_engine::{Network, Secret};
-use otoshi_project::{BuildNetwork, Command, Phase, Project};
+use otoshi_project::{BuildNetwork, Command, Phase, Project, Switch};
 
 use crate::{PipelineError, observe::Observation, world::World};
 
@@ -20,6 +20,11 @@ impl CommandSettings<'_> {
             BuildNetwork::Host => Network::Host,
             BuildNetwork::None => Network::None,
         }
+    }
+
+    /// Whether their plain HTTP may be answered with what was fetched before.
+    pub(super) fn network_cache(self) -> bool {
+        self.0.manifest.build.network_cache == Switch::On
     }
 
     /// The project's secrets; their values are read when a command needs them.

@@ -70,6 +70,7 @@ pub(crate) fn compile<'w>(walk: &mut Walk<'w>, on: Phase, given: &Given) -> Resu
                 .filter(|(name, _)| compile.secrets.contains(name))
                 .collect(),
             network: commands.network(),
+            network_cache: commands.network_cache(),
             ca_certificates: commands.ca_certificates()?,
             stdio: Stdio::Events,
             ..RunRequest::new(image, PHASE.as_str(), Some(form(&compile.run)))

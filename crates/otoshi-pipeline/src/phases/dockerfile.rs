@@ -91,6 +91,7 @@ impl<'w> RoleBuild<'w> {
             allow_insecure: allows(Entitlement::Insecure),
             allow_host_network: allows(Entitlement::HostNetwork),
             network: commands.network(),
+            network_cache: commands.network_cache(),
             target: target.name.clone(),
             args: file.args.clone(),
             images: self.images.clone(),

@@ -73,6 +73,7 @@ impl<'w> Upgrader<'w> {
             images: BTreeMap::from([(BELOW.to_owned(), below.clone())]),
             platform: self.0.platform.clone(),
             network: commands.network(),
+            network_cache: commands.network_cache(),
             ca_certificates: commands.ca_certificates()?,
             no_cache: self.0.no_cache,
             output: self.0.output_of(PHASE),

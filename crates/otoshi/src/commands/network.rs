@@ -11,6 +11,13 @@ pub(crate) enum Network {
     Host,
 }
 
+/// Something that is done or not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Switch {
+    On,
+    Off,
+}
+
 impl From<Network> for otoshi_engine::Network {
     fn from(network: Network) -> Self {
         match network {

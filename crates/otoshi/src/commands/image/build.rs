@@ -22,7 +22,11 @@ use super::{
     output::{Destination, Sent},
     source::{Source, commit_time},
 };
-use crate::{commands::network::Network, failure::Failure, progress};
+use crate::{
+    commands::network::{Network, Switch},
+    failure::Failure,
+    progress,
+};
 
 /// Build an image from a Dockerfile, as `docker build` does.
 ///
@@ -63,6 +67,9 @@ pub(crate) struct Build {
     /// Network for RUN steps that do not choose one
     #[arg(long, value_enum, default_value_t = Network::Default)]
     network: Network,
+    /// Whether plain HTTP of RUN may be answered with what was fetched before, as far as servers allow
+    #[arg(long, value_enum, default_value_t = Switch::On, value_name = "SWITCH")]
+    network_cache: Switch,
     /// Allow the Dockerfile to use security.insecure or network.host
     #[arg(long, value_enum, value_name = "WHAT")]
     allow: Vec<Allow>,
@@ -162,6 +169,7 @@ impl Build {
                 })
                 .collect::<Result<_, _>>()?,
             network: self.network.into(),
+            network_cache: self.network_cache == Switch::On,
             allow_insecure: self.allow.contains(&Allow::Insecure),
             allow_host_network: self.allow.contains(&Allow::HostNetwork),
             no_cache: self.no_cache || !self.asides.no_cache_filter.is_empty(),
