@@ -143,8 +143,9 @@ impl History<'_> {
         self.put_lock(previous.lock.as_deref())?;
         let images = Images(previous.images);
         images.tag(self.0)?;
+        let left = all.len();
         self.0.home.records().put(self.key().hex(), &States(all))?;
         let images = images.0.into_iter().map(|(name, digest)| (name, digest.to_string())).collect();
-        Ok(RolledBack { images, at: previous.at, left: all.len() })
+        Ok(RolledBack { images, at: previous.at, left })
     }
 }
