@@ -26,6 +26,8 @@ pub(crate) struct Item {
     /// Where it lies on disk.
     pub(crate) source: PathBuf,
     pub(crate) kind: ItemKind,
+    /// Whether its extended attributes go with it: not those of somebody's working directory, which no builder takes.
+    pub(crate) attributes: bool,
     /// Permission bits, set-id and sticky bits.
     pub(crate) mode: u32,
     pub(crate) uid: u32,
@@ -70,6 +72,7 @@ impl Item {
             path: path.to_path_buf(),
             source: source.to_path_buf(),
             kind: ItemKind::of(source, &meta)?,
+            attributes: true,
             mode: meta.mode() & 0o7777,
             uid: meta.uid(),
             gid: meta.gid(),
@@ -94,13 +97,17 @@ impl Item {
             hasher.update(&number.to_le_bytes());
         }
         hasher.field(&detail);
-        if tag != b'l' && tag != b'e' {
-            for (name, value) in xattrs(&self.source)? {
-                hasher.field(name.as_bytes());
-                hasher.field(&value);
-            }
+        for (name, value) in self.xattrs()? {
+            hasher.field(name.as_bytes());
+            hasher.field(&value);
         }
         Ok(())
+    }
+
+    /// The extended attributes that go with it.
+    pub(crate) fn xattrs(&self) -> Result<Vec<(OsString, Vec<u8>)>, EngineError> {
+        let has_some = self.attributes && !matches!(self.kind, ItemKind::Symlink(_) | ItemKind::Empty);
+        if has_some { xattrs(&self.source) } else { Ok(Vec::new()) }
     }
 }
 
@@ -161,7 +168,7 @@ pub(crate) fn walk_where(root: &Path, goes_into: &dyn Fn(&Path) -> bool) -> Resu
             _ => ItemKind::Special { format: stat.st_mode & 0o170_000, device: stat.st_rdev },
         };
         let (mode, uid, gid) = (stat.st_mode & 0o7777, stat.st_uid, stat.st_gid);
-        let item = Item { path, source, kind, mode, uid, gid };
+        let item = Item { path, source, kind, attributes: true, mode, uid, gid };
         let descend = item.kind == ItemKind::Directory && goes_into(&item.path);
         items.push(item);
         if descend {

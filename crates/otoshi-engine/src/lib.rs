@@ -39,4 +39,5 @@ pub use context::{Context, ContextEntry, EntryKind, Unread};
 pub use embedded::{EmbeddedEngine, names_context, told_by};
 pub use error::EngineError;
 pub use event::{Event, Events, Silent, StepId};
+pub use names::to_text as ignore_text;
 pub use otoshi_sandbox::{Handle, Network};

@@ -36,6 +36,28 @@ fn directories_that_are_copied_to_keep_their_mode_and_new_ones_have_the_usual_on
     );
 }
 
+/// What somebody's working directory has beside content and modes, such as a capability, is nobody else's.
+#[test]
+fn extended_attributes_of_the_context_stay_there() {
+    let (plain, marked) = (given!(world()), given!(world()));
+    let text = "FROM scratch\nCOPY tool /tool\nADD tool /added\nCOPY --chmod=755 . /all/\n";
+    for world in [&plain, &marked] {
+        world.write("tool", "x");
+        world.write("dir/file", "y");
+    }
+    // A capability: cap_sys_admin, effective and permitted (capabilities(7), version 2).
+    let capability = [1, 0, 0, 2, 0, 0, 0x20, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+    let set = |path: &str, name: &str, value: &[u8]| {
+        rustix::fs::lsetxattr(marked.source.join(path), name, value, rustix::fs::XattrFlags::empty())
+            .unwrap();
+    };
+    set("tool", "security.capability", &capability);
+    set("dir", "user.mark", b"x");
+    assert_eq!(plain.build(text).digest, marked.build(text).digest);
+    set("tool", "user.mark", b"y");
+    assert_eq!(plain.build(text).digest, marked.build(text).digest);
+}
+
 #[test]
 fn sources_are_copied_one_after_the_other() {
     let world = given!(world());

@@ -105,6 +105,18 @@ fn normalise<'a>(architecture: &'a str, variant: Option<&'a str>) -> (&'a str, O
     }
 }
 
+/// Whether a word alone is an architecture, by Go's name or by a usual one.
+///
+/// Source: Go's `go tool dist list`, and what containerd's `platforms` takes for these.
+fn is_architecture(word: &str) -> bool {
+    const KNOWN: [&str; 27] = [
+        "386", "aarch64", "amd64", "arm", "arm64", "armel", "armhf", "i386", "i486", "i586", "i686",
+        "loong64", "mips", "mips64", "mips64le", "mipsle", "ppc", "ppc64", "ppc64le", "riscv", "riscv64",
+        "s390", "s390x", "wasm", "x86", "x86-64", "x86_64",
+    ];
+    KNOWN.contains(&word.to_ascii_lowercase().as_str())
+}
+
 /// The place of a variant in its architecture's line; an unknown one matches nothing.
 fn level(architecture: &str, variant: Option<&str>) -> Option<u32> {
     let Some(variant) = variant else {
@@ -134,7 +146,10 @@ impl fmt::Display for Platform {
 impl FromStr for Platform {
     type Err = PlatformError;
 
-    /// Parses `os/architecture[/variant]`, or an architecture alone, which means Linux.
+    /// Parses `os/architecture[/variant]`, an architecture alone, which means Linux, a system alone, which means this machine's
+    /// architecture, or `local`, which means this machine's platform.
+    ///
+    /// Fails where a part is not a word, and where a word alone is neither a system nor an architecture.
     fn from_str(text: &str) -> Result<Self, PlatformError> {
         let word = |part: &&str| {
             !part.is_empty()
@@ -148,7 +163,8 @@ impl FromStr for Platform {
             ["linux" | "windows" | "darwin" | "freebsd"] => {
                 Ok(Self::new(parts[0], &Self::host().architecture, None))
             }
-            [architecture] => Ok(Self::new("linux", architecture, None)),
+            ["local"] => Ok(Self::host()),
+            [architecture] if is_architecture(architecture) => Ok(Self::new("linux", architecture, None)),
             [os, architecture] => Ok(Self::new(os, architecture, None)),
             [os, architecture, variant] => Ok(Self::new(os, architecture, Some(variant))),
             _ => Err(PlatformError(text.to_owned())),

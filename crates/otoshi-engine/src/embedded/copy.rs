@@ -238,6 +238,14 @@ impl<'a> Copier<'a> {
         Ok(())
     }
 
+    /// The same for what an archive is unpacked into: a mode is for files that are copied, and not for these.
+    pub(crate) fn directories_for_archive(&mut self, path: &Path) -> Result<(), EngineError> {
+        let mode = self.overrides.mode.take();
+        let made = self.parent_directories(path);
+        self.overrides.mode = mode;
+        made
+    }
+
     fn place(&mut self, item: &Item, place: &Path) -> Result<(), EngineError> {
         let target = self.tree.join(place);
         let below = fs::symlink_metadata(self.below.join(place))
@@ -306,8 +314,7 @@ fn finish(item: &Item, target: &Path, overrides: &Overrides) -> Result<(), Engin
         let is_directory = item.kind == ItemKind::Directory;
         let change = overrides.mode.as_ref();
         set_mode(target, change.map_or(item.mode, |change| change.apply(item.mode, is_directory)))?;
-        let attributes = if item.kind == ItemKind::Empty { Vec::new() } else { xattrs(&item.source)? };
-        for (name, value) in attributes {
+        for (name, value) in item.xattrs()? {
             if name != "overlay.opaque" {
                 rustix::fs::lsetxattr(target, &name, &value, XattrFlags::empty())
                     .map_err(EngineError::io("setting an attribute of", target))?;

@@ -254,7 +254,7 @@ pub(crate) fn copy(
             copier.copy(source, &destination)?;
             continue;
         }
-        copier.parent_directories(&destination.path)?;
+        copier.directories_for_archive(&destination.path)?;
         let view = below.writable(engine, stage, &draft)?;
         let into = view.path().join(&destination.path);
         archive::unpack(engine, &source.items[0].source, &into, owner)?;
