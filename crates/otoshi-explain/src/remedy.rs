@@ -8,6 +8,11 @@ pub type Wording<'w> = &'w (dyn Fn(&Remedy) -> String + Sync);
 pub enum Remedy {
     /// Something that this program has no command for, in words.
     Words(String),
+    /// Write an `otoshi.toml`, or build a Dockerfile alone.
+    DescribeProject {
+        /// Whether there is a Dockerfile.
+        dockerfile: bool,
+    },
     /// Build the project.
     Build,
     /// Build the project, running everything again.

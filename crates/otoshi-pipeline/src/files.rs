@@ -115,7 +115,9 @@ impl RoleFile {
         platform: &Platform,
     ) -> Result<Self, PipelineError> {
         let full = project.root.join(path);
-        let text = fs::read_to_string(&full).map_err(|source| PipelineError::Read { path: full, source })?;
+        let bytes = fs::read(&full).map_err(|source| PipelineError::Read { path: full, source })?;
+        // Comments and values in old encodings are no reason not to build.
+        let text = String::from_utf8_lossy(&bytes);
         let wrong = || PipelineError::dockerfile(phase);
         let dockerfile = Dockerfile::parse(path, &text).map_err(wrong())?;
         let build = &project.manifest.build;

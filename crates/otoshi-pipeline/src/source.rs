@@ -183,7 +183,7 @@ fn from_gitignore(text: &str) -> String {
     patterns
 }
 
-/// A file of the project, or `None` where there is none.
+/// A file of the project that says what is left out, or `None` where there is none.
 fn read(root: &Path, name: &str) -> Result<Option<String>, PipelineError> {
     let path = root.join(name);
     match fs::read(&path) {
@@ -193,7 +193,7 @@ fn read(root: &Path, name: &str) -> Result<Option<String>, PipelineError> {
             Ok(None)
         }
         Err(source) => Err(PipelineError::Read { path, source }),
-        Ok(bytes) => Ok(Some(String::from_utf8_lossy(&bytes).into_owned())),
+        Ok(bytes) => Ok(Some(otoshi_engine::ignore_text(&bytes))),
     }
 }
 

@@ -2,10 +2,11 @@
 
 use std::{
     collections::BTreeMap,
-    fs,
+    fs, io,
     path::{Path, PathBuf},
 };
 
+use otoshi_explain::Remedy;
 use otoshi_oci::Reference;
 
 use crate::{
@@ -53,7 +54,9 @@ impl Project {
             .map_err(|error| ProjectError::new(from.display().to_string(), error.to_string()))?;
         let root =
             from.ancestors().find(|directory| directory.join("otoshi.toml").is_file()).ok_or_else(|| {
+                let dockerfile = from.join("Dockerfile").is_file();
                 ProjectError::new("otoshi.toml", format!("there is none in {} or above", from.display()))
+                    .with_hint(Remedy::DescribeProject { dockerfile })
             })?;
         let bytes = fs::read(root.join("otoshi.toml"))
             .map_err(|error| ProjectError::new("otoshi.toml", error.to_string()))?;
@@ -64,7 +67,7 @@ impl Project {
         })?;
         let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
         let manifest = Manifest::parse("otoshi.toml", text)?;
-        let procfile = fs::read_to_string(root.join("Procfile")).ok();
+        let procfile = procfile(root)?;
         let processes = processes(&manifest, procfile.as_deref())?;
         let mut warnings = Vec::new();
         if procfile.is_some() && !manifest.processes.is_empty() {
@@ -196,6 +199,22 @@ fn fill<'a>(
         rest = &rest[start + length + 1..];
     }
     Ok(out + rest)
+}
+
+/// The text of the `Procfile`; `None` where there is none.
+///
+/// Fails where it cannot be read, since a process that is gone takes its image with it.
+fn procfile(root: &Path) -> Result<Option<String>, ProjectError> {
+    let wrong = |message: String| ProjectError::new("Procfile", message);
+    match fs::read(root.join("Procfile")) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(wrong(error.to_string())),
+        Ok(bytes) => {
+            let text = String::from_utf8(bytes)
+                .map_err(|_| wrong("it is not UTF-8".to_owned()).with_hint("save it as UTF-8"))?;
+            Ok(Some(text.strip_prefix('\u{feff}').unwrap_or(&text).to_owned()))
+        }
+    }
 }
 
 fn processes(manifest: &Manifest, procfile: Option<&str>) -> Result<Vec<NamedProcess>, ProjectError> {

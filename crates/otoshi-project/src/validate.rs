@@ -1,6 +1,9 @@
 //! What `otoshi.toml` may not say: names that name nothing, and values that cannot be what they stand for.
 
+use std::net::IpAddr;
+
 use otoshi_explain::Explain;
+use otoshi_http::SafeUrl;
 use otoshi_oci::Reference;
 
 use crate::{
@@ -287,12 +290,10 @@ impl Manifest {
         if let Some(problem) = verify.run.as_ref().and_then(empty) {
             faults.at(&["verify", "run"], format!("[verify] run {problem}"), "as in run = [\"bin/check\"]");
         }
-        if verify.http.as_ref().is_some_and(|http| !http.starts_with("http://")) {
-            faults.at(
-                &["verify", "http"],
-                "[verify] http: it does not begin with http://",
-                "as in \"http://localhost:8080/health\"",
-            );
+        if let Some(http) = verify.http.as_ref().filter(|http| !is_own_address(http)) {
+            let message =
+                format!("[verify] http: {} is not an address of the process itself", SafeUrl::new(http));
+            faults.at(&["verify", "http"], message, "as in \"http://localhost:8080/health\"");
         }
         if let Some(process) = verify.process.as_ref().filter(|name| !self.processes.contains_key(*name))
             && !self.processes.is_empty()
@@ -307,6 +308,24 @@ impl Manifest {
 }
 
 const COMMAND: &str = "as in web = \"bin/web\", or web = [\"bin/web\", \"--port\", \"8080\"]";
+
+/// Whether an address is one at which a process hears itself: `http://`, then its loopback or any of its own, and a port.
+fn is_own_address(address: &str) -> bool {
+    let Some(rest) = address.strip_prefix("http://") else { return false };
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    let (host, port) = match authority.rsplit_once(':') {
+        Some((host, port)) if !port.ends_with(']') => (host, port),
+        _ => (authority, "80"),
+    };
+    let is_port =
+        port.bytes().all(|byte| byte.is_ascii_digit()) && port.parse::<u16>().is_ok_and(|port| port > 0);
+    let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+    let is_own = match bare.parse::<IpAddr>() {
+        Ok(address) => address.is_loopback() || address.is_unspecified(),
+        Err(_) => host == "localhost" || host.ends_with(".localhost"),
+    };
+    is_port && is_own && address.bytes().all(|byte| byte.is_ascii_graphic())
+}
 
 /// Whether a name ends with a tag.
 fn tagged(text: &str) -> bool {
@@ -344,4 +363,40 @@ fn look_at_ports(faults: &mut Faults<'_>, path: &[&str], place: &str, ports: &[S
 /// The names in braces that a template uses.
 fn names_used(template: &str) -> impl Iterator<Item = &str> {
     template.split('{').skip(1).filter_map(|rest| rest.split_once('}')).map(|(name, _)| name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_own_address;
+
+    #[test]
+    fn a_process_is_asked_at_an_address_of_its_own() {
+        for own in [
+            "http://localhost:8080/health",
+            "http://localhost",
+            "http://127.0.0.1:80",
+            "http://127.1.2.3:8080?x=1",
+            "http://0.0.0.0:18080/",
+            "http://[::1]:8080/",
+            "http://[::]",
+            "http://app.localhost:3000/up",
+        ] {
+            assert!(is_own_address(own), "{own}");
+        }
+        for other in [
+            "https://localhost:8080/",
+            "http://localhost:99999/",
+            "http://localhost:0/",
+            "http://localhost:80 80/",
+            "http://localhost:+80/",
+            "http://example.org/",
+            "http://192.0.2.1:8080/",
+            "http://user@localhost:8080/",
+            "http://localhost.example.org/",
+            "http://",
+            "localhost:8080",
+        ] {
+            assert!(!is_own_address(other), "{other}");
+        }
+    }
 }

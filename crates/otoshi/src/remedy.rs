@@ -6,6 +6,14 @@ use otoshi_explain::Remedy;
 pub(crate) fn words(remedy: &Remedy) -> String {
     match remedy {
         Remedy::Words(words) => words.clone(),
+        Remedy::DescribeProject { dockerfile } => {
+            let write = "write one, with [project] and [runner], as the README shows; --project names another directory";
+            if *dockerfile {
+                format!("{write}; otoshi image build builds the Dockerfile alone")
+            } else {
+                write.to_owned()
+            }
+        }
         Remedy::Build => "otoshi build".to_owned(),
         Remedy::BuildWithoutCache => "otoshi build --no-cache".to_owned(),
         Remedy::BuildUnlocked => "run otoshi build without --locked".to_owned(),

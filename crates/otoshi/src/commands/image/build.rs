@@ -202,7 +202,7 @@ impl Build {
             super::push::push(home, &built.digest, &tags)?;
         }
         if printed {
-            println!("{}", built.digest);
+            outln!("{}", built.digest);
         }
         Ok(ExitCode::SUCCESS)
     }
@@ -256,7 +256,7 @@ impl Build {
         for stage in &dockerfile.stages {
             let name = stage.name.clone().unwrap_or_else(|| stage.index.to_string());
             let is_last = stage.index + 1 == dockerfile.stages.len();
-            println!("{name}{}", if is_last { "  (default)" } else { "" });
+            outln!("{name}{}", if is_last { "  (default)" } else { "" });
         }
         Ok(ExitCode::SUCCESS)
     }

@@ -91,14 +91,14 @@ impl Check {
         let findings = findings(home, &dockerfile, ignore.as_deref(), &args, &platform)?;
         if self.json {
             let findings = findings.found.iter().map(|found| shown(&dockerfile, found)).collect();
-            println!("{}", serde_json::to_string_pretty(&Report { findings }).unwrap_or_default());
+            outln!("{}", serde_json::to_string_pretty(&Report { findings }).unwrap_or_default());
         } else {
             print(&dockerfile, &findings);
         }
         match findings.found.len() {
-            0 => eprintln!("{}: nothing was found", dockerfile.name),
-            1 => eprintln!("{}: one finding", dockerfile.name),
-            count => eprintln!("{}: {count} findings", dockerfile.name),
+            0 => errln!("{}: nothing was found", dockerfile.name),
+            1 => errln!("{}: one finding", dockerfile.name),
+            count => errln!("{}: {count} findings", dockerfile.name),
         }
         Ok(if findings.found.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(exit::DIFFERENT) })
     }
@@ -107,10 +107,10 @@ impl Check {
 /// Prints findings with their places.
 fn print(dockerfile: &Dockerfile, findings: &Findings) {
     for found in &findings.found {
-        println!("{}: {}", found.rule.name(), found.message);
+        outln!("{}: {}", found.rule.name(), found.message);
         let (span, message) = (found.span.clone(), found.message.clone());
         let place = dockerfile.error_at(span, message, found.hint.clone());
-        println!("{}\n", snippet(&place).unwrap_or_default());
+        outln!("{}\n", snippet(&place).unwrap_or_default());
     }
 }
 

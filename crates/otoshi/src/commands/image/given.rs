@@ -149,7 +149,7 @@ pub(super) fn context(
                 "docker-image:// goes before the name of an image",
             ));
         }
-        let ignore = fs::read_to_string(root.join(".dockerignore")).ok();
+        let ignore = super::source::first_text([root.join(".dockerignore")])?;
         NamedContext::Directory(Arc::new(Context::scan(home, root, ignore.as_deref())?))
     };
     Ok((name.to_owned(), context))

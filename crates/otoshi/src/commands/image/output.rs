@@ -160,7 +160,7 @@ impl Destination {
             Self::Docker => {
                 for line in load_into_docker(layout, &[(names.to_vec(), image()?)], &DockerHost::from_env()?)?
                 {
-                    eprintln!("{}", line.trim_end());
+                    errln!("{}", line.trim_end());
                 }
             }
             Self::OciDirectory(directory) => export_oci_dir(layout, &described()?, directory)?,

@@ -22,7 +22,7 @@ impl Push {
         let image = commands::find(home, &self.image)?;
         let reference = Reference::parse(self.reference.as_ref().unwrap_or(&self.image))?;
         push(home, &image.digest, std::slice::from_ref(&reference))?;
-        println!("{}@{}", reference.without_digest(), image.digest);
+        outln!("{}@{}", reference.without_digest(), image.digest);
         Ok(ExitCode::SUCCESS)
     }
 }

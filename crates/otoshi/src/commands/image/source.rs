@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     fs,
-    io::{BufReader, Cursor, Read},
+    io::{BufReader, Cursor, ErrorKind, Read},
     path::{Path, PathBuf},
     process::{Command, Stdio},
     sync::Arc,
@@ -102,9 +102,8 @@ impl Source {
             Failure::usage(message, Some("-f says where the Dockerfile is".into()))
         })?;
         let beside = format!("{}.dockerignore", inside.display());
-        let ignore = [Path::new(&beside), Path::new(".dockerignore")]
-            .into_iter()
-            .find_map(|path| fs::read_to_string(beneath(root, path)?).ok());
+        let ignore = [Path::new(&beside), Path::new(".dockerignore")].map(|path| beneath(root, path));
+        let ignore = first_text(ignore.into_iter().flatten())?;
         let dockerfile = parse(&inside.display().to_string(), &read(&place)?)?;
         Self::scan(home, dockerfile, root, ignore, unpacked)
     }
@@ -157,7 +156,7 @@ pub(super) fn dockerfile(
     } else {
         (file.display().to_string(), read(file)?)
     };
-    let ignore = ignore(context, (!is_standard_input(file)).then_some(file));
+    let ignore = ignore(context, (!is_standard_input(file)).then_some(file))?;
     Ok((name, text, ignore))
 }
 
@@ -173,7 +172,7 @@ fn parse(name: &str, text: &str) -> Result<Dockerfile, Failure> {
         let given = given::pair("BUILDKIT_DOCKERFILE_CHECK").into_iter().collect();
         if let Some((_, findings)) = Dockerfile::check_before_error(name, text, &given) {
             for found in &findings.found {
-                eprintln!("warning: {name}:{}: {} ({})", found.line, found.message, found.rule.name());
+                errln!("warning: {name}:{}: {} ({})", found.line, found.message, found.rule.name());
             }
         }
         EngineError::from(error).into()
@@ -181,13 +180,25 @@ fn parse(name: &str, text: &str) -> Result<Dockerfile, Failure> {
 }
 
 /// The ignore file beside the Dockerfile, or else that of the context.
-fn ignore(context: &Path, file: Option<&Path>) -> Option<String> {
-    let own = file.and_then(|file| {
+fn ignore(context: &Path, file: Option<&Path>) -> Result<Option<String>, Failure> {
+    let own = file.map(|file| {
         let mut name = file.as_os_str().to_owned();
         name.push(".dockerignore");
-        fs::read_to_string(PathBuf::from(name)).ok()
+        PathBuf::from(name)
     });
-    own.or_else(|| fs::read_to_string(context.join(".dockerignore")).ok())
+    first_text(own.into_iter().chain([context.join(".dockerignore")]))
+}
+
+/// The text of the first of these ignore files that is there; one that cannot be read is an error, since it says what must stay out.
+pub(super) fn first_text(files: impl IntoIterator<Item = PathBuf>) -> Result<Option<String>, Failure> {
+    for file in files {
+        match fs::read(&file) {
+            Ok(bytes) => return Ok(Some(otoshi_engine::ignore_text(&bytes))),
+            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::IsADirectory) => {}
+            Err(error) => return Err(Failure::io("reading", file.display().to_string())(error)),
+        }
+    }
+    Ok(None)
 }
 
 fn read(path: &Path) -> Result<String, Failure> {
@@ -201,9 +212,10 @@ fn read(path: &Path) -> Result<String, Failure> {
 }
 
 fn text(reader: &mut dyn Read, name: &str) -> Result<String, Failure> {
-    let mut text = String::new();
-    reader.take(LONGEST).read_to_string(&mut text).map_err(Failure::io("reading", name))?;
-    Ok(text)
+    let mut bytes = Vec::new();
+    reader.take(LONGEST).read_to_end(&mut bytes).map_err(Failure::io("reading", name))?;
+    // Comments and values in old encodings are no reason not to build.
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
 fn is_archive(start: &[u8]) -> bool {
