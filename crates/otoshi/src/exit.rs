@@ -12,6 +12,16 @@ pub(crate) const REFUSED: u8 = 6;
 /// Something could not be looked at, or was not understood.
 pub(crate) const NOT_KNOWN: u8 = 20;
 
+/// Nobody reads standard output on: as a shell has it of a program that ended by SIGPIPE.
+pub(crate) const PIPE_CLOSED: u8 = 141;
+/// Standard output cannot be written.
+pub(crate) const NOT_WRITTEN: u8 = 4;
+
+/// Ends the program at once.
+pub(crate) fn now(code: u8) -> ! {
+    std::process::exit(code.into())
+}
+
 /// The exit code of an error of a kind.
 fn code(kind: Kind) -> u8 {
     match kind {

@@ -89,14 +89,14 @@ impl Failure {
 
     /// Says what went wrong on standard error, with the place in the Dockerfile where there is one.
     pub(crate) fn report(&self) -> ExitCode {
-        eprintln!("error: {self}");
+        errln!("error: {self}");
         let mut shown = self.to_string();
         let mut cause = std::error::Error::source(self);
         while let Some(error) = cause {
             let text = error.to_string();
             // Many messages hold those of their causes.
             if !shown.contains(&text) {
-                eprintln!("caused by: {text}");
+                errln!("caused by: {text}");
                 shown = text;
             }
             cause = error.source();
@@ -109,21 +109,21 @@ impl Failure {
         if let Some(error) = self.project() {
             for (index, error) in std::iter::once(error).chain(error.others()).enumerate() {
                 if index > 0 {
-                    eprintln!("\nerror: {error}");
+                    errln!("\nerror: {error}");
                 }
                 if let Some(excerpt) = error.excerpt() {
-                    eprintln!("{excerpt}");
+                    errln!("{excerpt}");
                 }
                 if let Some(remedy) = error.remedy() {
-                    eprintln!("\nhint: {}", words(&remedy));
+                    errln!("\nhint: {}", words(&remedy));
                 }
             }
         } else if let Some(place) = place {
             if let Some(text) = snippet(&Helped { place, remedy: self.remedy() }) {
-                eprintln!("{text}");
+                errln!("{text}");
             }
         } else if let Some(hint) = self.remedy().map(|remedy| words(&remedy)).or_else(|| of_disk(self)) {
-            eprintln!("\nhint: {hint}");
+            errln!("\nhint: {hint}");
         }
         exit::of(self.kind())
     }

@@ -1,9 +1,13 @@
 //! The otoshi command line: arguments, calls, output. What is decided is decided in the crates below.
 
+#![deny(clippy::print_stdout, clippy::print_stderr, reason = "`print` has what fails in order")]
+
+#[macro_use]
+mod print;
+
 mod commands;
 mod exit;
 mod failure;
-mod pipe;
 mod progress;
 mod publish;
 mod remedy;
@@ -33,14 +37,15 @@ struct Arguments {
 
 fn main() -> ExitCode {
     otoshi_sandbox::init_if_requested();
-    pipe::end_quietly();
     let arguments = Arguments::parse();
     if std::env::var_os("OTOSHI_LOG").is_some() {
         let filter = tracing_subscriber::EnvFilter::from_env("OTOSHI_LOG");
         tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
     }
-    match arguments.command.run(arguments.home) {
+    let code = match arguments.command.run(arguments.home) {
         Ok(code) => code,
         Err(failure) => failure.report(),
-    }
+    };
+    print::flush();
+    code
 }

@@ -105,7 +105,7 @@ impl Events for Lines {
         match event {
             Event::Started { step, stage, place, instruction } => {
                 let label = label(&stage, place);
-                eprintln!("{label} {}", first_line(&instruction));
+                errln!("{label} {}", first_line(&instruction));
                 steps.insert(step, (label, Log::default()));
             }
             Event::Log { step, bytes } => {
@@ -118,20 +118,20 @@ impl Events for Lines {
             Event::Done { step, cached, took } => {
                 let (label, _) = steps.remove(&step).unwrap_or_default();
                 if cached {
-                    eprintln!("{label} cached");
+                    errln!("{label} cached");
                 } else {
-                    eprintln!("{label} done in {:.1} s", took.as_secs_f64());
+                    errln!("{label} done in {:.1} s", took.as_secs_f64());
                 }
             }
             Event::Failed { step } => {
                 let (label, log) = steps.remove(&step).unwrap_or_default();
                 let _ = std::io::stderr().write_all(&log.text());
-                eprintln!("{label} failed");
+                errln!("{label} failed");
             }
-            Event::Warning(text) => eprintln!("warning: {text}"),
+            Event::Warning(text) => errln!("warning: {text}"),
             Event::Work { what, bytes, took } => {
                 if let Some(line) = work(&what, bytes, took) {
-                    eprintln!("{line}");
+                    errln!("{line}");
                 }
             }
         }
@@ -172,7 +172,7 @@ impl Live {
 
     /// Writes lines that stay, above those that move.
     fn keep(&self, text: &str) {
-        self.lines.suspend(|| eprintln!("{text}"));
+        self.lines.suspend(|| errln!("{text}"));
     }
 }
 
@@ -215,7 +215,7 @@ impl Events for Live {
                 running.bar.finish_and_clear();
                 self.lines.suspend(|| {
                     let _ = std::io::stderr().write_all(&running.log.text());
-                    eprintln!("{} {} (failed)", running.label, running.instruction);
+                    errln!("{} {} (failed)", running.label, running.instruction);
                 });
             }
             Event::Warning(text) => self.keep(&format!("warning: {text}")),

@@ -41,8 +41,8 @@ impl Shown {
 
     fn line(&self, text: &str) {
         match &self.bar {
-            Some(bar) => bar.suspend(|| eprintln!("{text}")),
-            None => eprintln!("{text}"),
+            Some(bar) => bar.suspend(|| errln!("{text}")),
+            None => errln!("{text}"),
         }
     }
 
@@ -56,7 +56,7 @@ impl Shown {
     /// Says what was done.
     pub(crate) fn finish(&self, summary: &Summary) {
         self.clear();
-        eprintln!("{}", sentence(self.verb, summary));
+        errln!("{}", sentence(self.verb, summary));
     }
 }
 

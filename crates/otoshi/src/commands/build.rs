@@ -56,7 +56,7 @@ impl Build {
             return Err(Failure::usage(message, Some(hint.into())));
         }
         if self.pull {
-            eprintln!(
+            errln!(
                 "warning: --pull: a build keeps to otoshi.lock; otoshi refresh takes in what the bases' tags stand for now"
             );
         }
@@ -88,12 +88,12 @@ impl Build {
         super::plan::print(&plan, self.json, ["kept", "ran", "skipped"]);
         if !self.json {
             for (name, digest) in &plan.images {
-                println!("{name}  {}", super::short(digest));
+                outln!("{name}  {}", super::short(digest));
             }
             if let Some(summary) = remote.summary().filter(|summary| summary.requests > 0) {
-                eprintln!("{}", transfer::sentence("downloaded", &summary));
+                errln!("{}", transfer::sentence("downloaded", &summary));
             }
-            eprintln!("done in {:.2} s", started.elapsed().as_secs_f64());
+            errln!("done in {:.2} s", started.elapsed().as_secs_f64());
         }
         Ok(ExitCode::SUCCESS)
     }

@@ -52,11 +52,11 @@ impl Check {
         };
         let report = report.map_err(Box::new)?;
         if self.json {
-            println!("{}", serde_json::to_string_pretty(&report).unwrap_or_default());
+            outln!("{}", serde_json::to_string_pretty(&report).unwrap_or_default());
         } else if self.markdown {
-            print!("{}", report.markdown());
+            out!("{}", report.markdown());
         } else if self.sarif {
-            println!(
+            outln!(
                 "{}",
                 serde_json::to_string_pretty(&report.sarif(exit::check(report.verdict())))
                     .unwrap_or_default()
@@ -73,21 +73,21 @@ const LISTED: usize = 12;
 
 fn print(report: &Report) {
     for finding in &report.findings {
-        println!("{:8} {}  {}", word(finding.state), finding.name, finding.text);
+        outln!("{:8} {}  {}", word(finding.state), finding.name, finding.text);
         if let Some(because) = &finding.because {
             let until = finding.until.as_ref().map(|until| format!(", until {until}")).unwrap_or_default();
-            println!("{:9}because {because}{until}", "");
+            outln!("{:9}because {because}{until}", "");
         }
         print_packages(finding);
         if let Some(first) = &finding.first_seen {
-            println!("{:9}first seen {first}", "");
+            outln!("{:9}first seen {first}", "");
         }
         for phase in &finding.phases {
             let reason = phase.reasons.first().map(otoshi_pipeline::Reason::text).unwrap_or_default();
-            println!("{:9}would run {} {} because {reason}", "", phase.number, phase.phase);
+            outln!("{:9}would run {} {} because {reason}", "", phase.number, phase.phase);
         }
         if let Some(command) = finding.command.as_ref().filter(|_| finding.state == State::Found) {
-            println!("{:9}take it in: {command}", "");
+            outln!("{:9}take it in: {command}", "");
         }
     }
     for image in &report.images {
@@ -100,7 +100,7 @@ fn print(report: &Report) {
                 let (named, all) =
                     (packages.iter().take(LISTED).cloned().collect::<Vec<_>>(), packages.len());
                 let more = if all > LISTED { ", …" } else { "" };
-                println!(
+                outln!(
                     "{word:8} {}  {all} of {} packages {what}: {}{more}",
                     image.name,
                     image.packages,
@@ -111,32 +111,37 @@ fn print(report: &Report) {
     }
     for support in &report.support {
         if let Some(told) = support.told() {
-            println!("{:8} {}  {told}", "support", support.name);
+            outln!("{:8} {}  {told}", "support", support.name);
         }
     }
-    print!("{}", unknown_lines(&report.unknown));
+    out!("{}", unknown_lines(&report.unknown));
     for image in &report.bare {
-        println!("{:8} {image}  there are no packages in it, and nothing says what it is made of", "bare");
+        outln!("{:8} {image}  there are no packages in it, and nothing says what it is made of", "bare");
     }
     for failed in &report.failed {
-        println!("{:8} {}  {}", "failed", failed.reference, failed.message);
+        outln!("{:8} {}  {}", "failed", failed.reference, failed.message);
         if let Some(hint) = &failed.hint {
-            println!("{:9}hint: {hint}", "");
+            outln!("{:9}hint: {hint}", "");
         }
     }
     let counts = report.counts;
     let security =
         if counts.security > 0 { format!(" ({} security)", counts.security) } else { String::new() };
-    println!(
+    outln!(
         "{} found{security}, {} held, {} ignored, {} failed, {} not known, {} fresh",
-        counts.found, counts.held, counts.ignored, counts.failed, counts.unknown, counts.fresh
+        counts.found,
+        counts.held,
+        counts.ignored,
+        counts.failed,
+        counts.unknown,
+        counts.fresh
     );
     let cycles = &report.cycles;
     if let Some(failed) = &cycles.failed {
-        eprintln!("warning: no newer table of ends of life: {failed}");
+        errln!("warning: no newer table of ends of life: {failed}");
     }
     let source = cycles.source.as_ref().map(|source| format!(", from {source}")).unwrap_or_default();
-    eprintln!("ends of life as of {}, {} days ago{source}", cycles.date, cycles.age_days);
+    errln!("ends of life as of {}, {} days ago{source}", cycles.date, cycles.age_days);
 }
 
 /// Says of what nothing is known, and why.
@@ -164,13 +169,13 @@ fn print_packages(finding: &Finding) {
             _ => String::new(),
         };
         let PackageUpdate { name, from, to, repository, .. } = *update;
-        println!("{:9}{kind:8} {name} {from} → {to} ({repository}){state}", "");
+        outln!("{:9}{kind:8} {name} {from} → {to} ({repository}){state}", "");
     }
     if let Some(more @ 1..) = own.len().checked_sub(LISTED) {
-        println!("{:9}and {more} more, which --json lists", "");
+        outln!("{:9}and {more} more, which --json lists", "");
     }
     if !inherited.is_empty() {
-        println!("{:9}{} of {} come with its base", "", inherited.len(), finding.packages.len());
+        outln!("{:9}{} of {} come with its base", "", inherited.len(), finding.packages.len());
     }
 }
 

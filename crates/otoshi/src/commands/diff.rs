@@ -47,9 +47,9 @@ impl Diff {
                 "unread": packages.unread,
                 "files": found.files,
             });
-            println!("{}", serde_json::to_string_pretty(&shown).unwrap_or_default());
+            outln!("{}", serde_json::to_string_pretty(&shown).unwrap_or_default());
         } else {
-            print!("{}", text(&found, &packages));
+            out!("{}", text(&found, &packages));
         }
         Ok(if found.is_empty() && packages.changed.is_empty() {
             ExitCode::SUCCESS

@@ -29,7 +29,7 @@ impl Doctor {
         findings.push(program("git", "ADD of git repositories needs it"));
         let bad = findings.iter().any(|finding| finding.health == Health::Bad);
         if self.json {
-            println!("{}", serde_json::to_string_pretty(&findings).unwrap_or_default());
+            outln!("{}", serde_json::to_string_pretty(&findings).unwrap_or_default());
         } else {
             let width = findings.iter().map(|finding| finding.name.len()).max().unwrap_or(0);
             for finding in &findings {
@@ -38,12 +38,12 @@ impl Doctor {
                     Health::Limited => "limited",
                     Health::Bad => "bad",
                 };
-                println!("{:width$} {word:8} {}", finding.name, finding.found);
+                outln!("{:width$} {word:8} {}", finding.name, finding.found);
                 if let Some(hint) = &finding.hint {
-                    println!("{:width$} {:8} hint: {hint}", "", "");
+                    outln!("{:width$} {:8} hint: {hint}", "", "");
                 }
             }
-            println!("{}", if bad { "images cannot be built here" } else { "images can be built here" });
+            outln!("{}", if bad { "images cannot be built here" } else { "images can be built here" });
         }
         Ok(if bad { exit::of(Kind::Sandbox) } else { ExitCode::SUCCESS })
     }

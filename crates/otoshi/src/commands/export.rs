@@ -61,7 +61,7 @@ impl Export {
             let given = if name.is_empty() { None } else { Some(Reference::parse(name)?) };
             let names = given.or(own_name).into_iter().collect();
             for line in load_into_docker(home.layout(), &[(names, image)], &DockerHost::from_env()?)? {
-                println!("{}", line.trim_end());
+                outln!("{}", line.trim_end());
             }
             return Ok(ExitCode::SUCCESS);
         }

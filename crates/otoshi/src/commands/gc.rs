@@ -25,7 +25,7 @@ impl Gc {
         let unused_for = Duration::from_secs(self.unused_for.saturating_mul(24 * 3600));
         let collected =
             home.gc(GcPolicy { unused_for, caches: self.caches, wait: Duration::from_secs(self.wait) })?;
-        println!(
+        outln!(
             "removed {}, {}, {}: {:.1} MB",
             super::counted(collected.records as u64, "record"),
             super::counted(collected.snapshots as u64, "snapshot"),
@@ -33,7 +33,7 @@ impl Gc {
             collected.bytes as f64 / 1e6
         );
         for error in &collected.failed {
-            eprintln!("left in the store: {error}");
+            errln!("left in the store: {error}");
         }
         Ok(if collected.failed.is_empty() { ExitCode::SUCCESS } else { exit::of(Kind::Machine) })
     }

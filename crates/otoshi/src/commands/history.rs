@@ -56,7 +56,7 @@ impl History {
         }));
         rows.reverse();
         if self.json {
-            println!("{}", serde_json::to_string_pretty(&rows).unwrap_or_default());
+            outln!("{}", serde_json::to_string_pretty(&rows).unwrap_or_default());
             return Ok(ExitCode::SUCCESS);
         }
         for row in rows {
@@ -69,7 +69,7 @@ impl History {
             };
             let created =
                 row.created.as_deref().and_then(|time| time.get(..19)).unwrap_or("                   ");
-            println!("{created}  {:>9.1} MB  {shown}", row.size as f64 / 1e6);
+            outln!("{created}  {:>9.1} MB  {shown}", row.size as f64 / 1e6);
         }
         Ok(ExitCode::SUCCESS)
     }

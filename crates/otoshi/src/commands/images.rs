@@ -42,19 +42,14 @@ impl Images {
         if self.quiet {
             let digests: BTreeSet<&String> = rows.iter().map(|row| &row.digest).collect();
             for digest in digests {
-                println!("{digest}");
+                outln!("{digest}");
             }
         } else if self.json {
-            println!("{}", serde_json::to_string_pretty(&rows).unwrap_or_default());
+            outln!("{}", serde_json::to_string_pretty(&rows).unwrap_or_default());
         } else {
             let width = rows.iter().map(|row| row.reference.len()).max().unwrap_or(0);
             for row in rows {
-                println!(
-                    "{:width$}  {}  {:>9.1} MB",
-                    row.reference,
-                    &row.digest[..19],
-                    row.size as f64 / 1e6
-                );
+                outln!("{:width$}  {}  {:>9.1} MB", row.reference, &row.digest[..19], row.size as f64 / 1e6);
             }
         }
         Ok(ExitCode::SUCCESS)

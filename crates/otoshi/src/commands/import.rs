@@ -40,7 +40,7 @@ impl Import {
         for image in images {
             let name =
                 image.reference.map_or_else(|| "(no name)".to_owned(), |reference| reference.familiar());
-            println!("{name} {}", image.digest);
+            outln!("{name} {}", image.digest);
         }
         Ok(ExitCode::SUCCESS)
     }

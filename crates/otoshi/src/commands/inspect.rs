@@ -26,7 +26,7 @@ impl Inspect {
             "layers": layers,
             "config": image.config,
         });
-        println!("{}", serde_json::to_string_pretty(&shown).unwrap_or_default());
+        outln!("{}", serde_json::to_string_pretty(&shown).unwrap_or_default());
         Ok(ExitCode::SUCCESS)
     }
 }

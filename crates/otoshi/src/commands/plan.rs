@@ -33,10 +33,10 @@ impl Plan {
 /// Prints a plan; `words` say what fresh, stale and pending mean to the reader.
 pub(crate) fn print(plan: &otoshi_pipeline::Plan, json: bool, words: [&str; 3]) {
     for warning in &plan.warnings {
-        eprintln!("warning: {warning}");
+        errln!("warning: {warning}");
     }
     if json {
-        println!("{}", serde_json::to_string_pretty(plan).unwrap_or_default());
+        outln!("{}", serde_json::to_string_pretty(plan).unwrap_or_default());
         return;
     }
     for phase in &plan.phases {
@@ -48,13 +48,13 @@ pub(crate) fn print(plan: &otoshi_pipeline::Plan, json: bool, words: [&str; 3]) 
         let mut reasons = phase.reasons.iter().map(|reason| reason.text.as_str());
         let found = phase.found_in.as_ref().map(|place| format!("found in {place}")).unwrap_or_default();
         let first = reasons.next().map_or(found, |text| format!("because {text}"));
-        println!("{}", format!("{} {:8} {word:8} {first}", phase.number, phase.phase).trim_end());
+        outln!("{}", format!("{} {:8} {word:8} {first}", phase.number, phase.phase).trim_end());
         for reason in reasons.by_ref().take(9) {
-            println!("{:20}and {reason}", "");
+            outln!("{:20}and {reason}", "");
         }
         let rest = reasons.count();
         if rest > 0 {
-            println!("{:20}and {rest} more", "");
+            outln!("{:20}and {rest} more", "");
         }
     }
 }

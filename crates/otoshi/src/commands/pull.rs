@@ -37,7 +37,7 @@ impl Pull {
             .pull_named(&reference, &platform, Depth::Layers)?
             .ok_or_else(|| super::no_such_image(&reference))?;
         shown.clear();
-        println!("{} {}", reference.familiar(), pulled.digest);
+        outln!("{} {}", reference.familiar(), pulled.digest);
         shown.finish(&summary);
         Ok(ExitCode::SUCCESS)
     }

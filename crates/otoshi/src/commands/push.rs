@@ -59,10 +59,10 @@ impl Push {
                     "skipped": summary.blobs_skipped,
                 },
             });
-            println!("{text:#}");
+            outln!("{text:#}");
         } else {
             for (reference, digest) in &published.images {
-                println!("{reference}@{digest}");
+                outln!("{reference}@{digest}");
             }
         }
         shown.finish(&summary);

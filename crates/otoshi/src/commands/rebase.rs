@@ -76,12 +76,12 @@ impl Rebase {
         if self.json {
             let list: Vec<_> =
                 images.iter().zip(&results).map(|(image, result)| json(image, result)).collect();
-            println!("{}", serde_json::to_string_pretty(&list).unwrap_or_default());
+            outln!("{}", serde_json::to_string_pretty(&list).unwrap_or_default());
         }
         let refused = results.iter().flatten().any(|rebased| rebased.outcome == Outcome::Refused);
         let done = results.iter().flatten().count();
         if images.len() > 1 {
-            eprintln!("{done} of {} images done", images.len());
+            errln!("{done} of {} images done", images.len());
         }
         // Of several images each failure was told; the exit code is that of the first.
         if let Some(error) = results.into_iter().find_map(Result::err) {
@@ -94,7 +94,7 @@ impl Rebase {
         match result {
             Ok(rebased) if self.check => print_findings(rebased),
             Ok(rebased) => print(rebased),
-            Err(error) if count > 1 => eprintln!("{}: {error}", image.familiar()),
+            Err(error) if count > 1 => errln!("{}: {error}", image.familiar()),
             Err(_) => {}
         }
     }
@@ -156,7 +156,7 @@ fn print(rebased: &Rebased) {
         let requests = rebased.requests;
         text.push_str(&format!("  {kept} of {all} layers stay where they are; {requests} requests\n"));
     }
-    print!("{text}");
+    out!("{text}");
     if rebased.outcome == Outcome::Refused {
         print_findings(rebased);
     }
@@ -175,13 +175,13 @@ fn print_findings(rebased: &Rebased) {
         }
     }
     if text.is_empty() {
-        println!("{}: nothing that was looked at is missing in {}", rebased.image, rebased.onto);
+        outln!("{}: nothing that was looked at is missing in {}", rebased.image, rebased.onto);
         print_examined(rebased);
         return;
     }
-    print!("{}: what it found in its base and is not in {}\n{text}", rebased.image, rebased.onto);
+    out!("{}: what it found in its base and is not in {}\n{text}", rebased.image, rebased.onto);
     if let Some(waiver) = first {
-        eprintln!("\nhint: build it again on the new base, or let a finding pass with --allow '{waiver}'");
+        errln!("\nhint: build it again on the new base, or let a finding pass with --allow '{waiver}'");
     }
 }
 
@@ -190,9 +190,9 @@ fn print_examined(rebased: &Rebased) {
     for platform in &rebased.platforms {
         let name =
             if rebased.platforms.len() > 1 { format!("{}: ", platform.platform) } else { String::new() };
-        println!("  {name}looked at: {}", platform.examined);
+        outln!("  {name}looked at: {}", platform.examined);
         for unjudged in &platform.examined.unjudged {
-            println!("  {name}not judged: {unjudged}");
+            outln!("  {name}not judged: {unjudged}");
         }
     }
 }

@@ -81,9 +81,9 @@ impl Refresh {
             super::publish(&pipeline, Some(results), self.tag.as_deref())?;
         }
         if self.json {
-            println!("{}", serde_json::to_string_pretty(&refreshed).unwrap_or_default());
+            outln!("{}", serde_json::to_string_pretty(&refreshed).unwrap_or_default());
         } else if self.markdown {
-            print!("{}", refreshed.markdown());
+            out!("{}", refreshed.markdown());
         } else {
             print(&refreshed);
         }
@@ -164,14 +164,14 @@ fn print(refreshed: &Refreshed) {
     if !refreshed.tried.is_empty() {
         text.push_str(&format!("  smoke test: {} passed\n", refreshed.tried.join(" and ")));
     }
-    print!("{text}");
+    out!("{text}");
     if is_planned {
         return;
     }
     let [new, all] = refreshed.layers;
     let [bytes, of] = refreshed.bytes;
     let full = refreshed.full_ms.map(|full| format!("; a full rebuild took {:.1} s", full as f64 / 1e3));
-    eprintln!(
+    errln!(
         "{new} of {all} layers are new, {:.1} of {:.1} MB, in {:.2} s{}",
         bytes as f64 / 1e6,
         of as f64 / 1e6,
@@ -179,7 +179,7 @@ fn print(refreshed: &Refreshed) {
         full.unwrap_or_default()
     );
     if let Some(finding) = refreshed.findings.first() {
-        eprintln!(
+        errln!(
             "\nhint: change what the application needs, or let a finding pass with --allow '{}'",
             finding.waiver()
         );

@@ -42,7 +42,7 @@ impl Rmi {
         }
         for name in names {
             if layout.untag(&name)? {
-                println!("{}", name.familiar());
+                outln!("{}", name.familiar());
             }
         }
         Ok(ExitCode::SUCCESS)

@@ -38,15 +38,15 @@ impl Rollback {
             super::publish(&pipeline, None, self.tag.as_deref())?;
         }
         if self.json {
-            println!("{}", serde_json::to_string_pretty(&back).unwrap_or_default());
+            outln!("{}", serde_json::to_string_pretty(&back).unwrap_or_default());
             return Ok(ExitCode::SUCCESS);
         }
         for (name, digest) in &back.images {
-            println!("{name}  {}", super::short(digest));
+            outln!("{name}  {}", super::short(digest));
         }
-        eprintln!("{} earlier states are known", back.left);
+        errln!("{} earlier states are known", back.left);
         if !self.push && project.manifest.registry.is_some() {
-            eprintln!("the registry has what was pushed last; otoshi push puts these images there");
+            errln!("the registry has what was pushed last; otoshi push puts these images there");
         }
         Ok(ExitCode::SUCCESS)
     }

@@ -24,7 +24,7 @@ impl Schema {
             Of::Project => otoshi_project::schema(),
             Of::Check => otoshi_updates::schema(),
         };
-        println!("{schema:#}");
+        outln!("{schema:#}");
         ExitCode::SUCCESS
     }
 }

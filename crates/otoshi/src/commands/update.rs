@@ -51,14 +51,14 @@ impl Update {
         let update = otoshi_updates::Update::new(home, &engine, &project, &remote, &words);
         let updated = update.run(&options).map_err(Box::new)?;
         if self.json {
-            println!("{}", serde_json::to_string_pretty(&updated).unwrap_or_default());
+            outln!("{}", serde_json::to_string_pretty(&updated).unwrap_or_default());
         } else if self.dry_run {
-            print!("{}", updated.diff);
-            eprint!("{}", text(&updated));
+            out!("{}", updated.diff);
+            errln!("{}", text(&updated));
         } else {
-            print!("{}", text(&updated));
+            out!("{}", text(&updated));
             if updated.written {
-                eprintln!("\nhint: otoshi build makes the images");
+                errln!("\nhint: otoshi build makes the images");
             }
         }
         Ok(if updated.failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(exit::NOT_KNOWN) })

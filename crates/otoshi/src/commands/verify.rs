@@ -21,9 +21,9 @@ impl Verify {
     pub(crate) fn run(self, home: &Home) -> Result<ExitCode, Failure> {
         let seen = home.verify(self.remove)?;
         if self.json {
-            println!("{}", serde_json::to_string_pretty(&seen).unwrap_or_default());
+            outln!("{}", serde_json::to_string_pretty(&seen).unwrap_or_default());
         } else {
-            println!(
+            outln!(
                 "read {}, {}, {}: {} damaged",
                 super::counted(seen.blobs as u64, "blob"),
                 super::counted(seen.records as u64, "record"),
@@ -33,12 +33,12 @@ impl Verify {
         }
         for damage in &seen.damage {
             let done = if self.remove { "removed" } else { "damaged" };
-            eprintln!("{done}: {}: {}", damage.path.display(), damage.reason);
+            errln!("{done}: {}: {}", damage.path.display(), damage.reason);
         }
         if seen.damage.is_empty() || self.remove {
             return Ok(ExitCode::SUCCESS);
         }
-        eprintln!("\nhint: otoshi verify --remove removes these; builds and pulls make them again");
+        errln!("\nhint: otoshi verify --remove removes these; builds and pulls make them again");
         Ok(exit::of(Kind::Machine))
     }
 }

@@ -86,7 +86,7 @@ impl Run {
         let offered: Vec<_> = self.publish.iter().map(offered).collect::<Result<_, _>>()?;
         for offered in offered.iter().flatten() {
             if let Some(address) = offered.chosen() {
-                eprintln!("port {} is published at {address}", offered.port());
+                errln!("port {} is published at {address}", offered.port());
             }
         }
         let command = (!self.command.is_empty()).then_some(CommandForm::Exec(self.command));
@@ -124,7 +124,7 @@ impl Run {
 
 fn serve(offered: &Offered, started: &Started) {
     if let Err(error) = offered.serve(&started.handle) {
-        eprintln!("warning: a port is not published: {error}");
+        errln!("warning: a port is not published: {error}");
     }
 }
 

@@ -22,7 +22,7 @@ pub(super) fn collect() -> Option<Signals> {
     match Signals::new([SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2, SIGWINCH]) {
         Ok(signals) => Some(signals),
         Err(error) => {
-            eprintln!("warning: signals do not reach the command: {error}");
+            errln!("warning: signals do not reach the command: {error}");
             None
         }
     }

@@ -74,7 +74,7 @@ impl Terminal {
     pub(super) fn connect(&self, other_end: OwnedFd, command: &Handle) {
         let other_end = Arc::new(other_end);
         if let Err(error) = rustix::io::ioctl_fionbio(&other_end, true) {
-            eprintln!("warning: the terminal may hang: {error}");
+            errln!("warning: the terminal may hang: {error}");
         }
         let shown = Arc::clone(&other_end);
         let showing = thread::spawn(move || show(shown.as_fd()));
