@@ -30,7 +30,7 @@ const RELEASE: &str = "trixie";
 /// The release before, which tests have as the old one.
 const BEFORE: &str = "bookworm";
 
-/// Makes the base root file systems that the examples start from, in target/bases.
+/// Make the base root file systems that the examples start from, in target/bases.
 #[derive(Debug, Args)]
 pub(crate) struct Bases {
     /// Make them again

@@ -28,7 +28,7 @@ use crate::{
     project::{self, Project},
 };
 
-/// Measures speed and memory beside Docker's engine, and prints a table.
+/// Measure speed and memory beside Docker's engine, and print a table.
 #[derive(Debug, Args)]
 pub(crate) struct Bench {
     /// How often each side of a quick comparison is measured
@@ -300,7 +300,7 @@ fn timed_in_turns(
         }
     }
     if first.0.is_empty() {
-        Err(Failure::Wrong("nothing was measured: ask for one round at least".into()))
+        Err(Failure::Wrong("nothing was measured: ask for at least one round".into()))
     } else {
         Ok((first, second))
     }

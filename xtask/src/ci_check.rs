@@ -13,7 +13,7 @@ use crate::{
 const NAMED: [(&str, &[&str]); 2] =
     [("cargo xtask demo", &["README.md"]), ("cargo xtask test", &["README.md", ".ci/run"])];
 
-/// Checks that README.md names the very commands that ran, and that .ci/run calls the tests.
+/// Check that README.md names the very commands that ran, and that .ci/run calls the tests.
 #[derive(Debug, Args)]
 pub(crate) struct CiCheck {}
 

@@ -35,10 +35,10 @@ use crate::{
     process, root,
 };
 
-/// Builds every case with Otoshi and its reference, compares the images, and prints a table.
+/// Build every case with Otoshi and its reference, compare the images, and print a table.
 #[derive(Debug, Args)]
 pub(crate) struct Conformance {
-    /// Only cases whose name has one of these texts in it
+    /// Only cases whose name contains one of these texts
     filter: Vec<String>,
     /// How many cases run at a time
     #[arg(long, default_value_t = 2)]
@@ -52,10 +52,10 @@ pub(crate) struct Conformance {
     /// Compare with this one alone: docker-VERSION or the beginning of that, or today [default: today's, and this machine's]
     #[arg(long, value_name = "NAME")]
     reference: Option<String>,
-    /// In place of the cases, so many Dockerfiles and contexts by chance; what differs is made smaller and kept
+    /// Instead of the cases, try this many random Dockerfiles and contexts; what differs is reduced and kept
     #[arg(long, value_name = "N", conflicts_with_all = ["filter", "show"])]
     random: Option<u64>,
-    /// Where chance begins, so that it can be repeated [default: another one each time]
+    /// Random seed, to repeat a run [default: a new one each time]
     #[arg(long, value_name = "S", requires = "random")]
     seed: Option<u64>,
 }
@@ -173,7 +173,7 @@ fn report(
             },
             (true, Some(_)) => {
                 counts.failing += 1;
-                failing.push((case, vec!["it is right now: take it out of conformance/pending.txt".into()]));
+                failing.push((case, vec!["it passes now: remove it from conformance/pending.txt".into()]));
             }
             (false, Some(_)) => counts.pending += 1,
             (false, None) => {
@@ -190,7 +190,7 @@ fn report(
         }
     }
     println!(
-        "| group | cases | equal with Docker {} | with buildah | with documentation | other on purpose | pending | failing |",
+        "| group | cases | equal with Docker {} | with buildah | with documentation | different on purpose | pending | failing |",
         bench.docker().version()
     );
     println!("| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |");
@@ -212,7 +212,7 @@ fn report(
         let (otherwise, same): (Vec<_>, Vec<_>) = asked.partition(|case| case.is_otherwise(version));
         let (same, otherwise) = (same.len(), otherwise.len());
         println!(
-            "Docker {version} makes the same of {same} cases as well, and something else of {otherwise}, as they say."
+            "Docker {version} gives the same for {same} cases as well, and something else for {otherwise}, as they say."
         );
     }
     if failing.is_empty() { Ok(()) } else { Err(Failure::Wrong(format!("{} cases fail", failing.len()))) }

@@ -11,7 +11,7 @@ use crate::{
     project::{self, Project, platform},
 };
 
-/// Installs what is missing, builds, and shows the main job on an example.
+/// Install what is missing, build, and show the main job on an example.
 #[derive(Debug, Args)]
 pub(crate) struct Demo {}
 
@@ -54,7 +54,7 @@ impl Demo {
         show(&format!("otoshi import {} --name {}", bases.patched.display(), bases::BASE))?;
         show("otoshi build --refresh")?;
         answer(&shop)?;
-        say("What is another in the runner now:");
+        say("What changed in the runner:");
         let diff = shop.otoshi(&["diff", &before, "shop/runner", "--json"]).output();
         let diff: Value =
             serde_json::from_slice(&diff.map_err(Failure::file("running", "otoshi diff"))?.stdout)

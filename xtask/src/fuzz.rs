@@ -18,11 +18,11 @@ const FLAGS: &str = "--cfg fuzzing -Cpasses=sancov-module -Cllvm-args=-sanitizer
     -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table \
     -Cllvm-args=-sanitizer-coverage-trace-compares -Ccodegen-units=1 -Cdebug-assertions";
 
-/// Feeds the readers of Dockerfiles, ignore files, layers, manifests, configs, otoshi.toml, references, tables of ends of life, packages and their
+/// Feed the readers of Dockerfiles, ignore files, layers, manifests, configs, otoshi.toml, references, tables of ends of life, packages and their
 /// repositories with damaged input.
 #[derive(Debug, Args)]
 pub(crate) struct Fuzz {
-    /// The targets, all when none is named
+    /// Targets [default: all]
     targets: Vec<String>,
     /// For how long each runs
     #[arg(long, default_value_t = 60)]

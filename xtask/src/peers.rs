@@ -57,7 +57,7 @@ const TOOLS: [&str; 11] = [
     "dnf5",
 ];
 
-/// Makes a root file system with the container tools of Debian's next release, in target/peers, and names their versions.
+/// Make a root file system with the container tools of Debian's next release, in target/peers, and name their versions.
 #[derive(Debug, Args)]
 pub(crate) struct Peers {
     /// Ask what is newest, and make the root again where that is something else

@@ -19,9 +19,9 @@ use crate::{
     project::Project,
 };
 
-/// Builds the examples twice from nothing, in different directories, as root and rootless, on one core and on two, and compares.
+/// Build the examples twice from nothing, in different directories, as root and rootless, on one core and on two, and compare.
 ///
-/// Fails where a layer differs that no clock and no network reached, or a difference has no known cause.
+/// Fails if a layer differs that no clock and no network reached, or a difference has no known cause.
 #[derive(Debug, Args)]
 pub(crate) struct Reproduce {
     /// The examples [default: all]

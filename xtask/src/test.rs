@@ -15,7 +15,7 @@ use crate::{
     peers, process, project, releases, root,
 };
 
-/// Installs what is missing and runs every test.
+/// Install what is missing and run every test.
 #[derive(Debug, Args)]
 pub(crate) struct Test {
     /// Handed to `cargo test --workspace`
@@ -57,7 +57,7 @@ impl Test {
             return beside(|| Conformance::all(otoshi.clone()), tests);
         }
         if self.arguments.is_empty() {
-            eprintln!("passed over: the conformance suite needs root for its references");
+            eprintln!("skipped: the conformance suite needs root for its references");
         }
         tests()
     }

@@ -118,7 +118,7 @@ impl<'a> Lexer<'a> {
     /// Reads up to `stop`, or to the end: as one word, and as words.
     fn until(&mut self, stop: Option<char>, raw_escapes: bool) -> Result<(String, Vec<String>), String> {
         if self.depth >= DEEPEST {
-            return Err("words nest too deeply".into());
+            return Err("words are nested too deeply".into());
         }
         self.depth += 1;
         let outer = std::mem::replace(&mut self.mode.raw_escapes, raw_escapes);
@@ -178,7 +178,7 @@ impl<'a> Lexer<'a> {
                 }
             }
             if word.len() > LONGEST {
-                return Err(format!("a word gets longer than {LONGEST} bytes"));
+                return Err(format!("a word becomes longer than {LONGEST} bytes"));
             }
         }
         words.finish();
@@ -216,14 +216,14 @@ impl<'a> Lexer<'a> {
                         self.rest.next();
                         out.push(escaped);
                     } else if self.mode.raw_escapes && self.peek().is_some() {
-                        // Raw, an escape that escapes nothing stands twice: once for itself, once as a character.
+                        // Raw, an escape that escapes nothing is given twice: once for itself, once as a character.
                         out.push(character);
                     }
                 }
                 Some(character) => out.push(character),
             }
             if out.len() > LONGEST {
-                return Err(format!("a word gets longer than {LONGEST} bytes"));
+                return Err(format!("a word becomes longer than {LONGEST} bytes"));
             }
         }
     }
@@ -319,7 +319,7 @@ impl<'a> Lexer<'a> {
 }
 
 fn unsupported(name: &str, operator: &str) -> String {
-    format!("bad substitution: ${{{name}{operator} is not a form that Dockerfiles have")
+    format!("bad substitution: ${{{name}{operator} is not a form that Dockerfiles support")
 }
 
 /// `-`, `+` and `?`, where `value` is `None` when the variable does not count as set.

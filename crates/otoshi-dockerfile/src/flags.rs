@@ -42,14 +42,14 @@ impl Flags {
                 return Err(fault.did_you_mean(plain, names, |near| format!("--{near}")));
             };
             if takes != Takes::Values && given.iter().any(|other| other.name == name) {
-                return Err(fault(format!("{flag} stands twice")));
+                return Err(fault(format!("{flag} is given twice")));
             }
             let value = match (takes, value) {
                 (Takes::Switch, None) => "true".to_owned(),
                 (Takes::Switch, Some(value)) => match value.to_lowercase().as_str() {
                     value @ ("true" | "false") => value.to_owned(),
                     _ => {
-                        return Err(fault(format!("{flag} is true or false, not {value:?}"))
+                        return Err(fault(format!("{flag} must be true or false, not {value:?}"))
                             .hint(format!("{flag} alone means true")));
                     }
                 },

@@ -130,7 +130,7 @@ impl Dockerfile {
                 Err(DockerfileError::new(format!("the stage {text:?} comes later")).with_hint(Some(hint)))
             }
             Some(_) => {
-                let hint = format!("stages count from 0 to {}", self.stages.len() - 1);
+                let hint = format!("stages are numbered from 0 to {}", self.stages.len() - 1);
                 Err(DockerfileError::new(format!("there is no stage {text}")).with_hint(Some(hint)))
             }
         }

@@ -20,7 +20,7 @@ pub(crate) fn parse(line: &Command<'_>) -> Result<Healthcheck, Fault> {
     match kind.as_str() {
         "" => return Err(Fault::new("HEALTHCHECK needs CMD and a command, or NONE")),
         "NONE" if rest.is_empty() => return Ok(Healthcheck::None),
-        "NONE" => return Err(Fault::new("HEALTHCHECK NONE takes nothing more").at(line.args_range())),
+        "NONE" => return Err(Fault::new("HEALTHCHECK NONE takes no arguments").at(line.args_range())),
         "CMD" if rest.is_empty() => return Err(Fault::new("HEALTHCHECK CMD needs a command")),
         "CMD" => {}
         _ => {
@@ -44,7 +44,7 @@ pub(crate) fn parse(line: &Command<'_>) -> Result<Healthcheck, Fault> {
         Some((text, at)) => {
             let number = text.strip_prefix('+').unwrap_or(text).parse::<i32>().ok();
             let number = number.and_then(|number| u32::try_from(number).ok());
-            let wrong = || Fault::new(format!("--retries={text}: not a number of tries")).at(at);
+            let wrong = || Fault::new(format!("--retries={text}: not a number of retries")).at(at);
             Some(number.ok_or_else(wrong)?).filter(|number| *number > 0)
         }
     };

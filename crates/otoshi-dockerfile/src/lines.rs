@@ -94,7 +94,7 @@ pub(crate) fn directives(name: &str, text: &str) -> Result<Directives, Dockerfil
         let value =
             if key == "syntax" { value.split(' ').next().unwrap_or_default() } else { value }.to_owned();
         if slot.is_none_or(|slot| slot.replace(value).is_some()) {
-            let error = DockerfileError::new(format!("the {key} directive stands twice"));
+            let error = DockerfileError::new(format!("the {key} directive is given twice"));
             return Err(error.or_at(name, text, span));
         }
         found.end = shebang + offset;
@@ -221,7 +221,7 @@ fn heredocs(line: &mut Line, reader: &mut Reader<'_>, escape: char) -> Result<()
                 let mark = text.find("<<").map_or(0..text.len(), |at| {
                     at..at + text[at..].find(char::is_whitespace).unwrap_or(text.len() - at)
                 });
-                return Err(Fault::new(format!("the heredoc {:?} has no end", opened.name))
+                return Err(Fault::new(format!("the heredoc {:?} is not terminated", opened.name))
                     .hint(format!("a line that is only {} ends it", opened.name))
                     .at(mark));
             };

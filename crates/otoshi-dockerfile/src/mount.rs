@@ -253,7 +253,7 @@ impl<'a> Setting<'a> {
         let value = self.value()?;
         // A `$` at the very end is a character.
         if value.find('$').is_some_and(|at| at + 1 < value.len()) {
-            let fault = Fault::new(format!("the mount option {:?} cannot hold variables", self.key));
+            let fault = Fault::new(format!("the mount option {:?} cannot contain variables", self.key));
             return Err(fault.hint("give the image a stage of its own, FROM with an ARG, and name that"));
         }
         self.word()
@@ -275,9 +275,10 @@ impl<'a> Setting<'a> {
         match self.plain()?.as_str() {
             "1" | "t" | "T" | "TRUE" | "true" | "True" => Ok(true),
             "0" | "f" | "F" | "FALSE" | "false" | "False" => Ok(false),
-            other => {
-                Err(Fault::new(format!("the mount option {:?} is true or false, not {other:?}", self.key)))
-            }
+            other => Err(Fault::new(format!(
+                "the mount option {:?} must be true or false, not {other:?}",
+                self.key
+            ))),
         }
     }
 
@@ -286,7 +287,7 @@ impl<'a> Setting<'a> {
         let digits = !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit());
         u32::from_str_radix(&value, radix).ok().filter(|_| digits).ok_or_else(|| {
             let what = if radix == 8 { "an octal number" } else { "a number" };
-            Fault::new(format!("the mount option {:?} is {what}, not {value:?}", self.key))
+            Fault::new(format!("the mount option {:?} must be {what}, not {value:?}", self.key))
         })
     }
 }
@@ -451,9 +452,9 @@ mod tests {
             ("type=bind,mode=0755", "a bind mount has no option \"mode\"", None),
             ("type=bind,sharing=locked", "a bind mount has no option \"sharing\"", None),
             ("type=cache,mode=0999", "the mount option \"mode\" is an octal number, not \"0999\"", None),
-            ("type=cache,uid=-1", "the mount option \"uid\" is a number, not \"-1\"", None),
-            ("type=cache,uid=+1", "the mount option \"uid\" is a number, not \"+1\"", None),
-            ("type=cache,ro=yes", "the mount option \"ro\" is true or false, not \"yes\"", None),
+            ("type=cache,uid=-1", "the mount option \"uid\" must be a number, not \"-1\"", None),
+            ("type=cache,uid=+1", "the mount option \"uid\" must be a number, not \"+1\"", None),
+            ("type=cache,ro=yes", "the mount option \"ro\" must be true or false, not \"yes\"", None),
             ("type=secret", "a secret mount needs an id or a target", None),
             ("type=secret,id=a,from=b", "a secret mount has no option \"from\"", None),
             ("type=ssh,source=a", "an ssh mount has no option \"source\"", None),

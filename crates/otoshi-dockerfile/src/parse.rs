@@ -95,7 +95,7 @@ impl Dockerfile {
             }
             (None, _) => {
                 let fault =
-                    Fault::new(format!("{} stands before the first FROM", command.keyword.to_uppercase()));
+                    Fault::new(format!("{} comes before the first FROM", command.keyword.to_uppercase()));
                 return Err(fault.hint("only ARG may").at(command.keyword_at));
             }
         }
@@ -190,7 +190,7 @@ fn instruction(command: &Command<'_>, line: &Line, escape: char) -> Result<Instr
 fn trigger_allowed(trigger: &Command<'_>) -> Result<()> {
     let keyword = trigger.keyword.to_uppercase();
     if matches!(keyword.as_str(), "ONBUILD" | "FROM" | "MAINTAINER") {
-        return Err(Fault::new(format!("ONBUILD cannot hold {keyword}")).at(trigger.keyword_at.clone()));
+        return Err(Fault::new(format!("ONBUILD cannot trigger {keyword}")).at(trigger.keyword_at.clone()));
     }
     Ok(())
 }
@@ -223,7 +223,7 @@ fn from(command: &Command<'_>) -> Result<(From, Option<String>)> {
         }
         [] => return Err(Fault::new("FROM needs an image")),
         [_, second, ..] => {
-            let fault = Fault::new("FROM is an image, or an image, AS and a name");
+            let fault = Fault::new("FROM takes an image, or an image, AS and a name");
             let at = second.at.start..command.args_range().end;
             return Err(if second.text.eq_ignore_ascii_case("AS") {
                 fault.hint("the name after AS is one word").at(at)
@@ -299,7 +299,7 @@ fn copy(keyword: &str, command: &Command<'_>, line: &Line) -> Result<(Copy, Flag
             continue;
         };
         if opened.name.contains('/') || matches!(opened.name.as_str(), "." | "..") {
-            let fault = Fault::new(format!("the heredoc {:?} cannot be a file's name", opened.name));
+            let fault = Fault::new(format!("the heredoc {:?} cannot be a file name", opened.name));
             return Err(
                 fault.hint(format!("name the file in the destination: {keyword} <<EOF /path/to/file"))
             );
@@ -312,7 +312,7 @@ fn copy(keyword: &str, command: &Command<'_>, line: &Line) -> Result<(Copy, Flag
     if let Some((text, at)) = &from
         && !expand::word(text, '\\', &|_| None).is_ok_and(|expanded| expanded == **text)
     {
-        let fault = Fault::new(format!("{keyword} --from cannot hold variables")).at(at.clone());
+        let fault = Fault::new(format!("{keyword} --from cannot contain variables")).at(at.clone());
         return Err(fault.hint("give the image a stage of its own, FROM with an ARG, and copy from that"));
     }
     let copy = Copy {
@@ -346,7 +346,7 @@ fn volumes(command: &Command<'_>) -> Result<Vec<Word>> {
         return Err(Fault::new("VOLUME needs an argument"));
     }
     if paths.iter().any(|path| path.0.is_empty()) {
-        return Err(Fault::new("VOLUME cannot hold an empty path"));
+        return Err(Fault::new("VOLUME cannot contain an empty path"));
     }
     Ok(paths)
 }
@@ -367,7 +367,7 @@ fn pairs(keyword: &str, command: &Command<'_>, escape: char) -> Result<Vec<(Word
     }
     let pair = |word: &crate::tokens::Piece| match word.text.split_once('=') {
         None => Err(Fault::new(format!("{keyword}: {:?} is not of the form name=value", word.text))
-            .hint("put a value that holds space in double quotes")
+            .hint("put a value that contains spaces in double quotes")
             .at(word.at.clone())),
         Some(("", _)) => Err(Fault::new(format!("{keyword}: the name is missing")).at(word.at.clone())),
         Some((name, value)) => Ok((Word(name.to_owned()), Word(value.to_owned()))),

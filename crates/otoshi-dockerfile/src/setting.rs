@@ -2,7 +2,7 @@
 
 use crate::{DockerfileError, suggest};
 
-/// Reads `EXPOSE`: a port or a range, with or without a protocol; an address or a port of the host before it says nothing.
+/// Reads `EXPOSE`: a port or a range, with or without a protocol; an address or a port of the host before it is empty.
 pub fn exposed_ports(text: &str) -> Result<Vec<String>, DockerfileError> {
     let (ports, protocol) = text.split_once('/').unwrap_or((text, "tcp"));
     let wrong = || {

@@ -68,7 +68,7 @@ fn an_unknown_mount_option() {
 #[test]
 fn a_heredoc_without_end() {
     assert_snapshot!(of("FROM debian\nRUN cat <<EOF > /x\nhello\n"), @r#"
-      × the heredoc "EOF" has no end
+      × the heredoc "EOF" is not terminated
        ╭─[app/Dockerfile:2:9]
      1 │ FROM debian
      2 │ RUN cat <<EOF > /x
@@ -101,7 +101,7 @@ fn stages_that_are_not_there() {
      4 │ COPY --from=3 /a /a
        · ───────────────────
        ╰────
-      help: stages count from 0 to 1
+      help: stages are numbered from 0 to 1
     ");
     assert_snapshot!(shown(&Graph::reach(&dockerfile, &globals, Some("buidler")).unwrap_err()), @r#"
       × unknown stage "buidler" in Dockerfile
@@ -122,14 +122,15 @@ fn a_malformed_ignore_pattern() {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table of mistakes")]
 fn every_mistake_has_a_place() {
     for (text, message, underlined, hint) in [
         ("FROM", "FROM needs an image", "FROM", ""),
-        ("FROM a b", "FROM is an image, or an image, AS and a name", "b", "FROM a AS b"),
-        ("FROM a b c", "FROM is an image, or an image, AS and a name", "b c", "FROM a AS b"),
+        ("FROM a b", "FROM takes an image, or an image, AS and a name", "b", "FROM a AS b"),
+        ("FROM a b c", "FROM takes an image, or an image, AS and a name", "b c", "FROM a AS b"),
         (
             "FROM a AS b c",
-            "FROM is an image, or an image, AS and a name",
+            "FROM takes an image, or an image, AS and a name",
             "AS b c",
             "the name after AS is one word",
         ),
@@ -140,7 +141,7 @@ fn every_mistake_has_a_place() {
             "a letter, then letters, digits, \"-\", \"_\" and \".\"",
         ),
         ("FROM --platfrom=x a", "FROM has no flag --platfrom", "--platfrom=x", "did you mean --platform?"),
-        ("RUN x", "RUN stands before the first FROM", "RUN", "only ARG may"),
+        ("RUN x", "RUN comes before the first FROM", "RUN", "only ARG may"),
         ("# escape=x\nFROM a", "invalid escape character \"x\"", "# escape=x", "it is \\ or `"),
         ("FROM a\nmaek", "unknown instruction MAEK", "maek", ""),
         ("FROM a\n\\\n", "there is no instruction here", "\\", ""),
@@ -160,14 +161,14 @@ fn every_mistake_has_a_place() {
         ("FROM a\nRUN --device=x y", "RUN --device is not supported", "--device=x", ""),
         (
             "FROM a\nCOPY --link=yes a b",
-            "--link is true or false, not \"yes\"",
+            "--link must be true or false, not \"yes\"",
             "--link=yes",
             "--link alone means true",
         ),
-        ("FROM a\nCOPY --from=a --from=b c d", "--from stands twice", "--from=b", ""),
+        ("FROM a\nCOPY --from=a --from=b c d", "--from is given twice", "--from=b", ""),
         (
             "FROM a\nCOPY --from=$X a b",
-            "COPY --from cannot hold variables",
+            "COPY --from cannot contain variables",
             "--from=$X",
             "give the image a stage of its own, FROM with an ARG, and copy from that",
         ),
@@ -175,7 +176,7 @@ fn every_mistake_has_a_place() {
         ("FROM a\nCOPY a <<E\nE", "COPY cannot have a heredoc as its destination", "COPY a <<E", ""),
         (
             "FROM a\nCOPY <<../x /y\n../x",
-            "the heredoc \"../x\" cannot be a file's name",
+            "the heredoc \"../x\" cannot be a file name",
             "COPY <<../x /y",
             "name the file in the destination: COPY <<EOF /path/to/file",
         ),
@@ -185,7 +186,7 @@ fn every_mistake_has_a_place() {
             "FROM a\nENV A=1 B",
             "ENV: \"B\" is not of the form name=value",
             "B",
-            "put a value that holds space in double quotes",
+            "put a value that contains spaces in double quotes",
         ),
         ("FROM a\nLABEL =1", "LABEL: the name is missing", "=1", ""),
         ("FROM a\nARG =1", "ARG: the name is missing", "=1", ""),
@@ -195,7 +196,7 @@ fn every_mistake_has_a_place() {
         ("FROM a\nMAINTAINER", "MAINTAINER needs an argument", "MAINTAINER", ""),
         ("FROM a\nEXPOSE", "EXPOSE needs an argument", "EXPOSE", ""),
         ("FROM a\nVOLUME", "VOLUME needs an argument", "VOLUME", ""),
-        ("FROM a\nVOLUME [\"\"]", "VOLUME cannot hold an empty path", "VOLUME [\"\"]", ""),
+        ("FROM a\nVOLUME [\"\"]", "VOLUME cannot contain an empty path", "VOLUME [\"\"]", ""),
         ("FROM a\nSHELL bash", "SHELL needs a JSON list", "SHELL bash", "SHELL [\"/bin/bash\", \"-c\"]"),
         ("FROM a\nSHELL []", "SHELL needs a JSON list", "SHELL []", "SHELL [\"/bin/bash\", \"-c\"]"),
         (
@@ -206,7 +207,7 @@ fn every_mistake_has_a_place() {
         ),
         ("FROM a\nCMD --x y", "CMD has no flag --x", "--x", ""),
         ("FROM a\nONBUILD", "ONBUILD needs an argument", "ONBUILD", ""),
-        ("FROM a\nONBUILD FROM b", "ONBUILD cannot hold FROM", "FROM", ""),
+        ("FROM a\nONBUILD FROM b", "ONBUILD cannot trigger FROM", "FROM", ""),
         ("FROM a\nONBUILD CPOY a b", "unknown instruction CPOY", "CPOY", "did you mean COPY?"),
         (
             "FROM a\nONBUILD COPY --chwon=x a b",
@@ -216,7 +217,7 @@ fn every_mistake_has_a_place() {
         ),
         ("FROM a\nHEALTHCHECK", "HEALTHCHECK needs CMD and a command, or NONE", "HEALTHCHECK", ""),
         ("FROM a\nHEALTHCHECK CMD", "HEALTHCHECK CMD needs a command", "HEALTHCHECK CMD", ""),
-        ("FROM a\nHEALTHCHECK NONE x", "HEALTHCHECK NONE takes nothing more", "NONE x", ""),
+        ("FROM a\nHEALTHCHECK NONE x", "HEALTHCHECK NONE takes no arguments", "NONE x", ""),
         (
             "FROM a\nHEALTHCHECK CDM x",
             "HEALTHCHECK CDM is unknown",
@@ -229,7 +230,12 @@ fn every_mistake_has_a_place() {
             "--interval=5",
             "as in 30s or 1m30s",
         ),
-        ("FROM a\nHEALTHCHECK --retries=-1 CMD x", "--retries=-1: not a number of tries", "--retries=-1", ""),
+        (
+            "FROM a\nHEALTHCHECK --retries=-1 CMD x",
+            "--retries=-1: not a number of retries",
+            "--retries=-1",
+            "",
+        ),
     ] {
         let expected = (message.to_owned(), underlined.to_owned(), hint.to_owned());
         assert_eq!(brief(text), expected, "{text}");

@@ -235,7 +235,7 @@ impl Context {
             let path = &entry.path[cut..];
             if path.matches('/').count() == depth && glob::matches(wildcards, path)? {
                 let place = self.resolve(&entry.path).ok_or_else(|| EngineError::Invalid {
-                    message: format!("{} is a link to something that is not there", entry.path),
+                    message: format!("{} is a symbolic link to something that does not exist", entry.path),
                     hint: Some("remove it, or list it in .dockerignore".into()),
                 })?;
                 found.push((last(&entry.path), place));

@@ -19,7 +19,7 @@ pub(crate) fn copy(source: &Path, target: &Path) -> Result<(), EngineError> {
     let from = File::options().read(true).custom_flags(flags).open(source).map_err(reading())?;
     let meta = from.metadata().map_err(reading())?;
     if !meta.is_file() {
-        let reason = io::Error::new(io::ErrorKind::InvalidInput, "it is no regular file");
+        let reason = io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file");
         return Err(reading()(reason));
     }
     let into = File::options().write(true).create_new(true).mode(0o600).open(target).map_err(writing())?;

@@ -140,7 +140,7 @@ impl Explain for EngineError {
             Self::Invalid { hint, .. } => hint.clone().map(Remedy::Words),
             Self::Registry { hint, .. } => hint.clone(),
             Self::NoImage { reference } => Some(Remedy::Import { name: reference.clone() }),
-            Self::Lost { .. } => Some("run the same command again: what it held is made anew".into()),
+            Self::Lost { .. } => Some("run the same command again: what it held is made again".into()),
             Self::Dockerfile(error) => error.remedy(),
             Self::Http(error) => error.remedy(),
             Self::Sandbox(error) => error.remedy(),

@@ -60,9 +60,9 @@ impl ClientBuilder {
         Self(self.0.redirect(Policy::custom(move |attempt| {
             let was_secure = attempt.previous().iter().any(|url| url.scheme() == "https");
             if attempt.previous().len() > most {
-                attempt.error(format!("it leads on and on, more than {most} times"))
+                attempt.error(format!("too many redirects (more than {most})"))
             } else if was_secure && attempt.url().scheme() != "https" {
-                attempt.error("it leads away from https")
+                attempt.error("it redirects away from https")
             } else if let Some(refused) = refused(attempt.url()) {
                 attempt.error(refused)
             } else {
@@ -73,7 +73,7 @@ impl ClientBuilder {
 
     /// Trusts the authorities of a bundle in PEM form, too; `whose` says of what they are, for an error.
     pub fn authorities(self, pem: &[u8], whose: &str) -> Result<Self, HttpError> {
-        let failed = || HttpError::setup(format!("with the authorities of {whose}"));
+        let failed = || HttpError::setup(format!("with the certificate authorities of {whose}"));
         let certificates = Certificate::from_pem_bundle(pem).map_err(failed())?;
         Ok(Self(self.0.tls_certs_merge(certificates)))
     }
@@ -98,7 +98,7 @@ impl ClientBuilder {
 
     /// Makes the client.
     pub fn build(self) -> Result<Client, HttpError> {
-        self.0.build().map_err(HttpError::setup("with the authorities of this machine"))
+        self.0.build().map_err(HttpError::setup("with the certificate authorities of this machine"))
     }
 }
 
@@ -136,7 +136,7 @@ mod tests {
     fn what_is_no_authority_or_proxy_is_an_error_without_a_password() {
         let error =
             ClientBuilder::new().authorities(b"-----BEGIN CERTIFICATE-----\n!", "r.test").unwrap_err();
-        assert!(error.to_string().contains("with the authorities of r.test: "), "{error}");
+        assert!(error.to_string().contains("with the certificate authorities of r.test: "), "{error}");
         let error =
             ClientBuilder::new().proxy("http", "http://me:s3cret@[", "Acquire::http::Proxy").unwrap_err();
         for shown in [error.to_string(), format!("{error:?}")] {

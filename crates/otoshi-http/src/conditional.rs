@@ -20,7 +20,7 @@ pub struct Validators {
 }
 
 impl Validators {
-    /// Reads those of an answer; what is no text is left out.
+    /// Reads those of an answer; what is not text is left out.
     pub fn of(headers: &HeaderMap) -> Self {
         let text = |name: HeaderName| Some(headers.get(name)?.to_str().ok()?.to_owned());
         Self { etag: text(ETAG), last_modified: text(LAST_MODIFIED) }

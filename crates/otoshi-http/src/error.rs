@@ -28,7 +28,7 @@ pub enum HttpError {
         source: RequestError,
     },
     /// The server answered that nothing changed, to a request that said nothing of what is known.
-    #[error("cannot fetch {url}: it answered 304 to nothing")]
+    #[error("cannot fetch {url}: it answered 304 to an unconditional request")]
     Unasked {
         /// The address.
         url: SafeUrl,
@@ -40,7 +40,7 @@ pub enum HttpError {
         url: SafeUrl,
     },
     /// What came could not be kept.
-    #[error("cannot keep what {url} sends: {source}")]
+    #[error("cannot save what {url} sends: {source}")]
     Sink {
         /// The address.
         url: SafeUrl,
@@ -48,9 +48,9 @@ pub enum HttpError {
         source: io::Error,
     },
     /// A client cannot be made.
-    #[error("cannot set up HTTP, {what}: {source}")]
+    #[error("cannot set up HTTP {what}: {source}")]
     Setup {
-        /// With what, as in "with the authorities of registry.test".
+        /// With what, as in "with the certificate authorities of registry.test".
         what: String,
         /// Why.
         source: RequestError,
@@ -77,7 +77,7 @@ impl HttpError {
         match self {
             Self::Status { status, .. } => format!("it answered {status}"),
             Self::Transport { source, .. } => source.to_string(),
-            Self::Unasked { .. } => "it answered 304 to nothing".to_owned(),
+            Self::Unasked { .. } => "it answered 304 to an unconditional request".to_owned(),
             Self::Secret { .. } => "the secret for it cannot be sent in a header".to_owned(),
             Self::Sink { source, .. } => source.to_string(),
             Self::Setup { .. } | Self::Runtime { .. } => self.to_string(),
@@ -97,16 +97,18 @@ impl Explain for HttpError {
     fn hint(&self) -> Option<String> {
         let hint = match self {
             Self::Status { status, .. } => match status.as_u16() {
-                401 | 403 | 407 => "it wants to know who asks: give a secret, or ask whoever keeps it",
+                401 | 403 | 407 => {
+                    "it requires authentication: give a secret, or ask whoever runs the server"
+                }
                 404 | 410 => "check the address",
                 408 | 425 | 429 | 500..=599 => "try again later",
                 _ => return None,
             },
             Self::Transport { source, .. } if is_certificate_error(source.get()) => {
-                "trust its authority: put it among those of this machine, or name a file in SSL_CERT_FILE"
+                "trust its certificate authority: add it to this machine's, or name a file in SSL_CERT_FILE"
             }
             Self::Transport { source, .. } if source.get().is_connect() => {
-                "check the name of the host, the network, and the proxy where there is one"
+                "check the host name, the network, and the proxy if there is one"
             }
             Self::Transport { source, .. } if source.get().is_redirect() || source.get().is_builder() => {
                 "check the address"
@@ -157,7 +159,7 @@ pub fn reason(error: &(dyn Error + 'static)) -> String {
             Some(error) if error.is_connect() => "cannot connect".to_owned(),
             Some(error) if error.is_redirect() => "a redirect that is not followed".to_owned(),
             Some(error) if error.is_builder() => "the request cannot be made".to_owned(),
-            Some(error) if error.is_body() || error.is_decode() => "the transfer broke off".to_owned(),
+            Some(error) if error.is_body() || error.is_decode() => "the transfer was interrupted".to_owned(),
             Some(_) => "the request failed".to_owned(),
             None => error.to_string(),
         };

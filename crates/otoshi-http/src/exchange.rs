@@ -28,7 +28,7 @@ const CHUNK: usize = 256 << 10;
 #[derive(Debug, thiserror::Error)]
 pub enum ExchangeError {
     /// What is to be asked for cannot be written into a request.
-    #[error("{target:?} cannot be asked for")]
+    #[error("{target:?} is not a valid request target")]
     Request {
         /// What was to be asked for.
         target: String,
@@ -43,14 +43,14 @@ pub enum ExchangeError {
         source: io::Error,
     },
     /// It broke, or what came is no HTTP.
-    #[error("it gave no HTTP answer: {}", crate::error::reason(source))]
+    #[error("it did not answer in HTTP: {}", crate::error::reason(source))]
     Http {
         /// Why.
         #[from]
         source: hyper::Error,
     },
     /// It took too long.
-    #[error("it gave no answer in {} s", patience.as_secs())]
+    #[error("it did not answer within {} s", patience.as_secs())]
     Late {
         /// How long it had.
         patience: Duration,
@@ -69,8 +69,10 @@ impl Explain for ExchangeError {
         let hint = match self {
             Self::Request { .. } => "check the address",
             Self::Io { .. } => return None,
-            Self::Http { .. } => "look whether the other side still runs and speaks HTTP, and at its log",
-            Self::Late { .. } => "look whether the other side is busy, and try again",
+            Self::Http { .. } => {
+                "check whether the other side is running and speaks HTTP, and look at its log"
+            }
+            Self::Late { .. } => "check whether the other side is busy, and try again",
         };
         Some(hint.to_owned())
     }
@@ -433,7 +435,7 @@ mod tests {
         {
             let (stream, _peer) = peer(0, answer);
             let Err(PostError::Exchange(error)) = post(stream, 0) else { panic!("{answer:?}") };
-            assert!(error.to_string().starts_with("it gave no HTTP answer: "), "{error}");
+            assert!(error.to_string().starts_with("it did not answer in HTTP: "), "{error}");
         }
     }
 

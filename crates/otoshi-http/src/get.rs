@@ -296,7 +296,7 @@ mod tests {
         let server = Server::start(vec![broken, answer("200 OK", "", "all of it")]);
         let (got, body) = get(&server.url());
         let error = got.unwrap_err();
-        assert!(error.reason().starts_with("the transfer broke off: "), "{error}");
+        assert!(error.reason().starts_with("the transfer was interrupted: "), "{error}");
         assert_eq!((body.as_str(), server.seen().len()), ("half", 1));
     }
 
@@ -337,7 +337,7 @@ mod tests {
         let on = || answer("302 Found", "Location: /on\r\n", "");
         let server = Server::start(vec![on(), on(), on(), on(), on()]);
         let error = get(&server.url()).0.unwrap_err();
-        let expected = "a redirect that is not followed: it leads on and on, more than 3 times";
+        let expected = "a redirect that is not followed: too many redirects (more than 3)";
         assert_eq!(error.reason(), expected);
         assert_eq!(server.seen().len(), 4);
     }

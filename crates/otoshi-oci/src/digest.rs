@@ -17,8 +17,8 @@ use sha2::{Digest as _, Sha256, Sha512};
 /// Says why a string is not a digest.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum DigestError {
-    /// The text has no `algorithm:hex` form.
-    #[error("digest {0:?} has no `algorithm:hex` form")]
+    /// The text is not of the form `algorithm:hex`.
+    #[error("digest {0:?} is not of the form `algorithm:hex`")]
     Form(String),
     /// The algorithm is not one that this crate can verify.
     #[error("digest {0:?} uses an unsupported algorithm (sha256 and sha512 are known)")]

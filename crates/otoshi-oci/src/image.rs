@@ -43,7 +43,7 @@ pub enum ImageError {
         source: DigestError,
     },
     /// The index has no image for the platform.
-    #[error("image {index} has no variant for {platform}; it has {}{}", join(available), left_out(features))]
+    #[error("image {index} has no manifest for {platform}; it has {}{}", join(available), left_out(features))]
     NoPlatform {
         /// The index.
         index: Digest,
@@ -101,7 +101,7 @@ impl ImageError {
 
 fn join(platforms: &[Platform]) -> String {
     if platforms.is_empty() {
-        return "none that is named".to_owned();
+        return "none that it names".to_owned();
     }
     platforms.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }

@@ -63,7 +63,7 @@ pub enum ReferenceError {
     },
     /// The tag has characters that a tag cannot have, or too many.
     #[error(
-        "invalid tag {tag:?}: a tag has 1 to {MAX_TAG} letters, digits, `_`, `.` and `-`, and starts with none of the last two"
+        "invalid tag {tag:?}: a tag has 1 to {MAX_TAG} letters, digits, `_`, `.` and `-`, and does not start with `.` or `-`"
     )]
     Tag {
         /// The tag.

@@ -117,11 +117,11 @@ fn layers_that_lie_are_refused_by_name() {
         format!("{error}: {}", source.unwrap_or_default())
     };
     let outside = refused(&image(&store, vec![Archive::new().file("../../etc/passwd", b"x")]));
-    assert!(outside.contains("leads out of the root"), "{outside}");
+    assert!(outside.contains("points outside the root"), "{outside}");
     let dangling = refused(&image(&store, vec![Archive::new().hard_link("h", "not/there")]));
     assert!(dangling.contains("hard link target is not in this layer"), "{dangling}");
     let circle = Archive::new().symlink("x", "y").symlink("y", "x").file("x/f", b"");
-    assert!(refused(&image(&store, vec![circle])).contains("leads out of the root"));
+    assert!(refused(&image(&store, vec![circle])).contains("points outside the root"));
 
     // A blob that is not what the config says: its bytes are cut off, changed, or those of another layer.
     let lying = image(&store, vec![base().file("big", &vec![7; 100_000])]);

@@ -88,7 +88,7 @@ impl Documents {
                 Some((_, bytes)) => return Ok(Document { bytes: bytes.into(), stale: None }),
                 None => RepositoryError::Fetch {
                     url: SafeUrl::new(url),
-                    reason: "it answered 304 to nothing".into(),
+                    reason: "it answered 304 to an unconditional request".into(),
                 },
             },
             Ok(Answer::Missing) => RepositoryError::Missing { url: SafeUrl::new(url) },
@@ -133,7 +133,7 @@ impl Documents {
             Ok(Answer::Missing) => Err(RepositoryError::Missing { url: SafeUrl::new(url) }),
             Ok(Answer::NotModified) => Err(RepositoryError::Fetch {
                 url: SafeUrl::new(url),
-                reason: "it answered 304 to nothing".into(),
+                reason: "it answered 304 to an unconditional request".into(),
             }),
             Err(reason) => Err(RepositoryError::Fetch { url: SafeUrl::new(url), reason }),
         }

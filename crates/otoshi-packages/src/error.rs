@@ -40,7 +40,7 @@ pub enum RepositoryError {
         url: SafeUrl,
     },
     /// What is there is of a form that is not read.
-    #[error("{url} is not read: it has the form of {form}")]
+    #[error("{url} is not read: its format is {form}")]
     Form {
         /// The address.
         url: SafeUrl,
@@ -64,7 +64,7 @@ pub enum RepositoryError {
         reason: String,
     },
     /// The repository has no such file.
-    #[error("{url} is not there")]
+    #[error("{url} does not exist")]
     Missing {
         /// The address.
         url: SafeUrl,
@@ -128,7 +128,7 @@ pub enum RepositoryError {
         date: Timestamp,
     },
     /// What was signed is older than what was seen before.
-    #[error("{url} is a replay: it is of {date}, and one of {seen} was seen before")]
+    #[error("{url} is a replay: it is dated {date}, and one dated {seen} was seen before")]
     Replayed {
         /// The address.
         url: SafeUrl,
@@ -205,22 +205,22 @@ impl Explain for RepositoryError {
                 Some("the source's Signed-By must name the key of whoever runs the repository")
             }
             Self::UselessKey { .. } => {
-                Some("update the package that holds the repository's keys in the image")
+                Some("update the package in the image that holds the repository's keys")
             }
             Self::Unsigned { .. } => {
-                Some("trusted=yes on the source takes what nobody signed; better sign the repository")
+                Some("trusted=yes on the source accepts an unsigned repository; better sign it")
             }
             Self::Expired { .. } => Some(
-                "the mirror may be stale, or the release be archived: check-valid-until=no takes it as it is",
+                "the mirror may be stale, or the release archived: check-valid-until=no accepts it as it is",
             ),
-            Self::NotYetValid { .. } => Some("look at this machine's clock"),
+            Self::NotYetValid { .. } => Some("check this machine's clock"),
             Self::Tampered { .. } | Self::Truncated { .. } | Self::Replayed { .. } => Some(
                 "the mirror may be in the middle of an update, or something on the way changes it: try again",
             ),
             Self::TooMuch { .. } => {
                 Some("no real repository is so large; the image may name one that is not to be trusted")
             }
-            Self::Missing { .. } => Some("the suite may have been archived, or its name be wrong"),
+            Self::Missing { .. } => Some("the suite may have been archived, or its name may be wrong"),
             _ => None,
         };
         hint.map(str::to_owned)

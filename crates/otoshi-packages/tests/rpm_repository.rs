@@ -306,7 +306,7 @@ fn what_is_not_as_signed_is_refused_with_the_reason() {
     fixture.served.remove(&primary);
     refused("missing", "is not there");
     fixture.write("etc/yum.repos.d/x.repo", &settings.replace("KEY-$", "NO-$"));
-    refused("keyring", "/NO-9 is not there");
+    refused("keyring", "/NO-9 does not exist");
     fixture.write("etc/yum.repos.d/x.repo", &settings.replace("file:///etc", "https://x.test"));
     refused("keyring", "keys are not fetched");
     fixture.write("etc/yum.repos.d/x.repo", &settings.replace("HOST/main", "file:///srv/main"));

@@ -211,7 +211,7 @@ impl Bases {
                 Some(platform) => Ok(LockedDigests { index, platform }),
                 None => Err(PipelineError::invalid(
                     format!(
-                        "otoshi.lock has {base} for the {role} at {index}, which is not in the store, and not for {platform}"
+                        "otoshi.lock has {base} for the {role} at {index}, which is not in the store, or not for {platform}"
                     ),
                     refresh_hint(role),
                 )),

@@ -40,7 +40,7 @@ pub enum PipelineError {
     #[error(transparent)]
     Reference(#[from] ReferenceError),
     /// A record could not be put into words, or is not what it should be.
-    #[error("a record is not as it should be: {0}")]
+    #[error("malformed record: {0}")]
     Record(#[from] serde_json::Error),
     /// A document is not text.
     #[error("{what} is not UTF-8")]
@@ -58,7 +58,7 @@ pub enum PipelineError {
     #[error(transparent)]
     Registry(#[from] otoshi_registry::RegistryError),
     /// There is no image of that name.
-    #[error("there is no image {reference}, neither in the store nor in its registry")]
+    #[error("there is no image {reference} in the store or in its registry")]
     Missing {
         /// The name.
         reference: String,
@@ -92,10 +92,10 @@ pub enum PipelineError {
         source: ReferenceError,
     },
     /// Something that Otoshi takes for granted is not so.
-    #[error("a fault of Otoshi's own: {0}")]
+    #[error("internal error: {0}")]
     Fault(String),
     /// A thread of Otoshi's own panicked.
-    #[error("{what} ended by a fault of Otoshi's own; its message stands above")]
+    #[error("{what} panicked, which is an internal error; its message is above")]
     Panicked {
         /// What it was at.
         what: &'static str,

@@ -49,7 +49,11 @@ impl Asked<'_> {
                 {
                     let hint =
                         format!("write `ARG {argument}` before the first FROM, and --from=${{{argument}}}");
-                    return Err(self.wrong(located, format!("{role} is no stage of this Dockerfile"), hint));
+                    return Err(self.wrong(
+                        located,
+                        format!("{role} is not a stage of this Dockerfile"),
+                        hint,
+                    ));
                 }
             }
         }
@@ -158,7 +162,7 @@ mod tests {
             ["runner.Dockerfile:3: ARG BOTTLE has no value and no default: did you mean BOTTLE_VERSION?"]
         );
         let (error, _) = check("ARG RUN\nFROM ${RUN}\nCOPY --from=builder /a /a\n");
-        assert!(error.is_some_and(|error| error.contains("builder is no stage of this Dockerfile")));
+        assert!(error.is_some_and(|error| error.contains("builder is not a stage of this Dockerfile")));
         assert_eq!(check("FROM debian AS builder\nFROM debian\nCOPY --from=builder /a /a\n").0, None);
     }
 }

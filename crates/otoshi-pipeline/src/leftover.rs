@@ -58,7 +58,7 @@ pub(crate) fn warning(tree: &Path, ignore: &Ignore) -> std::io::Result<Option<St
     let outputs: Vec<String> = kept.iter().map(|name| format!("{name:?}")).collect();
     let exclude: Vec<String> = largest.iter().map(|(path, _)| format!("{path:?}")).collect();
     Ok(Some(format!(
-        "compiling wrote {}{more}, which the ignore file leaves out of the source and which comes into the app images; \
+        "compiling wrote {}{more}, which the ignore file excludes from the source but which goes into the app images; \
          to leave it out: [compile] exclude = [{}], or outputs = [{}]",
         named.join(", "),
         exclude.join(", "),
@@ -87,7 +87,7 @@ mod tests {
         let ignore = Ignore::parse("node_modules\nlog\n").unwrap();
         assert_eq!(
             warning(directory.path(), &ignore).unwrap().unwrap(),
-            "compiling wrote node_modules (2.5 MB), which the ignore file leaves out of the source and which comes into the \
+            "compiling wrote node_modules (2.5 MB), which the ignore file excludes from the source but which goes into the \
              app images; to leave it out: [compile] exclude = [\"node_modules\"], or outputs = [\"public\"]"
         );
         assert_eq!(warning(directory.path(), &Ignore::parse("tmp").unwrap()).unwrap(), None);

@@ -55,7 +55,7 @@ impl Results {
         if let Some(phase) = walked.plan.phases.iter().find(|phase| phase.status != Status::Fresh) {
             let why = phase.reasons.first().map(|reason| format!(": {}", reason.text)).unwrap_or_default();
             return Err(PipelineError::invalid(
-                format!("the {} is not built as the project is now{why}", phase.phase),
+                format!("the {} is out of date{why}", phase.phase),
                 Remedy::Build,
             ));
         }

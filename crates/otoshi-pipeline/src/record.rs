@@ -69,7 +69,7 @@ impl Made {
     pub(crate) fn lost(&self, home: &Home, platform: &Platform) -> Option<String> {
         let whole = |digest: &Digest| is_whole(home, digest, platform);
         if let Some((name, digest)) = self.images.iter().find(|(_, digest)| !whole(digest)) {
-            return Some(format!("image {name} {digest} is not whole in the store"));
+            return Some(format!("image {name} {digest} is not complete in the store"));
         }
         let (id, _) = self.output.as_ref()?;
         if self.artifact.as_ref().is_some_and(whole) {

@@ -60,7 +60,7 @@ impl<'de> Deserialize<'de> for Hold {
         match Form::deserialize(deserializer)? {
             Form::Text(until) => Ok(Self::Until(until)),
             Form::Table(table) => Ok(Self::Because(table)),
-            Form::List(_) => Err(D::Error::custom("a hold is a day, or a table of `until` and `because`")),
+            Form::List(_) => Err(D::Error::custom("a hold is a date, or a table of `until` and `because`")),
         }
     }
 }
@@ -173,24 +173,25 @@ impl Check {
         let spans = [("minimum-age", &self.minimum_age), ("end-of-life-notice", &self.end_of_life_notice)];
         for (key, text) in spans {
             if let Some(text) = text.as_ref().filter(|text| seconds(text).is_none()) {
-                let message = format!("[check] {key}: {text:?} is no span of time");
+                let message = format!("[check] {key}: {text:?} is not a time span");
                 faults.at(&["check", key], message, "as in \"3 days\" or \"12 hours\"");
             }
         }
         if let Some(address) = self.cycles.as_ref().filter(|address| !is_safe_address(address)) {
-            let message = format!("[check] cycles: {:?} is no address of a table", SafeUrl::new(address));
+            let message =
+                format!("[check] cycles: {:?} is not the address of a table", SafeUrl::new(address));
             let hint = "as in \"https://example.org/cycles.toml\"; plain HTTP is for this machine alone";
             faults.at(&["check", "cycles"], message, hint);
         }
         for (name, text) in &self.ranges {
             if Range::parse(text).is_none() {
-                let message = format!("[check] ranges: {text:?} for {name} is no range of versions");
+                let message = format!("[check] ranges: {text:?} for {name} is not a version range");
                 faults.at(&["check", "ranges", name], message, "as in \"3.1\", or \">=3.1, <4\"");
             }
         }
         for (name, hold) in &self.hold {
             if hold.until().is_none() {
-                let message = format!("[check] hold: what {name} waits for is no day");
+                let message = format!("[check] hold: what {name} waits for is not a date");
                 faults.at(&["check", "hold", name], message, "as in \"2026-12-01\"");
             }
         }
@@ -284,13 +285,13 @@ mod tests {
     #[test]
     fn what_says_nothing_is_refused_with_what_to_write() {
         for (text, message) in [
-            ("minimum-age = \"soon\"", "[check] minimum-age: \"soon\" is no span of time"),
-            ("ranges = { A = \"new\" }", "[check] ranges: \"new\" for A is no range of versions"),
+            ("minimum-age = \"soon\"", "[check] minimum-age: \"soon\" is not a time span"),
+            ("ranges = { A = \"new\" }", "[check] ranges: \"new\" for A is not a version range"),
             (
                 "cycles = \"http://example.org/\"",
-                "[check] cycles: \"http://example.org/\" is no address of a table",
+                "[check] cycles: \"http://example.org/\" is not the address of a table",
             ),
-            ("hold = { A = \"later\" }", "[check] hold: what A waits for is no day"),
+            ("hold = { A = \"later\" }", "[check] hold: what A waits for is not a date"),
         ] {
             let check: Check = toml::from_str(text).unwrap();
             let error = fault(&check, text).unwrap();

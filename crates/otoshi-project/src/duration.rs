@@ -7,7 +7,7 @@ use crate::ProjectError;
 /// A time span as people write it, such as `30s` or `30 days`.
 pub(crate) fn duration(place: &str, text: &str) -> Result<Duration, ProjectError> {
     let wrong = || {
-        ProjectError::new("otoshi.toml", format!("{place}: {text:?} is no time span"))
+        ProjectError::new("otoshi.toml", format!("{place}: {text:?} is not a time span"))
             .with_hint("a number and a unit, as in \"90s\", \"12h\" or \"30 days\"")
     };
     let start = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());

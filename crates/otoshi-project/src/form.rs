@@ -36,7 +36,7 @@ impl<'de, Table: Deserialize<'de>> Visitor<'de> for Forms<Table> {
     type Value = Form<Table>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a text, a list of texts, or a table")
+        f.write_str("a string, an array of strings, or a table")
     }
 
     fn visit_str<E: Error>(self, text: &str) -> Result<Self::Value, E> {

@@ -123,8 +123,11 @@ impl Lock {
     /// Reads the text of a lock.
     pub fn parse(text: &str) -> Result<Self, ProjectError> {
         if text.lines().any(|line| line.starts_with("<<<<<<<")) {
-            return Err(ProjectError::new("otoshi.lock", "it holds the marks of an unfinished merge")
-                .with_hint(Remedy::ResolveLock));
+            return Err(ProjectError::new(
+                "otoshi.lock",
+                "it contains the conflict markers of an unfinished merge",
+            )
+            .with_hint(Remedy::ResolveLock));
         }
         let lock: Self = toml::from_str(text).map_err(|error| {
             let error = ProjectError::of_toml("otoshi.lock", text, &error);

@@ -263,7 +263,7 @@ impl<'de> Deserialize<'de> for Argument {
         match Form::deserialize(deserializer)? {
             Form::Text(text) => Ok(Self::Plain(text)),
             Form::Table(computed) => Ok(Self::Computed(computed)),
-            Form::List(_) => Err(D::Error::custom("an argument is a text, or a table of `in` and `run`")),
+            Form::List(_) => Err(D::Error::custom("an argument is a string, or a table of `in` and `run`")),
         }
     }
 }
@@ -400,7 +400,7 @@ impl<'de> Deserialize<'de> for Command {
         match Form::<NoTable>::deserialize(deserializer)? {
             Form::Text(text) => Ok(Self::Shell(text)),
             Form::List(argv) => Ok(Self::Exec(argv)),
-            Form::Table(_) => Err(D::Error::custom("a command is a text for a shell, or a list")),
+            Form::Table(_) => Err(D::Error::custom("a command is a string for a shell, or an array")),
         }
     }
 }

@@ -164,7 +164,7 @@ impl Project {
             let circle = above[start..].iter().chain([&above[start]]).map(String::as_str).collect::<Vec<_>>();
             return Err(ProjectError::new(
                 "otoshi.toml",
-                format!("[args] go in a circle: {}", circle.join(" → ")),
+                format!("[args] refer to each other in a circle: {}", circle.join(" → ")),
             ));
         }
         above.push(name.to_owned());
@@ -276,34 +276,36 @@ fn reference_of(name: &str, packages: &Packages) -> Result<String, ProjectError>
     let wrong = |message: String| Err(ProjectError::new("otoshi.toml", message));
     match packages.release() {
         None => {
-            return wrong(format!("{name} is made of packages of either debian = \"…\" or ubuntu = \"…\""));
+            return wrong(format!("{name} needs either debian = \"…\" or ubuntu = \"…\""));
         }
-        Some((_, release)) if !word(release) => return wrong(format!("{name}: {release:?} is no release")),
+        Some((_, release)) if !word(release) => {
+            return wrong(format!("{name}: {release:?} is not a release"));
+        }
         Some(_) => {}
     }
     if let Some(other) = packages.packages.iter().find(|package| !word(package)) {
-        return wrong(format!("{name}: {other:?} is no name of a package"));
+        return wrong(format!("{name}: {other:?} is not the name of a package"));
     }
     if packages.packages.is_empty() && packages.variant == Variant::Distroless {
-        return wrong(format!("{name} is made of no packages"));
+        return wrong(format!("{name} lists no packages"));
     }
     if packages.slim && packages.variant == Variant::Distroless {
-        return wrong(format!("{name}: `slim` is for the variants that dpkg goes on with, apt and minimal"));
+        return wrong(format!("{name}: `slim` is for the variants that have dpkg, apt and minimal"));
     }
     let suite = |text: &String| text.split('/').all(|part| word(part) && part != "..");
     if let Some(suites) = &packages.suites {
         if let Some(other) = suites.iter().find(|text| !suite(text)) {
-            return wrong(format!("{name}: {other:?} is no name of a suite"));
+            return wrong(format!("{name}: {other:?} is not the name of a suite"));
         }
         if suites.is_empty() {
-            return wrong(format!("{name} takes packages of no suite"));
+            return wrong(format!("{name} lists no suites"));
         }
     }
     for address in [&packages.mirror, &packages.security_mirror].into_iter().flatten() {
         let rest = address.strip_prefix("https://").or_else(|| address.strip_prefix("http://"));
         let plain = |rest: &str| !rest.is_empty() && rest.bytes().all(|byte| byte.is_ascii_graphic());
         if !rest.is_some_and(|rest| plain(rest) && !rest.contains(['@', '[', ']', '"', '#'])) {
-            return Err(ProjectError::new("otoshi.toml", format!("{name}: a mirror's address is none"))
+            return Err(ProjectError::new("otoshi.toml", format!("{name}: a mirror's address is not valid"))
                 .with_hint("as in http://mirror.example/debian, and without a password: images keep it"));
         }
     }
@@ -379,11 +381,11 @@ Big = "x"
             ("otoshi.toml:4: [versions] X: {Y} is not replaced here", "[args] may use {NAME}"),
             ("otoshi.toml:7: [bases] A uses {B}, which is a base", ""),
             ("otoshi.toml:8: [bases] B uses {HUGOO}, and [versions] has none", "did you mean HUGO?"),
-            ("otoshi.toml:9: [bases] C: \"Example.org/C D\" is no name of an image", ""),
+            ("otoshi.toml:9: [bases] C: \"Example.org/C D\" is not the name of an image", ""),
             ("otoshi.toml:11: [args] N is computed in BB, and [bases] has none", "did you mean B?"),
             ("otoshi.toml:12: X is set twice, in [versions] and [args]", ""),
             (
-                "otoshi.toml:14: [registry] repository: \"https://127.0.0.1:5071/x\" is no repository",
+                "otoshi.toml:14: [registry] repository: \"https://127.0.0.1:5071/x\" is not a repository",
                 "without http://",
             ),
             (
@@ -392,7 +394,7 @@ Big = "x"
             ),
             ("otoshi.toml:17: [compile] run is empty", ""),
             ("otoshi.toml:18: [compile] caches: \"npm\" is not absolute", ""),
-            ("otoshi.toml:19: [compile] outputs: \"../x\" is no path", ""),
+            ("otoshi.toml:19: [compile] outputs: \"../x\" is not a path", ""),
             ("otoshi.toml:20: [compile] asks for the secret \"tokn\"", "did you mean token?"),
             ("otoshi.toml:24: [app] user is empty", ""),
             ("otoshi.toml:25: [app] dir: \"app\" is not absolute", ""),
@@ -400,7 +402,7 @@ Big = "x"
             ("otoshi.toml:30: [processes] cli: the command is an empty list", ""),
             ("otoshi.toml:31: [processes] jobs has no command", ""),
             ("otoshi.toml:32: [processes] mail: a target is a stage", ""),
-            ("otoshi.toml:32: [processes] mail: expose: \"http\" is no port", ""),
+            ("otoshi.toml:32: [processes] mail: expose: \"http\" is not a port", ""),
             ("otoshi.toml:33: a process cannot be named \"Big\"", ""),
         ] {
             let found = all.iter().find(|error| error.starts_with(start));
@@ -487,7 +489,7 @@ run = "make"
         );
         assert_eq!(
             error("[app]\nexpose = [\"80\", \"http\"]\n"),
-            "otoshi.toml:6: [app] expose: \"http\" is no port | a port, as in \"8080\" or \"53/udp\""
+            "otoshi.toml:6: [app] expose: \"http\" is not a port | a port, as in \"8080\" or \"53/udp\""
         );
     }
 
@@ -558,7 +560,11 @@ run = "make"
         assert_eq!(good.build_args(&none).unwrap()["A"], "b1/1");
         let circle = project("[args]\nA = \"{B}\"\nB = \"{C}\"\nC = \"{B}\"\n");
         assert!(
-            circle.build_args(&none).unwrap_err().to_string().ends_with("[args] go in a circle: B → C → B")
+            circle
+                .build_args(&none)
+                .unwrap_err()
+                .to_string()
+                .ends_with("[args] refer to each other in a circle: B → C → B")
         );
         let computed = project(
             "[bases]\nNODE_BASE = \"n\"\n[args]\nA = { in = \"NODE_BASE\", run = \"x\" }\nB = \"{A}/bin\"\n",

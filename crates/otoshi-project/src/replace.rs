@@ -54,7 +54,7 @@ fn replace_by(
         if read(&one.path).map_err(failed("reading", &one.path))? != one.old {
             return Err(ProjectError::new(
                 name(&one.path),
-                "it was changed meanwhile, and stays as it is now",
+                "it was changed in the meantime, and was left as it is",
             )
             .with_hint("run the same command again"));
         }

@@ -136,7 +136,7 @@ pub fn edit(text: &str, settings: &[Setting]) -> Result<String, ProjectError> {
             .filter(|item| item.as_str().is_some());
         let place = item.and_then(Item::span).filter(|place| text.get(place.clone()).is_some());
         let place = place.ok_or_else(|| {
-            wrong(format!("[{}] has no text {} that could be changed", setting.table.name(), setting.name))
+            wrong(format!("[{}] has no string {} that could be changed", setting.table.name(), setting.name))
         })?;
         places.push((place, setting));
     }

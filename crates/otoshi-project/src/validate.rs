@@ -111,7 +111,7 @@ impl Manifest {
             if known && let Err(error) = Reference::parse(&filled) {
                 faults.at(
                     &["bases", name],
-                    format!("[bases] {name}: {filled:?} is no name of an image: {error}"),
+                    format!("[bases] {name}: {filled:?} is not the name of an image: {error}"),
                     error.hint().unwrap_or_else(|| "as in \"registry.example/team/base:1\"".to_owned()),
                 );
             }
@@ -157,7 +157,11 @@ impl Manifest {
                     _ if filled.contains("://") => "a registry's host and a path, without http:// or https://, as in \"registry.example/team/shop\"".to_owned(),
                     _ => "a registry's host and a path, without a tag, as in \"registry.example/team/shop\"".to_owned(),
                 };
-                faults.at(&["registry", key], format!("[registry] {key}: {name:?} is no repository"), hint);
+                faults.at(
+                    &["registry", key],
+                    format!("[registry] {key}: {name:?} is not a repository"),
+                    hint,
+                );
             }
         }
         if let Some(images) = registry.images.as_ref().filter(|images| !images.contains("{process}")) {
@@ -197,7 +201,7 @@ impl Manifest {
             if let Some(path) = compile.outputs.iter().find(outside) {
                 faults.at(
                     &["compile", "outputs"],
-                    format!("[compile] outputs: {path:?} is no path of the source's directory"),
+                    format!("[compile] outputs: {path:?} is not a path in the source directory"),
                     "as in \"public/assets\"",
                 );
             }
@@ -356,7 +360,7 @@ fn look_at_env<'e>(faults: &mut Faults<'_>, path: &[&str], names: impl Iterator<
 
 fn look_at_ports(faults: &mut Faults<'_>, path: &[&str], place: &str, ports: &[String]) {
     for port in ports.iter().filter(|port| !is_port(port)) {
-        faults.at(path, format!("{place}: {port:?} is no port"), "a port, as in \"8080\" or \"53/udp\"");
+        faults.at(path, format!("{place}: {port:?} is not a port"), "a port, as in \"8080\" or \"53/udp\"");
     }
 }
 

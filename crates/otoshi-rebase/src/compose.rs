@@ -44,7 +44,7 @@ pub enum ComposeError {
     },
     /// A layer of the base has a media type that the image's manifest cannot list.
     #[error(
-        "the new base has a layer of the type {media_type:?}, which a manifest of the image's form cannot list"
+        "the new base has a layer of the type {media_type:?}, which a manifest of the image's format cannot list"
     )]
     MediaType {
         /// The media type.

@@ -74,7 +74,7 @@ pub struct Claim {
 pub enum SeamError {
     /// The image does not stand on that base.
     #[error(
-        "the image does not stand on that base: layer {number} of the base is {base}, and the image has {} there",
+        "the image was not built on that base: layer {number} of the base is {base}, and the image has {} there",
         app.as_ref().map_or_else(|| "none".to_owned(), ToString::to_string)
     )]
     Differs {
@@ -86,14 +86,14 @@ pub enum SeamError {
         app: Option<DiffId>,
     },
     /// The image does not have the run of layers that it says it has.
-    #[error("the image says that it parts from its base at {what}, and none of its layers is there")]
+    #[error("the image says that its base ends at {what}, and none of its layers matches")]
     Gone {
         /// A chain id or a layer.
         what: String,
     },
     /// The layer at the seam is there more than once, and nothing says which one is meant.
     #[error(
-        "the layer {top} is there {count} times, and the base that would say which one is the seam is gone"
+        "the layer {top} occurs {count} times, and the base that would tell which one is the boundary is gone"
     )]
     Ambiguous {
         /// The layer.
@@ -102,7 +102,7 @@ pub enum SeamError {
         count: usize,
     },
     /// Nothing says where the seam is.
-    #[error("nothing says on which base the image stands")]
+    #[error("nothing says which base the image was built on")]
     Unknown,
 }
 

@@ -270,8 +270,8 @@ fn a_proof_says_what_it_looked_at_and_what_it_could_not_judge() {
         examined.unjudged,
         [
             "/app/m.so: it can load libraries by name while it runs (dlopen)",
-            "/usr/bin/ocamlrun: what its version means for what it runs was not looked at",
-            "/usr/bin/tclsh8.6: what its version means for what it runs was not looked at",
+            "/usr/bin/ocamlrun: whether its version suits what it runs was not looked at",
+            "/usr/bin/tclsh8.6: whether its version suits what it runs was not looked at",
         ]
     );
 }

@@ -62,7 +62,10 @@ pub(crate) fn place_of(url: &Url) -> String {
 
 pub(crate) fn unreachable_error(asked: &Asked, endpoint: &Endpoint, error: TransportError) -> RegistryError {
     let hint = if is_certificate_error(&error) {
-        format!("trust its authority: put it into /etc/containers/certs.d/{}/ca.crt", endpoint.host)
+        format!(
+            "trust its certificate authority: put its certificate into /etc/containers/certs.d/{}/ca.crt",
+            endpoint.host
+        )
     } else if error.is_connect() {
         format!("check the name {} and the network", endpoint.host)
     } else {

@@ -93,7 +93,7 @@ impl Transport {
             let mut response = self.send(endpoint, &call, asked, tally).await?;
             let mut skip = match response.status().as_u16() {
                 206 if start > 0 && range_start(&response) == Some(start) => 0,
-                206 => return Err(wrong("it is another part of the blob than the one asked for".to_owned())),
+                206 => return Err(wrong("it is not the part of the blob that was asked for".to_owned())),
                 200 => {
                     if let Some(length) = content_length(&response).filter(|length| *length != size) {
                         return Err(wrong(format!("it has {length} bytes, not {size}")));

@@ -22,7 +22,7 @@ use crate::progress::{Event, Progress, Summary, Tally};
 use crate::repository::Repository;
 
 /// What to try when a registry lost something.
-const GONE: &str = "the registry no longer has it: build again, and what this project made is made anew";
+const GONE: &str = "the registry no longer has it: build again, and what this project made is made again";
 
 /// Downloads into one layout, each blob once.
 pub struct Downloads {
@@ -141,7 +141,7 @@ impl Downloads {
         let (follower, gone) = (Arc::clone(&download), Arc::clone(&self.gone));
         self.client.runtime.spawn(async move {
             let _place = places.acquire().await;
-            let mut outcome = Err(format!("the blob {digest} is in no registry that is known"));
+            let mut outcome = Err(format!("no known registry has the blob {digest}"));
             for repository in &repositories {
                 let follower = Some(follower.as_ref() as &dyn Follower);
                 let wanted = WantedBlob { digest: &digest, size, follower, tally: &tally };
@@ -186,7 +186,7 @@ impl Read for Reader {
             let mut state = self.download.state.lock().unwrap_or_else(PoisonError::into_inner);
             loop {
                 if self.at > 0 && state.begun > self.begun {
-                    let text = "what had arrived of it was wrong, and it arrives anew";
+                    let text = "what had arrived was wrong, and is fetched again";
                     return Err(io::Error::new(io::ErrorKind::ConnectionReset, text));
                 }
                 self.begun = state.begun;

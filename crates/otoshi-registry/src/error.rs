@@ -27,7 +27,7 @@ impl fmt::Display for Asked {
 #[derive(Debug, thiserror::Error)]
 pub enum RegistryError {
     /// The registry answered that it will not, or cannot.
-    #[error("{asked}, it answered {status}{}", detail(answer))]
+    #[error("{asked}; it answered {status}{}", detail(answer))]
     Refused {
         /// What was asked.
         asked: Asked,
@@ -57,7 +57,7 @@ pub enum RegistryError {
         reason: String,
     },
     /// The registry wants a login that failed, or that there is none of.
-    #[error("{asked}, it wants a login: {reason}")]
+    #[error("{asked}; it requires a login: {reason}")]
     Login {
         /// What was asked.
         asked: Asked,
@@ -97,7 +97,9 @@ pub enum RegistryError {
         digest: Digest,
     },
     /// A tag was moved by somebody else.
-    #[error("{repository}: the tag {tag} was moved while its image was worked on; it stays where it is now")]
+    #[error(
+        "{repository}: the tag {tag} was moved while its image was being worked on; it was left where it is"
+    )]
     Moved {
         /// The repository.
         repository: String,
@@ -155,7 +157,7 @@ impl Explain for RegistryError {
                 Some(Remedy::from("check the repository and the tag; a private one may need a login"))
             }
             Self::Refused { status: 429, .. } => {
-                Some(Remedy::from("wait, log in for a larger budget, or set a mirror in registries.conf"))
+                Some(Remedy::from("wait, log in for a higher rate limit, or set a mirror in registries.conf"))
             }
             Self::Refused { status: 500.., .. } => Some(Remedy::from("try again later")),
             Self::Unreachable { hint, .. } => hint.clone(),

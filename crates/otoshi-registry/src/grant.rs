@@ -59,7 +59,7 @@ impl Transport {
             Challenge::Basic => match &known.login {
                 Some(Login::Basic { user, password }) => for_ever(basic(user, password)),
                 Some(_) => {
-                    Err(refused("the one that is known is a token, and it takes a password".to_owned()))
+                    Err(refused("the one that is known is a token, but it takes a password".to_owned()))
                 }
                 None => Err(refused(known.lack(&endpoint.login))),
             },
@@ -69,7 +69,7 @@ impl Transport {
                 let own = self.url(endpoint, "", asked).await?;
                 if !is_private(&own, &realm) {
                     let place = place_of(&realm);
-                    return Err(refused(format!("its token server {place} is not reached by https")));
+                    return Err(refused(format!("its token server {place} does not use https")));
                 }
                 let wanted =
                     if scopes.is_empty() { scope.iter().cloned().collect() } else { scopes.to_vec() };
@@ -140,7 +140,7 @@ impl Transport {
         }
         serde_json::from_slice(&bytes).map_err(|_| RegistryError::Wrong {
             asked: asked.clone(),
-            reason: "its token server's answer is not the JSON that it should be".to_owned(),
+            reason: "its token server's answer is not the expected JSON".to_owned(),
         })
     }
 }

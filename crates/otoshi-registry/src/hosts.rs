@@ -132,7 +132,7 @@ impl Hosts {
         if otoshi_oci::is_reserved(&repository.registry) {
             return Err(RegistryError::Unreachable {
                 asked: repository.asked("for anything"),
-                reason: "names under the domain `invalid` are never asked for anywhere".to_owned(),
+                reason: "names under the domain `invalid` are not looked up in any registry".to_owned(),
                 hint: Some(Remedy::BuildMakesReserved),
                 source: None,
             });

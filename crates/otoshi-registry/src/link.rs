@@ -19,7 +19,7 @@ type Link = (String, Vec<(String, String)>);
 /// asked: a registry behind a proxy does not always know how it is called.
 pub(crate) fn next_page(headers: &HeaderMap, base: &Url) -> Result<Option<Url>, String> {
     for value in headers.get_all(LINK) {
-        let text = value.to_str().map_err(|_| "its Link header is no text".to_owned())?;
+        let text = value.to_str().map_err(|_| "its Link header is not text".to_owned())?;
         let wrong = || format!("its Link header cannot be understood: {}", text.escape_default());
         for (address, parameters) in links(text).ok_or_else(wrong)? {
             let get = |name: &str| parameters.iter().find(|(key, _)| key == name).map(|(_, value)| value);

@@ -67,7 +67,7 @@ impl<'a> Pages<'a> {
         let Some(next) = next else { return Ok(()) };
         if self.seen.contains(&next) {
             // Some registries' last page leads to itself, with nothing on it.
-            return if is_empty { Ok(()) } else { Err(self.wrong("its pages lead in a circle")) };
+            return if is_empty { Ok(()) } else { Err(self.wrong("its pages go round in a circle")) };
         }
         if self.seen.len() >= MAX_PAGES {
             return Err(self.wrong(format!("there are more than {MAX_PAGES} pages")));

@@ -123,13 +123,13 @@ impl Transport {
             return Err(wrong(format!("its content has the digest {digest}, not {expected}")));
         }
         let own = serde_json::from_slice::<Value>(&bytes)
-            .map_err(|_| wrong("it is no JSON".to_owned()))?
+            .map_err(|_| wrong("it is not JSON".to_owned()))?
             .get("mediaType")
             .and_then(Value::as_str)
             .map(str::to_owned);
         let media_type = own.or(said_type).unwrap_or_else(|| MediaType::ImageManifest.to_string());
         if media_type.contains("manifest.v1+") && media_type.contains("docker") {
-            let reason = "it is an image of Docker's first form (schema 1), which nobody should use any more";
+            let reason = "it is a manifest of Docker's schema 1, which is deprecated and not supported";
             return Err(wrong(reason.to_owned()));
         }
         let descriptor = Descriptor::new(media_type.as_str().into(), bytes.len() as u64, digest.to_oci());

@@ -64,7 +64,7 @@ impl Transport {
         if config.size() > MAX_JSON {
             return Err(RegistryError::Wrong {
                 asked: repository.asked(format!("for the manifest {manifest}")),
-                reason: format!("its config has {} bytes, and none has more than {MAX_JSON}", config.size()),
+                reason: format!("its config has {} bytes; at most {MAX_JSON} are read", config.size()),
             });
         }
         self.fetch_all(layout, &repository, std::slice::from_ref(config), tally).await?;

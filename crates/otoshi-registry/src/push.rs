@@ -289,7 +289,7 @@ impl Transport {
                 let outcome = self.put_manifest(endpoint, repository, document, tally).await;
                 // All that it names is there. Where others push the same at this moment, some registries do not see that.
                 let is_unseen = matches!(&outcome, Err(RegistryError::Refused { status: 400 | 404, .. }));
-                let failure = is_unseen.then(|| Failure::broken("it does not see what the manifest names"));
+                let failure = is_unseen.then(|| Failure::broken("it does not find what the manifest names"));
                 let Some((wait, _)) = backoff.after(failure) else { break outcome? };
                 tokio::time::sleep(wait).await;
             };

@@ -153,7 +153,7 @@ impl Transport {
         let scheme = self.scheme(endpoint).await?;
         Url::parse(&format!("{scheme}://{}/v2/{path}", endpoint.host)).map_err(|error| RegistryError::Wrong {
             asked: asked.clone(),
-            reason: format!("{} is no address: {error}", endpoint.host),
+            reason: format!("{} is not an address: {error}", endpoint.host),
         })
     }
 
@@ -224,7 +224,7 @@ impl Transport {
             }
             if !self.is_own(endpoint, response.url()).await {
                 let reason = format!(
-                    "it leads to {}, which wants a login of its own; one for {} goes nowhere else",
+                    "it redirects to {}, which requires a login of its own; the one for {} is not sent elsewhere",
                     place_of(response.url()),
                     endpoint.host
                 );
@@ -285,7 +285,7 @@ impl Transport {
         let mut url = url.clone();
         for _ in 0..=MAX_REDIRECTS {
             if !matches!(url.scheme(), "https" | "http") || (url.scheme() == "http" && !endpoint.plain) {
-                return Err(wrong(format!("it leads to {}, which is not reached by https", place_of(&url))));
+                return Err(wrong(format!("it redirects to {}, which does not use https", place_of(&url))));
             }
             let host = host_of(&url);
             let mut request = self.client(&host)?.request(call.method.clone(), url.clone());
@@ -313,13 +313,12 @@ impl Transport {
                 return Ok(Ok(response));
             }
             let location = response.headers().get(LOCATION).and_then(|value| value.to_str().ok());
-            let location =
-                location.ok_or_else(|| wrong("it leads elsewhere without saying where".to_owned()))?;
+            let location = location.ok_or_else(|| wrong("it redirects without saying where".to_owned()))?;
             url = url
                 .join(location)
-                .map_err(|_| wrong("it leads to something that is no address".to_owned()))?;
+                .map_err(|_| wrong("it redirects to something that is not an address".to_owned()))?;
         }
-        Err(wrong(format!("it leads on and on, more than {MAX_REDIRECTS} times")))
+        Err(wrong(format!("too many redirects (more than {MAX_REDIRECTS})")))
     }
 
     /// Asks a token server: a `GET`, or a form.

@@ -203,7 +203,7 @@ impl Transport {
             *location = self.location(&response, upload, asked).await?;
             let kept = kept_of(&response).unwrap_or(*at + size);
             if kept <= *at || kept > *at + size {
-                let reason = format!("it says that it keeps {kept} bytes after {}", *at + size);
+                let reason = format!("it says that it has {kept} bytes after {} were sent", *at + size);
                 return Err(RegistryError::Wrong { asked: asked.clone(), reason });
             }
             *at = kept;
@@ -258,9 +258,9 @@ impl Transport {
     ) -> Result<Url, RegistryError> {
         let wrong = |reason: &str| RegistryError::Wrong { asked: asked.clone(), reason: reason.to_owned() };
         let text = response.headers().get(LOCATION).and_then(|value| value.to_str().ok());
-        let text = text.ok_or_else(|| wrong("it does not say where the upload goes on"))?;
+        let text = text.ok_or_else(|| wrong("it does not say where the upload continues"))?;
         let base = self.url(&upload.endpoint, "", asked).await?;
-        base.join(text).map_err(|_| wrong("where the upload goes on is no address"))
+        base.join(text).map_err(|_| wrong("where the upload continues is not an address"))
     }
 }
 

@@ -153,7 +153,7 @@ fn a_registry_says_how_long_to_wait() {
     assert_eq!(error.status(), Some(429));
     assert_eq!(
         error.hint().as_deref(),
-        Some("wait, log in for a larger budget, or set a mirror in registries.conf")
+        Some("wait, log in for a higher rate limit, or set a mirror in registries.conf")
     );
     assert_eq!(asked(), 1);
 }

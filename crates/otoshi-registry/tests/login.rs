@@ -37,7 +37,7 @@ fn a_registry_with_tls_and_a_login() {
     let error = pull(&nobody, &Store::new(), &name).unwrap_err();
     assert_eq!(
         error.to_string(),
-        format!("{host}/team/app: asked for the tag 1, it wants a login: none is known for {host}")
+        format!("{host}/team/app: asked for the tag 1; it requires a login: none is known for {host}")
     );
     assert_eq!(error.hint().unwrap(), format!("docker login {host}, or skopeo login {host}"));
 
@@ -52,8 +52,10 @@ fn an_unknown_authority_is_told_with_what_to_do() {
     let registry = given!(Registry::start_private());
     let error = pull(&client(), &Store::new(), &format!("{}/app:1", registry.host())).unwrap_err();
     assert!(matches!(error, RegistryError::Unreachable { .. }), "{error}");
-    let expected =
-        format!("trust its authority: put it into /etc/containers/certs.d/{}/ca.crt", registry.host());
+    let expected = format!(
+        "trust its certificate authority: put its certificate into /etc/containers/certs.d/{}/ca.crt",
+        registry.host()
+    );
     assert_eq!(error.hint().unwrap(), expected, "{error}");
 }
 
@@ -125,7 +127,7 @@ fn only_the_registry_itself_says_where_its_login_goes() {
         let error = pull(&client, &Store::new(), &name).unwrap_err().to_string();
         let place = format!("it leads to http://{}/v2/team/app{what}", thief.host());
         assert!(error.contains(&place), "{error}");
-        let end = format!("wants a login of its own; one for {} goes nowhere else", proxy.host());
+        let end = format!("requires a login of its own; the one for {} is not sent elsewhere", proxy.host());
         assert!(error.ends_with(&end), "{error}");
         proxy.heal();
         let seen = thief.take_log();
@@ -143,7 +145,7 @@ fn an_upload_that_goes_on_elsewhere_shows_no_login_there() {
     let elsewhere = format!("Location: http://{}/v2/team/app/blobs/uploads/x", thief.host());
     proxy.fault("POST", "/blobs/uploads/", 9, Fault::Answer("202 Accepted", elsewhere));
     let error = push(&client, &store, &[item(&format!("{}/team/app:2", proxy.host()), &other)]).unwrap_err();
-    assert!(error.to_string().contains("goes nowhere else"), "{error}");
+    assert!(error.to_string().contains("is not sent elsewhere"), "{error}");
     let seen = thief.take_log();
     assert!(!seen.is_empty() && seen.iter().all(|request| !request.headers.contains_key("authorization")));
     assert!(seen.iter().all(|request| !request.path.starts_with("/token")), "{seen:?}");
@@ -158,7 +160,7 @@ fn a_registry_with_tls_gives_no_login_to_a_token_server_without() {
     let hosts = Hosts::default().with_certificates(registry.trust_as(&host));
     let client = client_with(hosts, logins(&registry, &host, RIGHT));
     let error = pull(&client, &Store::new(), &format!("{host}/app:1")).unwrap_err().to_string();
-    assert!(error.ends_with(&format!("its token server {realm} is not reached by https")), "{error}");
+    assert!(error.ends_with(&format!("its token server {realm} does not use https")), "{error}");
     assert!(thief.take_log().is_empty());
 }
 
@@ -180,11 +182,11 @@ fn redirects_end() {
     let (proxy, client) = (Proxy::start(registry.port()), client());
     proxy.fault("GET", "/manifests/", 99, Fault::Redirect(String::new()));
     let error = pull(&client, &Store::new(), &format!("{}/app:1", proxy.host())).unwrap_err();
-    assert!(error.to_string().ends_with("it leads on and on, more than 5 times"), "{error}");
+    assert!(error.to_string().ends_with("too many redirects (more than 5)"), "{error}");
     proxy.heal();
     proxy.fault("GET", "/manifests/", 9, Fault::Redirect("file:///etc/passwd?".into()));
     let error = pull(&client, &Store::new(), &format!("{}/app:1", proxy.host())).unwrap_err();
-    assert!(error.to_string().contains("which is not reached by https"), "{error}");
+    assert!(error.to_string().contains("which does not use https"), "{error}");
 }
 
 #[test]

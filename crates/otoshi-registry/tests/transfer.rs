@@ -204,13 +204,13 @@ fn all_pages_of_tags_are_read() {
     // What is not the whole list is no list.
     proxy.fault("GET", "tags/list?n=", 1, page("\"a\"", "<?n=1000>; rel=next"));
     let error = client.tags(&repository).unwrap_err().to_string();
-    assert!(error.ends_with("its pages lead in a circle"), "{error}");
+    assert!(error.ends_with("its pages go round in a circle"), "{error}");
     proxy.fault("GET", "tags/list?n=", 1, page("\"a\"", "?n=1000; rel=next"));
     let error = client.tags(&repository).unwrap_err().to_string();
     assert!(error.contains("its Link header cannot be understood: ?n=1000; rel=next"), "{error}");
     let missing = Repository { name: "none".into(), ..repository };
     let error = client.tags(&missing).unwrap_err().to_string();
-    let expected = "/none: asked for its tags, it answered 404: repository name not known to registry";
+    let expected = "/none: asked for its tags; it answered 404: repository name not known to registry";
     assert!(error.ends_with(expected), "{error}");
 }
 

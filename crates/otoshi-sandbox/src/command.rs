@@ -243,7 +243,7 @@ impl Program {
     fn new(spec: &Spec) -> Result<Self, SandboxError> {
         let text = |what: &str| {
             CString::new(what).map_err(|_| {
-                SandboxError::invalid("running the command", format!("{what:?} has a NUL in it"))
+                SandboxError::invalid("running the command", format!("{what:?} contains a NUL byte"))
             })
         };
         let Some(name) = spec.argv.first().filter(|name| !name.is_empty()) else {

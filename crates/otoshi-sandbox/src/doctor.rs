@@ -75,13 +75,13 @@ fn kernel() -> Finding {
         Finding::limited(
             "kernel",
             release,
-            "before Linux 6.14 nothing bounds how many processes a step starts",
+            "before Linux 6.14 nothing limits how many processes a step starts",
         )
     } else {
         Finding::limited(
             "kernel",
             release,
-            "before Linux 6.8 an image can have some hundred layers at most, and nothing bounds how many processes a step starts",
+            "before Linux 6.8 an image can have at most some hundred layers, and nothing limits how many processes a step starts",
         )
     }
 }
@@ -90,7 +90,7 @@ fn rights(privilege: Privilege) -> Finding {
     match privilege {
         Privilege::Root => Finding::good("rights", "root"),
         Privilege::UserNamespace { sub_ids: true } => {
-            Finding::good("rights", "an ordinary user with ranges of further ids, in a user namespace")
+            Finding::good("rights", "an ordinary user with subordinate ids, in a user namespace")
         }
         Privilege::UserNamespace { sub_ids: false } => {
             let hint = if Path::new("/usr/bin/newuidmap").exists() {
@@ -100,7 +100,7 @@ fn rights(privilege: Privilege) -> Finding {
             };
             Finding::limited(
                 "rights",
-                "an ordinary user with one id, in a user namespace: steps cannot change owners nor be another user, and bases of packages can be made in the variant distroless only",
+                "an ordinary user with one id, in a user namespace: steps cannot change owners or run as another user, and bases made of packages can only have the variant distroless",
                 hint,
             )
         }

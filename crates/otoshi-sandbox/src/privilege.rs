@@ -50,7 +50,7 @@ pub fn enter_namespace() -> Result<Privilege, SandboxError> {
         .map_err(SandboxError::not_supported("making a mount namespace", HINT))?;
     // What the host mounts from now on is seen here; what is mounted here is not seen there.
     mount_change("/", MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC)
-        .map_err(SandboxError::setup("making mounts our own"))?;
+        .map_err(SandboxError::setup("separating mounts from the host's"))?;
     Ok(*PRIVILEGE.get_or_init(found))
 }
 

@@ -250,7 +250,7 @@ impl Running {
 
     /// Waits for the command, and for everything it started, to end.
     pub fn wait(mut self) -> Result<ExitStatus, SandboxError> {
-        let failed = SandboxError::setup("hearing from the sandbox");
+        let failed = SandboxError::setup("receiving from the sandbox");
         let heard = match self.ended {
             Some(status) => Ok(Some(status)),
             None => self.channel.receive::<Report>().map_err(failed).and_then(|report| match report {
@@ -265,7 +265,7 @@ impl Running {
     }
 
     fn until_ready(&mut self) -> Result<(), SandboxError> {
-        let report = self.channel.receive().map_err(SandboxError::setup("hearing from the sandbox"))?;
+        let report = self.channel.receive().map_err(SandboxError::setup("receiving from the sandbox"))?;
         match report {
             Some((Report::Ready { placeholders, terminal }, fds)) => {
                 self.placeholders = placeholders;
@@ -279,7 +279,7 @@ impl Running {
             Some((Report::Failed(error), _)) => not_started(error).map(|status| self.ended = Some(status)),
             Some((Report::Ended(status), _)) => {
                 let how = match status.signal {
-                    Some(signal) => format!("it was ended by signal {signal}"),
+                    Some(signal) => format!("it was killed by signal {signal}"),
                     None => "it ended by itself".to_owned(),
                 };
                 Err(SandboxError::invalid("preparing the sandbox", how))

@@ -49,7 +49,7 @@ fn other_format(found: &str, supported: u32) -> &'static str {
     match found.parse::<u32>() {
         Ok(found) if found > supported => "use a newer otoshi",
         Ok(_) => "use an older otoshi",
-        Err(_) => "the store's file `format` is damaged; use a copy",
+        Err(_) => "the store's file `format` is damaged; restore it from a copy",
     }
 }
 

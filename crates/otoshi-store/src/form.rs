@@ -95,7 +95,7 @@ impl Head {
 }
 
 fn noted<T>(path: &Path) -> Option<T> {
-    tracing::warn!(path = %path.display(), "ignoring a record that is not whole");
+    tracing::warn!(path = %path.display(), "ignoring an incomplete record");
     None
 }
 

@@ -181,7 +181,7 @@ impl Snapshots {
         let Ok(sealed) = fs::read_to_string(directory.join("seal")) else { return Ok(()) };
         match seal(&tree) {
             Ok(found) if found == sealed.trim() => Ok(()),
-            Ok(_) => Err("its files are not those that were put there".to_owned()),
+            Ok(_) => Err("its files are not the ones that were stored".to_owned()),
             Err(error) => Err(format!("it cannot be read: {error}")),
         }
     }

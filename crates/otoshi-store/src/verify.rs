@@ -56,7 +56,7 @@ impl Home {
                     if remove {
                         fs::remove_file(&path).map_err(StoreError::io("removing", &path))?;
                     }
-                    seen.damage.push(Damage { path, reason: "a record that is not whole".to_owned() });
+                    seen.damage.push(Damage { path, reason: "an incomplete record".to_owned() });
                 }
             }
         }

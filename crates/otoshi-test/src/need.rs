@@ -186,7 +186,7 @@ pub fn pass_over(missing: &Missing) {
     assert!(env::var_os(STRICT).is_none_or(|value| value != "1"), "the test {missing}");
     static SAID: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
     let thread = thread::current();
-    let line = format!("passed over: {} {missing}", thread.name().unwrap_or("a test"));
+    let line = format!("skipped: {} {missing}", thread.name().unwrap_or("a test"));
     let is_new = SAID.lock().unwrap().insert(line.clone());
     let is_plain = env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
     if is_new {
@@ -287,7 +287,7 @@ mod tests {
             let said = String::from_utf8(output.stderr).unwrap();
             (output.status.success(), said, String::from_utf8(output.stdout).unwrap())
         };
-        let line = "passed over: need::tests::child_that_passes_over needs Linux 999.1 (run a newer kernel)";
+        let line = "skipped: need::tests::child_that_passes_over needs Linux 999.1 (run a newer kernel)";
         assert_eq!(run("NO_COLOR", "1").1, format!("{line}\n"));
         let (passed, said, _) = run("NO_COLOR", "");
         assert_eq!((passed, said), (true, format!("\x1b[31m{line}\x1b[0m\n")));

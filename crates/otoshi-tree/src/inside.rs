@@ -38,7 +38,7 @@ impl Inside {
         let Some(file) = self.at(path, flags)? else { return Ok(None) };
         let stat = fstat(&file)?;
         if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no regular file"));
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file"));
         }
         let mut content = Vec::new();
         File::from(file).take(most.saturating_add(1)).read_to_end(&mut content)?;

@@ -105,7 +105,7 @@ impl Cycles {
     pub fn parse(text: &str) -> Result<Self, String> {
         let table: Self = toml::from_str(text).map_err(|error| error.message().to_owned())?;
         if table.products.is_empty() {
-            return Err("it knows no product".to_owned());
+            return Err("it lists no products".to_owned());
         }
         Ok(table)
     }

@@ -85,7 +85,7 @@ impl Outside<'_> {
             };
             let text = match release.support(self.today) {
                 (Support::Paid, Some(until)) => {
-                    format!("{text}; fixes that have to be subscribed to come until {until}")
+                    format!("{text}; subscribers get fixes until {until}")
                 }
                 _ => text,
             };

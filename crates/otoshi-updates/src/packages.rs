@@ -66,7 +66,7 @@ impl Outside<'_> {
             let available = Available::refresh(installed, &self.repositories.cache, &fetcher, self.now);
             is_configured = unknown::is_configured(&available);
             failed.extend(available.failures().into_iter().map(|failure| {
-                let kept = if failure.kept { "; what was kept of it still counts" } else { "" };
+                let kept = if failure.kept { "; what was kept of it is used" } else { "" };
                 Failed {
                     reference: failure.place,
                     message: format!("{}{kept}", failure.error),
@@ -204,11 +204,11 @@ impl Outside<'_> {
         let more = if most.len() > NAMED { ", …" } else { "" };
         let all = looked.packages;
         let text = match (of_security.len(), others.len()) {
-            (0, others) => format!("{others} of {all} packages are newer outside: {named}{more}"),
+            (0, others) => format!("{others} of {all} packages have newer versions: {named}{more}"),
             (security, 0) => format!("{security} of {all} packages have security updates: {named}{more}"),
             (security, others) => {
                 format!(
-                    "{security} of {all} packages have security updates, {others} more are newer: {named}{more}"
+                    "{security} of {all} packages have security updates, {others} more have newer versions: {named}{more}"
                 )
             }
         };
@@ -250,13 +250,13 @@ fn looked(subject: &Subject, digest: &str, installed: &Installed) -> Looked {
 fn withheld(withheld: Withheld) -> (&'static str, String) {
     let (word, because) = match withheld {
         Withheld::Held => ("held", "the image marks it as held"),
-        Withheld::Pinned => ("pinned", "a pin of the image keeps its package manager from it"),
+        Withheld::Pinned => ("pinned", "a pin in the image keeps its package manager from installing it"),
         Withheld::Phased(share) => {
-            return ("phased", format!("it is given out step by step, to {share} of 100 machines so far"));
+            return ("phased", format!("it is a phased update, which {share} of 100 machines get so far"));
         }
         Withheld::Excluded => ("excluded", "the image's settings exclude it"),
-        Withheld::Module => ("module", "it belongs to a module stream that is not on"),
-        Withheld::Priority => ("priority", "a repository that counts more has the package, too"),
+        Withheld::Module => ("module", "it belongs to a module stream that is not enabled"),
+        Withheld::Priority => ("priority", "a repository with a higher priority has the package as well"),
     };
     (word, because.to_owned())
 }

@@ -65,8 +65,10 @@ impl Table {
             Ok(None) => records.touch::<Kept>(key.hex()),
             Ok(Some((validators, text))) => match read(&text, today) {
                 Ok(cycles) if cycles.date < best.cycles.date => {
-                    best.failed =
-                        Some(format!("it is of {}, and one of {} is known", cycles.date, best.cycles.date));
+                    best.failed = Some(format!(
+                        "it is dated {}, and one dated {} is known",
+                        cycles.date, best.cycles.date
+                    ));
                 }
                 Ok(cycles) => {
                     best.take(cycles, address);
@@ -112,7 +114,7 @@ fn read(text: &str, today: Date) -> Result<Cycles, String> {
     let cycles = Cycles::parse(text)?;
     // Clocks and time zones differ by a day.
     if cycles.date > today.saturating_add(1.day()) {
-        return Err(format!("it is of {}, which is still to come", cycles.date));
+        return Err(format!("it is dated {}, which is in the future", cycles.date));
     }
     let word = |text: &str, more: &str| {
         let plain = |c: char| c.is_ascii_alphanumeric() || more.contains(c);
@@ -122,17 +124,17 @@ fn read(text: &str, today: Date) -> Result<Cycles, String> {
     for (name, product) in &cycles.products {
         count += 1 + product.releases.len() + product.images.len();
         if !word(name, "-_.") {
-            return Err(format!("{name:?} is no name of a product"));
+            return Err(format!("{name:?} is not the name of a product"));
         }
         let images = product.images.iter().find(|image| !word(image, "-_./"));
         let env = product.env.as_ref().filter(|env| !word(env, "_"));
         if let Some(wrong) = images.or(env) {
-            return Err(format!("{name} has {wrong:?}, which is no name"));
+            return Err(format!("{name} has {wrong:?}, which is not a name"));
         }
         for release in &product.releases {
             let named = release.name.as_ref().is_none_or(|name| word(name, "-_."));
             if !named || release.version.len() > 100 || numbers(&release.version).is_none() {
-                return Err(format!("{name} has {:?}, which is no release", release.version));
+                return Err(format!("{name} has {:?}, which is not a release", release.version));
             }
         }
     }
@@ -195,11 +197,11 @@ mod tests {
         let long = format!("{}# {}\n", table("2027-04-20", "2027-06-01"), "x".repeat(1 << 20));
         for (text, why) in [
             ("<html>".to_owned(), "key with no value"),
-            (table("2027-03-31", "2027-06-01"), "it is of 2027-03-31, and one of 2027-04-01 is known"),
-            (table("2027-05-03", "2027-06-01"), "it is of 2027-05-03, which is still to come"),
+            (table("2027-03-31", "2027-06-01"), "it is dated 2027-03-31, and one dated 2027-04-01 is known"),
+            (table("2027-05-03", "2027-06-01"), "it is dated 2027-05-03, which is in the future"),
             (
                 table("2027-04-20", "2027-06-01").replace("s.ruby", "s.\"r\\u001b[2J\""),
-                "\"r\\u{1b}[2J\" is no name of a product",
+                "\"r\\u{1b}[2J\" is not the name of a product",
             ),
             (
                 table("2027-04-20", "2027-06-01").replace("\"runtime\"", "\"\\u001b[2J\""),
@@ -207,7 +209,7 @@ mod tests {
             ),
             (
                 table("2027-04-20", "2027-06-01").replace("3.1", "3.x"),
-                "ruby has \"3.x\", which is no release",
+                "ruby has \"3.x\", which is not a release",
             ),
             (long, "it is larger than 1 MiB"),
         ] {

@@ -38,7 +38,7 @@ impl Reason {
 
     /// Of the base that an image names, which is no reference.
     pub(crate) fn base(name: &str) -> Self {
-        Self::new(UnknownKind::Base, format!("the base that it names, {name:?}, is no reference to an image"))
+        Self::new(UnknownKind::Base, format!("the base that it names, {name:?}, is not an image reference"))
     }
 }
 
@@ -132,7 +132,7 @@ pub(crate) fn of_digest() -> Reason {
     Reason::new(UnknownKind::Tags, text).with_hint("name its tag as well, as in NAME:TAG@DIGEST")
 }
 
-const IGNORE: &str = "[check] ignore takes what is meant to be so";
+const IGNORE: &str = "list it in [check] ignore if it is meant to be so";
 
 impl Outside<'_> {
     /// Says of what something is not known, and what `[check]` says to that.

@@ -33,7 +33,7 @@ impl FromStr for Published {
         };
         let offered = match offered.parse::<SocketAddr>() {
             Ok(address) => address,
-            Err(_) if offered.contains(':') => return Err(format!("{offered:?} is no address and port")),
+            Err(_) if offered.contains(':') => return Err(format!("{offered:?} is not an address and port")),
             Err(_) => (Ipv4Addr::LOCALHOST, any_port(offered)?).into(),
         };
         Ok(Self { offered, port: port(inner)? })
@@ -123,6 +123,6 @@ mod tests {
         assert_eq!(shown("[::1]:9000:8080"), "[::1]:9000 → port 8080");
         assert_eq!(shown("9000:web"), "\"web\" is not a port from 1 to 65535");
         assert_eq!(shown("0"), "\"0\" is not a port from 1 to 65535");
-        assert_eq!(shown("host:9000:80"), "\"host:9000\" is no address and port");
+        assert_eq!(shown("host:9000:80"), "\"host:9000\" is not an address and port");
     }
 }

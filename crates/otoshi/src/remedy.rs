@@ -21,9 +21,9 @@ pub(crate) fn words(remedy: &Remedy) -> String {
         Remedy::BuildMakesReserved => {
             "what has such a name is made here: otoshi build makes it again".to_owned()
         }
-        Remedy::ResolveLock => "take one side whole, then run otoshi build".to_owned(),
+        Remedy::ResolveLock => "keep one side entirely, then run otoshi build".to_owned(),
         Remedy::CollectGarbage => {
-            "take names away that nobody needs, and remove their images with otoshi gc".to_owned()
+            "remove names that nobody needs, then their images with otoshi gc".to_owned()
         }
         Remedy::Import { name } => import(name),
         Remedy::OrImport { first, name } => {
@@ -36,7 +36,7 @@ pub(crate) fn words(remedy: &Remedy) -> String {
         }
         Remedy::Refresh { builder } => refresh(*builder),
         Remedy::RefreshBase { builder } => {
-            format!("{} takes what the name stands for now", refresh(*builder))
+            format!("{} takes what the name points to now", refresh(*builder))
         }
         Remedy::RefreshMovesBuilder => format!("{} moves it there", refresh(true)),
         Remedy::RefreshInProject => {
@@ -94,7 +94,7 @@ mod tests {
         assert_eq!(words(&alone), "otoshi import ROOTFS.tar --name own/base:1 makes one here");
         assert_eq!(
             words(&Remedy::RefreshBase { builder: true }),
-            "otoshi refresh --builder takes what the name stands for now"
+            "otoshi refresh --builder takes what the name points to now"
         );
     }
 }

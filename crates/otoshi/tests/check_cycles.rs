@@ -65,8 +65,8 @@ fn a_newer_table_is_used_and_a_broken_one_is_not() {
     let output = stage.shop.otoshi(&["check"]);
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(0), "{said}");
-    assert!(said.contains("warning: no newer table of ends of life: "), "{said}");
-    assert!(said.contains(&format!("ends of life as of {date}, ")), "{said}");
+    assert!(said.contains("warning: no newer table of end-of-life dates: "), "{said}");
+    assert!(said.contains(&format!("end-of-life dates as of {date}, ")), "{said}");
     assert!(said.contains(&format!(" days ago, from {address}\n")), "{said}");
 
     // On a machine that never had it, the one in the program goes on.

@@ -189,7 +189,7 @@ fn a_version_is_newer_where_every_base_that_uses_it_has_it() {
     assert_eq!(code, 10, "{report}");
     for finding in report["findings"].as_array().unwrap() {
         let text = finding["text"].as_str().unwrap();
-        let told = "; what it would make run is not known: its registry says that 10 requests are left";
+        let told = "; which phases it would rerun is not known: its registry says that 10 requests are left";
         assert!(text.ends_with(told), "{text}");
         assert_eq!(finding["phases"], json!([]));
     }

@@ -110,7 +110,7 @@ fn the_plan_is_chosen_beforehand_and_a_dry_run_only_tells_it() {
     };
     let nothing = refresh(&shop, &["--dry-run"]);
     assert_eq!(nothing["outcome"], "same");
-    assert_eq!(thought(&nothing), ["nothing: nothing that a phase observes is another"]);
+    assert_eq!(thought(&nothing), ["nothing: nothing that a phase observes changed"]);
 
     shop.import("base 2\n");
     let before = state(&shop);

@@ -71,7 +71,7 @@ fn dnf_takes_the_fix_that_a_notice_names() {
     let all = said(&all);
     assert!(all.contains("  package greeting  1.1-1 → 2.0-1\n"), "{all}");
     assert_eq!(shop.ok(&["run", "greet"]), "greeting 2.0\n");
-    assert!(said(&again).starts_with("shop: nothing moved outside\n"));
+    assert!(said(&again).starts_with("shop: nothing moved upstream\n"));
     assert!(shop.lock().contains("\"greeting:noarch\" = \"2.0-1\""), "{}", shop.lock());
     let names = shop.top_layer("shop/runner");
     assert!(names.iter().any(|name| name == "usr/share/greeting"), "{names:?}");

@@ -207,7 +207,7 @@ fn without_a_terminal_streams_are_what_they_are() {
     assert_eq!(fed(&[]), plain);
     assert_eq!(fed(&["-i"]), plain);
     let (code, _, said) = fed(&["-it"]);
-    assert_eq!((code, said.contains("the standard input is no terminal")), (Some(2), true), "{said}");
+    assert_eq!((code, said.contains("standard input is not a terminal")), (Some(2), true), "{said}");
     // With a terminal all the same: both outputs are one, lines end as on a terminal, and nothing is typed.
     let (code, shown, _) = {
         let script = "test -t 0 && test -t 1 && test -t 2 && echo all; echo error >&2";

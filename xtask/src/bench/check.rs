@@ -59,7 +59,7 @@ pub(super) fn measure(otoshi: &Path, images: usize) -> Result {
         let told: u64 = sent.iter().sum();
         if told != log.len() as u64 + of_packages || heads != references.len() {
             return Err(Failure::Wrong(format!(
-                "{told} requests were told, {} came to the registry ({heads} for tags) and {of_packages} to the repository",
+                "{told} requests were reported, {} came to the registry ({heads} for tags) and {of_packages} to the repository",
                 log.len()
             )));
         }
@@ -73,7 +73,7 @@ pub(super) fn measure(otoshi: &Path, images: usize) -> Result {
         println!("| time | {took:.1} s |");
         if number > 0 && most > GOAL {
             return Err(Failure::Wrong(format!(
-                "a runner sent {most} requests beyond, and {GOAL} is the goal"
+                "a runner sent {most} further requests, and {GOAL} is the goal"
             )));
         }
     }

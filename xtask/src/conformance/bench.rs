@@ -226,7 +226,7 @@ fn against_docker(case: &Case, ours: &Built, theirs: &Built, docker: &Daemon) ->
     match (case.is_otherwise(docker.version()), found.is_empty()) {
         (false, _) => found,
         (true, false) => Vec::new(),
-        (true, true) => vec![format!("{name} makes the same: `otherwise` has a line too many")],
+        (true, true) => vec![format!("{name} makes the same: `otherwise` has one line too many")],
     }
 }
 

@@ -31,7 +31,7 @@ impl Checker<'_> {
                 }
                 "MAINTAINER" => {
                     let hint = Some(format!("LABEL org.opencontainers.image.authors=\"{}\"", command.args));
-                    let message = "MAINTAINER is no longer used: a label says who the author is".to_owned();
+                    let message = "MAINTAINER is deprecated: name the author in a label".to_owned();
                     self.report(Rule::MaintainerDeprecated, &line.span, command.keyword, message, hint);
                 }
                 keyword @ ("ENV" | "LABEL") => {
@@ -90,7 +90,7 @@ impl Checker<'_> {
             return;
         }
         let name = if names.len() == 1 { names[0] } else { "NAME" };
-        let message = format!("the comment above {keyword} describes nothing of that name");
+        let message = format!("the comment above {keyword} does not start with the name that it describes");
         let hint = Some(format!("# {name} {comment}, or an empty line between"));
         self.report(Rule::InvalidDefinitionDescription, &line.span, "", message, hint);
     }
@@ -115,7 +115,7 @@ impl Checker<'_> {
             start += raw.len();
         }
         if is_empty {
-            let message = "an empty line stands inside the instruction that ends here".to_owned();
+            let message = "there is an empty line inside the instruction that ends here".to_owned();
             let hint = Some("remove it, or make it a comment".into());
             self.report(Rule::NoEmptyContinuation, &last, "", message, hint);
         }

@@ -88,34 +88,34 @@ impl Rule {
         match self {
             Self::StageNameCasing => "The names of stages are written in lower case.",
             Self::FromAsCasing => "AS is written in the same case as its FROM.",
-            Self::NoEmptyContinuation => "No empty line stands inside an instruction.",
-            Self::ConsistentInstructionCasing => "All instructions are written in one case.",
-            Self::DuplicateStageName => "No two stages have one name.",
+            Self::NoEmptyContinuation => "There are no empty lines inside an instruction.",
+            Self::ConsistentInstructionCasing => "All instructions are written in the same case.",
+            Self::DuplicateStageName => "No two stages have the same name.",
             Self::ReservedStageName => "No stage is called scratch or context.",
             Self::JSONArgsRecommended => {
                 "CMD and ENTRYPOINT are lists, so that the program gets the signals."
             }
-            Self::MaintainerDeprecated => "The author is a label: MAINTAINER is no longer used.",
+            Self::MaintainerDeprecated => "The author is named in a label: MAINTAINER is deprecated.",
             Self::UndefinedArgInFrom => "FROM uses arguments that are declared before it.",
             Self::WorkdirRelativePath => "The first WORKDIR is absolute, whatever the base has.",
             Self::UndefinedVar => "Variables are set before they are used.",
             Self::MultipleInstructionsDisallowed => {
-                "CMD, ENTRYPOINT and HEALTHCHECK stand once in a stage: only the last counts."
+                "CMD, ENTRYPOINT and HEALTHCHECK appear once in a stage: only the last takes effect."
             }
             Self::LegacyKeyValueFormat => "ENV and LABEL are written with an equals sign.",
-            Self::RedundantTargetPlatform => "$TARGETPLATFORM is what FROM takes anyway.",
+            Self::RedundantTargetPlatform => "$TARGETPLATFORM is what FROM uses by default.",
             Self::SecretsUsedInArgOrEnv => {
-                "Secrets are no arguments or variables: those are kept in the image."
+                "Secrets are not passed as arguments or variables: those are kept in the image."
             }
-            Self::InvalidDefaultArgInFrom => "FROM names an image also without any build argument.",
+            Self::InvalidDefaultArgInFrom => "FROM names an image even without build arguments.",
             Self::FromPlatformFlagConstDisallowed => "A stage is not bound to one platform.",
-            Self::CopyIgnoredFile => "What is copied is not left out by the ignore file.",
+            Self::CopyIgnoredFile => "What is copied is not excluded by the ignore file.",
             Self::InvalidDefinitionDescription => {
                 "A comment above a stage or argument starts with its name and describes it."
             }
             Self::ExposeProtoCasing => "The protocol in EXPOSE is written in lower case.",
             Self::ExposeInvalidFormat => {
-                "EXPOSE says ports of the container, not addresses or ports of the host."
+                "EXPOSE names ports of the container, not addresses or ports of the host."
             }
             Self::InvalidBaseImagePlatform => "A base is for the platform that its stage is for.",
         }

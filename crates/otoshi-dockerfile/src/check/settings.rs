@@ -55,7 +55,7 @@ impl Settings {
                     settings.error = match value.to_lowercase().as_str() {
                         "true" | "t" | "1" => true,
                         "false" | "f" | "0" => false,
-                        _ => return Err(format!("error is true or false, not {value:?}")),
+                        _ => return Err(format!("error must be true or false, not {value:?}")),
                     };
                 }
                 other => return Err(format!("there is no option {other:?}")),

@@ -103,7 +103,7 @@ impl Checker<'_> {
             self.report(Rule::DuplicateStageName, &at, "", message, None);
         }
         if matches!(name, "scratch" | "context") {
-            let message = format!("a stage cannot well be called {name:?}, which means something else");
+            let message = format!("a stage should not be called {name:?}, which is a reserved name");
             self.report(Rule::ReservedStageName, &at, "", message, None);
         }
     }
@@ -144,7 +144,7 @@ impl Checker<'_> {
         let found = globals.looked_up(platform);
         let value = globals.expand(platform).unwrap_or_default();
         if found.unset.is_empty() && found.set == ["TARGETPLATFORM"] && value == around.target_platform {
-            let message = format!("{} is the platform that FROM takes anyway", platform.0);
+            let message = format!("{} is the platform that FROM uses by default", platform.0);
             let needle = format!("--platform={}", platform.0);
             self.report(Rule::RedundantTargetPlatform, at, &needle, message, Some("leave it out".into()));
         }
@@ -252,7 +252,8 @@ impl Checker<'_> {
     }
 
     fn shell_form(&mut self, keyword: &str, text: &str, at: &Range<usize>) {
-        let message = format!("{keyword} runs through a shell, which hands on no signals to the program");
+        let message =
+            format!("{keyword} runs through a shell, which does not pass signals on to the program");
         let is_plain = !text.contains(['$', '"', '\'', '\\', '|', '&', ';', '<', '>', '(', '`', '*', '\n']);
         let list = text.split_whitespace().map(|word| format!("\"{word}\"")).collect::<Vec<_>>().join(", ");
         let hint =
@@ -278,7 +279,7 @@ impl Checker<'_> {
             self.report(Rule::ExposeProtoCasing, at, text, message, hint);
         }
         if let Some((_, port)) = ports.rsplit_once(':') {
-            let message = format!("EXPOSE {text} says an address or a port of the host");
+            let message = format!("EXPOSE {text} names an address or a port of the host");
             let slash = if protocol.is_empty() { "" } else { "/" };
             let hint = Some(format!("{port}{slash}{protocol}"));
             self.report(Rule::ExposeInvalidFormat, at, text, message, hint);
@@ -305,7 +306,7 @@ impl Checker<'_> {
             let is_left_out =
                 if clean.is_empty() { ignore.leaves_nothing() } else { ignore.excludes(&clean, false) };
             if is_left_out {
-                let message = format!("{keyword} {source}: .dockerignore leaves it out");
+                let message = format!("{keyword} {source}: .dockerignore excludes it");
                 self.report(Rule::CopyIgnoredFile, at, &word.0, message, None);
             }
         }

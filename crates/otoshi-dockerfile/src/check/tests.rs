@@ -75,7 +75,7 @@ fn names_of_stages() {
         [
             "2 StageNameCasing \"A\": the stage's name \"A\" is not in lower case (a)",
             "2 DuplicateStageName \"A\": another stage is called \"a\", too",
-            "3 ReservedStageName \"scratch\": a stage cannot well be called \"scratch\", which means something else",
+            "3 ReservedStageName \"scratch\": a stage should not be called \"scratch\", which is a reserved name",
         ]
     );
 }
@@ -85,10 +85,10 @@ fn old_forms_and_empty_lines() {
     assert_eq!(
         check("FROM base\nMAINTAINER me\nENV A some thing\nLABEL b c\nRUN a \\\n\n  b\n"),
         [
-            "2 MaintainerDeprecated \"MAINTAINER\": MAINTAINER is no longer used: a label says who the author is (LABEL org.opencontainers.image.authors=\"me\")",
+            "2 MaintainerDeprecated \"MAINTAINER\": MAINTAINER is deprecated: name the author in a label (LABEL org.opencontainers.image.authors=\"me\")",
             "3 LegacyKeyValueFormat \"A\": ENV A is written without an equals sign (ENV A=\"some thing\")",
             "4 LegacyKeyValueFormat \"b\": LABEL b is written without an equals sign (LABEL b=c)",
-            "7 NoEmptyContinuation \"b\": an empty line stands inside the instruction that ends here (remove it, or make it a comment)",
+            "7 NoEmptyContinuation \"b\": there is an empty line inside the instruction that ends here (remove it, or make it a comment)",
         ]
     );
     assert_eq!(rules("FROM base\nRUN a <<E\n\nx\n\nE\nRUN b \\\n# c\n  && d\n"), [""; 0]);
@@ -136,8 +136,8 @@ fn commands() {
         ),
         [
             "2 MultipleInstructionsDisallowed \"CMD run it\": this CMD has no effect: another follows in the same stage (remove it)",
-            "2 JSONArgsRecommended \"run it\": CMD runs through a shell, which hands on no signals to the program (CMD [\"run\", \"it\"])",
-            "3 JSONArgsRecommended \"run \\\"$it\\\"\": ENTRYPOINT runs through a shell, which hands on no signals to the program (a list of strings, or SHELL)",
+            "2 JSONArgsRecommended \"run it\": CMD runs through a shell, which does not pass signals on to the program (CMD [\"run\", \"it\"])",
+            "3 JSONArgsRecommended \"run \\\"$it\\\"\": ENTRYPOINT runs through a shell, which does not pass signals on to the program (a list of strings, or SHELL)",
             "4 MultipleInstructionsDisallowed \"HEALTHCHECK NONE\": this HEALTHCHECK has no effect: another follows in the same stage (remove it)",
         ]
     );
@@ -154,7 +154,7 @@ fn directories_ports_secrets_and_files() {
         check("FROM base\nEXPOSE 80/TCP 127.0.0.1:80:81/udp 90\n"),
         [
             "2 ExposeProtoCasing \"80/TCP\": the protocol of EXPOSE 80/TCP is not in lower case (80/tcp)",
-            "2 ExposeInvalidFormat \"127.0.0.1:80:81/udp\": EXPOSE 127.0.0.1:80:81/udp says an address or a port of the host (81/udp)",
+            "2 ExposeInvalidFormat \"127.0.0.1:80:81/udp\": EXPOSE 127.0.0.1:80:81/udp names an address or a port of the host (81/udp)",
         ]
     );
     assert_eq!(
@@ -171,7 +171,7 @@ fn directories_ports_secrets_and_files() {
     let text = "FROM base\nCOPY a/b c /\nADD . /\nCOPY --from=x a /\n";
     assert_eq!(
         check_with(text, &[], Some("a\n")),
-        ["2 CopyIgnoredFile \"a/b\": COPY a/b: .dockerignore leaves it out"]
+        ["2 CopyIgnoredFile \"a/b\": COPY a/b: .dockerignore excludes it"]
     );
     assert_eq!(check_with(text, &[], Some("a\n!a/x\n")), [""; 0]);
     assert_eq!(check_with(text, &[], Some("*\n")).len(), 3);

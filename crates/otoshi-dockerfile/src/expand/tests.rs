@@ -154,11 +154,11 @@ fn mistakes_say_what_is_wrong() {
         ("${V/a}", "a / is missing"),
         ("${V//a}", "a / is missing"),
         ("${V/a/b", "a } is missing"),
-        ("${.}", "bad substitution: ${. is not a form that Dockerfiles have"),
-        ("${V=a}", "bad substitution: ${V= is not a form that Dockerfiles have"),
-        ("${V:=a}", "bad substitution: ${V:= is not a form that Dockerfiles have"),
-        ("${V:#a}", "bad substitution: ${V:# is not a form that Dockerfiles have"),
-        ("${V!a}", "bad substitution: ${V! is not a form that Dockerfiles have"),
+        ("${.}", "bad substitution: ${. is not a form that Dockerfiles support"),
+        ("${V=a}", "bad substitution: ${V= is not a form that Dockerfiles support"),
+        ("${V:=a}", "bad substitution: ${V:= is not a form that Dockerfiles support"),
+        ("${V:#a}", "bad substitution: ${V:# is not a form that Dockerfiles support"),
+        ("${V!a}", "bad substitution: ${V! is not a form that Dockerfiles support"),
         ("${NONE?}", "NONE must not be unset"),
         ("${EMPTY:?}", "EMPTY must not be empty"),
         ("${NONE:?give $HOME}", "NONE: give /root"),
@@ -222,7 +222,7 @@ fn what_is_not_set_can_stay() {
 #[test]
 fn bombs_are_refused() {
     let deep = format!("{}x{}", "${A:-".repeat(100_000), "}".repeat(100_000));
-    assert!(expanded(&deep).unwrap_err().starts_with("words nest too deeply"));
+    assert!(expanded(&deep).unwrap_err().starts_with("words are nested too deeply"));
     let long = "x".repeat(1 << 20);
     let lookup = |_: &str| Some(long.clone());
     assert!(word(&"$A".repeat(100), '\\', &lookup).is_err());

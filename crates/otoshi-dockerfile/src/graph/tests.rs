@@ -146,7 +146,7 @@ fn mistakes_are_shown_where_they_stand() {
             None,
             Some(2),
             "COPY --from: there is no stage 7",
-            "stages count from 0 to 0",
+            "stages are numbered from 0 to 0",
         ),
         (
             "ARG BASE_IMAGE=x\nFROM $BASE_IMGE",

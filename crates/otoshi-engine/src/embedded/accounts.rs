@@ -129,7 +129,7 @@ impl Accounts {
 
 fn id(text: Option<&&str>, name: &str) -> Result<u32, EngineError> {
     text.and_then(|text| text.trim().parse().ok())
-        .ok_or_else(|| EngineError::invalid(format!("the image's account {name:?} has no number")))
+        .ok_or_else(|| EngineError::invalid(format!("the image's account {name:?} has no numeric id")))
 }
 
 fn fields(text: &str) -> impl Iterator<Item = Vec<&str>> {

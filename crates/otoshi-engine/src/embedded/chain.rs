@@ -232,7 +232,7 @@ impl EmbeddedEngine {
         let unpacked = otoshi_oci::layer::unpack_layer(blob, &draft.tree(), &options)?;
         if unpacked.diff_id != layer.diff_id {
             return Err(EngineError::invalid(format!(
-                "the layer {} holds {}, and its image says {}",
+                "the layer {} has the diff id {}, but its image says {}",
                 layer.digest, unpacked.diff_id.0, layer.diff_id.0
             )));
         }

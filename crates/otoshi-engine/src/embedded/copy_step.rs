@@ -118,7 +118,7 @@ impl Expanded {
         let remote = Remote::parse(source, wanted)?;
         match (remote, add) {
             (None, _) if self.checksum.is_some() => Err(EngineError::invalid(format!(
-                "ADD --checksum is for files by HTTP and git repositories, and {source} is a path"
+                "ADD --checksum is for files from HTTP and for git repositories, but {source} is a path"
             ))),
             (None, _) => Ok(Place::Path(self.pick(source))),
             (Some(_), None) => Err(EngineError::Invalid {
@@ -351,7 +351,7 @@ fn is_numeric(owner: &str) -> bool {
 fn write_heredoc(draft: &Draft, name: &str, text: &str) -> Result<Source, EngineError> {
     // The name comes from the Dockerfile and must not lead out of the draft.
     if matches!(name, "" | "." | "..") || name.contains('/') {
-        return Err(EngineError::invalid(format!("the heredoc's name {name:?} cannot be a file's name")));
+        return Err(EngineError::invalid(format!("the heredoc {name:?} cannot be a file name")));
     }
     let path = draft.tree().join(name);
     fs::write(&path, text).map_err(EngineError::io("writing", &path))?;

@@ -153,7 +153,7 @@ impl EmbeddedEngine {
             let own = image.config.platform();
             if *platform != request.platform && !platform.matches(&own) {
                 return Err(EngineError::Invalid {
-                    message: format!("{text} is known for {own} here, and this stage wants {platform}"),
+                    message: format!("{text} was resolved for {own}, but this stage is for {platform}"),
                     hint: Some("a project has one platform".into()),
                 });
             }

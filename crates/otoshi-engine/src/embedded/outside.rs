@@ -12,7 +12,7 @@ pub(super) fn epoch(request: &BuildRequest, globals: &GlobalScope) -> Result<i64
     let given = request.args.get(NAME).or_else(|| globals.values().get(NAME)).filter(|text| !text.is_empty());
     let Some(text) = given else { return Ok(request.output.epoch) };
     text.parse().map_err(|_| EngineError::Invalid {
-        message: format!("{NAME} is {text:?}, which is no number of seconds since 1970"),
+        message: format!("{NAME} is {text:?}, which is not a number of seconds since 1970"),
         hint: Some("as in $(git log -1 --format=%ct)".into()),
     })
 }

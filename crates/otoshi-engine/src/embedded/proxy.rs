@@ -14,7 +14,7 @@ pub(crate) fn on_loopback(env: &[(String, String)]) -> Option<String> {
         .map(|(name, value)| (name, host_in(authority_of(value))))
         .find(|(_, host)| is_loopback(host))?;
     Some(format!(
-        "{name} names {host}, which is the command itself: it has a network of its own; give an address of this machine that is not \
+        "{name} names {host}, which, in a network of its own, is the command itself; give an address of this machine other than \
          its loopback, or --network host (in otoshi.toml: [build] network = \"host\")"
     ))
 }

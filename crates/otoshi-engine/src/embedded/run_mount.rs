@@ -263,7 +263,7 @@ fn not_given(kind: &str, id: &str, required: bool) -> Result<(), EngineError> {
     }
     let flag = if kind == "ssh" { format!("--ssh {id}") } else { format!("--secret id={id},src=FILE") };
     Err(EngineError::Invalid {
-        message: format!("the {kind} {id:?} is required and was not given"),
+        message: format!("the {kind} {id:?} is required but was not given"),
         hint: Some(flag),
     })
 }

@@ -260,7 +260,7 @@ pub(crate) fn run(
     }
     if argv.is_empty() {
         return Err(EngineError::Invalid {
-            message: format!("{}: the image says no command to run", request.name),
+            message: format!("{}: the image has no command to run", request.name),
             hint: Some("give one, or set CMD in its Dockerfile".into()),
         });
     }

@@ -335,7 +335,7 @@ pub(crate) fn pick_in_tree(root: &Path, pick: Pick<'_>) -> Result<Vec<Source>, E
 fn nowhere_to_look(before: &str, pattern: &str) -> EngineError {
     EngineError::Invalid {
         message: format!("there is no {before}, where files like {pattern} are looked for"),
-        hint: Some("a pattern may match nothing, in a directory that is there".into()),
+        hint: Some("a pattern may match nothing, but its directory must exist".into()),
     }
 }
 
@@ -355,7 +355,7 @@ fn glob_tree(root: &Path, pattern: &str) -> Result<Vec<PathBuf>, EngineError> {
                 }
             }
         }
-        // A link is no directory to go on in.
+        // A link is not a directory to go on in.
         next.sort();
         found = next;
     }

@@ -151,7 +151,7 @@ fn start_agent(socket: &Path, keys: &[PathBuf]) -> Result<Child, EngineError> {
     let missing = |program: &'static str| {
         move |source: io::Error| EngineError::Invalid {
             message: format!("the program {program}, which holds SSH keys, cannot be started: {source}"),
-            hint: Some("install OpenSSH's client, or give the socket of an agent that runs".into()),
+            hint: Some("install OpenSSH's client, or give the socket of a running agent".into()),
         }
     };
     let mut agent = Command::new("ssh-agent")
@@ -185,7 +185,7 @@ fn start_agent(socket: &Path, keys: &[PathBuf]) -> Result<Child, EngineError> {
             Ok(output) if !output.status.success() => {
                 let why = String::from_utf8_lossy(&output.stderr).trim().to_owned();
                 let message = format!("the SSH key {} cannot be used: {why}", key.display());
-                let hint = Some("a key with a passphrase needs an agent that runs".into());
+                let hint = Some("a key with a passphrase needs a running agent".into());
                 return failed(&mut agent, EngineError::Invalid { message, hint });
             }
             Ok(_) => {}

@@ -103,7 +103,7 @@ impl<T: Clone> Layer<T> {
     ) -> Result<(), TarError> {
         let invalid =
             |reason: &'static str| TarError::Invalid { place: entry.display_name(), reason: reason.into() };
-        let path = self.path(&entry.name).ok_or_else(|| invalid("its name leads out of the root"))?;
+        let path = self.path(&entry.name).ok_or_else(|| invalid("its name points outside the root"))?;
         let start = path.iter().rposition(|byte| *byte == b'/').map_or(0, |slash| slash + 1);
         let directory = path[..start.saturating_sub(1)].to_vec();
         let last = &path[start..];

@@ -18,7 +18,7 @@ const KNOWN: &[(Place, &str)] = &[
     (Place::End(".pyc"), "Python's bytecode, which holds the time of its source"),
     (Place::Below("/var/lib/apt/lists/"), "the day's index of a package repository"),
     (Place::Below("/var/cache/apt/"), "the package manager's cache, which holds times"),
-    (Place::Below("/var/cache/debconf/"), "debconf's database, which is kept in no order"),
+    (Place::Below("/var/cache/debconf/"), "debconf's database, which is written in no fixed order"),
     (Place::Below("/var/cache/man/"), "the index of manual pages, which holds times"),
     (Place::Below("/var/cache/fontconfig/"), "the index of fonts, which holds times"),
     (Place::Is("/etc/machine-id"), "a number made for each machine"),

@@ -86,7 +86,7 @@ pub fn decoder<'a>(mut reader: impl Read + Send + 'a) -> io::Result<(Encoding, B
     let encoding =
         Encoding::detect(&start).map_err(|error| io::Error::new(io::ErrorKind::Unsupported, error))?;
     if let Some(what) = not_an_archive(&start) {
-        let reason = format!("it is no tar archive: it begins as an empty one does, and is {what}");
+        let reason = format!("it is not a tar archive: it begins like an empty one, but is {what}");
         return Err(io::Error::new(io::ErrorKind::InvalidData, reason));
     }
     let whole = Cursor::new(start).chain(reader);

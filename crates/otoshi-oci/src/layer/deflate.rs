@@ -272,7 +272,7 @@ impl Bits<'_> {
 }
 
 fn broken() -> io::Error {
-    io::Error::other("what libdeflate made is no deflate stream")
+    io::Error::other("what libdeflate made is not a deflate stream")
 }
 
 #[cfg(test)]

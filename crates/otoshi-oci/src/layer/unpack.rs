@@ -103,7 +103,9 @@ impl Name {
                 b"" | b"." => {}
                 b".." => {
                     if parts.pop().is_none() {
-                        return Err(Problem::Refused("its name leads out of the root with `..`".to_owned()));
+                        return Err(Problem::Refused(
+                            "its name points outside the root with `..`".to_owned(),
+                        ));
                     }
                 }
                 part => parts.push(part),
@@ -153,7 +155,9 @@ impl Unpacker<'_> {
                 }
                 if part.starts_with(WHITEOUT) {
                     let part = tar::display(part);
-                    return Err(Problem::Refused(format!("{part:?} deletes; it cannot be a directory")));
+                    return Err(Problem::Refused(format!(
+                        "{part:?} is a whiteout; it cannot be a directory"
+                    )));
                 }
             }
             if let Some(deleted) = name.last().strip_prefix(WHITEOUT) {
@@ -200,7 +204,7 @@ impl Unpacker<'_> {
                 if self.options.whiteouts {
                     return self.whiteout(&name, last);
                 }
-                Err(Problem::Refused("a character device 0:0 means a deletion on disk".to_owned()))
+                Err(Problem::Refused("on disk, a character device 0:0 is a whiteout".to_owned()))
             }
             // No user namespace lets anybody make one; and whoever runs the image brings a /dev of their own.
             Kind::Char { .. } | Kind::Block { .. } if self.options.in_userns && is_in_dev(&entry.name) => {
@@ -312,7 +316,7 @@ impl Unpacker<'_> {
             Ok(target) if !target.path.is_empty() => target,
             _ => {
                 return Err(Problem::Refused(format!(
-                    "its hard link target {:?} leads out of the root",
+                    "its hard link target {:?} points outside the root",
                     shown()
                 )));
             }
@@ -380,7 +384,7 @@ impl Unpacker<'_> {
             return Ok(());
         }
         if matches!(deleted, b"" | b"." | b"..") {
-            return Err(Problem::Refused("it deletes no name".to_owned()));
+            return Err(Problem::Refused("it is a whiteout without a name".to_owned()));
         }
         let parent = self.parent(name)?;
         match root::look(&parent, deleted)? {

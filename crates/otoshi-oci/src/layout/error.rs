@@ -121,7 +121,7 @@ impl Explain for LayoutError {
                 digest.hex()
             )),
             Self::Json { what, .. } if what.ends_with(INDEX_FILE) => Some(format!(
-                "put a copy of the file in its place, or remove {what}: then no image has a name, and builds give new ones"
+                "restore the file from a copy, or remove {what}: images then have no names until builds give them new ones"
             )),
             _ => None,
         }

@@ -113,7 +113,7 @@ pub struct Entry {
     pub size: u64,
     /// Extended attributes.
     pub xattrs: Vec<(Vec<u8>, Vec<u8>)>,
-    /// The runs of data, if the file is stored sparse.
+    /// The runs of data, if the file is stored as a sparse file.
     pub sparse: Option<Vec<Segment>>,
 }
 

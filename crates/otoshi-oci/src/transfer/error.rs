@@ -93,7 +93,7 @@ pub enum TransferError {
         found: DiffId,
     },
     /// One name was given for several images.
-    #[error("{} holds {} images ({}); one name cannot name them all", path.display(), names.len(), names.join(", "))]
+    #[error("{} holds {} images ({}); they cannot all have one name", path.display(), names.len(), names.join(", "))]
     Ambiguous {
         /// The source.
         path: PathBuf,
@@ -157,7 +157,7 @@ impl Explain for TransferError {
             Self::Image(error) => error.hint(),
             Self::Layer(error) => error.hint(),
             Self::Ambiguous { .. } => {
-                Some("leave the name away to keep the names that the images have".to_owned())
+                Some("leave out the name to keep the names that the images have".to_owned())
             }
             Self::DockerHost { .. } => {
                 Some("unset DOCKER_HOST, or export a docker-archive and load that".to_owned())

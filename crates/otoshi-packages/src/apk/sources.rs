@@ -93,7 +93,7 @@ impl<'a> Reader<'a> {
             ["set", ..] => return self.set(line.trim().trim_start_matches("set").trim_start()),
             [word @ ("ndx" | "v2" | "v3"), rest @ ..] => (Some(*word), rest),
             [word, ..] if !word.starts_with(['@', '$']) && !is_address(word) => {
-                return Err(format!("nothing is known about the keyword {word:?}"));
+                return Err(format!("unknown keyword {word:?}"));
             }
             words => (None, words),
         };
@@ -105,7 +105,7 @@ impl<'a> Reader<'a> {
         let address = self.expand(address)?;
         let address = address.trim_end_matches('/');
         if !is_address(address) {
-            return Err(format!("{address:?} is no address"));
+            return Err(format!("{address:?} is not an address"));
         }
         let names_index = has_extension(address, "adb") || address.ends_with(".tar.gz");
         if keyword == Some("ndx") || keyword.is_none() && names_index {
@@ -151,7 +151,7 @@ impl<'a> Reader<'a> {
     fn expand(&self, text: &str) -> Result<String, String> {
         let (mut expanded, mut rest) = (String::new(), text);
         while let Some((before, after)) = rest.split_once("${") {
-            let (name, after) = after.split_once('}').ok_or("a variable's name does not end")?;
+            let (name, after) = after.split_once('}').ok_or("a variable's name is not closed")?;
             let value = self.variables.get(name).ok_or_else(|| format!("there is no variable {name:?}"))?;
             expanded += before;
             expanded += value;
@@ -224,7 +224,7 @@ mod tests {
                 "lib/apk/repositories.d/distribution.list: line 8: \"APK_ARCH\" cannot be the name of a variable",
                 "lib/apk/repositories.d/distribution.list: line 9: \"1\" cannot be the name of a variable",
                 "lib/apk/repositories.d/distribution.list: line 10: there is no variable \"nothing\"",
-                "lib/apk/repositories.d/distribution.list: line 11: nothing is known about the keyword \"v4\"",
+                "lib/apk/repositories.d/distribution.list: line 11: unknown keyword \"v4\"",
             ]
         );
     }

@@ -60,7 +60,7 @@ impl Configuration {
                 Token::Word(word) => words.push(word),
                 Token::Open => {
                     if scopes.len() > 32 {
-                        return Err(Malformed::new(line, "the blocks are too deep"));
+                        return Err(Malformed::new(line, "the blocks are nested too deeply"));
                     }
                     let name = if words.is_empty() { String::new() } else { words.remove(0) };
                     let scope = joined(&scopes, &name);

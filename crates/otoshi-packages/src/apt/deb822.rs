@@ -61,7 +61,7 @@ pub fn paragraphs(text: &str) -> Result<Vec<Paragraph>, Malformed> {
             }
         } else if let Some(rest) = line.strip_prefix([' ', '\t']) {
             let (_, value) = current.fields.last_mut().ok_or_else(|| {
-                Malformed::new(number, "the line goes on with a field, but there is none before it")
+                Malformed::new(number, "the line continues a field, but there is none before it")
             })?;
             value.push('\n');
             value.push_str(rest.trim_end());
@@ -69,7 +69,7 @@ pub fn paragraphs(text: &str) -> Result<Vec<Paragraph>, Malformed> {
             let (name, value) = line
                 .split_once(':')
                 .filter(|(name, _)| !name.trim().is_empty())
-                .ok_or_else(|| Malformed::new(number, "the line has no `Name: value`"))?;
+                .ok_or_else(|| Malformed::new(number, "the line is not of the form `Name: value`"))?;
             if current.fields.is_empty() {
                 current.line = number;
             }

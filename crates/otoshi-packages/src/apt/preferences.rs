@@ -251,11 +251,11 @@ impl Preferences {
                 i32::from(
                     number
                         .filter(|number| *number != 0)
-                        .ok_or_else(|| wrong("Pin-Priority is no number but 0"))?,
+                        .ok_or_else(|| wrong("Pin-Priority is not a number other than 0"))?,
                 )
             };
             if packages != "*" && priority == NEVER {
-                return Err(wrong("Pin-Priority: never is for Package: * alone"));
+                return Err(wrong("Pin-Priority: never is for Package: * only"));
             }
             if packages == "*" {
                 self.pins.push(Pin { packages: None, matcher, priority });

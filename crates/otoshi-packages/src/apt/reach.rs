@@ -38,7 +38,7 @@ impl Reach {
         if address.is_loopback() {
             return (self == Self::Others).then_some("is this machine itself");
         }
-        is_special(address).then_some("is no repository's, but of the link or the cloud that a machine is in")
+        is_special(address).then_some("is an address of the local link or the cloud, not of a repository")
     }
 }
 
@@ -59,9 +59,7 @@ pub(super) fn refused(url: &Url, reach: Reach) -> Option<String> {
 }
 
 fn told(host: &str, why: &str) -> String {
-    format!(
-        "{host} {why}, and is not asked because an image says so; [check] local-repositories names those that may be"
-    )
+    format!("{host} {why}; an image cannot make Otoshi ask it, unless [check] local-repositories names it")
 }
 
 /// Hosts that may be asked in any case, each with its port or for any.

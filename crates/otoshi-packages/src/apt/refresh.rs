@@ -195,7 +195,7 @@ impl Refresh<'_> {
             (Answer::NotModified, _) => {
                 return old.ok_or_else(|| RepositoryError::Fetch {
                     url: SafeUrl::new(&url),
-                    reason: "it answered that nothing changed, but nothing was there".to_owned(),
+                    reason: "it answered 304 to an unconditional request".to_owned(),
                 });
             }
             (Answer::Missing, _) => {}
@@ -431,7 +431,7 @@ fn verify(bytes: &[u8], listed: &Listed, url: &SafeUrl) -> Result<(), Repository
         let reason = if found > listed.size {
             format!("it has more than the {} bytes that were signed", listed.size)
         } else {
-            format!("its SHA-256 is {}, and {} was signed", sum.hex(), listed.sha256)
+            format!("its SHA-256 is {}, but {} was signed", sum.hex(), listed.sha256)
         };
         return Err(RepositoryError::Tampered { url: url.clone(), reason });
     }

@@ -51,10 +51,11 @@ impl Release {
     /// Reads a release file's text.
     pub fn parse(text: &str) -> Result<Self, String> {
         let paragraphs = deb822::paragraphs(text).map_err(|error| error.to_string())?;
-        let fields = paragraphs.first().ok_or("it says nothing")?;
+        let fields = paragraphs.first().ok_or("it is empty")?;
         let text = |name| fields.get(name).unwrap_or_default().to_owned();
-        let until =
-            |value| date::parse(value).ok_or_else(|| format!("Valid-Until has {value:?}, which is no date"));
+        let until = |value| {
+            date::parse(value).ok_or_else(|| format!("Valid-Until has {value:?}, which is not a date"))
+        };
         let mut files = HashMap::new();
         for line in fields.get("SHA256").unwrap_or_default().lines().filter(|line| !line.is_empty()) {
             let bad = || format!("SHA256 has the line {line:?}, which is not a hash, a size and a path");

@@ -166,7 +166,7 @@ fn selected(mut source: Source, edition: &Edition) -> Result<Source, Malformed> 
     }
     if source.selection.is_contradictory() {
         let line = source.place.rsplit(':').next().and_then(|line| line.parse().ok()).unwrap_or_default();
-        return Err(Malformed::new(line, "Include and Exclude cannot both be there"));
+        return Err(Malformed::new(line, "Include and Exclude cannot both be given"));
     }
     Ok(source)
 }

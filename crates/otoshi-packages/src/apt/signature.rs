@@ -31,7 +31,7 @@ impl Signed {
     ///
     /// Fails with the reason; [`None`] as a value where it is no such document at all.
     pub fn in_clear(bytes: &[u8]) -> Result<Option<Self>, String> {
-        let text = std::str::from_utf8(bytes).map_err(|_| "it is no UTF-8".to_owned())?;
+        let text = std::str::from_utf8(bytes).map_err(|_| "it is not UTF-8".to_owned())?;
         let mut lines = text.split('\n').map(|line| line.strip_suffix('\r').unwrap_or(line));
         if lines.next().map(str::trim_end) != Some(MESSAGE) {
             return Ok(None);
@@ -83,14 +83,14 @@ impl Signed {
             return Err("it ends within its signature".to_owned());
         }
         if lines.any(|line| !line.trim().is_empty()) {
-            return Err("something stands behind its signature".to_owned());
+            return Err("there is something after its signature".to_owned());
         }
         Ok(Some(Self { text: document, signed, signatures: signatures(armour.as_bytes())? }))
     }
 
     /// Takes a document and the file with its signature, armoured or binary.
     pub fn detached(document: &[u8], signature: &[u8]) -> Result<Self, String> {
-        let text = std::str::from_utf8(document).map_err(|_| "it is no UTF-8".to_owned())?;
+        let text = std::str::from_utf8(document).map_err(|_| "it is not UTF-8".to_owned())?;
         Ok(Self { text: text.to_owned(), signed: document.to_vec(), signatures: signatures(signature)? })
     }
 

@@ -147,7 +147,7 @@ impl Options<'_> {
 
     fn number(&self, name: &str) -> Result<Option<u64>, String> {
         let number =
-            |value: &str| value.trim().parse().map_err(|_| format!("{name}: {value:?} is no number"));
+            |value: &str| value.trim().parse().map_err(|_| format!("{name}: {value:?} is not a number"));
         (self.0)(name).map(number).transpose()
     }
 
@@ -181,7 +181,7 @@ impl Options<'_> {
         let mut sources = Vec::new();
         for uri in uris {
             if !uri.contains(':') {
-                return Err(format!("{uri:?} is no address"));
+                return Err(format!("{uri:?} is not an address"));
             }
             for suite in suites {
                 let suite = suite.replace("$(ARCH)", architecture);
@@ -192,7 +192,7 @@ impl Options<'_> {
                     ));
                 }
                 if suite.split('/').any(|part| part == "..") {
-                    return Err(format!("the suite {suite} leads up"));
+                    return Err(format!("the suite {suite} contains `..`"));
                 }
                 let slash = if uri.ends_with('/') { "" } else { "/" };
                 sources.push(Source {

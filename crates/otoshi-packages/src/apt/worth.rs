@@ -37,7 +37,7 @@ pub(super) fn worth(
     now: Timestamp,
 ) -> Result<(), String> {
     if !matches!(signature.typ(), Some(SignatureType::Binary | SignatureType::Text)) {
-        return Err("signed something else than a document".to_owned());
+        return Err("signed something other than a document".to_owned());
     }
     let signed = signature.created().and_then(time).ok_or("does not say when it signed")?;
     let eyes = Eyes { judge, now, signed };
@@ -54,7 +54,7 @@ pub(super) fn worth(
     if revocations.filter(|revocation| revocation.verify_key(primary).is_ok()).any(|one| eyes.revokes(one)) {
         return Err("is revoked".to_owned());
     }
-    let own = eyes.newest(own_signatures(key)).ok_or("does not vouch for itself")?;
+    let own = eyes.newest(own_signatures(key)).ok_or("has no valid self-signature")?;
     eyes.alive(key.created_at(), own)?;
     let Some(subkey) = subkey else {
         let flags = own.key_flags();
@@ -71,7 +71,7 @@ pub(super) fn worth(
         return Err("is revoked".to_owned());
     }
     let bound = eyes.newest(of(SignatureType::SubkeyBinding));
-    let bound = bound.ok_or("is not vouched for by its primary key")?;
+    let bound = bound.ok_or("has no valid binding signature of its primary key")?;
     if !bound.key_flags().sign() {
         return Err("is not for signing".to_owned());
     }
@@ -80,7 +80,7 @@ pub(super) fn worth(
         eyes.takes(back) && back.verify_primary_key_binding(&subkey.key, primary).is_ok()
     });
     if !agrees {
-        return Err("does not vouch for its primary key".to_owned());
+        return Err("has not signed its primary key in return".to_owned());
     }
     eyes.alive(subkey.key.created_at(), bound)
 }
@@ -112,7 +112,7 @@ impl Eyes<'_> {
             Judge::Sequoia(cutoffs) => {
                 let cutoffs = cutoffs.as_ref().map_err(|reason| format!("cannot be judged: {reason}"))?;
                 if !cutoffs.takes_version(signature.version(), self.now) {
-                    return Err("made the signature in a form that counts no more".to_owned());
+                    return Err("made the signature in a format that no longer counts".to_owned());
                 }
                 if self.signed > self.now.checked_add(CLOCKS_DIFFER).unwrap_or(Timestamp::MAX) {
                     return Err(format!("made the signature at {}, which is in the future", self.signed));
@@ -127,7 +127,7 @@ impl Eyes<'_> {
             && let Some(end) = end(created, lasts)
             && end < self.now
         {
-            return Err(format!("limited the signature until {end}"));
+            return Err(format!("made a signature that expired at {end}"));
         }
         Ok(())
     }
@@ -142,7 +142,7 @@ impl Eyes<'_> {
             }
         };
         if !counts {
-            return Err(format!("is of a kind that does not count for the image's apt: {name}"));
+            return Err(format!("is of a kind that the image's apt does not accept: {name}"));
         }
         if signed && !can_be_checked(key.public_params()) {
             return Err(format!("is of a kind that is not checked here: {name}"));

@@ -58,10 +58,10 @@ fn read(content: &[u8]) -> Result<Vec<Package>, String> {
     let head = lines.next().and_then(|line| serde_json::from_str::<Head>(line).ok()).unwrap_or_default();
     if !head.jsonwall.starts_with("1.") || !head.schema.starts_with("1.") {
         let (form, schema) = (head.jsonwall, head.schema);
-        return Err(format!("its form {form:?} with the schema {schema:?} is not known"));
+        return Err(format!("its format {form:?} with the schema {schema:?} is not known"));
     }
     if text.lines().count() != head.count {
-        return Err(format!("it says that it has {} lines, and has {}", head.count, text.lines().count()));
+        return Err(format!("it says that it has {} lines, but has {}", head.count, text.lines().count()));
     }
     let mut packages = Vec::new();
     for line in lines {

@@ -39,7 +39,7 @@ pub enum InstalledError {
         source: io::Error,
     },
     /// A layer has more, or larger, files that say such things than any that is meant so.
-    #[error("cannot read what is installed: layer {layer} has too many or too large files of settings")]
+    #[error("cannot read what is installed: layer {layer} has too many or too large settings files")]
     TooMuch {
         /// The layer's blob.
         layer: Digest,

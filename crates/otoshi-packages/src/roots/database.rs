@@ -71,7 +71,7 @@ pub(super) fn conffiles(files: &[ControlFile]) -> Vec<String> {
 pub(super) fn paragraph(chosen: &Chosen, files: &[ControlFile]) -> Result<String, DebError> {
     let text = control(files, "control")
         .and_then(|file| std::str::from_utf8(&file.content).ok())
-        .ok_or_else(|| DebError::Form("it says nothing of itself".to_owned()))?;
+        .ok_or_else(|| DebError::Form("it has no control file".to_owned()))?;
     let field = |name: &str| {
         text.lines().find_map(|line| {
             let (key, value) = line.split_once(':')?;
@@ -81,7 +81,7 @@ pub(super) fn paragraph(chosen: &Chosen, files: &[ControlFile]) -> Result<String
     let record = &chosen.record;
     let expected = (Some(record.name.as_str()), Some(record.version.as_str()));
     if (field("Package"), field("Version")) != expected {
-        return Err(DebError::Form("it is another package than the index says".to_owned()));
+        return Err(DebError::Form("it is not the package that the index names".to_owned()));
     }
     // What follows an empty line would be another package.
     let end = text.trim_start().find("\n\n").unwrap_or(text.trim_start().len());

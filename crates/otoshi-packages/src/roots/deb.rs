@@ -48,12 +48,12 @@ impl<'a> Deb<'a> {
     /// Takes a file apart; nothing is decompressed yet.
     pub fn parse(bytes: &'a [u8]) -> Result<Self, DebError> {
         let form = |reason: &str| DebError::Form(reason.to_owned());
-        let mut rest = bytes.strip_prefix(b"!<arch>\n").ok_or_else(|| form("it is no ar archive"))?;
+        let mut rest = bytes.strip_prefix(b"!<arch>\n").ok_or_else(|| form("it is not an ar archive"))?;
         let (mut version, mut control, mut data) = (false, None, None);
         while !rest.is_empty() {
             let (head, after) = rest.split_at_checked(60).ok_or_else(|| form("it ends within a header"))?;
             if &head[58..] != b"`\n" {
-                return Err(form("it has a header that is none"));
+                return Err(form("it has an invalid header"));
             }
             let text =
                 |range: std::ops::Range<usize>| std::str::from_utf8(&head[range]).unwrap_or_default().trim();
@@ -69,12 +69,12 @@ impl<'a> Deb<'a> {
             } else if name.starts_with("data.tar") {
                 data = Some(content);
             } else if !name.starts_with('_') {
-                return Err(DebError::Form(format!("it has a member {name:?}")));
+                return Err(DebError::Form(format!("it has an unexpected member {name:?}")));
             }
         }
         match (version, control, data) {
             (true, Some(control), Some(data)) => Ok(Self { control, data }),
-            _ => Err(form("it lacks a part, or is of another version than 2")),
+            _ => Err(form("it lacks a part, or its format version is not 2")),
         }
     }
 
@@ -104,7 +104,10 @@ impl<'a> Deb<'a> {
             let own = entry.name.strip_prefix(b"./").unwrap_or(&entry.name);
             let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"+-._".contains(byte);
             if own.is_empty() || own.starts_with(b".") || !own.iter().all(plain) {
-                return Err(DebError::Form(format!("{} is no name of a control file", entry.display_name())));
+                return Err(DebError::Form(format!(
+                    "{} is not the name of a control file",
+                    entry.display_name()
+                )));
             }
             let name = String::from_utf8_lossy(own).into_owned();
             files.push(ControlFile { name, mode: entry.mode & 0o777, content });

@@ -119,7 +119,7 @@ fn read_package(chosen: &Chosen, bytes: &[u8]) -> Result<Vec<(Entry, Vec<u8>)>, 
     while let Some(mut entry) = reader.next_entry()? {
         let content = read_data(&mut reader)?;
         if entry.sparse.is_some() {
-            return Err(DebError::Form(format!("{} is stored sparse", entry.display_name())));
+            return Err(DebError::Form(format!("{} is stored as a sparse file", entry.display_name())));
         }
         if matches!(entry.kind, Kind::Char { .. } | Kind::Block { .. }) {
             continue;
@@ -136,10 +136,10 @@ fn read_package(chosen: &Chosen, bytes: &[u8]) -> Result<Vec<(Entry, Vec<u8>)>, 
     let name = &chosen.record.name;
     let sane = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte));
     if !sane || name.starts_with('.') {
-        return Err(DebError::Form("its name is none".to_owned()));
+        return Err(DebError::Form("its name is not valid".to_owned()));
     }
     let record =
-        deb.control("control")?.ok_or_else(|| DebError::Form("it says nothing of itself".to_owned()))?;
+        deb.control("control")?.ok_or_else(|| DebError::Form("it has no control file".to_owned()))?;
     let sums = deb.control("md5sums")?.unwrap_or_default();
     for (ending, content) in [("", record), (".md5sums", sums)] {
         let mut entry = Entry::new(format!("var/lib/dpkg/status.d/{name}{ending}"), Kind::File, 0o644);
@@ -155,7 +155,7 @@ pub(super) fn merged(path: &[u8]) -> Result<Vec<u8>, DebError> {
     for part in path.split(|byte| *byte == b'/') {
         match part {
             b"" | b"." => {}
-            b".." => return Err(DebError::Form(format!("the path {} leads up", path.escape_ascii()))),
+            b".." => return Err(DebError::Form(format!("the path {} contains `..`", path.escape_ascii()))),
             part => parts.push(part),
         }
     }

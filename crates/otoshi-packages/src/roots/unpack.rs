@@ -115,7 +115,7 @@ impl<'a> Unpacking<'a> {
                 continue;
             }
             if entry.sparse.is_some() || matches!(entry.kind, Kind::Char { .. } | Kind::Block { .. }) {
-                let reason = format!("{} is a device, or stored sparse", entry.display_name());
+                let reason = format!("{} is a device, or stored as a sparse file", entry.display_name());
                 return Err(wrong(DebError::Form(reason)));
             }
             if self.slim && is_left_out(&path, entry.kind) {
@@ -203,7 +203,7 @@ fn plain(path: &[u8]) -> Result<Vec<u8>, DebError> {
     let parts: Vec<&[u8]> =
         path.split(|byte| *byte == b'/').filter(|part| !matches!(*part, b"" | b".")).collect();
     if parts.contains(&&b".."[..]) || path.contains(&b'\n') {
-        return Err(DebError::Form(format!("the path {} is none", path.escape_ascii())));
+        return Err(DebError::Form(format!("the path {} is not valid", path.escape_ascii())));
     }
     Ok(parts.join(&b'/'))
 }

@@ -348,7 +348,7 @@ impl Asking<'_> {
         let document = self.documents.get(&url, SMALL, self.fetch)?;
         let mut failures: Vec<RepositoryError> = document.stale.into_iter().collect();
         if !checksums.is_empty() && !checksums.iter().any(|checksum| checksum.is_of(&document.bytes)) {
-            let reason = "its hash is none that the metalink lists".to_owned();
+            let reason = "its hash is not one that the metalink lists".to_owned();
             return Err(RepositoryError::Tampered { url: SafeUrl::new(&url), reason });
         }
         if self.repository.signed {
@@ -439,7 +439,7 @@ impl Asking<'_> {
                 Some(Some(content)) => {
                     reasons.extend(keyring.add(content).err().map(|reason| format!("{key}: {reason}")));
                 }
-                Some(None) => reasons.push(format!("{key} is not there")),
+                Some(None) => reasons.push(format!("{key} does not exist")),
                 None => reasons
                     .push(format!("{} is not in the image, and keys are not fetched", SafeUrl::new(key))),
             }

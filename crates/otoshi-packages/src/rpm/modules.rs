@@ -87,7 +87,7 @@ impl<R: BufRead> Documents<R> {
         if text.is_empty() {
             return Ok(None);
         }
-        String::from_utf8(text).map(Some).map_err(|_| "it is no UTF-8".to_owned())
+        String::from_utf8(text).map(Some).map_err(|_| "it is not UTF-8".to_owned())
     }
 }
 

@@ -30,7 +30,7 @@ pub(super) fn reduce(source: impl BufRead) -> Result<String, String> {
     let mut reading = Reading::default();
     walk(source, &mut reading)?;
     if !reading.seen {
-        return Err("it is no list of packages".to_owned());
+        return Err("it is not a list of packages".to_owned());
     }
     Ok(reading.lines)
 }

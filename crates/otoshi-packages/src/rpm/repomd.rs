@@ -63,7 +63,7 @@ impl Repomd {
         let mut reading = Reading::default();
         walk(bytes, &mut reading)?;
         if !reading.seen {
-            return Err("it is no list of a repository's files".to_owned());
+            return Err("it is not a list of a repository's files".to_owned());
         }
         Ok(reading.repomd)
     }
@@ -105,7 +105,7 @@ impl Elements for Reading {
                 let href = std::mem::take(&mut self.href);
                 let leads_out = href.starts_with('/') || href.contains("://");
                 if href.is_empty() || leads_out || href.split('/').any(|part| part == "..") {
-                    return Err(format!("it places {} at {href:?}", self.kind));
+                    return Err(format!("it places {} outside the repository, at {href:?}", self.kind));
                 }
                 let checksum = Checksum::new(&self.checksum_kind, &self.checksum)?;
                 let listed = Listed { href, checksum, size: self.size };

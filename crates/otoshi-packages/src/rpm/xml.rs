@@ -82,7 +82,7 @@ pub(super) fn walk(source: impl BufRead, elements: &mut impl Elements) -> Result
 
 fn open(path: &mut String, element: &BytesStart<'_>) -> Result<(), String> {
     if path.len() > PATH {
-        return Err("its elements are too deep".to_owned());
+        return Err("its elements are nested too deeply".to_owned());
     }
     path.push('/');
     path.push_str(&element.local_name().as_ref().replace('/', "_"));

@@ -227,7 +227,7 @@ fn a_key_that_is_not_there_and_a_source_that_makes_no_sense() {
     let available = refresh(&image, &Kept::new(story.store.path()));
     assert_eq!(kinds(&available), ["configuration", "keyring", "method", "malformed"]);
     let gone = available.failures()[1].error.to_string();
-    assert!(gone.contains("/usr/share/keyrings/gone.gpg is not there"), "{gone}");
+    assert!(gone.contains("/usr/share/keyrings/gone.gpg does not exist"), "{gone}");
     assert!(available.candidate("shop", "amd64", None).unwrap().is_some());
 }
 

@@ -132,7 +132,7 @@ pub(super) fn choose(packages: &Packages, available: &Available) -> Result<Root,
 fn failed(packages: &Packages, error: RootError) -> PipelineError {
     let hint = match error {
         RootError::Unmet(_) | RootError::Conflict(_) => {
-            Some("look at the names in [bases]: `apt-cache policy NAME` says what there is".into())
+            Some("check the names in [bases]: `apt-cache policy NAME` says what there is".into())
         }
         RootError::Unpack { ref reason, .. } => reason.remedy(),
         _ => None,

@@ -38,7 +38,7 @@ impl Sources {
         })?;
         let machine = Repositories::from_files(&files, architecture);
         let table = Distribution::of(distribution)
-            .ok_or_else(|| PipelineError::Fault(format!("nothing is known of {distribution}")))?;
+            .ok_or_else(|| PipelineError::Fault(format!("unknown distribution {distribution}")))?;
         let codename = table.codename(release).ok_or_else(|| {
             PipelineError::invalid(
                 format!("{distribution} has no release {release}, as far as this program knows"),
@@ -83,8 +83,8 @@ impl Sources {
         if let Some(other) = available.suites().iter().find(|suite| foreign(&suite.release.origin)) {
             let origin = &other.release.origin;
             return Err(PipelineError::invalid(
-                format!("{} is of {origin:?}, not of {distribution}", other.place),
-                "name the release of the other distribution otherwise, or remove that source",
+                format!("{} is from {origin:?}, not from {distribution}", other.place),
+                "use another name for the other distribution's release, or remove that source",
             ));
         }
         Ok(available)

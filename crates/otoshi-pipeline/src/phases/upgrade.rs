@@ -91,7 +91,7 @@ impl<'w> Upgrader<'w> {
         if let Some((package, version)) = older_still(&now, &older) {
             return Err(PipelineError::invalid(
                 format!(
-                    "the runner's package manager was asked for {package} {version}, and it is not there"
+                    "the runner's package manager was asked for {package} {version}, but did not install it"
                 ),
                 Remedy::RefreshLooksAtPackages,
             ));
@@ -136,7 +136,7 @@ impl<'w> Upgrader<'w> {
             let (name, architecture) = split(package);
             if ![name, architecture, version].into_iter().all(is_plain) {
                 return Err(PipelineError::invalid(
-                    format!("otoshi.lock has {package:?} {version:?} for the runner, which is no package"),
+                    format!("otoshi.lock has {package:?} {version:?} for the runner, which is not a package"),
                     "restore the file, or remove that entry",
                 ));
             }

@@ -178,7 +178,10 @@ impl<'a> Rebaser<'a> {
         let base = self.name(&target)?.ok_or_else(|| missing(&target))?;
         let new = base.of(&platform).ok_or_else(|| {
             let text = format!("{}: it has no image for {platform}", target.familiar());
-            PipelineError::invalid(text, "an image moves for every platform, or with --platform for some")
+            PipelineError::invalid(
+                text,
+                "an image is rebased for all its platforms, unless --platform names some",
+            )
         })?;
         let new = self.images().image(&target, new, &platform)?.ok_or_else(|| missing(&target))?;
         let (old, source) = self.old_base(named, claim.as_ref(), &target, &platform, options)?;
@@ -260,7 +263,7 @@ impl<'a> Rebaser<'a> {
             return named.reference.without_digest().with_tag("runner").map_err(PipelineError::from);
         }
         Err(PipelineError::invalid(
-            format!("{}: nothing says on which base the image stands", named.reference.familiar()),
+            format!("{}: nothing says which base the image was built on", named.reference.familiar()),
             "name the old base with --base, and the new one with --onto",
         ))
     }
@@ -429,7 +432,7 @@ fn not_rebasable() -> Finding {
         file: String::new(),
         more: 0,
         was: None,
-        text: "the image's label says false: its own layers may not work on another base".to_owned(),
+        text: "its label says false: the image's own layers may not work on another base".to_owned(),
     }
 }
 

@@ -113,7 +113,7 @@ impl<'w> Attempts<'w> {
             match self.prove_app(rebaser.as_ref(), old, new)? {
                 Some(findings) => found.extend(findings),
                 None => self.events.event(Event::Warning(format!(
-                    "{name}: it does not say where its runner ends, so nothing is proved of it"
+                    "{name}: it does not say where its runner ends, so nothing can be proved about it"
                 ))),
             }
         }

@@ -120,7 +120,7 @@ fn judge(facts: &Facts) -> Vec<Candidate> {
     let newer = || {
         let reasons = &stale(Phase::Runner)?.reasons;
         let changed = reasons.iter().filter(|reason| reason.kind == ReasonKind::Upgrade).count();
-        (changed > 0).then(|| format!("newer packages are a layer to be made ({changed} changed)"))
+        (changed > 0).then(|| format!("newer packages need a new layer ({changed} changed)"))
     };
     let app = || {
         let is_small = |reason: &Reason| {
@@ -143,23 +143,23 @@ fn judge(facts: &Facts) -> Vec<Candidate> {
     let runner_or_newer = || must(Phase::Runner, "phase 3 must run", &any);
     // Nothing runs, and yet the names are to move: everything was made before.
     let there = changed.is_none() && facts.names_move;
-    let named = || there.then(|| "the images are there already, and their names are to move".to_owned());
+    let named = || there.then(|| "the images exist already, and only their names have to move".to_owned());
     let layers = || facts.new_layers.clone().filter(|_| !there);
     let candidates: [(Cost, Option<String>, String); 7] = [
         (
             Cost::Nothing,
             changed.map(first).or_else(named),
-            "nothing that a phase observes is another".to_owned(),
+            "nothing that a phase observes changed".to_owned(),
         ),
         (
             Cost::Metadata,
             work().or_else(runner).or_else(newer).or_else(layers).or_else(app),
-            "no layer is another".to_owned(),
+            "no layer changed".to_owned(),
         ),
         (
             Cost::LayerSwap,
             work().or_else(runner).or_else(newer).or_else(on_base).or_else(on_runner).or_else(app),
-            "no command ran on the base's files, so what lies over them stays".to_owned(),
+            "no command ran on the base's files, so the layers above them stay".to_owned(),
         ),
         (Cost::App, work().or_else(runner_or_newer), "the runner stays".to_owned()),
         (Cost::Runner, work(), "builder and compiled application stay".to_owned()),
@@ -183,7 +183,7 @@ pub(super) fn fallen_back(mut choice: Vec<Candidate>, why: &str) -> Vec<Candidat
         (last.taken, last.because) = (false, why.to_owned());
     }
     if choice.last().is_some_and(|last| last.plan < Cost::Compile) {
-        let because = "the builder that is there gives the same application".to_owned();
+        let because = "the existing builder gives the same application".to_owned();
         choice.push(Candidate { plan: Cost::Compile, taken: false, because });
     }
     let because = "compiled on the bases as they are now, it needs what they have".to_owned();
@@ -257,7 +257,7 @@ mod tests {
             new_layers: Some("1 of 2 layers of debian:12 changed".into()),
             ..of(vec![fresh(Phase::Runner), fresh(Phase::App)])
         };
-        let there = "the images are there already, and their names are to move";
+        let there = "the images exist already, and only their names have to move";
         assert_eq!(chosen(&made), (Cost::Metadata, there.into()));
         let command = of(vec![fresh(Phase::Runner), stale(Phase::App, ReasonKind::Process, "web")]);
         assert_eq!(chosen(&command), (Cost::Metadata, "app: web changed".into()));
@@ -283,7 +283,7 @@ mod tests {
     fn newer_packages_and_commands_over_the_runner_are_no_swap() {
         let newer = of(vec![stale(Phase::Runner, ReasonKind::Upgrade, "libssl3:amd64"), waiting()]);
         assert_eq!(chosen(&newer).0, Cost::Runner);
-        assert_eq!(judge(&newer)[2].because, "newer packages are a layer to be made (1 changed)");
+        assert_eq!(judge(&newer)[2].because, "newer packages need a new layer (1 changed)");
         let over = Facts {
             runs_on_runner: Some("`RUN b` of app.Dockerfile".into()),
             new_layers: Some("1 of 1 layers of debian:12 changed".into()),

@@ -47,7 +47,7 @@ impl Cost {
             Self::LayerSwap => "swapping layers",
             Self::App => "phase 4",
             Self::Runner => "phases 3 and 4",
-            Self::Compile => "phase 2, and what stands on it",
+            Self::Compile => "phase 2, and what depends on it",
             Self::All => "all phases",
         }
     }

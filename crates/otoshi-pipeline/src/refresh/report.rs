@@ -100,7 +100,7 @@ impl Refreshed {
     /// Says in a few words how it ended.
     pub fn headline(&self) -> String {
         match self.outcome {
-            RefreshOutcome::Same => "nothing moved outside".to_owned(),
+            RefreshOutcome::Same => "nothing moved upstream".to_owned(),
             RefreshOutcome::Refused => "nothing was changed".to_owned(),
             RefreshOutcome::Refreshed => self.cost.text().to_owned(),
             RefreshOutcome::Planned => format!("{} would run", self.cost.plan()),

@@ -57,7 +57,7 @@ impl RunnerUpgrades<'_> {
         } else {
             let Below { image, ran } = self.below(events)?;
             let Some(image) = image else {
-                let note = "which packages are to be newer is known once the runner is built".to_owned();
+                let note = "which packages will be upgraded is known once the runner is built".to_owned();
                 return Ok(Upgrades { notes: vec![note], ran, unknown: true });
             };
             let (packages, notes) = self.newer_packages(&image, wanted)?;
@@ -81,18 +81,17 @@ impl RunnerUpgrades<'_> {
         let packages = ImagePackages(&self.0.world);
         let installed = packages.installed(below)?;
         let Some(manager) = installed.manager else {
-            let note = "[refresh] upgrade: no package of a distribution is in the runner, so it is as new as its base";
+            let note = "[refresh] upgrade: the runner has no packages of a distribution, so it is as new as its base";
             return Ok((BTreeMap::new(), vec![note.to_owned()]));
         };
         let available = packages.repositories(&installed)?;
         if let Some(failure) = available.failures().into_iter().find(|failure| !failure.kept) {
             let place = if failure.place.is_empty() { String::new() } else { format!("{}: ", failure.place) };
             return Err(PipelineError::Invalid {
-                message: format!("what is newer than the runner's packages: {place}{}", failure.error),
-                hint: failure
-                    .error
-                    .remedy()
-                    .or_else(|| Some("later again, or without [refresh] upgrade: nothing has moved".into())),
+                message: format!("looking for newer packages for the runner: {place}{}", failure.error),
+                hint: failure.error.remedy().or_else(|| {
+                    Some("try again later, or without [refresh] upgrade; nothing was changed".into())
+                }),
             });
         }
         let choice =
@@ -100,8 +99,8 @@ impl RunnerUpgrades<'_> {
         let mut notes = Vec::new();
         if !choice.is_known {
             notes.push(
-                "[refresh] upgrade: the runner has no repository that knows its packages; those of a base made of packages move \
-                 with it, others want their sources kept in the image"
+                "[refresh] upgrade: the runner has no repository that knows its packages; a base made of packages moves \
+                 together with them, any other must keep its package sources in the image"
                     .to_owned(),
             );
         }
@@ -112,8 +111,8 @@ impl RunnerUpgrades<'_> {
         if !choice.packages.is_empty() && packages.tool(&below.digest, manager)?.is_none() {
             let names = few(&choice.packages.keys().cloned().collect());
             notes.push(format!(
-                "[refresh] upgrade: there is something newer of {names}, and the runner has no package manager to take it: \
-                 it comes with a newer base, or name one in [bases] that is made of `packages`, which takes it by itself"
+                "[refresh] upgrade: there are newer versions of {names}, and the runner has no package manager to install them: \
+                 they come with a newer base, or with one in [bases] that is made of `packages`, which is upgraded by itself"
             ));
             return Ok((BTreeMap::new(), notes));
         }

@@ -72,7 +72,7 @@ fn try_image(
         return Ok(match outcome {
             Some(0) => None,
             Some(code) => Some(format!("the command of [verify] ended with exit code {code}")),
-            None => Some(format!("the command of [verify] was not done after {} s", timeout.as_secs())),
+            None => Some(format!("the command of [verify] did not finish within {} s", timeout.as_secs())),
         });
     }
     let Some(address) = &verify.http else { return Ok(None) };
@@ -94,7 +94,7 @@ fn try_image(
             }
             if since.elapsed() > timeout {
                 break Some(format!(
-                    "{process} did not answer at {shown} in {} s: {last}",
+                    "{process} did not answer at {shown} within {} s: {last}",
                     timeout.as_secs()
                 ));
             }
@@ -192,7 +192,7 @@ impl From<&str> for Unanswered {
 /// Asks for a page.
 fn ask(address: &str, started: &Started) -> Result<(), Unanswered> {
     let url = Url::parse(address).ok().filter(|url| url.scheme() == "http");
-    let url = url.ok_or("it is no http:// address")?;
+    let url = url.ok_or("it is not an http:// address")?;
     let text = |error: io::Error| error.to_string();
     let place = (url.host_str().unwrap_or_default(), url.port_or_known_default().unwrap_or(80));
     let mut places = place.to_socket_addrs().map_err(text)?;

@@ -82,8 +82,10 @@ pub(super) fn links(app: &Contents<Facts>, old: &Side<'_>, new: &Side<'_>, repor
             && new.tree.find(path).is_none()
         {
             let target = String::from_utf8_lossy(&node.link);
-            let text =
-                format!("the link {} leads to {target}, which the new base does not have", absolute(path));
+            let text = format!(
+                "the symbolic link {} points to {target}, which the new base does not have",
+                absolute(path)
+            );
             report.add(Kind::LinkBroken, absolute(path), path, Some(&was.path), text);
         }
     }
@@ -102,7 +104,7 @@ pub(super) fn accounts(app: &Contents<Facts>, old: &Side<'_>, new: &Side<'_>, re
         }
         (Some(was), Some(is)) if was != is => {
             let text =
-                format!("the image runs as {user}, which was number {was} and is {is} in the new base");
+                format!("the image runs as {user}, whose number was {was} and is {is} in the new base");
             report.add(Kind::UserChanged, user, b"", None, text);
         }
         _ => {}
@@ -163,7 +165,7 @@ pub(super) fn shadows(app: &Contents<Facts>, old: &Side<'_>, new: &Side<'_>, rep
         let (was, is) = (content(old), content(new));
         if is.is_some() && was != is {
             let file = absolute(path);
-            let text = format!("the application's layers hide {file}, which the new base has otherwise");
+            let text = format!("the application's layers hide {file}, which is different in the new base");
             report.add(Kind::FileShadowed, file, path, None, text);
         }
     }
@@ -201,7 +203,7 @@ pub(super) fn kinds(app: &Contents<Facts>, old: &Side<'_>, new: &Side<'_>, repor
             && (node.is_directory() || is.is_directory())
             && was.is_none_or(|was| was.is_directory() == node.is_directory())
         {
-            let word = |is_directory: bool| if is_directory { "a directory" } else { "none" };
+            let word = |is_directory: bool| if is_directory { "a directory" } else { "something else" };
             let text = format!(
                 "the application's layers have {} as {}, and the new base as {}",
                 absolute(path),

@@ -102,7 +102,7 @@ impl Elf {
         match FileKind::parse(bytes).map_err(text)? {
             FileKind::Elf32 => read::<object::elf::FileHeader32<Endianness>>(bytes).map_err(text),
             FileKind::Elf64 => read::<object::elf::FileHeader64<Endianness>>(bytes).map_err(text),
-            _ => Err("it is no ELF file of 32 or 64 bits".to_owned()),
+            _ => Err("it is not a 32-bit or 64-bit ELF file".to_owned()),
         }
     }
 

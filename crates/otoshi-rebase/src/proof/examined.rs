@@ -86,11 +86,11 @@ impl Examined {
                 found.unjudged.push(format!("{first}{more}: {what}"));
             }
         };
-        say(&bare, "it has no table of symbols, so only its libraries were looked at");
+        say(&bare, "it has no symbol table, so only its libraries were looked at");
         say(&loads, "it can load libraries by name while it runs (dlopen)");
         found.unjudged.extend(
             strangers.into_iter().map(|program| {
-                format!("{program}: what its version means for what it runs was not looked at")
+                format!("{program}: whether its version suits what it runs was not looked at")
             }),
         );
         found

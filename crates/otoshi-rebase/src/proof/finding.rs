@@ -42,7 +42,7 @@ pub enum Kind {
     FileShadowed,
     /// The application's layers delete what the base has now.
     WhiteoutHides,
-    /// A directory of the application's is no directory in the base any more, or the other way round.
+    /// A directory of the application's is not a directory in the base any more, or the other way round.
     PathChanged,
     /// A program or library cannot be read, so nothing is known of it.
     Unreadable,
@@ -164,10 +164,10 @@ impl FromStr for Waiver {
         let kind = Kind::ALL.into_iter().find(|kind| kind.name() == name);
         match kind {
             Some(kind) if !subject.is_empty() => Ok(Self { kind, subject: subject.to_owned() }),
-            Some(_) => Err(format!("{text:?} does not say of what, as in {name}=NAME")),
+            Some(_) => Err(format!("{text:?} needs a name, as in {name}=NAME")),
             None => {
                 let names: Vec<_> = Kind::ALL.iter().map(|kind| kind.name()).collect();
-                Err(format!("{name:?} is no kind of finding; there are {}", names.join(", ")))
+                Err(format!("{name:?} is not a kind of finding; the kinds are {}", names.join(", ")))
             }
         }
     }

@@ -66,7 +66,7 @@ fn modules(app: &Contents<Facts>, old: &Side<'_>, new: &Side<'_>, report: &mut R
             if let Some(was) = pam(old, module)
                 && pam(new, module).is_none()
             {
-                let text = format!("{} asks {module}, which is not in the new base", absolute(path));
+                let text = format!("{} uses {module}, which is not in the new base", absolute(path));
                 report.add(Kind::PluginMissing, module, path, Some(&was), text);
             }
         }

@@ -189,7 +189,7 @@ fn object<'a>(value: &'a Value, what: &str) -> Result<Option<&'a Map<String, Val
     match value {
         Value::Null => Ok(None),
         Value::Object(object) => Ok(Some(object)),
-        other => Err(format!("{what} is {}, and must be an object", kind(other))),
+        other => Err(format!("{what} is {}, but must be an object", kind(other))),
     }
 }
 
@@ -197,7 +197,7 @@ fn string<'a>(value: &'a Value, what: &str) -> Result<&'a str, String> {
     match value {
         Value::Null => Ok(""),
         Value::String(text) => Ok(text),
-        other => Err(format!("{what} is {}, and must be a string", kind(other))),
+        other => Err(format!("{what} is {}, but must be a string", kind(other))),
     }
 }
 
@@ -326,12 +326,12 @@ mod tests {
     #[test]
     fn a_wrong_kind_is_named_with_its_key() {
         for (text, said) in [
-            (r#"{"auths":[]}"#, "`auths` is a list, and must be an object"),
-            (r#"{"auths":{"r.test":"x"}}"#, "`auths.r.test` is a string, and must be an object"),
-            (r#"{"auths":{"r.test":{"auth":1}}}"#, "`auths.r.test.auth` is a number, and must be a string"),
-            (r#"{"credHelpers":{"r.test":{}}}"#, "`credHelpers.r.test` is an object, and must be a string"),
-            (r#"{"credsStore":true}"#, "`credsStore` is a boolean, and must be a string"),
-            ("[]", "the whole file is a list, and must be an object"),
+            (r#"{"auths":[]}"#, "`auths` is a list, but must be an object"),
+            (r#"{"auths":{"r.test":"x"}}"#, "`auths.r.test` is a string, but must be an object"),
+            (r#"{"auths":{"r.test":{"auth":1}}}"#, "`auths.r.test.auth` is a number, but must be a string"),
+            (r#"{"credHelpers":{"r.test":{}}}"#, "`credHelpers.r.test` is an object, but must be a string"),
+            (r#"{"credsStore":true}"#, "`credsStore` is a boolean, but must be a string"),
+            ("[]", "the whole file is a list, but must be an object"),
             ("{\n\"auths\": {,}}", "not valid JSON at line 2"),
         ] {
             assert_eq!(find(text, "r.test", "x").unwrap_err(), said);

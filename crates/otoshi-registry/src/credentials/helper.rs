@@ -44,7 +44,7 @@ struct Document {
 pub(super) fn ask(name: &str, registry: &str) -> Result<Answer, String> {
     let program = format!("docker-credential-{name}");
     if Path::new(name).components().count() != 1 || name.contains('/') {
-        return Err(format!("{name} is no name of a credential helper"));
+        return Err(format!("{name} is not the name of a credential helper"));
     }
     let failed = |what: &str| format!("{program}: {what}");
     let mut child = Command::new(&program)
@@ -73,7 +73,7 @@ pub(super) fn ask(name: &str, registry: &str) -> Result<Answer, String> {
     if !is_success {
         return refusal(&output, &messages).map_or(Ok(Answer::Unknown), |reason| Err(failed(&reason)));
     }
-    login(&output).ok_or_else(|| failed("its answer is not the JSON that it should be"))
+    login(&output).ok_or_else(|| failed("its answer is not the expected JSON"))
 }
 
 /// Reads a pipe to its end, beside what else happens.
@@ -168,8 +168,8 @@ mod tests {
 
     #[test]
     fn a_name_is_not_a_path_and_a_missing_program_is_named() {
-        assert_eq!(ask("../x", "r.test").unwrap_err(), "../x is no name of a credential helper");
-        assert_eq!(ask("", "r.test").unwrap_err(), " is no name of a credential helper");
+        assert_eq!(ask("../x", "r.test").unwrap_err(), "../x is not the name of a credential helper");
+        assert_eq!(ask("", "r.test").unwrap_err(), " is not the name of a credential helper");
         let missing = ask("no-such-helper", "r.test").unwrap_err();
         assert_eq!(missing, "docker-credential-no-such-helper is not installed");
     }

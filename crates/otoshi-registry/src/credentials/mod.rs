@@ -97,7 +97,7 @@ impl Surroundings<'_> {
 impl Credentials {
     /// The files that this machine's tools write.
     pub fn of_this_user() -> Self {
-        // A value that is no text is none that these tools could use.
+        // A value that is not text is none that these tools could use.
         let variable = |name: &str| std::env::var(name).ok();
         Surroundings { variable: &variable, user: rustix::process::getuid().as_raw() }.credentials()
     }

@@ -36,8 +36,8 @@ const NAME: &str = "eth0";
 /// The name of the far end of a line.
 const FAR: &str = "outlet";
 const DEVICE: &str = "/dev/net/tun";
-const HINT: &str = "a network of a step's own needs a TUN device: modprobe tun; chmod 0666 /dev/net/tun; for a container, \
-    docker run --device /dev/net/tun. Without: --network host, or [build] network = \"host\" in otoshi.toml, with which steps share \
+const HINT: &str = "a step's own network needs a TUN device: modprobe tun; chmod 0666 /dev/net/tun; inside a container: \
+    docker run --device /dev/net/tun. Without one: --network host, or [build] network = \"host\" in otoshi.toml, with which steps share \
     this machine's network";
 
 /// Makes the network of this process's namespace, which is new; gives the other end of its device, and whether packets have frames

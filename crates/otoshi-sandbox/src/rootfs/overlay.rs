@@ -29,7 +29,7 @@ pub const SELF_CONTAINED: [(&str, &str); 4] =
     [("redirect_dir", "nofollow"), ("metacopy", "off"), ("index", "off"), ("xino", "off")];
 
 /// What to do where the store's file system cannot be part of an overlay.
-pub const STORE_HINT: &str = "overlays cannot use the file system of the store, as inside a container; \
+pub const STORE_HINT: &str = "the file system of the store cannot hold overlays, as often inside a container; \
     set OTOSHI_HOME to a directory on a volume or tmpfs";
 
 /// The directories of an overlay, opened.

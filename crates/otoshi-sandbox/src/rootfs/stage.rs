@@ -17,16 +17,17 @@ pub(super) struct Stage(OwnedFd);
 
 impl Stage {
     pub(super) fn mount() -> Result<Self> {
-        let failed = || SandboxError::setup::<rustix::io::Errno>("making the stage");
+        let failed = || SandboxError::setup::<rustix::io::Errno>("making the staging directory");
         let attributes = MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NOEXEC;
         let stage = new_mount("tmpfs", &[("mode", "0755")], attributes)?;
         // What is below is opened already, or not needed.
         let below = ["/tmp", "/run", "/var", "/usr"].into_iter().find_map(|path| {
             rustix::fs::open(path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty()).ok()
         });
-        let below =
-            below.ok_or_else(|| SandboxError::invalid("making the stage", "this system has no /tmp"))?;
-        attach(&stage, below.as_fd(), "the stage")?;
+        let below = below.ok_or_else(|| {
+            SandboxError::invalid("making the staging directory", "this system has no /tmp")
+        })?;
+        attach(&stage, below.as_fd(), "the staging directory")?;
         for name in ["root", "files", "devices", "empty"] {
             rustix::fs::mkdirat(&stage, name, Mode::from_raw_mode(0o755)).map_err(failed())?;
         }
@@ -35,12 +36,12 @@ impl Stage {
 
     pub(super) fn directory(&self, name: &str) -> Result<OwnedFd> {
         rustix::fs::openat(&self.0, name, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
-            .map_err(SandboxError::setup("opening the stage"))
+            .map_err(SandboxError::setup("opening the staging directory"))
     }
 
     pub(super) fn make_directory(&self, name: &str) -> Result<OwnedFd> {
         rustix::fs::mkdirat(&self.0, name, Mode::from_raw_mode(0o755))
-            .map_err(SandboxError::setup("making the stage"))?;
+            .map_err(SandboxError::setup("making the staging directory"))?;
         self.directory(name)
     }
 

@@ -69,7 +69,7 @@ impl Check<'_> {
                     repository: reference.name(),
                     what: format!("for the tag {}", reference.tag().unwrap_or("latest")),
                 },
-                reason: "there is none any more".to_owned(),
+                reason: "the tag no longer exists".to_owned(),
             })
         })
     }

@@ -6,7 +6,7 @@ use otoshi_pipeline::{Outlook, PhasePlan, Pipeline, PipelineError, Reason, Reaso
 use otoshi_project::{Lock, Phase, Project, Role};
 
 use super::{project::Check, used::Then};
-const NOT_KNOWN: &str = "what it would make run is not known";
+const NOT_KNOWN: &str = "which phases it would rerun is not known";
 
 /// The planner, and the plan as things are, which is made when it is first needed.
 pub(super) struct Planner<'c, 'a> {

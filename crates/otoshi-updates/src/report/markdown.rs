@@ -12,7 +12,7 @@ impl Report {
         let security =
             if counts.security > 0 { format!(" ({} security)", counts.security) } else { String::new() };
         let mut whole = format!(
-            "## {what}: {} newer outside{security}\n\n{} held, {} ignored, {} failed, {} not known, {} fresh.\n",
+            "## {what}: {} found{security}\n\n{} held, {} ignored, {} failed, {} not known, {} fresh.\n",
             counts.found, counts.held, counts.ignored, counts.failed, counts.unknown, counts.fresh
         );
         if !self.findings.is_empty() {
@@ -63,7 +63,7 @@ impl Report {
             whole.push_str(&format!("{start}- **failed** {reference}: {message}{hint}\n"));
         }
         whole.push_str(&format!(
-            "\nEnds of life as of {}, {} days ago.\n",
+            "\nEnd-of-life dates as of {}, {} days ago.\n",
             plain(&self.cycles.date),
             self.cycles.age_days
         ));

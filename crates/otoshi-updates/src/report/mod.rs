@@ -274,7 +274,7 @@ impl Supported {
         let (until, since) = (until.as_ref()?, full_until.as_ref()?);
         (self.support == Support::LongTerm).then(|| {
             format!(
-                "{product} {release} left full support on {since}; long-term support goes on until {until}"
+                "full support of {product} {release} ended on {since}; long-term support continues until {until}"
             )
         })
     }

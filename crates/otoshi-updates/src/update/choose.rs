@@ -130,7 +130,7 @@ fn all(project: &Project, report: &Report, options: &UpdateOptions, chosen: &mut
                         chosen.leave(finding, Because::Unless(large, Remedy::UpdateMajor { settings }));
                     }
                     None if !chosen.set(&finding.set) => {
-                        chosen.leave(finding, "another step of the same comes first".to_owned());
+                        chosen.leave(finding, "another update of the same setting comes first".to_owned());
                     }
                     None => {}
                 }
@@ -154,7 +154,7 @@ fn named(project: &Project, report: &Report, names: &[&str], chosen: &mut Chosen
                 let own: Vec<Setting> = own.cloned().collect();
                 let set = if own.is_empty() { &finding.set } else { &own };
                 if !chosen.set(set) {
-                    chosen.leave(finding, "another step of the same comes first".to_owned());
+                    chosen.leave(finding, "another update of the same setting comes first".to_owned());
                 }
             }
         }
@@ -282,5 +282,5 @@ fn because(finding: &Finding, else_: &str) -> String {
 }
 
 fn not_in_manifest() -> String {
-    "otoshi.toml does not say it, the Dockerfile does".to_owned()
+    "it is set in the Dockerfile, not in otoshi.toml".to_owned()
 }

@@ -137,7 +137,7 @@ impl<'a> Update<'a> {
                     format!("there are {}", known.join(", ")).into()
                 });
                 return Err(PipelineError::Invalid {
-                    message: format!("{name} is no version and no base of this project"),
+                    message: format!("{name} is not a version or base of this project"),
                     hint: Some(hint),
                 });
             }

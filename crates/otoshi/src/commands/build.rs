@@ -57,7 +57,7 @@ impl Build {
         }
         if self.pull {
             errln!(
-                "warning: --pull: a build keeps to otoshi.lock; otoshi refresh takes in what the bases' tags stand for now"
+                "warning: --pull: a build keeps to otoshi.lock; otoshi refresh takes in what the bases' tags point to now"
             );
         }
         let _usage = super::claim(home)?;

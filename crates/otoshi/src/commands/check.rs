@@ -138,10 +138,10 @@ fn print(report: &Report) {
     );
     let cycles = &report.cycles;
     if let Some(failed) = &cycles.failed {
-        errln!("warning: no newer table of ends of life: {failed}");
+        errln!("warning: no newer table of end-of-life dates: {failed}");
     }
     let source = cycles.source.as_ref().map(|source| format!(", from {source}")).unwrap_or_default();
-    errln!("ends of life as of {}, {} days ago{source}", cycles.date, cycles.age_days);
+    errln!("end-of-life dates as of {}, {} days ago{source}", cycles.date, cycles.age_days);
 }
 
 /// Says of what nothing is known, and why.

@@ -60,7 +60,7 @@ impl History {
             return Ok(ExitCode::SUCCESS);
         }
         for row in rows {
-            let text = row.created_by.unwrap_or_else(|| "(nothing says)".to_owned());
+            let text = row.created_by.unwrap_or_else(|| "(unknown)".to_owned());
             let line: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
             let shown = if self.no_trunc || line.chars().count() <= LONGEST {
                 line

@@ -115,7 +115,7 @@ fn json(image: &Reference, result: &Result<Rebased, PipelineError>) -> serde_jso
 
 fn print(rebased: &Rebased) {
     let mut text = match (rebased.outcome, &rebased.new) {
-        (Outcome::Same, _) => format!("{} stands on {} already\n", rebased.image, rebased.onto),
+        (Outcome::Same, _) => format!("{} is already based on {}\n", rebased.image, rebased.onto),
         (Outcome::Refused, _) => format!("{} stays as it is\n", rebased.image),
         (outcome, new) => {
             let word = match outcome {
@@ -179,9 +179,9 @@ fn print_findings(rebased: &Rebased) {
         print_examined(rebased);
         return;
     }
-    out!("{}: what it found in its base and is not in {}\n{text}", rebased.image, rebased.onto);
+    out!("{}: what it found in its base and would not find in {}\n{text}", rebased.image, rebased.onto);
     if let Some(waiver) = first {
-        errln!("\nhint: build it again on the new base, or let a finding pass with --allow '{waiver}'");
+        errln!("\nhint: build it again on the new base, or accept a finding with --allow '{waiver}'");
     }
 }
 
@@ -200,7 +200,7 @@ fn print_examined(rebased: &Rebased) {
 fn sentence(conflict: &Conflict) -> String {
     let or_none = |value: &Option<String>| value.clone().unwrap_or_else(|| "nothing".to_owned());
     format!(
-        "{}: both changed it from {}; the base to {}, the application to {}; it is {}",
+        "{}: both changed it from {}; the base to {}, the application to {}; it is now {}",
         conflict.key,
         or_none(&conflict.old),
         or_none(&conflict.new),

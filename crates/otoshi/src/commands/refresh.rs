@@ -180,7 +180,7 @@ fn print(refreshed: &Refreshed) {
     );
     if let Some(finding) = refreshed.findings.first() {
         errln!(
-            "\nhint: change what the application needs, or let a finding pass with --allow '{}'",
+            "\nhint: change what the application needs, or accept a finding with --allow '{}'",
             finding.waiver()
         );
     }

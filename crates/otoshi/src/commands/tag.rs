@@ -20,8 +20,8 @@ impl Tag {
         let _usage = super::claim(home)?;
         let name = Reference::parse(&self.name)?;
         if name.digest().is_some() {
-            let hint = Some("a digest names what it is of, and nothing else".to_owned());
-            return Err(Failure::usage(format!("{} is no name to give", self.name), hint));
+            let hint = Some("a digest is computed from the image and cannot be chosen".to_owned());
+            return Err(Failure::usage(format!("{} cannot be given as a name", self.name), hint));
         }
         let descriptor = super::describe(home, &self.image)?;
         home.layout().tag(&name, descriptor)?;

@@ -58,7 +58,7 @@ fn hosts(url: &str) -> Option<Vec<String>> {
 fn text(secrets: &Secrets, id: &str) -> Result<Option<String>, EngineError> {
     let Some(secret) = secrets.get(id) else { return Ok(None) };
     let wrong = |what: &str| EngineError::invalid(format!("the secret {id} {what}"));
-    let text = String::from_utf8(read_secret(secret)?).map_err(|_| wrong("is no text"))?;
+    let text = String::from_utf8(read_secret(secret)?).map_err(|_| wrong("is not text"))?;
     let text = text.trim_end_matches(['\r', '\n']).to_owned();
     if text.is_empty() || text.chars().any(char::is_control) {
         return Err(wrong("is not one line of text"));

@@ -81,7 +81,7 @@ impl Repository {
         let flag = |value: &str| match value {
             "" | "1" | "t" | "true" => Ok(true),
             "0" | "f" | "false" => Ok(false),
-            other => Err(wrong(format!("{name} is true or false, not {other:?}"))),
+            other => Err(wrong(format!("{name} must be true or false, not {other:?}"))),
         };
         let prefixed =
             |prefix: &str| if value.starts_with(prefix) { value.clone() } else { format!("{prefix}{value}") };
@@ -99,7 +99,7 @@ impl Repository {
                 self.commit_time = match value.as_str() {
                     "commit" => true,
                     "checkout" => false,
-                    other => return Err(wrong(format!("mtime is checkout or commit, not {other:?}"))),
+                    other => return Err(wrong(format!("mtime must be checkout or commit, not {other:?}"))),
                 };
                 return Ok(());
             }
@@ -139,7 +139,7 @@ impl Repository {
             }
         };
         if !slot.0.is_empty() && *slot.0 != slot.1 {
-            return Err(wrong(format!("{name} is said twice")));
+            return Err(wrong(format!("{name} is given twice")));
         }
         *slot.0 = slot.1;
         Ok(())
@@ -151,15 +151,15 @@ impl Repository {
         let url = self.url.expose();
         let host = url.split_once("://").map_or(url, |(_, rest)| rest);
         if host.starts_with('-') || host.contains("@-") || url.chars().any(char::is_control) {
-            return wrong("the repository's address is not one");
+            return wrong("the repository's address is not valid");
         }
         let is_bad = |c: char| c.is_whitespace() || c.is_control() || "~^:?*[\\".contains(c);
         if self.reference.starts_with('-') || self.reference.contains(is_bad) || self.reference.contains("..")
         {
-            return wrong("the reference is none that git has");
+            return wrong("the reference is not a valid git reference");
         }
         if self.subdirectory.split('/').any(|part| part == "..") {
-            return wrong("the directory leads out of the repository");
+            return wrong("the directory is outside the repository");
         }
         Ok(())
     }
@@ -202,7 +202,7 @@ impl Repository {
         match &self.checksum {
             Some(checksum) if !commit.starts_with(&checksum.to_lowercase()) || !is_hex(checksum) => {
                 Err(EngineError::Invalid {
-                    message: format!("{} is at {commit}, and the checksum says {checksum}", self.url),
+                    message: format!("{} is at {commit}, but the checksum says {checksum}", self.url),
                     hint: Some("find out why it moved before you change the checksum".into()),
                 })
             }

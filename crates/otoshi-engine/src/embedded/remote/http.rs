@@ -152,7 +152,7 @@ impl Saved {
         let digest = hasher.finish();
         if let Some(expected) = checksum.filter(|expected| **expected != digest) {
             return Err(EngineError::Invalid {
-                message: format!("{url} holds {digest}, and --checksum says {expected}"),
+                message: format!("{url} has the digest {digest}, but --checksum says {expected}"),
                 hint: Some("find out why the file changed before you change the checksum".into()),
             });
         }

@@ -115,7 +115,7 @@ impl Remote {
 
 impl EmbeddedEngine {
     /// Says when the commit was made that a context in a git repository is at, in seconds since 1970, after it was brought here;
-    /// `None` where the source is no repository.
+    /// `None` where the source is not a repository.
     pub fn remote_time(&self, source: &str, ssh: Option<&Ssh>) -> Result<Option<i64>, EngineError> {
         let wanted = Wanted { ssh, ..Wanted::default() };
         let Some(Remote::Git(repository)) = Remote::parse(source, wanted)? else { return Ok(None) };
@@ -148,7 +148,7 @@ impl EmbeddedEngine {
         }
         if !archive::is_archive(&place) {
             return Err(EngineError::Invalid {
-                message: format!("{} is no archive", SafeUrl::new(source)),
+                message: format!("{} is not an archive", SafeUrl::new(source)),
                 hint: Some("a context is a directory, a git repository or a tar".into()),
             });
         }

@@ -170,7 +170,7 @@ impl<'a> Entry<'a> {
         }
     }
 
-    /// Reads what [`Entry::write`] wrote; `None` where it is of another form.
+    /// Reads what [`Entry::write`] wrote; `None` where it has another format.
     pub(super) fn read(name: &'a str, flags: u16, body: &'a [u8]) -> Option<Self> {
         let (present, rest) = body.split_first_chunk::<2>()?;
         let present = u16::from_le_bytes(*present);

@@ -32,7 +32,7 @@ pub enum Damaged {
 }
 
 impl Damaged {
-    const OTHER_FORM: Self = Self::Content("a record is of another form");
+    const OTHER_FORM: Self = Self::Content("a record has another format");
 }
 
 /// A part of an index that is being written.
@@ -360,7 +360,7 @@ impl Index {
 fn read_head(head: &[u8; HEAD]) -> Result<(usize, usize, usize, u32), Damaged> {
     let number = |at: usize| head[at..at + 4].try_into().map(u32::from_le_bytes).unwrap_or_default();
     if &head[..16] != MAGIC {
-        return Err(Damaged::Content("it is of another form"));
+        return Err(Damaged::Content("it has another format"));
     }
     let (packages, provided) = (number(16) as usize, number(20) as usize);
     let length = packages

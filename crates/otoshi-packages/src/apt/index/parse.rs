@@ -92,7 +92,8 @@ fn parse_paragraph(text: &[u8], start: usize, end: usize) -> Result<(Entry<'_>, 
             value_end = memchr(b'\n', &text[next..end]).map_or(end, |length| next + length);
             next = (value_end + 1).min(end);
         }
-        let colon = memchr(b':', line).ok_or_else(|| (at, "the line has no `Name: value`".to_owned()))?;
+        let colon =
+            memchr(b':', line).ok_or_else(|| (at, "the line is not of the form `Name: value`".to_owned()))?;
         let value = text[at + colon + 1..value_end].trim_ascii();
         set(&mut entry, &line[..colon], value).map_err(|reason| (at, reason))?;
         at = next;
@@ -203,7 +204,7 @@ fn set<'a>(entry: &mut Entry<'a>, name: &[u8], value: &'a [u8]) -> Result<(), St
 }
 
 fn text(value: &[u8]) -> Result<Cow<'_, str>, String> {
-    let text = std::str::from_utf8(value).map_err(|_| "a field is no UTF-8".to_owned())?;
+    let text = std::str::from_utf8(value).map_err(|_| "a field is not UTF-8".to_owned())?;
     if memchr(b'\n', value).is_none() {
         return Ok(Cow::Borrowed(text));
     }
@@ -215,7 +216,7 @@ fn word(value: &[u8]) -> Result<&str, String> {
     let plain = !value.is_empty() && value.len() <= 1000 && value.iter().all(u8::is_ascii_graphic);
     std::str::from_utf8(value).ok().filter(|_| plain).ok_or_else(|| {
         let shown: String = String::from_utf8_lossy(value).chars().take(80).collect();
-        format!("{shown:?} is no name or version")
+        format!("{shown:?} is not a name or version")
     })
 }
 
@@ -223,7 +224,7 @@ fn word(value: &[u8]) -> Result<&str, String> {
 fn number<'a>(name: &str, value: &'a [u8]) -> Result<Cow<'a, str>, String> {
     let text = std::str::from_utf8(value).ok();
     let parsed = text.and_then(|text| Some((text, text.parse::<u64>().ok()?)));
-    match parsed.ok_or_else(|| format!("{name} is no number"))? {
+    match parsed.ok_or_else(|| format!("{name} is not a number"))? {
         (_, 0) => Ok(Cow::Borrowed("")),
         (text, _) if text.starts_with(|first: char| matches!(first, '1'..='9')) => Ok(Cow::Borrowed(text)),
         (_, number) => Ok(Cow::Owned(number.to_string())),

@@ -33,7 +33,7 @@ pub(super) fn open(bytes: &[u8], takes_returns: bool) -> Result<Vec<u8>, String>
             _ if line.starts_with(b"-----END") => {
                 let decoded = STANDARD
                     .decode(text.trim_end())
-                    .map_err(|error| format!("a block in armour cannot be read: {error}"))?;
+                    .map_err(|error| format!("an armoured block cannot be read: {error}"))?;
                 keys.extend(decoded);
                 text.clear();
                 place = Place::Outside;

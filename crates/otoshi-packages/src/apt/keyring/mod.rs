@@ -121,8 +121,7 @@ impl Keyring {
                 Taken::Fatal(reason) => return Err(vec![said(reason)]),
                 Taken::Passed(reason) => reasons.push(said(reason)),
                 Taken::Keys(_) if is_cut => {
-                    reasons
-                        .push(said("it stands behind a keyring that cannot be read to its end".to_owned()));
+                    reasons.push(said("it comes after a keyring that cannot be read to its end".to_owned()));
                 }
                 Taken::Keys(bytes) => {
                     let read = packets::read(&bytes, verifier.reader == Reader::Sequoia);
@@ -186,7 +185,7 @@ impl Reader {
     /// Takes a file as this reader does.
     fn take<'a>(self, file: &KeyFile<'a>) -> Taken<'a> {
         let Some(content) = file.content else {
-            let reason = "is not there".to_owned();
+            let reason = "does not exist".to_owned();
             return match self {
                 Self::Any | Self::Apt => Taken::Passed(reason),
                 Self::Script { .. } | Self::Sequoia => Taken::Fatal(reason),
@@ -202,7 +201,8 @@ impl Reader {
             Ok(keys) => Taken::Keys(Cow::Owned(keys)),
             Err(reason) => Taken::Passed(reason),
         };
-        let unsupported = || Taken::Passed("apt does not read keys of this form under this name".to_owned());
+        let unsupported =
+            || Taken::Passed("apt does not read keys of this format under this name".to_owned());
         match self {
             Self::Any => match any_form(content) {
                 Ok(keys) => Taken::Keys(keys),

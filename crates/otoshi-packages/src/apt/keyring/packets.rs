@@ -33,7 +33,7 @@ pub(super) fn read(bytes: &[u8], of_secrets: bool) -> Read {
     while !rest.is_empty() {
         let Some((tag, packet, after)) = split(rest) else {
             found.is_cut = true;
-            found.reason = Some("it has something that is no packet of a key, or is cut off".to_owned());
+            found.reason = Some("it contains something that is not a key packet, or is cut off".to_owned());
             return found;
         };
         rest = after;
@@ -67,7 +67,7 @@ pub(super) fn read(bytes: &[u8], of_secrets: bool) -> Read {
             Some(Ok(packet)) => block.push(packet),
             other => {
                 let reason = other.and_then(Result::err).map(|error| error.to_string());
-                found.reason = reason.or_else(|| Some("a packet has nothing in it".to_owned()));
+                found.reason = reason.or_else(|| Some("a packet is empty".to_owned()));
                 skips = match tag {
                     _ if is_primary => Skips::Key,
                     Tag::Signature => Skips::Nothing,

@@ -70,18 +70,18 @@ impl<'a> Reader<'a> {
     fn open(bytes: &'a [u8]) -> Result<Self, String> {
         let mut reader = Self { bytes, page: 512, swapped: false };
         if bytes.len() < 512 {
-            return Err("it is no database of Berkeley DB".to_owned());
+            return Err("it is not a Berkeley DB database".to_owned());
         }
         reader.swapped = reader.word(bytes, 12) == MAGIC.swap_bytes();
         if reader.word(bytes, 12) != MAGIC || bytes[25] != HASH_META {
-            return Err("it is no hash of Berkeley DB".to_owned());
+            return Err("it is not a Berkeley DB hash database".to_owned());
         }
         if bytes[24] != 0 {
             return Err("it is encrypted".to_owned());
         }
         reader.page = reader.word(bytes, 20) as usize;
         if !reader.page.is_power_of_two() || !(512..=65536).contains(&reader.page) {
-            return Err(format!("its pages have {} bytes, which cannot be", reader.page));
+            return Err(format!("its pages have {} bytes, which is not a valid size", reader.page));
         }
         if reader.word(bytes, 32) as usize >= reader.pages() {
             return Err("it is cut off".to_owned());

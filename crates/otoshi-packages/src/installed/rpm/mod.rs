@@ -99,7 +99,7 @@ pub fn architecture(packages: &[Package]) -> Option<String> {
 fn read(path: &str, database: &[u8], journal: Option<&[u8]>) -> Result<Vec<Package>, String> {
     let (_, name) = path.rsplit_once('/').unwrap_or(("", path));
     let Some((_, headers)) = FORMS.iter().find(|(known, _)| *known == name) else {
-        return Err("it is no database that is known".to_owned());
+        return Err("it is not a known kind of database".to_owned());
     };
     // A database that was never written to.
     if database.is_empty() {

@@ -20,7 +20,7 @@ pub(super) fn headers(
     each: &mut dyn FnMut(&[u8]) -> Result<(), String>,
 ) -> Result<(), String> {
     if !database.starts_with(b"RpmP") || database.len() < HEADER {
-        return Err("it is no NDB database".to_owned());
+        return Err("it is not an NDB database".to_owned());
     }
     let version = word(database, 4);
     if version != 0 {

@@ -116,7 +116,7 @@ struct Reader<'a> {
 impl<'a> Reader<'a> {
     fn open(bytes: &'a [u8]) -> Result<Self, String> {
         if !bytes.starts_with(MAGIC) || bytes.len() < FILE_HEADER {
-            return Err("it is no SQLite database".to_owned());
+            return Err("it is not an SQLite database".to_owned());
         }
         let page = match u16::from_be_bytes([bytes[16], bytes[17]]) {
             1 => 65536,
@@ -124,7 +124,7 @@ impl<'a> Reader<'a> {
         };
         let usable = page.saturating_sub(usize::from(bytes[20]));
         if !page.is_power_of_two() || page < 512 || usable < 480 {
-            return Err(format!("its pages have {page} bytes, which cannot be"));
+            return Err(format!("its pages have {page} bytes, which is not a valid size"));
         }
         Ok(Self { bytes, page, usable, read: vec![false; bytes.len() / page + 1], left: bytes.len() })
     }
@@ -153,7 +153,7 @@ impl<'a> Reader<'a> {
         let header = match kind {
             INTERIOR => 12,
             LEAF => 8,
-            _ => return Err(format!("page {number} is no part of a table")),
+            _ => return Err(format!("page {number} is not part of a table")),
         };
         let damaged = || format!("page {number} is damaged");
         if depth == 0 {

@@ -154,9 +154,9 @@ fn a_newer_version_and_a_newer_distribution_are_two_steps() {
     };
     let [set, _, left] = chosen(findings(), &["DB"], false);
     assert_eq!(set, "DB=postgres:15.1");
-    assert_eq!(left, "postgres:15 → postgres:16: another step of the same comes first");
+    assert_eq!(left, "postgres:15 → postgres:16: another update of the same setting comes first");
     let [_, _, left] = chosen(findings(), &[], false);
-    assert!(left.contains("redis:7 → redis:8: otoshi.toml does not say it, the Dockerfile does"), "{left}");
+    assert!(left.contains("redis:7 → redis:8: it is set in the Dockerfile, not in otoshi.toml"), "{left}");
     assert!(
         left.contains("it is another release of the distribution: otoshi update DB=postgres:16"),
         "{left}"

@@ -152,7 +152,7 @@ impl Asides {
         };
         note(
             !it.cache_from.is_empty(),
-            "--cache-from: steps are found in this store, and those of a project in its registry, without being told",
+            "--cache-from: steps are found in this store, and those of a project in its registry, without this flag",
         );
         note(
             !it.cache_to.is_empty(),
@@ -160,7 +160,7 @@ impl Asides {
         );
         note(
             !it.add_host.is_empty(),
-            "--add-host: steps have no further hosts; a RUN can write them to /etc/hosts for itself",
+            "--add-host: steps get no additional hosts; a RUN can write them to /etc/hosts for itself",
         );
         if !limits.is_empty() {
             notes.push(format!("{}: steps run within the limits of otoshi itself", limits.join(", ")));
@@ -176,10 +176,10 @@ impl Asides {
                 || it.attest.iter().any(|text| !text.contains("disabled=true")),
             "--provenance, --sbom, --attest: no attestation is written; otoshi inspect and the image's history say what it is made of",
         );
-        note(it.builder.is_some(), "--builder: this program builds");
+        note(it.builder.is_some(), "--builder: Otoshi itself is the only builder");
         note(
             !it.policy.is_empty(),
-            "--policy: no policy is looked at; # check= and otoshi image check are there",
+            "--policy: policies are not supported; see # check= and otoshi image check",
         );
         note(
             it.isolation.as_deref().is_some_and(|text| text != "default"),
@@ -191,7 +191,7 @@ impl Asides {
         );
         note(on(it.squash), "--squash: layers stay apart, so that they can be kept and swapped");
         note(on(it.debug), "--debug: OTOSHI_LOG=debug shows more");
-        note(on(it.detach), "--detach: the build runs here, and to its end");
+        note(on(it.detach), "--detach: the build runs in the foreground");
         note(
             it.root.is_some() || it.server_config.is_some(),
             "--root, --server-config: there is no server; --home says where the store is",

@@ -112,7 +112,7 @@ impl Build {
             (_, "targets") => return self.list_targets(home),
             (_, other) => {
                 let hint = "build, check or targets; otoshi image check points out likely mistakes";
-                return Err(Failure::usage(format!("--call {other} is not possible"), Some(hint.into())));
+                return Err(Failure::usage(format!("--call {other} is not supported"), Some(hint.into())));
             }
         }
         let _usage = super::super::claim(home)?;
@@ -146,7 +146,8 @@ impl Build {
         warn(&source.dockerfile.name, &findings, events.as_ref())?;
         let (annotations, others) = self.asides.annotations();
         for other in others {
-            let note = format!("--annotation {other}: the image has no index, and is annotated itself only");
+            let note =
+                format!("--annotation {other}: the image has no index; only the image itself is annotated");
             events.event(Event::Warning(note));
         }
         let target = self.target.as_deref();
@@ -194,7 +195,7 @@ impl Build {
         if self.asides.load == Some(true) {
             let loaded = Destination::Docker.write(home, &engine, &built.digest, &request.platform, &tags);
             if let Err(failure) = loaded {
-                let note = format!("--load: the image is in the store; it is not in Docker: {failure}");
+                let note = format!("--load: the image is in the store, but not in Docker: {failure}");
                 events.event(Event::Warning(note));
             }
         }
@@ -343,8 +344,9 @@ fn pulled(
         }
         match remote.find(&reference, platform)? {
             Some(digest) => _ = found.insert(name.clone(), digest),
-            None => events
-                .event(Event::Warning(format!("--pull: {name} is in no registry; the store's is taken"))),
+            None => events.event(Event::Warning(format!(
+                "--pull: {name} is in no registry; the one in the store is used"
+            ))),
         }
     }
     Ok(found)

@@ -66,7 +66,9 @@ pub(super) fn secret(text: &str) -> Result<(String, Secret), Failure> {
         (None, None, Some(name)) => Secret::Env(name.to_owned()),
         (None, None, None) if std::env::var_os(id).is_some() => Secret::Env(id.to_owned()),
         (None | Some("file"), None, None) => Secret::File(id.into()),
-        (Some("file") | None, _, Some(_)) => return Err(wrong("it is a file or an environment variable")),
+        (Some("file") | None, _, Some(_)) => {
+            return Err(wrong("it is either a file or an environment variable"));
+        }
         (Some(other), ..) => return Err(wrong(&format!("there is no type {other:?}"))),
     };
     if let Secret::File(path) = &secret
@@ -85,7 +87,7 @@ pub(super) fn ssh(text: &str) -> Result<(String, Ssh), Failure> {
         let socket = std::env::var_os("SSH_AUTH_SOCK").filter(|socket| !socket.is_empty());
         let socket = socket.ok_or_else(|| {
             Failure::usage(
-                format!("--ssh {text}: no SSH agent runs (SSH_AUTH_SOCK is not set)"),
+                format!("--ssh {text}: no SSH agent is running (SSH_AUTH_SOCK is not set)"),
                 Some(format!("eval $(ssh-agent) && ssh-add, or --ssh {id}=KEY")),
             )
         })?;
@@ -140,12 +142,12 @@ pub(super) fn context(
         NamedContext::Directory(Arc::new(Context::scan(home, &root, None)?))
     } else if let Some((scheme, _)) = value.split_once("://") {
         let hint = "a directory, a git repository, docker-image:// or oci-layout://";
-        return Err(wrong(format!("contexts from {scheme}:// are not possible"), hint));
+        return Err(wrong(format!("contexts from {scheme}:// are not supported"), hint));
     } else {
         let root = Path::new(value);
         if !root.is_dir() {
             return Err(wrong(
-                format!("{value} is no directory"),
+                format!("{value} is not a directory"),
                 "docker-image:// goes before the name of an image",
             ));
         }

@@ -63,7 +63,7 @@ impl FromStr for Sent {
         let clamps = match asked.last() {
             None | Some(&"rewrite-timestamp=false") => false,
             Some(&("rewrite-timestamp" | "rewrite-timestamp=true")) => true,
-            Some(other) => return Err(format!("{other}: it is true or false")),
+            Some(other) => return Err(format!("{other}: it must be true or false")),
         };
         Ok(Self { destination: other.join(",").parse()?, clamps })
     }

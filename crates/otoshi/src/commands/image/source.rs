@@ -50,7 +50,7 @@ impl Source {
         }
         if !is_standard_input(context) {
             if !context.is_dir() {
-                let message = format!("the context {} is no directory", context.display());
+                let message = format!("the context {} is not a directory", context.display());
                 return Err(Failure::usage(message, None));
             }
             let (name, text, ignore) = dockerfile(context, file)?;
@@ -135,7 +135,7 @@ pub(super) fn commit_time(
     let output = git.stdin(Stdio::null()).output().ok().filter(|output| output.status.success());
     let time = output.and_then(|output| String::from_utf8(output.stdout).ok());
     time.map(|text| text.trim().to_owned()).filter(|text| text.parse::<i64>().is_ok()).ok_or_else(|| {
-        let message = format!("SOURCE_DATE_EPOCH=context: {} is in no git repository", context.display());
+        let message = format!("SOURCE_DATE_EPOCH=context: {} is not in a git repository", context.display());
         Failure::usage(message, Some("give a number of seconds since 1970".into()))
     })
 }

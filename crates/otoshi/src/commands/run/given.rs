@@ -32,7 +32,7 @@ fn variable(text: &str, place: &str) -> Result<Option<(String, String)>, Failure
     };
     if name.is_empty() || name.contains(char::is_whitespace) {
         return Err(Failure::usage(
-            format!("{place}: {name:?} is no name of a variable"),
+            format!("{place}: {name:?} is not the name of a variable"),
             Some("NAME=VALUE, or NAME".into()),
         ));
     }
@@ -54,10 +54,10 @@ pub(super) fn volume(text: &str) -> Result<Volume, Failure> {
         _ => return Err(wrong("it is not of the form SOURCE:TARGET[:ro]")),
     };
     if !target.starts_with('/') {
-        return Err(wrong("the target is no path from the root"));
+        return Err(wrong("the target is not an absolute path"));
     }
     if !source.contains('/') && source != "." && source != ".." {
-        return Err(wrong("named volumes are not known; a directory here is ./NAME"));
+        return Err(wrong("named volumes are not supported; write a directory here as ./NAME"));
     }
     let mut read_only = false;
     for option in options.split(',').filter(|option| !option.is_empty()) {

@@ -59,7 +59,7 @@ impl Terminal {
         let here = io::stdin().is_terminal();
         if interactive && tty && !here {
             let hint = "leave out -t: the command reads standard input as it is";
-            return Err(Failure::usage("the standard input is no terminal", Some(hint.into())));
+            return Err(Failure::usage("standard input is not a terminal", Some(hint.into())));
         }
         let unsaid = !interactive && !tty;
         let wanted = tty || unsaid && here && io::stdout().is_terminal();
