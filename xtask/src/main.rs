@@ -8,6 +8,7 @@ mod conformance;
 #[cfg(test)]
 mod container;
 mod demo;
+mod deny;
 mod deps;
 mod docker;
 #[cfg(test)]
@@ -49,6 +50,7 @@ enum Task {
     Fuzz(fuzz::Fuzz),
     Bases(bases::Bases),
     Peers(peers::Peers),
+    Deny(deny::Deny),
     CiCheck(ci_check::CiCheck),
     Circles(circles::Circles),
 }
@@ -63,6 +65,7 @@ fn main() -> ExitCode {
         Task::Fuzz(task) => task.run(),
         Task::Bases(task) => task.run(),
         Task::Peers(task) => task.run(),
+        Task::Deny(task) => task.run(),
         Task::CiCheck(task) => task.run(),
         Task::Circles(task) => task.run(),
     };
