@@ -139,6 +139,9 @@ impl Dockerfile {
 
 impl Graph {
     /// Finds what the target needs: the last stage when `None`. Triggers of images and named contexts are not known.
+    ///
+    /// Fails where the target is no stage of the Dockerfile, where FROM names nothing, and where a variable of FROM
+    /// has no value.
     pub fn reach(
         dockerfile: &Dockerfile,
         globals: &GlobalScope,

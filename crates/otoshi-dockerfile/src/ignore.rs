@@ -60,6 +60,8 @@ impl Ignore {
 
     /// Takes patterns as they are, as those of `--exclude` and `--parents` are: a leading `#` is a character, and a leading slash
     /// matches nothing, since paths have none.
+    ///
+    /// Fails on a pattern that Go's `filepath.Match` calls malformed.
     pub fn of_patterns<T: AsRef<str>>(
         patterns: impl IntoIterator<Item = T>,
     ) -> Result<Self, DockerfileError> {

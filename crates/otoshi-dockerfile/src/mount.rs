@@ -92,6 +92,8 @@ fn unknown(key: &str) -> Fault {
 
 impl Mount {
     /// The mount itself, with the values of variables in options that are no words; words are left to be expanded.
+    ///
+    /// Fails where an option's value, once expanded, is not one that the option can have.
     pub fn settled(
         &self,
         expand: &dyn Fn(&Word) -> Result<String, DockerfileError>,

@@ -105,6 +105,8 @@ impl Dockerfile {
 
 impl Instruction {
     /// Parses the text of an ONBUILD trigger, as it stands in an image's config: one instruction with its heredocs.
+    ///
+    /// Fails where the text is not exactly one instruction, or one that ONBUILD cannot trigger.
     pub fn parse_trigger(text: &str) -> Result<Located<Self>, DockerfileError> {
         let name = "ONBUILD trigger";
         let lines = lines::split(name, text, '\\')?;

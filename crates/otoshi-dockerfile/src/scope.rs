@@ -65,6 +65,8 @@ pub struct GlobalScope {
 
 impl GlobalScope {
     /// Evaluates the ARGs before the first FROM in order, for the last stage; platforms are as in `linux/amd64`.
+    ///
+    /// Fails where a default cannot be expanded.
     pub fn evaluate(
         dockerfile: &Dockerfile,
         args: &BuildArgs,
@@ -117,6 +119,9 @@ impl GlobalScope {
     }
 
     /// Expands a word of FROM.
+    ///
+    /// Fails where a quote or brace is not closed, a substitution is malformed, `:?` finds no value, or a word
+    /// becomes too long.
     pub fn expand(&self, word: &Word) -> Result<String, DockerfileError> {
         expand::word(&word.0, self.escape, &|name| self.get(name).cloned())
     }
@@ -194,6 +199,8 @@ impl Scope {
     }
 
     /// Sets variables; all names and values are expanded with what was set before the instruction. Returns what was set.
+    ///
+    /// Fails where a name or value cannot be expanded; nothing is set then.
     pub fn set_env(&mut self, pairs: &[(Word, Word)]) -> Result<Vec<(String, String)>, DockerfileError> {
         let expanded: Vec<(String, String)> = pairs
             .iter()
@@ -226,11 +233,17 @@ impl Scope {
     }
 
     /// Expands a word that may become none or several, as in EXPOSE.
+    ///
+    /// Fails where a quote or brace is not closed, a substitution is malformed, `:?` finds no value, or a word
+    /// becomes too long.
     pub fn expand_many(&self, word: &Word) -> Result<Vec<String>, DockerfileError> {
         expand::split(&word.0, self.globals.escape, &|name| self.lookup(name))
     }
 
     /// Replaces variables in a heredoc of COPY or ADD: quotes stay, escapes are always `\`.
+    ///
+    /// Fails where a quote or brace is not closed, a substitution is malformed, `:?` finds no value, or a word
+    /// becomes too long.
     pub fn expand_text(&self, text: &str) -> Result<String, DockerfileError> {
         expand::heredoc(text, &|name| self.lookup(name))
     }

@@ -180,6 +180,8 @@ pub(crate) fn walk_where(root: &Path, goes_into: &dyn Fn(&Path) -> bool) -> Resu
 }
 
 /// Computes the digest of everything at and below `root`.
+///
+/// Fails where something below `root` cannot be read.
 pub fn hash_tree(root: &Path) -> Result<Digest, EngineError> {
     hash_items(&walk(root)?)
 }

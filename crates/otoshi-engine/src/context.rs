@@ -102,6 +102,8 @@ impl Context {
     /// The source snapshot with the compiled output on top, merged; needs the right to mount.
     ///
     /// `checkout` is the directory that the source was scanned in.
+    ///
+    /// Fails where the overlay cannot be mounted or the merged tree cannot be read.
     pub fn overlay(
         home: &Home,
         lower: &SnapshotId,
@@ -216,6 +218,8 @@ impl Context {
     /// The paths that one source of COPY names: the path itself, links followed, or all that match a pattern.
     ///
     /// The empty path is the whole context. A path that is not there gives nothing.
+    ///
+    /// Fails where a pattern is malformed, and where it matches a symbolic link to something that does not exist.
     pub fn sources(&self, pattern: &str) -> Result<Vec<String>, EngineError> {
         Ok(self.named_sources(&glob::inside(pattern))?.into_iter().map(|(_, path)| path).collect())
     }
@@ -245,6 +249,8 @@ impl Context {
     }
 
     /// Everything that these sources of COPY reach, sorted, each once.
+    ///
+    /// Fails as [`Context::sources`] does, and where a file cannot be read.
     pub fn select(&self, patterns: &[String]) -> Result<Vec<&ContextEntry>, EngineError> {
         let mut found = Vec::new();
         for pattern in patterns {
@@ -259,6 +265,8 @@ impl Context {
     }
 
     /// The digest of everything that these sources of COPY reach.
+    ///
+    /// Fails as [`Context::sources`] does, and where a file cannot be read.
     pub fn select_digest(&self, patterns: &[String]) -> Result<Digest, EngineError> {
         if patterns.iter().any(|pattern| glob::inside(pattern).is_empty()) {
             return self.tree_digest();
@@ -271,6 +279,8 @@ impl Context {
     /// Keeps a copy of the context as a snapshot, owned by `owner`, with the files' own modification times.
     ///
     /// What the previous snapshot of the same directory holds unchanged is linked, not copied.
+    ///
+    /// Fails where a file changed since the scan, and where the copy cannot be written.
     pub fn snapshot(&self, home: &Home, owner: (u32, u32)) -> Result<SnapshotId, EngineError> {
         let tree = self.tree_digest()?;
         let id = SnapshotId::of_key(

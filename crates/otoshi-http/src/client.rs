@@ -97,6 +97,8 @@ impl ClientBuilder {
     }
 
     /// Makes the client.
+    ///
+    /// Fails where the machine's certificate authorities cannot be loaded.
     pub fn build(self) -> Result<Client, HttpError> {
         self.0.build().map_err(HttpError::setup("with the certificate authorities of this machine"))
     }

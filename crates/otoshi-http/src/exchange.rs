@@ -97,6 +97,8 @@ pub struct Reply {
 }
 
 /// Asks for `target` (a path and query) by `GET`, and returns the status as soon as it is there.
+///
+/// Fails where the connection breaks, the peer does not speak HTTP, or it does not answer in time.
 pub fn status_over(
     stream: TcpStream,
     host: &str,
@@ -136,6 +138,8 @@ pub fn get_over(
 }
 
 /// Sends by `POST` what `write` writes, in chunks, and returns the answer with up to `most` bytes of its body.
+///
+/// Fails where the connection breaks, the peer does not speak HTTP, or it does not answer in time.
 pub fn post_over<E>(
     stream: UnixStream,
     host: &str,

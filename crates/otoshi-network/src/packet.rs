@@ -1,4 +1,6 @@
 //! Packets read and made: IP (RFC 791, RFC 8200) with UDP (RFC 768) and ICMP (RFC 792, RFC 4443) in it.
+//!
+//! Checksums: RFC 1071; the pseudo-header of IPv6: RFC 8200, section 8.1.
 
 use std::net::{IpAddr, SocketAddr};
 

@@ -101,6 +101,8 @@ impl AsFd for Stack {
 
 impl Stack {
     /// A stack for a device that does not block when it is read, whose packets are in [`crate::Frames`] or not.
+    ///
+    /// Fails where the device cannot be watched.
     pub fn new(device: OwnedFd, framed: bool, plan: Plan) -> io::Result<Self> {
         let poller = epoll::create(epoll::CreateFlags::CLOEXEC)?;
         let data = epoll::EventData::new_u64(DEVICE);

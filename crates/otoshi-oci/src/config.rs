@@ -66,6 +66,8 @@ impl ImageConfig {
     }
 
     /// Parses a config document.
+    ///
+    /// Fails where the bytes are not JSON, or a known field has the wrong type.
     pub fn from_slice(bytes: &[u8]) -> serde_json::Result<Self> {
         serde_json::from_slice(bytes)
     }

@@ -79,6 +79,8 @@ impl Digest {
     }
 
     /// Takes the digest out of a descriptor, checking that it is one we can verify.
+    ///
+    /// Fails where the algorithm is not supported or the digits do not fit it.
     pub fn of(descriptor: &Descriptor) -> Result<Self, DigestError> {
         descriptor.digest().as_ref().parse()
     }

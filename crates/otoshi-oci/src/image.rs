@@ -137,6 +137,8 @@ pub struct ImageLayer {
 
 impl Image {
     /// Loads an image; of an index, the image for `platform`.
+    ///
+    /// Fails where a document is missing, damaged or not an image, and where an index has no image for the platform.
     pub fn load(layout: &Layout, digest: &Digest, platform: &Platform) -> Result<Self, ImageError> {
         let digest = find_manifest(layout, digest, platform)?;
         let manifest: ImageManifest = layout.read_json(&digest)?;
@@ -208,6 +210,8 @@ pub(crate) fn is_manifest(media_type: &MediaType) -> bool {
 }
 
 /// Finds the manifest for a platform, going through indexes. A manifest is taken whatever its platform.
+///
+/// Fails as [`Image::load`] does, and where indexes are nested too deeply.
 pub fn find_manifest(layout: &Layout, digest: &Digest, platform: &Platform) -> Result<Digest, ImageError> {
     let mut digest = digest.clone();
     for _ in 0..MAX_DEPTH {
@@ -278,6 +282,8 @@ pub fn needed_features(entry: &Value) -> Vec<String> {
 /// Writes an image's config and manifest and returns the manifest's descriptor, which names its platform.
 ///
 /// The layers' blobs must be in the layout or be on their way to it. The same arguments give the same bytes.
+///
+/// Fails where the number of layers is not that of the diff ids, and where a blob cannot be written.
 pub fn write_image(
     layout: &Layout,
     config: &ImageConfig,

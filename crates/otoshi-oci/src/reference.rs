@@ -11,6 +11,8 @@
 //! both. `Display` gives the complete form, [`Reference::familiar`] the one that people know.
 //!
 //! Grammar: <https://pkg.go.dev/github.com/distribution/reference>
+//!
+//! Grammar: distribution-spec v1.1.0, "Pulling manifests", and what Docker's `distribution/reference` takes.
 
 use std::fmt;
 use std::str::FromStr;
@@ -112,6 +114,9 @@ impl Reference {
     ///
     /// The registry defaults to `docker.io`, one-word repositories there live under `library/`, and the tag defaults to
     /// `latest` where neither tag nor digest is given.
+    ///
+    /// Fails where host, repository, tag or digest do not have the form that the distribution specification and
+    /// Docker demand.
     pub fn parse(text: &str) -> Result<Self, ReferenceError> {
         if text.is_empty() {
             return Err(ReferenceError::Empty);
@@ -219,6 +224,8 @@ impl Reference {
     }
 
     /// Returns this reference with another tag, and without a digest.
+    ///
+    /// Fails where the tag is not a valid one.
     pub fn with_tag(&self, tag: &str) -> Result<Self, ReferenceError> {
         check_tag(tag)?;
         Ok(Self { tag: Some(tag.to_owned()), digest: None, ..self.clone() })

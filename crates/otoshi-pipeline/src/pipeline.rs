@@ -71,6 +71,8 @@ impl<'a> Pipeline<'a> {
     }
 
     /// Says what a build would do, and runs nothing; `otoshi.lock` is not written.
+    ///
+    /// Fails where the project's files are wrong, or a base cannot be resolved.
     pub fn plan(&self) -> Result<Plan, PipelineError> {
         self.walk(None, Rules::default())
     }
@@ -82,6 +84,8 @@ impl<'a> Pipeline<'a> {
 
     /// Moves the runner's and the app's side of `otoshi.lock` to what the references name now (with `builder`, that side
     /// too), and builds. The report's `moved` says what moved.
+    ///
+    /// Fails as a build does; `otoshi.lock` and all names are unchanged then.
     pub fn build_refreshed(&self, builder: bool, events: &dyn Events) -> Result<Plan, PipelineError> {
         let move_roles: &[Role] = if builder { &Role::MADE } else { &[Role::Runner, Role::App] };
         self.walk(Some(events), Rules { move_roles, ..Rules::default() })

@@ -124,6 +124,9 @@ impl<'w> Publisher<'w> {
     /// Pushes everything, for others to run and for other machines to build on.
     ///
     /// `tag` is the tag of the app images; in one repository for all, it follows the process's name.
+    ///
+    /// Fails where something has not been built yet, where [registry] names no repository, or the registry refuses;
+    /// no tag moves then.
     pub(crate) fn publish(
         mut self,
         destination: &Destination<'_>,
@@ -167,6 +170,9 @@ impl<'w> Publisher<'w> {
     }
 
     /// Pushes the compiled application alone, as an image that can be mounted.
+    ///
+    /// Fails where something has not been built yet, where [registry] names no repository, or the registry refuses;
+    /// no tag moves then.
     pub(crate) fn publish_compiled(
         self,
         destination: &Destination<'_>,

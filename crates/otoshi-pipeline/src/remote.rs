@@ -127,6 +127,8 @@ impl Remote {
     }
 
     /// Fetches what says all about an image, and notes where its layers are; the layers too where that is asked for.
+    ///
+    /// Fails where the registry does not answer, refuses, or sends what does not have its digest.
     pub fn pull(
         &self,
         reference: &Reference,
@@ -161,6 +163,8 @@ impl Remote {
     }
 
     /// Pushes manifests of the store, with what they name; layers that are elsewhere are taken over from there.
+    ///
+    /// Fails where the registry does not answer, refuses, or sends what does not have its digest.
     pub fn push(&self, items: &[Item], progress: Arc<dyn Progress>) -> Result<Summary, RegistryError> {
         let origins = Arc::new(Known(Arc::clone(&self.home)));
         self.client()?.push(self.home.layout(), items, origins, progress)
@@ -172,6 +176,8 @@ impl Remote {
     }
 
     /// Fetches a layer that is not in the store.
+    ///
+    /// Fails where the registry does not answer, refuses, or sends what does not have its digest.
     pub fn fetch_layer(&self, layer: &ImageLayer) -> Result<(), RegistryError> {
         let layout = self.home.layout();
         if !layout.holds(&layer.descriptor) {

@@ -41,6 +41,8 @@ pub struct BaseName {
 
 impl BaseName {
     /// Takes a name; fails where it is not a reference.
+    ///
+    /// Fails on TOML errors, conflict markers, and another version than 1.
     pub fn parse(text: &str) -> Result<Self, ReferenceError> {
         let text = current(text);
         let reference = Reference::parse(&text)?;

@@ -48,6 +48,8 @@ impl Project {
     }
 
     /// Loads the project of a directory, or of the nearest one above that has an `otoshi.toml`.
+    ///
+    /// Fails where there is no otoshi.toml, where it is not UTF-8, and with all mistakes of form and content at once.
     pub fn find(from: &Path) -> Result<Self, ProjectError> {
         let from = from
             .canonicalize()
@@ -125,6 +127,8 @@ impl Project {
     }
 
     /// Every build argument that comes from the manifest, with the values that were computed.
+    ///
+    /// Fails where a name is set twice, or arguments refer to each other in a circle.
     pub fn build_args(
         &self,
         computed: &BTreeMap<String, String>,

@@ -40,6 +40,8 @@ impl Drop for Waiting<'_> {
 }
 
 /// Replaces files in their order; tells whether anything changed. Those whose content stays are not touched.
+///
+/// Fails where a file was changed in the meantime or cannot be written; all files are as they were then.
 pub fn replace_all(replacements: &[Replacement]) -> Result<bool, ProjectError> {
     replace_by(replacements, |from, to| fs::rename(from, to))
 }

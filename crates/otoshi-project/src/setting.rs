@@ -124,6 +124,8 @@ impl Project {
 }
 
 /// The text of `otoshi.toml` with other values; every byte besides theirs stays.
+///
+/// Fails where the text would not say what was asked for.
 pub fn edit(text: &str, settings: &[Setting]) -> Result<String, ProjectError> {
     let wrong = |message: String| ProjectError::new("otoshi.toml", message);
     let document = Document::parse(text).map_err(|error| wrong(error.message().to_owned()))?;

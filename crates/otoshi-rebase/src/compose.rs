@@ -88,6 +88,8 @@ pub struct Composed {
 }
 
 /// Composes the image on its new base.
+///
+/// Fails where platforms differ, or the manifest's format cannot list a layer of the base.
 pub fn compose(bases: Bases<'_>) -> Result<Composed, ComposeError> {
     let Bases { app, old, new, seam, .. } = bases;
     let (of_app, of_new) = (app.platform(), new.platform());

@@ -167,6 +167,8 @@ fn buildpacks(label: &str) -> Option<Claim> {
 }
 
 /// Verifies that an image stands on a base, and returns how many layers are the base's.
+///
+/// Fails where the image was not built on that base, and where nothing says where its base ends.
 pub fn verify(app: &[DiffId], base: &[DiffId]) -> Result<usize, SeamError> {
     for (index, layer) in base.iter().enumerate() {
         let there = app.get(index);
@@ -178,6 +180,8 @@ pub fn verify(app: &[DiffId], base: &[DiffId]) -> Result<usize, SeamError> {
 }
 
 /// Finds the seam: by the layers of the old base where it is there, else by what the image claims.
+///
+/// Fails where the image was not built on that base, and where nothing says where its base ends.
 pub fn find(app: &[DiffId], claim: Option<&Claim>, base: Option<&[DiffId]>) -> Result<usize, SeamError> {
     if let Some(base) = base {
         return verify(app, base);

@@ -54,12 +54,18 @@ impl Client {
     }
 
     /// Asks what a reference stands for; `None` where it stands for nothing.
+    ///
+    /// Fails where the registry does not answer, wants a login that is refused, or sends what does not match its
+    /// digest.
     pub fn resolve(&self, reference: &Reference) -> Result<Option<Digest>, RegistryError> {
         let (repository, name) = (Repository::of(reference), Name::of(reference));
         self.wait(self.transport.head_manifest(&repository, &name, &Tally::new(Arc::new(Quiet))))
     }
 
     /// Fetches a manifest or index, and nothing that it names; `None` where there is none.
+    ///
+    /// Fails where the registry does not answer, wants a login that is refused, or sends what does not match its
+    /// digest.
     pub fn manifest(&self, reference: &Reference) -> Result<Option<Document>, RegistryError> {
         let (repository, name) = (Repository::of(reference), Name::of(reference));
         self.wait(self.transport.get_manifest(&repository, &name, &Tally::new(Arc::new(Quiet))))
@@ -124,6 +130,9 @@ impl Client {
     }
 
     /// Pulls an image for a platform into a layout, without naming it there; `None` where there is no such name.
+    ///
+    /// Fails where the registry does not answer, wants a login that is refused, or sends what does not match its
+    /// digest.
     pub fn pull(
         &self,
         layout: &Layout,
@@ -151,6 +160,9 @@ impl Client {
     }
 
     /// Pushes manifests of a layout with what they name; their tags move together at the end, or not at all.
+    ///
+    /// Fails where the registry does not answer, wants a login that is refused, or sends what does not match its
+    /// digest.
     pub fn push(
         &self,
         layout: &Layout,

@@ -1,4 +1,6 @@
 //! What lets requests in: tokens and passwords, obtained once and kept for as long as they are good.
+//!
+//! Source: distribution's `docs/content/spec/auth/token.md` and `oauth.md`.
 
 use std::time::{Duration, Instant};
 

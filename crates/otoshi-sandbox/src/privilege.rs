@@ -39,6 +39,8 @@ pub fn privilege() -> Privilege {
 /// Without the right to mount, it becomes root of a new user namespace first. There the user's own ids are root's, and those
 /// that `/etc/subuid` and `/etc/subgid` give to the user are mapped from 1 on, by `newuidmap` and `newgidmap`; where that
 /// cannot be done, the user's own id is the only one, and owners cannot be changed.
+///
+/// Fails where this process has several threads, or user namespaces are not allowed.
 pub fn enter_namespace() -> Result<Privilege, SandboxError> {
     if let Some(privilege) = PRIVILEGE.get() {
         return Ok(*privilege);

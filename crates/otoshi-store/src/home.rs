@@ -160,6 +160,8 @@ impl Home {
     /// Claims the store for use until the result is dropped, so that no garbage collector runs meanwhile.
     ///
     /// Waits while a collector runs, or waits for its turn.
+    ///
+    /// Fails with `Busy` where a garbage collector still runs after the wait.
     pub fn claim(&self) -> Result<Usage, StoreError> {
         let gate = self.locked("gate", FlockOperation::LockShared)?;
         let lock = self.locked("lock", FlockOperation::LockShared)?;

@@ -273,6 +273,9 @@ fn not_arrived(error: &std::io::Error) -> EngineError {
 
 impl EmbeddedEngine {
     /// Calls with a directory that shows an image's root file system, read-only, for as long as the call lasts.
+    ///
+    /// Fails where the image is not in the store or cannot be fetched, where its layers cannot be mounted, and where
+    /// the call fails.
     pub fn with_root_of<T>(&self, image: &Image, call: impl FnOnce(&Path) -> T) -> Result<T, EngineError> {
         let mount = Chain::of_image(image).mount(self)?;
         Ok(call(mount.path()))

@@ -1,4 +1,6 @@
 //! From a blob's bytes to a tar stream: the compression is found out, and undone on a thread of its own.
+//!
+//! First bytes: RFC 1952, section 2.3.1 (gzip); RFC 8878, section 3.1.1 (zstd); the .xz file format 1.2.1, section 2.1.1.1.
 
 use std::io::{self, BufRead, BufReader, Cursor, Read};
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
@@ -55,6 +57,8 @@ impl UnsupportedEncoding {
 
 impl Encoding {
     /// Tells the encoding from a stream's first six bytes.
+    ///
+    /// Fails on encodings that are known and not supported, such as `compress` and lzip.
     pub(crate) fn detect(start: &[u8]) -> Result<Self, UnsupportedEncoding> {
         match start {
             [0x1f, 0x8b, ..] => Ok(Self::Gzip),

@@ -31,6 +31,9 @@ const WHITEOUT_MODE: u32 = 0o600;
 ///
 /// The tree is an overlayfs upper or lower directory, or any other: without whiteouts and opaque directories there is no
 /// difference. The root directory itself is not an entry, unless `options.prefix` names it.
+///
+/// Fails where a name starts with `.wh.`, a file changes while it is read, or the tree was written with redirect_dir
+/// or metacopy.
 pub fn write_layer(layout: &Layout, tree: &Path, options: &WriteOptions) -> Result<WrittenLayer, LayerError> {
     let ((entries, depends_on_lower), stored) =
         compress::store(layout, options.compression, options.threads, |sink| walk(sink, tree, options))?;
@@ -47,6 +50,9 @@ pub fn write_layer(layout: &Layout, tree: &Path, options: &WriteOptions) -> Resu
 /// Writes a tree as an uncompressed tar, with the bytes that [`write_layer`] compresses, and returns their digest.
 ///
 /// Of a mounted image this is its root filesystem, for tools that know nothing of layers.
+///
+/// Fails where a name starts with `.wh.`, a file changes while it is read, or the tree was written with redirect_dir
+/// or metacopy.
 pub fn write_tar(tree: &Path, out: &mut dyn Write, options: &WriteOptions) -> Result<DiffId, LayerError> {
     compress::stream(out, |sink| walk(sink, tree, options)).map(|(_, diff_id)| diff_id)
 }

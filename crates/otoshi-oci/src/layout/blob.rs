@@ -62,6 +62,8 @@ impl BlobWriter {
     }
 
     /// Puts the blob into the layout if its content has the expected digest, and returns its size in bytes.
+    ///
+    /// Fails, and leaves no blob, where the content has another digest.
     pub fn commit_expecting(mut self, expected: &Digest) -> Result<u64, LayoutError> {
         let found = std::mem::replace(&mut self.hasher, Hasher::sha256()).finish();
         if found != *expected {

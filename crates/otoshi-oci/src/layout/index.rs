@@ -194,6 +194,8 @@ impl Layout {
     /// Names a manifest. If the name was taken, what had it stays without a name until the next sweep.
     ///
     /// Of a reference with both tag and digest, the tag is the name.
+    ///
+    /// Fails where index.json cannot be read or written, or would become too large; it is unchanged then.
     pub fn tag(&self, reference: &Reference, descriptor: Descriptor) -> Result<(), LayoutError> {
         self.tag_all(&[(reference.clone(), descriptor)])
     }
@@ -210,12 +212,16 @@ impl Layout {
     }
 
     /// Names several manifests at once, as [`Layout::tag`] does one: all have their names, or none.
+    ///
+    /// Fails where index.json cannot be read or written, or would become too large; it is unchanged then.
     pub fn tag_all(&self, named: &[(Reference, Descriptor)]) -> Result<(), LayoutError> {
         let named: Vec<_> = named.iter().map(|(name, entry)| (Some(name.clone()), entry.clone())).collect();
         self.file(&named, Some(NamedBy::Store))
     }
 
     /// Names several manifests at once, and lists those without a name: all, or none.
+    ///
+    /// Fails where index.json cannot be read or written, or would become too large; it is unchanged then.
     pub(crate) fn file_all(&self, filed: &[(Option<Reference>, Descriptor)]) -> Result<(), LayoutError> {
         self.file(filed, Some(NamedBy::Store))
     }
@@ -278,6 +284,8 @@ impl Layout {
     }
 
     /// Takes a name away and says whether it was there; the manifest stays until the next sweep.
+    ///
+    /// Fails where index.json cannot be read or written, or would become too large; it is unchanged then.
     pub fn untag(&self, reference: &Reference) -> Result<bool, LayoutError> {
         let reference = reference.filed();
         self.change(|manifests| {
@@ -293,6 +301,8 @@ impl Layout {
     }
 
     /// Lists a manifest without a name.
+    ///
+    /// Fails where index.json cannot be read or written, or would become too large; it is unchanged then.
     pub fn add_untagged(&self, descriptor: Descriptor) -> Result<(), LayoutError> {
         self.file_all(&[(None, descriptor)])
     }

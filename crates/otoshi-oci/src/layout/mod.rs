@@ -95,6 +95,8 @@ impl Layout {
     }
 
     /// Returns the size of a blob in bytes.
+    ///
+    /// Fails with `Missing` where the blob is not in the layout.
     pub fn size(&self, digest: &Digest) -> Result<u64, LayoutError> {
         let path = self.blob_path(digest);
         match fs::symlink_metadata(&path) {
@@ -107,6 +109,8 @@ impl Layout {
     }
 
     /// Opens a blob for reading. Its content is not verified.
+    ///
+    /// Fails with `Missing` where the blob is not in the layout.
     pub fn open_blob(&self, digest: &Digest) -> Result<File, LayoutError> {
         let path = self.blob_path(digest);
         // A layout from elsewhere may hold links and fifos: neither is a blob, and a fifo must not block.
@@ -123,6 +127,8 @@ impl Layout {
     }
 
     /// Reads a small blob whole, and verifies it. At most [`MAX_JSON`] bytes.
+    ///
+    /// Fails where the blob is missing, is larger than may be read, or does not have its digest.
     pub fn read(&self, digest: &Digest) -> Result<Vec<u8>, LayoutError> {
         let path = self.blob_path(digest);
         let file = self.open_blob(digest)?;
@@ -139,11 +145,15 @@ impl Layout {
     }
 
     /// Reads a small blob as JSON, and verifies it.
+    ///
+    /// Fails where the blob is missing, is larger than may be read, or does not have its digest.
     pub fn read_json<T: DeserializeOwned>(&self, digest: &Digest) -> Result<T, LayoutError> {
         parse_json(&self.read(digest)?, || format!("blob {digest}"))
     }
 
     /// Reads a blob of any size to its end and verifies it.
+    ///
+    /// Fails where the blob is missing, is larger than may be read, or does not have its digest.
     pub fn verify(&self, digest: &Digest) -> Result<(), LayoutError> {
         let path = self.blob_path(digest);
         let mut file = self.open_blob(digest)?;

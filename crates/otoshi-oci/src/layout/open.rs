@@ -42,6 +42,8 @@ impl Layout {
     }
 
     /// Opens an existing layout without writing to it.
+    ///
+    /// Fails where the directory is not an OCI image layout, or is of another version than 1.0.0.
     pub fn open(root: impl Into<PathBuf>) -> Result<Self, LayoutError> {
         let layout = Self { root: root.into(), read: Read::default() };
         match layout.check_version() {

@@ -61,6 +61,8 @@ impl Layout {
     ///
     /// `keep` holds manifests or blobs; what they name is kept as well. So are manifests whose `subject` is kept, and
     /// everything younger than `grace`, which another process may be about to name.
+    ///
+    /// Fails where index.json or a manifest that is to be kept cannot be read; nothing is removed then.
     pub fn sweep(&self, keep: &HashSet<Digest>, grace: Duration) -> Result<Swept, LayoutError> {
         let mut swept = Swept::default();
         let _lock = self.lock(FlockOperation::LockExclusive)?;

@@ -41,6 +41,9 @@ impl<R: BufRead> Reader<R> {
     }
 
     /// Returns the next entry, or nothing at the end of the archive.
+    ///
+    /// Fails on a header with a wrong checksum, malformed or oversized extension records, an unsupported type, or an
+    /// archive that ends too early.
     pub fn next_entry(&mut self) -> Result<Option<Entry>, TarError> {
         self.skip_data()?;
         let mut records = Records::default();

@@ -57,6 +57,8 @@ impl DockerHost {
     }
 
     /// Parses a value of `DOCKER_HOST`.
+    ///
+    /// Fails on anything but a `unix://` socket.
     pub fn parse(value: &str) -> Result<Self, TransferError> {
         match value.strip_prefix("unix://") {
             Some(socket) if socket.starts_with('/') => Ok(Self::new(socket)),

@@ -57,6 +57,9 @@ fn invalid(archive: &Archive, reason: String) -> TransferError {
 }
 
 /// Imports the images of a docker-archive.
+///
+/// Fails where the source lacks a file, or a blob or diff id does not match; blobs that were stored stay without a
+/// name.
 pub fn import_docker_archive(
     layout: &Layout,
     path: &Path,
@@ -154,6 +157,8 @@ fn import_image(
 }
 
 /// Writes images as a docker-archive, the same bytes for the same images. Layers are verified before the first byte.
+///
+/// Fails where a blob is missing or damaged.
 pub fn export_docker_archive(
     layout: &Layout,
     images: &[(Vec<Reference>, Image)],

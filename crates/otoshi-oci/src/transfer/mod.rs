@@ -48,6 +48,9 @@ pub enum Form {
 /// Imports images from a directory or file, whichever form it has.
 ///
 /// A root filesystem becomes an image of `options.platform` with an empty config.
+///
+/// Fails where the source lacks a file, or a blob or diff id does not match; blobs that were stored stay without a
+/// name.
 pub fn import_any(
     layout: &Layout,
     path: &Path,

@@ -77,6 +77,9 @@ impl Source {
 }
 
 /// Imports the images of an OCI layout, a directory or an archive of one.
+///
+/// Fails where the source lacks a file, or a blob or diff id does not match; blobs that were stored stay without a
+/// name.
 pub fn import_oci(
     layout: &Layout,
     path: &Path,
@@ -277,6 +280,8 @@ fn check_size(digest: &Digest, expected: u64, found: u64) -> Result<(), Transfer
 }
 
 /// Exports images into a directory that is, or becomes, an OCI layout.
+///
+/// Fails where a blob is missing or damaged.
 pub fn export_oci_dir(
     layout: &Layout,
     images: &[(Option<Reference>, Descriptor)],
@@ -296,6 +301,8 @@ pub fn export_oci_dir(
 
 /// Writes images as an OCI archive: an uncompressed tar of an image layout, the same bytes for the same images.
 /// Blobs are verified before the first byte.
+///
+/// Fails where a blob is missing or damaged.
 pub fn export_oci_archive(
     layout: &Layout,
     images: &[(Option<Reference>, Descriptor)],

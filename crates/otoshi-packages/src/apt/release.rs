@@ -49,6 +49,8 @@ pub struct Listed {
 
 impl Release {
     /// Reads a release file's text.
+    ///
+    /// Fails where a field has a form that apt does not read; the error is a sentence.
     pub fn parse(text: &str) -> Result<Self, String> {
         let paragraphs = deb822::paragraphs(text).map_err(|error| error.to_string())?;
         let fields = paragraphs.first().ok_or("it is empty")?;

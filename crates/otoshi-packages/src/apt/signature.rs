@@ -98,6 +98,9 @@ impl Signed {
     ///
     /// One good signature is enough; for GnuPG a bad one by a known key spoils all. Where `fingerprints` are given, a good one
     /// must be by one of these keys (for GnuPG subkeys count as well, and with `!` the very key; Sequoia names primary keys).
+    ///
+    /// Fails where no signature is good: unknown key, key not for signing, expired, revoked, too weak, or the
+    /// signature does not match.
     pub fn verify(
         &self,
         url: &str,

@@ -11,6 +11,8 @@
 //! | a hash in signatures of the key itself | any | one that counts |
 //!
 //! Source: both were tried on the same keys; the tests do so.
+//!
+//! Source: RFC 9580, sections 5.2.1 (types of signatures), 5.2.3.29 (key flags) and 10.1 (what a key consists of).
 
 use std::time::SystemTime;
 

@@ -62,11 +62,15 @@ impl Installed {
     ///
     /// What matters of a layer is remembered by its diff id. `fetch` brings the blob of a layer that is neither remembered,
     /// nor unpacked, nor in the layout.
+    ///
+    /// Fails where a layer is missing, a package database is damaged or of an unknown format, or a limit is exceeded.
     pub fn of_image(home: &Home, image: &Image, fetch: &Fetch<'_>) -> Result<Self, InstalledError> {
         Self::of(layers::files(home, image, fetch)?)
     }
 
     /// Reads what is installed in an unpacked root file system; links in it lead nowhere outside of it.
+    ///
+    /// Fails where a layer is missing, a package database is damaged or of an unknown format, or a limit is exceeded.
     pub fn of_root(root: &Path) -> Result<Self, InstalledError> {
         Self::of(layers::files_of_root(root)?)
     }

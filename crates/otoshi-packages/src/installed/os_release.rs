@@ -1,4 +1,6 @@
 //! The release of a distribution, from os-release(5).
+//!
+//! Source: os-release(5), "Options".
 
 use serde::{Deserialize, Serialize};
 

@@ -46,6 +46,8 @@ pub struct Deb<'a> {
 
 impl<'a> Deb<'a> {
     /// Takes a file apart; nothing is decompressed yet.
+    ///
+    /// Fails where the file is not a deb of version 2.0, or is larger than may be read.
     pub fn parse(bytes: &'a [u8]) -> Result<Self, DebError> {
         let form = |reason: &str| DebError::Form(reason.to_owned());
         let mut rest = bytes.strip_prefix(b"!<arch>\n").ok_or_else(|| form("it is not an ar archive"))?;
@@ -79,6 +81,8 @@ impl<'a> Deb<'a> {
     }
 
     /// Returns a file of what the package says of itself, such as `control` or `md5sums`.
+    ///
+    /// Fails where the file is not a deb of version 2.0, or is larger than may be read.
     pub fn control(&self, name: &str) -> Result<Option<Vec<u8>>, DebError> {
         let (_, stream) = decoder(self.control)?;
         let mut reader = Reader::new(io::BufReader::new(stream.take(CONTROL_LIMIT)));
@@ -116,6 +120,8 @@ impl<'a> Deb<'a> {
     }
 
     /// Decompresses the archive of the package's files.
+    ///
+    /// Fails where the file is not a deb of version 2.0, or is larger than may be read.
     pub fn data(&self) -> Result<Vec<u8>, DebError> {
         let (_, stream) = decoder(self.data)?;
         let mut bytes = Vec::new();

@@ -1,6 +1,6 @@
 //! Which packages a root needs: those wanted, and what they depend on.
 //!
-//! Source of the rules: the Debian policy manual, chapter 7; and apt without recommendations, which the tests ask. Of several
+//! Source of the rules: the Debian policy manual, sections 7.2, 7.4 and 7.5; and apt without recommendations, which the tests ask. Of several
 //! alternatives the first counts that can be installed, unless another one is chosen already.
 
 use std::cmp::Ordering;
@@ -124,11 +124,15 @@ fn parse_one(text: &str) -> Option<Dependency> {
 }
 
 /// Chooses the packages of a root, sorted by name. What is named in `without` is taken for there already.
+///
+/// Fails where a dependency cannot be met, or two packages conflict.
 pub fn choose(available: &Available, wanted: &[String], without: &[&str]) -> Result<Vec<Chosen>, RootError> {
     choose_beside(available, &[], wanted, without)
 }
 
 /// Chooses packages to go with others, and returns all, sorted by name.
+///
+/// Fails where a dependency cannot be met, or two packages conflict.
 pub(crate) fn choose_beside(
     available: &Available,
     there: &[Chosen],

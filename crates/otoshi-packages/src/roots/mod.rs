@@ -52,6 +52,8 @@ pub use stages::{Selection, select};
 const PARALLEL: usize = 6;
 
 /// Fetches the files of packages that are not kept in a directory yet, and returns where each is.
+///
+/// Fails where a package is missing, or does not have the size and hash of the signed index.
 pub fn fetch(
     available: &Available,
     chosen: &[Chosen],

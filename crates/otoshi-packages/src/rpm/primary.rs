@@ -3,6 +3,8 @@
 //! ```text
 //! NAME <tab> ARCHITECTURE <tab> [EPOCH:]VERSION-RELEASE <tab> source package's file
 //! ```
+//!
+//! Source: createrepo_c's schema `primary.rng`.
 
 use std::fmt::Write as _;
 use std::io::BufRead;

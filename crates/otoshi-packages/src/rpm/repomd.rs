@@ -1,4 +1,6 @@
 //! `repodata/repomd.xml`: which files a repository's metadata are, with their hashes.
+//!
+//! Source: createrepo_c's schema `repomd.rng`.
 
 use std::collections::BTreeMap;
 

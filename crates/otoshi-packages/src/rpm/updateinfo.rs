@@ -3,6 +3,8 @@
 //! ```text
 //! NAME <tab> ARCHITECTURE <tab> [EPOCH:]VERSION-RELEASE
 //! ```
+//!
+//! Source: what libcreaterepo_c reads and writes (`cr_xml_parse_updateinfo`).
 
 use std::fmt::Write as _;
 use std::io::BufRead;

@@ -86,6 +86,9 @@ impl<'a> Rebaser<'a> {
     }
 
     /// Puts an image on another base, where the proof finds nothing that is not accepted.
+    ///
+    /// Fails where the base is unknown, or an image or base cannot be read; findings are no failure but the outcome
+    /// `Refused`.
     pub fn rebase(
         &self,
         reference: &Reference,

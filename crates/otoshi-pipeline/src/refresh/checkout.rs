@@ -19,6 +19,8 @@ pub struct Checkout {
 
 impl Checkout {
     /// Brings the project of an app image out of its registry.
+    ///
+    /// Fails where the registry has no recipe for the image.
     pub fn of_image(home: &Home, remote: &Remote, reference: &Reference) -> Result<Self, PipelineError> {
         let platform = Platform::host();
         let layout = home.layout();

@@ -122,6 +122,9 @@ impl History<'_> {
     }
 
     /// Goes back to what the images and the lock were before the last refresh.
+    ///
+    /// Fails where no earlier state is known here, or an image of it is no longer in the store; nothing is changed
+    /// then.
     pub(crate) fn rollback(self) -> Result<RolledBack, PipelineError> {
         let _alone = alone(self.0.project)?;
         let mut all = self.all();

@@ -2,6 +2,8 @@
 //!
 //! Names that are needed come from the segments, as the loader reads them; symbols and their versions from the sections, which
 //! all but deliberately stripped files have.
+//!
+//! Source: the System V ABI's generic part, "Dynamic Section"; versions of symbols: LSB Core, "Symbol Versioning".
 
 use std::fmt;
 

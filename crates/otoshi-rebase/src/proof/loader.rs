@@ -3,6 +3,8 @@
 //! glibc: RPATH of the file and of those that load it (without RUNPATH), LD_LIBRARY_PATH, RUNPATH, what its cache lists, and the
 //! directories that it is built with; never `ld.so.conf`. musl: LD_LIBRARY_PATH, RPATH or RUNPATH, and what
 //! `/etc/ld-musl-ARCH.path` of the program's own architecture names.
+//!
+//! Source: ld.so(8), "Description", and musl's `ldso/dynlink.c`.
 
 use std::cell::RefCell;
 use std::collections::{BTreeSet, HashMap, VecDeque};

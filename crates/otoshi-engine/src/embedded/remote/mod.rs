@@ -126,6 +126,8 @@ impl EmbeddedEngine {
 
     /// Brings a build context here that lies elsewhere, a git repository or an archive by HTTP, and says which directory holds
     /// it; `None` for a path.
+    ///
+    /// Fails where the address cannot be fetched, or what it holds is not an archive.
     pub fn remote_directory(
         &self,
         source: &str,

@@ -155,6 +155,8 @@ enum Records {
 
 impl Index {
     /// Opens a file that [`write`] made.
+    ///
+    /// Fails with `Damaged` where the content does not match its checksums.
     pub fn open(path: &Path) -> Result<Self, Damaged> {
         let mut file = File::open(path)?;
         let mut head = [0; HEAD];
@@ -166,6 +168,8 @@ impl Index {
     }
 
     /// Takes bytes that [`write`] made.
+    ///
+    /// Fails with `Damaged` where the content does not match its checksums.
     pub fn from_bytes(bytes: Vec<u8>) -> Result<Self, Damaged> {
         let head = bytes.first_chunk::<HEAD>().ok_or(Damaged::Content("it is too short"))?;
         let (packages, provided, length, sum) = read_head(head)?;
@@ -245,6 +249,8 @@ impl Index {
     }
 
     /// Reads what is known of a package by its number.
+    ///
+    /// Fails with `Damaged` where the content does not match its checksums.
     pub fn record(&self, number: usize) -> Result<Record, Damaged> {
         let (start, length) = self.place(number)?;
         let read;
