@@ -8,6 +8,7 @@ mod print;
 mod commands;
 mod exit;
 mod failure;
+mod output_file;
 mod progress;
 mod publish;
 mod remedy;
@@ -28,8 +29,8 @@ use clap::Parser;
 #[derive(Debug, Parser)]
 #[command(name = "otoshi", version)]
 struct Arguments {
-    /// Directory for images and results [default: otoshi in the XDG data directory]
-    #[arg(long, env = "OTOSHI_HOME", global = true, value_name = "DIR")]
+    /// Directory for images and results [env: OTOSHI_HOME] [default: otoshi in the XDG data directory]
+    #[arg(long, global = true, value_name = "DIR")]
     home: Option<std::path::PathBuf>,
     #[command(subcommand)]
     command: commands::Command,

@@ -1,6 +1,4 @@
 use std::{
-    fs::File,
-    io::{BufWriter, Write},
     path::{Path, PathBuf},
     process::ExitCode,
     sync::Arc,
@@ -16,7 +14,7 @@ use otoshi_pipeline::Pipeline;
 use otoshi_project::Project;
 use otoshi_store::Home;
 
-use crate::failure::Failure;
+use crate::{failure::Failure, output_file::OutputFile};
 
 /// Write an image to a file, a directory or a running Docker daemon.
 #[derive(Debug, Args)]
@@ -71,11 +69,7 @@ impl Export {
             export_oci_dir(home.layout(), &images, Path::new(dest))?;
             return Ok(ExitCode::SUCCESS);
         }
-        let mut out: Box<dyn Write> = if dest == "-" {
-            Box::new(std::io::stdout().lock())
-        } else {
-            Box::new(BufWriter::new(File::create(dest).map_err(Failure::io("creating", dest))?))
-        };
+        let mut out = OutputFile::named(dest)?;
         match self.format {
             Format::Oci => {}
             Format::OciArchive => export_oci_archive(home.layout(), &images, &mut out)?,
@@ -90,7 +84,7 @@ impl Export {
                 engine.with_root_of(&image, write)??;
             }
         }
-        out.flush().map_err(Failure::io("writing", dest))?;
+        out.finish()?;
         Ok(ExitCode::SUCCESS)
     }
 
@@ -106,13 +100,9 @@ impl Export {
         let options = layer::WriteOptions::default();
         let is_tar = dest == "-" || Path::new(dest).extension().is_some_and(|extension| extension == "tar");
         if is_tar {
-            let mut out: Box<dyn Write> = if dest == "-" {
-                Box::new(std::io::stdout().lock())
-            } else {
-                Box::new(BufWriter::new(File::create(dest).map_err(Failure::io("creating", dest))?))
-            };
+            let mut out = OutputFile::named(dest)?;
             engine.with_root_of(&image, |root| layer::write_tar(root, &mut out, &options))??;
-            out.flush().map_err(Failure::io("writing", dest))?;
+            out.finish()?;
             return Ok(ExitCode::SUCCESS);
         }
         if std::fs::read_dir(dest).is_ok_and(|mut entries| entries.next().is_some()) {

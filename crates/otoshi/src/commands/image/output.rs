@@ -1,8 +1,8 @@
 //! Where an image goes besides the store: `--output`.
 
 use std::{
-    fs::{self, File},
-    io::{self, BufWriter, Write},
+    fs,
+    io::{self, Write},
     path::{Path, PathBuf},
     str::FromStr,
 };
@@ -16,7 +16,7 @@ use otoshi_oci::{
 use otoshi_store::Home;
 
 use super::given;
-use crate::failure::Failure;
+use crate::{failure::Failure, output_file::OutputFile};
 
 /// One `--output`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -189,22 +189,12 @@ impl Destination {
 impl Place {
     /// Calls with the stream; a file has its name only when it is whole.
     fn write(&self, call: impl FnOnce(&mut dyn Write) -> Result<(), Failure>) -> Result<(), Failure> {
-        let Self::File(path) = self else {
-            let mut out = BufWriter::new(io::stdout().lock());
-            call(&mut out)?;
-            return out.flush().map_err(Failure::io("writing", "standard output"));
+        let mut out = match self {
+            Self::File(path) => OutputFile::at(path)?,
+            Self::StandardOutput => OutputFile::standard_output(),
         };
-        let shown = path.display().to_string();
-        let mut name = path.clone().into_os_string();
-        name.push(".part");
-        let part = PathBuf::from(name);
-        let mut out = BufWriter::new(File::create(&part).map_err(Failure::io("creating", &shown))?);
-        let written = call(&mut out).and_then(|()| out.flush().map_err(Failure::io("writing", &shown)));
-        if let Err(failure) = written {
-            let _ = fs::remove_file(&part);
-            return Err(failure);
-        }
-        fs::rename(&part, path).map_err(Failure::io("writing", &shown))
+        call(&mut out)?;
+        out.finish()
     }
 }
 
