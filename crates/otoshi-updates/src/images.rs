@@ -51,7 +51,7 @@ struct Base {
     /// The image for this platform, fetched when it is first compared.
     image: OnceLock<Result<(Digest, Vec<DiffId>), Failed>>,
     /// Newer versions and distributions.
-    newer: OnceLock<Result<Vec<Newer>, Failed>>,
+    newer: OnceLock<Result<(Vec<Newer>, Option<Reason>), Failed>>,
 }
 
 /// A tag that is newer than a base's.
@@ -161,7 +161,8 @@ impl<'a> CheckImages<'a> {
             let reason = self.base_unknown(&claim);
             answer.unknown.extend(reason.map(|reason| self.outside.unknown(&subject, reason)));
             match self.base(&subject, &claim, &image) {
-                Ok(findings) => {
+                Ok((findings, reason)) => {
+                    answer.unknown.extend(reason.map(|reason| self.outside.unknown(&subject, reason)));
                     let is_moved = findings.iter().any(|found| found.kind() == FindingKind::BaseMoved);
                     moved = Some(claim.remedy).filter(|_| is_moved);
                     of_base = findings;
@@ -211,14 +212,20 @@ impl<'a> CheckImages<'a> {
         unknown::of_tag(tag, Form::of(tag, &self.outside.cycles))
     }
 
-    /// Findings about the base of an image: whether its name stands for another one now, and what is newer than the name.
-    fn base(&self, subject: &Subject, claim: &Claim, image: &Image) -> Result<Vec<Found>, Stop> {
+    /// Findings about the base of an image: whether its name stands for another one now, and what is newer than the name;
+    /// or why that is not known.
+    fn base(
+        &self,
+        subject: &Subject,
+        claim: &Claim,
+        image: &Image,
+    ) -> Result<(Vec<Found>, Option<Reason>), Stop> {
         let mut findings = Vec::new();
-        let Ok(reference) = Reference::parse(&claim.name) else { return Ok(findings) };
+        let Ok(reference) = Reference::parse(&claim.name) else { return Ok((findings, None)) };
         let reference = reference.without_digest();
         // A base that was made of packages somewhere else is nobody's to ask.
         if is_reserved(reference.registry()) && self.outside.remote.local(&reference)?.is_none() {
-            return Ok(findings);
+            return Ok((findings, None));
         }
         let told =
             |failed: &Failed| Stop::Told(failed.message.clone(), failed.hint.clone().map(Remedy::Words));
@@ -257,7 +264,8 @@ impl<'a> CheckImages<'a> {
         let newer = base.newer.get_or_init(|| {
             self.newer(&reference, &base.digest).map_err(|stop| failed(stop, &claim.name, words))
         });
-        for Newer { kind, level, reference: newer, has_ended } in newer.as_ref().map_err(told)? {
+        let (newer, reason) = newer.as_ref().map_err(told)?;
+        for Newer { kind, level, reference: newer, has_ended } in newer {
             let (tag, from) = (newer.tag().unwrap_or_default(), reference.familiar());
             let text = if *has_ended {
                 format!("its base {from} gets no newer versions; {tag} is on the next distribution")
@@ -268,16 +276,16 @@ impl<'a> CheckImages<'a> {
             let judged = self.outside.judge(&reference.name(), tag, &names)?;
             findings.push(Found::new(subject.clone(), step, judged, None));
         }
-        Ok(findings)
+        Ok((findings, reason.clone()))
     }
 
-    /// The newest of each kind of step from a base's tag that is another image.
-    fn newer(&self, reference: &Reference, now: &Digest) -> Result<Vec<Newer>, Stop> {
+    /// The newest of each kind of step from a base's tag that is another image, or why that is not known.
+    fn newer(&self, reference: &Reference, now: &Digest) -> Result<(Vec<Newer>, Option<Reason>), Stop> {
         let mut found = Vec::new();
-        let Some(current) = reference.tag() else { return Ok(found) };
+        let Some(current) = reference.tag() else { return Ok((found, None)) };
         let is_in_series = Form::of(current, &self.outside.cycles) == Form::Series;
         if self.outside.remote.local(reference)?.is_some() || !is_in_series {
-            return Ok(found);
+            return Ok((found, None));
         }
         let client = self.outside.remote.client()?;
         let tags = client.tags(&Repository::of(reference))?;
@@ -292,7 +300,8 @@ impl<'a> CheckImages<'a> {
                 }
             }
         }
-        Ok(found)
+        let reason = all.unclear.map(|other| unknown::of_other_form(current, &other));
+        Ok((found, reason))
     }
 }
 

@@ -126,6 +126,14 @@ pub(crate) fn of_tag(tag: &str, form: Form) -> Option<Reason> {
     Some(Reason::new(UnknownKind::Tags, text).with_hint(IGNORE))
 }
 
+/// Why it is not known whether anything is newer than a tag, though there is one of another form.
+pub(crate) fn of_other_form(tag: &str, other: &str) -> Reason {
+    let text = format!(
+        "nothing newer has the form of the tag {tag}, and it is unknown whether {other}, which has another form, comes after it"
+    );
+    Reason::new(UnknownKind::Tags, text).with_hint(IGNORE)
+}
+
 /// Why nothing is known of what is newer than an image that is named by its digest alone.
 pub(crate) fn of_digest() -> Reason {
     let text = "it is pinned by digest without a tag, so it is unknown what is newer";

@@ -21,12 +21,14 @@ use crate::{
 };
 
 impl Check<'_> {
-    /// Newer versions and newer distributions among the tags of a base's repository, which are listed where they were not yet.
+    /// Newer versions and newer distributions among the tags of a base's repository, which are listed where they were not yet;
+    /// what is not understood of them goes to `not_known`.
     pub(super) fn newer(
         &self,
         base: &Used,
         lock: &Lock,
         tags: &mut Option<Vec<String>>,
+        not_known: &mut Vec<Unknown>,
     ) -> Result<Vec<Draft>, Stop> {
         let mut drafts = Vec::new();
         let (cycles, today) = (&self.outside.cycles, self.outside.today);
@@ -40,6 +42,10 @@ impl Check<'_> {
             None => tags.insert(client.tags(&Repository::of(base.reference()))?),
         };
         let suggested = suggest(base.reference().repository(), current, &*tags, cycles, today);
+        if let Some(other) = &suggested.unclear {
+            let reason = unknown::of_other_form(current, other);
+            not_known.push(self.outside.unknown(&base.subject(&base.roles), reason));
+        }
         let locked = lock.roles.values().find_map(|bases| Some(bases.get(base.text.as_str())?.index.clone()));
         for (kind, candidates) in slots(&suggested) {
             // The newest that can be taken in; those that are newer still and wait are told before it.

@@ -130,7 +130,8 @@ impl<'a> Check<'a> {
             // A registry that did not answer just now is not asked again.
             if asked.failed.is_empty() && local.is_none() {
                 asked.unknown.extend(self.tag_unknown(base));
-                asked.drafts.extend(told(self.newer(base, lock, tags), &mut asked.failed)?);
+                let newer = self.newer(base, lock, tags, &mut asked.unknown);
+                asked.drafts.extend(told(newer, &mut asked.failed)?);
             }
         }
         asked.held.name(base.reference(), &self.outside.cycles);

@@ -55,6 +55,13 @@ impl Distribution {
         if !release.is_empty() {
             return Some((named(Some(numbers(release)?)), 0));
         }
+        // `debian-bookworm`
+        if let Some((_, release)) =
+            next.and_then(|next| cycles.by_code_name(next)).filter(|(of, _)| *of == family)
+        {
+            let release = Some(release.numbers());
+            return Some((Self { family: family.to_owned(), release, by_name: true }, 1));
+        }
         // `debian-12`: the release is the next word; a longer number there is something else.
         let apart = next.and_then(numbers).filter(|numbers| numbers.iter().all(|number| *number < 1000));
         let used = usize::from(apart.is_some());

@@ -21,6 +21,7 @@ mod suggest;
 #[cfg(test)]
 mod tests;
 mod time;
+mod variant;
 
 pub use distribution::Distribution;
 pub use level::Level;

@@ -77,6 +77,11 @@ impl Version {
     pub fn is_calendar(&self) -> bool {
         self.numbers.first().is_some_and(|first| is_year(*first) || is_date(*first) || is_seconds(*first))
     }
+
+    /// Whether a day or a second stands behind it.
+    pub(super) fn is_timed(&self) -> bool {
+        self.revision.iter().any(|number| is_date(*number) || is_seconds(*number))
+    }
 }
 
 impl Tag {
@@ -188,9 +193,9 @@ impl Tag {
 }
 
 /// Words for machines, which may end in numbers.
-const ARCHITECTURES: &[&str] = &[
-    "amd64", "arm64", "arm64v8", "arm32v5", "arm32v6", "arm32v7", "armv6", "armv7", "armhf", "aarch64",
-    "x86_64", "x64", "i386", "386", "ppc64le", "s390x", "riscv64", "mips64le", "loong64",
+pub(super) const ARCHITECTURES: &[&str] = &[
+    "amd64", "arm64", "arm64v8", "arm32v5", "arm32v6", "arm32v7", "armv5", "armv6", "armv7", "armv8",
+    "armhf", "aarch64", "x86_64", "x64", "i386", "386", "ppc64le", "s390x", "riscv64", "mips64le", "loong64",
 ];
 
 /// Whether a word has numbers that mean something, and not a machine.
@@ -249,8 +254,9 @@ fn version(token: &str) -> Option<(String, Version)> {
         if let Some((make, number)) = glued {
             found = make(number.unwrap_or(0));
         } else if !["final", "ga", "release"].contains(&&word[..]) {
-            let number =
-                ["p", "sp", "s"].iter().find_map(|letters| word.strip_prefix(letters).and_then(small_number));
+            let number = ["p", "sp", "s", "f"]
+                .iter()
+                .find_map(|letters| word.strip_prefix(letters).and_then(small_number));
             revision.push(number?);
         }
     }

@@ -1,9 +1,12 @@
 //! What a repository has that is newer than a tag: a newer version of the same flavour, and the same version on a newer
 //! distribution. These are two suggestions, and one step only where a variant ended: it gets no newer version any more on its
-//! distribution, nor is its own there on a newer one.
+//! distribution, nor is its own there on a newer one. Where a flavour has numbers of its own (`jdk17`) and no newer version has
+//! the same ones, those with larger numbers are suggested. What may be newer in a form that was not there before is named only,
+//! as nobody here knows.
 //!
 //! Promises: nothing that is suggested is older or a pre-release of something newer (unless the tag in use is a
-//! pre-release), has another prefix or flavour, is more or less exact than the tag in use, or counts by another calendar.
+//! pre-release), has another prefix or other words for the flavour, or smaller numbers in them, is more or less exact than
+//! the tag in use (unless that is a pre-release), or counts by another calendar.
 
 use std::cmp::Ordering;
 
@@ -14,6 +17,7 @@ use super::{
     level::Level,
     parts::{Stage, Tag, Version},
     time::{is_date, is_seconds, is_year},
+    variant::{Growth, growth, is_final, numbers, of_another_form, same_words},
 };
 use crate::cycle::{Cycles, ProductKind, Release};
 use crate::kind::FindingKind;
@@ -36,6 +40,8 @@ pub struct Suggestions {
     pub distributions: Vec<Candidate>,
     /// Where there is nothing of both, though the repository goes on: newer versions on the next distribution that has any.
     pub successors: Vec<Candidate>,
+    /// Where there is nothing at all: a tag of another form that may be newer.
+    pub unclear: Option<String>,
 }
 
 /// Sorts what there is by the kind of finding and by whether it is a large step; of each the newest first.
@@ -68,28 +74,60 @@ pub fn suggest(
         .product_of_repository(repository)
         .filter(|(_, product)| product.kind == ProductKind::Distribution)
         .map(|(family, _)| family);
+    let parsed = tags.into_iter().filter_map(|text| Tag::parse(text.as_ref(), cycles));
+    let near: Vec<Tag> = parsed.filter(|tag| tag.text != current && same_words(tag, &now)).collect();
     let mut both = Vec::new();
-    for text in tags {
-        let text = text.as_ref();
-        let Some(tag) = Tag::parse(text, cycles).filter(|_| text != current) else { continue };
-        if tag.prefix != now.prefix || tag.flavour != now.flavour || !alike(&tag, &now) {
-            continue;
-        }
-        match step(&now, &tag, own, cycles, today) {
+    let is_alike = |tag: &&Tag| tag.prefix == now.prefix && alike(tag, &now);
+    for tag in near.iter().filter(is_alike).filter(|tag| tag.flavour == now.flavour) {
+        match step(&now, tag, own, cycles, today) {
             Some(Level::Distribution) => {
-                found.distributions.push(Candidate { tag, level: Level::Distribution });
+                found.distributions.push(Candidate { tag: tag.clone(), level: Level::Distribution });
             }
-            Some(level) => found.versions.push(Candidate { tag, level }),
-            None if is_both(&now, &tag, cycles, today) => both.push(tag),
+            Some(level) => found.versions.push(Candidate { tag: tag.clone(), level }),
+            None if is_both(&now, tag, cycles, today) => both.push(tag.clone()),
             None => {}
         }
     }
     if found.versions.is_empty() && found.distributions.is_empty() {
         found.successors = successors(&now, both);
     }
+    if found.versions.is_empty() && own.is_none() {
+        let varied = near.iter().filter(is_alike).filter(|tag| tag.flavour != now.flavour);
+        found.versions = varied
+            .filter_map(|tag| {
+                let level = varied_step(&now, tag, cycles, today)?;
+                Some(Candidate { tag: tag.clone(), level })
+            })
+            .chain(near.iter().filter(|tag| is_final(&now, tag, today)).filter_map(|tag| {
+                let level = level(now.version.as_ref()?, tag.version.as_ref()?);
+                Some(Candidate { tag: tag.clone(), level })
+            }))
+            .collect();
+    }
+    if found == Suggestions::default() && own.is_none() {
+        let varied = near.iter().filter(is_alike).filter(|tag| is_both(&now, tag, cycles, today));
+        let varied = varied.filter(|tag| growth(&now.flavour, &tag.flavour).is_some());
+        found.successors = successors(&now, varied.cloned().collect());
+    }
+    if found == Suggestions::default() && own.is_none() {
+        found.unclear = of_another_form(&now, &near, today);
+    }
     found.versions.sort_by(|a, b| newest_first(&a.tag, &b.tag));
     found.distributions.sort_by(|a, b| newest_first(&a.tag, &b.tag));
     found
+}
+
+/// What kind of step it is to a tag with larger numbers in its flavour: the version may be the same, or newer.
+fn varied_step(now: &Tag, tag: &Tag, cycles: &Cycles, today: Date) -> Option<Level> {
+    let grown = match growth(&now.flavour, &tag.flavour)? {
+        Growth::Nothing => None,
+        Growth::By(level) => Some(level),
+    };
+    if now.version == tag.version && now.distribution == tag.distribution {
+        return grown;
+    }
+    let level = step(now, tag, None, cycles, today).filter(|level| *level != Level::Distribution)?;
+    Some(grown.map_or(level, |grown| level.max(grown)))
 }
 
 /// Whether a tag is a newer version on a newer distribution.
@@ -122,7 +160,15 @@ fn successors(now: &Tag, both: Vec<Tag>) -> Vec<Candidate> {
 
 fn newest_first(a: &Tag, b: &Tag) -> Ordering {
     let release = |tag: &Tag| tag.distribution.as_ref().and_then(|found| found.release.clone());
-    (&b.version, release(b)).cmp(&(&a.version, release(a))).then_with(|| a.text.cmp(&b.text))
+    (&b.version, release(b))
+        .cmp(&(&a.version, release(a)))
+        .then_with(|| numbers(b).cmp(&numbers(a)))
+        .then_with(|| a.text.cmp(&b.text))
+}
+
+/// Whether numbers are days where the others are.
+pub(super) fn same_kinds(a: &[u64], b: &[u64]) -> bool {
+    a.iter().zip(b).all(|(a, b)| is_date(*a) == is_date(*b))
 }
 
 /// Whether two tags say the same kinds of things.
@@ -138,7 +184,6 @@ fn alike(a: &Tag, b: &Tag) -> bool {
     let versions = match (&a.version, &b.version) {
         (None, None) => true,
         (Some(a), Some(b)) => {
-            let same_kinds = |a: &[u64], b: &[u64]| a.iter().zip(b).all(|(a, b)| is_date(*a) == is_date(*b));
             let as_exact = a.revision.len() == b.revision.len();
             // What counts builds may come to name the second of the build, alone or behind the count.
             let is_timed = |revision: &[u64]| revision.last().is_some_and(|last| is_seconds(*last));
@@ -213,7 +258,7 @@ fn level(old: &Version, new: &Version) -> Level {
 }
 
 /// Whether a number is that of another way to count: a date in the future, a build's number among versions.
-fn is_outlier(old: &Version, new: &Version, today: Date) -> bool {
+pub(super) fn is_outlier(old: &Version, new: &Version, today: Date) -> bool {
     let year = u64::try_from(today.year()).unwrap_or(0);
     let date = year * 10_000
         + u64::try_from(today.month()).unwrap_or(0) * 100

@@ -234,6 +234,108 @@ fn a_variant_that_ended_has_a_successor_and_that_is_a_large_step() {
     }
 }
 
+/// What is suggested where the words are the same and numbers in them are not.
+#[test]
+fn numbers_in_the_words_of_a_variant_grow_with_it_and_never_shrink() {
+    use Level::{Major, Minor, Patch};
+    for (current, others, newest, level) in [
+        (
+            "1.17.2-erlang-27.0.1-debian-bookworm-20240812-slim",
+            "1.17.3-erlang-26.2.5-debian-bookworm-20241016-slim 1.17.3-erlang-27.1.2-debian-bookworm-20241016-slim \
+             1.17.3-erlang-27.1.2-debian-bookworm-20241016 1.17.3-erlang-27.1.2-alpine-3.20.3",
+            "1.17.3-erlang-27.1.2-debian-bookworm-20241016-slim",
+            Minor,
+        ),
+        (
+            "1.17.2-otp-26-slim",
+            "1.17.3-otp-27-slim 1.17.3-otp-25-slim 1.17.3-otp-27",
+            "1.17.3-otp-27-slim",
+            Major,
+        ),
+        ("2.462.2-lts-jdk17", "2.479.1-lts-jdk21 2.479.1-jdk21 2.480-jdk21", "2.479.1-lts-jdk21", Major),
+        (
+            "3.9.8-eclipse-temurin-21",
+            "3.9.9-eclipse-temurin-23 3.9.9-ibm-23",
+            "3.9.9-eclipse-temurin-23",
+            Major,
+        ),
+        ("8.10.0-jdk17", "8.10.0-jdk21 8.10.0-jdk11 8.9.0-jdk21", "8.10.0-jdk21", Major),
+        (
+            "slim-2.10.0-python3.11",
+            "slim-2.10.3-python3.12 2.10.3-python3.12",
+            "slim-2.10.3-python3.12",
+            Minor,
+        ),
+        (
+            "temurin-21-tools-deps-1.11.4",
+            "temurin-21-tools-deps-1.12.0",
+            "temurin-21-tools-deps-1.12.0",
+            Minor,
+        ),
+        ("128.0-chromedriver-128.0", "131.0-chromedriver-131.0", "131.0-chromedriver-131.0", Major),
+        (
+            "ubuntu-2022.3.44f1-base-3.1.0",
+            "ubuntu-2022.3.45f1-base-3.1.0 ubuntu-2022.3.46f1-ios-3.1.0",
+            "ubuntu-2022.3.45f1-base-3.1.0",
+            Patch,
+        ),
+        ("1.23rc2", "1.23.1 1.23.0 1.22.9", "1.23.1", Patch),
+        ("1.23rc2-alpine", "1.24.0-alpine 1.25.0 1.24rc1-alpine3.20", "1.24.0-alpine", Minor),
+        ("3.2.0-jdk17-jammy", "3.2.1-jdk21-jammy 3.2.1-jdk21-noble", "3.2.1-jdk21-jammy", Major),
+    ] {
+        let found = suggest("acme/app", current, others.split_whitespace(), &Cycles::built_in(), TODAY);
+        let first = found.versions.first().map(|found| (&found.tag.text[..], found.level));
+        assert_eq!(first, Some((newest, level)), "{current}: {found:?}");
+        assert!(found.unclear.is_none() && found.successors.is_empty(), "{current}: {found:?}");
+    }
+    // The same numbers come first, and a larger distribution with larger numbers last.
+    for (current, others, versions, successor) in [
+        ("8.10.0-jdk17", "8.10.1-jdk17 8.11.0-jdk21", "8.10.1-jdk17", ""),
+        ("3.2.0-jdk17-jammy", "3.2.1-jdk21-noble", "", "3.2.1-jdk21-noble"),
+        ("8.10.0-jdk21", "8.11.0-jdk17 8.10.0-jdk17 8.10.0-jdk21.0.1 8.11.0-rc1-jdk24", "", ""),
+        ("3.1.2-arm32v6", "3.1.2-arm32v7 3.1.3-arm64v8", "", ""),
+    ] {
+        let found = suggest("acme/app", current, others.split_whitespace(), &Cycles::built_in(), TODAY);
+        let texts =
+            |list: &[Candidate]| list.iter().map(|one| one.tag.text.clone()).collect::<Vec<_>>().join(" ");
+        assert_eq!(
+            (&*texts(&found.versions), &*texts(&found.successors)),
+            (versions, successor),
+            "{current}"
+        );
+        assert_eq!(found.unclear, None, "{current}");
+    }
+}
+
+#[test]
+fn a_form_that_began_with_newer_versions_is_not_understood_and_one_that_stands_beside_says_nothing() {
+    for (current, others, unclear) in [
+        (
+            "10.6.0-community",
+            "9.9.0-community 24.12.0.100206-community 25.1.0.102122-community 24.12.0.100206-developer",
+            Some("25.1.0.102122-community"),
+        ),
+        (
+            "11.8.0-cudnn8-devel-ubuntu22.04",
+            "12.6.2-cudnn-devel-ubuntu22.04 12.6.2-devel-ubuntu22.04 12.6.2-cudnn-runtime-ubuntu22.04",
+            Some("12.6.2-cudnn-devel-ubuntu22.04"),
+        ),
+        ("v1.9.0", "v1.8.0 1.10.0", Some("1.10.0")),
+        ("1.2.3.4", "2.0.0", Some("2.0.0")),
+        ("1.2.3-bookworm", "1.2.4-debian12", Some("1.2.4-debian12")),
+        // Jenkins has versions of two numbers each week, beside those of long-term support.
+        ("2.479.1", "2.462.3 2.470 2.486", None),
+        ("3.12-slim", "3.12.1-slim 3.11.9-slim 3.13.0rc1-slim", None),
+        ("3.12.1-slim", "3.12-slim 3-slim 3.11-slim", None),
+        ("1.2.0", "1.2.0-jdk17 7 12 20190101 2019.1.2 1500.0.0.0 1.3.0-20240101", None),
+        ("3.9.8-eclipse-temurin-21", "3.9.8-eclipse-temurin 3.9.9-eclipse-temurin", None),
+    ] {
+        let found = suggest("acme/app", current, others.split_whitespace(), &Cycles::built_in(), TODAY);
+        assert_eq!(found.unclear.as_deref(), unclear, "{current}: {found:?}");
+        assert_eq!(found, Suggestions { unclear: found.unclear.clone(), ..Suggestions::default() });
+    }
+}
+
 #[test]
 fn tags_that_move_are_told_apart_from_those_that_nobody_understands() {
     for (tag, form) in [
