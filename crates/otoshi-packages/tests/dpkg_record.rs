@@ -83,3 +83,50 @@ fn this_machine_says_which_release_it_is() {
         [release.id.clone(), text(&release.version_id), text(&release.codename), text(&release.pretty_name)];
     assert_eq!(ours.join("|"), theirs);
 }
+
+/// What dpkg refuses is refused, and what it reads is read.
+#[test]
+fn records_that_dpkg_would_not_read_are_damaged() {
+    let dir = tempfile::tempdir().unwrap();
+    let record = dir.path().join("var/lib/dpkg");
+    for directory in ["updates", "info"] {
+        fs::create_dir_all(record.join(directory)).unwrap();
+    }
+    let admin = format!("--admindir={}", record.display());
+    let head = "Package: aa\nArchitecture: amd64\nMaintainer: x\nDescription: x\n";
+    for rest in [
+        "Status: install ok installed\nVersion: 1.0\n",
+        "Status: INSTALL Ok Installed\nVersion: 1.0\n",
+        "Status: install ok installed\nVersion: foo bar\n",
+        "Status: install ok installed\nVersion: a1.0_x\n",
+        "Status: install ok installed\nVersion: x:1.0\n",
+        "Status: install ok installed\nVersion: :1.0\n",
+        "Status: install ok installed\nVersion: 1:\n",
+        "Status: install ok installed\nVersion: 1:2:3-r_1\n",
+        "Status: install ok installed\nVersion: 1.0-\n",
+        "Status: install ok installed\n",
+        "Status: install ok half-installed\n",
+        "Status: deinstall ok not-installed\n",
+        "Status: install ok\nVersion: 1.0\n",
+        "Status: install ok installed more\nVersion: 1.0\n",
+        "Status: install hold installed\nVersion: 1.0\n",
+        "Status: bogus ok installed\nVersion: 1.0\n",
+        "Status: install ok bogus\nVersion: 1.0\n",
+        "Status: \nVersion: 1.0\n",
+        "Version: 1.0\n",
+    ] {
+        fs::write(record.join("status"), format!("{head}{rest}")).unwrap();
+        let format = "${Package} ${Version}\\n";
+        let theirs = Command::new("dpkg-query").args([&admin, "--show", "--showformat", format]).output();
+        let theirs = theirs.unwrap();
+        let ours = Installed::of_root(dir.path());
+        assert_eq!(ours.is_ok(), theirs.status.success(), "{rest}: {ours:?}");
+        if let Ok(installed) = ours {
+            let ours: String =
+                installed.packages.iter().map(|one| format!("{} {}\n", one.name, one.version)).collect();
+            // One that was never unpacked has no version.
+            let theirs = String::from_utf8(theirs.stdout).unwrap().replace("aa \n", "");
+            assert_eq!(ours, theirs, "{rest}");
+        }
+    }
+}

@@ -224,3 +224,46 @@ fn many_names_of_one_large_file_are_refused() {
     let error = Installed::of_image(&home, &many, &here).unwrap_err().to_string();
     assert!(error.contains("too many or too large"), "{error}");
 }
+
+#[test]
+fn packages_that_lie_in_a_store_by_name_are_told_as_unread() {
+    let dir = tempfile::tempdir().unwrap();
+    let home = home(dir.path());
+    let hash = "0c5c8ynhkhmgksvnz5cvsm80dvy2pcz8";
+    let kinds = |installed: &Installed| -> Vec<_> {
+        installed.unread.iter().map(|unread| (unread.manager, unread.path)).collect()
+    };
+    // A directory, a file and a link; what lies in them, and the store's own records, are not read.
+    let nix = || {
+        Layer::default()
+            .put(&format!("nix/store/{hash}-openssl-3.0"), Kind::Directory, "", b"")
+            .file(&format!("nix/store/{hash}-openssl-3.0/lib/libssl.so"), vec![7; 9 << 20])
+            .link(&format!("nix/store/{hash}-current"), &format!("/nix/store/{hash}-openssl-3.0"))
+    };
+    let guix = Layer::default().file(&format!("gnu/store/{hash}-profile"), vec![7; 9 << 20]);
+    let brew = Layer::default().put("home/linuxbrew/.linuxbrew/Cellar/jq", Kind::Directory, "", b"");
+    let conda = Layer::default().file("opt/conda/conda-meta/zlib-1.3.1-h4ab18f5_1.json", "{}");
+    let empty = Layer::default()
+        .put("nix/store", Kind::Directory, "", b"")
+        .put("nix/store/.links", Kind::Directory, "", b"")
+        .file("opt/conda/conda-meta/history", "");
+    let gone = Layer::default()
+        .file(&format!("nix/store/.wh.{hash}-openssl-3.0"), "")
+        .file(&format!("nix/store/.wh.{hash}-current"), "");
+    for (layers, expected) in [
+        (vec![nix()], vec![("Nix", Some("nix/store"))]),
+        (vec![guix], vec![("Guix", Some("gnu/store"))]),
+        (vec![brew], vec![("Homebrew", Some("home/linuxbrew/.linuxbrew/Cellar"))]),
+        (vec![conda], vec![("conda", Some("opt/conda/conda-meta"))]),
+        (vec![empty], vec![]),
+        (vec![nix(), gone], vec![]),
+    ] {
+        let image = image(&home, layers);
+        let first = Installed::of_image(&home, &image, &here).unwrap();
+        assert_eq!(kinds(&first), expected);
+        assert_eq!(Installed::of_image(&home, &image, &here).unwrap(), first, "from what is remembered");
+    }
+    let root = dir.path().join("root");
+    fs::create_dir_all(root.join(format!("nix/store/{hash}-openssl-3.0/lib"))).unwrap();
+    assert_eq!(kinds(&Installed::of_root(&root).unwrap()), [("Nix", Some("nix/store"))]);
+}

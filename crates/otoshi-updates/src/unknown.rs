@@ -44,11 +44,17 @@ impl Reason {
 
 /// Says whether an image has anything that something could be newer than: packages, or a distribution that should have some.
 pub(crate) fn is_bare(installed: &Installed) -> bool {
-    let names_one = ["etc/debian_version", "etc/alpine-release", "etc/redhat-release"];
-    installed.packages.is_empty()
+    installed.manager.is_none()
+        && installed.packages.is_empty()
         && installed.unread.is_empty()
         && installed.os.is_none()
-        && names_one.iter().all(|path| installed.files.get(path).is_none())
+        && !names_one(installed)
+}
+
+/// Says whether a file names a distribution, beside os-release.
+fn names_one(installed: &Installed) -> bool {
+    let paths = ["etc/debian_version", "etc/alpine-release", "etc/redhat-release"];
+    paths.iter().any(|path| installed.files.get(path).is_some())
 }
 
 /// Why what is installed in an image is not known, or not all of it.
@@ -67,9 +73,11 @@ pub(crate) fn of_packages(installed: &Installed) -> Vec<Reason> {
     if reasons.is_empty() && installed.packages.is_empty() && !is_bare(installed) {
         let os = installed.os.as_ref();
         let os = os.map(|os| os.pretty_name.clone().unwrap_or_else(|| os.id.clone()));
+        let is_named = os.is_some() || names_one(installed);
         let whose =
             os.map_or_else(|| "it is of a distribution".to_owned(), |os| format!("it says that it is {os}"));
         let text = match installed.manager {
+            Some(_) if !is_named => "no package is in its record of packages".to_owned(),
             Some(_) => format!("{whose}, and no package is in its record of packages"),
             None => format!("{whose}, and it has no record of packages"),
         };
@@ -193,6 +201,16 @@ mod tests {
                 vec![("usr/lib/opkg/status", "Package: x\n")],
                 "it has packages of opkg, whose record (/usr/lib/opkg/status) is not read here",
             ),
+            (
+                vec![("nix/store/0c5c8ynhkhmgksvnz5cvsm80dvy2pcz8-openssl-3.0.13", "")],
+                "it has packages of Nix, whose record (/nix/store) is not read here",
+            ),
+            (
+                vec![("opt/conda/conda-meta/numpy-2.1.1-py312h58c1407_0.json", "{}")],
+                "it has packages of conda, whose record (/opt/conda/conda-meta) is not read here",
+            ),
+            (vec![("lib/apk/db/installed", "")], "no package is in its record of packages"),
+            (vec![("var/lib/rpm/rpmdb.sqlite", "")], "no package is in its record of packages"),
         ] {
             let installed = image(&files);
             assert!(!is_bare(&installed), "{files:?}");

@@ -29,12 +29,14 @@ pub fn packages(files: &Files) -> Result<Option<Vec<Package>>, InstalledError> {
     let world = files.text(WORLD);
     let world = world.as_deref().map(world_of).unwrap_or_default();
     let mut packages = Vec::new();
-    for paragraph in paragraphs(content) {
+    let damaged = |reason| InstalledError::Database { path: (*path).to_owned(), reason };
+    for paragraph in paragraphs(content).filter(|paragraph| !paragraph.trim_ascii().is_empty()) {
         if packages.len() == MOST {
-            let reason = format!("it names more than {MOST} packages");
-            return Err(InstalledError::Database { path: (*path).to_owned(), reason });
+            return Err(damaged(format!("it names more than {MOST} packages")));
         }
-        packages.extend(package(paragraph, &world));
+        let package = package(paragraph, &world);
+        packages
+            .push(package.ok_or_else(|| damaged("a package in it has no name or no version".to_owned()))?);
     }
     Ok(Some(packages))
 }
@@ -109,11 +111,21 @@ mod tests {
     use crate::{Files, Installed, Manager};
 
     #[test]
+    fn a_record_that_names_no_packages_is_damaged() {
+        for record in [&b"P:nothing\n"[..], b"V:1\nA:x86_64\n", b"\x93\x01\xff\n:x\n", b"P:a\nV:1\n\ngarbage"]
+        {
+            let mut files = Files::new();
+            files.insert("lib/apk/db/installed", record);
+            let error = Installed::of(files).unwrap_err().to_string();
+            assert!(error.contains("/lib/apk/db/installed: a package in it has no name"), "{error}");
+        }
+    }
+
+    #[test]
     fn what_the_world_asks_for_is_not_automatic() {
         let mut files = Files::new();
         let record = "C:Q1abc=\nP:musl\nV:1.2.5-r0\nA:x86_64\nS:1\no:musl\nF:lib\nR:x\nP:no\n\n\
-            P:ssl_client\nV:1.36.1-r29\nA:x86_64\no:busybox\n\nP:busybox\nV:1.36.1-r29\nA:x86_64\no:busybox\n\n\
-            P:nothing\n";
+            P:ssl_client\nV:1.36.1-r29\nA:x86_64\no:busybox\n\nP:busybox\nV:1.36.1-r29\nA:x86_64\no:busybox\n\n\n";
         files.insert("lib/apk/db/installed", record.as_bytes());
         files.insert("etc/apk/world", &b"busybox>1.30 musl=1.2.5-r0\nother@edge !conflict\n"[..]);
         let installed = Installed::of(files).unwrap();

@@ -2,18 +2,20 @@
 //!
 //! ```text
 //! var/lib/dpkg/status          a paragraph for each package: deb-control(5) and dpkg(1)
+//! var/lib/dpkg/updates/NNNN    paragraphs that a dpkg that was interrupted had no time to put into status
 //! var/lib/dpkg/status.d/NAME   a paragraph of one package, in images without dpkg itself
 //! var/lib/apt/extended_states  which packages were installed only because others need them
 //! ```
 
 use std::borrow::Cow;
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 
 use super::error::InstalledError;
 use super::package::Package;
 use crate::files::Files;
 
 const STATUS: &str = "var/lib/dpkg/status";
+const UPDATES: &str = "var/lib/dpkg/updates";
 const STATUS_DIRECTORY: &str = "var/lib/dpkg/status.d";
 const EXTENDED_STATES: &str = "var/lib/apt/extended_states";
 
@@ -24,7 +26,8 @@ const MOST: usize = 200_000;
 ///
 /// What the third word of its Status says is on disk: apt makes all of that newer which is `installed`, or which dpkg left
 /// unpacked, half-configured, or with triggers to run; and what is half-installed, where dpkg says that it must be installed again.
-/// In `status.d`, whatever has a version is installed.
+/// What is in `updates` takes the place of what `status` says of the same package, as with dpkg. Both are damaged where dpkg
+/// would not read them. In `status.d`, whatever has a version is installed.
 pub fn packages(files: &Files) -> Result<Option<Vec<Package>>, InstalledError> {
     let status = files.get(STATUS);
     let parts: Vec<(String, &[u8])> =
@@ -34,19 +37,66 @@ pub fn packages(files: &Files) -> Result<Option<Vec<Package>>, InstalledError> {
     }
     let auto = files.get(EXTENDED_STATES).map(Automatic::of).unwrap_or_default();
     let mut packages = Vec::new();
+    let updates = updates(files);
+    let later: HashSet<_> =
+        updates.iter().flat_map(|(_, content)| paragraphs(content)).map(|fields| fields.key()).collect();
     let sources = status.map(|content| (STATUS, content)).into_iter();
-    for (path, content) in sources.chain(parts.iter().map(|(path, content)| (&path[..], *content))) {
-        for fields in paragraphs(content) {
-            if let Some(package) = package(&fields, path == STATUS, &auto) {
-                packages.push(package);
-            }
-            if packages.len() > MOST {
-                let reason = format!("it names more than {MOST} packages");
-                return Err(InstalledError::Database { path: path.to_owned(), reason });
-            }
+    let sources = sources.map(|source| (source, Form::Status));
+    let parts = parts.iter().map(|(path, content)| ((&path[..], *content), Form::Part));
+    for ((path, content), form) in sources.chain(parts) {
+        for fields in
+            paragraphs(content).filter(|fields| form == Form::Part || !later.contains(&fields.key()))
+        {
+            read(&fields, path, form, &auto, &mut packages)?;
         }
     }
+    let mut newest = BTreeMap::new();
+    for (path, content) in &updates {
+        newest.extend(paragraphs(content).map(|fields| (fields.key(), (path, fields))));
+    }
+    for (path, fields) in newest.into_values() {
+        read(&fields, path, Form::Status, &auto, &mut packages)?;
+    }
     Ok(Some(packages))
+}
+
+/// The files with what is not in `status` yet, the oldest first; their names are numbers.
+fn updates(files: &Files) -> Vec<(String, &[u8])> {
+    let is_number = |path: &str| {
+        let name = path.rsplit('/').next().unwrap_or_default();
+        !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_digit())
+    };
+    let mut found = files.list(UPDATES);
+    found.retain(|(path, _)| is_number(path));
+    found
+}
+
+/// Which form a paragraph has to have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Form {
+    /// That of dpkg's own record.
+    Status,
+    /// That of a single package's, without dpkg.
+    Part,
+}
+
+/// Reads a paragraph to the packages.
+fn read(
+    fields: &Fields<'_>,
+    path: &str,
+    form: Form,
+    auto: &Automatic<'_>,
+    packages: &mut Vec<Package>,
+) -> Result<(), InstalledError> {
+    let damaged = |reason| InstalledError::Database { path: path.to_owned(), reason };
+    if form == Form::Status {
+        fields.check().map_err(damaged)?;
+    }
+    packages.extend(package(fields, form == Form::Status, auto));
+    if packages.len() > MOST {
+        return Err(damaged(format!("it names more than {MOST} packages")));
+    }
+    Ok(())
 }
 
 /// Says which architecture is dpkg's own: the first that `var/lib/dpkg/arch` lists, else that of the package dpkg, else the
@@ -67,16 +117,74 @@ struct Fields<'a> {
     version: &'a [u8],
     architecture: &'a [u8],
     source: &'a [u8],
-    status: &'a [u8],
+    status: Option<&'a [u8]>,
     auto: &'a [u8],
+    /// Whether the paragraph has any line at all.
+    is_some: bool,
+}
+
+/// The words of a Status, as dpkg knows them.
+const WANTS: [&[u8]; 5] = [b"unknown", b"install", b"hold", b"deinstall", b"purge"];
+const ERRORS: [&[u8]; 2] = [b"ok", b"reinstreq"];
+const STATES: [&[u8]; 8] = [
+    b"not-installed",
+    b"config-files",
+    b"half-installed",
+    b"unpacked",
+    b"half-configured",
+    b"triggers-awaited",
+    b"triggers-pending",
+    b"installed",
+];
+
+impl<'a> Fields<'a> {
+    /// What tells a package from others.
+    fn key(&self) -> (&'a [u8], &'a [u8]) {
+        (self.package, self.architecture)
+    }
+
+    /// The words of its Status in lower case, as dpkg compares them.
+    fn words(&self) -> Vec<Vec<u8>> {
+        let words = self.status.unwrap_or_default().split(u8::is_ascii_whitespace);
+        words.filter(|word| !word.is_empty()).map(<[u8]>::to_ascii_lowercase).collect()
+    }
+
+    /// Says why dpkg would not read a paragraph of its own record.
+    fn check(&self) -> Result<(), String> {
+        if !self.is_some {
+            return Ok(());
+        }
+        if self.package.is_empty() {
+            return Err("a paragraph in it names no package".to_owned());
+        }
+        let name = text(self.package);
+        // One without a Status is not installed.
+        let Some(status) = self.status else { return Ok(()) };
+        let words = self.words();
+        let has =
+            |place: usize, known: &[&[u8]]| words.get(place).is_some_and(|word| known.contains(&&word[..]));
+        if words.len() != 3 || !has(0, &WANTS) || !has(1, &ERRORS) || !has(2, &STATES) {
+            return Err(format!("{name} has a status that dpkg does not know: {:?}", text(status)));
+        }
+        if self.version.is_empty() && (has(2, &[b"not-installed"]) || has(2, &[b"half-installed"])) {
+            return Ok(());
+        }
+        match crate::version::dpkg::refusal(&text(self.version)) {
+            None => Ok(()),
+            Some(reason) => {
+                Err(format!("the version of {name}, {:?}, is none: {reason}", text(self.version)))
+            }
+        }
+    }
 }
 
 fn package(fields: &Fields<'_>, with_status: bool, auto: &Automatic<'_>) -> Option<Package> {
     if fields.package.is_empty() || fields.version.is_empty() {
         return None;
     }
-    let mut words = fields.status.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty());
-    let (want, error, state) = (words.next(), words.next(), words.next());
+    let words = fields.words();
+    let word = |place: usize| words.get(place).map(|word| &word[..]);
+    let (want, error, state) = (word(0), word(1), word(2));
     // A paragraph that is removed can stay as long as its configuration does; what is half-installed otherwise, apt removes.
     match state {
         Some(b"installed" | b"unpacked" | b"half-configured" | b"triggers-awaited" | b"triggers-pending") => {
@@ -148,6 +256,7 @@ fn paragraphs(mut content: &[u8]) -> impl Iterator<Item = Fields<'_>> {
             };
             content = rest;
             let Some(first) = line.first() else { break };
+            fields.is_some |= !line.iter().all(u8::is_ascii_whitespace);
             // Only these begin a field that matters.
             if !matches!(first.to_ascii_lowercase(), b'p' | b'v' | b'a' | b's') {
                 if line.iter().all(u8::is_ascii_whitespace) {
@@ -158,12 +267,15 @@ fn paragraphs(mut content: &[u8]) -> impl Iterator<Item = Fields<'_>> {
             let Some(colon) = line.iter().take(32).position(|byte| *byte == b':') else { continue };
             let value = line[colon + 1..].trim_ascii();
             let name = &line[..colon];
-            let known: [(&[u8], &mut &[u8]); 6] = [
+            if name.eq_ignore_ascii_case(b"Status") {
+                fields.status = Some(value);
+                continue;
+            }
+            let known: [(&[u8], &mut &[u8]); 5] = [
                 (b"Package", &mut fields.package),
                 (b"Version", &mut fields.version),
                 (b"Architecture", &mut fields.architecture),
                 (b"Source", &mut fields.source),
-                (b"Status", &mut fields.status),
                 (b"Auto-Installed", &mut fields.auto),
             ];
             if let Some((_, field)) = known.into_iter().find(|(known, _)| name.eq_ignore_ascii_case(known)) {
@@ -235,6 +347,36 @@ mod tests {
         );
         assert_eq!(installed.named("kept").len(), 1);
         assert!(installed.named("gone").is_empty());
+    }
+
+    fn record(files: &[(&str, &str)]) -> Result<Vec<String>, String> {
+        let mut all = Files::new();
+        for (path, text) in files {
+            all.insert(path, text.as_bytes());
+        }
+        let installed = Installed::of(all).map_err(|error| error.to_string())?;
+        Ok(installed.packages.iter().map(|package| format!("{} {}", package.name, package.version)).collect())
+    }
+
+    #[test]
+    fn what_dpkg_had_no_time_to_put_into_its_record_counts() {
+        let paragraph = |name, state, version| {
+            format!(
+                "Package: {name}\nStatus: install ok {state}\nArchitecture: amd64\nVersion: {version}\n\n"
+            )
+        };
+        let status = paragraph("a", "installed", "1") + &paragraph("b", "installed", "1");
+        let files = [
+            (super::STATUS, status),
+            ("var/lib/dpkg/updates/0000", paragraph("a", "unpacked", "2") + &paragraph("c", "unpacked", "1")),
+            ("var/lib/dpkg/updates/0001", paragraph("a", "installed", "3")),
+            ("var/lib/dpkg/updates/0002", paragraph("b", "not-installed", "1")),
+            ("var/lib/dpkg/updates/tmp.i", paragraph("a", "installed", "4")),
+        ];
+        let files: Vec<_> = files.iter().map(|(path, text)| (*path, &text[..])).collect();
+        assert_eq!(record(&files).unwrap(), ["a 3", "c 1"]);
+        let damaged = [files[0], ("var/lib/dpkg/updates/0000", "Package: a\nStatus: x\n")];
+        assert!(record(&damaged).unwrap_err().contains("/var/lib/dpkg/updates/0000: a has a status"));
     }
 
     #[test]

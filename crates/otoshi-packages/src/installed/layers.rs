@@ -19,7 +19,7 @@ use super::error::InstalledError;
 use super::room::{MOST, Room, TOTAL};
 use super::rpm;
 use super::tree;
-use super::unread::is_mark;
+use super::unread::{is_mark, is_stored};
 use super::wanted::{Want, Wanted};
 use crate::files::Files;
 
@@ -218,6 +218,8 @@ fn put_together(nodes: BTreeMap<Vec<u8>, Node<Option<Arc<[u8]>>>>) -> Files {
     for (path, node) in nodes {
         let Ok(path) = std::str::from_utf8(&path) else { continue };
         match (node.kind, node.facts) {
+            // That it is there is all that is asked of it, be it a directory, a file or a link.
+            _ if is_stored(path.as_bytes()) => files.insert(path, Vec::new()),
             (Kind::File, Some(content)) => files.insert(path, content),
             (Kind::Symlink, _) => {
                 if let Ok(target) = std::str::from_utf8(&node.link) {

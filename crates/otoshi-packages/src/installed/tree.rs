@@ -12,7 +12,7 @@ use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, fgetxattr, fstat, op
 use rustix::io::Errno;
 
 use super::room::Room;
-use super::unread::is_mark;
+use super::unread::{is_mark, is_stored};
 use super::wanted::{Wanted, is_secret};
 
 /// The attributes that make a directory opaque.
@@ -51,6 +51,13 @@ fn directory(
     if !wanted.whole {
         for (name, below) in &wanted.children {
             node(fd, path, name, below, depth, found)?;
+        }
+        for entry in if wanted.is_store { Some(Dir::read_from(fd)?) } else { None }.into_iter().flatten() {
+            let entry = entry?;
+            let name = entry.file_name().to_bytes();
+            if is_stored(&[path, b"/", name].concat()) {
+                node(fd, path, name, &Wanted::default(), depth, found)?;
+            }
         }
         return Ok(());
     }

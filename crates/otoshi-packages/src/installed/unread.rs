@@ -7,7 +7,7 @@ use crate::files::Files;
 pub struct Unread {
     /// Whose it is, as in `pacman`.
     pub manager: &'static str,
-    /// A file of it, without leading slash; `None` where it can be read, and stands beside another one that counts.
+    /// A file or directory of it, without leading slash; `None` where it can be read, and stands beside another one that counts.
     pub path: Option<&'static str>,
 }
 
@@ -33,16 +33,64 @@ pub(super) const MARKS: [(&str, &str); 18] = [
     ("Bitnami", "opt/bitnami/.bitnami_components.json"),
 ];
 
-/// Says whether a path is that of such a file: that it is there says enough, whatever it holds.
+/// Directories in which packages lie by name: whose they are, and which names are those of packages.
+pub(super) const STORES: [(&str, &str, IsPackage); 14] = [
+    ("Nix", "nix/store", has_hash),
+    ("Guix", "gnu/store", has_hash),
+    ("Homebrew", "home/linuxbrew/.linuxbrew/Cellar", is_keg),
+    ("conda", "opt/conda/conda-meta", is_record),
+    ("conda", "opt/miniconda/conda-meta", is_record),
+    ("conda", "opt/miniconda3/conda-meta", is_record),
+    ("conda", "opt/miniforge3/conda-meta", is_record),
+    ("conda", "opt/mambaforge/conda-meta", is_record),
+    ("conda", "opt/micromamba/conda-meta", is_record),
+    ("conda", "opt/anaconda3/conda-meta", is_record),
+    ("conda", "opt/env/conda-meta", is_record),
+    ("conda", "root/miniconda3/conda-meta", is_record),
+    ("conda", "root/miniforge3/conda-meta", is_record),
+    ("conda", "usr/local/conda-meta", is_record),
+];
+
+/// Says whether a name in a directory is that of a package.
+type IsPackage = fn(&[u8]) -> bool;
+
+/// `HASH-NAME`, as in the stores of Nix and Guix: 32 digits, of which some letters are none.
+fn has_hash(name: &[u8]) -> bool {
+    let is_digit = |byte: &u8| matches!(byte, b'0'..=b'9' | b'a'..=b'z');
+    name.len() > 33 && name[32] == b'-' && name[..32].iter().all(is_digit)
+}
+
+fn is_keg(name: &[u8]) -> bool {
+    !name.starts_with(b".")
+}
+
+fn is_record(name: &[u8]) -> bool {
+    name.ends_with(b".json")
+}
+
+/// Says whether a path is that of a file that marks a record, or of a package in a store: that it is there says enough, whatever
+/// it holds.
 pub(super) fn is_mark(path: &[u8]) -> bool {
-    MARKS.iter().any(|(_, mark)| mark.as_bytes() == path)
+    MARKS.iter().any(|(_, mark)| mark.as_bytes() == path) || is_stored(path)
+}
+
+/// Says whether a path is that of a package in a store.
+pub(super) fn is_stored(path: &[u8]) -> bool {
+    let Some(slash) = path.iter().rposition(|byte| *byte == b'/') else { return false };
+    let (directory, name) = (&path[..slash], &path[slash + 1..]);
+    STORES.iter().any(|(_, store, is_package)| store.as_bytes() == directory && is_package(name))
 }
 
 /// The records that an image has.
 pub(super) fn found(files: &Files) -> Vec<Unread> {
     let mut found: Vec<Unread> = Vec::new();
-    for (manager, path) in MARKS {
-        if files.get(path).is_some() && found.iter().all(|known| known.manager != manager) {
+    let marks = MARKS.into_iter().filter(|(_, path)| files.get(path).is_some());
+    let stores = STORES.into_iter().filter(|(_, path, is_package)| {
+        let name = |path: &str| path.rsplit('/').next().unwrap_or_default().to_owned();
+        files.list(path).iter().any(|(path, _)| is_package(name(path).as_bytes()))
+    });
+    for (manager, path) in marks.chain(stores.map(|(manager, path, _)| (manager, path))) {
+        if found.iter().all(|known| known.manager != manager) {
             found.push(Unread { manager, path: Some(path) });
         }
     }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::rpm;
+use super::unread::is_stored;
 use crate::files::Files;
 
 /// Single files.
@@ -30,8 +31,9 @@ const FILES: [&str; 20] = [
 ];
 
 /// Directories with all that lies in them.
-const DIRECTORIES: [&str; 15] = [
+const DIRECTORIES: [&str; 16] = [
     "var/lib/dpkg/status.d",
+    "var/lib/dpkg/updates",
     "etc/apt",
     "usr/share/keyrings",
     "etc/apk",
@@ -61,6 +63,8 @@ pub(super) struct Wanted {
     pub(super) children: BTreeMap<Vec<u8>, Wanted>,
     /// Says whether all that lies below is wanted.
     pub(super) whole: bool,
+    /// Says whether the names of packages that lie in it are wanted.
+    pub(super) is_store: bool,
 }
 
 /// Says why a path is wanted.
@@ -85,6 +89,9 @@ impl Wanted {
         for (_, path) in super::unread::MARKS {
             wanted.add(path, false);
         }
+        for (_, path, _) in super::unread::STORES {
+            wanted.at(path).is_store = true;
+        }
         for path in crate::apt::POLICIES {
             wanted.add(path, false);
         }
@@ -97,13 +104,16 @@ impl Wanted {
     /// Wants a path as well, or with `whole` all that lies below it; says whether it was not wanted before.
     pub(super) fn add(&mut self, path: &str, whole: bool) -> bool {
         let before = self.wants(path.as_bytes());
-        let mut node = self;
-        for part in path.split('/').filter(|part| !part.is_empty()) {
-            node = node.children.entry(part.as_bytes().to_vec()).or_default();
-        }
+        let node = self.at(path);
         let was_whole = node.whole;
         node.whole |= whole;
         before.is_none() || node.whole != was_whole
+    }
+
+    /// The node at a path, which is made where it is not there yet.
+    fn at(&mut self, path: &str) -> &mut Self {
+        let parts = path.split('/').filter(|part| !part.is_empty());
+        parts.fold(self, |node, part| node.children.entry(part.as_bytes().to_vec()).or_default())
     }
 
     /// Says whether and why a path is wanted.
@@ -116,9 +126,13 @@ impl Wanted {
                 let fits = below.len() <= DEPTH && !below.iter().any(|part| is_secret(part));
                 return fits.then_some(Want::Content);
             }
+            if node.is_store && parts.clone().next().is_none() && is_stored(path) {
+                return Some(Want::Content);
+            }
             node = node.children.get(part)?;
         }
-        Some(if node.whole || !node.children.is_empty() { Want::Way } else { Want::Content })
+        let is_way = node.whole || node.is_store || !node.children.is_empty();
+        Some(if is_way { Want::Way } else { Want::Content })
     }
 
     /// Adds what links and settings lead to outside of what is wanted; says whether that was anything.

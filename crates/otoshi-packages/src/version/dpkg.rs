@@ -33,6 +33,25 @@ impl<'a> Parts<'a> {
     }
 }
 
+/// Says why dpkg would not read a version; `None` where it would, with a warning or without.
+pub fn refusal(version: &str) -> Option<&'static str> {
+    let parts = Parts::of(version);
+    let has_epoch = version.contains(':');
+    if version.trim().is_empty() {
+        Some("it is empty")
+    } else if version.trim().contains(char::is_whitespace) {
+        Some("it has spaces in it")
+    } else if has_epoch && parts.epoch.parse::<i32>().map_or(true, |epoch| epoch < 0) {
+        Some("its epoch is no number")
+    } else if parts.upstream.is_empty() {
+        Some("it has nothing but an epoch or a revision")
+    } else if version.trim().contains('-') && parts.revision.is_empty() {
+        Some("its revision is empty")
+    } else {
+        None
+    }
+}
+
 /// Compares by turns what is no digit and what is.
 fn compare_part(mut left: &[u8], mut right: &[u8]) -> Ordering {
     while !left.is_empty() || !right.is_empty() {
