@@ -117,7 +117,7 @@ fn a_proxy_on_the_loopback_is_told_to_be_out_of_reach() {
         assert!(output.status.success());
         String::from_utf8(output.stderr).unwrap()
     };
-    let warning = "HTTP_PROXY names 127.0.0.1, which is the command itself";
+    let warning = "HTTP_PROXY names 127.0.0.1, which, in a network of its own, is the command itself";
     assert_eq!(said(&[]).matches(warning).count(), 1, "{}", said(&[]));
     assert!(!said(&[]).contains("word"));
     assert!(!said(&["--network", "host"]).contains(warning));
