@@ -453,7 +453,7 @@ mod tests {
             ("type=cache,target", "the mount option \"target\" needs a value", Some("target=value")),
             ("type=bind,mode=0755", "a bind mount has no option \"mode\"", None),
             ("type=bind,sharing=locked", "a bind mount has no option \"sharing\"", None),
-            ("type=cache,mode=0999", "the mount option \"mode\" is an octal number, not \"0999\"", None),
+            ("type=cache,mode=0999", "the mount option \"mode\" must be an octal number, not \"0999\"", None),
             ("type=cache,uid=-1", "the mount option \"uid\" must be a number, not \"-1\"", None),
             ("type=cache,uid=+1", "the mount option \"uid\" must be a number, not \"+1\"", None),
             ("type=cache,ro=yes", "the mount option \"ro\" must be true or false, not \"yes\"", None),

@@ -259,7 +259,7 @@ fn options_of_mounts_may_hold_variables() {
     });
     assert_eq!(world.output(&other.unwrap(), "cat /out"), "6 711\n");
     for (line, message) in [
-        ("ARG U=me\nRUN --mount=type=cache,target=/c,uid=$U true", "is a number, not \"me\""),
+        ("ARG U=me\nRUN --mount=type=cache,target=/c,uid=$U true", "must be a number, not \"me\""),
         ("RUN --mount=type=cache true", "nothing can be mounted at the target /"),
         ("RUN --mount=target=/proc/x true", "nothing can be mounted at the target /proc/x"),
         ("RUN []", "there is nothing to run"),

@@ -182,5 +182,5 @@ fn a_base_of_ubuntus_packages_is_made_and_kept_current_and_never_of_another_arch
     ubuntu.publish("Debian", [all, &[], &[]]);
     let refused = ubuntu.otoshi("three", "build --refresh");
     let said = String::from_utf8_lossy(&refused.stderr).into_owned();
-    assert!(!refused.status.success() && said.contains("\"Debian\", not of ubuntu"), "{said}");
+    assert!(!refused.status.success() && said.contains("\"Debian\", not from ubuntu"), "{said}");
 }
