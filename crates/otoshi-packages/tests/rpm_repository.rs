@@ -304,7 +304,7 @@ fn what_is_not_as_signed_is_refused_with_the_reason() {
     fixture.served.put(&primary, [&whole[..], b"more"].concat());
     refused("truncated", "instead of");
     fixture.served.remove(&primary);
-    refused("missing", "is not there");
+    refused("missing", "does not exist");
     fixture.write("etc/yum.repos.d/x.repo", &settings.replace("KEY-$", "NO-$"));
     refused("keyring", "/NO-9 does not exist");
     fixture.write("etc/yum.repos.d/x.repo", &settings.replace("file:///etc", "https://x.test"));

@@ -147,7 +147,7 @@ fn a_release_that_is_older_than_one_that_was_seen() {
     let (kind, message, kept) = story.refused();
     assert_eq!(kind, "replayed");
     assert!(
-        message.contains("it is of 2024-06-02T00:00:00Z, and one of 2024-06-03T00:00:00Z was seen"),
+        message.contains("it is dated 2024-06-02T00:00:00Z, and one dated 2024-06-03T00:00:00Z was seen"),
         "{message}"
     );
     assert!(kept, "what was kept of it still counts");
