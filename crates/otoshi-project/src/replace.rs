@@ -159,7 +159,9 @@ mod tests {
         // Somebody changed the second meanwhile.
         fs::write(&two, "2, changed").unwrap();
         let changes = [replacement(&one, Some("1"), "1a"), replacement(&two, Some("2"), "2a")];
-        assert!(replace_all(&changes).unwrap_err().to_string().contains("two: it was changed in the meantime"));
+        assert!(
+            replace_all(&changes).unwrap_err().to_string().contains("two: it was changed in the meantime")
+        );
         assert_eq!(fs::read_to_string(&one).unwrap(), "1");
         // The third cannot be put in its place.
         let changes = [

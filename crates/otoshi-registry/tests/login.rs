@@ -43,7 +43,7 @@ fn a_registry_with_tls_and_a_login() {
 
     let wrong = client_with(trusting(), logins(&registry, &host, WRONG));
     let error = push(&wrong, &store, &[item(&name, &digest)]).unwrap_err();
-    assert!(error.to_string().ends_with("it wants a login: the one that is known was refused"), "{error}");
+    assert!(error.to_string().ends_with("it requires a login: the one that is known was refused"), "{error}");
     assert!(!format!("{error:?}").contains("falsch"));
 }
 
@@ -125,7 +125,7 @@ fn only_the_registry_itself_says_where_its_login_goes() {
     for what in ["/manifests/", "/blobs/"] {
         proxy.fault("GET", what, 1, Fault::Redirect(format!("http://{}", thief.host())));
         let error = pull(&client, &Store::new(), &name).unwrap_err().to_string();
-        let place = format!("it leads to http://{}/v2/team/app{what}", thief.host());
+        let place = format!("it redirects to http://{}/v2/team/app{what}", thief.host());
         assert!(error.contains(&place), "{error}");
         let end = format!("requires a login of its own; the one for {} is not sent elsewhere", proxy.host());
         assert!(error.ends_with(&end), "{error}");

@@ -278,7 +278,7 @@ fn of_an_index_the_image_for_the_platform_is_pulled() {
     let strange: Platform = "linux/riscv64".parse().unwrap();
     let depth = otoshi_registry::Depth::Config;
     let error = client.pull(&there.layout, &reference(&name), &strange, depth, Arc::new(Quiet)).unwrap_err();
-    assert!(error.to_string().contains("has no variant for linux/riscv64; it has linux/"), "{error}");
+    assert!(error.to_string().contains("has no manifest for linux/riscv64; it has linux/"), "{error}");
 }
 
 #[test]

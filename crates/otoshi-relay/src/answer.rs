@@ -21,9 +21,9 @@ use hyper::{
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 
 use crate::{
-    Shared,
     kept::{Draft, Keep, Kept},
     request::Get,
+    shared::Shared,
     upstream::{Answered, Upstream},
 };
 

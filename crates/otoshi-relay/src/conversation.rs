@@ -13,10 +13,10 @@ use tokio::{
 };
 
 use crate::{
-    Shared,
     answer::{self, Answer},
-    entry,
+    raw,
     request::{Get, Next},
+    shared::Shared,
     upstream::Upstream,
 };
 
@@ -63,10 +63,10 @@ pub(crate) async fn hold(
     match end {
         End::Over => writer.shutdown().await,
         End::Other(begun) => {
-            let mut raw = upstream.connect().await?;
-            raw.write_all(&begun).await?;
+            let mut other = upstream.connect().await?;
+            other.write_all(&begun).await?;
             let step = reader.reunite(writer).map_err(io::Error::other)?;
-            entry::hand_on(step, raw).await
+            raw::hand_on(step, other).await
         }
     }
 }

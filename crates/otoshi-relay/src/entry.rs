@@ -2,13 +2,14 @@
 
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
+use otoshi_network::Relay as Entrance;
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional},
+    io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
     time::timeout,
 };
 
-use crate::{Shared, conversation};
+use crate::{conversation, raw, shared::Shared};
 
 /// How long a step's network has to say where a connection goes.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -26,27 +27,22 @@ pub(crate) async fn serve(shared: Arc<Shared>, mut step: TcpStream) -> io::Resul
         Ok(upstream) => upstream,
         Err(error) => {
             let number = error.raw_os_error().and_then(|number| u8::try_from(number).ok());
-            return step.write_all(&[number.unwrap_or(crate::Entrance::REFUSED)]).await;
+            return step.write_all(&[number.unwrap_or(Entrance::REFUSED)]).await;
         }
     };
     let _ = (step.set_nodelay(true), upstream.set_nodelay(true));
-    step.write_all(&[crate::Entrance::OPEN]).await?;
+    step.write_all(&[Entrance::OPEN]).await?;
     if speaks_http(&step, &upstream).await? {
         conversation::hold(shared, step, upstream, place).await
     } else {
-        hand_on(step, upstream).await
+        raw::hand_on(step, upstream).await
     }
-}
-
-/// Hands everything on, both ways.
-pub(crate) async fn hand_on(mut step: TcpStream, mut upstream: TcpStream) -> io::Result<()> {
-    copy_bidirectional(&mut step, &mut upstream).await.map(drop)
 }
 
 /// Reads where a connection goes; fails for whoever does not know the token.
 async fn asked(shared: &Shared, step: &mut TcpStream) -> io::Result<SocketAddr> {
     let denied = || io::Error::from(io::ErrorKind::PermissionDenied);
-    let mut token = [0; crate::Entrance::TOKEN];
+    let mut token = [0; Entrance::TOKEN];
     step.read_exact(&mut token).await?;
     if token != shared.token {
         return Err(denied());

@@ -22,7 +22,9 @@ mod conversation;
 mod entry;
 mod hosts;
 mod kept;
+mod raw;
 mod request;
+mod shared;
 mod upstream;
 
 use std::{
@@ -41,7 +43,7 @@ use tokio::{
     runtime::{Builder, Runtime},
 };
 
-use crate::{hosts::Hosts, kept::Keep};
+use crate::{hosts::Hosts, kept::Keep, shared::Shared};
 
 /// The port of plain HTTP.
 const PORT: u16 = 80;
@@ -55,16 +57,6 @@ pub struct Relay {
     shared: Arc<Shared>,
     /// `None` only while it is dropped.
     runtime: Option<Runtime>,
-}
-
-/// What all connections have in common.
-#[derive(Debug)]
-struct Shared {
-    token: [u8; Entrance::TOKEN],
-    keep: Keep,
-    hosts: Hosts,
-    /// In bytes.
-    saved: AtomicU64,
 }
 
 impl Relay {

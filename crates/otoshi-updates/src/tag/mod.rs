@@ -14,6 +14,7 @@
 //! `RELEASE.2024-01-31T20-20-33Z`, is a version of two numbers; one in seconds since 1970 is a number like any other. What
 //! names a commit, a signature or a build by number is no tag of a series and is [`None`].
 
+mod counting;
 mod distribution;
 mod level;
 mod parts;

@@ -5,9 +5,9 @@ use std::{cmp::Ordering, collections::BTreeMap};
 use jiff::civil::Date;
 
 use super::{
+    counting::{is_outlier, same_kinds},
     level::Level,
     parts::{ARCHITECTURES, Stage, Tag},
-    suggest::{is_outlier, same_kinds},
 };
 
 /// The words of a flavour with a mark in each number's place, and the numbers: of `otp-26.1-slim`, `otp-#-slim` and 26.1.

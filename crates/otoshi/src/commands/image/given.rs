@@ -151,7 +151,7 @@ pub(super) fn context(
                 "docker-image:// goes before the name of an image",
             ));
         }
-        let ignore = super::source::first_text([root.join(".dockerignore")])?;
+        let ignore = super::ignore::first_text([root.join(".dockerignore")])?;
         NamedContext::Directory(Arc::new(Context::scan(home, root, ignore.as_deref())?))
     };
     Ok((name.to_owned(), context))

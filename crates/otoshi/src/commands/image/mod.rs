@@ -4,6 +4,7 @@ mod asides;
 mod build;
 mod check;
 mod given;
+mod ignore;
 mod output;
 mod push;
 mod source;

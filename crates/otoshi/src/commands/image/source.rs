@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     fs,
-    io::{BufReader, Cursor, ErrorKind, Read},
+    io::{BufReader, Cursor, Read},
     path::{Path, PathBuf},
     process::{Command, Stdio},
     sync::Arc,
@@ -17,7 +17,7 @@ use otoshi_oci::{
 };
 use otoshi_store::{Draft, Home};
 
-use super::given;
+use super::{given, ignore};
 use crate::failure::Failure;
 
 /// The longest Dockerfile that is read.
@@ -103,7 +103,7 @@ impl Source {
         })?;
         let beside = format!("{}.dockerignore", inside.display());
         let ignore = [Path::new(&beside), Path::new(".dockerignore")].map(|path| beneath(root, path));
-        let ignore = first_text(ignore.into_iter().flatten())?;
+        let ignore = ignore::first_text(ignore.into_iter().flatten())?;
         let dockerfile = parse(&inside.display().to_string(), &read(&place)?)?;
         Self::scan(home, dockerfile, root, ignore, unpacked)
     }
@@ -156,7 +156,7 @@ pub(super) fn dockerfile(
     } else {
         (file.display().to_string(), read(file)?)
     };
-    let ignore = ignore(context, (!is_standard_input(file)).then_some(file))?;
+    let ignore = ignore_text(context, (!is_standard_input(file)).then_some(file))?;
     Ok((name, text, ignore))
 }
 
@@ -180,25 +180,13 @@ fn parse(name: &str, text: &str) -> Result<Dockerfile, Failure> {
 }
 
 /// The ignore file beside the Dockerfile, or else that of the context.
-fn ignore(context: &Path, file: Option<&Path>) -> Result<Option<String>, Failure> {
+fn ignore_text(context: &Path, file: Option<&Path>) -> Result<Option<String>, Failure> {
     let own = file.map(|file| {
         let mut name = file.as_os_str().to_owned();
         name.push(".dockerignore");
         PathBuf::from(name)
     });
-    first_text(own.into_iter().chain([context.join(".dockerignore")]))
-}
-
-/// The text of the first of these ignore files that is there; one that cannot be read is an error, since it says what must stay out.
-pub(super) fn first_text(files: impl IntoIterator<Item = PathBuf>) -> Result<Option<String>, Failure> {
-    for file in files {
-        match fs::read(&file) {
-            Ok(bytes) => return Ok(Some(otoshi_engine::ignore_text(&bytes))),
-            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::IsADirectory) => {}
-            Err(error) => return Err(Failure::io("reading", file.display().to_string())(error)),
-        }
-    }
-    Ok(None)
+    ignore::first_text(own.into_iter().chain([context.join(".dockerignore")]))
 }
 
 fn read(path: &Path) -> Result<String, Failure> {
