@@ -16,7 +16,7 @@ fuzz_target!(|text: &str| {
         target_platform: PLATFORM,
         build_platform: PLATFORM,
         ignore: None,
-        base: &|_| None,
+        base: &|_, _| None,
         is_reference: &|name| otoshi_oci::Reference::parse(name).is_ok(),
     };
     let _ = dockerfile.check(&around);

@@ -14,8 +14,8 @@ fuzz_target!(|bytes: &[u8]| {
     let unpacked = unpack_layer(bytes, &root, &UnpackOptions::default());
     assert_eq!(fs::read(&beside).expect("reading beside the root"), b"beside");
     assert_eq!(fs::read_dir(dir.path()).expect("listing").count(), 2);
-    if let Ok(diff_id) = unpacked {
+    if let Ok(unpacked) = unpacked {
         let (measured, _) = measure(bytes, "layer").expect("a layer that unpacks can be read");
-        assert_eq!(measured, diff_id);
+        assert_eq!(measured, unpacked.diff_id);
     }
 });
