@@ -12,8 +12,6 @@ use otoshi_explain::{Explain, Kind, Remedy};
 #[error("{message}")]
 pub struct DockerfileError {
     message: String,
-    hint: Option<String>,
-    /// In place of the hint.
     remedy: Option<Remedy>,
     place: Option<Box<Place>>,
 }
@@ -28,20 +26,20 @@ struct Place {
 impl DockerfileError {
     /// An error without a place, which whoever reads the file gives it.
     pub fn new(message: impl Into<String>) -> Self {
-        Self { message: message.into(), hint: None, remedy: None, place: None }
+        Self { message: message.into(), remedy: None, place: None }
     }
 
-    /// Adds what to try.
+    /// Adds what to try, in words, unless that is known.
     #[must_use]
-    pub fn with_hint(mut self, hint: Option<String>) -> Self {
-        self.hint = self.hint.or(hint);
+    pub fn with_hint(self, hint: Option<String>) -> Self {
+        self.with_remedy(hint.map(Remedy::Words))
+    }
+
+    /// Adds what to try, unless that is known.
+    #[must_use]
+    pub fn with_remedy(mut self, remedy: Option<Remedy>) -> Self {
+        self.remedy = self.remedy.or(remedy);
         self
-    }
-
-    /// Says what to try, where that may be something that this program does itself.
-    #[must_use]
-    pub fn with_remedy(self, remedy: Option<Remedy>) -> Self {
-        Self { remedy, ..self }
     }
 
     /// Gives the error this place, unless it has one. A range over several lines is shown by its first line.
@@ -79,7 +77,7 @@ impl DockerfileError {
 
 impl Diagnostic for DockerfileError {
     fn help<'a>(&'a self) -> Option<Box<dyn std::fmt::Display + 'a>> {
-        self.hint.as_ref().map(|hint| Box::new(hint) as Box<dyn std::fmt::Display>)
+        self.hint().map(|hint| Box::new(hint) as Box<dyn std::fmt::Display>)
     }
 
     fn source_code(&self) -> Option<&dyn SourceCode> {
@@ -151,11 +149,7 @@ impl Explain for DockerfileError {
         Kind::User
     }
 
-    fn hint(&self) -> Option<String> {
-        self.remedy().and_then(Remedy::into_words)
-    }
-
     fn remedy(&self) -> Option<Remedy> {
-        self.remedy.clone().or_else(|| self.hint.clone().map(Remedy::Words))
+        self.remedy.clone()
     }
 }

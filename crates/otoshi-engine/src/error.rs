@@ -131,10 +131,6 @@ impl Explain for EngineError {
         }
     }
 
-    fn hint(&self) -> Option<String> {
-        self.remedy().and_then(Remedy::into_words)
-    }
-
     fn remedy(&self) -> Option<Remedy> {
         match self {
             Self::Invalid { hint, .. } => hint.clone().map(Remedy::Words),

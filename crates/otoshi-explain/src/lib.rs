@@ -29,24 +29,20 @@ pub trait Explain: Error {
     /// Its kind.
     fn kind(&self) -> Kind;
 
-    /// What to try, in words that name no command of this program; none where there are none.
-    fn hint(&self) -> Option<String> {
+    /// What to try: words, or what this program itself can do about it. Whoever hands an error on hands on this.
+    fn remedy(&self) -> Option<Remedy> {
         None
     }
 
-    /// What to try: words, or what this program itself can do about it. Whoever hands an error on hands on this.
-    fn remedy(&self) -> Option<Remedy> {
-        self.hint().map(Remedy::Words)
+    /// What to try, in words that name no command of this program; none where there are none.
+    fn hint(&self) -> Option<String> {
+        self.remedy().and_then(Remedy::into_words)
     }
 }
 
 impl<T: Explain> Explain for Box<T> {
     fn kind(&self) -> Kind {
         (**self).kind()
-    }
-
-    fn hint(&self) -> Option<String> {
-        (**self).hint()
     }
 
     fn remedy(&self) -> Option<Remedy> {

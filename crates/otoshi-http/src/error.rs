@@ -3,7 +3,7 @@
 use std::error::Error;
 use std::{fmt, io};
 
-use otoshi_explain::{Explain, Kind};
+use otoshi_explain::{Explain, Kind, Remedy};
 use reqwest::StatusCode;
 
 use crate::url::SafeUrl;
@@ -94,7 +94,7 @@ impl Explain for HttpError {
         }
     }
 
-    fn hint(&self) -> Option<String> {
+    fn remedy(&self) -> Option<Remedy> {
         let hint = match self {
             Self::Status { status, .. } => match status.as_u16() {
                 401 | 403 | 407 => {
@@ -117,7 +117,7 @@ impl Explain for HttpError {
             Self::Secret { .. } => "a header takes one line of visible ASCII characters",
             _ => return None,
         };
-        Some(hint.to_owned())
+        Some(hint.into())
     }
 }
 

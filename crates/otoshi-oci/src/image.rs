@@ -400,13 +400,6 @@ impl Explain for ImageError {
     fn remedy(&self) -> Option<Remedy> {
         match self {
             Self::Layout(error) => error.remedy(),
-            _ => self.hint().map(Remedy::Words),
-        }
-    }
-
-    fn hint(&self) -> Option<String> {
-        match self {
-            Self::Layout(error) => error.hint(),
             _ => None,
         }
     }

@@ -17,7 +17,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use otoshi_explain::{Explain, Kind};
+use otoshi_explain::{Explain, Kind, Remedy};
 use serde::{Deserialize, Serialize};
 
 use crate::digest::{Digest, DigestError};
@@ -375,10 +375,12 @@ impl Explain for ReferenceError {
         Kind::User
     }
 
-    fn hint(&self) -> Option<String> {
+    fn remedy(&self) -> Option<Remedy> {
         match self {
-            Self::Uppercase { reference } => Some(format!("try {:?}", reference.to_lowercase())),
-            Self::Identifier { reference } => Some(format!("write a digest as \"name@sha256:{reference}\"")),
+            Self::Uppercase { reference } => Some(format!("try {:?}", reference.to_lowercase()).into()),
+            Self::Identifier { reference } => {
+                Some(format!("write a digest as \"name@sha256:{reference}\"").into())
+            }
             _ => None,
         }
     }

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use jiff::Timestamp;
-use otoshi_explain::{Explain, Kind};
+use otoshi_explain::{Explain, Kind, Remedy};
 use otoshi_http::SafeUrl;
 
 /// Says what is wrong with a text, and in which line.
@@ -199,7 +199,7 @@ impl Explain for RepositoryError {
         Kind::Registry
     }
 
-    fn hint(&self) -> Option<String> {
+    fn remedy(&self) -> Option<Remedy> {
         let hint = match self {
             Self::UnknownKey { .. } | Self::Keyring { .. } => {
                 Some("the source's Signed-By must name the key of whoever runs the repository")
@@ -223,6 +223,6 @@ impl Explain for RepositoryError {
             Self::Missing { .. } => Some("the suite may have been archived, or its name may be wrong"),
             _ => None,
         };
-        hint.map(str::to_owned)
+        hint.map(Remedy::from)
     }
 }

@@ -208,10 +208,6 @@ impl Explain for PipelineError {
         }
     }
 
-    fn hint(&self) -> Option<String> {
-        self.remedy().and_then(Remedy::into_words)
-    }
-
     fn remedy(&self) -> Option<Remedy> {
         match self {
             Self::Invalid { hint, .. } => hint.clone(),

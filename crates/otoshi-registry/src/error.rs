@@ -143,10 +143,6 @@ impl Explain for RegistryError {
         Kind::Registry
     }
 
-    fn hint(&self) -> Option<String> {
-        self.remedy().and_then(Remedy::into_words)
-    }
-
     fn remedy(&self) -> Option<Remedy> {
         match self {
             Self::Refused { status: 401 | 403, asked, .. } => Some(Remedy::from(format!(

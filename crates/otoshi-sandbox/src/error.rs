@@ -1,6 +1,6 @@
 //! What can go wrong before the command runs.
 
-use otoshi_explain::{Explain, Kind};
+use otoshi_explain::{Explain, Kind, Remedy};
 use serde::{Deserialize, Serialize};
 
 /// Setting up a sandbox failed; the command itself did not run.
@@ -59,9 +59,9 @@ impl Explain for SandboxError {
         Kind::Sandbox
     }
 
-    fn hint(&self) -> Option<String> {
+    fn remedy(&self) -> Option<Remedy> {
         match self {
-            Self::NotSupported { hint, .. } => Some(hint.clone()),
+            Self::NotSupported { hint, .. } => Some(hint.as_str().into()),
             Self::Setup { .. } | Self::Exec { .. } => None,
         }
     }

@@ -69,21 +69,12 @@ impl Explain for StoreError {
     fn remedy(&self) -> Option<Remedy> {
         match self {
             Self::Layout(error) => error.remedy(),
-            _ => self.hint().map(Remedy::Words),
-        }
-    }
-
-    fn hint(&self) -> Option<String> {
-        match self {
+            Self::Digest(error) => error.remedy(),
             Self::Format { found, supported, .. } => {
-                Some(format!("{}, or another OTOSHI_HOME", other_format(found, *supported)))
+                Some(format!("{}, or another OTOSHI_HOME", other_format(found, *supported)).into())
             }
-            Self::NoHome => Some("set OTOSHI_HOME to a directory".to_owned()),
-            Self::Busy { .. } => {
-                Some("try again when it has finished, or give it time with --wait".to_owned())
-            }
-            Self::Layout(error) => error.hint(),
-            Self::Digest(error) => error.hint(),
+            Self::NoHome => Some("set OTOSHI_HOME to a directory".into()),
+            Self::Busy { .. } => Some("try again when it has finished, or give it time with --wait".into()),
             Self::Io { .. } => None,
         }
     }

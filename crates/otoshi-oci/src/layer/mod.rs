@@ -269,20 +269,14 @@ impl Explain for LayerError {
     fn remedy(&self) -> Option<Remedy> {
         match self {
             Self::Layout(error) => error.remedy(),
-            _ => self.hint().map(Remedy::Words),
-        }
-    }
-
-    fn hint(&self) -> Option<String> {
-        match self {
-            Self::Layout(error) => error.hint(),
-            Self::Encoding { source, .. } => Some(format!("decompress it first: {}", source.command())),
+            Self::Encoding { source, .. } => {
+                Some(format!("decompress it first: {}", source.command()).into())
+            }
             Self::Entry { action: root::MAKE_DEVICE, source, .. }
                 if source.kind() == io::ErrorKind::PermissionDenied =>
             {
                 Some(
-                    "device nodes can only be made by root; run as root, or use an image without them"
-                        .to_owned(),
+                    "device nodes can only be made by root; run as root, or use an image without them".into(),
                 )
             }
             Self::Entry { action: root::SET_OWNER, source, .. }
@@ -290,13 +284,13 @@ impl Explain for LayerError {
             {
                 Some(
                     "the owner has no id here; give this user a larger range in /etc/subuid and /etc/subgid"
-                        .to_owned(),
+                        .into(),
                 )
             }
             Self::Entry { source, .. } | Self::Io { source, .. }
                 if source.kind() == io::ErrorKind::StorageFull =>
             {
-                Some("free space on this file system, then run the same command again".to_owned())
+                Some("free space on this file system, then run the same command again".into())
             }
             _ => None,
         }

@@ -108,21 +108,15 @@ impl Explain for LayoutError {
     fn remedy(&self) -> Option<Remedy> {
         match self {
             Self::Full { .. } => Some(Remedy::CollectGarbage),
-            _ => self.hint().map(Remedy::Words),
-        }
-    }
-
-    fn hint(&self) -> Option<String> {
-        match self {
-            Self::Corrupt { root, digest, .. } => Some(format!(
+            Self::Corrupt { root, digest, .. } => Some(Remedy::Words(format!(
                 "remove {}/blobs/{}/{} and import or build the image again",
                 root.display(),
                 digest.algorithm(),
                 digest.hex()
-            )),
-            Self::Json { what, .. } if what.ends_with(INDEX_FILE) => Some(format!(
+            ))),
+            Self::Json { what, .. } if what.ends_with(INDEX_FILE) => Some(Remedy::Words(format!(
                 "restore the file from a copy, or remove {what}: images then have no names until builds give them new ones"
-            )),
+            ))),
             _ => None,
         }
     }

@@ -147,33 +147,24 @@ impl Explain for TransferError {
             Self::Layout(error) => error.remedy(),
             Self::Image(error) => error.remedy(),
             Self::Layer(error) => error.remedy(),
-            _ => self.hint().map(Remedy::Words),
-        }
-    }
-
-    fn hint(&self) -> Option<String> {
-        match self {
-            Self::Layout(error) => error.hint(),
-            Self::Image(error) => error.hint(),
-            Self::Layer(error) => error.hint(),
             Self::Ambiguous { .. } => {
-                Some("leave out the name to keep the names that the images have".to_owned())
+                Some("leave out the name to keep the names that the images have".into())
             }
             Self::DockerHost { .. } => {
-                Some("unset DOCKER_HOST, or export a docker-archive and load that".to_owned())
+                Some("unset DOCKER_HOST, or export a docker-archive and load that".into())
             }
             Self::Connect { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => {
-                Some("run as root, or add this user to the group docker".to_owned())
+                Some("run as root, or add this user to the group docker".into())
             }
-            Self::Exchange { source, .. } => source.hint(),
-            Self::Connect { .. } => Some("start Docker, or set DOCKER_HOST to its socket".to_owned()),
+            Self::Exchange { source, .. } => source.remedy(),
+            Self::Connect { .. } => Some("start Docker, or set DOCKER_HOST to its socket".into()),
             Self::Io { source, .. } if source.kind() == io::ErrorKind::StorageFull => {
-                Some("free space on this file system, then run the same command again".to_owned())
+                Some("free space on this file system, then run the same command again".into())
             }
             Self::Io { source, .. } | Self::Archive { source: TarError::Io(source), .. } => source
                 .get_ref()
                 .and_then(|inner| inner.downcast_ref::<crate::layer::UnsupportedEncoding>())
-                .map(|encoding| format!("decompress it first: {}", encoding.command())),
+                .map(|encoding| format!("decompress it first: {}", encoding.command()).into()),
             _ => None,
         }
     }

@@ -57,13 +57,6 @@ impl Explain for InstalledError {
     fn remedy(&self) -> Option<Remedy> {
         match self {
             Self::Layer(error) => error.remedy(),
-            _ => self.hint().map(Remedy::Words),
-        }
-    }
-
-    fn hint(&self) -> Option<String> {
-        match self {
-            Self::Layer(error) => error.hint(),
             _ => None,
         }
     }
