@@ -49,10 +49,8 @@ impl ProjectError {
 
     /// Suggests the known name that is most like `name`.
     pub(crate) fn with_suggestion<'a>(self, name: &str, known: impl Iterator<Item = &'a String>) -> Self {
-        let scored =
-            known.map(|known| (strsim::jaro_winkler(name, known), known)).filter(|(score, _)| *score > 0.75);
-        match scored.max_by(|a, b| a.0.total_cmp(&b.0)) {
-            Some((_, known)) => self.with_hint(format!("did you mean {known}?")),
+        match near(name, known.map(String::as_str)) {
+            Some(known) => self.with_hint(format!("did you mean {known}?")),
             None => self,
         }
     }
@@ -67,13 +65,15 @@ impl ProjectError {
     }
 }
 
+/// The known word that is most like one, when one is like it at all.
+pub(crate) fn near<'w>(word: &str, known: impl IntoIterator<Item = &'w str>) -> Option<&'w str> {
+    let scored = known.into_iter().map(|known| (strsim::jaro_winkler(word, known), known));
+    scored.filter(|(score, _)| *score > 0.75).max_by(|a, b| a.0.total_cmp(&b.0)).map(|(_, known)| known)
+}
+
 impl Explain for ProjectError {
     fn kind(&self) -> Kind {
         Kind::User
-    }
-
-    fn hint(&self) -> Option<String> {
-        self.remedy().and_then(Remedy::into_words)
     }
 
     fn remedy(&self) -> Option<Remedy> {

@@ -1,6 +1,6 @@
 //! All that is wrong with `otoshi.toml`, each with the place where it stands, told in one go.
 
-use std::ops::Range;
+use std::{ops::Range, rc::Rc};
 
 use otoshi_explain::Remedy;
 use toml_edit::{Document, Item, Table, TableLike, Value};
@@ -11,18 +11,23 @@ use crate::ProjectError;
 pub(crate) struct Faults<'t> {
     file: &'t str,
     text: &'t str,
-    document: Option<Document<&'t str>>,
+    document: Option<Rc<Document<&'t str>>>,
     found: Vec<ProjectError>,
 }
 
 impl<'t> Faults<'t> {
     pub(crate) fn new(file: &'t str, text: &'t str) -> Self {
-        Self { file, text, document: Document::parse(text).ok(), found: Vec::new() }
+        Self { file, text, document: Document::parse(text).ok().map(Rc::new), found: Vec::new() }
     }
 
     /// What the file is called in errors.
     pub(crate) fn file(&self) -> &'t str {
         self.file
+    }
+
+    /// What the file holds, each value with its place; `None` where it is no TOML.
+    pub(crate) fn document(&self) -> Option<Rc<Document<&'t str>>> {
+        self.document.clone()
     }
 
     pub(crate) fn text(&self) -> &'t str {

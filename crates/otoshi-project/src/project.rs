@@ -62,13 +62,7 @@ impl Project {
             })?;
         let bytes = fs::read(root.join("otoshi.toml"))
             .map_err(|error| ProjectError::new("otoshi.toml", error.to_string()))?;
-        let is_wide = bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]);
-        let text = String::from_utf8(bytes).map_err(|_| {
-            let encoding = if is_wide { "it is UTF-16" } else { "it is not UTF-8" };
-            ProjectError::new("otoshi.toml", encoding).with_hint("save it as UTF-8")
-        })?;
-        let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
-        let manifest = Manifest::parse("otoshi.toml", text)?;
+        let manifest = Manifest::parse("otoshi.toml", &text("otoshi.toml", bytes)?)?;
         let procfile = procfile(root)?;
         let processes = processes(&manifest, procfile.as_deref())?;
         let mut warnings = Vec::new();
@@ -209,16 +203,26 @@ fn fill<'a>(
 ///
 /// Fails where it cannot be read, since a process that is gone takes its image with it.
 fn procfile(root: &Path) -> Result<Option<String>, ProjectError> {
-    let wrong = |message: String| ProjectError::new("Procfile", message);
     match fs::read(root.join("Procfile")) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(wrong(error.to_string())),
-        Ok(bytes) => {
-            let text = String::from_utf8(bytes)
-                .map_err(|_| wrong("it is not UTF-8".to_owned()).with_hint("save it as UTF-8"))?;
-            Ok(Some(text.strip_prefix('\u{feff}').unwrap_or(&text).to_owned()))
-        }
+        Err(error) => Err(ProjectError::new("Procfile", error.to_string())),
+        Ok(bytes) => text("Procfile", bytes).map(Some),
     }
+}
+
+/// The text of a file, without a byte order mark.
+///
+/// Fails where it is not UTF-8.
+fn text(file: &str, bytes: Vec<u8>) -> Result<String, ProjectError> {
+    let is_wide = bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]);
+    let mut text = String::from_utf8(bytes).map_err(|_| {
+        let encoding = if is_wide { "it is UTF-16" } else { "it is not UTF-8" };
+        ProjectError::new(file, encoding).with_hint("save it as UTF-8")
+    })?;
+    if text.starts_with('\u{feff}') {
+        text.drain(..'\u{feff}'.len_utf8());
+    }
+    Ok(text)
 }
 
 fn processes(manifest: &Manifest, procfile: Option<&str>) -> Result<Vec<NamedProcess>, ProjectError> {

@@ -1,7 +1,5 @@
 //! Reading `otoshi.toml`, and telling all that is wrong with it.
 
-use toml_edit::Document;
-
 use crate::{Manifest, ProjectError, faults::Faults, shape};
 
 impl Manifest {
@@ -11,17 +9,15 @@ impl Manifest {
         let read = toml::from_str(text);
         match &read {
             Ok(manifest) => Self::look(manifest, &mut faults),
-            Err(_) => Self::look_at_form(text, &mut faults),
+            Err(_) => Self::look_at_form(&mut faults),
         }
         faults.end()?;
         read.map_err(|error| ProjectError::of_toml(file, text, &error))
     }
 
     /// Finds why the file could not be read, and what else is wrong as far as can be told.
-    fn look_at_form(text: &str, faults: &mut Faults<'_>) {
-        let Ok(document) = Document::parse(text) else { return };
-        let meant = shape::look(&document, faults);
-        if let Some(Ok(manifest)) = meant.map(toml_edit::de::from_document::<Self>) {
+    fn look_at_form(faults: &mut Faults<'_>) {
+        if let Some(Ok(manifest)) = shape::look(faults).map(toml_edit::de::from_document::<Self>) {
             manifest.look(faults);
         }
     }

@@ -9,7 +9,7 @@ use std::{ops::Range, sync::LazyLock};
 use serde_json::{Map, Value as Json};
 use toml_edit::{ArrayOfTables, Document, DocumentMut, Item, TableLike, Value};
 
-use crate::{ProjectError, faults::Faults, manifest};
+use crate::{ProjectError, error::near, faults::Faults, manifest};
 
 /// What leads to the items of an array.
 const ITEM: &str = "";
@@ -17,11 +17,13 @@ const ITEM: &str = "";
 static SCHEMA: LazyLock<Json> = LazyLock::new(manifest::schema);
 
 /// Adds what does not have the form to `faults`; gives the file as it was likely meant, where that can be told.
-pub(crate) fn look(document: &Document<&str>, faults: &mut Faults<'_>) -> Option<DocumentMut> {
-    let mut meant = document.clone().into_mut();
+pub(crate) fn look(faults: &mut Faults<'_>) -> Option<DocumentMut> {
+    let document = faults.document()?;
     let mut search = Search { faults, mends: Some(Vec::new()) };
-    search.table(Node::Table(document.as_table()), &SCHEMA, &mut Vec::new());
-    for mend in search.mends? {
+    search.members(Node::Table(document.as_table()), None, SCHEMA.as_object()?, &mut Vec::new());
+    let mends = search.mends?;
+    let mut meant = Document::clone(&document).into_mut();
+    for mend in mends {
         mend.apply(meant.as_table_mut());
     }
     Some(meant)
@@ -84,12 +86,6 @@ impl Search<'_, '_> {
         }
     }
 
-    fn table(&mut self, node: Node<'_>, schema: &Json, path: &mut Vec<String>) {
-        if let Some(object) = schema.as_object() {
-            self.members(node, None, object, path);
-        }
-    }
-
     fn members(
         &mut self,
         node: Node<'_>,
@@ -138,7 +134,7 @@ impl Search<'_, '_> {
     ) -> Option<&'k str> {
         let key = path.last().map(String::as_str).unwrap_or_default();
         let known: Vec<&str> = known.into_iter().flatten().map(|(key, _)| key.as_str()).collect();
-        let near = near(key, &known);
+        let near = near(key, known.iter().copied());
         let hint = match near {
             Some(near) => format!("did you mean `{near}`?"),
             None => format!("known keys: {}", known.join(", ")),
@@ -169,7 +165,7 @@ impl Search<'_, '_> {
         if words.contains(&text) {
             return;
         }
-        let hint = match near(text, &words) {
+        let hint = match near(text, words.iter().copied()) {
             Some(near) => format!("did you mean \"{near}\"?"),
             None => format!("one of: {}", words.join(", ")),
         };
@@ -334,10 +330,4 @@ fn words(schema: &Map<String, Json>) -> Option<Vec<&str>> {
         return Some(word.as_str().into_iter().collect());
     }
     Some(schema.get("enum")?.as_array()?.iter().filter_map(Json::as_str).collect())
-}
-
-/// The known word that is most like one.
-fn near<'w>(word: &str, known: &[&'w str]) -> Option<&'w str> {
-    let scored = known.iter().map(|known| (strsim::jaro_winkler(word, known), *known));
-    scored.filter(|(score, _)| *score > 0.75).max_by(|a, b| a.0.total_cmp(&b.0)).map(|(_, known)| known)
 }
