@@ -15,7 +15,7 @@ use hyper::client::conn::http1;
 use hyper::header::{CONNECTION, CONTENT_TYPE, HOST};
 use hyper::rt::ReadBufCursor;
 use hyper::{Request, Response};
-use otoshi_explain::{Explain, Kind};
+use otoshi_explain::{Explain, Kind, Remedy};
 use reqwest::StatusCode;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::runtime::{Builder, Runtime};
@@ -65,7 +65,7 @@ impl Explain for ExchangeError {
         }
     }
 
-    fn hint(&self) -> Option<String> {
+    fn remedy(&self) -> Option<Remedy> {
         let hint = match self {
             Self::Request { .. } => "check the address",
             Self::Io { .. } => return None,
@@ -74,7 +74,7 @@ impl Explain for ExchangeError {
             }
             Self::Late { .. } => "check whether the other side is busy, and try again",
         };
-        Some(hint.to_owned())
+        Some(hint.into())
     }
 }
 
@@ -105,13 +105,10 @@ pub fn status_over(
     target: &str,
     patience: Duration,
 ) -> Result<StatusCode, ExchangeError> {
-    let request = request("GET", host, target).body(Pieces(None));
-    let request = request.map_err(|source| ExchangeError::Request { target: target.to_owned(), source })?;
+    let request = get(host, target)?;
     stream.set_nonblocking(true)?;
-    runtime()?.block_on(async {
-        let asking =
-            async { Ok(exchange(tokio::net::TcpStream::from_std(stream)?, request).await?.status()) };
-        tokio::time::timeout(patience, asking).await.unwrap_or(Err(ExchangeError::Late { patience }))
+    within(patience, async {
+        Ok(exchange(tokio::net::TcpStream::from_std(stream)?, request).await?.status())
     })
 }
 
@@ -125,15 +122,11 @@ pub fn get_over(
     most: usize,
     patience: Duration,
 ) -> Result<Reply, ExchangeError> {
-    let request = request("GET", host, target).body(Pieces(None));
-    let request = request.map_err(|source| ExchangeError::Request { target: target.to_owned(), source })?;
+    let request = get(host, target)?;
     stream.set_nonblocking(true)?;
-    runtime()?.block_on(async {
-        let asking = async {
-            let response = exchange(tokio::net::UnixStream::from_std(stream)?, request).await?;
-            Ok(Reply { status: response.status(), body: body(response.into_body(), most).await? })
-        };
-        tokio::time::timeout(patience, asking).await.unwrap_or(Err(ExchangeError::Late { patience }))
+    within(patience, async {
+        let response = exchange(tokio::net::UnixStream::from_std(stream)?, request).await?;
+        reply(response, most).await
     })
 }
 
@@ -151,14 +144,12 @@ pub fn post_over<E>(
     let (sender, receiver) = channel(2);
     let request =
         request("POST", host, target).header(CONTENT_TYPE, content_type).body(Pieces(Some(receiver)));
-    let request = request.map_err(|source| ExchangeError::Request { target: target.to_owned(), source });
-    let request = request.map_err(PostError::Exchange)?;
+    let request = request.map_err(not_a_target(target)).map_err(PostError::Exchange)?;
     let receive = move || {
         stream.set_nonblocking(true)?;
         runtime()?.block_on(async {
             let response = exchange(tokio::net::UnixStream::from_std(stream)?, request).await?;
-            let status = response.status();
-            Ok(Reply { status, body: body(response.into_body(), most).await? })
+            reply(response, most).await
         })
     };
     std::thread::scope(|scope| {
@@ -189,6 +180,25 @@ fn request(method: &str, host: &str, target: &str) -> hyper::http::request::Buil
     Request::builder().method(method).uri(target).header(HOST, host).header(CONNECTION, "close")
 }
 
+/// A request by `GET`.
+fn get(host: &str, target: &str) -> Result<Request<Pieces>, ExchangeError> {
+    request("GET", host, target).body(Pieces(None)).map_err(not_a_target(target))
+}
+
+fn not_a_target(target: &str) -> impl FnOnce(hyper::http::Error) -> ExchangeError {
+    move |source| ExchangeError::Request { target: target.to_owned(), source }
+}
+
+/// Waits for something that may take so long.
+fn within<T>(
+    patience: Duration,
+    asking: impl Future<Output = Result<T, ExchangeError>>,
+) -> Result<T, ExchangeError> {
+    runtime()?.block_on(async {
+        tokio::time::timeout(patience, asking).await.unwrap_or(Err(ExchangeError::Late { patience }))
+    })
+}
+
 fn runtime() -> io::Result<Runtime> {
     Builder::new_current_thread().enable_all().build()
 }
@@ -207,6 +217,11 @@ async fn exchange<S: AsyncRead + AsyncWrite + Send + Unpin + 'static>(
         }
     });
     Ok(sender.send_request(request).await?)
+}
+
+/// Reads the rest of an answer, its body up to so many bytes.
+async fn reply(response: Response<Incoming>, most: usize) -> Result<Reply, ExchangeError> {
+    Ok(Reply { status: response.status(), body: body(response.into_body(), most).await? })
 }
 
 /// Reads a body up to so many bytes.
