@@ -3,7 +3,7 @@
 //! ```text
 //! api         the trait and its requests: what an engine is asked, whichever it is
 //! event       what happens meanwhile, told to whoever shows it
-//! context     a source directory: scanned, filtered by .dockerignore, hashed once per change
+//! context     a source directory: scanned, filtered by .dockerignore (ignore_file), hashed once per change
 //! records     what is remembered in the store, a type for each kind
 //! names, data a file's name as text, whatever it is; a file's data copied with its holes
 //! embedded    the engine of our own
@@ -26,6 +26,7 @@ mod data;
 mod embedded;
 mod error;
 mod event;
+mod ignore_file;
 mod names;
 mod records;
 
@@ -39,5 +40,5 @@ pub use context::{Context, ContextEntry, EntryKind, Unread};
 pub use embedded::{EmbeddedEngine, names_context, told_by};
 pub use error::EngineError;
 pub use event::{Event, Events, Silent, StepId};
-pub use names::to_text as ignore_text;
+pub use ignore_file::read_ignore_file;
 pub use otoshi_sandbox::{Handle, Network};

@@ -13,7 +13,7 @@ use std::{
 const ESCAPES: u32 = 0x10_FF00;
 
 /// A name as text; or many, as in an ignore file, whose patterns then match names that are not UTF-8.
-pub fn to_text(name: &[u8]) -> String {
+pub(crate) fn to_text(name: &[u8]) -> String {
     let mut text = String::with_capacity(name.len());
     for chunk in name.utf8_chunks() {
         for sign in chunk.valid().chars() {

@@ -8,10 +8,10 @@
 //!
 //! What the compile command writes is never left out.
 
-use std::{cell::Cell, fs, path::Path, time::Instant};
+use std::{cell::Cell, path::Path, time::Instant};
 
 use otoshi_dockerfile::{Dockerfile, Instruction};
-use otoshi_engine::{Context, EngineError, Event, Events, StepId, Unread};
+use otoshi_engine::{Context, EngineError, Event, Events, StepId, Unread, read_ignore_file};
 use otoshi_project::Project;
 use otoshi_store::Home;
 
@@ -186,15 +186,7 @@ fn from_gitignore(text: &str) -> String {
 /// A file of the project that says what is left out, or `None` where there is none.
 fn read(root: &Path, name: &str) -> Result<Option<String>, PipelineError> {
     let path = root.join(name);
-    match fs::read(&path) {
-        Err(error)
-            if matches!(error.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::IsADirectory) =>
-        {
-            Ok(None)
-        }
-        Err(source) => Err(PipelineError::Read { path, source }),
-        Ok(bytes) => Ok(Some(otoshi_engine::ignore_text(&bytes))),
-    }
+    read_ignore_file(&path).map_err(|source| PipelineError::Read { path, source })
 }
 
 #[cfg(test)]

@@ -1,16 +1,19 @@
 //! Ignore files of contexts.
 
-use std::{fs, io::ErrorKind, path::PathBuf};
+use std::path::PathBuf;
+
+use otoshi_engine::read_ignore_file;
 
 use crate::failure::Failure;
 
-/// The text of the first of these ignore files that is there; one that cannot be read is an error, since it says what must stay out.
+/// The text of the first of these ignore files that is there.
+///
+/// Fails where one that is there cannot be read.
 pub(super) fn first_text(files: impl IntoIterator<Item = PathBuf>) -> Result<Option<String>, Failure> {
     for file in files {
-        match fs::read(&file) {
-            Ok(bytes) => return Ok(Some(otoshi_engine::ignore_text(&bytes))),
-            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::IsADirectory) => {}
-            Err(error) => return Err(Failure::io("reading", file.display().to_string())(error)),
+        let text = read_ignore_file(&file);
+        if let Some(text) = text.map_err(Failure::io("reading", file.display().to_string()))? {
+            return Ok(Some(text));
         }
     }
     Ok(None)
