@@ -216,7 +216,12 @@ fn a_process_is_asked_by_http_before_its_name_moves() {
     shop.ok(&["build"]);
     shop.import("base 2\n");
     assert_eq!(refresh(&shop, &[])["outcome"], "refreshed");
-    shop.import("base 3\n");
+    for (base, address) in [("base 3\n", "[::1]"), ("base 4\n", "[::]"), ("base 5\n", "web.localhost")] {
+        shop.import(base);
+        shop.write("otoshi.toml", &manifest.replace("http://127.0.0.1:", &format!("http://{address}:")));
+        assert_eq!(refresh(&shop, &[])["outcome"], "refreshed", "{address}");
+    }
+    shop.import("base 6\n");
     shop.write("otoshi.toml", &manifest.replace("/base\"", "/gone\"").replace("20s", "1s"));
     assert_said("refresh-of-a-process-that-has-no-such-page", &shop.otoshi(&["refresh"]));
 }

@@ -2,7 +2,7 @@
 
 use std::{
     io,
-    net::{SocketAddr, TcpStream, ToSocketAddrs},
+    net::TcpStream,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     thread,
     time::{Duration, Instant},
@@ -150,9 +150,9 @@ impl Started {
     }
 
     /// Connects to a port of the process, whichever of its own addresses was named; never to one of this machine.
-    fn connect(&self, place: SocketAddr) -> io::Result<TcpStream> {
+    fn connect(&self, port: u16) -> io::Result<TcpStream> {
         let handle = self.handle().clone();
-        handle.ok_or_else(|| io::Error::other("the process has not started yet"))?.connect(place.port())
+        handle.ok_or_else(|| io::Error::other("the process has not started yet"))?.connect(port)
     }
 }
 
@@ -193,11 +193,8 @@ impl From<&str> for Unanswered {
 fn ask(address: &str, started: &Started) -> Result<(), Unanswered> {
     let url = Url::parse(address).ok().filter(|url| url.scheme() == "http");
     let url = url.ok_or("it is not an http:// address")?;
-    let text = |error: io::Error| error.to_string();
-    let place = (url.host_str().unwrap_or_default(), url.port_or_known_default().unwrap_or(80));
-    let mut places = place.to_socket_addrs().map_err(text)?;
-    let place = places.find(SocketAddr::is_ipv4).ok_or("it has no address")?;
-    let stream = started.connect(place).map_err(text)?;
+    let stream =
+        started.connect(url.port_or_known_default().unwrap_or(80)).map_err(|error| error.to_string())?;
     let query = url.query().map(|query| format!("?{query}")).unwrap_or_default();
     let target = format!("{}{query}", url.path());
     let status = status_over(stream, &host_of(&url), &target, PATIENCE);
