@@ -265,8 +265,7 @@ impl Stack {
             // The step's kernel asks again.
             return;
         }
-        let is_nameserver = self.plan.nameservers.iter().any(|nameserver| nameserver.outside == place);
-        let relay = self.plan.relay.filter(|relay| place.port() == relay.port && !is_nameserver);
+        let relay = self.plan.relay.filter(|relay| place.port() == relay.port);
         let (target, relay) = match relay {
             Some(relay) => (relay.address, Relayed::Telling(relay.asking(place))),
             None => (place, Relayed::No),

@@ -3,6 +3,7 @@
 use std::{
     fs::File,
     io,
+    net::SocketAddr,
     os::unix::fs::FileExt,
     sync::{Arc, atomic::Ordering},
     time::SystemTime,
@@ -60,17 +61,20 @@ struct Keeping {
     policy: CachePolicy,
 }
 
-/// Finds the answer to a request.
+/// Finds the answer to a request that goes to `place`.
 ///
 /// Fails where the server does; the step's connection ends then, as it would without this room.
 pub(crate) async fn find(
     shared: &Arc<Shared>,
     upstream: &Upstream,
     get: &Get,
-    is_hosts: bool,
+    place: SocketAddr,
 ) -> io::Result<Answer> {
-    let host = get.host().filter(|_| is_hosts && get.is_anybodys());
+    let host = get.host().filter(|_| get.is_anybodys());
     let Some(host) = host else { return fetch(upstream, get).await };
+    if !shared.hosts.has(host, place).await {
+        return fetch(upstream, get).await;
+    }
     let key = Keep::key(host, get.target.path());
     let request = get.for_policy();
     let looking = (Arc::clone(shared), key.clone());
@@ -94,7 +98,10 @@ pub(crate) async fn find(
             upstream.give_back(answered.sender);
             match after {
                 AfterResponse::NotModified(policy, parts) => {
-                    shared.keep.renew(&key, &kept, policy);
+                    // What has to be asked for each time is not written each time.
+                    if !policy.is_stale(SystemTime::now()) {
+                        shared.keep.renew(&key, &kept, policy);
+                    }
                     Ok(give(shared, parts, kept))
                 }
                 AfterResponse::Modified(..) => fetch_and_keep(shared, upstream, get, key).await,
@@ -141,11 +148,12 @@ fn give(shared: &Shared, parts: Parts, kept: Kept) -> Answer {
 }
 
 impl Answer {
-    fn coming(answered: Answered, keeping: Option<Keeping>) -> Self {
+    fn coming(mut answered: Answered, keeping: Option<Keeping>) -> Self {
+        let response = &mut answered.response;
         Self {
-            status: answered.response.status(),
-            reason: answered.response.extensions().get::<ReasonPhrase>().cloned(),
-            headers: answered.response.headers().clone(),
+            status: response.status(),
+            reason: response.extensions_mut().remove::<ReasonPhrase>(),
+            headers: std::mem::take(response.headers_mut()),
             body: Body::Coming(Box::new(Coming { answered, keeping })),
         }
     }

@@ -84,13 +84,8 @@ async fn read(
             Next::Get(get) => {
                 let goes_on = get.goes_on();
                 let (shared, upstream, asking) = (Arc::clone(shared), Arc::clone(upstream), get.clone());
-                let answer = tokio::spawn(async move {
-                    let is_hosts = match asking.host() {
-                        Some(host) => shared.hosts.has(host, place).await,
-                        None => false,
-                    };
-                    answer::find(&shared, &upstream, &asking, is_hosts).await
-                });
+                let answer =
+                    tokio::spawn(async move { answer::find(&shared, &upstream, &asking, place).await });
                 if order.send(Asked { get, answer }).await.is_err() || !goes_on {
                     return Ok(End::Over);
                 }

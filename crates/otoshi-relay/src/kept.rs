@@ -11,7 +11,7 @@ use std::{
     fs::{self, File},
     io::{self, Read, Seek, SeekFrom, Write},
     path::{Path, PathBuf},
-    sync::atomic::{AtomicU64, Ordering},
+    sync::{Mutex, PoisonError},
     time::SystemTime,
 };
 
@@ -31,8 +31,8 @@ const LONGEST: u64 = 1 << 20;
 pub(crate) struct Keep {
     directory: PathBuf,
     most: u64,
-    /// How many bytes there are, as far as this process knows.
-    total: AtomicU64,
+    /// How many bytes there are, as far as this process knows; `None` until it has kept an answer.
+    total: Mutex<Option<u64>>,
 }
 
 /// What is known of a kept answer.
@@ -65,10 +65,7 @@ pub(crate) struct Draft {
 impl Keep {
     pub(crate) fn open(directory: &Path, most: u64) -> io::Result<Self> {
         fs::create_dir_all(directory)?;
-        let keep = Self { directory: directory.to_owned(), most, total: AtomicU64::new(0) };
-        let total = keep.files().iter().map(|(_, _, size)| size).sum();
-        keep.total.store(total, Ordering::Relaxed);
-        Ok(keep)
+        Ok(Self { directory: directory.to_owned(), most, total: Mutex::new(None) })
     }
 
     /// The name of what a host has at a path.
@@ -138,15 +135,18 @@ impl Keep {
         }
     }
 
+    /// Counts an answer that is there now.
     fn grown(&self, length: u64) {
-        let total = self.total.fetch_add(length, Ordering::Relaxed) + length;
-        if total > self.most {
-            self.shrink();
-        }
+        let mut counted = self.total.lock().unwrap_or_else(PoisonError::into_inner);
+        let total = match *counted {
+            Some(total) => total + length,
+            None => self.files().iter().map(|(_, _, size)| size).sum(),
+        };
+        *counted = Some(if total > self.most { self.shrink() } else { total });
     }
 
-    /// Removes what was not used for longest, down to three quarters of what may be there.
-    fn shrink(&self) {
+    /// Removes what was not used for longest, down to three quarters of what may be there; returns how many bytes are left.
+    fn shrink(&self) -> u64 {
         let mut files = self.files();
         files.sort_by_key(|(_, used, _)| *used);
         let mut total: u64 = files.iter().map(|(_, _, size)| size).sum();
@@ -158,7 +158,7 @@ impl Keep {
                 total -= size;
             }
         }
-        self.total.store(total, Ordering::Relaxed);
+        total
     }
 
     /// Every file with when it was used, and its size.
@@ -292,6 +292,9 @@ mod tests {
         let total: u64 = keep.files().iter().map(|(_, _, size)| size).sum();
         assert!(total <= 40_000, "{total}");
         // What another process left is counted.
-        assert_eq!(Keep::open(directory.path(), 1).unwrap().total.into_inner(), total);
+        let later = Keep::open(directory.path(), 40_000).unwrap();
+        put(&later, "6", b"small");
+        let with_small: u64 = later.files().iter().map(|(_, _, size)| size).sum();
+        assert!(with_small > total && later.total.into_inner().unwrap() == Some(with_small));
     }
 }

@@ -90,6 +90,7 @@ impl Relay {
 impl Drop for Relay {
     fn drop(&mut self) {
         if let Some(runtime) = self.runtime.take() {
+            tracing::debug!(bytes = self.saved(), "answers of the network cache were not fetched again");
             // What still goes on is of steps that have ended.
             runtime.shutdown_background();
         }

@@ -65,7 +65,6 @@ impl Deflate {
 struct Codes {
     literals: Table,
     distances: Table,
-    lengths: Table,
 }
 
 impl Codes {
@@ -119,14 +118,11 @@ impl Codes {
         for &symbol in &ORDER[..given.min(ORDER.len())] {
             of_lengths[symbol] = bits.take(3)? as u8;
         }
-        // The entry of a code's length is followed by what it stands for, so the table alone is not enough.
-        self.lengths.fill(&of_lengths, |_| Some(0));
-        let symbols = symbols_by_code(&of_lengths);
+        let codes = codes_of_lengths(&of_lengths);
         let mut lengths = Vec::with_capacity(literals + distances);
         while lengths.len() < literals + distances {
-            let code = bits.peek()? & ((1 << MAX_LENGTH_CODE) - 1);
-            let symbol = symbols[code];
-            bits.at += usize::from(self.lengths.entry(code)? & BITS);
+            let (symbol, taken) = codes[bits.peek()? & (codes.len() - 1)].ok_or_else(broken)?;
+            bits.at += taken;
             let (value, times) = match symbol {
                 0..=15 => (symbol, 1),
                 16 => (*lengths.last().ok_or_else(broken)?, 3 + bits.take(2)?),
@@ -180,15 +176,15 @@ fn distance(symbol: usize) -> Option<u8> {
     }
 }
 
-/// Which symbol each seven bits begin with; where none, any.
-fn symbols_by_code(lengths: &[u8]) -> [u8; 1 << MAX_LENGTH_CODE] {
-    let mut symbols = [0; 1 << MAX_LENGTH_CODE];
+/// Which symbol each seven bits begin with, and how many of them are its code.
+fn codes_of_lengths(lengths: &[u8]) -> [Option<(u8, usize)>; 1 << MAX_LENGTH_CODE] {
+    let mut codes = [None; 1 << MAX_LENGTH_CODE];
     each_code(lengths, |symbol, length, code| {
-        for place in (code..symbols.len()).step_by(1 << length) {
-            symbols[place] = symbol as u8;
+        for place in (code..codes.len()).step_by(1 << length) {
+            codes[place] = Some((symbol as u8, length));
         }
     });
-    symbols
+    codes
 }
 
 /// What the bits of a stream begin with, by the bits.
