@@ -1,5 +1,7 @@
 //! What the engine remembers in the store: a type for each kind of record.
 
+use std::borrow::Cow;
+
 use otoshi_oci::{Descriptor, DiffId, Digest};
 use otoshi_store::{Kind, Record, Root, SnapshotId};
 use serde::{Deserialize, Serialize};
@@ -37,8 +39,8 @@ pub(crate) struct Scanned(pub(crate) Vec<u8>);
 impl Record for Scanned {
     const KIND: Kind = Kind::Scan;
 
-    fn encode(&self) -> std::io::Result<Vec<u8>> {
-        Ok(self.0.clone())
+    fn encode(&self) -> std::io::Result<Cow<'_, [u8]>> {
+        Ok(Cow::Borrowed(&self.0))
     }
 
     fn decode(body: &[u8]) -> Option<Self> {

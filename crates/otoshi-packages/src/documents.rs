@@ -10,10 +10,9 @@
 //! file may be trusted is not decided here.
 
 use std::any::{Any, TypeId};
-use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use otoshi_http::{SafeUrl, Validators};
 use otoshi_oci::Digest;
@@ -30,7 +29,7 @@ pub struct Documents {
     directory: PathBuf,
     fetched: OnceMap<String, Result<Document, RepositoryError>>,
     /// What was made of files in this run, by the kind of thing and the file's hash.
-    made: Mutex<HashMap<(TypeId, String), Arc<dyn Any + Send + Sync>>>,
+    made: OnceMap<(TypeId, String), Arc<dyn Any + Send + Sync>>,
     allowance: Arc<Allowance>,
 }
 
@@ -50,7 +49,7 @@ impl Documents {
 
     /// Uses a directory, and shares an allowance of memory.
     pub(crate) fn within(directory: impl Into<PathBuf>, allowance: Arc<Allowance>) -> Self {
-        Self { directory: directory.into(), fetched: OnceMap::default(), made: Mutex::default(), allowance }
+        Self { directory: directory.into(), fetched: OnceMap::default(), made: OnceMap::default(), allowance }
     }
 
     /// Returns how much memory may still be taken.
@@ -107,16 +106,11 @@ impl Documents {
         make: impl FnOnce() -> Result<T, E>,
     ) -> Result<Arc<T>, E> {
         let key = (TypeId::of::<T>(), hash.to_owned());
-        let made = || self.made.lock().unwrap_or_else(PoisonError::into_inner);
-        let known = made().get(&key).cloned().and_then(|known| known.downcast::<T>().ok());
-        if let Some(known) = known {
-            return Ok(known);
-        }
-        // Two that come at the same time both make it: that is wasted work, and no more.
-        let value = Arc::new(make()?);
-        let shared: Arc<dyn Any + Send + Sync> = Arc::<T>::clone(&value);
-        made().insert(key, shared);
-        Ok(value)
+        let made = self.made.try_get(key, || {
+            let made: Arc<dyn Any + Send + Sync> = Arc::new(make()?);
+            Ok(made)
+        })?;
+        Ok(made.downcast().unwrap_or_else(|_| unreachable!("the key names the type")))
     }
 
     /// Fetches a file that nobody asks for twice, since what is made of it is kept.

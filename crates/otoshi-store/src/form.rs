@@ -26,20 +26,6 @@ const LONGEST: u64 = 16 << 20;
 /// How many bytes are read at once: most first lines are shorter.
 const STEP: usize = 1 << 10;
 
-/// Which form a file has.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Form {
-    First,
-    Second,
-}
-
-/// A record whose checksums are right.
-#[derive(Debug)]
-pub(crate) struct Content {
-    pub(crate) form: Form,
-    pub(crate) body: Vec<u8>,
-}
-
 /// What the first line says.
 enum Head {
     First { sum: String },
@@ -66,13 +52,22 @@ fn is_plain(root: &Root) -> bool {
     matches!(root, Root::Blob(_)) || Root::parse(&root.to_string()).is_some()
 }
 
-/// Reads a record that is whole; one of the second form says of which kind it is.
-pub(crate) fn read(path: &Path, kind: Kind) -> Option<Content> {
+/// Reads the body of a record that is whole; one of the second form says of which kind it is.
+pub(crate) fn read(path: &Path, kind: Kind) -> Option<Vec<u8>> {
+    Some(whole(path, kind)?.1)
+}
+
+/// Reads the body of a record that is whole and of the first form.
+pub(crate) fn read_first(path: &Path, kind: Kind) -> Option<Vec<u8>> {
+    let (head, body) = whole(path, kind)?;
+    matches!(head, Head::First { .. }).then_some(body)
+}
+
+fn whole(path: &Path, kind: Kind) -> Option<(Head, Vec<u8>)> {
     let mut file = BufReader::with_capacity(STEP, File::open(path).ok()?);
     let head = head(&mut file, kind).or_else(|| noted(path))?;
     let body = body(file, head.sum()).or_else(|| noted(path))?;
-    let form = if matches!(head, Head::First { .. }) { Form::First } else { Form::Second };
-    Some(Content { form, body })
+    Some((head, body))
 }
 
 /// What a record keeps alive; nothing where it is not whole. Of the second form only the first line is read.

@@ -1,6 +1,6 @@
 //! What a record is: a value of one type, of one kind, that says itself what it keeps alive.
 
-use std::{fmt, io};
+use std::{borrow::Cow, fmt, io};
 
 use otoshi_oci::Digest;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
@@ -20,8 +20,8 @@ pub trait Record: Serialize + DeserializeOwned {
     }
 
     /// The record's bytes; JSON unless the type has a form of its own.
-    fn encode(&self) -> io::Result<Vec<u8>> {
-        Ok(serde_json::to_vec(self)?)
+    fn encode(&self) -> io::Result<Cow<'_, [u8]>> {
+        Ok(serde_json::to_vec(self)?.into())
     }
 
     /// Reads what [`Record::encode`] gave; `None` where that is not a record of this type.

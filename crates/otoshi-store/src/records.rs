@@ -14,10 +14,7 @@ use std::{
 use otoshi_oci::Digest;
 use otoshi_tree::{Lasting, write_whole};
 
-use crate::{
-    Kind, Record, Root, StoreError,
-    form::{self, Form},
-};
+use crate::{Kind, Record, Root, StoreError, form};
 
 /// The records of one store.
 #[derive(Debug, Clone)]
@@ -35,9 +32,9 @@ impl Records {
         let own = form::read(&self.path(T::KIND, key), T::KIND);
         let found = own.or_else(|| {
             let kind = T::KIND.first_form()?;
-            form::read(&self.path(kind, key), kind).filter(|found| found.form == Form::First)
+            form::read_first(&self.path(kind, key), kind)
         });
-        T::decode(&found?.body)
+        T::decode(&found?)
     }
 
     /// Writes the record of this type and key, in place of an earlier one.

@@ -3,10 +3,7 @@
 //! What is installed is read from layers, and what is newer is what the image's package manager would say of it. Repositories
 //! are asked once in a run for all images, and one that fails hides no other.
 
-use std::{
-    collections::BTreeSet,
-    sync::{PoisonError, atomic::Ordering},
-};
+use std::{collections::BTreeSet, sync::atomic::Ordering};
 
 use otoshi_explain::Explain;
 use otoshi_packages::{
@@ -175,13 +172,7 @@ impl Outside<'_> {
 
     /// When a newer package was first seen, and how long ago that is; read once in a run for all images that have it.
     fn first_seen(&self, key: (String, String)) -> Result<(u64, u64), Stop> {
-        let mut seen = self.repositories.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(known) = seen.get(&key) {
-            return Ok(*known);
-        }
-        let known = self.ledger().see(&key.0, &key.1)?;
-        seen.insert(key, known);
-        Ok(known)
+        Ok(self.repositories.seen.try_get(key.clone(), || self.ledger().see(&key.0, &key.1))?)
     }
 
     /// The one finding about an image's packages.

@@ -1,13 +1,11 @@
 //! Package repositories, asked once in a run for all images.
 
-use std::{
-    collections::BTreeMap,
-    sync::{
-        Mutex, OnceLock,
-        atomic::{AtomicU64, Ordering},
-    },
+use std::sync::{
+    OnceLock,
+    atomic::{AtomicU64, Ordering},
 };
 
+use otoshi_once::OnceMap;
 use otoshi_packages::{
     Cache,
     apt::{Guarded, HttpFetcher, Reach},
@@ -24,7 +22,7 @@ pub(crate) struct Repositories {
     /// Requests that others sent for a check.
     pub(crate) others: AtomicU64,
     /// When each newer package was first seen, for those that many images have.
-    pub(crate) seen: Mutex<BTreeMap<(String, String), (u64, u64)>>,
+    pub(crate) seen: OnceMap<(String, String), (u64, u64)>,
 }
 
 impl Repositories {
@@ -33,7 +31,7 @@ impl Repositories {
             cache: Cache::new(home.root().join("packages")),
             fetcher: OnceLock::new(),
             others: AtomicU64::new(0),
-            seen: Mutex::default(),
+            seen: OnceMap::default(),
         }
     }
 

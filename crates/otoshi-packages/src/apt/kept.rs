@@ -10,10 +10,9 @@
 //! Files are written under a temporary name and renamed; one that is damaged is the same as one that is not there. Everything
 //! here can be removed at any time, at the price of fetching it again and of not noticing a replay.
 
-use std::collections::HashSet;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use otoshi_http::Validators;
@@ -35,7 +34,7 @@ pub struct Kept {
     /// What was verified in this run: what was signed, and by whom.
     verified: OnceMap<Digest, Verified>,
     /// The addresses whose release is kept as it came in this run.
-    written: Mutex<HashSet<String>>,
+    written: OnceMap<String, ()>,
     open: OnceMap<String, Arc<Index>>,
     allowance: Arc<Allowance>,
 }
@@ -72,7 +71,7 @@ impl Kept {
             directory: directory.into(),
             fetched: OnceMap::default(),
             verified: OnceMap::default(),
-            written: Mutex::default(),
+            written: OnceMap::default(),
             open: OnceMap::default(),
             allowance,
         }
@@ -90,14 +89,13 @@ impl Kept {
 
     /// Keeps a release that was fetched in this run, unless that was done already.
     pub(crate) fn keep_release_once(&self, url: &str, documents: &Documents) -> Result<(), RepositoryError> {
-        if self.written.lock().unwrap_or_else(PoisonError::into_inner).contains(url) {
-            return Ok(());
-        }
-        if self.release(url).as_ref() != Some(documents) {
-            self.keep_release(url, documents)?;
-        }
-        self.written.lock().unwrap_or_else(PoisonError::into_inner).insert(url.to_owned());
-        Ok(())
+        self.written.try_get(url.to_owned(), || {
+            if self.release(url).as_ref() == Some(documents) {
+                Ok(())
+            } else {
+                self.keep_release(url, documents)
+            }
+        })
     }
 
     /// Reads the release that was last kept of an address.

@@ -38,21 +38,19 @@ pub fn packages(files: &Files) -> Result<Option<Vec<Package>>, InstalledError> {
     let auto = files.get(EXTENDED_STATES).map(Automatic::of).unwrap_or_default();
     let mut packages = Vec::new();
     let updates = updates(files);
-    let later: HashSet<_> =
-        updates.iter().flat_map(|(_, content)| paragraphs(content)).map(|fields| fields.key()).collect();
+    let mut newest = BTreeMap::new();
+    for (path, content) in &updates {
+        newest.extend(paragraphs(content).map(|fields| (fields.key(), (path, fields))));
+    }
     let sources = status.map(|content| (STATUS, content)).into_iter();
     let sources = sources.map(|source| (source, Form::Status));
     let parts = parts.iter().map(|(path, content)| ((&path[..], *content), Form::Part));
     for ((path, content), form) in sources.chain(parts) {
         for fields in
-            paragraphs(content).filter(|fields| form == Form::Part || !later.contains(&fields.key()))
+            paragraphs(content).filter(|fields| form == Form::Part || !newest.contains_key(&fields.key()))
         {
             read(&fields, path, form, &auto, &mut packages)?;
         }
-    }
-    let mut newest = BTreeMap::new();
-    for (path, content) in &updates {
-        newest.extend(paragraphs(content).map(|fields| (fields.key(), (path, fields))));
     }
     for (path, fields) in newest.into_values() {
         read(&fields, path, Form::Status, &auto, &mut packages)?;
@@ -172,7 +170,7 @@ impl<'a> Fields<'a> {
         match crate::version::dpkg::refusal(&text(self.version)) {
             None => Ok(()),
             Some(reason) => {
-                Err(format!("the version of {name}, {:?}, is none: {reason}", text(self.version)))
+                Err(format!("the version of {name}, {:?}, is not valid: {reason}", text(self.version)))
             }
         }
     }

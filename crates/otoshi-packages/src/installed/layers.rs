@@ -4,6 +4,7 @@
 //! included, compressed. So a layer is read once for all images that have it. A layer that is unpacked in the store is looked
 //! into there, which takes a few system calls; only otherwise is its blob read through.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::error::Error;
 use std::sync::Arc;
@@ -37,8 +38,8 @@ struct Remembered(Vec<u8>);
 impl Record for Remembered {
     const KIND: otoshi_store::Kind = otoshi_store::Kind::Installed;
 
-    fn encode(&self) -> std::io::Result<Vec<u8>> {
-        Ok(self.0.clone())
+    fn encode(&self) -> std::io::Result<Cow<'_, [u8]>> {
+        Ok(Cow::Borrowed(&self.0))
     }
 
     fn decode(body: &[u8]) -> Option<Self> {

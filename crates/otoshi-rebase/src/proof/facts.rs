@@ -1,5 +1,6 @@
 //! What of a layer's files matters when the layers below or above become others: read once for each layer, and remembered.
 
+use std::borrow::Cow;
 use std::io::{BufRead, Read};
 use std::sync::Arc;
 
@@ -164,8 +165,8 @@ struct Remembered(Layer<Facts>);
 impl Record for Remembered {
     const KIND: otoshi_store::Kind = otoshi_store::Kind::Facts;
 
-    fn encode(&self) -> std::io::Result<Vec<u8>> {
-        postcard::to_stdvec(self).map_err(std::io::Error::other)
+    fn encode(&self) -> std::io::Result<Cow<'_, [u8]>> {
+        postcard::to_stdvec(self).map(Cow::Owned).map_err(std::io::Error::other)
     }
 
     fn decode(body: &[u8]) -> Option<Self> {
