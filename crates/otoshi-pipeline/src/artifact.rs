@@ -45,7 +45,7 @@ impl CompiledArtifact<'_> {
         let context =
             Context::scan(self.world.home, &self.world.project.root, Some(&text)).map_err(failed())?;
         let source = context.snapshot(self.world.home, (0, 0)).map_err(failed())?;
-        let form = Output { compression: Compression::Gzip, ..self.world.output };
+        let form = Output { compression: Compression::Gzip, ..Output::default() };
         let mut config = ImageConfig::new(&self.world.platform);
         let mut layers = Vec::new();
         for (snapshot, owner) in [(&source, Some((0, 0))), (output, None)] {

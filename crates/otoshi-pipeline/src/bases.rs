@@ -16,15 +16,15 @@ use crate::{Moved, PipelineError, files::RoleFile};
 
 /// The digests that a reference has.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LockedDigests {
+pub(crate) struct LockedDigests {
     /// What the reference names: an index, or a manifest.
-    pub index: Digest,
+    pub(crate) index: Digest,
     /// The manifest for the platform.
-    pub platform: Digest,
+    pub(crate) platform: Digest,
 }
 
 /// Where bases come from.
-pub trait BaseSource: Sync {
+pub(crate) trait BaseSource: Sync {
     /// Finds out what a reference names now; `None` when it names nothing.
     fn resolve(
         &self,
@@ -51,13 +51,13 @@ pub trait BaseSource: Sync {
 
 /// Bases that were imported into the store.
 #[derive(Debug, Clone, Copy)]
-pub struct StoreBases<'a> {
+pub(crate) struct StoreBases<'a> {
     home: &'a Home,
 }
 
 impl<'a> StoreBases<'a> {
     /// Takes bases from a store.
-    pub fn new(home: &'a Home) -> Self {
+    pub(crate) fn new(home: &'a Home) -> Self {
         Self { home }
     }
 }

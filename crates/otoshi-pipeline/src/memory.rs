@@ -29,9 +29,9 @@ const PHASE_TYPE: &str = "application/vnd.otoshi.phase.v1";
 const START_TYPE: &str = "application/vnd.otoshi.start.v1";
 const ARGUMENT_TYPE: &str = "application/vnd.otoshi.argument.v1";
 /// The type of the compiled application: an image of two layers, the source and what compiling wrote.
-pub const COMPILED_TYPE: &str = "application/vnd.otoshi.compiled.v1";
+pub(crate) const COMPILED_TYPE: &str = "application/vnd.otoshi.compiled.v1";
 /// The type of the recipe: a layer of the few files from which an app image's runner and the image itself are made.
-pub const RECIPE_TYPE: &str = "application/vnd.otoshi.recipe.v1";
+pub(crate) const RECIPE_TYPE: &str = "application/vnd.otoshi.recipe.v1";
 /// The annotation that holds a record.
 const RECORD: &str = "dev.otoshi.record";
 /// A larger record is not made: registries take manifests of 4 MiB.

@@ -15,7 +15,7 @@ const FORM: &str = "phase 2";
 /// What kind of thing a part is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
-pub enum PartKind {
+pub(crate) enum PartKind {
     /// An instruction of a Dockerfile, in a stage that is reached; named by its stage.
     Instruction,
     /// A build argument that a reached stage declares.
@@ -56,7 +56,7 @@ impl PartKind {
 /// One thing that a phase observes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "part", rename_all = "kebab-case")]
-pub enum Part {
+pub(crate) enum Part {
     /// An instruction of a reached stage, as it is written.
     Instruction {
         /// The stage, by name or number.
@@ -128,19 +128,19 @@ pub enum Part {
 
 /// Something of what another phase gave.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Taken {
+pub(crate) struct Taken {
     /// The phase.
-    pub of: Phase,
+    pub(crate) of: Phase,
     /// A path in its image, or a pattern; none for all of it.
-    pub path: Option<String>,
+    pub(crate) path: Option<String>,
     /// The content there; for a pattern, and for all of it, that of the image. None where there is nothing.
-    pub content: Option<Digest>,
+    pub(crate) content: Option<Digest>,
 }
 
 /// The value of a setting, or a command.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Value {
+pub(crate) enum Value {
     /// A text.
     Text(String),
     /// A list.
@@ -207,7 +207,7 @@ impl Part {
     }
 
     /// Its kind.
-    pub fn kind(&self) -> PartKind {
+    pub(crate) fn kind(&self) -> PartKind {
         match self {
             Self::Instruction { .. } => PartKind::Instruction,
             Self::Argument { .. } => PartKind::Argument,

@@ -2,7 +2,7 @@
 
 use std::{fs::File, sync::Arc};
 
-use otoshi_engine::{Engine, Events, Output};
+use otoshi_engine::{Engine, Events};
 use otoshi_explain::Wording;
 use otoshi_oci::Digest;
 use otoshi_project::{Lock, Project, Role};
@@ -10,8 +10,7 @@ use otoshi_registry::Progress;
 use otoshi_store::Home;
 
 use crate::{
-    BaseSource, Outlook, PipelineError, Plan, Published, RefreshOptions, Refreshed, Remote, RolledBack,
-    UsedBase,
+    Outlook, PipelineError, Plan, Published, RefreshOptions, Refreshed, Remote, RolledBack, UsedBase,
     bases::Rules,
     lock_place::LockPlace,
     locked::Locked,
@@ -37,24 +36,10 @@ impl<'a> Pipeline<'a> {
         self
     }
 
-    /// Takes bases from somewhere else.
-    #[must_use]
-    pub fn with_bases(mut self, bases: &'a dyn BaseSource) -> Self {
-        self.0.world.bases = Some(bases);
-        self
-    }
-
     /// Looks in registries for bases that are not in the store, and in the project's own for what phases made.
     #[must_use]
     pub fn with_remote(mut self, remote: &'a Remote) -> Self {
         self.0.world = self.0.world.with_remote(remote);
-        self
-    }
-
-    /// Sets how layers and timestamps are written.
-    #[must_use]
-    pub fn with_output(mut self, output: Output) -> Self {
-        self.0.world.output = output;
         self
     }
 

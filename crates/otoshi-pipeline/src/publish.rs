@@ -10,7 +10,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use otoshi_engine::CopiedLayer;
+use otoshi_engine::{CopiedLayer, Output};
 use otoshi_explain::Remedy;
 use otoshi_oci::{Descriptor, Digest, Reference};
 use otoshi_project::{Phase, Project, Role};
@@ -232,7 +232,7 @@ impl<'w> Publisher<'w> {
             app: &settled.seen,
             runner: self.results.phase(Phase::Runner),
         };
-        settled.made.images.iter().map(|(process, digest)| recipe.write(process, digest)).collect()
+        recipe.write(&settled.made.images)
     }
 
     /// Adds what planning reads of all bases, where it is known in which registry each is.
@@ -257,7 +257,7 @@ impl<'w> Publisher<'w> {
             return Ok(Vec::new());
         };
         let paths = world.project.manifest.app.dependencies.iter();
-        let layers = paths.map(|path| world.engine.copied_layer(&runner, &builder, path, world.output));
+        let layers = paths.map(|path| world.engine.copied_layer(&runner, &builder, path, Output::default()));
         let layers = layers.collect::<Result<Vec<_>, _>>().map_err(PipelineError::engine_in(Phase::App))?;
         Ok(layers.into_iter().flatten().collect())
     }

@@ -28,13 +28,21 @@ pub(crate) struct Recipe<'w> {
 }
 
 impl Recipe<'_> {
-    /// Writes the recipe of one app image.
-    pub(crate) fn write(&self, process: &str, image: &Digest) -> Result<Descriptor, PipelineError> {
+    /// Writes the recipes of app images, which have their files in common.
+    pub(crate) fn write(&self, images: &BTreeMap<String, Digest>) -> Result<Vec<Descriptor>, PipelineError> {
+        let form = Output { compression: Compression::Gzip, ..Output::default() };
+        let packed = self.world.engine.pack(&self.tree()?, Some((0, 0)), form);
+        let (packed, _) = packed.map_err(PipelineError::engine_in(Phase::App))?;
+        images.iter().map(|(process, image)| self.write_one(process, image, &packed)).collect()
+    }
+
+    fn write_one(
+        &self,
+        process: &str,
+        image: &Digest,
+        packed: &Descriptor,
+    ) -> Result<Descriptor, PipelineError> {
         let layout = self.world.home.layout();
-        let id = self.tree()?;
-        let form = Output { compression: Compression::Gzip, ..self.world.output };
-        let packed =
-            self.world.engine.pack(&id, Some((0, 0)), form).map_err(PipelineError::engine_in(Phase::App))?;
         let mut annotations = BTreeMap::from([("dev.otoshi.process".to_owned(), process.to_owned())]);
         if let Some(digest) = self.compiled {
             annotations.insert("dev.otoshi.compiled".to_owned(), digest.to_string());
@@ -43,7 +51,8 @@ impl Recipe<'_> {
             annotations.insert("dev.otoshi.runner".to_owned(), runner.to_string());
         }
         let subject = layout.describe(image)?;
-        let written = write_artifact(layout, RECIPE_TYPE, &[packed.0], &annotations, Some(&subject))?;
+        let written =
+            write_artifact(layout, RECIPE_TYPE, std::slice::from_ref(packed), &annotations, Some(&subject))?;
         let digest = Digest::of(&written)?;
         let mut descriptor = layout.describe(&digest)?;
         descriptor.set_artifact_type(Some(RECIPE_TYPE.into()));

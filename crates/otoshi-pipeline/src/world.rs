@@ -1,8 +1,8 @@
-//! What a project is worked on with: a store, an engine, registries, a platform, and how images are written.
+//! What a project is worked on with: a store, an engine, registries and a platform.
 
-use otoshi_engine::{Engine, Events, Output};
-use otoshi_oci::{Digest, Image, Platform, Reference, layer::Compression};
-use otoshi_project::{Phase, Project, Role};
+use otoshi_engine::{Engine, Events};
+use otoshi_oci::{Digest, Image, Platform, Reference};
+use otoshi_project::{Project, Role};
 use otoshi_store::Home;
 
 use crate::{
@@ -16,30 +16,17 @@ pub(crate) struct World<'a> {
     pub(crate) engine: &'a dyn Engine,
     pub(crate) project: &'a Project,
     pub(crate) platform: Platform,
-    pub(crate) output: Output,
     /// Whether every phase, and every step in it, runs again.
     pub(crate) no_cache: bool,
     pub(crate) remote: Option<&'a Remote>,
     pub(crate) memory: Option<Memory<'a>>,
-    /// Where bases come from, in place of the store.
-    pub(crate) bases: Option<&'a dyn BaseSource>,
 }
 
 impl<'a> World<'a> {
     /// A store, an engine and a project on this machine's platform.
     pub(crate) fn new(home: &'a Home, engine: &'a dyn Engine, project: &'a Project) -> Self {
-        let (platform, output) = (Platform::host(), Output::default());
-        Self {
-            home,
-            engine,
-            project,
-            platform,
-            output,
-            no_cache: false,
-            remote: None,
-            memory: None,
-            bases: None,
-        }
+        let platform = Platform::host();
+        Self { home, engine, project, platform, no_cache: false, remote: None, memory: None }
     }
 
     /// The same with registries: for bases, and the project's own for what phases made.
@@ -50,7 +37,6 @@ impl<'a> World<'a> {
             self.engine.believe(&memory.repository().to_string());
         }
         self.remote = Some(remote);
-        self.bases = Some(remote);
         self
     }
 
@@ -70,15 +56,6 @@ impl<'a> World<'a> {
         role_reference(&self.project.manifest.project.name, role)
     }
 
-    /// How a role's images are written. The builder is large and is read by Otoshi only: zstd, where gzip was not asked for.
-    pub(crate) fn output_of(&self, phase: Phase) -> Output {
-        let unsaid = self.output == Output::default();
-        match phase {
-            Phase::Builder if unsaid => Output { compression: Compression::Zstd, ..self.output },
-            _ => self.output,
-        }
-    }
-
     /// Calls with where bases come from. Without events, as while planning, no base is made of packages: one that would be made has
     /// a digest that stands for what it would be made of.
     pub(crate) fn with_base_source<T>(
@@ -87,7 +64,11 @@ impl<'a> World<'a> {
         call: impl FnOnce(&dyn BaseSource) -> T,
     ) -> T {
         let here = StoreBases::new(self.home);
-        call(&PackageBases::new(self.home, self.project, self.bases.unwrap_or(&here), events))
+        let under: &dyn BaseSource = match self.remote {
+            Some(remote) => remote,
+            None => &here,
+        };
+        call(&PackageBases::new(self.home, self.project, under, events))
     }
 
     /// The project's source.

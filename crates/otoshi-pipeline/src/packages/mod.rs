@@ -25,7 +25,7 @@ pub use now::PackagesNow;
 use crate::{BaseSource, LockedDigests, PipelineError, bases::is_whole};
 
 /// Makes bases of packages, and takes all others from elsewhere.
-pub struct PackageBases<'a> {
+pub(crate) struct PackageBases<'a> {
     home: &'a Home,
     project: &'a Project,
     others: &'a dyn BaseSource,
@@ -38,7 +38,7 @@ impl<'a> PackageBases<'a> {
     /// Puts a project's bases of packages before other bases.
     ///
     /// Without events nothing is made: a base that would be has a digest that stands for what it would be made of.
-    pub fn new(
+    pub(crate) fn new(
         home: &'a Home,
         project: &'a Project,
         others: &'a dyn BaseSource,

@@ -6,14 +6,14 @@
 use std::collections::BTreeMap;
 
 use otoshi_engine::{
-    AppLayer, AssembleRequest, BuildRequest, BuiltImage, Context, Event, Events, ImageChanges,
+    AppLayer, AssembleRequest, BuildRequest, BuiltImage, Context, Event, Events, ImageChanges, Output,
 };
 use otoshi_oci::Digest;
 use otoshi_project::{NamedProcess, Phase, Role};
 
 use super::{
     annotations,
-    commands::{CommandSettings, argv, seen_by_all},
+    commands::{argv, seen_by_all},
     dockerfile::RoleBuild,
     output::CompiledOutput,
 };
@@ -109,14 +109,12 @@ impl<'w> Assembler<'w> {
         let run = move |events: &dyn Events| {
             build.ensure_bases(events)?;
             let merged = compiled.over(&build.context)?;
-            let ca_certificates = CommandSettings(self.0.project).ca_certificates()?;
             // Targets are in the order of the processes.
-            let mut requests = build.requests(&merged);
+            let mut requests = build.requests(&merged)?;
             self.images(events, |process| {
                 let request = requests.next().ok_or_else(|| {
                     PipelineError::Fault(format!("the process {} has no target", process.name))
                 })?;
-                let request = BuildRequest { ca_certificates: ca_certificates.clone(), ..request };
                 self.stage(&request, process, events)
             })
         };
@@ -141,7 +139,7 @@ impl<'w> Assembler<'w> {
             changes: changes(process, ImageChanges::default()),
             annotations: request.annotations.clone(),
             platform: self.0.platform.clone(),
-            output: self.0.output,
+            output: Output::default(),
             versions_of: self.0.image_name(Role::App.as_str()),
             checkout: Some(self.0.project.root.clone()),
         };
@@ -256,7 +254,7 @@ impl<'w> Assembler<'w> {
             },
             annotations: said,
             platform: self.0.platform.clone(),
-            output: self.0.output,
+            output: Output::default(),
             versions_of: self.0.image_name(Role::App.as_str()),
             checkout: Some(self.0.project.root.clone()),
         })

@@ -3,7 +3,8 @@
 use std::{collections::BTreeMap, path::PathBuf};
 
 use otoshi_dockerfile::CommandForm;
-use otoshi_engine::{Network, Secret};
+use otoshi_engine::{Network, Output, Secret};
+use otoshi_oci::layer::Compression;
 use otoshi_project::{BuildNetwork, Command, Phase, Project, Switch};
 
 use crate::{PipelineError, observe::Observation, world::World};
@@ -54,12 +55,20 @@ impl CommandSettings<'_> {
     }
 }
 
+/// How a phase's images are written. The builder is large and is read by Otoshi only: zstd.
+pub(super) fn output_of(phase: Phase) -> Output {
+    match phase {
+        Phase::Builder => Output { compression: Compression::Zstd, ..Output::default() },
+        _ => Output::default(),
+    }
+}
+
 /// The settings that reach every phase.
 pub(super) fn seen_by_all(world: &World<'_>, phase: Phase) -> Observation {
-    let mut seen = Observation::default();
+    let (mut seen, output) = (Observation::default(), output_of(phase));
     seen.add_setting("platform", &world.platform);
-    seen.add_setting("compression", world.output_of(phase).compression.as_str());
-    seen.add_setting("epoch", world.output.epoch);
+    seen.add_setting("compression", output.compression.as_str());
+    seen.add_setting("epoch", output.epoch);
     // Which authorities there are is a matter of the machine, and ends up in no image.
     if world.project.manifest.build.ca_certificates.is_some() {
         seen.add_setting("ca-certificates", "offered");

@@ -7,7 +7,10 @@ use otoshi_engine::{BuildRequest, Context, Events};
 use otoshi_oci::Digest;
 use otoshi_project::{BaseName, Entitlement};
 
-use super::{annotations, commands::CommandSettings};
+use super::{
+    annotations,
+    commands::{CommandSettings, output_of},
+};
 use crate::{
     PipelineError,
     bases::ensure,
@@ -72,10 +75,19 @@ impl<'w> RoleBuild<'w> {
         self.world.with_base_source(Some(events), ensure)
     }
 
-    /// The requests for its targets, in their order, on a context; certificates are offered when one runs.
-    pub(super) fn requests(&self, context: &Arc<Context>) -> impl Iterator<Item = BuildRequest> {
+    /// The requests for its targets, in their order, on a context.
+    ///
+    /// Fails where the certificates that the project offers are not there.
+    pub(super) fn requests(
+        &self,
+        context: &Arc<Context>,
+    ) -> Result<impl Iterator<Item = BuildRequest>, PipelineError> {
+        let ca_certificates = CommandSettings(self.world.project).ca_certificates()?;
         let targets = self.file.targets.iter().zip(&self.annotations);
-        targets.map(|(target, annotations)| self.request(target, context, annotations.clone()))
+        Ok(targets.map(move |(target, annotations)| BuildRequest {
+            ca_certificates: ca_certificates.clone(),
+            ..self.request(target, context, annotations.clone())
+        }))
     }
 
     fn request(
@@ -99,7 +111,7 @@ impl<'w> RoleBuild<'w> {
             annotations,
             secrets: commands.secrets(),
             no_cache: world.no_cache,
-            output: world.output_of(file.phase),
+            output: output_of(file.phase),
             versions_of: world.image_name(file.role.as_str()),
             ..BuildRequest::new(Arc::<Dockerfile>::clone(&file.dockerfile), Arc::clone(context))
         }

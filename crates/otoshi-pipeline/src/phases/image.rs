@@ -2,14 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use otoshi_engine::{BuildRequest, Events};
+use otoshi_engine::Events;
 use otoshi_project::Phase;
 
-use super::{
-    commands::{CommandSettings, seen_by_all},
-    dockerfile::RoleBuild,
-    upgrade::Upgrader,
-};
+use super::{commands::seen_by_all, dockerfile::RoleBuild, upgrade::Upgrader};
 use crate::{
     Part, PipelineError,
     files::RoleFile,
@@ -48,9 +44,7 @@ fn image_phase<'w>(walk: &mut Walk<'w>, file: &'w RoleFile) -> Result<Next<'w>, 
     let run = move |events: &dyn Events| {
         build.ensure_bases(events)?;
         let (mut made, mut layers_written) = (Made::default(), 0);
-        for request in build.requests(&build.context) {
-            let ca_certificates = CommandSettings(world.project).ca_certificates()?;
-            let request = BuildRequest { ca_certificates, ..request };
+        for request in build.requests(&build.context)? {
             let built = world.engine.build(&request, events).map_err(PipelineError::engine_in(phase))?;
             layers_written += built.layers_written;
             let (digest, more) = Upgrader(world).upgraded(built.digest, &upgrades, events)?;

@@ -19,7 +19,7 @@ use otoshi_packages::{Installed, version::compare};
 use otoshi_project::Phase;
 use otoshi_rebase::seam::chain_id;
 
-use super::commands::CommandSettings;
+use super::commands::{CommandSettings, output_of};
 use crate::{
     PipelineError,
     image_packages::{ImagePackages, UPGRADED},
@@ -76,7 +76,7 @@ impl<'w> Upgrader<'w> {
             network_cache: commands.network_cache(),
             ca_certificates: commands.ca_certificates()?,
             no_cache: self.0.no_cache,
-            output: self.0.output_of(PHASE),
+            output: output_of(PHASE),
             ..BuildRequest::new(Arc::new(dockerfile), Arc::new(context))
         };
         let built = match self.0.engine.build(&request, events).map_err(PipelineError::engine_in(PHASE)) {
