@@ -6,14 +6,17 @@
 mod print;
 
 mod commands;
+mod engine;
 mod exit;
 mod failure;
+mod named;
 mod output_file;
 mod progress;
 mod publish;
 mod remedy;
 mod timings;
 mod transfer;
+mod words;
 
 use std::process::ExitCode;
 

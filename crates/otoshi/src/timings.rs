@@ -14,7 +14,7 @@ use std::{
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 use otoshi_engine::{Event, Events, StepId};
 
-use crate::{failure::Failure, transfer};
+use crate::{failure::Failure, words};
 
 const STYLE: &str = "
 :root { color-scheme: light dark; --line: #8884; --ran: #2f6fb3; --cached: #8a8f98; --failed: #c0392b; --work: #b7791f }
@@ -127,7 +127,7 @@ impl Events for Timings {
             }
             Event::Failed { step } => end(step, Outcome::Failed),
             Event::Work { what, bytes, took } => {
-                let what = format!("{what}, {}", transfer::megabytes(*bytes));
+                let what = format!("{what}, {}", words::megabytes(*bytes));
                 let begin = now.saturating_sub(*took);
                 let stage = String::new();
                 seen.ended.push(Lane { stage, what, begin, end: now, outcome: Outcome::Work });

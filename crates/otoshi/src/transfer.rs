@@ -11,7 +11,7 @@ use otoshi_engine::{self as engine, Events};
 use otoshi_oci::Digest;
 use otoshi_registry::{Event, Progress, Summary};
 
-use crate::commands::counted;
+use crate::words::{counted, megabytes};
 
 /// A blob of fewer bytes has no line of its own.
 const LARGE: u64 = 1_000_000;
@@ -140,15 +140,6 @@ pub(crate) fn sentence(verb: &str, summary: &Summary) -> String {
         return format!("nothing moved: {parts}");
     }
     format!("moved {} of {}: {parts}", megabytes(summary.moved), megabytes(summary.total))
-}
-
-/// A size for people.
-pub(crate) fn megabytes(bytes: u64) -> String {
-    if bytes < 100_000 {
-        format!("{:.1} kB", bytes as f64 / 1e3)
-    } else {
-        format!("{:.1} MB", bytes as f64 / 1e6)
-    }
 }
 
 #[cfg(test)]

@@ -6,7 +6,14 @@ use otoshi_pipeline::Pipeline;
 use otoshi_project::Project;
 use otoshi_store::Home;
 
-use crate::{failure::Failure, progress, timings::Timings, transfer};
+use crate::{
+    engine::{engine, remote_for},
+    failure::Failure,
+    progress,
+    timings::Timings,
+    transfer,
+    words::short,
+};
 
 /// Build a project's images, running only the phases that have to run.
 #[derive(Debug, Args)]
@@ -60,7 +67,7 @@ impl Build {
                 "warning: --pull: a build keeps to otoshi.lock; otoshi refresh takes in what the bases' tags point to now"
             );
         }
-        let _usage = super::claim(home)?;
+        let _usage = home.claim()?;
         let started = Instant::now();
         let project = Project::find(&self.project).map_err(Box::new)?;
         let mut events: Arc<dyn Events> = progress::to_standard_error(self.verbose).into();
@@ -68,8 +75,8 @@ impl Build {
         if let Some(timings) = &timings {
             events = Arc::clone(timings) as Arc<dyn Events>;
         }
-        let remote = super::remote_for(home, &events);
-        let engine = super::engine(home, &remote);
+        let remote = remote_for(home, &events);
+        let engine = engine(home, &remote);
         let pipeline =
             Pipeline::new(home, &engine, &project).with_remote(&remote).with_no_cache(self.no_cache);
         let built = if self.refresh {
@@ -88,7 +95,7 @@ impl Build {
         super::plan::print(&plan, self.json, ["kept", "ran", "skipped"]);
         if !self.json {
             for (name, digest) in &plan.images {
-                outln!("{name}  {}", super::short(digest));
+                outln!("{name}  {}", short(digest));
             }
             if let Some(summary) = remote.summary().filter(|summary| summary.requests > 0) {
                 errln!("{}", transfer::sentence("downloaded", &summary));

@@ -5,7 +5,12 @@ use otoshi_project::Project;
 use otoshi_store::Home;
 use otoshi_updates::{Finding, PackageUpdate, Report, State, Unknown};
 
-use crate::{exit, failure::Failure, remedy::words};
+use crate::{
+    engine::{engine, remote},
+    exit,
+    failure::Failure,
+    remedy::words,
+};
 
 /// Show which bases, packages and versions have updates, and which phases those would rerun.
 ///
@@ -40,11 +45,11 @@ pub(crate) struct Check {
 
 impl Check {
     pub(crate) fn run(self, home: &Arc<Home>) -> Result<ExitCode, Failure> {
-        let _usage = super::claim(home)?;
-        let remote = super::remote(home);
+        let _usage = home.claim()?;
+        let remote = remote(home);
         let report = if self.images.is_empty() {
             let project = Project::find(&self.project).map_err(Box::new)?;
-            let engine = super::engine(home, &remote);
+            let engine = engine(home, &remote);
             otoshi_updates::Check::new(home, &engine, &project, &remote, &words).run()
         } else {
             let settings = otoshi_project::Check::default();

@@ -9,7 +9,7 @@ use otoshi_oci::{
 use otoshi_packages::{Installed, Package, installed};
 use otoshi_store::Home;
 
-use crate::{exit, failure::Failure};
+use crate::{engine::remote, exit, failure::Failure, named::find};
 
 /// Show the differences between two images: config, packages and files.
 ///
@@ -29,10 +29,10 @@ pub(crate) struct Diff {
 
 impl Diff {
     pub(crate) fn run(self, home: &Arc<Home>) -> Result<ExitCode, Failure> {
-        let _usage = super::claim(home)?;
-        let (old, new) = (super::find(home, &self.old)?, super::find(home, &self.new)?);
+        let _usage = home.claim()?;
+        let (old, new) = (find(home, &self.old)?, find(home, &self.new)?);
         if old.digest != new.digest {
-            let remote = super::remote(home);
+            let remote = remote(home);
             remote.complete(&old)?;
             remote.complete(&new)?;
         }

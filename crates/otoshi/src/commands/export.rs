@@ -14,7 +14,12 @@ use otoshi_pipeline::Pipeline;
 use otoshi_project::Project;
 use otoshi_store::Home;
 
-use crate::{failure::Failure, output_file::OutputFile};
+use crate::{
+    engine::{engine, remote},
+    failure::Failure,
+    named::find,
+    output_file::OutputFile,
+};
 
 /// Write an image to a file, a directory or a running Docker daemon.
 #[derive(Debug, Args)]
@@ -50,10 +55,10 @@ enum Format {
 
 impl Export {
     pub(crate) fn run(self, home: &Arc<Home>) -> Result<ExitCode, Failure> {
-        let _usage = super::claim(home)?;
+        let _usage = home.claim()?;
         let Some(dest) = &self.dest else { return self.compiled(home) };
-        let image = super::find(home, &self.image)?;
-        super::remote(home).complete(&image)?;
+        let image = find(home, &self.image)?;
+        remote(home).complete(&image)?;
         let own_name = Reference::parse(&self.image).ok().filter(|name| name.digest().is_none());
         if let Some(name) = dest.strip_prefix("docker-daemon:") {
             let given = if name.is_empty() { None } else { Some(Reference::parse(name)?) };
@@ -92,8 +97,8 @@ impl Export {
     fn compiled(&self, home: &Arc<Home>) -> Result<ExitCode, Failure> {
         let dest = &self.image;
         let project = Project::find(&self.project).map_err(Box::new)?;
-        let remote = super::remote(home);
-        let engine = super::engine(home, &remote);
+        let remote = remote(home);
+        let engine = engine(home, &remote);
         let digest =
             Pipeline::new(home, &engine, &project).with_remote(&remote).compiled().map_err(Box::new)?;
         let image = Image::load(home.layout(), &digest, &Platform::host())?;

@@ -4,7 +4,7 @@ use clap::Args;
 use otoshi_explain::Kind;
 use otoshi_store::{GcPolicy, Home};
 
-use crate::{exit, failure::Failure};
+use crate::{exit, failure::Failure, words::counted};
 
 /// Remove everything that no named image and no recent build needs.
 #[derive(Debug, Args)]
@@ -27,9 +27,9 @@ impl Gc {
             home.gc(GcPolicy { unused_for, caches: self.caches, wait: Duration::from_secs(self.wait) })?;
         outln!(
             "removed {}, {}, {}: {:.1} MB",
-            super::counted(collected.records as u64, "record"),
-            super::counted(collected.snapshots as u64, "snapshot"),
-            super::counted(collected.blobs as u64, "blob"),
+            counted(collected.records as u64, "record"),
+            counted(collected.snapshots as u64, "snapshot"),
+            counted(collected.blobs as u64, "blob"),
             collected.bytes as f64 / 1e6
         );
         for error in &collected.failed {

@@ -4,7 +4,7 @@ use clap::Args;
 use otoshi_store::Home;
 use serde::Serialize;
 
-use crate::failure::Failure;
+use crate::{failure::Failure, named::find};
 
 /// The longest instruction that is shown.
 const LONGEST: usize = 80;
@@ -33,7 +33,7 @@ struct Row {
 
 impl History {
     pub(crate) fn run(self, home: &Home) -> Result<ExitCode, Failure> {
-        let image = super::find(home, &self.image)?;
+        let image = find(home, &self.image)?;
         let mut layers = image.layers().iter();
         let mut rows: Vec<Row> = Vec::new();
         for entry in &image.config.history {

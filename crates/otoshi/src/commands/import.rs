@@ -24,7 +24,7 @@ pub(crate) struct Import {
 
 impl Import {
     pub(crate) fn run(self, home: &Home) -> Result<ExitCode, Failure> {
-        let _usage = super::claim(home)?;
+        let _usage = home.claim()?;
         let parsed =
             |text: &String| text.parse::<Platform>().map_err(|error| Failure::usage(error.to_string(), None));
         let options = ImportOptions {

@@ -3,7 +3,7 @@ use std::process::ExitCode;
 use clap::Args;
 use otoshi_store::Home;
 
-use crate::failure::Failure;
+use crate::{failure::Failure, named::find};
 
 /// Show an image's config, layers and annotations as JSON.
 #[derive(Debug, Args)]
@@ -14,7 +14,7 @@ pub(crate) struct Inspect {
 
 impl Inspect {
     pub(crate) fn run(self, home: &Home) -> Result<ExitCode, Failure> {
-        let image = super::find(home, &self.image)?;
+        let image = find(home, &self.image)?;
         let layers: Vec<_> = image
             .layers()
             .iter()

@@ -28,16 +28,9 @@ mod verify;
 use std::{path::PathBuf, process::ExitCode, sync::Arc};
 
 use clap::Subcommand;
-use otoshi_engine::{EmbeddedEngine, Events};
-use otoshi_oci::{Descriptor, Digest, Image, Platform, Reference};
-use otoshi_pipeline::{Pipeline, Remote, Results};
-use otoshi_registry::Quiet;
-use otoshi_store::{Home, Usage};
+use otoshi_store::Home;
 
-use crate::{
-    failure::Failure,
-    transfer::{InBuild, Shown},
-};
+use crate::failure::Failure;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
@@ -117,89 +110,4 @@ impl InStore {
             Self::Image(command) => command.run(&home),
         }
     }
-}
-
-/// The registries behind the store, without showing what they do.
-fn remote(home: &Arc<Home>) -> Arc<Remote> {
-    Arc::new(Remote::new(Arc::clone(home), Arc::new(Quiet)))
-}
-
-/// The registries behind the store, for a build: what they do is told among its events.
-fn remote_for(home: &Arc<Home>, events: &Arc<dyn Events>) -> Arc<Remote> {
-    Arc::new(Remote::new(Arc::clone(home), InBuild::new(Arc::clone(events))))
-}
-
-/// An engine that fetches from registries what the store lacks.
-fn engine(home: &Arc<Home>, remote: &Arc<Remote>) -> EmbeddedEngine {
-    EmbeddedEngine::new(Arc::clone(home)).with_source(Arc::clone(remote) as _)
-}
-
-/// The error of a reference that stands for nothing.
-fn no_such_image(reference: &Reference) -> Failure {
-    Failure::Missing {
-        message: format!("{}: it has nothing under {}", reference.name(), tail(reference)),
-        hint: "check the repository and the tag; a private one may need a login".to_owned(),
-    }
-}
-
-/// Tag or digest.
-fn tail(reference: &Reference) -> String {
-    match (reference.digest(), reference.tag()) {
-        (Some(digest), _) => format!("the digest {digest}"),
-        (None, tag) => format!("the tag {}", tag.unwrap_or("latest")),
-    }
-}
-
-/// A number of things: `1 record`, `2 records`.
-pub(crate) fn counted(count: u64, what: &str) -> String {
-    match count {
-        1 => format!("1 {what}"),
-        count => format!("{count} {what}s"),
-    }
-}
-
-/// A digest as people read it.
-fn short(digest: &str) -> &str {
-    &digest[..19.min(digest.len())]
-}
-
-/// Pushes what a project's images are now, as `otoshi push` does, and tells what moved.
-fn publish(pipeline: &Pipeline<'_>, results: Option<&Results>, tag: Option<&str>) -> Result<(), Failure> {
-    let shown = Shown::new("uploaded");
-    let published = pipeline.publish(results, tag, Arc::clone(&shown) as _).map_err(Box::new)?;
-    shown.finish(&published.summary);
-    Ok(())
-}
-
-/// The error of a name that nothing in the store has.
-fn not_in_store(name: &str) -> Failure {
-    let hint = "otoshi images lists what is there; otoshi pull fetches more".to_owned();
-    Failure::usage(format!("no image {name} in the store"), Some(hint))
-}
-
-/// Describes what a name or digest stands for in the store: a manifest, or an index.
-fn describe(home: &Home, name: &str) -> Result<Descriptor, Failure> {
-    if let Ok(digest) = name.parse::<Digest>() {
-        if !home.layout().has(&digest) {
-            return Err(not_in_store(name));
-        }
-        return Ok(home.layout().describe(&digest)?);
-    }
-    home.layout().resolve(&Reference::parse(name)?)?.ok_or_else(|| not_in_store(name))
-}
-
-/// Finds an image by its name or digest.
-fn find(home: &Home, name: &str) -> Result<Image, Failure> {
-    let digest = match name.parse::<Digest>() {
-        Ok(digest) => digest,
-        Err(_) => {
-            Digest::of(&describe(home, name)?).map_err(|error| Failure::usage(error.to_string(), None))?
-        }
-    };
-    Ok(Image::load(home.layout(), &digest, &Platform::host())?)
-}
-
-/// Claims the store for the life of a command.
-fn claim(home: &Home) -> Result<Usage, Failure> {
-    Ok(home.claim()?)
 }

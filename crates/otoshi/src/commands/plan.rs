@@ -5,7 +5,10 @@ use otoshi_pipeline::{Pipeline, Status};
 use otoshi_project::Project;
 use otoshi_store::Home;
 
-use crate::failure::Failure;
+use crate::{
+    engine::{engine, remote},
+    failure::Failure,
+};
 
 /// Show which phases a build would run, and why, without running anything.
 #[derive(Debug, Args)]
@@ -20,10 +23,10 @@ pub(crate) struct Plan {
 
 impl Plan {
     pub(crate) fn run(self, home: &Arc<Home>) -> Result<ExitCode, Failure> {
-        let _usage = super::claim(home)?;
+        let _usage = home.claim()?;
         let project = Project::find(&self.project).map_err(Box::new)?;
-        let remote = super::remote(home);
-        let engine = super::engine(home, &remote);
+        let remote = remote(home);
+        let engine = engine(home, &remote);
         let plan = Pipeline::new(home, &engine, &project).with_remote(&remote).plan().map_err(Box::new)?;
         print(&plan, self.json, ["fresh", "stale", "pending"]);
         Ok(ExitCode::SUCCESS)

@@ -23,7 +23,7 @@ pub(crate) struct Pull {
 
 impl Pull {
     pub(crate) fn run(self, home: &Arc<Home>) -> Result<ExitCode, Failure> {
-        let _usage = super::claim(home)?;
+        let _usage = home.claim()?;
         let reference = Reference::parse(&self.image)?;
         let platform = match &self.platform {
             Some(text) => {
@@ -35,10 +35,26 @@ impl Pull {
         let remote = Remote::new(Arc::clone(home), Arc::clone(&shown) as _);
         let (pulled, summary) = remote
             .pull_named(&reference, &platform, Depth::Layers)?
-            .ok_or_else(|| super::no_such_image(&reference))?;
+            .ok_or_else(|| no_such_image(&reference))?;
         shown.clear();
         outln!("{} {}", reference.familiar(), pulled.digest);
         shown.finish(&summary);
         Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// The error of a reference that stands for nothing.
+fn no_such_image(reference: &Reference) -> Failure {
+    Failure::Missing {
+        message: format!("{}: it has nothing under {}", reference.name(), tail(reference)),
+        hint: "check the repository and the tag; a private one may need a login".to_owned(),
+    }
+}
+
+/// Tag or digest.
+fn tail(reference: &Reference) -> String {
+    match (reference.digest(), reference.tag()) {
+        (Some(digest), _) => format!("the digest {digest}"),
+        (None, tag) => format!("the tag {}", tag.unwrap_or("latest")),
     }
 }

@@ -1,12 +1,16 @@
 use std::{path::PathBuf, process::ExitCode, sync::Arc};
 
 use clap::Args;
-use otoshi_pipeline::Pipeline;
+use otoshi_pipeline::{Pipeline, Results};
 use otoshi_project::Project;
 use otoshi_registry::Summary;
 use otoshi_store::Home;
 
-use crate::{failure::Failure, transfer::Shown};
+use crate::{
+    engine::{engine, remote},
+    failure::Failure,
+    transfer::Shown,
+};
 
 /// Push the result of the last build to the repository in [registry].
 ///
@@ -30,10 +34,10 @@ pub(crate) struct Push {
 
 impl Push {
     pub(crate) fn run(self, home: &Arc<Home>) -> Result<ExitCode, Failure> {
-        let _usage = super::claim(home)?;
+        let _usage = home.claim()?;
         let project = Project::find(&self.project).map_err(Box::new)?;
-        let remote = super::remote(home);
-        let engine = super::engine(home, &remote);
+        let remote = remote(home);
+        let engine = engine(home, &remote);
         let pipeline = Pipeline::new(home, &engine, &project).with_remote(&remote);
         let shown = Shown::new("uploaded");
         let progress = Arc::clone(&shown) as _;
@@ -68,4 +72,16 @@ impl Push {
         shown.finish(&summary);
         Ok(ExitCode::SUCCESS)
     }
+}
+
+/// Pushes what a project's images are now, and tells what moved.
+pub(super) fn publish(
+    pipeline: &Pipeline<'_>,
+    results: Option<&Results>,
+    tag: Option<&str>,
+) -> Result<(), Failure> {
+    let shown = Shown::new("uploaded");
+    let published = pipeline.publish(results, tag, Arc::clone(&shown) as _).map_err(Box::new)?;
+    shown.finish(&published.summary);
+    Ok(())
 }

@@ -7,8 +7,7 @@ use otoshi_rebase::{Conflict, Waiver};
 use otoshi_registry::Quiet;
 use otoshi_store::Home;
 
-use super::short;
-use crate::{exit, failure::Failure};
+use crate::{engine::remote, exit, failure::Failure, words::short};
 
 /// How many images are worked on at the same time.
 const PARALLEL: usize = 8;
@@ -50,7 +49,7 @@ pub(crate) struct Rebase {
 
 impl Rebase {
     pub(crate) fn run(self, home: &Arc<Home>) -> Result<ExitCode, Failure> {
-        let _usage = super::claim(home)?;
+        let _usage = home.claim()?;
         let parse = |text: &String| Reference::parse(text).map_err(Failure::from);
         let images = self.images.iter().map(parse).collect::<Result<Vec<_>, _>>()?;
         let platforms = self
@@ -64,7 +63,7 @@ impl Rebase {
             allow: waivers(&self.allow)?,
             dry_run: self.dry_run || self.check,
         };
-        let remote = super::remote(home);
+        let remote = remote(home);
         let rebaser = Rebaser::new(home, &remote);
         let results = side_by_side(&images, PARALLEL, |image| {
             let result = rebaser.rebase(image, &options, Arc::new(Quiet));

@@ -7,8 +7,14 @@ use otoshi_pipeline::{Checkout, Pipeline, RefreshOptions, RefreshOutcome, Refres
 use otoshi_project::Project;
 use otoshi_store::Home;
 
-use super::short;
-use crate::{exit, failure::Failure, progress, remedy::words};
+use crate::{
+    engine::{engine, remote_for},
+    exit,
+    failure::Failure,
+    progress,
+    remedy::words,
+    words::short,
+};
 
 /// Bring images up to date at the lowest cost: move the runner to its new bases and keep the compiled application.
 ///
@@ -53,7 +59,7 @@ pub(crate) struct Refresh {
 
 impl Refresh {
     pub(crate) fn run(self, home: &Arc<Home>) -> Result<ExitCode, Failure> {
-        let _usage = super::claim(home)?;
+        let _usage = home.claim()?;
         let options = RefreshOptions {
             builder: self.builder,
             allow: super::rebase::waivers(&self.allow)?,
@@ -61,8 +67,8 @@ impl Refresh {
             dry_run: self.dry_run,
         };
         let events: Arc<dyn Events> = progress::to_standard_error(self.verbose).into();
-        let remote = super::remote_for(home, &events);
-        let engine = super::engine(home, &remote);
+        let remote = remote_for(home, &events);
+        let engine = engine(home, &remote);
         let checkout = match &self.image {
             Some(image) => {
                 let reference = Reference::parse(image)?;
@@ -78,7 +84,7 @@ impl Refresh {
         // cut off, and what is there already is not sent again.
         let pushes = (self.push || self.image.is_some()) && !self.dry_run;
         if pushes && let Some(results) = &results {
-            super::publish(&pipeline, Some(results), self.tag.as_deref())?;
+            super::push::publish(&pipeline, Some(results), self.tag.as_deref())?;
         }
         if self.json {
             outln!("{}", serde_json::to_string_pretty(&refreshed).unwrap_or_default());

@@ -4,7 +4,7 @@ use clap::Args;
 use otoshi_oci::{Digest, Reference};
 use otoshi_store::Home;
 
-use crate::failure::Failure;
+use crate::{failure::Failure, named::not_in_store};
 
 /// Remove names of images; `otoshi gc` then removes images without a name.
 #[derive(Debug, Args)]
@@ -22,7 +22,7 @@ pub(crate) struct Rmi {
 
 impl Rmi {
     pub(crate) fn run(self, home: &Home) -> Result<ExitCode, Failure> {
-        let _usage = super::claim(home)?;
+        let _usage = home.claim()?;
         let layout = home.layout();
         // All is looked up before anything is taken away.
         let mut names = Vec::new();
@@ -36,7 +36,7 @@ impl Rmi {
                 layout.resolve(&name)?.map(|_| name).into_iter().collect()
             };
             if found.is_empty() && !self.force {
-                return Err(super::not_in_store(text));
+                return Err(not_in_store(text));
             }
             names.extend(found);
         }

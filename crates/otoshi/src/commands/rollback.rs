@@ -5,7 +5,11 @@ use otoshi_pipeline::Pipeline;
 use otoshi_project::Project;
 use otoshi_store::Home;
 
-use crate::failure::Failure;
+use crate::{
+    engine::{engine, remote},
+    failure::Failure,
+    words::short,
+};
 
 /// Restore the images and otoshi.lock as they were before the last refresh on this machine.
 ///
@@ -28,21 +32,21 @@ pub(crate) struct Rollback {
 
 impl Rollback {
     pub(crate) fn run(self, home: &Arc<Home>) -> Result<ExitCode, Failure> {
-        let _usage = super::claim(home)?;
+        let _usage = home.claim()?;
         let project = Project::find(&self.project).map_err(Box::new)?;
-        let remote = super::remote(home);
-        let engine = super::engine(home, &remote);
+        let remote = remote(home);
+        let engine = engine(home, &remote);
         let pipeline = Pipeline::new(home, &engine, &project).with_remote(&remote);
         let back = pipeline.rollback().map_err(Box::new)?;
         if self.push {
-            super::publish(&pipeline, None, self.tag.as_deref())?;
+            super::push::publish(&pipeline, None, self.tag.as_deref())?;
         }
         if self.json {
             outln!("{}", serde_json::to_string_pretty(&back).unwrap_or_default());
             return Ok(ExitCode::SUCCESS);
         }
         for (name, digest) in &back.images {
-            outln!("{name}  {}", super::short(digest));
+            outln!("{name}  {}", short(digest));
         }
         errln!("{} earlier states are known", back.left);
         if !self.push && project.manifest.registry.is_some() {

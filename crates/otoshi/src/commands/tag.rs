@@ -4,7 +4,7 @@ use clap::Args;
 use otoshi_oci::Reference;
 use otoshi_store::Home;
 
-use crate::failure::Failure;
+use crate::{failure::Failure, named::describe};
 
 /// Give an image in the store another name.
 #[derive(Debug, Args)]
@@ -17,13 +17,13 @@ pub(crate) struct Tag {
 
 impl Tag {
     pub(crate) fn run(self, home: &Home) -> Result<ExitCode, Failure> {
-        let _usage = super::claim(home)?;
+        let _usage = home.claim()?;
         let name = Reference::parse(&self.name)?;
         if name.digest().is_some() {
             let hint = Some("a digest is computed from the image and cannot be chosen".to_owned());
             return Err(Failure::usage(format!("{} cannot be given as a name", self.name), hint));
         }
-        let descriptor = super::describe(home, &self.image)?;
+        let descriptor = describe(home, &self.image)?;
         home.layout().tag(&name, descriptor)?;
         Ok(ExitCode::SUCCESS)
     }

@@ -5,8 +5,13 @@ use otoshi_project::Project;
 use otoshi_store::Home;
 use otoshi_updates::{UpdateOptions, Updated};
 
-use super::short;
-use crate::{exit, failure::Failure, remedy::words};
+use crate::{
+    engine::{engine, remote},
+    exit,
+    failure::Failure,
+    remedy::words,
+    words::short,
+};
 
 /// Write newer versions to otoshi.toml and otoshi.lock, without building.
 ///
@@ -38,10 +43,10 @@ pub(crate) struct Update {
 
 impl Update {
     pub(crate) fn run(self, home: &Arc<Home>) -> Result<ExitCode, Failure> {
-        let _usage = super::claim(home)?;
+        let _usage = home.claim()?;
         let project = Project::find(&self.project).map_err(Box::new)?;
-        let remote = super::remote(home);
-        let engine = super::engine(home, &remote);
+        let remote = remote(home);
+        let engine = engine(home, &remote);
         let options = UpdateOptions {
             names: self.names,
             security: self.security,

@@ -4,7 +4,7 @@ use clap::Args;
 use otoshi_explain::Kind;
 use otoshi_store::Home;
 
-use crate::{exit, failure::Failure};
+use crate::{exit, failure::Failure, words::counted};
 
 /// Read the whole store and report damage.
 #[derive(Debug, Args)]
@@ -25,9 +25,9 @@ impl Verify {
         } else {
             outln!(
                 "read {}, {}, {}: {} damaged",
-                super::counted(seen.blobs as u64, "blob"),
-                super::counted(seen.records as u64, "record"),
-                super::counted(seen.snapshots as u64, "snapshot"),
+                counted(seen.blobs as u64, "blob"),
+                counted(seen.records as u64, "record"),
+                counted(seen.snapshots as u64, "snapshot"),
                 seen.damage.len()
             );
         }

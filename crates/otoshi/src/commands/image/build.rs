@@ -24,6 +24,7 @@ use super::{
 };
 use crate::{
     commands::network::{Network, Switch},
+    engine::{engine, remote_for},
     failure::Failure,
     progress,
 };
@@ -115,7 +116,7 @@ impl Build {
                 return Err(Failure::usage(format!("--call {other} is not supported"), Some(hint.into())));
             }
         }
-        let _usage = super::super::claim(home)?;
+        let _usage = home.claim()?;
         let tags: Vec<Reference> =
             self.tag.iter().map(|tag| Reference::parse(tag)).collect::<Result<_, _>>()?;
         let is_pushed = self.asides.push == Some(true)
@@ -132,8 +133,8 @@ impl Build {
         for note in self.asides.notes() {
             events.event(Event::Warning(note));
         }
-        let remote = super::super::remote_for(home, &events);
-        let engine = super::super::engine(home, &remote);
+        let remote = remote_for(home, &events);
+        let engine = engine(home, &remote);
         let ssh: BTreeMap<String, Ssh> =
             self.ssh.iter().map(|text| given::ssh(text)).collect::<Result<_, _>>()?;
         let agent = ssh.get("default");
@@ -252,7 +253,7 @@ impl Build {
 
     /// Lists the stages, the one that is built by default marked.
     fn list_targets(&self, home: &Arc<Home>) -> Result<ExitCode, Failure> {
-        let _usage = super::super::claim(home)?;
+        let _usage = home.claim()?;
         let dockerfile = super::source::parsed(&self.context, self.file.as_deref())?;
         for stage in &dockerfile.stages {
             let name = stage.name.clone().unwrap_or_else(|| stage.index.to_string());

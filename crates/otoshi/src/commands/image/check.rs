@@ -74,7 +74,7 @@ impl Check {
     }
 
     pub(super) fn run(self, home: &Home) -> Result<ExitCode, Failure> {
-        let _usage = super::super::claim(home)?;
+        let _usage = home.claim()?;
         let args: BTreeMap<String, String> =
             self.build_arg.iter().filter_map(|text| given::pair(text)).collect();
         let (name, text, ignore) = source::dockerfile(&self.context, self.file.as_deref())?;

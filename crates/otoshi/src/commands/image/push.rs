@@ -5,7 +5,7 @@ use otoshi_oci::{Digest, Reference};
 use otoshi_registry::{Item, Repository};
 use otoshi_store::Home;
 
-use crate::{commands, failure::Failure, transfer::Shown};
+use crate::{engine::remote, failure::Failure, named::find, transfer::Shown};
 
 /// Push an image from the store to a registry.
 #[derive(Debug, Args)]
@@ -18,8 +18,8 @@ pub(crate) struct Push {
 
 impl Push {
     pub(crate) fn run(self, home: &Arc<Home>) -> Result<ExitCode, Failure> {
-        let _usage = commands::claim(home)?;
-        let image = commands::find(home, &self.image)?;
+        let _usage = home.claim()?;
+        let image = find(home, &self.image)?;
         let reference = Reference::parse(self.reference.as_ref().unwrap_or(&self.image))?;
         push(home, &image.digest, std::slice::from_ref(&reference))?;
         outln!("{}@{}", reference.without_digest(), image.digest);
@@ -36,7 +36,7 @@ pub(super) fn push(home: &Arc<Home>, digest: &Digest, names: &[Reference]) -> Re
     };
     let items: Vec<Item> = names.iter().map(item).collect();
     let shown = Shown::new("uploaded");
-    let summary = commands::remote(home).push(&items, Arc::clone(&shown) as _)?;
+    let summary = remote(home).push(&items, Arc::clone(&shown) as _)?;
     shown.clear();
     shown.finish(&summary);
     Ok(())

@@ -17,7 +17,9 @@ use terminal::Terminal;
 
 use super::network::Network;
 use crate::{
+    engine::{engine, remote},
     failure::Failure,
+    named::find,
     progress,
     publish::{Offered, Published},
 };
@@ -70,9 +72,9 @@ pub(crate) struct Run {
 
 impl Run {
     pub(crate) fn run(self, home: &Arc<Home>) -> Result<ExitCode, Failure> {
-        let _usage = super::claim(home)?;
+        let _usage = home.claim()?;
         let name = image_name(&self.project, self.process)?;
-        let image = super::find(home, &name).map_err(|failure| meant(failure, &self.project, &name))?;
+        let image = find(home, &name).map_err(|failure| meant(failure, &self.project, &name))?;
         let mut env = given::environment(&self.env_file, &self.env)?;
         let terminal = Terminal::wanted(self.interactive, self.tty)?;
         if terminal.is_some() && !env.iter().any(|(name, _)| name == "TERM") {
@@ -113,8 +115,7 @@ impl Run {
             started: Some(OnStart::new(started)),
             ..RunRequest::new(image.digest, name, command)
         };
-        let outcome = super::engine(home, &super::remote(home))
-            .run(&request, progress::to_standard_error(true).as_ref());
+        let outcome = engine(home, &remote(home)).run(&request, progress::to_standard_error(true).as_ref());
         if let Some(terminal) = &terminal {
             terminal.finish();
         }
