@@ -9,6 +9,7 @@ mod case;
 mod compare;
 mod context;
 mod image;
+mod line;
 mod pending;
 mod random;
 mod server;
@@ -28,6 +29,7 @@ use clap::Args;
 use self::{
     bench::Bench,
     case::{Case, Reference},
+    line::shortened,
 };
 use crate::{
     deps,
@@ -216,17 +218,6 @@ fn report(
         );
     }
     if failing.is_empty() { Ok(()) } else { Err(Failure::Wrong(format!("{} cases fail", failing.len()))) }
-}
-
-/// A line without its middle, where it is very long: what a builder printed ends with the reason.
-fn shortened(line: &str) -> String {
-    let count = line.chars().count();
-    if count <= 800 {
-        return line.to_owned();
-    }
-    let start: String = line.chars().take(200).collect();
-    let end: String = line.chars().skip(count - 500).collect();
-    format!("{start} … {end}")
 }
 
 fn row(name: &str, counts: &Counts) {

@@ -2,7 +2,7 @@
 
 use std::{fs, path::Path, process::Command, time::Instant};
 
-use super::{Times, quiet, row, timed_in_turns};
+use super::measure::{Times, quiet, row, timed_in_turns};
 use crate::{
     failure::{Failure, Result},
     process,

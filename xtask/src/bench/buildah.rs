@@ -7,7 +7,7 @@ use std::{
 
 use tempfile::TempDir;
 
-use super::quiet;
+use super::measure::quiet;
 use crate::failure::{Failure, Result};
 
 /// A storage of buildah's own, which goes when this does.

@@ -22,7 +22,7 @@ use std::{
 use otoshi_test::{Proxy, Registry};
 use serde_json::Value;
 
-use super::quiet;
+use super::measure::quiet;
 use crate::{
     failure::{Failure, Result},
     process,

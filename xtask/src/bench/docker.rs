@@ -9,7 +9,7 @@ use std::{
 
 use tempfile::TempDir;
 
-use super::quiet;
+use super::measure::quiet;
 use crate::{
     bases,
     docker::Daemon,

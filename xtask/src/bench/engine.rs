@@ -4,7 +4,11 @@ use std::{fs, path::Path, process::Command, time::Instant};
 
 use otoshi_test::Registry;
 
-use super::{Times, buildah::Buildah, docker::Docker, quiet};
+use super::{
+    buildah::Buildah,
+    docker::Docker,
+    measure::{Times, quiet},
+};
 use crate::{
     bases,
     failure::{Failure, Result},

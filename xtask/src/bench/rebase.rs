@@ -11,7 +11,7 @@ use std::{
 use otoshi_test::Registry;
 use serde_json::Value;
 
-use super::{Times, peak_memory, quiet};
+use super::measure::{Times, peak_memory, quiet};
 use crate::{
     failure::{Failure, Result},
     process,

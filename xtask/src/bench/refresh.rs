@@ -13,9 +13,8 @@ use std::{
 use otoshi_test::Registry;
 
 use super::{
-    Times,
     docker::{Docker, Shop},
-    quiet, row,
+    measure::{Times, quiet, row},
 };
 use crate::{
     bases::Made,

@@ -9,7 +9,10 @@ use std::{
 
 use otoshi_test::Registry;
 
-use super::{peak_memory, quiet, row, timed_in_turns};
+use super::{
+    measure::{peak_memory, quiet, row, timed_in_turns},
+    phases::{BUILDER, RUNNER},
+};
 use crate::{
     bases,
     failure::{Failure, Result},
@@ -119,8 +122,8 @@ pub(super) fn new_machine(otoshi: &Path, rounds: usize) -> Result {
 fn nothing_to_push(project: &Project, host: &str) -> Result {
     for (file, text) in [
         ("otoshi.toml", PROJECT.replace("HOST", host).as_str()),
-        ("builder.Dockerfile", super::BUILDER),
-        ("runner.Dockerfile", super::RUNNER),
+        ("builder.Dockerfile", BUILDER),
+        ("runner.Dockerfile", RUNNER),
     ] {
         project.write(file, text)?;
     }

@@ -76,15 +76,12 @@ fn all() -> Result<Vec<(String, Vec<Circle>)>> {
 mod tests {
     use super::*;
 
-    /// The crates that have circles still, and how many of their files are in one: a number may only shrink.
-    const LEFT: &[(&str, usize)] = &[("otoshi", 26), ("xtask", 11)];
-
     #[test]
-    fn no_more_files_are_in_circles_than_before() {
-        let found = all().unwrap().into_iter().map(|(name, circles)| (name, count(&circles)));
-        let found: Vec<_> = found.filter(|(_, count)| *count > 0).collect();
-        let left: Vec<_> = LEFT.iter().map(|(name, count)| ((*name).to_owned(), *count)).collect();
-        assert_eq!(found, left, "cargo xtask circles CRATE shows them; fewer than LEFT says: say so there");
+    fn no_files_are_in_circles() {
+        let found = all().unwrap();
+        assert!(found.len() > 10, "{found:?}");
+        let found: Vec<_> = found.into_iter().filter(|(_, circles)| !circles.is_empty()).collect();
+        assert!(found.is_empty(), "cargo xtask circles CRATE shows who takes what from whom: {found:#?}");
     }
 
     /// The circles of a crate of these files.

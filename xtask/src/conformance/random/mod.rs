@@ -94,7 +94,7 @@ impl Trial {
         different.scene.write(&folder)?;
         println!("== {}\n{}", folder.display(), different.scene.shown());
         for line in &different.lines {
-            println!("    {}", super::shortened(line));
+            println!("    {}", super::line::shortened(line));
         }
         Ok(())
     }
