@@ -10,13 +10,15 @@ use std::sync::{Arc, OnceLock};
 use otoshi_engine::{EngineError, ImageSource};
 use otoshi_explain::Explain;
 use otoshi_oci::{Digest, Image, ImageLayer, Layout, NamedBy, Platform, Reference};
+use otoshi_project::LockedDigests;
 use otoshi_registry::{
     Client, Depth, Downloads, Item, Origins, Progress, Pulled, RegistryError, Repository, Settings, Summary,
+    WantedImage,
 };
 use otoshi_store::Home;
 
 use crate::{
-    BaseSource, LockedDigests, PipelineError, StoreBases,
+    BaseSource, PipelineError, StoreBases,
     bases::{Holders, is_whole, origins},
 };
 
@@ -72,9 +74,9 @@ impl Remote {
     /// its registry's where that is known to hold the image.
     pub fn local(&self, reference: &Reference) -> Result<Option<Digest>, PipelineError> {
         let layout = self.home.layout();
-        let Some(here) = layout.resolve(reference)? else { return Ok(None) };
+        let Some(here) = layout.names().resolve(reference)? else { return Ok(None) };
         let digest = Digest::of(&here)?;
-        let is_local = match layout.named_by(reference)? {
+        let is_local = match layout.names().named_by(reference)? {
             Some(by) => by == NamedBy::Store,
             None if reference.digest().is_some() => origins(&self.home, &digest).is_empty(),
             None => !origins(&self.home, &digest).contains(&Repository::of(reference)),
@@ -137,10 +139,11 @@ impl Remote {
     ) -> Result<Option<(Pulled, Summary)>, RegistryError> {
         let (layout, progress) = (self.home.layout(), self.progress());
         // Where something is known under the name, it is often the same: asking that is cheaper than fetching it.
-        let known = reference.digest().is_none() && layout.resolve(reference)?.is_some();
+        let known = reference.digest().is_none() && layout.names().resolve(reference)?.is_some();
         let now = if known { self.client()?.resolve(reference)? } else { None };
         let exact = now.map_or_else(|| reference.clone(), |digest| reference.with_digest(digest));
-        let (pulled, summary) = self.client()?.pull(layout, &exact, platform, depth, progress)?;
+        let wanted = WantedImage { reference: &exact, platform, depth };
+        let (pulled, summary) = self.client()?.pull(layout, wanted, progress)?;
         let Some(pulled) = pulled else { return Ok(None) };
         let repository = Repository::of(reference);
         self.note(&pulled.digest, &repository);
@@ -157,7 +160,7 @@ impl Remote {
     ) -> Result<Option<(Pulled, Summary)>, RegistryError> {
         let pulled = self.pull(reference, platform, depth)?;
         if let Some((pulled, _)) = &pulled {
-            self.home.layout().tag_pulled(reference, pulled.named.clone())?;
+            self.home.layout().names().tag_pulled(reference, pulled.named.clone())?;
         }
         Ok(pulled)
     }

@@ -3,13 +3,14 @@
 use std::future::Future;
 use std::sync::Arc;
 
-use otoshi_oci::{Descriptor, Digest, Layout, Platform, Reference};
+use otoshi_oci::{Descriptor, Digest, Layout, Reference};
 use tokio::runtime::{Builder, Runtime};
 
 use crate::error::RegistryError;
-use crate::manifest::{Document, Name};
+use crate::listing::Listing;
+use crate::manifest::{Document, Manifests, Name};
 use crate::progress::{Progress, Quiet, Summary, Tally};
-use crate::pull::{Depth, Pulled, keep};
+use crate::pull::{Pulled, Pulling, WantedImage, keep};
 use crate::push::{Item, Origins};
 use crate::replace::Replacement;
 use crate::repository::Repository;
@@ -59,7 +60,7 @@ impl Client {
     /// digest.
     pub fn resolve(&self, reference: &Reference) -> Result<Option<Digest>, RegistryError> {
         let (repository, name) = (Repository::of(reference), Name::of(reference));
-        self.wait(self.transport.head_manifest(&repository, &name, &Tally::new(Arc::new(Quiet))))
+        self.wait(Manifests(&self.transport).head(&repository, &name, &Tally::new(Arc::new(Quiet))))
     }
 
     /// Fetches a manifest or index, and nothing that it names; `None` where there is none.
@@ -68,7 +69,7 @@ impl Client {
     /// digest.
     pub fn manifest(&self, reference: &Reference) -> Result<Option<Document>, RegistryError> {
         let (repository, name) = (Repository::of(reference), Name::of(reference));
-        self.wait(self.transport.get_manifest(&repository, &name, &Tally::new(Arc::new(Quiet))))
+        self.wait(Manifests(&self.transport).get(&repository, &name, &Tally::new(Arc::new(Quiet))))
     }
 
     /// Fetches a manifest or index into a layout, and nothing that it names; `None` where there is none.
@@ -97,7 +98,7 @@ impl Client {
 
     /// Lists the tags of a repository.
     pub fn tags(&self, repository: &Repository) -> Result<Vec<String>, RegistryError> {
-        self.wait(self.transport.tags(repository, &Tally::new(Arc::new(Quiet))))
+        self.wait(Listing(&self.transport).tags(repository, &Tally::new(Arc::new(Quiet))))
     }
 
     /// Lists the artifacts that refer to a manifest; only those of one type where it is given.
@@ -108,7 +109,7 @@ impl Client {
         artifact_type: Option<&str>,
     ) -> Result<Vec<Descriptor>, RegistryError> {
         let tally = Tally::new(Arc::new(Quiet));
-        self.wait(self.transport.referrers(repository, subject, artifact_type, &tally))
+        self.wait(Listing(&self.transport).referrers(repository, subject, artifact_type, &tally))
     }
 
     /// Lists the artifacts that refer to a manifest by the referrers API; `None` where the registry has none.
@@ -117,7 +118,11 @@ impl Client {
         repository: &Repository,
         subject: &Digest,
     ) -> Result<Option<Vec<Descriptor>>, RegistryError> {
-        self.wait(self.transport.referrers_by_api(repository, subject, &Tally::new(Arc::new(Quiet))))
+        self.wait(Listing(&self.transport).referrers_by_api(
+            repository,
+            subject,
+            &Tally::new(Arc::new(Quiet)),
+        ))
     }
 
     /// Lists the artifacts that refer to a manifest by the tag that stands in for the referrers API.
@@ -126,7 +131,11 @@ impl Client {
         repository: &Repository,
         subject: &Digest,
     ) -> Result<Vec<Descriptor>, RegistryError> {
-        self.wait(self.transport.referrers_by_tag(repository, subject, &Tally::new(Arc::new(Quiet))))
+        self.wait(Listing(&self.transport).referrers_by_tag(
+            repository,
+            subject,
+            &Tally::new(Arc::new(Quiet)),
+        ))
     }
 
     /// Pulls an image for a platform into a layout, without naming it there; `None` where there is no such name.
@@ -136,13 +145,13 @@ impl Client {
     pub fn pull(
         &self,
         layout: &Layout,
-        reference: &Reference,
-        platform: &Platform,
-        depth: Depth,
+        wanted: WantedImage<'_>,
         progress: Arc<dyn Progress>,
     ) -> Result<(Option<Pulled>, Summary), RegistryError> {
         let (before, tally) = (self.requests(), Arc::new(Tally::new(progress)));
-        let pulled = self.wait(self.transport.pull(layout, reference, platform, depth, &tally))?;
+        let repository = Repository::of(wanted.reference);
+        let pulling = Pulling { transport: &self.transport, layout, repository: &repository, tally: &tally };
+        let pulled = self.wait(pulling.pull(wanted))?;
         Ok((pulled, tally.summary(self.requests() - before)))
     }
 
@@ -155,7 +164,8 @@ impl Client {
         progress: Arc<dyn Progress>,
     ) -> Result<Summary, RegistryError> {
         let (before, tally) = (self.requests(), Arc::new(Tally::new(progress)));
-        self.wait(self.transport.fetch_all(layout, repository, blobs, &tally))?;
+        let pulling = Pulling { transport: &self.transport, layout, repository, tally: &tally };
+        self.wait(pulling.fetch_all(blobs))?;
         Ok(tally.summary(self.requests() - before))
     }
 

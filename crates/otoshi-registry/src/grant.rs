@@ -2,21 +2,24 @@
 //!
 //! Source: distribution's `docs/content/spec/auth/token.md` and `oauth.md`.
 
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use otoshi_http::{Secret, Url, is_loopback};
+use otoshi_http::header::{AUTHORIZATION, CONTENT_TYPE};
+use otoshi_http::{Failure, Response, Retries, Secret, Url, host_of, is_loopback};
 use serde::Deserialize;
 
-use crate::answer::{answer_text, bounded, place_of};
+use crate::answer::{answer_text, bounded, place_of, unreachable_error};
 use crate::authorization::Grant;
 use crate::challenge::Challenge;
 use crate::credentials::{Known, Login};
-use crate::error::{Asked, RegistryError};
-use crate::hosts::Endpoint;
-use crate::transport::Transport;
+use crate::error::RegistryError;
+use crate::visit::Visit;
 
+/// A token server is tried this often: a request waits for it.
+const TOKEN_ATTEMPTS: u32 = 3;
 /// A token that says nothing about its life is good for this long.
 const DEFAULT_LIFE: u64 = 60;
 /// The largest answer of a token server.
@@ -38,16 +41,15 @@ struct WantedToken<'a> {
     scopes: &'a [String],
 }
 
-impl Transport {
+impl Visit<'_> {
     /// Obtains what a challenge asks for. Gives the scope under which it is kept.
     pub(crate) async fn obtain(
         &self,
-        endpoint: &Endpoint,
         challenge: &Challenge,
         scopes: &[String],
-        asked: &Asked,
     ) -> Result<(String, Grant), RegistryError> {
-        let known = self.login(endpoint)?;
+        let Visit { transport, endpoint, asked } = *self;
+        let known = transport.login(endpoint)?;
         let refused = |reason: String| RegistryError::Login {
             asked: asked.clone(),
             reason,
@@ -68,7 +70,7 @@ impl Transport {
             Challenge::Bearer { realm, service, scope } => {
                 let realm =
                     Url::parse(realm).map_err(|_| refused("it names no valid token server".to_owned()))?;
-                let own = self.url(endpoint, "", asked).await?;
+                let own = transport.url(endpoint, "", asked).await?;
                 if !is_private(&own, &realm) {
                     let place = place_of(&realm);
                     return Err(refused(format!("its token server {place} does not use https")));
@@ -76,7 +78,7 @@ impl Transport {
                 let wanted =
                     if scopes.is_empty() { scope.iter().cloned().collect() } else { scopes.to_vec() };
                 let wanted = WantedToken { realm: &realm, service: service.as_deref(), scopes: &wanted };
-                let answer = self.token(wanted, &known, asked, endpoint).await?;
+                let answer = self.token(wanted, &known).await?;
                 let token = if answer.token.is_empty() { answer.access_token } else { answer.token };
                 if token.is_empty() || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
                     return Err(refused("its token server gave no token".to_owned()));
@@ -92,13 +94,8 @@ impl Transport {
         }
     }
 
-    async fn token(
-        &self,
-        wanted: WantedToken<'_>,
-        known: &Known,
-        asked: &Asked,
-        endpoint: &Endpoint,
-    ) -> Result<Answer, RegistryError> {
+    async fn token(&self, wanted: WantedToken<'_>, known: &Known) -> Result<Answer, RegistryError> {
+        let Visit { endpoint, asked, .. } = *self;
         let WantedToken { realm, service, scopes } = wanted;
         let mut pairs: Vec<(&str, &str)> = service.map(|service| ("service", service)).into_iter().collect();
         let joined = scopes.join(" ");
@@ -121,7 +118,7 @@ impl Transport {
             Some(Login::Basic { user, password }) => Some(basic(user, password)),
             _ => None,
         };
-        let response = self.send_to_token_server(&url, header, form, asked, endpoint).await?;
+        let response = self.ask_token_server(&url, header, form).await?;
         let status = response.status();
         let bytes = bounded(response, MAX_ANSWER).await.map_err(|reason| RegistryError::Wrong {
             asked: asked.clone(),
@@ -144,6 +141,37 @@ impl Transport {
             asked: asked.clone(),
             reason: "its token server's answer is not the expected JSON".to_owned(),
         })
+    }
+
+    /// Asks a token server: a `GET`, or a form.
+    async fn ask_token_server(
+        &self,
+        url: &Url,
+        authorization: Option<Secret>,
+        form: Option<String>,
+    ) -> Result<Response, RegistryError> {
+        let Visit { transport, endpoint, asked } = *self;
+        let retries = transport.settings.retries;
+        let mut backoff = Retries { attempts: retries.attempts.min(TOKEN_ATTEMPTS), ..retries }.backoff();
+        loop {
+            let client = transport.client(&host_of(url))?;
+            let mut request = match &form {
+                Some(form) => client
+                    .post(url.clone())
+                    .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
+                    .body(form.clone()),
+                None => client.get(url.clone()),
+            };
+            if let Some(header) = authorization.as_ref().and_then(Secret::header) {
+                request = request.header(AUTHORIZATION, header);
+            }
+            transport.requests.fetch_add(1, Ordering::Relaxed);
+            let outcome = request.send().await;
+            let Some((wait, _)) = backoff.after(Failure::of(&outcome)) else {
+                return outcome.map_err(|error| unreachable_error(asked, endpoint, error));
+            };
+            tokio::time::sleep(wait).await;
+        }
     }
 }
 

@@ -21,6 +21,7 @@
 mod answer;
 mod authorization;
 mod blob;
+mod budgets;
 mod call;
 mod challenge;
 mod client;
@@ -40,6 +41,7 @@ mod repository;
 mod settings;
 mod transport;
 mod upload;
+mod visit;
 
 pub use crate::client::Client;
 pub use crate::credentials::{Credentials, Login};
@@ -49,7 +51,7 @@ pub use crate::hosts::Hosts;
 pub use crate::listing::fallback_tag;
 pub use crate::manifest::Document;
 pub use crate::progress::{Event, Progress, Quiet, Summary};
-pub use crate::pull::{Depth, Pulled};
+pub use crate::pull::{Depth, Pulled, WantedImage};
 pub use crate::push::{Item, NoOrigins, Origins};
 pub use crate::replace::Replacement;
 pub use crate::repository::Repository;

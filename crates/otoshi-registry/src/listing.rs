@@ -16,9 +16,8 @@ use serde::Deserialize;
 use crate::answer::{bounded, refused};
 use crate::call::{Call, Target};
 use crate::error::{Asked, RegistryError};
-use crate::hosts::Endpoint;
 use crate::link::next_page;
-use crate::manifest::{MAX_MANIFEST, Name, NewManifest};
+use crate::manifest::{MAX_MANIFEST, Manifests, Name, NewManifest};
 use crate::progress::Tally;
 use crate::repository::Repository;
 use crate::transport::Transport;
@@ -77,21 +76,25 @@ impl<'a> Pages<'a> {
     }
 }
 
-impl Transport {
+/// What repositories list.
+#[derive(Clone, Copy)]
+pub(crate) struct Listing<'t>(pub(crate) &'t Transport);
+
+impl Listing<'_> {
     /// Lists all tags, in the registry's order.
     pub(crate) async fn tags(
-        &self,
+        self,
         repository: &Repository,
         tally: &Tally,
     ) -> Result<Vec<String>, RegistryError> {
         let asked = repository.asked("for its tags");
-        let places = self.settings.hosts.to_read(repository)?;
+        let places = self.0.settings.hosts.to_read(repository)?;
         let Some(endpoint) = places.last() else { return Ok(Vec::new()) };
         let mut pages = Pages::new(format!("{}/tags/list?n={PAGE}", endpoint.name), &asked);
         let mut found = Vec::new();
         while let Some(target) = pages.next.take() {
             let call = Call::new(Method::GET, target, "pull");
-            let response = self.send(endpoint, &call, &asked, tally).await?;
+            let response = self.0.send(endpoint, &call, &asked, tally).await?;
             if response.status().as_u16() != 200 {
                 return Err(refused(&asked, response).await);
             }
@@ -108,7 +111,7 @@ impl Transport {
 
     /// Lists what refers to a manifest; only artifacts of one type where it is given.
     pub(crate) async fn referrers(
-        &self,
+        self,
         repository: &Repository,
         subject: &Digest,
         artifact_type: Option<&str>,
@@ -126,14 +129,14 @@ impl Transport {
 
     /// By the referrers API; `None` where there is none, which is found out once for each host.
     pub(crate) async fn referrers_by_api(
-        &self,
+        self,
         repository: &Repository,
         subject: &Digest,
         tally: &Tally,
     ) -> Result<Option<Vec<Descriptor>>, RegistryError> {
-        let places = self.settings.hosts.to_read(repository)?;
+        let places = self.0.settings.hosts.to_read(repository)?;
         let Some(endpoint) = places.last() else { return Ok(None) };
-        let without = || self.without_referrers.lock().unwrap_or_else(PoisonError::into_inner);
+        let without = || self.0.without_referrers.lock().unwrap_or_else(PoisonError::into_inner);
         if without().contains(&endpoint.host) {
             return Ok(None);
         }
@@ -143,7 +146,7 @@ impl Transport {
         while let Some(target) = pages.next.take() {
             let call = Call::new(Method::GET, target, "pull");
             let call = call.header("accept", MediaType::ImageIndex.to_string());
-            let response = self.send(endpoint, &call, &asked, tally).await?;
+            let response = self.0.send(endpoint, &call, &asked, tally).await?;
             match response.status().as_u16() {
                 200 => {}
                 // Not known at all, or not allowed: a registry of the time before. One that has the API answers in the form
@@ -170,12 +173,12 @@ impl Transport {
 
     /// By the tag that registries without the API keep by convention.
     pub(crate) async fn referrers_by_tag(
-        &self,
+        self,
         repository: &Repository,
         subject: &Digest,
         tally: &Tally,
     ) -> Result<Vec<Descriptor>, RegistryError> {
-        let found = self.get_manifest(repository, &Name::Tag(fallback_tag(subject)), tally).await?;
+        let found = Manifests(self.0).get(repository, &Name::Tag(fallback_tag(subject)), tally).await?;
         let Some(document) = found else { return Ok(Vec::new()) };
         let index: ImageIndex =
             serde_json::from_slice(&document.bytes).map_err(|error| RegistryError::Wrong {
@@ -187,13 +190,13 @@ impl Transport {
 
     /// Adds to the index under the fallback tag what is not in it.
     pub(crate) async fn refer(
-        &self,
-        endpoint: &Endpoint,
+        self,
         repository: &Repository,
         subject: &Digest,
         new: &[Descriptor],
         tally: &Tally,
     ) -> Result<(), RegistryError> {
+        let endpoint = self.0.settings.hosts.to_write(repository)?;
         for _ in 0..RACES {
             let mut manifests = self.referrers_by_tag(repository, subject, tally).await?;
             let before = manifests.len();
@@ -214,7 +217,7 @@ impl Transport {
             let name = Name::Tag(fallback_tag(subject));
             let media_type = MediaType::ImageIndex.to_string();
             let document = NewManifest { name: &name, media_type: &media_type, bytes: Bytes::from(bytes) };
-            self.put_manifest(endpoint, repository, document, tally).await?;
+            Manifests(self.0).put(&endpoint, repository, document, tally).await?;
             // Looked at again: nothing keeps two writers apart.
         }
         Ok(())

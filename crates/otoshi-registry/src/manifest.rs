@@ -71,19 +71,23 @@ pub(crate) struct NewManifest<'a> {
     pub(crate) bytes: Bytes,
 }
 
-impl Transport {
+/// The manifests of registries.
+#[derive(Clone, Copy)]
+pub(crate) struct Manifests<'t>(pub(crate) &'t Transport);
+
+impl Manifests<'_> {
     /// Fetches a manifest; `None` where no place has it.
-    pub(crate) async fn get_manifest(
-        &self,
+    pub(crate) async fn get(
+        self,
         repository: &Repository,
         name: &Name,
         tally: &Tally,
     ) -> Result<Option<Document>, RegistryError> {
         let asked = name.asked(repository);
-        let places = self.settings.hosts.to_read(repository)?;
+        let places = self.0.settings.hosts.to_read(repository)?;
         let (mut failed, count) = (None, places.len());
         for (index, endpoint) in places.into_iter().enumerate() {
-            match self.get_manifest_at(&endpoint, name, &asked, tally).await {
+            match self.get_at(&endpoint, name, &asked, tally).await {
                 Ok(Some(document)) => return Ok(Some(document)),
                 Ok(None) => failed = None,
                 // A mirror that fails is one that does not have it.
@@ -96,8 +100,8 @@ impl Transport {
         failed.map_or(Ok(None), Err)
     }
 
-    async fn get_manifest_at(
-        &self,
+    async fn get_at(
+        self,
         endpoint: &Endpoint,
         name: &Name,
         asked: &Asked,
@@ -105,7 +109,7 @@ impl Transport {
     ) -> Result<Option<Document>, RegistryError> {
         let path = format!("{}/manifests/{}", endpoint.name, name.text());
         let call = Call::read(Method::GET, path).header("accept", ACCEPT);
-        let response = self.send(endpoint, &call, asked, tally).await?;
+        let response = self.0.send(endpoint, &call, asked, tally).await?;
         match response.status().as_u16() {
             200 => {}
             404 => return Ok(None),
@@ -137,20 +141,20 @@ impl Transport {
     }
 
     /// Asks what a name stands for, without fetching it where the registry says so.
-    pub(crate) async fn head_manifest(
-        &self,
+    pub(crate) async fn head(
+        self,
         repository: &Repository,
         name: &Name,
         tally: &Tally,
     ) -> Result<Option<Digest>, RegistryError> {
-        let places = self.settings.hosts.to_read(repository)?;
+        let places = self.0.settings.hosts.to_read(repository)?;
         // A mirror may lag behind: what a tag stands for now only the registry itself knows.
         let Some(endpoint) = places.last() else { return Ok(None) };
-        self.head_manifest_at(endpoint, repository, name, tally).await
+        self.head_at(endpoint, repository, name, tally).await
     }
 
-    pub(crate) async fn head_manifest_at(
-        &self,
+    pub(crate) async fn head_at(
+        self,
         endpoint: &Endpoint,
         repository: &Repository,
         name: &Name,
@@ -159,13 +163,13 @@ impl Transport {
         let asked = name.asked(repository);
         let path = format!("{}/manifests/{}", endpoint.name, name.text());
         let call = Call::read(Method::HEAD, path).header("accept", ACCEPT);
-        let response = self.send(endpoint, &call, &asked, tally).await?;
+        let response = self.0.send(endpoint, &call, &asked, tally).await?;
         match response.status().as_u16() {
             200 => match (content_digest(&response), name) {
                 (Some(digest), _) => Ok(Some(digest)),
                 (None, Name::Digest(digest)) => Ok(Some(digest.clone())),
                 (None, Name::Tag(_)) => {
-                    let document = self.get_manifest_at(endpoint, name, &asked, tally).await?;
+                    let document = self.get_at(endpoint, name, &asked, tally).await?;
                     Ok(document.map(|document| document.digest))
                 }
             },
@@ -175,8 +179,8 @@ impl Transport {
     }
 
     /// Stores a manifest under a name; says whether the registry took note of the manifest's subject.
-    pub(crate) async fn put_manifest(
-        &self,
+    pub(crate) async fn put(
+        self,
         endpoint: &Endpoint,
         repository: &Repository,
         document: NewManifest<'_>,
@@ -191,7 +195,7 @@ impl Transport {
         let call = Call::write(Method::PUT, Target::Path(path))
             .header("content-type", media_type)
             .body(Body::Bytes(bytes));
-        let response = self.send(endpoint, &call, &asked, tally).await?;
+        let response = self.0.send(endpoint, &call, &asked, tally).await?;
         if !response.status().is_success() {
             return Err(refused(&asked, response).await);
         }

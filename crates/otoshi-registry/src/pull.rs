@@ -12,7 +12,7 @@ use otoshi_oci::{
 
 use crate::blob::WantedBlob;
 use crate::error::RegistryError;
-use crate::manifest::{Document, Name};
+use crate::manifest::{Document, Manifests, Name};
 use crate::progress::{Event, Tally};
 use crate::repository::Repository;
 use crate::transport::Transport;
@@ -39,26 +39,40 @@ pub enum Depth {
     Layers,
 }
 
-impl Transport {
-    /// Pulls an image for a platform; `None` where there is no such name.
-    pub(crate) async fn pull(
-        self: &Arc<Self>,
-        layout: &Layout,
-        reference: &Reference,
-        platform: &Platform,
-        depth: Depth,
-        tally: &Arc<Tally>,
-    ) -> Result<Option<Pulled>, RegistryError> {
-        let repository = Repository::of(reference);
+/// An image that is wanted.
+#[derive(Debug, Clone, Copy)]
+pub struct WantedImage<'a> {
+    /// Its name.
+    pub reference: &'a Reference,
+    /// For which platform.
+    pub platform: &'a Platform,
+    /// How much of it.
+    pub depth: Depth,
+}
+
+/// What is taken out of a repository into a layout.
+#[derive(Clone, Copy)]
+pub(crate) struct Pulling<'a> {
+    pub(crate) transport: &'a Arc<Transport>,
+    pub(crate) layout: &'a Layout,
+    pub(crate) repository: &'a Repository,
+    pub(crate) tally: &'a Arc<Tally>,
+}
+
+impl Pulling<'_> {
+    /// Pulls an image of the repository; `None` where there is no such name.
+    pub(crate) async fn pull(self, wanted: WantedImage<'_>) -> Result<Option<Pulled>, RegistryError> {
+        let Self { layout, repository, tally, .. } = self;
+        let WantedImage { reference, platform, depth } = wanted;
         let known = reference.digest().filter(|digest| layout.has(digest));
         let (digest, named) = match known {
             Some(digest) => (digest.clone(), layout.describe(digest)?),
-            None => match self.get_manifest(&repository, &Name::of(reference), tally).await? {
+            None => match Manifests(self.transport).get(repository, &Name::of(reference), tally).await? {
                 Some(document) => (document.digest.clone(), keep(layout, &document)?),
                 None => return Ok(None),
             },
         };
-        let manifest = self.variant(layout, &repository, &digest, platform, tally).await?;
+        let manifest = self.variant(&digest, platform).await?;
         let document: ImageManifest = layout.read_json(&manifest)?;
         let config = document.config();
         if config.size() > MAX_JSON {
@@ -67,34 +81,29 @@ impl Transport {
                 reason: format!("its config has {} bytes; at most {MAX_JSON} are read", config.size()),
             });
         }
-        self.fetch_all(layout, &repository, std::slice::from_ref(config), tally).await?;
+        self.fetch_all(std::slice::from_ref(config)).await?;
         // Says what is wrong with manifest and config, if anything is.
         Image::load(layout, &manifest, platform)?;
         if depth != Depth::Documents {
-            refuse_foreign(&repository, document.layers())?;
+            refuse_foreign(repository, document.layers())?;
         }
         if depth == Depth::Layers {
-            self.fetch_all(layout, &repository, document.layers(), tally).await?;
+            self.fetch_all(document.layers()).await?;
         }
         Ok(Some(Pulled { named, digest, manifest }))
     }
 
     /// Finds the manifest for a platform, fetching what leads to it.
-    pub(crate) async fn variant(
-        &self,
-        layout: &Layout,
-        repository: &Repository,
-        digest: &Digest,
-        platform: &Platform,
-        tally: &Tally,
-    ) -> Result<Digest, RegistryError> {
+    async fn variant(self, digest: &Digest, platform: &Platform) -> Result<Digest, RegistryError> {
+        let Self { layout, repository, tally, .. } = self;
         loop {
             let missing = match find_manifest(layout, digest, platform) {
                 Ok(manifest) => return Ok(manifest),
                 Err(ImageError::Layout(LayoutError::Missing { digest, .. })) => digest,
                 Err(error) => return Err(error.into()),
             };
-            let document = self.get_manifest(repository, &Name::Digest(missing.clone()), tally).await?;
+            let document =
+                Manifests(self.transport).get(repository, &Name::Digest(missing.clone()), tally).await?;
             let document = document.ok_or_else(|| RegistryError::Wrong {
                 asked: repository.asked(format!("for the manifest {missing}")),
                 reason: "its index names a manifest that it does not have".to_owned(),
@@ -104,13 +113,8 @@ impl Transport {
     }
 
     /// Fetches blobs, several at the same time, and none that is here.
-    pub(crate) async fn fetch_all(
-        self: &Arc<Self>,
-        layout: &Layout,
-        repository: &Repository,
-        blobs: &[Descriptor],
-        tally: &Arc<Tally>,
-    ) -> Result<(), RegistryError> {
+    pub(crate) async fn fetch_all(self, blobs: &[Descriptor]) -> Result<(), RegistryError> {
+        let Self { transport, layout, repository, tally } = self;
         let mut seen = BTreeSet::new();
         let mut wanted = Vec::new();
         for blob in blobs {
@@ -129,7 +133,7 @@ impl Transport {
             }
         }
         let fetch = |(digest, size): (Digest, u64)| {
-            let (transport, tally) = (Arc::clone(self), Arc::clone(tally));
+            let (transport, tally) = (Arc::clone(transport), Arc::clone(tally));
             let (layout, repository) = (layout.clone(), repository.clone());
             let task = tokio::spawn(async move {
                 let wanted = WantedBlob { digest: &digest, size, follower: None, tally: &tally };
@@ -138,7 +142,7 @@ impl Transport {
             Abort(task)
         };
         let tasks = stream::iter(wanted).map(|blob| async { fetch(blob).join().await });
-        tasks.buffer_unordered(self.settings.parallel.max(1)).try_collect::<()>().await
+        tasks.buffer_unordered(transport.settings.parallel.max(1)).try_collect::<()>().await
     }
 }
 

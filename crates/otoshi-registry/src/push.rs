@@ -14,7 +14,8 @@ use serde_json::Value;
 use crate::blob::WantedBlob;
 use crate::error::RegistryError;
 use crate::hosts::Endpoint;
-use crate::manifest::{Name, NewManifest};
+use crate::listing::Listing;
+use crate::manifest::{Manifests, Name, NewManifest};
 use crate::progress::{Event, Tally};
 use crate::pull::Abort;
 use crate::repository::Repository;
@@ -127,7 +128,7 @@ impl Transport {
                 let name =
                     tag.as_ref().map_or_else(|| Name::Digest(digest.clone()), |t| Name::Tag(t.clone()));
                 let endpoint = self.settings.hosts.to_write(repository)?;
-                let found = self.head_manifest_at(&endpoint, repository, &name, tally).await?;
+                let found = Manifests(self).head_at(&endpoint, repository, &name, tally).await?;
                 let is_there = found.as_ref() == Some(digest);
                 Ok::<_, RegistryError>((repository, tag, digest, is_there))
             })
@@ -168,7 +169,7 @@ impl Transport {
                     let endpoint = self.settings.hosts.to_write(repository)?;
                     let (name, bytes) = (Name::Tag(tag), manifest.bytes);
                     let document = NewManifest { name: &name, media_type: &manifest.media_type, bytes };
-                    self.put_manifest(&endpoint, repository, document, tally).await.map(drop)
+                    Manifests(self).put(&endpoint, repository, document, tally).await.map(drop)
                 })
                 .buffer_unordered(self.settings.parallel.max(1))
                 .try_collect::<()>()
@@ -190,7 +191,7 @@ impl Transport {
         let there: Vec<bool> = stream::iter(manifests.iter().map(|manifest| manifest.digest.clone()))
             .map(|digest| async move {
                 let name = Name::Digest(digest);
-                self.head_manifest_at(endpoint, repository, &name, tally).await.map(|found| found.is_some())
+                Manifests(self).head_at(endpoint, repository, &name, tally).await.map(|found| found.is_some())
             })
             .buffered(self.settings.parallel.max(1))
             .try_collect()
@@ -236,7 +237,7 @@ impl Transport {
         upload: &Upload,
         others: &[Repository],
     ) -> Result<(), RegistryError> {
-        let begun = match self.find_or_mount(upload).await? {
+        let begun = match upload.find_or_mount(self).await? {
             Ok(()) => return Ok(()),
             Err(begun) => begun,
         };
@@ -263,7 +264,7 @@ impl Transport {
             return Err(LayoutError::Corrupt { digest: digest.clone(), root, found }.into());
         }
         let file = layout.open_blob(digest)?;
-        let outcome = self.upload(upload, file, begun).await;
+        let outcome = upload.send(self, file, begun).await;
         if matches!(&outcome, Err(RegistryError::Refused { status: 400, .. })) {
             // A registry that finds other content than the digest says may be right.
             layout.verify(digest)?;
@@ -286,7 +287,7 @@ impl Transport {
             let noticed = loop {
                 let (media_type, bytes) = (&manifest.media_type[..], manifest.bytes.clone());
                 let document = NewManifest { name: &name, media_type, bytes };
-                let outcome = self.put_manifest(endpoint, repository, document, tally).await;
+                let outcome = Manifests(self).put(endpoint, repository, document, tally).await;
                 // All that it names is there. Where others push the same at this moment, some registries do not see that.
                 let is_unseen = matches!(&outcome, Err(RegistryError::Refused { status: 400 | 404, .. }));
                 let failure = is_unseen.then(|| Failure::broken("it does not find what the manifest names"));
@@ -299,7 +300,7 @@ impl Transport {
             }
         }
         for (subject, entries) in unnoticed {
-            self.refer(endpoint, repository, &subject, &entries, tally).await?;
+            Listing(self).refer(repository, &subject, &entries, tally).await?;
         }
         Ok(())
     }

@@ -18,7 +18,7 @@ use otoshi_oci::{Digest, Layout, LayoutError};
 
 use crate::error::RegistryError;
 use crate::hosts::Endpoint;
-use crate::manifest::{Name, NewManifest};
+use crate::manifest::{Manifests, Name, NewManifest};
 use crate::progress::{Event, Tally};
 use crate::pull::{Abort, is_foreign};
 use crate::push::Manifest;
@@ -92,9 +92,9 @@ impl Transport {
     ) -> Result<(), RegistryError> {
         if upload.from.is_empty() && layout.size(&upload.digest).is_ok_and(|size| size == upload.size) {
             let file = layout.open_blob(&upload.digest)?;
-            return self.upload(upload, file, None).await;
+            return upload.send(self, file, None).await;
         }
-        match self.mount(upload).await? {
+        match upload.mount(self).await? {
             Ok(()) => Ok(()),
             // It may be there all the same, here or in another registry.
             Err(_) => self.store_blob(layout, upload, others).await,
@@ -114,7 +114,7 @@ impl Transport {
             None => Name::Digest(replacement.digest.clone()),
         };
         if replacement.tag.is_some() && replacement.since.elapsed() > LONG {
-            let now = self.head_manifest_at(endpoint, repository, &name, tally).await?;
+            let now = Manifests(self).head_at(endpoint, repository, &name, tally).await?;
             if now.as_ref().is_some_and(|now| *now != replacement.instead_of) {
                 return Err(RegistryError::Moved {
                     repository: repository.to_string(),
@@ -124,7 +124,7 @@ impl Transport {
         }
         let size = named.bytes.len() as u64;
         let document = NewManifest { name: &name, media_type: &named.media_type, bytes: named.bytes };
-        self.put_manifest(endpoint, repository, document, tally).await?;
+        Manifests(self).put(endpoint, repository, document, tally).await?;
         tally.tell(Event::Moved { bytes: size });
         Ok(())
     }

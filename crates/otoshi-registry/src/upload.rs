@@ -81,37 +81,39 @@ impl Upload {
     }
 }
 
-impl Transport {
+impl Upload {
     /// Whether the repository has the blob, or takes it over from another. Gives where an upload was begun, if one was.
     pub(crate) async fn find_or_mount(
         &self,
-        upload: &Upload,
+        transport: &Transport,
     ) -> Result<Result<(), Option<Url>>, RegistryError> {
-        let asked = upload.asked();
-        let (digest, size) = (upload.digest.clone(), upload.size);
-        let call = Call::write(Method::HEAD, upload.path(digest.as_str()));
-        let response = self.send(&upload.endpoint, &call, &asked, &upload.tally).await?;
+        let asked = self.asked();
+        let (digest, size) = (self.digest.clone(), self.size);
+        let call = Call::write(Method::HEAD, self.path(digest.as_str()));
+        let response = transport.send(&self.endpoint, &call, &asked, &self.tally).await?;
         match response.status().as_u16() {
             200 => {
-                upload.tally.tell(Event::Skipped { digest, size });
+                self.tally.tell(Event::Skipped { digest, size });
                 return Ok(Ok(()));
             }
             404 => {}
             _ => return Err(refused(&asked, response).await),
         }
-        self.mount(upload).await
+        self.mount(transport).await
     }
 
     /// Takes a blob over from another repository. Gives where an upload was begun instead, if one was.
-    pub(crate) async fn mount(&self, upload: &Upload) -> Result<Result<(), Option<Url>>, RegistryError> {
-        let asked = upload.asked();
-        let (digest, size) = (upload.digest.clone(), upload.size);
+    pub(crate) async fn mount(
+        &self,
+        transport: &Transport,
+    ) -> Result<Result<(), Option<Url>>, RegistryError> {
+        let asked = self.asked();
+        let (digest, size) = (self.digest.clone(), self.size);
         // One try: a registry that does not have it there begins an upload each time.
-        let Some(from) = upload.from.first() else { return Ok(Err(None)) };
-        let mut call =
-            Call::write(Method::POST, upload.path(&format!("uploads/?mount={digest}&from={from}")));
+        let Some(from) = self.from.first() else { return Ok(Err(None)) };
+        let mut call = Call::write(Method::POST, self.path(&format!("uploads/?mount={digest}&from={from}")));
         call.also = Some(from.clone());
-        let response = match self.send(&upload.endpoint, &call, &asked, &upload.tally).await {
+        let response = match transport.send(&self.endpoint, &call, &asked, &self.tally).await {
             Ok(response) => response,
             // A login for this repository need not be one for the other.
             Err(RegistryError::Login { .. }) => return Ok(Err(None)),
@@ -119,35 +121,35 @@ impl Transport {
         };
         match response.status().as_u16() {
             201 => {
-                upload.tally.tell(Event::Mounted { digest, size, from: from.clone() });
+                self.tally.tell(Event::Mounted { digest, size, from: from.clone() });
                 Ok(Ok(()))
             }
-            202 => Ok(Err(Some(self.location(&response, upload, &asked).await?))),
-            // No right to read there, for instance: that is no reason not to upload.
+            202 => Ok(Err(Some(self.location(transport, &response).await?))),
+            // No right to read there, for instance: that is no reason not to self.
             _ => Ok(Err(None)),
         }
     }
 
     /// Uploads a blob.
-    pub(crate) async fn upload(
+    pub(crate) async fn send(
         &self,
-        upload: &Upload,
+        transport: &Transport,
         file: File,
         begun: Option<Url>,
     ) -> Result<(), RegistryError> {
-        let (asked, file) = (upload.asked(), Arc::new(file));
-        upload.tally.tell(Event::Started { digest: upload.digest.clone(), size: upload.size });
-        let (mut begun, mut backoff, mut furthest) = (begun, self.settings.retries.backoff(), 0);
+        let (asked, file) = (self.asked(), Arc::new(file));
+        self.tally.tell(Event::Started { digest: self.digest.clone(), size: self.size });
+        let (mut begun, mut backoff, mut furthest) = (begun, transport.settings.retries.backoff(), 0);
         loop {
             let mut location = match begun.take() {
                 Some(location) => location,
-                None => self.begin(upload, &asked).await?,
+                None => self.begin(transport).await?,
             };
             let mut at = 0;
             loop {
-                let step = self.go_on(upload, &file, &mut location, &mut at, &asked).await?;
+                let step = self.go_on(transport, &file, &mut location, &mut at).await?;
                 let Step::Failed(outcome) = step else {
-                    upload.tally.tell(Event::Done { digest: upload.digest.clone(), size: upload.size });
+                    self.tally.tell(Event::Done { digest: self.digest.clone(), size: self.size });
                     return Ok(());
                 };
                 if at > furthest {
@@ -162,45 +164,45 @@ impl Transport {
                 let Some((wait, reason)) = backoff.after(failure) else {
                     return Err(match outcome {
                         Ok(response) => refused(&asked, response).await,
-                        Err(error) => unreachable_error(&asked, &upload.endpoint, error),
+                        Err(error) => unreachable_error(&asked, &self.endpoint, error),
                     });
                 };
-                let host = upload.endpoint.host.clone();
-                upload.tally.tell(Event::Retrying { host, reason, wait });
+                let host = self.endpoint.host.clone();
+                self.tally.tell(Event::Retrying { host, reason, wait });
                 tokio::time::sleep(wait).await;
-                if self.is_stored(upload, &asked).await? {
-                    upload.tally.tell(Event::Done { digest: upload.digest.clone(), size: upload.size });
+                if self.is_stored(transport).await? {
+                    self.tally.tell(Event::Done { digest: self.digest.clone(), size: self.size });
                     return Ok(());
                 }
-                match self.kept(upload, &location, &asked).await {
-                    Some((place, kept)) if kept <= upload.size => (location, at) = (place, kept),
+                match self.kept(transport, &location).await {
+                    Some((place, kept)) if kept <= self.size => (location, at) = (place, kept),
                     _ => break,
                 }
             }
         }
     }
 
-    /// Sends what is missing, and ends the upload.
+    /// Sends what is missing, and ends the self.
     async fn go_on(
         &self,
-        upload: &Upload,
+        transport: &Transport,
         file: &Arc<File>,
         location: &mut Url,
         at: &mut u64,
-        asked: &Asked,
     ) -> Result<Step, RegistryError> {
-        let whole = upload.size <= SMALL && *at == 0;
-        while !whole && *at < upload.size {
-            let size = (upload.size - *at).min(self.settings.upload_chunk.max(1));
+        let asked = &self.asked();
+        let whole = self.size <= SMALL && *at == 0;
+        while !whole && *at < self.size {
+            let size = (self.size - *at).min(transport.settings.upload_chunk.max(1));
             let call = Call::write(Method::PATCH, Target::Url(location.clone()))
                 .header("content-type", "application/octet-stream")
                 .header("content-range", format!("{}-{}", *at, *at + size - 1))
-                .body(upload.body(file, *at, size));
-            let response = match self.send_once(&upload.endpoint, &call, asked).await? {
+                .body(self.body(file, *at, size));
+            let response = match transport.send_once(&self.endpoint, &call, asked).await? {
                 Ok(response) if matches!(response.status().as_u16(), 202 | 204) => response,
                 outcome => return Ok(Step::Failed(outcome)),
             };
-            *location = self.location(&response, upload, asked).await?;
+            *location = self.location(transport, &response).await?;
             let kept = kept_of(&response).unwrap_or(*at + size);
             if kept <= *at || kept > *at + size {
                 let reason = format!("it says that it has {kept} bytes after {} were sent", *at + size);
@@ -209,57 +211,51 @@ impl Transport {
             *at = kept;
         }
         let mut url = location.clone();
-        url.query_pairs_mut().append_pair("digest", upload.digest.as_str());
+        url.query_pairs_mut().append_pair("digest", self.digest.as_str());
         let mut call = Call::write(Method::PUT, Target::Url(url));
         if whole {
-            call = call.header("content-type", "application/octet-stream").body(upload.body(
-                file,
-                0,
-                upload.size,
-            ));
+            call =
+                call.header("content-type", "application/octet-stream").body(self.body(file, 0, self.size));
         }
-        match self.send_once(&upload.endpoint, &call, asked).await? {
+        match transport.send_once(&self.endpoint, &call, asked).await? {
             Ok(response) if matches!(response.status().as_u16(), 201 | 204) => Ok(Step::Stored),
             outcome => Ok(Step::Failed(outcome)),
         }
     }
 
-    async fn begin(&self, upload: &Upload, asked: &Asked) -> Result<Url, RegistryError> {
-        let call = Call::write(Method::POST, upload.path("uploads/"));
-        let response = self.send(&upload.endpoint, &call, asked, &upload.tally).await?;
+    async fn begin(&self, transport: &Transport) -> Result<Url, RegistryError> {
+        let asked = &self.asked();
+        let call = Call::write(Method::POST, self.path("uploads/"));
+        let response = transport.send(&self.endpoint, &call, asked, &self.tally).await?;
         match response.status().as_u16() {
-            202 => self.location(&response, upload, asked).await,
+            202 => self.location(transport, &response).await,
             _ => Err(refused(asked, response).await),
         }
     }
 
-    async fn is_stored(&self, upload: &Upload, asked: &Asked) -> Result<bool, RegistryError> {
-        let call = Call::write(Method::HEAD, upload.path(upload.digest.as_str()));
-        let response = self.send(&upload.endpoint, &call, asked, &upload.tally).await?;
+    async fn is_stored(&self, transport: &Transport) -> Result<bool, RegistryError> {
+        let call = Call::write(Method::HEAD, self.path(self.digest.as_str()));
+        let response = transport.send(&self.endpoint, &call, &self.asked(), &self.tally).await?;
         Ok(response.status().as_u16() == 200)
     }
 
     /// Asks how much of an upload the registry kept, and where it goes on; `None` where it cannot.
-    async fn kept(&self, upload: &Upload, location: &Url, asked: &Asked) -> Option<(Url, u64)> {
+    async fn kept(&self, transport: &Transport, location: &Url) -> Option<(Url, u64)> {
         let call = Call::write(Method::GET, Target::Url(location.clone()));
-        let response = self.send_once(&upload.endpoint, &call, asked).await.ok()?.ok()?;
+        let response = transport.send_once(&self.endpoint, &call, &self.asked()).await.ok()?.ok()?;
         if !matches!(response.status().as_u16(), 202 | 204) {
             return None;
         }
-        let place = self.location(&response, upload, asked).await.unwrap_or_else(|_| location.clone());
+        let place = self.location(transport, &response).await.unwrap_or_else(|_| location.clone());
         Some((place, kept_of(&response)?))
     }
 
-    async fn location(
-        &self,
-        response: &Response,
-        upload: &Upload,
-        asked: &Asked,
-    ) -> Result<Url, RegistryError> {
+    async fn location(&self, transport: &Transport, response: &Response) -> Result<Url, RegistryError> {
+        let asked = &self.asked();
         let wrong = |reason: &str| RegistryError::Wrong { asked: asked.clone(), reason: reason.to_owned() };
         let text = response.headers().get(LOCATION).and_then(|value| value.to_str().ok());
         let text = text.ok_or_else(|| wrong("it does not say where the upload continues"))?;
-        let base = self.url(&upload.endpoint, "", asked).await?;
+        let base = transport.url(&self.endpoint, "", asked).await?;
         base.join(text).map_err(|_| wrong("where the upload continues is not an address"))
     }
 }

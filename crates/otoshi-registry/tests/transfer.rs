@@ -8,8 +8,8 @@ use std::process::Command;
 use std::sync::Arc;
 
 use otoshi_oci::layer::Compression;
-use otoshi_oci::{Digest, Image, ImageManifest, Platform, write_artifact};
-use otoshi_registry::{Client, Event, NoOrigins, Quiet, RegistryError, Repository, Settings};
+use otoshi_oci::{Artifact, Digest, Image, ImageManifest, Platform, write_artifact};
+use otoshi_registry::{Client, Event, NoOrigins, Quiet, RegistryError, Repository, Settings, WantedImage};
 use otoshi_test::{Fault, Proxy, Registry, given};
 use support::{Notes, Store, client, describe, item, pull, push, reference, settings};
 
@@ -122,10 +122,12 @@ fn artifacts_are_found_by_their_subject_without_the_api() {
     let artifact = |kind: &str| {
         let made = write_artifact(
             &store.layout,
-            kind,
             &[],
-            &BTreeMap::from([("dev.test".to_owned(), "x".to_owned())]),
-            Some(&describe(&store, &image)),
+            Artifact {
+                kind,
+                annotations: &BTreeMap::from([("dev.test".to_owned(), "x".to_owned())]),
+                subject: Some(&describe(&store, &image)),
+            },
         );
         Digest::of(&made.unwrap()).unwrap()
     };
@@ -168,7 +170,11 @@ fn the_referrers_api_is_used_where_there_is_one() {
     assert_eq!(Digest::of(&found[0]).unwrap(), Digest::sha256_of(b"2"));
 
     // A registry that takes note of subjects needs no index under a tag.
-    let made = write_artifact(&store.layout, "a/a", &[], &BTreeMap::new(), Some(&describe(&store, &image)));
+    let made = write_artifact(
+        &store.layout,
+        &[],
+        Artifact { kind: "a/a", annotations: &BTreeMap::new(), subject: Some(&describe(&store, &image)) },
+    );
     let artifact = Digest::of(&made.unwrap()).unwrap();
     let noticed = Fault::Answer("201 Created", format!("OCI-Subject: {image}"));
     proxy.fault("PUT", format!("/manifests/{artifact}"), 1, noticed);
@@ -277,7 +283,13 @@ fn of_an_index_the_image_for_the_platform_is_pulled() {
     assert_eq!(summary.blobs_moved, 2, "only ours");
     let strange: Platform = "linux/riscv64".parse().unwrap();
     let depth = otoshi_registry::Depth::Config;
-    let error = client.pull(&there.layout, &reference(&name), &strange, depth, Arc::new(Quiet)).unwrap_err();
+    let error = client
+        .pull(
+            &there.layout,
+            WantedImage { reference: &reference(&name), platform: &strange, depth },
+            Arc::new(Quiet),
+        )
+        .unwrap_err();
     assert!(error.to_string().contains("has no manifest for linux/riscv64; it has linux/"), "{error}");
 }
 

@@ -10,7 +10,7 @@ use otoshi_oci::layer::{Compression, WriteOptions, write_layer};
 use otoshi_oci::{Descriptor, Digest, ImageConfig, Layout, Platform, Reference, write_image};
 use otoshi_registry::{
     Client, Credentials, Depth, Event, Hosts, Item, NoOrigins, Progress, Pulled, Quiet, RegistryError,
-    Repository, Retries, Settings, Summary,
+    Repository, Retries, Settings, Summary, WantedImage,
 };
 
 /// A layout in a directory of its own.
@@ -110,7 +110,9 @@ pub fn push(client: &Client, store: &Store, items: &[Item]) -> Result<Summary, R
 }
 
 pub fn pull(client: &Client, store: &Store, name: &str) -> Result<(Option<Pulled>, Summary), RegistryError> {
-    client.pull(&store.layout, &reference(name), &Platform::host(), Depth::Layers, Arc::new(Quiet))
+    let (reference, platform) = (reference(name), Platform::host());
+    let wanted = WantedImage { reference: &reference, platform: &platform, depth: Depth::Layers };
+    client.pull(&store.layout, wanted, Arc::new(Quiet))
 }
 
 /// Keeps what it is told.
