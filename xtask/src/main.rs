@@ -16,6 +16,7 @@ mod examples;
 mod failure;
 mod fuzz;
 mod http;
+mod methods;
 mod peers;
 mod process;
 mod project;
@@ -25,6 +26,7 @@ mod reproduce;
 #[cfg(test)]
 mod rooms;
 mod test;
+mod tokens;
 
 use std::process::ExitCode;
 
@@ -53,6 +55,7 @@ enum Task {
     Deny(deny::Deny),
     CiCheck(ci_check::CiCheck),
     Circles(circles::Circles),
+    Methods(methods::Methods),
 }
 
 fn main() -> ExitCode {
@@ -68,6 +71,7 @@ fn main() -> ExitCode {
         Task::Deny(task) => task.run(),
         Task::CiCheck(task) => task.run(),
         Task::Circles(task) => task.run(),
+        Task::Methods(task) => task.run(),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -2,7 +2,7 @@
 
 /// One token.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Token {
+pub(crate) enum Token {
     /// A name or keyword.
     Name(String),
     /// `::`.
@@ -13,20 +13,20 @@ pub(super) enum Token {
 
 impl Token {
     /// The name that it is.
-    pub(super) fn name(&self) -> Option<&str> {
+    pub(crate) fn name(&self) -> Option<&str> {
         match self {
             Self::Name(name) => Some(name),
             _ => None,
         }
     }
 
-    pub(super) fn is(&self, sign: char) -> bool {
+    pub(crate) fn is(&self, sign: char) -> bool {
         *self == Self::Sign(sign)
     }
 }
 
 /// The tokens of a file, without the items that `#[cfg(test)]` stands before; none where it stands for the whole file.
-pub(super) fn tokens(text: &str) -> Vec<Token> {
+pub(crate) fn tokens(text: &str) -> Vec<Token> {
     without_tests(&lex(text))
 }
 
@@ -173,7 +173,7 @@ fn after_item(tokens: &[Token], begin: usize) -> usize {
 }
 
 /// The end of the group of brackets that opens here.
-fn after_group(tokens: &[Token], begin: usize) -> usize {
+pub(crate) fn after_group(tokens: &[Token], begin: usize) -> usize {
     let (mut depth, mut here) = (0_usize, begin);
     while here < tokens.len() {
         match tokens[here] {

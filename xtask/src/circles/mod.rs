@@ -8,7 +8,6 @@
 
 mod graph;
 mod modules;
-mod tokens;
 
 use std::{
     fs,

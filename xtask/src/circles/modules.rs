@@ -5,7 +5,7 @@ use std::{
     path::Path,
 };
 
-use super::tokens::{Token, tokens};
+use crate::tokens::{Token, tokens};
 
 /// What introduces an item that has a name.
 const ITEMS: [&str; 9] = ["fn", "struct", "enum", "union", "trait", "type", "const", "static", "macro_rules"];
