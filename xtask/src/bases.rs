@@ -76,16 +76,30 @@ fn pair(otoshi: &Path, release: &str, name: &str, again: bool) -> Result<Made> {
     let settings = settings()?;
     let suites = format!(", suites = [{release:?}]");
     thread::scope(|scope| {
-        let old = scope.spawn(|| base(otoshi, &made.old, release, &suites, &settings, again));
-        let patched = base(otoshi, &made.patched, release, "", &settings, again);
+        let old = Base { archive: &made.old, release, suites: &suites, settings: &settings };
+        let patched = Base { archive: &made.patched, suites: "", ..old };
+        let old = scope.spawn(move || base(otoshi, old, again));
+        let patched = base(otoshi, patched, again);
         let old = old.join().unwrap_or_else(|_| Err(Failure::Wrong("making the old base panicked".into())));
         old.and(patched)
     })?;
     Ok(made)
 }
 
+/// What a base is made of, and where it goes.
+#[derive(Clone, Copy)]
+struct Base<'a> {
+    archive: &'a Path,
+    release: &'a str,
+    /// The key of a base of packages that says which suites count; all where it is empty.
+    suites: &'a str,
+    /// What its own apt is told.
+    settings: &'a str,
+}
+
 /// Makes one archive, unless it is there and was made in the same way.
-fn base(otoshi: &Path, archive: &Path, release: &str, suites: &str, settings: &str, again: bool) -> Result {
+fn base(otoshi: &Path, base: Base<'_>, again: bool) -> Result {
+    let Base { archive, release, suites, settings } = base;
     // Both are in one store.
     let name = archive.file_stem().unwrap_or_default().to_string_lossy();
     let manifest = format!(

@@ -176,7 +176,7 @@ fn a_base_without_a_path_has_the_default_one() {
     image.config.config.env.clear();
     let layers: Vec<_> = image.manifest.layers().clone();
     let bare = write_image(world.home.layout(), &image.config, &layers, &BTreeMap::new()).unwrap();
-    world.home.layout().tag(&Reference::parse("bare").unwrap(), bare).unwrap();
+    world.home.layout().names().tag(&Reference::parse("bare").unwrap(), bare).unwrap();
     let image = world.build("FROM bare\nENV PATH=/opt/bin:${PATH}\nRUN echo $PATH > /path\n");
     let path = "/opt/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin\n";
     assert_eq!(world.output(&image, "cat /path"), path);

@@ -35,7 +35,7 @@ fn archive(entries: &[(&str, u32, u32, u32)]) -> Vec<u8> {
 /// An image of busybox and these layers, as `layered`.
 fn layered(world: &World, layers: &[&[(&str, u32, u32, u32)]]) {
     let layout = world.home.layout();
-    let busybox = layout.resolve(&Reference::parse("busybox").unwrap()).unwrap().unwrap();
+    let busybox = layout.names().resolve(&Reference::parse("busybox").unwrap()).unwrap().unwrap();
     let base = Image::load(layout, &Digest::of(&busybox).unwrap(), &Platform::host()).unwrap();
     let mut config = ImageConfig::new(&Platform::host());
     config.config.env.push("PATH=/bin".into());
@@ -50,7 +50,7 @@ fn layered(world: &World, layers: &[&[(&str, u32, u32, u32)]]) {
         descriptors.push(stored.descriptor);
     }
     let image = write_image(layout, &config, &descriptors, &BTreeMap::new()).unwrap();
-    layout.tag(&Reference::parse("layered").unwrap(), image).unwrap();
+    layout.names().tag(&Reference::parse("layered").unwrap(), image).unwrap();
 }
 
 const STAT: &str = "cd / && stat -c '%a %u:%g %n'";

@@ -96,33 +96,40 @@ pub struct Reply {
     pub body: Vec<u8>,
 }
 
-/// Asks for `target` (a path and query) by `GET`, and returns the status as soon as it is there.
+/// What is asked for over a connection.
+#[derive(Debug, Clone, Copy)]
+pub struct Target<'a> {
+    /// The host, with its port, as the request names it.
+    pub host: &'a str,
+    /// The path and query.
+    pub path: &'a str,
+}
+
+/// Asks for something by `GET`, and returns the status as soon as it is there.
 ///
 /// Fails where the connection breaks, the peer does not speak HTTP, or it does not answer in time.
 pub fn status_over(
     stream: TcpStream,
-    host: &str,
-    target: &str,
+    target: Target<'_>,
     patience: Duration,
 ) -> Result<StatusCode, ExchangeError> {
-    let request = get(host, target)?;
+    let request = get(target)?;
     stream.set_nonblocking(true)?;
     within(patience, async {
         Ok(exchange(tokio::net::TcpStream::from_std(stream)?, request).await?.status())
     })
 }
 
-/// Asks for `target` (a path and query) by `GET`, and returns the answer with up to `most` bytes of its body.
+/// Asks for something by `GET`, and returns the answer with up to `most` bytes of its body.
 ///
 /// Fails where no whole answer came in `patience`.
 pub fn get_over(
     stream: UnixStream,
-    host: &str,
-    target: &str,
+    target: Target<'_>,
     most: usize,
     patience: Duration,
 ) -> Result<Reply, ExchangeError> {
-    let request = get(host, target)?;
+    let request = get(target)?;
     stream.set_nonblocking(true)?;
     within(patience, async {
         let response = exchange(tokio::net::UnixStream::from_std(stream)?, request).await?;
@@ -135,15 +142,13 @@ pub fn get_over(
 /// Fails where the connection breaks, the peer does not speak HTTP, or it does not answer in time.
 pub fn post_over<E>(
     stream: UnixStream,
-    host: &str,
-    target: &str,
+    target: Target<'_>,
     content_type: &str,
     most: usize,
     write: impl FnOnce(&mut dyn Write) -> Result<(), E>,
 ) -> Result<Reply, PostError<E>> {
     let (sender, receiver) = channel(2);
-    let request =
-        request("POST", host, target).header(CONTENT_TYPE, content_type).body(Pieces(Some(receiver)));
+    let request = request("POST", target).header(CONTENT_TYPE, content_type).body(Pieces(Some(receiver)));
     let request = request.map_err(not_a_target(target)).map_err(PostError::Exchange)?;
     let receive = move || {
         stream.set_nonblocking(true)?;
@@ -176,17 +181,17 @@ pub fn post_over<E>(
     })
 }
 
-fn request(method: &str, host: &str, target: &str) -> hyper::http::request::Builder {
-    Request::builder().method(method).uri(target).header(HOST, host).header(CONNECTION, "close")
+fn request(method: &str, target: Target<'_>) -> hyper::http::request::Builder {
+    Request::builder().method(method).uri(target.path).header(HOST, target.host).header(CONNECTION, "close")
 }
 
 /// A request by `GET`.
-fn get(host: &str, target: &str) -> Result<Request<Pieces>, ExchangeError> {
-    request("GET", host, target).body(Pieces(None)).map_err(not_a_target(target))
+fn get(target: Target<'_>) -> Result<Request<Pieces>, ExchangeError> {
+    request("GET", target).body(Pieces(None)).map_err(not_a_target(target))
 }
 
-fn not_a_target(target: &str) -> impl FnOnce(hyper::http::Error) -> ExchangeError {
-    move |source| ExchangeError::Request { target: target.to_owned(), source }
+fn not_a_target(target: Target<'_>) -> impl FnOnce(hyper::http::Error) -> ExchangeError {
+    move |source| ExchangeError::Request { target: target.path.to_owned(), source }
 }
 
 /// Waits for something that may take so long.
@@ -384,7 +389,8 @@ mod tests {
     }
 
     fn post(stream: UnixStream, size: usize) -> Result<Reply, PostError<io::Error>> {
-        post_over(stream, "docker", "/load?quiet=1", "application/x-tar", 100, |out| {
+        let target = Target { host: "docker", path: "/load?quiet=1" };
+        post_over(stream, target, "application/x-tar", 100, |out| {
             let piece = vec![b'a'; 1000];
             (0..size / 1000).try_for_each(|_| out.write_all(&piece))
         })
@@ -438,7 +444,8 @@ mod tests {
             let _ = (&theirs).read_to_string(&mut all);
             all
         });
-        let failed = post_over(ours, "docker", "/", "text/plain", 100, |out| {
+        let target = Target { host: "docker", path: "/" };
+        let failed = post_over(ours, target, "text/plain", 100, |out| {
             out.write_all(b"half").and_then(|()| out.flush()).map_err(|error| error.to_string())?;
             Err("the rest is damaged".to_owned())
         });
@@ -460,7 +467,7 @@ mod tests {
 
     #[test]
     fn a_status_is_enough() {
-        let ask = |answer: &'static str, target: &str| {
+        let ask = |answer: &'static str, path: &str| {
             let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
             let address = listener.local_addr().unwrap();
             let served = std::thread::spawn(move || {
@@ -474,7 +481,8 @@ mod tests {
                 head
             });
             let stream = TcpStream::connect(address).unwrap();
-            let status = status_over(stream, "shop.test:80", target, Duration::from_millis(200));
+            let target = Target { host: "shop.test:80", path };
+            let status = status_over(stream, target, Duration::from_millis(200));
             (status, served.join().unwrap())
         };
         let (status, head) = ask("HTTP/1.1 204 No Content\r\n\r\n", "/up?now");
@@ -485,7 +493,8 @@ mod tests {
         assert!(matches!(ask("hello\r\n\r\n", "/").0, Err(ExchangeError::Http { .. })));
         let stream =
             TcpStream::connect(TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap());
-        let refused = status_over(stream.unwrap(), "h", "/a b", Duration::from_secs(1));
+        let target = Target { host: "h", path: "/a b" };
+        let refused = status_over(stream.unwrap(), target, Duration::from_secs(1));
         assert!(matches!(refused, Err(ExchangeError::Request { .. })), "{refused:?}");
     }
 }

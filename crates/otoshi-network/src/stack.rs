@@ -379,7 +379,7 @@ impl Stack {
         }
         let Some(flow) = self.flows.remove(&id) else { return };
         let Kind::Opening { outside, .. } = flow.kind else { return };
-        let connection = Connection::accept(&mut self.device, &syn, ends.outside, outside, seed(), now);
+        let connection = Connection::accept(&mut self.device, &syn, ends.outside, outside, now);
         self.flows.insert(id, Flow { kind: Kind::Connection(Box::new(connection)), ..flow });
         touched.insert(id);
     }
@@ -490,13 +490,6 @@ fn settled(mut outside: &TcpStream, relay: &mut Relayed) -> Result<bool, Errno> 
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(false),
         Err(error) => Err(errno(&error)),
     }
-}
-
-/// A number that nobody guesses: where sequence numbers begin.
-fn seed() -> u64 {
-    let mut seed = [0; 8];
-    let _ = rustix::rand::getrandom(&mut seed, rustix::rand::GetRandomFlags::empty());
-    u64::from_ne_bytes(seed)
 }
 
 const _: () = assert!(MTU > 1280, "IPv6 needs that much");

@@ -37,6 +37,13 @@ pub(crate) struct Connection {
     inside_ended: bool,
 }
 
+/// Where a connection's numbers begin, which nobody can guess.
+fn seed() -> u64 {
+    let mut seed = [0; 8];
+    let _ = rustix::rand::getrandom(&mut seed, rustix::rand::GetRandomFlags::empty());
+    u64::from_ne_bytes(seed)
+}
+
 /// A stack without a connection.
 fn interface(device: &mut Device, seed: u64, now: Instant) -> Interface {
     let mut config = Config::new(HardwareAddress::Ip);
@@ -59,7 +66,6 @@ impl Connection {
         syn: &[u8],
         at: SocketAddr,
         outside: TcpStream,
-        seed: u64,
         now: Instant,
     ) -> Self {
         let buffer = || SocketBuffer::new(vec![0; BUFFER]);
@@ -74,7 +80,7 @@ impl Connection {
         let mut sockets = SocketSet::new(Vec::with_capacity(1));
         let socket = sockets.add(socket);
         let mut connection = Self {
-            interface: interface(device, seed, now),
+            interface: interface(device, seed(), now),
             sockets,
             socket,
             outside,

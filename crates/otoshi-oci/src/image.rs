@@ -310,43 +310,59 @@ pub(crate) fn write_image_bytes(
     Ok(descriptor)
 }
 
-/// Writes an artifact: a manifest of a given type over blobs, with an empty config, attached to `subject` if there is one.
+/// What a manifest says of itself that is an artifact.
+#[derive(Debug, Clone, Copy)]
+pub struct Artifact<'a> {
+    /// Its type, in the form of a media type.
+    pub kind: &'a str,
+    /// Its annotations.
+    pub annotations: &'a BTreeMap<String, String>,
+    /// What it is attached to.
+    pub subject: Option<&'a Descriptor>,
+}
+
+impl Artifact<'_> {
+    fn write(
+        self,
+        layout: &Layout,
+        config: Descriptor,
+        layers: Vec<Descriptor>,
+    ) -> Result<Descriptor, ImageError> {
+        let subject =
+            self.subject.map(|s| Descriptor::new(s.media_type().clone(), s.size(), s.digest().clone()));
+        let kind = MediaType::from(self.kind);
+        let manifest = manifest(config, layers, self.annotations, Some(kind.clone()), subject);
+        let mut descriptor = put_manifest(layout, &manifest)?;
+        descriptor.set_artifact_type(Some(kind));
+        Ok(descriptor)
+    }
+}
+
+/// Writes an artifact: a manifest over blobs, with an empty config.
 ///
 /// Spec: <https://github.com/opencontainers/image-spec/blob/v1.1.0/manifest.md#guidelines-for-artifact-usage>
 pub fn write_artifact(
     layout: &Layout,
-    artifact_type: &str,
     blobs: &[Descriptor],
-    annotations: &BTreeMap<String, String>,
-    subject: Option<&Descriptor>,
+    artifact: Artifact<'_>,
 ) -> Result<Descriptor, ImageError> {
     let empty = layout.put(MediaType::EmptyJSON, b"{}")?;
     // A manifest has at least one layer; an artifact without blobs lists the empty one.
     let blobs = if blobs.is_empty() { vec![empty.clone()] } else { blobs.to_vec() };
-    let subject = subject.map(|s| Descriptor::new(s.media_type().clone(), s.size(), s.digest().clone()));
-    let artifact_type = MediaType::from(artifact_type);
-    let manifest = manifest(empty, blobs, annotations, Some(artifact_type.clone()), subject);
-    let mut descriptor = put_manifest(layout, &manifest)?;
-    descriptor.set_artifact_type(Some(artifact_type));
-    Ok(descriptor)
+    artifact.write(layout, empty, blobs)
 }
 
 /// Writes an image that is an artifact as well: what mounts images can mount it, and its type says what it is.
 pub fn write_image_artifact(
     layout: &Layout,
-    artifact_type: &str,
     config: &ImageConfig,
     layers: &[Descriptor],
-    annotations: &BTreeMap<String, String>,
-    subject: Option<&Descriptor>,
+    artifact: Artifact<'_>,
 ) -> Result<Descriptor, ImageError> {
     let bytes = config.to_vec().map_err(|source| ImageError::Write { what: "image config", source })?;
     let config_descriptor = layout.put(MediaType::ImageConfig, &bytes)?;
-    let subject = subject.map(|s| Descriptor::new(s.media_type().clone(), s.size(), s.digest().clone()));
-    let kind = MediaType::from(artifact_type);
-    let manifest = manifest(config_descriptor, layers.to_vec(), annotations, Some(kind.clone()), subject);
-    let mut descriptor = put_manifest(layout, &manifest)?;
-    descriptor.set_artifact_type(Some(kind)).set_platform(Some(config.platform().to_oci()));
+    let mut descriptor = artifact.write(layout, config_descriptor, layers.to_vec())?;
+    descriptor.set_platform(Some(config.platform().to_oci()));
     Ok(descriptor)
 }
 

@@ -32,9 +32,9 @@ pub use crate::config::{ImageConfig, RunConfig};
 pub use crate::digest::{Algorithm, DiffId, Digest, DigestError, Hasher};
 pub use crate::fields::Fields;
 pub use crate::image::{
-    Image, ImageError, ImageLayer, features, find_manifest, needed_features, write_artifact, write_image,
-    write_image_artifact,
+    Artifact, Image, ImageError, ImageLayer, features, find_manifest, needed_features, write_artifact,
+    write_image, write_image_artifact,
 };
-pub use crate::layout::{BlobWriter, Layout, LayoutError, NamedBy};
+pub use crate::layout::{BlobWriter, Layout, LayoutError, NamedBy, Names};
 pub use crate::platform::{Platform, PlatformError};
 pub use crate::reference::{OWN_HOST, Reference, ReferenceError, is_reserved};

@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use otoshi_explain::Explain;
 use otoshi_oci::{
-    Descriptor, DiffId, Digest, Image, ImageConfig, Layout, LayoutError, MediaType, Platform, Reference,
-    write_artifact, write_image,
+    Artifact, Descriptor, DiffId, Digest, Image, ImageConfig, Layout, LayoutError, MediaType, Platform,
+    Reference, write_artifact, write_image,
 };
 
 fn reference(text: &str) -> Reference {
@@ -36,7 +36,7 @@ fn assert_whole(root: &Path) -> usize {
         let digest: Digest = format!("sha256:{}", blob.unwrap().file_name().display()).parse().unwrap();
         layout.verify(&digest).unwrap();
     }
-    let tagged = layout.tagged().unwrap();
+    let tagged = layout.names().tagged().unwrap();
     for (name, descriptor) in &tagged {
         let digest = Digest::of(descriptor).unwrap();
         let image =
@@ -129,7 +129,7 @@ fn a_huge_document_is_not_read() {
     fs::File::create(layout.blob_path(&digest)).unwrap().set_len(1 << 40).unwrap();
     assert!(matches!(layout.read(&digest), Err(LayoutError::TooLarge { .. })));
     fs::File::create(dir.path().join("index.json")).unwrap().set_len(1 << 40).unwrap();
-    assert!(matches!(layout.manifests(), Err(LayoutError::TooLarge { .. })));
+    assert!(matches!(layout.names().manifests(), Err(LayoutError::TooLarge { .. })));
 }
 
 /// An annotation that somebody else gave an image, of so many bytes.
@@ -144,15 +144,15 @@ fn what_is_written_to_the_index_can_be_read_again() {
     let dir = tempfile::tempdir().unwrap();
     let layout = Layout::create_or_open(dir.path()).unwrap();
     let app = image(&layout, "app");
-    layout.tag(&reference("short:1"), annotated(&app, 100)).unwrap();
-    layout.tag(&reference("long:1"), annotated(&app, 20 << 20)).unwrap();
+    layout.names().tag(&reference("short:1"), annotated(&app, 100)).unwrap();
+    layout.names().tag(&reference("long:1"), annotated(&app, 20 << 20)).unwrap();
     let mut embedded = app.clone();
     embedded.set_data(Some("e30=".repeat(8 << 20)));
-    layout.tag(&reference("embedded:1"), embedded).unwrap();
+    layout.names().tag(&reference("embedded:1"), embedded).unwrap();
     assert!(fs::metadata(dir.path().join("index.json")).unwrap().len() < 4096);
     let layout = Layout::open(dir.path()).unwrap();
     let note = |name: &str| {
-        let entry = layout.resolve(&reference(name)).unwrap().unwrap();
+        let entry = layout.names().resolve(&reference(name)).unwrap().unwrap();
         entry.annotations().as_ref().and_then(|all| all.get("org.example.note")).map(String::len)
     };
     assert_eq!((note("short:1"), note("long:1"), note("embedded:1")), (Some(100), None, None));
@@ -162,17 +162,17 @@ fn what_is_written_to_the_index_can_be_read_again() {
 fn an_index_that_others_made_too_long_is_read_and_mended() {
     let dir = tempfile::tempdir().unwrap();
     let layout = Layout::create_or_open(dir.path()).unwrap();
-    layout.tag(&reference("app:1"), image(&layout, "app")).unwrap();
+    layout.names().tag(&reference("app:1"), image(&layout, "app")).unwrap();
     let index = dir.path().join("index.json");
     let text = fs::read_to_string(&index).unwrap();
     let long =
         text.replace("\"annotations\":{", &format!("\"annotations\":{{\"a\":\"{}\",", "x".repeat(17 << 20)));
     assert!(long.len() > text.len());
     fs::write(&index, long).unwrap();
-    assert!(layout.resolve(&reference("app:1")).unwrap().is_some());
-    assert!(layout.trim_index().unwrap());
+    assert!(layout.names().resolve(&reference("app:1")).unwrap().is_some());
+    assert!(layout.names().trim().unwrap());
     assert_eq!(fs::read_to_string(&index).unwrap(), text);
-    assert!(!layout.trim_index().unwrap());
+    assert!(!layout.names().trim().unwrap());
 }
 
 #[test]
@@ -181,16 +181,19 @@ fn ten_thousand_names_are_given_and_found_in_linear_time() {
     let layout = Layout::create_or_open(dir.path()).unwrap();
     let (app, other) = (image(&layout, "app"), image(&layout, "other"));
     let names: Vec<_> = (0..10_000).map(|n| (reference(&format!("app:{n}")), app.clone())).collect();
-    layout.tag_all(&names).unwrap();
-    layout.tag(&reference("app:77"), other.clone()).unwrap();
-    assert_eq!(layout.tagged().unwrap().len(), 10_000);
-    assert_eq!(layout.resolve(&reference("app:77")).unwrap().unwrap().digest(), other.digest());
-    assert_eq!(layout.resolve(&reference("app:78")).unwrap().unwrap().digest(), app.digest());
+    layout.names().tag_all(&names).unwrap();
+    layout.names().tag(&reference("app:77"), other.clone()).unwrap();
+    assert_eq!(layout.names().tagged().unwrap().len(), 10_000);
+    assert_eq!(layout.names().resolve(&reference("app:77")).unwrap().unwrap().digest(), other.digest());
+    assert_eq!(layout.names().resolve(&reference("app:78")).unwrap().unwrap().digest(), app.digest());
     // Of two with one name in one call the last counts, and the other stays listed.
     let third = image(&layout, "third");
-    layout.tag_all(&[(reference("two:1"), third.clone()), (reference("two:1"), app.clone())]).unwrap();
-    assert_eq!(layout.resolve(&reference("two:1")).unwrap().unwrap().digest(), app.digest());
-    assert!(layout.manifests().unwrap().iter().any(|entry| entry.digest() == third.digest()));
+    layout
+        .names()
+        .tag_all(&[(reference("two:1"), third.clone()), (reference("two:1"), app.clone())])
+        .unwrap();
+    assert_eq!(layout.names().resolve(&reference("two:1")).unwrap().unwrap().digest(), app.digest());
+    assert!(layout.names().manifests().unwrap().iter().any(|entry| entry.digest() == third.digest()));
 }
 
 #[test]
@@ -199,16 +202,16 @@ fn a_tag_moves_and_the_old_image_waits_for_the_sweep() {
     let layout = Layout::create_or_open(dir.path()).unwrap();
     let app = reference("team/app:1");
     let (old, new) = (image(&layout, "old"), image(&layout, "new"));
-    layout.tag(&app, old.clone()).unwrap();
-    layout.tag(&reference("same"), old.clone()).unwrap();
-    layout.untag(&reference("same")).unwrap();
-    layout.tag(&app, new.clone()).unwrap();
-    assert_eq!(layout.resolve(&app).unwrap().unwrap().digest(), new.digest());
-    assert_eq!(layout.resolve(&reference("team/app:2")).unwrap(), None);
-    assert_eq!(layout.manifests().unwrap().len(), 2);
+    layout.names().tag(&app, old.clone()).unwrap();
+    layout.names().tag(&reference("same"), old.clone()).unwrap();
+    layout.names().untag(&reference("same")).unwrap();
+    layout.names().tag(&app, new.clone()).unwrap();
+    assert_eq!(layout.names().resolve(&app).unwrap().unwrap().digest(), new.digest());
+    assert_eq!(layout.names().resolve(&reference("team/app:2")).unwrap(), None);
+    assert_eq!(layout.names().manifests().unwrap().len(), 2);
 
     let pinned = app.with_digest(Digest::of(&old).unwrap());
-    let found = layout.resolve(&pinned).unwrap().unwrap();
+    let found = layout.names().resolve(&pinned).unwrap().unwrap();
     assert_eq!((found.digest(), found.size()), (old.digest(), old.size()));
     assert_eq!(found.platform(), old.platform());
 
@@ -216,10 +219,10 @@ fn a_tag_moves_and_the_old_image_waits_for_the_sweep() {
     assert_eq!(young, otoshi_oci::layout::Swept::default());
     let swept = layout.sweep(&HashSet::new(), Duration::ZERO).unwrap();
     assert_eq!((swept.untagged, swept.blobs), (1, 3));
-    assert_eq!(layout.resolve(&pinned).unwrap(), None);
+    assert_eq!(layout.names().resolve(&pinned).unwrap(), None);
     assert_eq!(assert_whole(dir.path()), 1);
-    assert!(layout.untag(&app).unwrap());
-    assert!(!layout.untag(&app).unwrap());
+    assert!(layout.names().untag(&app).unwrap());
+    assert!(!layout.names().untag(&app).unwrap());
     layout.sweep(&HashSet::new(), Duration::ZERO).unwrap();
     assert_eq!(blobs(&layout), 0);
 }
@@ -231,10 +234,10 @@ fn a_reference_by_digest_is_a_name_too() {
     let base = image(&layout, "base");
     let digest = Digest::of(&base).unwrap();
     let pinned = reference(&format!("ghcr.io/a/b@{digest}"));
-    layout.tag(&pinned, base).unwrap();
+    layout.names().tag(&pinned, base).unwrap();
     layout.sweep(&HashSet::new(), Duration::ZERO).unwrap();
-    assert_eq!(layout.tagged().unwrap()[0].0, pinned);
-    assert!(layout.resolve(&pinned).unwrap().is_some());
+    assert_eq!(layout.names().tagged().unwrap()[0].0, pinned);
+    assert!(layout.names().resolve(&pinned).unwrap().is_some());
 }
 
 #[test]
@@ -243,19 +246,17 @@ fn a_sweep_keeps_what_it_is_told_and_what_is_attached() {
     let layout = Layout::create_or_open(dir.path()).unwrap();
     let kept = image(&layout, "kept");
     let app = image(&layout, "app");
-    layout.tag(&reference("app"), app.clone()).unwrap();
+    layout.names().tag(&reference("app"), app.clone()).unwrap();
     let recipe = layout.put(MediaType::from("application/x-recipe"), b"recipe").unwrap();
     let attached = write_artifact(
         &layout,
-        "application/x-recipe",
         std::slice::from_ref(&recipe),
-        &BTreeMap::new(),
-        Some(&app),
+        Artifact { kind: "application/x-recipe", annotations: &BTreeMap::new(), subject: Some(&app) },
     )
     .unwrap();
-    layout.add_untagged(attached).unwrap();
+    layout.names().add_untagged(attached).unwrap();
     let lost = image(&layout, "lost");
-    layout.add_untagged(lost.clone()).unwrap();
+    layout.names().add_untagged(lost.clone()).unwrap();
     fs::write(dir.path().join("ingest/1-0-dead"), "left over").unwrap();
     let alive = layout.blob_writer().unwrap();
 
@@ -319,7 +320,7 @@ fn writers_in_parallel_lose_nothing() {
                 let layout = Layout::create_or_open(root).unwrap();
                 for i in 0..10 {
                     let descriptor = image(&layout, &format!("{writer} {i}"));
-                    layout.tag(&reference(&format!("w{writer}:t{i}")), descriptor).unwrap();
+                    layout.names().tag(&reference(&format!("w{writer}:t{i}")), descriptor).unwrap();
                 }
             });
         }
@@ -342,7 +343,7 @@ fn child_that_writes_without_end() {
     let layout = Layout::create_or_open(root).unwrap();
     for i in 0u64.. {
         let descriptor = image(&layout, &format!("{} {i}", std::process::id()));
-        layout.tag(&reference(&format!("app:{}", i % 7)), descriptor).unwrap();
+        layout.names().tag(&reference(&format!("app:{}", i % 7)), descriptor).unwrap();
         if i % 5 == 0 {
             layout.sweep(&HashSet::new(), Duration::from_secs(1)).unwrap();
         }

@@ -25,7 +25,8 @@ use support::{Archive, layout};
 
 /// Asserts that an image is there under its name, with all its layers.
 fn assert_has(layout: &Layout, name: &str, digest: &Digest) {
-    let found = layout.resolve(&reference(name)).unwrap().unwrap_or_else(|| panic!("{name} is missing"));
+    let found =
+        layout.names().resolve(&reference(name)).unwrap().unwrap_or_else(|| panic!("{name} is missing"));
     assert_eq!(Digest::of(&found).unwrap(), *digest, "{name}");
     let image = Image::load(layout, digest, &Platform::host()).unwrap();
     for layer in image.layers() {
@@ -46,7 +47,7 @@ fn an_oci_directory_goes_out_and_in() {
     assert_eq!(imported.len(), 1);
     assert_eq!((imported[0].reference.as_ref(), &imported[0].digest), (Some(&reference("app:1")), &digest));
     assert_has(&target, "app:1", &digest);
-    assert_eq!(target.manifests().unwrap(), shop.layout.manifests().unwrap());
+    assert_eq!(target.names().manifests().unwrap(), shop.layout.names().manifests().unwrap());
 }
 
 #[test]
@@ -73,7 +74,7 @@ fn an_oci_archive_goes_out_and_in_in_every_wrapping() {
         let (form, _) = import_any_from(&target, &bytes[..], Path::new("stdin"), &name).unwrap();
         assert_eq!(form, Form::OciArchive);
         assert_has(&target, "other:2", &digest);
-        assert_eq!(target.tagged().unwrap().len(), 1);
+        assert_eq!(target.names().tagged().unwrap().len(), 1);
         assert_eq!(fs::read_dir(target.root().join("ingest")).unwrap().count(), 0);
     }
 }
@@ -98,7 +99,7 @@ fn a_docker_archive_goes_out_and_in() {
     let chosen = ImportOptions { name: Some(reference("app:1")), ..ImportOptions::default() };
     let target = layout(&shop.path("chosen"));
     assert_eq!(import_docker_archive(&target, &file, &chosen).unwrap().len(), 1);
-    assert_eq!(target.tagged().unwrap().len(), 1);
+    assert_eq!(target.names().tagged().unwrap().len(), 1);
 }
 
 #[test]
@@ -218,7 +219,7 @@ fn damaged_and_lying_layouts_are_refused() {
         let target = layout(&shop.path("target"));
         let error = import_oci(&target, shop.layout.root(), &ImportOptions::default()).expect_err(what);
         assert!(is_expected(&error), "{what}: {error:?}");
-        assert!(target.manifests().unwrap().is_empty(), "{what}: nothing is named");
+        assert!(target.names().manifests().unwrap().is_empty(), "{what}: nothing is named");
     }
 }
 
@@ -262,9 +263,9 @@ fn lying_docker_archives_are_refused() {
             .finish();
         let file = shop.path("lying.tar");
         fs::write(&file, &archive).unwrap();
-        let before = shop.layout.manifests().unwrap();
+        let before = shop.layout.names().manifests().unwrap();
         import_any(&shop.layout, &file, &ImportOptions::default()).expect_err(what);
-        assert_eq!(shop.layout.manifests().unwrap(), before, "{what}");
+        assert_eq!(shop.layout.names().manifests().unwrap(), before, "{what}");
         fs::write(&file, &archive[..archive.len() / 2 / 512 * 512 + 100]).unwrap();
         import_any(&shop.layout, &file, &ImportOptions::default()).expect_err("half an archive");
     }
@@ -278,7 +279,7 @@ fn an_index_with_gaps_gives_the_image_for_the_platform() {
     let absent = write_image(&layout(elsewhere.path()), &other, &[], &BTreeMap::new()).unwrap();
     let index = serde_json::json!({"schemaVersion": 2, "manifests": [absent, shop.image]});
     let index = shop.layout.put(MediaType::ImageIndex, &serde_json::to_vec(&index).unwrap()).unwrap();
-    shop.layout.tag(&reference("many:1"), index.clone()).unwrap();
+    shop.layout.names().tag(&reference("many:1"), index.clone()).unwrap();
     let options = ImportOptions { name: Some(reference("many:1")), ..ImportOptions::default() };
 
     let target = layout(&shop.path("target"));
@@ -308,7 +309,7 @@ fn one_name_cannot_name_two_images() {
     let shop = given!(Shop::new());
     let other =
         write_image(&shop.layout, &ImageConfig::new(&Platform::host()), &[], &BTreeMap::new()).unwrap();
-    shop.layout.tag(&reference("other:1"), other.clone()).unwrap();
+    shop.layout.names().tag(&reference("other:1"), other.clone()).unwrap();
     let target = layout(&shop.path("target"));
     let with = |name: &str| ImportOptions { name: Some(reference(name)), ..ImportOptions::default() };
     let error = import_oci(&target, shop.layout.root(), &with("new:1")).unwrap_err();

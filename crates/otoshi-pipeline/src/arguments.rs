@@ -131,8 +131,9 @@ impl Arguments<'_> {
                     Remedy::Import { name: base.to_string() },
                 )
             })?;
-        lock.set(Role::Arguments, base, platform, &found.index, &found.platform);
-        Ok(found.platform)
+        let image = found.platform.clone();
+        lock.set(Role::Arguments, base, platform, found);
+        Ok(image)
     }
 
     fn compute(

@@ -9,7 +9,7 @@ use std::{
 };
 
 use otoshi_engine::{Context, Output};
-use otoshi_oci::{Digest, ImageConfig, Reference, layer::Compression, write_image_artifact};
+use otoshi_oci::{Artifact, Digest, ImageConfig, Reference, layer::Compression, write_image_artifact};
 use otoshi_project::Phase;
 
 use crate::{
@@ -62,10 +62,14 @@ impl CompiledArtifact<'_> {
         }
         let layout = self.world.home.layout();
         let subject = self.compiled_in().map(|digest| layout.describe(&digest)).transpose()?;
-        let written =
-            write_image_artifact(layout, COMPILED_TYPE, &config, &layers, &annotations, subject.as_ref())?;
+        let written = write_image_artifact(
+            layout,
+            &config,
+            &layers,
+            Artifact { kind: COMPILED_TYPE, annotations: &annotations, subject: subject.as_ref() },
+        )?;
         let digest = Digest::of(&written)?;
-        layout.add_untagged(layout.describe(&digest)?)?;
+        layout.names().add_untagged(layout.describe(&digest)?)?;
         let made = Made { artifact: Some(digest.clone()), ..settled.made.clone() };
         self.world.ledger().record(&settled.key, &made)?;
         Ok(digest)
@@ -75,7 +79,7 @@ impl CompiledArtifact<'_> {
     fn compiled_in(self) -> Option<Digest> {
         let taken = compiled_in(self.settled)?;
         let name = self.world.image_name(taken.of.as_str());
-        let found = self.world.home.layout().resolve(&Reference::parse(&name).ok()?).ok()??;
+        let found = self.world.home.layout().names().resolve(&Reference::parse(&name).ok()?).ok()??;
         let digest = Digest::of(&found).ok()?;
         let image = otoshi_oci::Image::load(self.world.home.layout(), &digest, &self.world.platform).ok()?;
         (Some(image.id()) == taken.content).then_some(digest)

@@ -7,21 +7,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use otoshi_explain::Remedy;
 use otoshi_oci::{Digest, Image, Platform, Reference, find_manifest};
-use otoshi_project::{BaseName, Lock, Role, Upgrades};
+use otoshi_project::{BaseName, Lock, LockedBase, LockedDigests, Role, Upgrades};
 use otoshi_registry::{RegistryError, Repository};
 use otoshi_store::{Home, Kind, Record};
 use serde::{Deserialize, Serialize};
 
 use crate::{Moved, PipelineError, files::RoleFile};
-
-/// The digests that a reference has.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct LockedDigests {
-    /// What the reference names: an index, or a manifest.
-    pub(crate) index: Digest,
-    /// The manifest for the platform.
-    pub(crate) platform: Digest,
-}
 
 /// Where bases come from.
 pub(crate) trait BaseSource: Sync {
@@ -68,7 +59,7 @@ impl BaseSource for StoreBases<'_> {
         reference: &Reference,
         platform: &Platform,
     ) -> Result<Option<LockedDigests>, PipelineError> {
-        let Some(found) = self.home.layout().resolve(reference)? else { return Ok(None) };
+        let Some(found) = self.home.layout().names().resolve(reference)? else { return Ok(None) };
         let index = Digest::of(&found)?;
         let platform = find_manifest(self.home.layout(), &index, platform)?;
         Ok(Some(LockedDigests { index, platform }))
@@ -162,9 +153,11 @@ impl Bases {
                     }
                     _ => {
                         let moves = rules.move_roles.contains(&file.role);
-                        let found = Self::find(lock, source, file.role, base, platform, moves)?;
-                        lock.set(file.role, base, platform, &found.index, &found.platform);
-                        found.platform
+                        let known = lock.base(file.role, base.as_str()).filter(|_| !moves);
+                        let found = Self::find(source, file.role, base, platform, known)?;
+                        let digest = found.platform.clone();
+                        lock.set(file.role, base, platform, found);
+                        digest
                     }
                 };
                 if rules.move_roles.contains(&file.role) && old.as_ref() != Some(&digest) {
@@ -195,17 +188,16 @@ impl Bases {
         Ok(bases)
     }
 
-    /// What a base is to be locked at: the index that the lock has for other platforms, else what the reference names.
+    /// What a base is to be locked at: the index that is locked for other platforms, else what the reference names.
     fn find(
-        lock: &Lock,
         source: &dyn BaseSource,
         role: Role,
         base: &BaseName,
         platform: &Platform,
-        moves: bool,
+        known: Option<&LockedBase>,
     ) -> Result<LockedDigests, PipelineError> {
         let reference = base.reference();
-        if let Some(known) = lock.base(role, base.as_str()).filter(|_| !moves) {
+        if let Some(known) = known {
             let index = known.index.clone();
             return match source.variant(reference, &index, platform)? {
                 Some(platform) => Ok(LockedDigests { index, platform }),

@@ -70,30 +70,27 @@ impl Files {
         let manifest = &project.manifest;
         let name = &manifest.project.name;
         let mut args = project.build_args(computed)?;
-        let load = |made: (Role, Phase), path: &str, targets: Vec<Option<String>>, args: &BuildArgs| {
-            RoleFile::load(project, made, path, targets, args.clone(), platform)
-        };
+        let load = |made: Made<'_>, args: &BuildArgs| RoleFile::load(project, made, args.clone(), platform);
+        let one = |target: &Option<String>| vec![target.clone()];
         let builder = match &manifest.builder {
             None => None,
-            Some(image) => Some(load(
-                (Role::Builder, Phase::Builder),
-                &image.dockerfile,
-                vec![image.target.clone()],
-                &args,
-            )?),
+            Some(image) => {
+                let (path, targets) = (image.dockerfile.as_str(), one(&image.target));
+                Some(load(Made { role: Role::Builder, phase: Phase::Builder, path, targets }, &args)?)
+            }
         };
         if builder.is_some() {
             args.insert(manifest.build.builder_arg.clone(), role_reference(name, Role::Builder));
         }
         let image = &manifest.runner;
-        let runner =
-            load((Role::Runner, Phase::Runner), &image.dockerfile, vec![image.target.clone()], &args)?;
+        let (path, targets) = (image.dockerfile.as_str(), one(&image.target));
+        let runner = load(Made { role: Role::Runner, phase: Phase::Runner, path, targets }, &args)?;
         args.insert(manifest.build.runner_arg.clone(), role_reference(name, Role::Runner));
         let app = match &manifest.app.dockerfile {
             None => None,
             Some(path) => {
-                let targets = project.processes.iter().map(|process| Some(process.target.clone()));
-                Some(load((Role::App, Phase::App), path, targets.collect(), &args)?)
+                let targets = project.processes.iter().map(|process| Some(process.target.clone())).collect();
+                Some(load(Made { role: Role::App, phase: Phase::App, path, targets }, &args)?)
             }
         };
         Ok(Self { builder, runner, app })
@@ -105,15 +102,23 @@ impl Files {
     }
 }
 
+/// What a Dockerfile makes: for which role, in which phase, and which stages.
+struct Made<'a> {
+    role: Role,
+    phase: Phase,
+    /// In the project's directory.
+    path: &'a str,
+    targets: Vec<Option<String>>,
+}
+
 impl RoleFile {
     fn load(
         project: &Project,
-        (role, phase): (Role, Phase),
-        path: &str,
-        targets: Vec<Option<String>>,
+        made: Made<'_>,
         args: BuildArgs,
         platform: &Platform,
     ) -> Result<Self, PipelineError> {
+        let Made { role, phase, path, targets } = made;
         let full = project.root.join(path);
         let bytes = fs::read(&full).map_err(|source| PipelineError::Read { path: full, source })?;
         // Comments and values in old encodings are no reason not to build.

@@ -57,7 +57,7 @@ mod walk;
 mod walker;
 mod world;
 
-pub(crate) use bases::{BaseSource, LockedDigests, StoreBases};
+pub(crate) use bases::{BaseSource, StoreBases};
 pub use error::{During, PipelineError};
 pub use locked::UsedBase;
 pub(crate) use memory::{COMPILED_TYPE, RECIPE_TYPE};

@@ -16,7 +16,7 @@ use std::sync::{Mutex, PoisonError};
 
 use otoshi_engine::CopiedLayer;
 use otoshi_oci::{
-    Descriptor, Digest, Fields, ImageIndex, ImageManifest, MediaType, Platform, Reference, json,
+    Artifact, Descriptor, Digest, Fields, ImageIndex, ImageManifest, MediaType, Platform, Reference, json,
     layout::Layout, write_artifact,
 };
 use otoshi_registry::{RegistryError, Repository};
@@ -283,7 +283,7 @@ pub(crate) fn write_argument(layout: &Layout, value: &str) -> Result<Digest, Pip
 
 fn artifact(layout: &Layout, kind: &str, record: String) -> Result<Digest, PipelineError> {
     let annotations = BTreeMap::from([(RECORD.to_owned(), record)]);
-    let written = write_artifact(layout, kind, &[], &annotations, None)?;
+    let written = write_artifact(layout, &[], Artifact { kind, annotations: &annotations, subject: None })?;
     Digest::of(&written).map_err(PipelineError::from)
 }
 

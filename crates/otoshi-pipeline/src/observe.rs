@@ -107,6 +107,13 @@ pub(crate) struct Observer<'a> {
     pub(crate) compiled: Option<Compiled>,
 }
 
+/// A stage that a target reaches.
+#[derive(Clone, Copy)]
+struct Reached<'g> {
+    graph: &'g Graph,
+    index: usize,
+}
+
 /// A stage that was walked through: what names mean at its end, and whether all of them are known.
 #[derive(Clone)]
 struct Walked {
@@ -149,7 +156,8 @@ impl Observer<'_> {
                 }
                 // A stage of several targets is one stage; how often it is reached makes no difference.
                 if !walked.contains_key(index) {
-                    let stage = self.stage(seen, target, &graph, *index, &walked)?;
+                    let stage =
+                        self.stage(seen, target, Reached { graph: &graph, index: *index }, &walked)?;
                     let visible = stage.scope.visible_args();
                     arguments.extend(visible.iter().map(|(name, value)| (name.clone(), value.clone())));
                     walked.insert(*index, stage);
@@ -188,10 +196,10 @@ impl Observer<'_> {
         &self,
         seen: &mut Observation,
         target: &Target,
-        graph: &Graph,
-        index: usize,
+        at: Reached<'_>,
         walked: &BTreeMap<usize, Walked>,
     ) -> Result<Walked, PipelineError> {
+        let Reached { graph, index } = at;
         let (stage, reached) = (&self.file.dockerfile.stages[index], &graph.stages[&index]);
         let label = stage.name.clone().unwrap_or_else(|| format!("stage {index}"));
         seen.add(Part::Instruction { stage: label.clone(), text: stage.from.source.clone() });
@@ -205,7 +213,7 @@ impl Observer<'_> {
             if is_own {
                 seen.add(Part::Instruction { stage: label.clone(), text: located.source.clone() });
             }
-            self.instruction(seen, graph, index, &mut here, located)?;
+            self.instruction(seen, at, &mut here, located)?;
         }
         Ok(here)
     }
@@ -237,8 +245,7 @@ impl Observer<'_> {
     fn instruction(
         &self,
         seen: &mut Observation,
-        graph: &Graph,
-        index: usize,
+        at: Reached<'_>,
         here: &mut Walked,
         located: &Located<Instruction>,
     ) -> Result<(), PipelineError> {
@@ -256,7 +263,7 @@ impl Observer<'_> {
                     // What patterns with `**` reach is all beneath the path before the first wildcard.
                     paths = paths.iter().map(|path| before_wildcard(path)).collect();
                 }
-                self.read(seen, graph, index, copy.from.as_ref(), &paths)?;
+                self.read(seen, at, copy.from.as_ref(), &paths)?;
             }
             Instruction::Add(add) => {
                 let mut paths = Vec::new();
@@ -265,7 +272,7 @@ impl Observer<'_> {
                         paths.extend(here.paths(std::slice::from_ref(source)));
                     }
                 }
-                self.read(seen, graph, index, None, &paths)?;
+                self.read(seen, at, None, &paths)?;
             }
             Instruction::Run(run) => {
                 for mount in &run.mounts {
@@ -274,7 +281,7 @@ impl Observer<'_> {
                     else {
                         // What it mounts is not known.
                         if let Mount::Later { from, .. } = mount {
-                            self.read(seen, graph, index, from.as_ref(), &["/".to_owned()])?;
+                            self.read(seen, at, from.as_ref(), &["/".to_owned()])?;
                         }
                         continue;
                     };
@@ -288,7 +295,7 @@ impl Observer<'_> {
                         Some(word) => here.paths(std::slice::from_ref(word)),
                         None => vec!["/".to_owned()],
                     };
-                    self.read(seen, graph, index, from, &paths)?;
+                    self.read(seen, at, from, &paths)?;
                 }
             }
             _ => {}
@@ -332,8 +339,7 @@ impl Observer<'_> {
     fn read(
         &self,
         seen: &mut Observation,
-        graph: &Graph,
-        index: usize,
+        Reached { graph, index }: Reached<'_>,
         from: Option<&Word>,
         paths: &[String],
     ) -> Result<(), PipelineError> {

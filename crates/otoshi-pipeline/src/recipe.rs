@@ -8,7 +8,7 @@ use std::{
 };
 
 use otoshi_engine::{EntryKind, Output};
-use otoshi_oci::{Descriptor, Digest, Fields, layer::Compression, write_artifact};
+use otoshi_oci::{Artifact, Descriptor, Digest, Fields, layer::Compression, write_artifact};
 use otoshi_project::{Phase, Role};
 use otoshi_store::SnapshotId;
 
@@ -51,8 +51,11 @@ impl Recipe<'_> {
             annotations.insert("dev.otoshi.runner".to_owned(), runner.to_string());
         }
         let subject = layout.describe(image)?;
-        let written =
-            write_artifact(layout, RECIPE_TYPE, std::slice::from_ref(packed), &annotations, Some(&subject))?;
+        let written = write_artifact(
+            layout,
+            std::slice::from_ref(packed),
+            Artifact { kind: RECIPE_TYPE, annotations: &annotations, subject: Some(&subject) },
+        )?;
         let digest = Digest::of(&written)?;
         let mut descriptor = layout.describe(&digest)?;
         descriptor.set_artifact_type(Some(RECIPE_TYPE.into()));

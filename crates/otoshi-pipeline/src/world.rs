@@ -90,9 +90,9 @@ impl<'a> World<'a> {
     pub(crate) fn tag(&self, name: &str, digest: &Digest) -> Result<(), PipelineError> {
         let reference = Reference::parse(name)?;
         let layout = self.home.layout();
-        let named = layout.resolve(&reference)?.and_then(|found| Digest::of(&found).ok());
+        let named = layout.names().resolve(&reference)?.and_then(|found| Digest::of(&found).ok());
         if named.as_ref() != Some(digest) {
-            layout.tag(&reference, layout.describe(digest)?)?;
+            layout.names().tag(&reference, layout.describe(digest)?)?;
         }
         Ok(())
     }

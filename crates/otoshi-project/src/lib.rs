@@ -23,7 +23,7 @@ mod validate;
 
 pub use check::{Check, Hold, HoldTable, Range, is_safe_address};
 pub use error::ProjectError;
-pub use lock::{BaseName, Lock, LockedBase, Upgrades};
+pub use lock::{BaseName, Lock, LockedBase, LockedDigests, Upgrades};
 pub use manifest::{
     App, Argument, Base, Build, BuildNetwork, Command, Compile, Computed, Entitlement, Image, Manifest,
     Packages, Process, ProcessTable, ProjectTable, Secret, Switch, Variant, Verify, schema,

@@ -28,6 +28,15 @@ pub struct Lock {
     pub upgrades: BTreeMap<Role, BTreeMap<Platform, Upgrades>>,
 }
 
+/// The digests that a reference has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LockedDigests {
+    /// What the reference names: an index, or a manifest.
+    pub index: Digest,
+    /// The manifest for the platform.
+    pub platform: Digest,
+}
+
 /// Packages and the versions that they are brought to: `NAME:ARCHITECTURE` → version.
 pub type Upgrades = BTreeMap<String, String>;
 
@@ -183,20 +192,14 @@ impl Lock {
     }
 
     /// Locks a base for a role.
-    pub fn set(
-        &mut self,
-        role: Role,
-        base: &BaseName,
-        platform: &Platform,
-        index: &Digest,
-        manifest: &Digest,
-    ) {
+    pub fn set(&mut self, role: Role, base: &BaseName, platform: &Platform, digests: LockedDigests) {
+        let LockedDigests { index, platform: manifest } = digests;
         let bases = self.roles.entry(role).or_default();
         let locked = bases
             .entry(base.clone())
             .or_insert_with(|| LockedBase { index: index.clone(), platforms: BTreeMap::new() });
-        locked.index = index.clone();
-        locked.platforms.insert(platform.clone(), manifest.clone());
+        locked.index = index;
+        locked.platforms.insert(platform.clone(), manifest);
     }
 
     /// The packages that are newer than those of a role's base.
@@ -230,7 +233,12 @@ mod tests {
         let (amd64, arm64) = (Platform::new("linux", "amd64", None), Platform::new("linux", "arm64", None));
         let (index, manifest) = (Digest::sha256_of(b"index"), Digest::sha256_of(b"manifest"));
         let base = "docker.io/library/debian:12";
-        lock.set(Role::Runner, &name(base), &amd64, &index, &manifest);
+        lock.set(
+            Role::Runner,
+            &name(base),
+            &amd64,
+            LockedDigests { index: index.clone(), platform: manifest.clone() },
+        );
         assert!(lock.save(&path).unwrap());
         assert!(!lock.save(&path).unwrap());
         let plain = fs::read_to_string(&path).unwrap();

@@ -105,7 +105,7 @@ impl Home {
         let _alone = self.claim_alone(policy.wait)?;
         let mut collected = Collected::default();
         let mut kept = Kept::default();
-        for (_, descriptor) in self.layout().tagged()? {
+        for (_, descriptor) in self.layout().names().tagged()? {
             kept.digests.insert(Digest::of(&descriptor)?);
         }
         let pointers = self.mark(policy.unused_for, &mut kept, &mut collected)?;
@@ -343,7 +343,7 @@ mod tests {
         let mut config = ImageConfig::new(&otoshi_oci::Platform::host());
         config.rootfs.diff_ids = vec![DiffId(Digest::sha256_of(format!("tar {number}").as_bytes()))];
         let manifest = otoshi_oci::write_image(home.layout(), &config, &[layer], &[].into()).unwrap();
-        home.layout().add_untagged(manifest.clone()).unwrap();
+        home.layout().names().add_untagged(manifest.clone()).unwrap();
         let digest = Digest::of(&manifest).unwrap();
         let written: ImageManifest = home.layout().read_json(&digest).unwrap();
         (digest, Digest::of(written.config()).unwrap())

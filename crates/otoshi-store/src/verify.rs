@@ -40,9 +40,9 @@ impl Home {
         let _usage = if remove { self.claim_alone(Duration::ZERO)? } else { self.claim()? };
         let mut seen = Verified::default();
         // Nothing is removed while nobody knows what is named.
-        self.layout().tagged()?;
+        self.layout().names().tagged()?;
         if remove {
-            self.layout().trim_index()?;
+            self.layout().names().trim()?;
         }
         self.verify_blobs(remove, &mut seen)?;
         for kind in Kind::ALL {

@@ -27,7 +27,7 @@ use crate::{
     found::{Effect, Found, Step},
     kind::FindingKind,
     outside::Outside,
-    packages::Ground,
+    packages::{Ground, Inventory},
     report::{Failed, Looked, Parts, Report, Supported, Unknown},
     stop::Stop,
     subject::Subject,
@@ -140,8 +140,8 @@ impl<'a> CheckImages<'a> {
                 let digest = image.digest.to_string();
                 let ground = Ground { below: &BTreeSet::new(), reach };
                 let mut reasons = unknown::of_packages(&installed);
-                let mut compared =
-                    self.outside.compare(&subject, &digest, &installed, ground, &mut answer.failed)?;
+                let inventory = Inventory { subject: &subject, digest: &digest, installed: &installed };
+                let mut compared = self.outside.compare(inventory, ground, &mut answer.failed)?;
                 let uncompared = installed.manager.and_then(|manager| {
                     unknown::of_repositories(manager, &compared.looked, compared.is_configured)
                 });

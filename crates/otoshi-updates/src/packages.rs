@@ -44,18 +44,42 @@ pub(crate) struct Ground<'a> {
     pub(crate) reach: Reach,
 }
 
+/// What an image has installed, and which image that is.
+#[derive(Clone, Copy)]
+pub(crate) struct Inventory<'a> {
+    pub(crate) subject: &'a Subject,
+    pub(crate) digest: &'a str,
+    pub(crate) installed: &'a Installed,
+}
+
+impl Inventory<'_> {
+    /// An image whose packages were looked at, of which nothing else is known yet.
+    fn looked(&self) -> Looked {
+        let os = self.installed.os.as_ref();
+        Looked {
+            name: self.subject.name.clone(),
+            reference: self.subject.reference.clone(),
+            digest: self.digest.to_owned(),
+            roles: self.subject.roles.clone(),
+            base: None,
+            distribution: os.map(|os| os.pretty_name.clone().unwrap_or_else(|| os.id.clone())),
+            packages: self.installed.packages.len(),
+            foreign: Vec::new(),
+            unknown: Vec::new(),
+        }
+    }
+}
+
 impl Outside<'_> {
     /// Compares what is installed in an image with what its own repositories have now; notes in `failed` those that fail.
-    ///
     pub(crate) fn compare(
         &self,
-        subject: &Subject,
-        digest: &str,
-        installed: &Installed,
+        inventory: Inventory<'_>,
         ground: Ground<'_>,
         failed: &mut Vec<Failed>,
     ) -> Result<Compared, Stop> {
-        let mut looked = looked(subject, digest, installed);
+        let installed = inventory.installed;
+        let mut looked = inventory.looked();
         let mut updates = Vec::new();
         let mut is_configured = false;
         if !installed.packages.is_empty() {
@@ -79,8 +103,7 @@ impl Outside<'_> {
                     Standing::Unknown => looked.unknown.push(package.name.clone()),
                     Standing::Newer(newer) => {
                         updates.push(self.update(
-                            subject,
-                            installed,
+                            inventory,
                             package,
                             newer,
                             ground.below.contains(package),
@@ -96,18 +119,16 @@ impl Outside<'_> {
     /// Compares what is installed in a base that is made of packages with what would be now.
     pub(crate) fn compare_made(
         &self,
-        subject: &Subject,
-        digest: &str,
-        installed: &Installed,
+        inventory: Inventory<'_>,
         packages: &Packages,
     ) -> Result<(Compared, Vec<String>), Stop> {
         let now = PackagesNow::ask(self.home, packages, &self.platform)
             .map_err(|error| Stop::Told(error.to_string(), error.remedy()))?;
         self.repositories.others.fetch_add(now.requests, Ordering::Relaxed);
-        let mut updates = Vec::new();
+        let (installed, mut updates) = (inventory.installed, Vec::new());
         for package in &installed.packages {
             if let Some(newer) = now.instead_of(package)? {
-                updates.push(self.update(subject, installed, package, newer, false)?);
+                updates.push(self.update(inventory, package, newer, false)?);
             }
         }
         updates.sort_by_key(|update| (!update.security, update.name.clone()));
@@ -115,14 +136,13 @@ impl Outside<'_> {
         let after: BTreeSet<&str> = now.names().collect();
         let changed = after.difference(&before).map(|name| format!("+{name}"));
         let changed = changed.chain(before.difference(&after).map(|name| format!("-{name}"))).collect();
-        let looked = looked(subject, digest, installed);
+        let looked = inventory.looked();
         Ok((Compared { looked, updates, is_configured: true }, changed))
     }
 
     fn update(
         &self,
-        subject: &Subject,
-        installed: &Installed,
+        Inventory { subject, installed, .. }: Inventory<'_>,
         package: &Package,
         newer: Newer,
         inherited: bool,
@@ -218,22 +238,6 @@ impl Outside<'_> {
             packages: updates.to_vec(),
             remedy: None,
         })
-    }
-}
-
-/// An image whose packages were looked at, of which nothing else is known yet.
-fn looked(subject: &Subject, digest: &str, installed: &Installed) -> Looked {
-    let os = installed.os.as_ref();
-    Looked {
-        name: subject.name.clone(),
-        reference: subject.reference.clone(),
-        digest: digest.to_owned(),
-        roles: subject.roles.clone(),
-        base: None,
-        distribution: os.map(|os| os.pretty_name.clone().unwrap_or_else(|| os.id.clone())),
-        packages: installed.packages.len(),
-        foreign: Vec::new(),
-        unknown: Vec::new(),
     }
 }
 

@@ -19,7 +19,7 @@ pub(crate) fn describe(home: &Home, name: &str) -> Result<Descriptor, Failure> {
         }
         return Ok(home.layout().describe(&digest)?);
     }
-    home.layout().resolve(&Reference::parse(name)?)?.ok_or_else(|| not_in_store(name))
+    home.layout().names().resolve(&Reference::parse(name)?)?.ok_or_else(|| not_in_store(name))
 }
 
 /// Finds an image by its name or digest.

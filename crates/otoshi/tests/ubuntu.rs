@@ -20,6 +20,18 @@ struct Ubuntu {
     architecture: String,
 }
 
+/// A package of one text file, and of a program where there is one.
+#[derive(Default)]
+struct Deb<'a> {
+    name: &'a str,
+    version: &'a str,
+    /// More lines of its control file.
+    more: &'a str,
+    /// Its path and its text.
+    file: (&'a str, &'a str),
+    program: Option<&'a str>,
+}
+
 impl Ubuntu {
     fn new() -> Result<Self, Missing> {
         require(&[Need::Root, Need::Tool("busybox"), Need::Tool("gpg"), Need::Tool("apt-ftparchive")])?;
@@ -55,8 +67,9 @@ impl Ubuntu {
         gpg
     }
 
-    /// Makes a package of one text file, and of a program where there is one.
-    fn deb(&self, name: &str, version: &str, more: &str, file: &str, text: &str, program: Option<&str>) {
+    /// Makes a package.
+    fn deb(&self, deb: &Deb<'_>) {
+        let Deb { name, version, more, file: (file, text), program } = *deb;
         let tree = tempfile::tempdir().unwrap();
         let place = |path: &str| {
             let path = tree.path().join(path);
@@ -141,18 +154,19 @@ impl Drop for Ubuntu {
 fn a_base_of_ubuntus_packages_is_made_and_kept_current_and_never_of_another_archive() {
     let ubuntu = given!(Ubuntu::new());
     let release = "PRETTY_NAME=\"Ubuntu 24.04 LTS\"\nID=ubuntu\nVERSION_ID=\"24.04\"\n";
-    ubuntu.deb("base-files", "13ubuntu10", "Essential: yes\n", "etc/os-release", release, None);
-    ubuntu.deb("libdaruma", "1", "", "usr/share/libdaruma", "1\n", None);
+    let base = Deb {
+        name: "base-files",
+        version: "13ubuntu10",
+        file: ("etc/os-release", release),
+        ..Deb::default()
+    };
+    ubuntu.deb(&Deb { more: "Essential: yes\n", ..base });
+    let file = ("usr/share/libdaruma", "1\n");
+    ubuntu.deb(&Deb { name: "libdaruma", version: "1", file, ..Deb::default() });
     for version in ["1.0", "1.0ubuntu0.1", "1.0ubuntu0.2"] {
         let text = format!("daruma {version}\n");
-        ubuntu.deb(
-            "daruma",
-            version,
-            "Depends: libdaruma\n",
-            "usr/share/daruma",
-            &text,
-            Some("/bin/busybox"),
-        );
+        let (more, file) = ("Depends: libdaruma\n", ("usr/share/daruma", &text[..]));
+        ubuntu.deb(&Deb { name: "daruma", version, more, file, program: Some("/bin/busybox") });
     }
     let all: &[&str] = &["base-files_13ubuntu10", "libdaruma_1", "daruma_1.0"];
     ubuntu.publish("Ubuntu", [all, &[], &["daruma_1.0ubuntu0.1"]]);

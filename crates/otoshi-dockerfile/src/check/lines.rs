@@ -1,6 +1,6 @@
 //! What is seen in the text of single lines: case, old forms, empty lines, comments.
 
-use super::{Checker, Rule};
+use super::{Checker, Place, Rule};
 use crate::{lines::Line, tokens::Command};
 
 impl Checker<'_> {
@@ -32,7 +32,12 @@ impl Checker<'_> {
                 "MAINTAINER" => {
                     let hint = Some(format!("LABEL org.opencontainers.image.authors=\"{}\"", command.args));
                     let message = "MAINTAINER is deprecated: name the author in a label".to_owned();
-                    self.report(Rule::MaintainerDeprecated, &line.span, command.keyword, message, hint);
+                    self.report(
+                        Rule::MaintainerDeprecated,
+                        Place::of(&line.span, command.keyword),
+                        message,
+                        hint,
+                    );
                 }
                 keyword @ ("ENV" | "LABEL") => {
                     let words = command.words(escape);
@@ -41,7 +46,12 @@ impl Checker<'_> {
                         let quote = if value.contains([' ', '\t']) { "\"" } else { "" };
                         let hint = Some(format!("{keyword} {}={quote}{value}{quote}", name.text));
                         let message = format!("{keyword} {} is written without an equals sign", name.text);
-                        self.report(Rule::LegacyKeyValueFormat, &line.span, &name.text, message, hint);
+                        self.report(
+                            Rule::LegacyKeyValueFormat,
+                            Place::of(&line.span, &name.text),
+                            message,
+                            hint,
+                        );
                     }
                 }
                 _ => {}
@@ -54,7 +64,12 @@ impl Checker<'_> {
             if is_lower { (keyword.to_lowercase(), "lower") } else { (keyword.to_uppercase(), "upper") };
         if keyword != expected {
             let message = format!("{keyword} is not in {case} case, as most instructions here are");
-            self.report(Rule::ConsistentInstructionCasing, &line.span, keyword, message, Some(expected));
+            self.report(
+                Rule::ConsistentInstructionCasing,
+                Place::of(&line.span, keyword),
+                message,
+                Some(expected),
+            );
         }
     }
 
@@ -64,7 +79,7 @@ impl Checker<'_> {
         if name.text != name.text.to_lowercase() {
             let message = format!("the stage's name {:?} is not in lower case", name.text);
             let hint = Some(name.text.to_lowercase());
-            self.report(Rule::StageNameCasing, &line.span, &name.text, message, hint);
+            self.report(Rule::StageNameCasing, Place::of(&line.span, &name.text), message, hint);
         }
         let expected = if command.keyword == command.keyword.to_lowercase() {
             word.text.to_lowercase()
@@ -76,7 +91,7 @@ impl Checker<'_> {
         if word.text != expected {
             let message = format!("{} is not in the case of its {}", word.text, command.keyword);
             let needle = format!(" {} ", word.text);
-            self.report(Rule::FromAsCasing, &line.span, &needle, message, Some(expected));
+            self.report(Rule::FromAsCasing, Place::of(&line.span, &needle), message, Some(expected));
         }
         self.description(line, "FROM", &[&name.text.to_lowercase()]);
     }
@@ -92,7 +107,7 @@ impl Checker<'_> {
         let name = if names.len() == 1 { names[0] } else { "NAME" };
         let message = format!("the comment above {keyword} does not start with the name that it describes");
         let hint = Some(format!("# {name} {comment}, or an empty line between"));
-        self.report(Rule::InvalidDefinitionDescription, &line.span, "", message, hint);
+        self.report(Rule::InvalidDefinitionDescription, Place::of(&line.span, ""), message, hint);
     }
 
     /// Empty lines between an instruction's continued lines; comments are none. As in BuildKit the last line is named.
@@ -117,7 +132,7 @@ impl Checker<'_> {
         if is_empty {
             let message = "there is an empty line inside the instruction that ends here".to_owned();
             let hint = Some("remove it, or make it a comment".into());
-            self.report(Rule::NoEmptyContinuation, &last, "", message, hint);
+            self.report(Rule::NoEmptyContinuation, Place::of(&last, ""), message, hint);
         }
     }
 }

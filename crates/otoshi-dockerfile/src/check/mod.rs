@@ -134,22 +134,15 @@ impl Checker<'_> {
             .and_then(|text| Settings::parse(text.split(' ').next().unwrap_or_default()).ok());
     }
 
-    /// Notes a finding in an instruction; the first place of `needle` in it is meant, or all of its first line.
-    fn report(
-        &mut self,
-        rule: Rule,
-        within: &Range<usize>,
-        needle: &str,
-        message: String,
-        hint: Option<String>,
-    ) {
+    /// Notes a finding.
+    fn report(&mut self, rule: Rule, place: Place<'_>, message: String, hint: Option<String>) {
         let is_wanted = |settings: &Settings| settings.wants(rule);
         let skipped_here = self.here.as_ref().is_some_and(|here| here.skips(rule));
         let wanted_here = self.here.as_ref().is_some_and(|here| rule.is_experimental() && is_wanted(here));
         if skipped_here || !(is_wanted(&self.settings) || wanted_here) {
             return;
         }
-        let text = &self.dockerfile.text;
+        let (text, Place { within, needle }) = (&self.dockerfile.text, place);
         let end = within.end.min(text.len());
         let whole = text.get(within.start..end).unwrap_or_default();
         let at = if needle.is_empty() { None } else { whole.find(needle) };
@@ -159,6 +152,19 @@ impl Checker<'_> {
         };
         let line = text.as_bytes()[..span.start].iter().filter(|&&byte| byte == b'\n').count() + 1;
         self.found.push(Finding { rule, message, hint, span, line });
+    }
+}
+
+/// What of an instruction is meant: the first place of `needle` in it, or all of its first line.
+#[derive(Clone, Copy)]
+struct Place<'a> {
+    within: &'a Range<usize>,
+    needle: &'a str,
+}
+
+impl<'a> Place<'a> {
+    fn of(within: &'a Range<usize>, needle: &'a str) -> Self {
+        Self { within, needle }
     }
 }
 

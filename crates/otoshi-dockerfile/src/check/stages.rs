@@ -5,7 +5,7 @@ use std::{
     ops::Range,
 };
 
-use super::{BaseFacts, Checker, Rule, Surrounding};
+use super::{BaseFacts, Checker, Place, Rule, Surrounding};
 use crate::{
     Arg, BuildArgs, CommandForm, Copy, DockerfileError, GlobalScope, Instruction, Located, Mount, Scope,
     Stage, Word, suggest,
@@ -77,7 +77,12 @@ impl Checker<'_> {
             if image == "scratch" { Some(BaseFacts::default()) } else { (around.base)(image, &platform) };
         if let Some(other) = facts.as_ref().and_then(|facts| facts.other_platform.as_ref()) {
             let message = format!("the base {image} is for {other}, and the stage for {platform}");
-            self.report(Rule::InvalidBaseImagePlatform, &stage.from.span, &from.image.0, message, None);
+            self.report(
+                Rule::InvalidBaseImagePlatform,
+                Place::of(&stage.from.span, &from.image.0),
+                message,
+                None,
+            );
         }
         let known = facts.is_some();
         let mut facts = facts.unwrap_or_default();
@@ -100,11 +105,11 @@ impl Checker<'_> {
         let at = at.start + text.rfind(char::is_whitespace).map_or(0, |space| space + 1)..at.end;
         if is_taken {
             let message = format!("another stage is called {name:?}, too");
-            self.report(Rule::DuplicateStageName, &at, "", message, None);
+            self.report(Rule::DuplicateStageName, Place::of(&at, ""), message, None);
         }
         if matches!(name, "scratch" | "context") {
             let message = format!("a stage should not be called {name:?}, which is a reserved name");
-            self.report(Rule::ReservedStageName, &at, "", message, None);
+            self.report(Rule::ReservedStageName, Place::of(&at, ""), message, None);
         }
     }
 
@@ -130,7 +135,8 @@ impl Checker<'_> {
                     let near = suggest(&name, declared.iter().copied());
                     let hint = near.map(|near| format!("did you mean ${near}?"));
                     let message = format!("no ARG before FROM declares {name}");
-                    self.variable(Rule::UndefinedArgInFrom, at, &name, message, hint);
+                    let needle = self.use_of(at, &name);
+                    self.report(Rule::UndefinedArgInFrom, Place::of(at, &needle), message, hint);
                 }
             }
         }
@@ -138,7 +144,7 @@ impl Checker<'_> {
         if name.is_some_and(|name| !(around.is_reference)(&name)) {
             let message = format!("without build arguments, {} names no image", from.image.0);
             let hint = Some("give its ARG a default before FROM".into());
-            self.report(Rule::InvalidDefaultArgInFrom, at, &from.image.0, message, hint);
+            self.report(Rule::InvalidDefaultArgInFrom, Place::of(at, &from.image.0), message, hint);
         }
         let Some(platform) = &from.platform else { return };
         let found = globals.looked_up(platform);
@@ -146,7 +152,12 @@ impl Checker<'_> {
         if found.unset.is_empty() && found.set == ["TARGETPLATFORM"] && value == around.target_platform {
             let message = format!("{} is the platform that FROM uses by default", platform.0);
             let needle = format!("--platform={}", platform.0);
-            self.report(Rule::RedundantTargetPlatform, at, &needle, message, Some("leave it out".into()));
+            self.report(
+                Rule::RedundantTargetPlatform,
+                Place::of(at, &needle),
+                message,
+                Some("leave it out".into()),
+            );
         }
         if found.unset.is_empty() && found.set.is_empty() {
             let (os, architecture) = value.split_once('/').unwrap_or(("linux", &value));
@@ -162,7 +173,7 @@ impl Checker<'_> {
                 let hint = Some(
                     "use $BUILDPLATFORM or $TARGETPLATFORM, or name the stage after the platform".into(),
                 );
-                self.report(Rule::FromPlatformFlagConstDisallowed, at, &value, message, hint);
+                self.report(Rule::FromPlatformFlagConstDisallowed, Place::of(at, &value), message, hint);
             }
         }
     }
@@ -183,8 +194,7 @@ impl Checker<'_> {
                 self.enter(earlier.start);
                 self.report(
                     Rule::MultipleInstructionsDisallowed,
-                    earlier,
-                    "",
+                    Place::of(earlier, ""),
                     message,
                     Some("remove it".into()),
                 );
@@ -220,8 +230,7 @@ impl Checker<'_> {
                         format!("the relative path {path:?} depends on the base's working directory");
                     self.report(
                         Rule::WorkdirRelativePath,
-                        at,
-                        &path,
+                        Place::of(at, &path),
                         message,
                         Some(format!("WORKDIR /{path}")),
                     );
@@ -235,8 +244,10 @@ impl Checker<'_> {
                     }
                 }
             }
-            Instruction::Copy(copy) if copy.from.is_none() => self.ignored("COPY", copy, at, here, around),
-            Instruction::Add(add) => self.ignored("ADD", &add.copy, at, here, around),
+            Instruction::Copy(copy) if copy.from.is_none() => {
+                self.ignored("COPY", &here.sources(copy), at, around);
+            }
+            Instruction::Add(add) => self.ignored("ADD", &here.sources(&add.copy), at, around),
             _ => {}
         }
     }
@@ -258,7 +269,7 @@ impl Checker<'_> {
         let list = text.split_whitespace().map(|word| format!("\"{word}\"")).collect::<Vec<_>>().join(", ");
         let hint =
             if is_plain { format!("{keyword} [{list}]") } else { "a list of strings, or SHELL".into() };
-        self.report(Rule::JSONArgsRecommended, at, text, message, Some(hint));
+        self.report(Rule::JSONArgsRecommended, Place::of(at, text), message, Some(hint));
     }
 
     fn secret(&mut self, keyword: &str, name: &str, at: &Range<usize>) {
@@ -267,7 +278,7 @@ impl Checker<'_> {
         if has(&SECRET) && !has(&NO_SECRET) {
             let message = format!("{keyword} {name} looks like a secret, and is kept in the image");
             let hint = Some("RUN --mount=type=secret,id=…".into());
-            self.report(Rule::SecretsUsedInArgOrEnv, at, name, message, hint);
+            self.report(Rule::SecretsUsedInArgOrEnv, Place::of(at, name), message, hint);
         }
     }
 
@@ -276,13 +287,13 @@ impl Checker<'_> {
         if protocol != protocol.to_lowercase() {
             let message = format!("the protocol of EXPOSE {text} is not in lower case");
             let hint = Some(format!("{ports}/{}", protocol.to_lowercase()));
-            self.report(Rule::ExposeProtoCasing, at, text, message, hint);
+            self.report(Rule::ExposeProtoCasing, Place::of(at, text), message, hint);
         }
         if let Some((_, port)) = ports.rsplit_once(':') {
             let message = format!("EXPOSE {text} names an address or a port of the host");
             let slash = if protocol.is_empty() { "" } else { "/" };
             let hint = Some(format!("{port}{slash}{protocol}"));
-            self.report(Rule::ExposeInvalidFormat, at, text, message, hint);
+            self.report(Rule::ExposeInvalidFormat, Place::of(at, text), message, hint);
         }
     }
 
@@ -290,14 +301,12 @@ impl Checker<'_> {
     fn ignored(
         &mut self,
         keyword: &str,
-        copy: &Copy,
+        sources: &[(&Word, String)],
         at: &Range<usize>,
-        here: &Walked,
         around: &Surrounding<'_>,
     ) {
         let Some(ignore) = around.ignore.filter(|ignore| !ignore.has_exceptions()) else { return };
-        for word in &copy.sources {
-            let Ok(source) = here.scope.expand(word) else { continue };
+        for (word, source) in sources {
             if source.contains("://") || source.starts_with("git@") {
                 continue;
             }
@@ -307,7 +316,7 @@ impl Checker<'_> {
                 if clean.is_empty() { ignore.leaves_nothing() } else { ignore.excludes(&clean, false) };
             if is_left_out {
                 let message = format!("{keyword} {source}: .dockerignore excludes it");
-                self.report(Rule::CopyIgnoredFile, at, &word.0, message, None);
+                self.report(Rule::CopyIgnoredFile, Place::of(at, &word.0), message, None);
             }
         }
     }
@@ -324,20 +333,28 @@ impl Checker<'_> {
                     let near = suggest(&name, known.iter().map(String::as_str));
                     let hint = near.map(|near| format!("did you mean ${near}?"));
                     let message = format!("the variable {name} is not set");
-                    self.variable(Rule::UndefinedVar, at, &name, message, hint);
+                    let needle = self.use_of(at, &name);
+                    self.report(Rule::UndefinedVar, Place::of(at, &needle), message, hint);
                 }
             }
         }
     }
 
-    /// Reports a variable where it is used first.
-    fn variable(&mut self, rule: Rule, at: &Range<usize>, name: &str, message: String, hint: Option<String>) {
+    /// How a variable is written where an instruction uses it first.
+    fn use_of(&self, at: &Range<usize>, name: &str) -> String {
         let text = self.dockerfile.text.get(at.clone()).unwrap_or_default();
         let ends = |end: usize| !text[end..].starts_with(|c: char| c.is_alphanumeric() || c == '_');
         let needle = [format!("${name}"), format!("${{{name}")]
             .into_iter()
             .find(|form| text.match_indices(form.as_str()).any(|(start, form)| ends(start + form.len())));
-        self.report(rule, at, &needle.unwrap_or_default(), message, hint);
+        needle.unwrap_or_default()
+    }
+}
+
+impl Walked {
+    /// The sources of a copy with what they are after expansion, as far as that can be told.
+    fn sources<'c>(&self, copy: &'c Copy) -> Vec<(&'c Word, String)> {
+        copy.sources.iter().filter_map(|word| Some((word, self.scope.expand(word).ok()?))).collect()
     }
 }
 

@@ -262,34 +262,38 @@ pub(crate) fn copy(
     draft.implies(Implied { root: true, parents: false })?;
     let keys: &[&Digest] = if is_plain { &[&key, &result] } else { &[&key] };
     let snapshot = engine.keep(draft, if is_plain { &result } else { &key }, keys)?;
-    give_time(build, from, &tree, &expanded, &content, &snapshot)?;
+    let origin = Origin {
+        place: place_of(build, from, &expanded),
+        content: &content,
+        checkout: None,
+        is_made: true,
+        after: Output::DEFAULT_EPOCH,
+    };
+    give_time(build, &tree, &expanded, origin, &snapshot)?;
     Ok(Stepped { snapshot, cached: false })
+}
+
+/// What a copy is known by, whatever it copies. Stages that copy the same to the same place have one result.
+fn place_of(build: &Build<'_>, from: Option<&str>, expanded: &Expanded) -> Digest {
+    let mut place =
+        vec!["time of a copy", &build.request.versions_of, from.unwrap_or_default(), &expanded.dest];
+    place.extend(expanded.sources.iter().map(String::as_str));
+    digest_of_fields(place)
 }
 
 /// Gives a copy the time that its files have in layers.
 fn give_time(
     build: &Build<'_>,
-    from: Option<&str>,
     tree: &Tree<'_>,
     expanded: &Expanded,
-    content: &Digest,
+    origin: Origin<'_>,
     snapshot: &SnapshotId,
 ) -> Result<(), EngineError> {
-    // Stages that copy the same to the same place have one result.
-    let mut place =
-        vec!["time of a copy", &build.request.versions_of, from.unwrap_or_default(), &expanded.dest];
-    place.extend(expanded.sources.iter().map(String::as_str));
     let sources: Vec<String> = expanded.sources.iter().map(|source| glob::inside(source)).collect();
     let paths: Vec<&str> =
         sources.iter().map(|source| if source.is_empty() { "." } else { source }).collect();
     let plain = expanded.heredocs.is_empty() && !sources.iter().any(|source| glob::has_meta(source));
-    let mut origin = Origin {
-        place: digest_of_fields(place),
-        content,
-        checkout: None,
-        is_made: true,
-        after: Output::DEFAULT_EPOCH,
-    };
+    let mut origin = origin;
     match tree {
         Tree::Context(context) => match context.checkout() {
             // What was made of the source is in no commit, and what it was made of is.

@@ -164,7 +164,7 @@ impl EmbeddedEngine {
             let found = source.find(&reference, platform)?;
             self.image(&found.ok_or_else(|| EngineError::NoImage { reference: text.to_owned() })?, platform)
         };
-        match (self.home.layout().resolve(&reference)?, self.source()) {
+        match (self.home.layout().names().resolve(&reference)?, self.source()) {
             (Some(here), source) => {
                 let digest = Digest::of(&here).map_err(|error| EngineError::invalid(error.to_string()))?;
                 match (self.image(&digest, platform), source) {

@@ -171,7 +171,7 @@ impl EmbeddedEngine {
         let layout = self.home().layout();
         let descriptor = write_image(layout, config, layers, annotations)?;
         let digest = Digest::of(&descriptor).map_err(|error| EngineError::invalid(error.to_string()))?;
-        layout.add_untagged(descriptor.clone())?;
+        layout.names().add_untagged(descriptor.clone())?;
         Ok(BuiltImage { digest, descriptor, steps_run: 0, layers_written })
     }
 }

@@ -54,7 +54,7 @@ fn world_in(dir: tempfile::TempDir, home: &Path) -> Result<World, Missing> {
     config.rootfs.diff_ids.push(base.diff_id);
     config.config.env.push("PATH=/bin".into());
     let image = write_image(home.layout(), &config, &[base.descriptor], &BTreeMap::new()).unwrap();
-    home.layout().tag(&Reference::parse("busybox").unwrap(), image).unwrap();
+    home.layout().names().tag(&Reference::parse("busybox").unwrap(), image).unwrap();
     let init = std::path::PathBuf::from(env!("CARGO_BIN_EXE_otoshi-engine-test-init"));
     let engine = EmbeddedEngine::with_init(Arc::clone(&home), init);
     let source = dir.path().join("source");
@@ -105,7 +105,7 @@ impl World {
     }
 
     pub fn tag(&self, image: &BuiltImage, name: &str) {
-        self.home.layout().tag(&Reference::parse(name).unwrap(), image.descriptor.clone()).unwrap();
+        self.home.layout().names().tag(&Reference::parse(name).unwrap(), image.descriptor.clone()).unwrap();
     }
 
     /// What an image holds beneath a directory: a line of mode, owner and path each, with a link's target or a file's text.

@@ -78,6 +78,13 @@ pub(super) fn stream_error(layer: &str, error: io::Error) -> LayerError {
     }
 }
 
+/// Where an entry comes: a directory, and the name in it.
+#[derive(Clone, Copy)]
+struct Place<'a> {
+    parent: &'a OwnedFd,
+    name: &'a [u8],
+}
+
 struct Unpacker<'a> {
     root: Root,
     options: &'a UnpackOptions,
@@ -184,8 +191,9 @@ impl Unpacker<'_> {
         if entry.kind != Kind::Directory {
             self.times.remove(&name.path);
         }
+        let here = Place { parent: &parent, name: last };
         match entry.kind {
-            Kind::File => self.file(entry, &parent, last, attributes, reader),
+            Kind::File => self.file(entry, here, attributes, reader),
             Kind::Directory => {
                 let directory = self.directory(&parent, last)?;
                 root::set_owner_and_mode(&directory, attributes)?;
@@ -193,12 +201,12 @@ impl Unpacker<'_> {
                 self.times.insert(name.path, entry.mtime);
                 Ok(())
             }
-            Kind::HardLink => self.hard_link(entry, &parent, last),
+            Kind::HardLink => self.hard_link(entry, here),
             Kind::Symlink => {
-                self.place(&parent, last, "make the symbolic link", || {
-                    root::make_symlink(&entry.link, &parent, last)
+                self.place(here, "make the symbolic link", || {
+                    root::make_symlink(&entry.link, here.parent, here.name)
                 })?;
-                self.finish_at(entry, &parent, last, attributes)
+                self.finish_at(entry, here, attributes)
             }
             Kind::Char { major: 0, minor: 0 } => {
                 if self.options.whiteouts {
@@ -216,12 +224,12 @@ impl Unpacker<'_> {
                 Ok(())
             }
             Kind::Char { major, minor } => {
-                self.node(entry, &parent, last, attributes, (FileType::CharacterDevice, major, minor))
+                self.node(entry, here, attributes, (FileType::CharacterDevice, major, minor))
             }
             Kind::Block { major, minor } => {
-                self.node(entry, &parent, last, attributes, (FileType::BlockDevice, major, minor))
+                self.node(entry, here, attributes, (FileType::BlockDevice, major, minor))
             }
-            Kind::Fifo => self.node(entry, &parent, last, attributes, (FileType::Fifo, 0, 0)),
+            Kind::Fifo => self.node(entry, here, attributes, (FileType::Fifo, 0, 0)),
         }
     }
 
@@ -250,14 +258,13 @@ impl Unpacker<'_> {
     /// Makes an entry; if its name is taken, makes way and tries again.
     fn place<T>(
         &mut self,
-        parent: &OwnedFd,
-        name: &[u8],
+        here: Place<'_>,
         action: &'static str,
         make: impl Fn() -> rustix::io::Result<T>,
     ) -> Outcome<T> {
         match make() {
             Err(Errno::EXIST) => {
-                self.root.clear(parent, name)?;
+                self.root.clear(here.parent, here.name)?;
                 make().during(action)
             }
             other => other.during(action),
@@ -267,12 +274,11 @@ impl Unpacker<'_> {
     fn file(
         &mut self,
         entry: &Entry,
-        parent: &OwnedFd,
-        name: &[u8],
+        here: Place<'_>,
         attributes: Attributes,
         reader: &mut Reader<impl BufRead>,
     ) -> Outcome<()> {
-        let file = self.place(parent, name, "make the file", || root::create(parent, name))?;
+        let file = self.place(here, "make the file", || root::create(here.parent, here.name))?;
         let whole = [Segment { offset: 0, length: entry.size }];
         let mut end = 0;
         for segment in entry.sparse.as_deref().unwrap_or(&whole) {
@@ -309,7 +315,7 @@ impl Unpacker<'_> {
         Ok(directory)
     }
 
-    fn hard_link(&mut self, entry: &Entry, parent: &OwnedFd, name: &[u8]) -> Outcome<()> {
+    fn hard_link(&mut self, entry: &Entry, here: Place<'_>) -> Outcome<()> {
         const LINK: &str = "make the hard link";
         let shown = || tar::display(&entry.link);
         let target = match Name::parse(&entry.link) {
@@ -334,34 +340,28 @@ impl Unpacker<'_> {
             }
             Found::Symlink | Found::Other => {}
         }
-        let (old, new) = ((&directory, target.last()), (parent, name));
+        let (old, new) = ((&directory, target.last()), (here.parent, here.name));
         if root::same(old, new) {
             return Ok(());
         }
-        self.place(parent, name, LINK, || root::make_link(old, new))
+        self.place(here, LINK, || root::make_link(old, new))
     }
 
     fn node(
         &mut self,
         entry: &Entry,
-        parent: &OwnedFd,
-        name: &[u8],
+        here: Place<'_>,
         attributes: Attributes,
         (kind, major, minor): (FileType, u32, u32),
     ) -> Outcome<()> {
         let action = if kind == FileType::Fifo { "make the named pipe" } else { root::MAKE_DEVICE };
-        self.place(parent, name, action, || root::make_node(parent, name, kind, (major, minor)))?;
-        self.finish_at(entry, parent, name, attributes)
+        self.place(here, action, || root::make_node(here.parent, here.name, kind, (major, minor)))?;
+        self.finish_at(entry, here, attributes)
     }
 
     /// Sets the attributes of what cannot be opened: links, devices, pipes.
-    fn finish_at(
-        &mut self,
-        entry: &Entry,
-        parent: &OwnedFd,
-        name: &[u8],
-        attributes: Attributes,
-    ) -> Outcome<()> {
+    fn finish_at(&mut self, entry: &Entry, here: Place<'_>, attributes: Attributes) -> Outcome<()> {
+        let Place { parent, name } = here;
         root::set_owner_at(parent, name, attributes)?;
         if entry.kind != Kind::Symlink {
             root::set_mode_at(parent, name, attributes.mode)?;

@@ -105,31 +105,54 @@ fn trimmed(mut entry: Descriptor) -> Descriptor {
     entry
 }
 
+/// The names of a layout: which images it keeps, and what they are called.
+#[derive(Debug, Clone, Copy)]
+pub struct Names<'l>(&'l Layout);
+
 impl Layout {
-    fn stamp(&self) -> Result<Stamp, LayoutError> {
-        let path = self.root().join(INDEX_FILE);
+    /// Returns the layout's names.
+    pub fn names(&self) -> Names<'_> {
+        Names(self)
+    }
+
+    /// Makes the descriptor of a manifest or index that is in the layout, from its content.
+    pub fn describe(&self, digest: &Digest) -> Result<Descriptor, LayoutError> {
+        let bytes = self.read(digest)?;
+        let value: Value = parse_json(&bytes, || format!("blob {digest}"))?;
+        let media_type = match value.get("mediaType").and_then(Value::as_str) {
+            Some(media_type) => MediaType::from(media_type),
+            None if value.get("manifests").is_some() => MediaType::ImageIndex,
+            None => MediaType::ImageManifest,
+        };
+        Ok(Descriptor::new(media_type, bytes.len() as u64, digest.to_oci()))
+    }
+}
+
+impl Names<'_> {
+    fn stamp(self) -> Result<Stamp, LayoutError> {
+        let path = self.0.root().join(INDEX_FILE);
         let meta = fs::metadata(&path).map_err(io_error("look at", &path))?;
         let (file, changed) = ((meta.dev(), meta.ino()), (meta.mtime(), meta.mtime_nsec()));
         Ok(Stamp { file, size: meta.size(), changed })
     }
 
     /// Reads the `index.json` of a layout that somebody else made.
-    pub(crate) fn index(&self) -> Result<ImageIndex, LayoutError> {
-        let path = self.root().join(INDEX_FILE);
+    pub(crate) fn index(self) -> Result<ImageIndex, LayoutError> {
+        let path = self.0.root().join(INDEX_FILE);
         parse_json(&read_bounded(&path, INDEX_FILE)?, || path.display().to_string())
     }
 
     /// Reads `index.json`.
-    fn read_index(&self) -> Result<ImageIndex, LayoutError> {
-        let path = self.root().join(INDEX_FILE);
+    fn read_index(self) -> Result<ImageIndex, LayoutError> {
+        let path = self.0.root().join(INDEX_FILE);
         let bytes = read_up_to(&path, INDEX_FILE, MAX_READ)?;
         parse_json(&bytes, || path.display().to_string())
     }
 
     /// Returns the entries of `index.json`, which is read again only when it is another file than last time.
-    fn entries(&self) -> Result<Arc<Entries>, LayoutError> {
+    fn entries(self) -> Result<Arc<Entries>, LayoutError> {
         let stamp = self.stamp()?;
-        let known = self.read.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let known = self.0.read.lock().unwrap_or_else(PoisonError::into_inner).clone();
         if let Some((of, entries)) = known
             && of == stamp
         {
@@ -138,22 +161,22 @@ impl Layout {
         let entries = Arc::new(Entries::new(self.read_index()?.manifests().clone()));
         // What was read meanwhile may be newer than the stamp; then it is read once more than it had to be.
         if stamp.is_settled() {
-            *self.read.lock().unwrap_or_else(PoisonError::into_inner) = Some((stamp, Arc::clone(&entries)));
+            *self.0.read.lock().unwrap_or_else(PoisonError::into_inner) = Some((stamp, Arc::clone(&entries)));
         }
         Ok(entries)
     }
 
     /// Changes the list of manifests under the lock; nothing is written if it stays the same.
     pub(super) fn change<T>(
-        &self,
+        self,
         change: impl FnOnce(&mut Vec<Descriptor>) -> Result<T, LayoutError>,
     ) -> Result<T, LayoutError> {
-        let _lock = self.lock(FlockOperation::LockExclusive)?;
+        let _lock = self.0.lock(FlockOperation::LockExclusive)?;
         self.change_locked(change)
     }
 
     pub(super) fn change_locked<T>(
-        &self,
+        self,
         change: impl FnOnce(&mut Vec<Descriptor>) -> Result<T, LayoutError>,
     ) -> Result<T, LayoutError> {
         let mut index = self.read_index()?;
@@ -163,27 +186,27 @@ impl Layout {
             index.set_manifests(manifests);
             let bytes = to_vec(&index)?;
             if bytes.len() as u64 > MAX_WRITTEN {
-                return Err(LayoutError::Full { root: self.root().to_owned(), size: bytes.len() as u64 });
+                return Err(LayoutError::Full { root: self.0.root().to_owned(), size: bytes.len() as u64 });
             }
-            self.replace(INDEX_FILE, &bytes)?;
+            self.0.replace(INDEX_FILE, &bytes)?;
         }
         Ok(outcome)
     }
 
     /// Returns all entries of `index.json`.
-    pub fn manifests(&self) -> Result<Vec<Descriptor>, LayoutError> {
+    pub fn manifests(self) -> Result<Vec<Descriptor>, LayoutError> {
         Ok(self.entries()?.list.clone())
     }
 
     /// Writes `index.json` anew where it holds more than Otoshi writes there, and says whether it did.
-    pub fn trim_index(&self) -> Result<bool, LayoutError> {
+    pub fn trim(self) -> Result<bool, LayoutError> {
         let before = self.stamp()?;
         self.change(|_| Ok(()))?;
         Ok(self.stamp()? != before)
     }
 
     /// Returns the named entries, sorted by name.
-    pub fn tagged(&self) -> Result<Vec<(Reference, Descriptor)>, LayoutError> {
+    pub fn tagged(self) -> Result<Vec<(Reference, Descriptor)>, LayoutError> {
         let entries = self.entries()?;
         let mut tagged: Vec<_> =
             entries.list.iter().filter_map(|entry| Some((reference_of(entry)?, entry.clone()))).collect();
@@ -196,25 +219,25 @@ impl Layout {
     /// Of a reference with both tag and digest, the tag is the name.
     ///
     /// Fails where index.json cannot be read or written, or would become too large; it is unchanged then.
-    pub fn tag(&self, reference: &Reference, descriptor: Descriptor) -> Result<(), LayoutError> {
+    pub fn tag(self, reference: &Reference, descriptor: Descriptor) -> Result<(), LayoutError> {
         self.tag_all(&[(reference.clone(), descriptor)])
     }
 
-    /// Names a manifest that was pulled from the registry of the name, as [`Layout::tag`] does one that was made here.
-    pub fn tag_pulled(&self, reference: &Reference, descriptor: Descriptor) -> Result<(), LayoutError> {
+    /// Names a manifest that was pulled from the registry of the name, as [`Names::tag`] does one that was made here.
+    pub fn tag_pulled(self, reference: &Reference, descriptor: Descriptor) -> Result<(), LayoutError> {
         self.file(&[(Some(reference.clone()), descriptor)], Some(NamedBy::Registry))
     }
 
     /// Says how a name came to be in the layout; `None` where it is not, and where an older Otoshi or another tool put it there.
-    pub fn named_by(&self, reference: &Reference) -> Result<Option<NamedBy>, LayoutError> {
+    pub fn named_by(self, reference: &Reference) -> Result<Option<NamedBy>, LayoutError> {
         let entries = self.entries()?;
         Ok(entries.by_name.get(&reference.filed()).and_then(|at| NamedBy::of(&entries.list[*at])))
     }
 
-    /// Names several manifests at once, as [`Layout::tag`] does one: all have their names, or none.
+    /// Names several manifests at once, as [`Names::tag`] does one: all have their names, or none.
     ///
     /// Fails where index.json cannot be read or written, or would become too large; it is unchanged then.
-    pub fn tag_all(&self, named: &[(Reference, Descriptor)]) -> Result<(), LayoutError> {
+    pub fn tag_all(self, named: &[(Reference, Descriptor)]) -> Result<(), LayoutError> {
         let named: Vec<_> = named.iter().map(|(name, entry)| (Some(name.clone()), entry.clone())).collect();
         self.file(&named, Some(NamedBy::Store))
     }
@@ -222,23 +245,16 @@ impl Layout {
     /// Names several manifests at once, and lists those without a name: all, or none.
     ///
     /// Fails where index.json cannot be read or written, or would become too large; it is unchanged then.
-    pub(crate) fn file_all(&self, filed: &[(Option<Reference>, Descriptor)]) -> Result<(), LayoutError> {
+    pub(crate) fn file_all(self, filed: &[(Option<Reference>, Descriptor)]) -> Result<(), LayoutError> {
         self.file(filed, Some(NamedBy::Store))
     }
 
     /// The same for a layout that is another's: nothing says how its names came about.
-    pub(crate) fn file_elsewhere(
-        &self,
-        filed: &[(Option<Reference>, Descriptor)],
-    ) -> Result<(), LayoutError> {
+    pub(crate) fn file_elsewhere(self, filed: &[(Option<Reference>, Descriptor)]) -> Result<(), LayoutError> {
         self.file(filed, None)
     }
 
-    fn file(
-        &self,
-        filed: &[(Option<Reference>, Descriptor)],
-        by: Option<NamedBy>,
-    ) -> Result<(), LayoutError> {
+    fn file(self, filed: &[(Option<Reference>, Descriptor)], by: Option<NamedBy>) -> Result<(), LayoutError> {
         // Of several with one name, the last has it.
         let mut named: HashMap<Reference, Descriptor> = HashMap::new();
         let mut order = Vec::new();
@@ -286,7 +302,7 @@ impl Layout {
     /// Takes a name away and says whether it was there; the manifest stays until the next sweep.
     ///
     /// Fails where index.json cannot be read or written, or would become too large; it is unchanged then.
-    pub fn untag(&self, reference: &Reference) -> Result<bool, LayoutError> {
+    pub fn untag(self, reference: &Reference) -> Result<bool, LayoutError> {
         let reference = reference.filed();
         self.change(|manifests| {
             let mut found = false;
@@ -303,12 +319,12 @@ impl Layout {
     /// Lists a manifest without a name.
     ///
     /// Fails where index.json cannot be read or written, or would become too large; it is unchanged then.
-    pub fn add_untagged(&self, descriptor: Descriptor) -> Result<(), LayoutError> {
+    pub fn add_untagged(self, descriptor: Descriptor) -> Result<(), LayoutError> {
         self.file_all(&[(None, descriptor)])
     }
 
     /// Finds what a reference names: by its digest if it has one, else by its tag.
-    pub fn resolve(&self, reference: &Reference) -> Result<Option<Descriptor>, LayoutError> {
+    pub fn resolve(self, reference: &Reference) -> Result<Option<Descriptor>, LayoutError> {
         let entries = self.entries()?;
         let Some(digest) = reference.digest() else {
             return Ok(entries.by_name.get(reference).map(|at| {
@@ -327,21 +343,9 @@ impl Layout {
                 without_name(&mut entry);
                 Ok(Some(entry))
             }
-            None if self.has(digest) => self.describe(digest).map(Some),
+            None if self.0.has(digest) => self.0.describe(digest).map(Some),
             None => Ok(None),
         }
-    }
-
-    /// Makes the descriptor of a manifest or index that is in the layout, from its content.
-    pub fn describe(&self, digest: &Digest) -> Result<Descriptor, LayoutError> {
-        let bytes = self.read(digest)?;
-        let value: Value = parse_json(&bytes, || format!("blob {digest}"))?;
-        let media_type = match value.get("mediaType").and_then(Value::as_str) {
-            Some(media_type) => MediaType::from(media_type),
-            None if value.get("manifests").is_some() => MediaType::ImageIndex,
-            None => MediaType::ImageManifest,
-        };
-        Ok(Descriptor::new(media_type, bytes.len() as u64, digest.to_oci()))
     }
 }
 

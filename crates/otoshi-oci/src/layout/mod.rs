@@ -45,7 +45,7 @@ pub use self::error::LayoutError;
 use self::error::io_error;
 use self::files::LOCK_FILE;
 pub(crate) use self::files::REF_NAME;
-pub use self::index::NamedBy;
+pub use self::index::{NamedBy, Names};
 pub use self::sweep::Swept;
 use crate::digest::{Algorithm, Digest, Hasher};
 

@@ -19,11 +19,11 @@ impl Layout {
     /// A directory that has other files in it and no layout is refused.
     pub fn create_or_open(root: impl Into<PathBuf>) -> Result<Self, LayoutError> {
         let layout = Self { root: root.into(), read: Read::default() };
-        match layout.check_version() {
+        match check_version(&layout) {
             Ok(()) if layout.root.join(INGEST).is_dir() && layout.root.join(INDEX_FILE).is_file() => {
                 Ok(layout)
             }
-            Ok(()) => layout.complete(),
+            Ok(()) => complete(layout),
             Err(LayoutError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
                 let foreign = match fs::read_dir(&layout.root) {
                     Ok(entries) => entries.filter_map(Result::ok).any(|e| {
@@ -32,10 +32,10 @@ impl Layout {
                     Err(_) => false,
                 };
                 // Another process may have made the layout since the first look.
-                if foreign && layout.check_version().is_err() {
+                if foreign && check_version(&layout).is_err() {
                     return Err(LayoutError::NotALayout { path: layout.root });
                 }
-                layout.complete()
+                complete(layout)
             }
             Err(error) => Err(error),
         }
@@ -46,39 +46,41 @@ impl Layout {
     /// Fails where the directory is not an OCI image layout, or is of another version than 1.0.0.
     pub fn open(root: impl Into<PathBuf>) -> Result<Self, LayoutError> {
         let layout = Self { root: root.into(), read: Read::default() };
-        match layout.check_version() {
+        match check_version(&layout) {
             Err(LayoutError::Io { source, path, .. }) if source.kind() == io::ErrorKind::NotFound => {
                 Err(LayoutError::NotALayout { path: path.parent().unwrap_or(&path).to_owned() })
             }
             other => other.map(|()| layout),
         }
     }
+}
 
-    fn check_version(&self) -> Result<(), LayoutError> {
-        let path = self.root.join(LAYOUT_FILE);
-        let bytes = read_bounded(&path, "the layout's version")?;
-        let value: Value = parse_json(&bytes, || path.display().to_string())?;
-        match value.get("imageLayoutVersion").and_then(Value::as_str) {
-            Some("1.0.0") => Ok(()),
-            version => Err(LayoutError::Version {
-                path: self.root.clone(),
-                version: version.unwrap_or_default().to_owned(),
-            }),
-        }
+/// Fails where there is no layout, or one of another version.
+fn check_version(layout: &Layout) -> Result<(), LayoutError> {
+    let path = layout.root.join(LAYOUT_FILE);
+    let bytes = read_bounded(&path, "the layout's version")?;
+    let value: Value = parse_json(&bytes, || path.display().to_string())?;
+    match value.get("imageLayoutVersion").and_then(Value::as_str) {
+        Some("1.0.0") => Ok(()),
+        version => Err(LayoutError::Version {
+            path: layout.root.clone(),
+            version: version.unwrap_or_default().to_owned(),
+        }),
     }
+}
 
-    fn complete(self) -> Result<Self, LayoutError> {
-        for directory in [self.root.join("blobs/sha256"), self.root.join(INGEST)] {
-            fs::create_dir_all(&directory).map_err(io_error("create the directory", &directory))?;
-        }
-        let lock = self.lock(FlockOperation::LockExclusive)?;
-        if !self.root.join(INDEX_FILE).exists() {
-            self.replace(INDEX_FILE, &index::empty()?)?;
-        }
-        if !self.root.join(LAYOUT_FILE).exists() {
-            self.replace(LAYOUT_FILE, LAYOUT)?;
-        }
-        drop(lock);
-        Ok(self)
+/// Makes what is missing.
+fn complete(layout: Layout) -> Result<Layout, LayoutError> {
+    for directory in [layout.root.join("blobs/sha256"), layout.root.join(INGEST)] {
+        fs::create_dir_all(&directory).map_err(io_error("create the directory", &directory))?;
     }
+    let lock = layout.lock(FlockOperation::LockExclusive)?;
+    if !layout.root.join(INDEX_FILE).exists() {
+        layout.replace(INDEX_FILE, &index::empty()?)?;
+    }
+    if !layout.root.join(LAYOUT_FILE).exists() {
+        layout.replace(LAYOUT_FILE, LAYOUT)?;
+    }
+    drop(lock);
+    Ok(layout)
 }

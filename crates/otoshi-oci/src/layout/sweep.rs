@@ -34,27 +34,7 @@ impl Layout {
     ///
     /// Blobs that are not there are named all the same.
     pub fn reachable(&self, roots: impl IntoIterator<Item = Digest>) -> HashSet<Digest> {
-        self.reachable_with(roots.into_iter().collect(), &mut HashMap::new())
-    }
-
-    /// The same, with what is attached to what is found: `attached` says what is to which digest, and has what was not found afterwards.
-    fn reachable_with(
-        &self,
-        mut open: Vec<Digest>,
-        attached: &mut HashMap<Digest, Vec<Digest>>,
-    ) -> HashSet<Digest> {
-        let mut seen = HashSet::new();
-        while let Some(digest) = open.pop() {
-            if seen.contains(&digest) {
-                continue;
-            }
-            if let Some(document) = self.document(&digest) {
-                open.extend(named_by(&document));
-            }
-            open.extend(attached.remove(&digest).into_iter().flatten());
-            seen.insert(digest);
-        }
-        seen
+        reachable_with(self, roots.into_iter().collect(), &mut HashMap::new())
     }
 
     /// Removes what neither a named image nor `keep` needs, and returns what that was.
@@ -66,19 +46,19 @@ impl Layout {
     pub fn sweep(&self, keep: &HashSet<Digest>, grace: Duration) -> Result<Swept, LayoutError> {
         let mut swept = Swept::default();
         let _lock = self.lock(FlockOperation::LockExclusive)?;
-        let needed = self.change_locked(|manifests| {
+        let needed = self.names().change_locked(|manifests| {
             let mut roots: Vec<Digest> = keep.iter().cloned().collect();
             // What is attached to a kept manifest stays, and what is attached to that.
             let mut attached: HashMap<Digest, Vec<Digest>> = HashMap::new();
             for entry in manifests.iter() {
                 let digest = Digest::of(entry)?;
-                if name_of(entry).is_some() || self.is_young(&self.blob_path(&digest), grace) {
+                if name_of(entry).is_some() || is_young(&self.blob_path(&digest), grace) {
                     roots.push(digest);
-                } else if let Some(subject) = self.document(&digest).as_ref().and_then(subject_of) {
+                } else if let Some(subject) = document(self, &digest).as_ref().and_then(subject_of) {
                     attached.entry(subject).or_default().push(digest);
                 }
             }
-            let needed = self.reachable_with(roots, &mut attached);
+            let needed = reachable_with(self, roots, &mut attached);
             let before = manifests.len();
             manifests.retain(|entry| Digest::of(entry).is_ok_and(|digest| needed.contains(&digest)));
             swept.untagged = before - manifests.len();
@@ -92,7 +72,7 @@ impl Layout {
                 let name = format!("{}:{}", algorithm.display(), blob.file_name().display());
                 // What is no blob is not ours to remove.
                 let Ok(digest) = name.parse::<Digest>() else { continue };
-                if needed.contains(&digest) || self.is_young(&blob.path(), grace) {
+                if needed.contains(&digest) || is_young(&blob.path(), grace) {
                     continue;
                 }
                 let size = blob.metadata().map_or(0, |m| m.len());
@@ -101,51 +81,70 @@ impl Layout {
                 swept.bytes += size;
             }
         }
-        self.sweep_temporary(&mut swept)?;
+        sweep_temporary(self, &mut swept)?;
         Ok(swept)
     }
+}
 
-    /// Removes temporary files whose writer is gone: nobody holds their lock.
-    fn sweep_temporary(&self, swept: &mut Swept) -> Result<(), LayoutError> {
-        for entry in entries(&self.root().join(INGEST))? {
-            let path = entry.path();
-            if !entry.file_type().is_ok_and(|kind| kind.is_file()) {
-                continue;
-            }
-            let Ok(file) = File::open(&path) else { continue };
-            if flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
-                continue;
-            }
-            swept.bytes += file.metadata().map_or(0, |m| m.len());
-            swept.temporary += 1;
-            remove(&path)?;
+/// What roots name, with what is attached to what is found: `attached` says what is to which digest, and has what was not found afterwards.
+fn reachable_with(
+    layout: &Layout,
+    mut open: Vec<Digest>,
+    attached: &mut HashMap<Digest, Vec<Digest>>,
+) -> HashSet<Digest> {
+    let mut seen = HashSet::new();
+    while let Some(digest) = open.pop() {
+        if seen.contains(&digest) {
+            continue;
         }
-        Ok(())
+        if let Some(document) = document(layout, &digest) {
+            open.extend(named_by(&document));
+        }
+        open.extend(attached.remove(&digest).into_iter().flatten());
+        seen.insert(digest);
     }
+    seen
+}
 
-    /// Reads a blob as JSON if it can be a manifest or an index.
-    fn document(&self, digest: &Digest) -> Option<Value> {
-        use std::io::Read;
-        let mut file = self.open_blob(digest).ok()?;
-        if file.metadata().ok()?.len() > MAX_JSON {
-            return None;
+/// Removes temporary files whose writer is gone: nobody holds their lock.
+fn sweep_temporary(layout: &Layout, swept: &mut Swept) -> Result<(), LayoutError> {
+    for entry in entries(&layout.root().join(INGEST))? {
+        let path = entry.path();
+        if !entry.file_type().is_ok_and(|kind| kind.is_file()) {
+            continue;
         }
-        let mut first = [0];
-        file.read_exact(&mut first).ok()?;
-        if first[0] != b'{' && !first[0].is_ascii_whitespace() {
-            return None;
+        let Ok(file) = File::open(&path) else { continue };
+        if flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
+            continue;
         }
-        serde_json::from_slice(&self.read(digest).ok()?).ok()
+        swept.bytes += file.metadata().map_or(0, |m| m.len());
+        swept.temporary += 1;
+        remove(&path)?;
     }
+    Ok(())
+}
 
-    /// Says whether a file was written within the grace period, or in the future as a wrong clock sees it.
-    #[allow(clippy::unused_self, reason = "a question about this layout's files")]
-    fn is_young(&self, path: &Path, grace: Duration) -> bool {
-        let Ok(modified) = fs::symlink_metadata(path).and_then(|m| m.modified()) else { return false };
-        match SystemTime::now().duration_since(modified) {
-            Ok(age) => age < grace,
-            Err(_) => !grace.is_zero(),
-        }
+/// Reads a blob as JSON if it can be a manifest or an index.
+fn document(layout: &Layout, digest: &Digest) -> Option<Value> {
+    use std::io::Read;
+    let mut file = layout.open_blob(digest).ok()?;
+    if file.metadata().ok()?.len() > MAX_JSON {
+        return None;
+    }
+    let mut first = [0];
+    file.read_exact(&mut first).ok()?;
+    if first[0] != b'{' && !first[0].is_ascii_whitespace() {
+        return None;
+    }
+    serde_json::from_slice(&layout.read(digest).ok()?).ok()
+}
+
+/// Says whether a file was written within the grace period, or in the future as a wrong clock sees it.
+fn is_young(path: &Path, grace: Duration) -> bool {
+    let Ok(modified) = fs::symlink_metadata(path).and_then(|m| m.modified()) else { return false };
+    match SystemTime::now().duration_since(modified) {
+        Ok(age) => age < grace,
+        Err(_) => !grace.is_zero(),
     }
 }
 

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use oci_spec::image::MediaType;
-use otoshi_http::{PostError, get_over, post_over};
+use otoshi_http::{PostError, Target, get_over, post_over};
 use serde_json::Value;
 
 use super::docker::{export_docker_archive, export_for_daemon};
@@ -27,10 +27,10 @@ const HOST: &str = "docker";
 /// How much of an answer is read, in bytes.
 const MAX_ANSWER: usize = 1 << 20;
 /// `quiet` keeps progress bars out of the answer.
-const TARGET: &str = "/images/load?quiet=1";
+const LOAD: Target<'static> = Target { host: HOST, path: "/images/load?quiet=1" };
 
 /// What says which versions a daemon has.
-const VERSION: &str = "/version";
+const VERSION: Target<'static> = Target { host: HOST, path: "/version" };
 /// How long a daemon has to say that.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// The API of the first daemons that read layers in zstd (Docker 23).
@@ -89,7 +89,7 @@ pub fn load_into_docker(
     let layers = images.iter().flat_map(|(_, image)| image.manifest.layers());
     let has_zstd = layers.clone().any(|layer| *layer.media_type() == MediaType::ImageLayerZstd);
     let as_they_are = if has_zstd {
-        let reply = get_over(connect()?, HOST, VERSION, MAX_ANSWER, PATIENCE).map_err(exchange)?;
+        let reply = get_over(connect()?, VERSION, MAX_ANSWER, PATIENCE).map_err(exchange)?;
         api_version(&reply.body).is_some_and(|version| version >= READS_ZSTD)
     } else {
         true
@@ -101,7 +101,7 @@ pub fn load_into_docker(
             export_docker_archive(layout, images, out)
         }
     };
-    match post_over(connect()?, HOST, TARGET, "application/x-tar", MAX_ANSWER, export) {
+    match post_over(connect()?, LOAD, "application/x-tar", MAX_ANSWER, export) {
         Ok(reply) => interpret(reply.status.as_u16(), &String::from_utf8_lossy(&reply.body))
             .map_err(|message| TransferError::Daemon { message }),
         Err(PostError::Body(error)) => Err(error),

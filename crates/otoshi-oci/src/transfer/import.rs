@@ -45,7 +45,7 @@ pub(super) fn file_images(
     layout: &Layout,
     images: Vec<(Option<Reference>, Descriptor)>,
 ) -> Result<Vec<Imported>, TransferError> {
-    layout.file_all(&images)?;
+    layout.names().file_all(&images)?;
     let imported = |(reference, descriptor): (Option<Reference>, Descriptor)| {
         Ok(Imported { reference, digest: Digest::of(&descriptor)?, descriptor })
     };

@@ -45,7 +45,7 @@ impl Source {
 
     fn index(&self) -> Result<ImageIndex, TransferError> {
         match self {
-            Self::Directory(layout) => Ok(layout.index()?),
+            Self::Directory(layout) => Ok(layout.names().index()?),
             Self::Archive(archive) => {
                 let bytes = archive.read("index.json")?.unwrap_or_default();
                 Ok(parse_json(&bytes, || format!("index.json in {}", archive.path.display()))?)
@@ -296,7 +296,7 @@ pub fn export_oci_dir(
         let descriptor = copy.image(&exported(descriptor, reference.as_ref()))?;
         files.push((reference.clone(), exported(&descriptor, reference.as_ref())));
     }
-    Ok(target.file_elsewhere(&files)?)
+    Ok(target.names().file_elsewhere(&files)?)
 }
 
 /// Writes images as an OCI archive: an uncompressed tar of an image layout, the same bytes for the same images.

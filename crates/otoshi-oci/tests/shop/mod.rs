@@ -44,7 +44,7 @@ impl Shop {
             layers.push(layer.descriptor);
         }
         let image = write_image(&layout, &config, &layers, &BTreeMap::new()).unwrap();
-        layout.tag(&reference("app:1"), image.clone()).unwrap();
+        layout.names().tag(&reference("app:1"), image.clone()).unwrap();
         Ok(Self { dir, layout, image })
     }
 

@@ -131,9 +131,24 @@ pub struct Available {
     failures: Vec<SourceFailure>,
     priorities: Vec<i32>,
     installed: i32,
-    preferences: Preferences,
-    phasing: Phasing,
-    architecture: String,
+    rules: Rules,
+}
+
+/// What a root says of the versions that it takes.
+#[derive(Debug)]
+pub(crate) struct Rules {
+    pub(crate) preferences: Preferences,
+    pub(crate) phasing: Phasing,
+    /// Its own architecture.
+    pub(crate) architecture: String,
+}
+
+/// A package as pins name it.
+#[derive(Clone, Copy)]
+struct Pinned<'a> {
+    name: &'a str,
+    source: &'a str,
+    architecture: &'a str,
 }
 
 impl Available {
@@ -141,16 +156,15 @@ impl Available {
         suites: Vec<Suite>,
         failures: Vec<SourceFailure>,
         configuration: &Configuration,
-        preferences: Preferences,
-        phasing: Phasing,
-        architecture: String,
+        rules: Rules,
     ) -> Self {
         let default = configuration.get("APT::Default-Release").filter(|release| !release.is_empty());
         let default = default.map(|release| (Matcher::release(release), DEFAULT_RELEASE));
         let general: Vec<_> = default
             .into_iter()
             .chain(
-                preferences
+                rules
+                    .preferences
                     .pins
                     .iter()
                     .filter(|pin| pin.packages.is_none())
@@ -181,7 +195,7 @@ impl Available {
             })
             .collect();
         let installed = priority(&Facts { archive: "now", ..Facts::default() }, INSTALLED);
-        Self { suites, failures, priorities, installed, preferences, phasing, architecture }
+        Self { suites, failures, priorities, installed, rules }
     }
 
     /// Returns the components of suites that could be read, in the order of the sources.
@@ -196,7 +210,7 @@ impl Available {
 
     /// Returns the root's own architecture.
     pub fn architecture(&self) -> &str {
-        &self.architecture
+        &self.rules.architecture
     }
 
     /// Returns apt's priority of a suite by its number, for packages that no pin names.
@@ -206,8 +220,8 @@ impl Available {
 
     /// Returns all versions of a package for an architecture, newest first. Packages for `all` belong to the root's own.
     pub fn versions(&self, name: &str, architecture: &str) -> Result<Vec<Version>, Damaged> {
-        let architecture = if architecture == "all" { &self.architecture } else { architecture };
-        let native = architecture == self.architecture;
+        let architecture = if architecture == "all" { &self.rules.architecture } else { architecture };
+        let native = architecture == self.rules.architecture;
         let mut versions: Vec<Version> = Vec::new();
         let suites = self.suites.iter().enumerate().filter(|(_, suite)| suite.selection.has(name));
         for (number, suite) in suites {
@@ -238,7 +252,8 @@ impl Available {
             version.suites.dedup();
             let most = version.suites.iter().map(|suite| self.priorities[*suite]).max().unwrap_or_default();
             let facts = version.suites.iter().map(|suite| self.suites[*suite].facts());
-            let pin = self.pin(name, &version.record.source, architecture, &version.version, facts);
+            let package = Pinned { name, source: &version.record.source, architecture };
+            let pin = self.pin(package, &version.version, facts);
             // A pin on the package counts, unless nothing but suites that are never taken has it.
             version.pinned = pin.is_some();
             version.priority = match pin {
@@ -253,14 +268,12 @@ impl Available {
     /// The priority by which a pin names a version of a package.
     fn pin<'a>(
         &self,
-        name: &str,
-        source: &str,
-        architecture: &str,
+        Pinned { name, source, architecture }: Pinned<'_>,
         version: &str,
         facts: impl Iterator<Item = Facts<'a>> + Clone,
     ) -> Option<i32> {
-        let native = architecture == self.architecture;
-        let named = self.preferences.pins.iter().filter(|pin| {
+        let native = architecture == self.rules.architecture;
+        let named = self.rules.preferences.pins.iter().filter(|pin| {
             pin.packages.as_ref().is_some_and(|packages| packages.matches(name, source, architecture, native))
         });
         let mut meant = named.filter(|pin| match &pin.matcher {
@@ -285,7 +298,7 @@ impl Available {
             let known = versions.iter().find(|version| version.version == installed);
             let source = known.map_or(name, |known| &known.record.source);
             let now = Facts { archive: "now", ..Facts::default() };
-            let pin = self.pin(name, source, architecture, installed, std::iter::once(now));
+            let pin = self.pin(Pinned { name, source, architecture }, installed, std::iter::once(now));
             let suites = known.map_or(i32::MIN, |known| known.priority);
             // Where a pin names the version by itself, it counts for what is installed as well.
             let priority = match known {
@@ -334,7 +347,7 @@ impl Available {
     /// 2.7.11 not where the version itself is one, either.
     fn defers(&self, version: &Version, versions: &[Version], installed: Option<&str>) -> bool {
         let Some(share) = version.phased else { return false };
-        if self.phasing.takes(&version.record.source, &version.record.source_version, share) {
+        if self.rules.phasing.takes(&version.record.source, &version.record.source_version, share) {
             return false;
         }
         let is_newer = |than: Option<&str>, version: &str| {
@@ -342,7 +355,7 @@ impl Available {
         };
         let between = versions.iter().filter(|other| {
             let is_on_the_way = is_newer(Some(&other.version), &version.version);
-            let is_itself = self.phasing.counts_own_fix && other.version == version.version;
+            let is_itself = self.rules.phasing.counts_own_fix && other.version == version.version;
             is_newer(installed, &other.version) && (is_on_the_way || is_itself)
         });
         let mut suites = between.flat_map(|other| &other.suites).map(|suite| &self.suites[*suite]);

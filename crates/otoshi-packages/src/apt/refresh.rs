@@ -10,7 +10,7 @@ use otoshi_http::{SafeUrl, Validators};
 use otoshi_oci::layer::decoder;
 use otoshi_oci::{Digest, Fields};
 
-use super::available::{Available, SourceFailure, Suite};
+use super::available::{Available, Rules, SourceFailure, Suite};
 use super::index::{self, Index, convert};
 use super::kept::{Documents, Kept};
 use super::keyring::{KeyFile, Keyring};
@@ -78,14 +78,12 @@ impl Repositories {
             }));
             failures.extend(failed);
         }
-        Available::new(
-            suites,
-            failures,
-            &self.configuration,
-            self.preferences.clone(),
-            Phasing::from_files(&self.files, &self.configuration, &self.edition),
-            self.architectures[0].clone(),
-        )
+        let rules = Rules {
+            preferences: self.preferences.clone(),
+            phasing: Phasing::from_files(&self.files, &self.configuration, &self.edition),
+            architecture: self.architectures[0].clone(),
+        };
+        Available::new(suites, failures, &self.configuration, rules)
     }
 }
 

@@ -137,6 +137,13 @@ impl Source {
     }
 }
 
+/// Where a source has its packages: every suite at every address.
+struct Addresses<'a> {
+    uris: &'a [String],
+    suites: &'a [String],
+    components: &'a [String],
+}
+
 /// Options of a source, whichever form it has, under the names of the paragraph form.
 struct Options<'a>(Box<dyn Fn(&str) -> Option<&'a str> + 'a>);
 
@@ -168,9 +175,7 @@ impl Options<'_> {
     /// Makes a source for every address and suite.
     fn sources(
         &self,
-        uris: &[String],
-        suites: &[String],
-        components: &[String],
+        Addresses { uris, suites, components }: Addresses<'_>,
         architecture: &str,
         place: &str,
     ) -> Result<Vec<Source>, String> {
@@ -265,7 +270,8 @@ fn parse_line(line: &str, architecture: &str, place: &str) -> Result<Vec<Source>
     let options = Options(Box::new(|name| {
         options.iter().rfind(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| *value)
     }));
-    options.sources(from_ref(uri), from_ref(suite), components, architecture, place)
+    let addresses = Addresses { uris: from_ref(uri), suites: from_ref(suite), components };
+    options.sources(addresses, architecture, place)
 }
 
 /// Returns the paragraph form's name of an option.
@@ -334,9 +340,10 @@ fn parse_paragraph(paragraph: &Paragraph, architecture: &str, place: &str) -> Re
     if !types.iter().any(|kind| kind == "deb") {
         return Ok(Vec::new());
     }
-    let (uris, suites) = (paragraph.words("URIs"), paragraph.words("Suites"));
+    let [uris, suites, components] = ["URIs", "Suites", "Components"].map(|name| paragraph.words(name));
     let options = Options(Box::new(|name| paragraph.get(name)));
-    options.sources(&uris, &suites, &paragraph.words("Components"), architecture, place)
+    let addresses = Addresses { uris: &uris, suites: &suites, components: &components };
+    options.sources(addresses, architecture, place)
 }
 
 #[cfg(test)]

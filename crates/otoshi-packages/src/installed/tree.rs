@@ -25,7 +25,7 @@ pub(super) fn layer(root: &Path, wanted: &Wanted) -> io::Result<Layer<Option<Arc
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let root = openat(CWD, root, flags, Mode::empty())?;
     let mut found = Found::default();
-    directory(root.as_fd(), b"", wanted, 0, &mut found)?;
+    directory(Here { fd: root.as_fd(), path: b"", depth: 0 }, wanted, &mut found)?;
     Ok(found.layer)
 }
 
@@ -36,13 +36,18 @@ struct Found {
     room: Room,
 }
 
-fn directory(
-    fd: BorrowedFd<'_>,
-    path: &[u8],
-    wanted: &Wanted,
+/// A directory that is read.
+#[derive(Clone, Copy)]
+struct Here<'a> {
+    fd: BorrowedFd<'a>,
+    /// Below the root.
+    path: &'a [u8],
+    /// How many directories it is below one that is wanted as a whole.
     depth: usize,
-    found: &mut Found,
-) -> io::Result<()> {
+}
+
+fn directory(here: Here<'_>, wanted: &Wanted, found: &mut Found) -> io::Result<()> {
+    let Here { fd, path, depth } = here;
     let mut value = [0; 1];
     // No attribute, or a file system without attributes, is an ordinary directory.
     if OPAQUE.iter().any(|name| fgetxattr(fd, *name, &mut value) == Ok(1) && value == *b"y") {
@@ -50,13 +55,13 @@ fn directory(
     }
     if !wanted.whole {
         for (name, below) in &wanted.children {
-            node(fd, path, name, below, depth, found)?;
+            node(here, name, below, found)?;
         }
         for entry in if wanted.is_store { Some(Dir::read_from(fd)?) } else { None }.into_iter().flatten() {
             let entry = entry?;
             let name = entry.file_name().to_bytes();
             if is_stored(&[path, b"/", name].concat()) {
-                node(fd, path, name, &Wanted::default(), depth, found)?;
+                node(here, name, &Wanted::default(), found)?;
             }
         }
         return Ok(());
@@ -66,20 +71,14 @@ fn directory(
         let entry = entry?;
         let name = entry.file_name().to_bytes();
         if name != b"." && name != b".." && !is_secret(name) && depth < DEPTH {
-            node(fd, path, name, &below, depth + 1, found)?;
+            node(Here { depth: depth + 1, ..here }, name, &below, found)?;
         }
     }
     Ok(())
 }
 
-fn node(
-    parent: BorrowedFd<'_>,
-    path: &[u8],
-    name: &[u8],
-    wanted: &Wanted,
-    depth: usize,
-    found: &mut Found,
-) -> io::Result<()> {
+fn node(here: Here<'_>, name: &[u8], wanted: &Wanted, found: &mut Found) -> io::Result<()> {
+    let Here { fd: parent, path, depth } = here;
     let stat = match statat(parent, name, AtFlags::SYMLINK_NOFOLLOW) {
         Err(Errno::NOENT | Errno::NOTDIR) => return Ok(()),
         stat => stat?,
@@ -96,7 +95,7 @@ fn node(
         FileType::Directory => {
             let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
             let fd = openat(parent, name, flags, Mode::empty())?;
-            directory(fd.as_fd(), &path, wanted, depth, found)?;
+            directory(Here { fd: fd.as_fd(), path: &path, depth }, wanted, found)?;
             Kind::Directory
         }
         FileType::Symlink => {

@@ -22,7 +22,7 @@ use super::leftovers::{self, MACHINE_ID, SHADOW};
 use super::scripts::Scripts;
 use super::stages::Selection;
 use super::stages::{ordered, stages};
-use super::unpack::{DOCUMENTATION, Diversions, LEFT_OUT, Unpacking, diversions};
+use super::unpack::{DOCUMENTATION, Diversions, LEFT_OUT, There, Unpacking, diversions};
 
 /// What is installed, and where.
 #[derive(Debug)]
@@ -128,7 +128,8 @@ impl Installer<'_> {
     }
 
     fn core(&mut self, packages: &[(Chosen, PathBuf)]) -> Result<(), RootError> {
-        let unpacked = self.unpacking.packages(packages, &self.inside, &Diversions::new(), true)?;
+        let there = There { inside: &self.inside, diversions: &Diversions::new(), first: true };
+        let unpacked = self.unpacking.packages(packages, there)?;
         self.record(unpacked)?;
         for (chosen, file) in packages {
             self.preinst(chosen, file)?;
@@ -141,7 +142,8 @@ impl Installer<'_> {
             self.preinst(chosen, file)?;
         }
         let diverted = diversions(&self.inside.text(&format!("{DIRECTORY}/diversions"))?);
-        let unpacked = self.unpacking.packages(packages, &self.inside, &diverted, false)?;
+        let there = There { inside: &self.inside, diversions: &diverted, first: false };
+        let unpacked = self.unpacking.packages(packages, there)?;
         let mut touched: BTreeSet<String> = BTreeSet::new();
         // Of packages that are configured: the new ones are added below.
         for (path, _) in &self.triggers.paths {

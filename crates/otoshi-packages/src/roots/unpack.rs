@@ -48,6 +48,15 @@ pub(super) struct Unpacking<'a> {
     pub(super) taken: Vec<(String, Vec<u8>)>,
 }
 
+/// What is in a root already.
+#[derive(Clone, Copy)]
+pub(super) struct There<'a> {
+    pub(super) inside: &'a Inside,
+    pub(super) diversions: &'a Diversions,
+    /// Whether nothing is: these are the first packages.
+    pub(super) first: bool,
+}
+
 impl<'a> Unpacking<'a> {
     pub(super) fn new(root: &'a Path, slim: bool) -> Self {
         Self { root, slim, owners: BTreeMap::new(), taken: Vec::new() }
@@ -57,13 +66,11 @@ impl<'a> Unpacking<'a> {
     pub(super) fn packages(
         &mut self,
         packages: &[(Chosen, PathBuf)],
-        inside: &Inside,
-        diversions: &Diversions,
-        first: bool,
+        there: There<'_>,
     ) -> Result<Vec<(String, Unpacked)>, RootError> {
         let mut done = Vec::with_capacity(packages.len());
         in_order(packages, open, |chosen, opened| {
-            done.push(self.package(chosen, opened?, inside, diversions, first)?);
+            done.push(self.package(chosen, opened?, there)?);
             Ok(())
         })?;
         Ok(done)
@@ -90,10 +97,9 @@ impl<'a> Unpacking<'a> {
         &mut self,
         chosen: &Chosen,
         opened: Opened,
-        inside: &Inside,
-        diversions: &Diversions,
-        first: bool,
+        there: There<'_>,
     ) -> Result<(String, Unpacked), RootError> {
+        let There { inside, diversions, first } = there;
         let (package, owner) = (named(&chosen.record), Rc::new(chosen.clone()));
         let wrong = |reason: DebError| RootError::Package { package: package.clone(), reason };
         let paragraph = paragraph(chosen, &opened.control).map_err(wrong)?;

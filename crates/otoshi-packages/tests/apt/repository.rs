@@ -37,15 +37,16 @@ impl Keys {
 
     /// Makes a key for a use.
     pub(crate) fn make_for(&self, name: &str, algorithm: &str, usage: &str, expires: &str) -> String {
-        self.generate(&[], name, algorithm, usage, expires)
+        self.generate(&[], name, [algorithm, usage, expires])
     }
 
     /// Makes a key with more of GnuPG's options.
     pub(crate) fn make_with(&self, options: &[&str], name: &str, algorithm: &str, expires: &str) -> String {
-        self.generate(options, name, algorithm, "sign", expires)
+        self.generate(options, name, [algorithm, "sign", expires])
     }
 
-    fn generate(&self, options: &[&str], name: &str, algorithm: &str, usage: &str, expires: &str) -> String {
+    /// Makes a key of an algorithm, for a use, until a time.
+    fn generate(&self, options: &[&str], name: &str, [algorithm, usage, expires]: [&str; 3]) -> String {
         let user = format!("{name} <{name}@otoshi.test>");
         self.gpg(&[options, &["--quick-generate-key", &user, algorithm, usage, expires]].concat());
         self.fingerprints(&format!("<{name}@otoshi.test>")).swap_remove(0)

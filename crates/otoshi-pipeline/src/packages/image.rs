@@ -10,12 +10,12 @@ use otoshi_oci::layer::{Compression, Mtime, WriteOptions, WrittenLayer, store_ta
 use otoshi_oci::{Digest, Fields, Platform, Reference, write_image};
 use otoshi_packages::apt::Available;
 use otoshi_packages::roots::{self, Chosen, FOR_SCRIPTS, Installation, RootError, Selection};
-use otoshi_project::{Packages, Variant};
+use otoshi_project::{LockedDigests, Packages, Variant};
 use otoshi_store::{Home, Kind, Record};
 use serde::{Deserialize, Serialize};
 
 use super::sources::Sources;
-use crate::{LockedDigests, PipelineError, bases::is_whole};
+use crate::{PipelineError, bases::is_whole};
 
 /// The time of the image: that of all entries of layers.
 const CREATED: &str = "1980-01-01T00:00:01Z";
@@ -62,7 +62,7 @@ pub(super) fn make(
         return Ok(LockedDigests { index: digest.clone(), platform: digest });
     };
     let digest = made.digest(&created_by, &shown, |error| failed(packages, error))?;
-    home.layout().tag(reference, home.layout().describe(&digest)?)?;
+    home.layout().names().tag(reference, home.layout().describe(&digest)?)?;
     Ok(LockedDigests { index: digest.clone(), platform: digest })
 }
 
@@ -206,7 +206,7 @@ impl Made<'_> {
         });
         let written = write_image(home.layout(), &config, &[layer.descriptor], &BTreeMap::new())?;
         let digest = Digest::of(&written)?;
-        home.layout().add_untagged(written)?;
+        home.layout().names().add_untagged(written)?;
         home.records().put(key.hex(), &OfPackages(digest.clone()))?;
         Ok(digest)
     }

@@ -17,12 +17,12 @@ mod sources;
 use otoshi_engine::Events;
 use otoshi_oci::{Digest, Platform, Reference};
 use otoshi_once::OnceMap;
-use otoshi_project::{Packages, Project};
+use otoshi_project::{LockedDigests, Packages, Project};
 use otoshi_store::Home;
 
 pub use now::PackagesNow;
 
-use crate::{BaseSource, LockedDigests, PipelineError, bases::is_whole};
+use crate::{BaseSource, PipelineError, bases::is_whole};
 
 /// Makes bases of packages, and takes all others from elsewhere.
 pub(crate) struct PackageBases<'a> {

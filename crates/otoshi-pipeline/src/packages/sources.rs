@@ -46,7 +46,8 @@ impl Sources {
             )
         })?;
         let suites = packages.suites.clone().unwrap_or_else(|| table.suites(codename));
-        let sources = chosen(packages, codename, &suites, architecture, table, &machine);
+        let of = Release { table, codename, architecture };
+        let sources = chosen(packages, of, &suites, &machine);
         let paths = sources.iter().flat_map(|source| &source.signed_by.paths);
         // Those of the distribution come with a package that apt depends on.
         let paths = paths.filter(|path| path.trim_start_matches('/') != table.keyring());
@@ -134,16 +135,23 @@ impl Sources {
     }
 }
 
+/// A distribution's release, for an architecture.
+#[derive(Clone, Copy)]
+struct Release<'a> {
+    table: &'a Distribution,
+    codename: &'a str,
+    architecture: &'a str,
+}
+
 /// The sources of suites. Where the project names a mirror and says nothing of security updates, and neither does this machine, these
 /// come from the distribution: a base without them would look whole.
 fn chosen(
     packages: &Packages,
-    codename: &str,
+    release: Release<'_>,
     suites: &[String],
-    architecture: &str,
-    table: &Distribution,
     machine: &Repositories,
 ) -> Vec<Source> {
+    let Release { table, codename, architecture } = release;
     let known =
         |name: &str| machine.sources().iter().filter(|one| one.suite == name).cloned().collect::<Vec<_>>();
     let is_mirrored = packages.mirror.is_some();
@@ -226,7 +234,8 @@ mod tests {
         let table = Distribution::of(distribution).unwrap();
         let codename = table.codename(release).unwrap();
         let suites = packages.suites.clone().unwrap_or_else(|| table.suites(codename));
-        let sources = chosen(&packages, codename, &suites, "amd64", table, &machine);
+        let of = Release { table, codename, architecture: "amd64" };
+        let sources = chosen(&packages, of, &suites, &machine);
         sources
             .iter()
             .map(|source| format!("{}{} {:?}", source.uri, source.suite, source.signed_by.paths))

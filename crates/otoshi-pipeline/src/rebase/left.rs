@@ -14,7 +14,7 @@ use otoshi_oci::{Descriptor, Digest};
 use otoshi_rebase::index::LeftBehind;
 use otoshi_registry::{RegistryError, Repository, fallback_tag};
 
-use super::{Moved, Rebaser, images::Named};
+use super::{Rebaser, images::Named, moved::Moved};
 use crate::PipelineError;
 
 /// What cosign keeps under a tag with such an ending.
@@ -28,8 +28,8 @@ impl Rebaser<'_> {
         named: &Named,
         moved: &[Moved],
     ) -> Result<Vec<LeftBehind>, PipelineError> {
-        let replaced: BTreeSet<&str> = moved.iter().map(|moved| moved.report.old.as_str()).collect();
-        let all = moved.len() == named.images.len() && moved.iter().all(|moved| moved.composed.is_some());
+        let replaced: BTreeSet<&str> = moved.iter().map(Moved::before).collect();
+        let all = moved.len() == named.images.len() && moved.iter().all(|moved| moved.composed().is_some());
         let about = named.about.iter().filter(|about| match about.about.as_str() {
             // It is about no other entry, and left behind where all others moved.
             "" => all,

@@ -21,7 +21,7 @@ impl Images {
         for part in parts.chain([Role::Builder, Role::Runner].map(Role::as_str)).filter(|_| !by_lock) {
             let name = world.image_name(part);
             let reference = Reference::parse(&name)?;
-            if let Some(descriptor) = world.home.layout().resolve(&reference)? {
+            if let Some(descriptor) = world.home.layout().names().resolve(&reference)? {
                 found.insert(name, Digest::of(&descriptor)?);
             }
         }
@@ -67,7 +67,7 @@ impl Images {
         for (name, digest) in &self.0 {
             named.push((Reference::parse(name)?, layout.describe(digest)?));
         }
-        layout.tag_all(&named)?;
+        layout.names().tag_all(&named)?;
         Ok(())
     }
 }

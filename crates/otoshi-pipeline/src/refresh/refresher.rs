@@ -254,7 +254,7 @@ fn left_behind(moved: &[Moved], lock: &Lock, platform: &Platform) -> Vec<String>
 
 #[cfg(test)]
 mod tests {
-    use otoshi_project::BaseName;
+    use otoshi_project::{BaseName, LockedDigests};
 
     use super::*;
 
@@ -265,18 +265,19 @@ mod tests {
         let [old, new] = [Digest::sha256_of(b"old"), Digest::sha256_of(b"new")];
         let moved =
             |role| Moved { role, reference: base.to_string(), old: Some(old.clone()), new: new.clone() };
+        let at = |digest: &Digest| LockedDigests { index: digest.clone(), platform: digest.clone() };
         let mut lock = Lock::default();
-        lock.set(Role::Runner, &base, &platform, &new, &new);
+        lock.set(Role::Runner, &base, &platform, at(&new));
         let both = [moved(Role::Runner), moved(Role::App)];
         assert_eq!(
             left_behind(&both, &lock, &platform),
             Vec::<String>::new(),
             "the builder is on another base"
         );
-        lock.set(Role::Builder, &base, &platform, &old, &old);
+        lock.set(Role::Builder, &base, &platform, at(&old));
         let behind = left_behind(&both, &lock, &platform);
         assert_eq!(behind, ["debian:12"]);
-        lock.set(Role::Builder, &base, &platform, &new, &new);
+        lock.set(Role::Builder, &base, &platform, at(&new));
         assert_eq!(left_behind(&both, &lock, &platform), Vec::<String>::new(), "it moved as well");
     }
 }

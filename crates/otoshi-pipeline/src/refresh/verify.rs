@@ -9,7 +9,7 @@ use std::{
 };
 
 use otoshi_engine::{Engine, Handle, OnStart, RunRequest, Silent};
-use otoshi_http::{SafeUrl, Url, host_of, status_over};
+use otoshi_http::{SafeUrl, Target, Url, host_of, status_over};
 use otoshi_oci::Digest;
 use otoshi_project::Verify;
 
@@ -196,8 +196,8 @@ fn ask(address: &str, started: &Started) -> Result<(), Unanswered> {
     let stream =
         started.connect(url.port_or_known_default().unwrap_or(80)).map_err(|error| error.to_string())?;
     let query = url.query().map(|query| format!("?{query}")).unwrap_or_default();
-    let target = format!("{}{query}", url.path());
-    let status = status_over(stream, &host_of(&url), &target, PATIENCE);
+    let (host, path) = (host_of(&url), format!("{}{query}", url.path()));
+    let status = status_over(stream, Target { host: &host, path: &path }, PATIENCE);
     let status = status.map_err(|error| error.to_string())?.as_u16();
     if status < 400 {
         return Ok(());

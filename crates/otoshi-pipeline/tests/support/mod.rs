@@ -227,7 +227,7 @@ impl Shop {
         config.config.labels.insert("content".into(), format!("{name} {content}"));
         config.config.env = env.iter().map(ToString::to_string).collect();
         let descriptor = write_image(self.home.layout(), &config, &[], &BTreeMap::new()).unwrap();
-        self.home.layout().tag(&Reference::parse(name).unwrap(), descriptor.clone()).unwrap();
+        self.home.layout().names().tag(&Reference::parse(name).unwrap(), descriptor.clone()).unwrap();
         Digest::of(&descriptor).unwrap()
     }
 

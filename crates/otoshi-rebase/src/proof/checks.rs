@@ -7,7 +7,7 @@ use otoshi_oci::tar::Kind as Entry;
 
 use super::facts::{Content, Facts, is_watched};
 use super::finding::Kind;
-use super::report::{Report, absolute};
+use super::report::{Report, Seen, absolute};
 use super::side::Side;
 use super::tree::{Found, Tree};
 
@@ -27,7 +27,7 @@ pub(super) fn scripts(app: &Contents<Facts>, old: &Side<'_>, new: &Side<'_>, rep
                     "the script {} is run by {wanted}, which the new base does not have",
                     absolute(path)
                 );
-                report.add(Kind::InterpreterMissing, wanted, path, Some(&was), text);
+                report.add(Kind::InterpreterMissing, wanted, Seen { file: path, was: Some(&was) }, text);
             }
         }
     }
@@ -69,7 +69,7 @@ pub(super) fn commands(old: &Side<'_>, new: &Side<'_>, report: &mut Report) {
             && find(new).is_none()
         {
             let text = format!("the image starts {program}, which is not found on the new base");
-            report.add(Kind::CommandMissing, program.clone(), b"", Some(&was), text);
+            report.add(Kind::CommandMissing, program.clone(), Seen { file: b"", was: Some(&was) }, text);
         }
     }
 }
@@ -86,7 +86,7 @@ pub(super) fn links(app: &Contents<Facts>, old: &Side<'_>, new: &Side<'_>, repor
                 "the symbolic link {} points to {target}, which the new base does not have",
                 absolute(path)
             );
-            report.add(Kind::LinkBroken, absolute(path), path, Some(&was.path), text);
+            report.add(Kind::LinkBroken, absolute(path), Seen { file: path, was: Some(&was.path) }, text);
         }
     }
 }
@@ -100,12 +100,12 @@ pub(super) fn accounts(app: &Contents<Facts>, old: &Side<'_>, new: &Side<'_>, re
     match (users.numbers.get(user), new_users.numbers.get(user)) {
         (Some(_), None) => {
             let text = format!("the image runs as {user}, and the new base has no such user");
-            report.add(Kind::UserMissing, user, b"", Some(b"etc/passwd"), text);
+            report.add(Kind::UserMissing, user, Seen { file: b"", was: Some(b"etc/passwd") }, text);
         }
         (Some(was), Some(is)) if was != is => {
             let text =
                 format!("the image runs as {user}, whose number was {was} and is {is} in the new base");
-            report.add(Kind::UserChanged, user, b"", None, text);
+            report.add(Kind::UserChanged, user, Seen { file: b"", was: None }, text);
         }
         _ => {}
     }
@@ -113,7 +113,7 @@ pub(super) fn accounts(app: &Contents<Facts>, old: &Side<'_>, new: &Side<'_>, re
     if was.is_some() && was != is {
         let now = is.map_or_else(|| "is gone".to_owned(), |is| format!("is {is}"));
         let text = format!("the image runs as the group {group}, which {now} in the new base");
-        report.add(Kind::GroupChanged, group, b"", Some(b"etc/group"), text);
+        report.add(Kind::GroupChanged, group, Seen { file: b"", was: Some(b"etc/group") }, text);
     }
     for (path, node) in app.files() {
         for (id, what, before, after) in
@@ -129,7 +129,7 @@ pub(super) fn accounts(app: &Contents<Facts>, old: &Side<'_>, new: &Side<'_>, re
                     list(was),
                     list(is)
                 );
-                report.add(Kind::OwnerChanged, format!("{what}:{id}"), path, None, text);
+                report.add(Kind::OwnerChanged, format!("{what}:{id}"), Seen { file: path, was: None }, text);
             }
         }
     }
@@ -166,7 +166,7 @@ pub(super) fn shadows(app: &Contents<Facts>, old: &Side<'_>, new: &Side<'_>, rep
         if is.is_some() && was != is {
             let file = absolute(path);
             let text = format!("the application's layers hide {file}, which is different in the new base");
-            report.add(Kind::FileShadowed, file, path, None, text);
+            report.add(Kind::FileShadowed, file, Seen { file: path, was: None }, text);
         }
     }
 }
@@ -189,7 +189,7 @@ pub(super) fn whiteouts(layers: &[&Layer<Facts>], old: &Side<'_>, new: &Side<'_>
                 absolute(path),
                 absolute(inner)
             );
-            report.add(Kind::WhiteoutHides, absolute(path), path, None, text);
+            report.add(Kind::WhiteoutHides, absolute(path), Seen { file: path, was: None }, text);
         }
     }
 }
@@ -210,7 +210,7 @@ pub(super) fn kinds(app: &Contents<Facts>, old: &Side<'_>, new: &Side<'_>, repor
                 word(node.is_directory()),
                 word(is.is_directory())
             );
-            report.add(Kind::PathChanged, absolute(path), path, None, text);
+            report.add(Kind::PathChanged, absolute(path), Seen { file: path, was: None }, text);
         }
     }
 }

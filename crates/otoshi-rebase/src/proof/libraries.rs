@@ -6,7 +6,7 @@ use super::elf::{Elf, hash};
 use super::facts::{Content, Facts};
 use super::finding::Kind;
 use super::loader::Scope;
-use super::report::{Report, absolute};
+use super::report::{Report, Seen, absolute};
 use super::side::Side;
 
 pub(super) fn check(app: &Contents<Facts>, old: &Side<'_>, new: &Side<'_>, report: &mut Report) {
@@ -15,7 +15,7 @@ pub(super) fn check(app: &Contents<Facts>, old: &Side<'_>, new: &Side<'_>, repor
             Content::Elf(elf) => file(path, elf, old, new, report),
             Content::Unread(reason) => {
                 let text = format!("{} cannot be read: {reason}", absolute(path));
-                report.add(Kind::Unreadable, absolute(path), path, None, text);
+                report.add(Kind::Unreadable, absolute(path), Seen { file: path, was: None }, text);
             }
             _ => {}
         }
@@ -34,14 +34,14 @@ fn file(path: &[u8], elf: &Elf, old: &Side<'_>, new: &Side<'_>, report: &mut Rep
         && new.tree.find(interp.as_bytes()).is_none()
     {
         let text = format!("{needs} is started by {interp}, which the new base does not have");
-        report.add(Kind::LoaderMissing, interp.clone(), path, Some(&was.path), text);
+        report.add(Kind::LoaderMissing, interp.clone(), Seen { file: path, was: Some(&was.path) }, text);
     }
     for (name, by) in &after.missing {
         if let Some(was) = before.named(name) {
             let by = if by == path { String::new() } else { format!(" through {}", absolute(by)) };
             let near = near(name, new).map(|near| format!(", which has {near}")).unwrap_or_default();
             let text = format!("{needs} needs {name}{by}, and it is not in the new base{near}");
-            report.add(Kind::SonameMissing, name.clone(), path, Some(&was.path), text);
+            report.add(Kind::SonameMissing, name.clone(), Seen { file: path, was: Some(&was.path) }, text);
         }
     }
     for (library, version) in &elf.versions_needed {
@@ -50,7 +50,12 @@ fn file(path: &[u8], elf: &Elf, old: &Side<'_>, new: &Side<'_>, report: &mut Rep
         if defined(was.elf) && !defined(is.elf) {
             let text =
                 format!("{needs} needs {version} of {library}, which {} does not define", absolute(&is.path));
-            report.add(Kind::VersionMissing, version.clone(), path, Some(&was.path), text);
+            report.add(
+                Kind::VersionMissing,
+                version.clone(),
+                Seen { file: path, was: Some(&was.path) },
+                text,
+            );
         }
     }
     symbols(path, elf, (&before, &after), (old, new), report);
@@ -63,7 +68,7 @@ fn libc(path: &[u8], before: &Scope<'_>, after: &Scope<'_>, report: &mut Report)
     let Some((name, _)) = after.missing.iter().find(|(name, _)| own(name)) else { return };
     let Some(was) = before.named(name).filter(|was| !was.is_own) else { return };
     let text = format!("{} is linked with {}, which the new base does not have", absolute(path), kind(name));
-    report.add(Kind::LibcChanged, kind(name), path, Some(&was.path), text);
+    report.add(Kind::LibcChanged, kind(name), Seen { file: path, was: Some(&was.path) }, text);
 }
 
 fn symbols(
@@ -97,7 +102,7 @@ fn symbols(
         if is_gone && !version.is_some_and(|version| report.has(Kind::VersionMissing, version)) {
             let text =
                 format!("{} needs the symbol {name}, which no library defines any more", absolute(path));
-            report.add(Kind::SymbolMissing, name.clone(), path, was, text);
+            report.add(Kind::SymbolMissing, name.clone(), Seen { file: path, was }, text);
         }
     }
 }

@@ -14,7 +14,7 @@ use otoshi_oci::contents::Contents;
 
 use super::facts::{Content, Facts};
 use super::finding::Kind;
-use super::report::{Report, absolute};
+use super::report::{Report, Seen, absolute};
 use super::side::Side;
 use super::tree::Found;
 
@@ -47,7 +47,7 @@ fn services(app: &Contents<Facts>, old: &Side<'_>, new: &Side<'_>, report: &mut 
                 "{} looks accounts and hosts up with {service}, whose {library} is not in the new base",
                 absolute(path)
             );
-            report.add(Kind::PluginMissing, library, path, Some(&was), text);
+            report.add(Kind::PluginMissing, library, Seen { file: path, was: Some(&was) }, text);
         }
     }
 }
@@ -67,7 +67,7 @@ fn modules(app: &Contents<Facts>, old: &Side<'_>, new: &Side<'_>, report: &mut R
                 && pam(new, module).is_none()
             {
                 let text = format!("{} uses {module}, which is not in the new base", absolute(path));
-                report.add(Kind::PluginMissing, module, path, Some(&was), text);
+                report.add(Kind::PluginMissing, module, Seen { file: path, was: Some(&was) }, text);
             }
         }
     }
@@ -128,7 +128,7 @@ fn directories(app: &Contents<Facts>, old: &Side<'_>, new: &Side<'_>, report: &m
                     format!("has them in {}", now.join(", "))
                 };
                 let text = format!("{} is one of {what}, and the new base {now}", absolute(path));
-                report.add(Kind::PluginMissing, absolute(path), path, None, text);
+                report.add(Kind::PluginMissing, absolute(path), Seen { file: path, was: None }, text);
             }
         }
     }

@@ -6,6 +6,15 @@ use otoshi_oci::tar;
 
 use super::finding::{Finding, Kind};
 
+/// Where something is that an application needs.
+#[derive(Clone, Copy)]
+pub(super) struct Seen<'a> {
+    /// The application's file that needs it; empty where none does.
+    pub(super) file: &'a [u8],
+    /// Where the old base has it.
+    pub(super) was: Option<&'a [u8]>,
+}
+
 /// Findings so far, each subject once.
 #[derive(Default)]
 pub(super) struct Report {
@@ -17,8 +26,7 @@ impl Report {
         &mut self,
         kind: Kind,
         subject: impl Into<String>,
-        file: &[u8],
-        was: Option<&[u8]>,
+        Seen { file, was }: Seen<'_>,
         text: String,
     ) {
         let subject = subject.into();

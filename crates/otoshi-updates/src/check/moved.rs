@@ -2,7 +2,7 @@
 
 use otoshi_explain::{Explain, Remedy};
 use otoshi_oci::{Digest, Image, Reference};
-use otoshi_project::{Lock, Role};
+use otoshi_project::{Lock, LockedDigests, Role};
 use otoshi_registry::RegistryError;
 
 use super::{
@@ -47,8 +47,9 @@ impl Check<'_> {
             };
             let Some(new) = new else { continue };
             let mut then = lock.clone();
+            let digests = LockedDigests { index: now.clone(), platform: new };
             for role in &roles {
-                then.set(*role, &base.text, platform, &now, &new);
+                then.set(*role, &base.text, platform, digests.clone());
             }
             let side = if builder_side { Role::Builder } else { Role::Runner };
             let text = format!("{} moved, for the {side}", base.reference().familiar());

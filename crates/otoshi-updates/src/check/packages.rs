@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use otoshi_explain::{Explain, Remedy};
 use otoshi_oci::{Digest, Image, Reference};
-use otoshi_packages::Installed;
 use otoshi_project::{Lock, Packages, Phase, Role, Upgrade};
 
 use super::{
@@ -14,7 +13,7 @@ use super::{
 use crate::{
     found::{Found, Judged, Step},
     kind::{FindingKind, State},
-    packages::{Compared, Ground, upgrade},
+    packages::{Compared, Ground, Inventory, upgrade},
     report::PackageUpdate,
     stop::Stop,
     subject::Subject,
@@ -31,7 +30,10 @@ impl Check<'_> {
             let reasons = unknown::of_packages(&installed).into_iter();
             asked.unknown.extend(reasons.map(|reason| self.outside.unknown(&base.subject(&roles), reason)));
             let ground = Ground { below: &BTreeSet::new(), reach: base.reach };
-            let inside = self.inside(base.subject(&roles), roles, &image, installed, ground, asked)?;
+            let subject = base.subject(&roles);
+            let digest = image.digest.to_string();
+            let inventory = Inventory { subject: &subject, digest: &digest, installed: &installed };
+            let inside = self.inside(inventory, roles, ground, asked)?;
             asked.inside.extend(inside);
         }
         Ok(())
@@ -54,27 +56,26 @@ impl Check<'_> {
         let reasons = unknown::of_packages(&installed).into_iter();
         asked.unknown.extend(reasons.map(|reason| self.outside.unknown(&subject, reason)));
         asked.is_bare = unknown::is_bare(&installed);
-        self.inside(subject, BTreeSet::from([Role::Runner]), image, installed, ground, asked)
+        let digest = image.digest.to_string();
+        let inventory = Inventory { subject: &subject, digest: &digest, installed: &installed };
+        self.inside(inventory, BTreeSet::from([Role::Runner]), ground, asked)
     }
 
     fn inside(
         &self,
-        subject: Subject,
+        inventory: Inventory<'_>,
         roles: BTreeSet<Role>,
-        image: &Image,
-        installed: Installed,
         ground: Ground<'_>,
         asked: &mut Asked,
     ) -> Result<Option<Inside>, Stop> {
-        let Some(manager) = installed.manager else { return Ok(None) };
-        let digest = image.digest.to_string();
+        let Some(manager) = inventory.installed.manager else { return Ok(None) };
         let Compared { looked, updates, is_configured } =
-            self.outside.compare(&subject, &digest, &installed, ground, &mut asked.failed)?;
+            self.outside.compare(inventory, ground, &mut asked.failed)?;
         Ok(Some(Inside {
-            subject,
+            subject: inventory.subject.clone(),
             roles,
             manager,
-            packages: installed.packages,
+            packages: inventory.installed.packages.clone(),
             looked,
             updates,
             is_configured,
@@ -111,8 +112,9 @@ impl Check<'_> {
             let reasons = unknown::of_packages(&installed).into_iter();
             asked.unknown.extend(reasons.map(|reason| self.outside.unknown(&subject, reason)));
             let Some(manager) = installed.manager else { continue };
+            let inventory = Inventory { subject: &subject, digest: digest.as_str(), installed: &installed };
             let (Compared { looked, updates, is_configured }, changed) =
-                self.outside.compare_made(&subject, digest.as_str(), &installed, packages)?;
+                self.outside.compare_made(inventory, packages)?;
             let (packages, changed) = (installed.packages, Some(changed));
             let inside =
                 Inside { subject, roles, manager, packages, looked, updates, is_configured, changed };

@@ -87,7 +87,7 @@ impl<'c, 'a> Planner<'c, 'a> {
         let layout = outside.home.layout();
         let named = || -> Result<Option<Digest>, PipelineError> {
             let reference = Reference::parse(&name)?;
-            Ok(layout.resolve(&reference)?.and_then(|found| Digest::of(&found).ok()))
+            Ok(layout.names().resolve(&reference)?.and_then(|found| Digest::of(&found).ok()))
         };
         let is_planned = planned.is_some();
         let digest = planned.map_or_else(named, |digest| Ok(Some(digest)))?;

@@ -24,6 +24,18 @@ use crate::{
 /// How many repositories are asked at the same time.
 const AT_ONCE: usize = 8;
 
+/// What findings would make run, and where their subjects stand.
+struct Effects<'c, 'a> {
+    planner: Planner<'c, 'a>,
+    places: Places<'c>,
+}
+
+/// Of what an answer is: a base, or the runner.
+struct Of<'u> {
+    name: &'u str,
+    base: Option<&'u Used>,
+}
+
 impl<'a> Check<'a> {
     /// Checks every base that comes from a registry or the store, and the runner.
     pub fn run(&self) -> Result<Report, PipelineError> {
@@ -68,14 +80,14 @@ impl<'a> Check<'a> {
         let above = runner.inside.first().cloned();
         // One that a build would not give any more says nothing of what is taken in.
         let current = above.as_ref().filter(|_| is_planned);
-        let mut places = Places::new(self.project);
+        let mut effects = Effects { planner, places: Places::new(self.project) };
         for (base, mut answer) in answers {
             let used = bases.get(base);
             for inside in &answer.inside {
                 let draft = used.and_then(|used| self.base_draft(used, inside, &answer.drafts, current));
                 answer.drafts.extend(draft);
             }
-            self.take(&mut parts, (&mut planner, &mut places), base, used, answer)?;
+            self.take(&mut parts, &mut effects, Of { name: base, base: used }, answer)?;
         }
         let moves = parts.findings.iter().any(|finding| {
             let of_runner = finding.roles.contains(&Role::Runner);
@@ -84,7 +96,7 @@ impl<'a> Check<'a> {
         });
         let name = above.as_ref().map(|inside| inside.looked.reference.clone()).unwrap_or_default();
         runner.drafts.extend(above.and_then(|inside| self.runner_draft(&inside, moves)));
-        self.take(&mut parts, (&mut planner, &mut places), &name, None, runner)?;
+        self.take(&mut parts, &mut effects, Of { name: &name, base: None }, runner)?;
         Ok(self.outside.report(Some(&self.project.manifest.project.name), parts)?)
     }
 
@@ -156,9 +168,8 @@ impl<'a> Check<'a> {
     fn take(
         &self,
         parts: &mut Parts,
-        (planner, places): (&mut Planner<'_, 'a>, &mut Places<'_>),
-        name: &str,
-        base: Option<&Used>,
+        effects: &mut Effects<'_, 'a>,
+        Of { name, base }: Of<'_>,
         mut answer: Asked,
     ) -> Result<(), PipelineError> {
         let not_known = answer.inside.iter().filter_map(Inside::unknown);
@@ -174,11 +185,11 @@ impl<'a> Check<'a> {
         }
         for Draft { found, then } in answer.drafts {
             let effect = if self.tells_phases {
-                let (phases, not_known) = match planner.phases(then)? {
+                let (phases, not_known) = match effects.planner.phases(then)? {
                     Ok(phases) => (phases, None),
                     Err(why) => (Vec::new(), Some(why)),
                 };
-                Effect { phases, not_known, location: places.of(&found.subject.name, base) }
+                Effect { phases, not_known, location: effects.places.of(&found.subject.name, base) }
             } else {
                 Effect::default()
             };

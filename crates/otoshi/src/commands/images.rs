@@ -31,7 +31,7 @@ struct Row {
 impl Images {
     pub(crate) fn run(self, home: &Home) -> Result<ExitCode, Failure> {
         let mut rows = Vec::new();
-        for (reference, descriptor) in home.layout().tagged()? {
+        for (reference, descriptor) in home.layout().names().tagged()? {
             let Ok(digest) = Digest::of(&descriptor) else { continue };
             let image = Image::load(home.layout(), &digest, &Platform::host());
             let size =

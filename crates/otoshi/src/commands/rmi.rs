@@ -30,10 +30,10 @@ impl Rmi {
             let found: Vec<Reference> = if let Ok(digest) = text.parse::<Digest>() {
                 let is_it =
                     |(_, descriptor): &(Reference, _)| Digest::of(descriptor).ok().as_ref() == Some(&digest);
-                layout.tagged()?.into_iter().filter(is_it).map(|(name, _)| name).collect()
+                layout.names().tagged()?.into_iter().filter(is_it).map(|(name, _)| name).collect()
             } else {
                 let name = Reference::parse(text)?;
-                layout.resolve(&name)?.map(|_| name).into_iter().collect()
+                layout.names().resolve(&name)?.map(|_| name).into_iter().collect()
             };
             if found.is_empty() && !self.force {
                 return Err(not_in_store(text));
@@ -41,7 +41,7 @@ impl Rmi {
             names.extend(found);
         }
         for name in names {
-            if layout.untag(&name)? {
+            if layout.names().untag(&name)? {
                 outln!("{}", name.familiar());
             }
         }

@@ -24,7 +24,7 @@ impl Tag {
             return Err(Failure::usage(format!("{} cannot be given as a name", self.name), hint));
         }
         let descriptor = describe(home, &self.image)?;
-        home.layout().tag(&name, descriptor)?;
+        home.layout().names().tag(&name, descriptor)?;
         Ok(ExitCode::SUCCESS)
     }
 }

@@ -22,7 +22,7 @@ pub(super) use self::markers::Markers;
 use self::runtime::{File, Need};
 use super::facts::Facts;
 use super::finding::Kind;
-use super::report::{Report, absolute};
+use super::report::{Report, Seen, absolute};
 use super::side::Side;
 
 /// Compares what the application's files need with both bases. Gives the runtimes for which it has files, with their versions.
@@ -49,7 +49,7 @@ pub(super) fn check(
             is_used = true;
             if is.satisfies(name, &need).is_none() {
                 let (subject, text) = lack(name, &need, path, &versions, &is.versions(name));
-                report.add(Kind::RuntimeChanged, subject, path, Some(place), text);
+                report.add(Kind::RuntimeChanged, subject, Seen { file: path, was: Some(place) }, text);
             }
         }
         if is_used {

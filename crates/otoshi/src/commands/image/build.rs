@@ -18,8 +18,10 @@ use otoshi_store::Home;
 
 use super::{
     asides::Asides,
-    check, given,
-    output::{Destination, Sent},
+    check,
+    elsewhere::Elsewhere,
+    given,
+    output::{Destination, Made, Sent},
     source::{Source, commit_time},
 };
 use crate::{
@@ -140,7 +142,8 @@ impl Build {
         let agent = ssh.get("default");
         let secrets: BTreeMap<String, Secret> =
             self.secret.iter().map(|text| given::secret(text)).collect::<Result<_, _>>()?;
-        let source = Source::open(home, &engine, agent, &secrets, &self.context, self.file.as_deref())?;
+        let elsewhere = Elsewhere { engine: &engine, ssh: agent, secrets: &secrets };
+        let source = Source::open(home, elsewhere, &self.context, self.file.as_deref())?;
         let args = self.arguments(&source.dockerfile, &engine, agent, events.as_ref())?;
         let platform = self.platform.clone().unwrap_or_else(Platform::host);
         let findings = check::findings(home, &source.dockerfile, source.ignore.as_deref(), &args, &platform)?;
@@ -166,9 +169,7 @@ impl Build {
             annotations: annotations.into_iter().collect(),
             labels: self.label.iter().map(|text| given::label(text)).collect(),
             contexts: contexts
-                .map(|text| {
-                    given::context(&engine, remote.as_ref(), &platform, (agent, &secrets), home, text)
-                })
+                .map(|text| given::context(home, elsewhere, remote.as_ref(), &platform, text))
                 .collect::<Result<_, _>>()?,
             network: self.network.into(),
             network_cache: self.network_cache == Switch::On,
@@ -185,16 +186,17 @@ impl Build {
         };
         let built = engine.build(&request, events.as_ref())?;
         for tag in &tags {
-            home.layout().tag(tag, built.descriptor.clone())?;
+            home.layout().names().tag(tag, built.descriptor.clone())?;
         }
         self.write_files(&built, &tags)?;
+        let made = Made { digest: &built.digest, platform: &request.platform, names: &tags };
         let mut printed = true;
         for Sent { destination, .. } in &self.output {
-            destination.write(home, &engine, &built.digest, &request.platform, &tags)?;
+            destination.write(home, &engine, made)?;
             printed &= !destination.is_standard_output();
         }
         if self.asides.load == Some(true) {
-            let loaded = Destination::Docker.write(home, &engine, &built.digest, &request.platform, &tags);
+            let loaded = Destination::Docker.write(home, &engine, made);
             if let Err(failure) = loaded {
                 let note = format!("--load: the image is in the store, but not in Docker: {failure}");
                 events.event(Event::Warning(note));

@@ -141,7 +141,7 @@ pub(super) fn findings(
     let base = |name: &str, wanted: &str| {
         let wanted: Platform = wanted.parse().ok()?;
         let reference = Reference::parse(name).ok()?;
-        let found = home.layout().resolve(&reference).ok()??;
+        let found = home.layout().names().resolve(&reference).ok()??;
         let image = Image::load(home.layout(), &Digest::of(&found).ok()?, &wanted).ok()?;
         let own = image.platform();
         let pairs = image.config.config.env.iter().filter_map(|pair| pair.split_once('='));

@@ -7,13 +7,14 @@ use std::{
     sync::Arc,
 };
 
-use otoshi_engine::{Context, EmbeddedEngine, ImageSource, NamedContext, Secret, Ssh};
+use otoshi_engine::{Context, ImageSource, NamedContext, Secret, Ssh};
 use otoshi_oci::{
     Digest, Platform, Reference,
     transfer::{ImportOptions, Imported, import_oci},
 };
 use otoshi_store::Home;
 
+use super::elsewhere::Elsewhere;
 use crate::failure::Failure;
 
 /// `NAME=VALUE`; a name alone has the value of the environment variable, if there is one.
@@ -109,11 +110,10 @@ pub(super) fn ssh(text: &str) -> Result<(String, Ssh), Failure> {
 
 /// `NAME=DIR`, `NAME=REPOSITORY.git`, `NAME=docker-image://REF` or `NAME=oci-layout://DIR[:TAG|@DIGEST]`.
 pub(super) fn context(
-    engine: &EmbeddedEngine,
+    home: &Home,
+    elsewhere: Elsewhere<'_>,
     registries: &dyn ImageSource,
     platform: &Platform,
-    (ssh, secrets): (Option<&Ssh>, &BTreeMap<String, Secret>),
-    home: &Home,
     text: &str,
 ) -> Result<(String, NamedContext), Failure> {
     let wrong = |what: String, hint: &str| {
@@ -128,7 +128,7 @@ pub(super) fn context(
         NamedContext::Scratch
     } else if let Some(reference) = value.strip_prefix("docker-image://") {
         let reference = Reference::parse(reference)?;
-        let found = match home.layout().resolve(&reference)? {
+        let found = match home.layout().names().resolve(&reference)? {
             Some(here) => Digest::of(&here).ok(),
             None => registries.find(&reference, platform)?,
         };
@@ -138,7 +138,7 @@ pub(super) fn context(
         NamedContext::Image(found.ok_or_else(missing)?)
     } else if let Some(layout) = value.strip_prefix("oci-layout://") {
         NamedContext::Image(from_layout(home, layout)?)
-    } else if let Some(root) = engine.remote_directory(value, ssh, secrets)? {
+    } else if let Some(root) = elsewhere.directory(value)? {
         NamedContext::Directory(Arc::new(Context::scan(home, &root, None)?))
     } else if let Some((scheme, _)) = value.split_once("://") {
         let hint = "a directory, a git repository, docker-image:// or oci-layout://";

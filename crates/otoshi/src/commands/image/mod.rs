@@ -3,6 +3,7 @@
 mod asides;
 mod build;
 mod check;
+mod elsewhere;
 mod given;
 mod ignore;
 mod output;

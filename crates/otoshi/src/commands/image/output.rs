@@ -127,6 +127,14 @@ impl FromStr for Destination {
     }
 }
 
+/// An image that was made, and the names that it has.
+#[derive(Clone, Copy)]
+pub(super) struct Made<'a> {
+    pub(super) digest: &'a Digest,
+    pub(super) platform: &'a Platform,
+    pub(super) names: &'a [Reference],
+}
+
 impl Destination {
     pub(super) fn is_standard_output(&self) -> bool {
         matches!(
@@ -137,14 +145,12 @@ impl Destination {
         )
     }
 
-    /// Writes an image there, under these names.
+    /// Writes an image there.
     pub(super) fn write(
         &self,
         home: &Home,
         engine: &EmbeddedEngine,
-        digest: &Digest,
-        platform: &Platform,
-        names: &[Reference],
+        Made { digest, platform, names }: Made<'_>,
     ) -> Result<(), Failure> {
         let layout = home.layout();
         let image = || Image::load(layout, digest, platform);

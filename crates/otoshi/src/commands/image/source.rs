@@ -1,7 +1,6 @@
 //! Where a build comes from: a Dockerfile and its context, on disk or from standard input.
 
 use std::{
-    collections::BTreeMap,
     fs,
     io::{BufReader, Cursor, Read},
     path::{Path, PathBuf},
@@ -10,14 +9,14 @@ use std::{
 };
 
 use otoshi_dockerfile::Dockerfile;
-use otoshi_engine::{Context, EmbeddedEngine, EngineError, Secret, Ssh};
+use otoshi_engine::{Context, EmbeddedEngine, EngineError, Ssh};
 use otoshi_oci::{
     layer::{self, UnpackOptions},
     tar,
 };
 use otoshi_store::{Draft, Home};
 
-use super::{given, ignore};
+use super::{elsewhere::Elsewhere, given, ignore};
 use crate::failure::Failure;
 
 /// The longest Dockerfile that is read.
@@ -37,13 +36,11 @@ impl Source {
     /// Reads the Dockerfile and the ignore file, and scans the context.
     pub(super) fn open(
         home: &Home,
-        engine: &EmbeddedEngine,
-        ssh: Option<&Ssh>,
-        secrets: &BTreeMap<String, Secret>,
+        elsewhere: Elsewhere<'_>,
         context: &Path,
         file: Option<&Path>,
     ) -> Result<Self, Failure> {
-        let remote = context.to_str().map(|text| engine.remote_directory(text, ssh, secrets));
+        let remote = context.to_str().map(|text| elsewhere.directory(text));
         let remote = remote.transpose()?.flatten();
         if let Some(root) = remote {
             return Self::inside(home, &root, &context.display().to_string(), file, None);
