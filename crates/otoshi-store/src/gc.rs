@@ -5,13 +5,14 @@
 //! each small blob the content, so that a collection takes a time that grows as what is there does.
 
 use std::{
-    collections::HashSet,
+    collections::{HashMap, HashSet},
     fs,
     path::{Path, PathBuf},
     time::Duration,
 };
 
-use otoshi_oci::{DiffId, Digest, ImageConfig, ImageManifest};
+use otoshi_oci::{DiffId, Digest};
+use serde_json::Value;
 
 use crate::{Home, Kind, Records, Root, SnapshotId, StoreError, kind::Life};
 
@@ -76,8 +77,13 @@ struct Pointer {
 }
 
 impl Pointer {
+    /// What it keeps alive, or lives by; the record is opened for that.
+    fn roots(&self) -> Vec<Root> {
+        Records::roots(self.kind, &self.path)
+    }
+
     /// Whether what it lives by is there.
-    fn is_alive(&self, roots: &[Root], reachable: &Reachable) -> bool {
+    fn is_alive(&self, reachable: &Reachable) -> bool {
         // A key is the hexadecimal part alone.
         let key = || {
             let name = self.path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
@@ -90,6 +96,7 @@ impl Pointer {
             Life::OfItsRoots => {
                 let is_there =
                     |root: &Root| matches!(root, Root::Blob(digest) if reachable.blobs.contains(digest));
+                let roots = self.roots();
                 !roots.is_empty() && roots.iter().all(is_there)
             }
             Life::Used | Life::UsedOrYear => true,
@@ -111,11 +118,10 @@ impl Home {
         let pointers = self.mark(policy.unused_for, &mut kept, &mut collected)?;
         let reachable = self.reachable(&kept.digests);
         for pointer in pointers {
-            let roots = Records::roots(pointer.kind, &pointer.path);
-            if !pointer.is_alive(&roots, &reachable) {
+            if !pointer.is_alive(&reachable) {
                 remove_record(&pointer.path, &mut collected)?;
             } else if pointer.life == Life::OfItsLayer {
-                kept.keep(roots);
+                kept.keep(pointer.roots());
             }
         }
         kept.snapshots.extend(reachable.layers.iter().map(SnapshotId::of_layer));
@@ -194,20 +200,19 @@ impl Home {
 
     /// Follows manifests to every blob they need, and to the diff ids of their layers.
     fn reachable(&self, roots: &HashSet<Digest>) -> Reachable {
-        let blobs = self.layout().reachable(roots.iter().cloned());
-        let mut layers = HashSet::new();
-        // Not every blob is JSON: layers are too large to be read as such, or fail to parse.
-        for manifest in blobs.iter().filter_map(|digest| self.small_json::<ImageManifest>(digest)) {
-            let config =
-                Digest::of(manifest.config()).ok().and_then(|digest| self.small_json::<ImageConfig>(&digest));
-            layers.extend(config.into_iter().flat_map(|config| config.rootfs.diff_ids));
-        }
+        // A config is one because a manifest says so, which comes before it or after it.
+        let mut configs: HashSet<Digest> = HashSet::new();
+        let mut listed: HashMap<Digest, Vec<DiffId>> = HashMap::new();
+        let blobs = self.layout().reachable_documents(roots.iter().cloned(), |digest, document| {
+            let config = document.pointer("/config/digest").and_then(Value::as_str);
+            configs.extend(config.and_then(|config| config.parse().ok()));
+            if let Some(layers) = document.pointer("/rootfs/diff_ids").and_then(Value::as_array) {
+                let layers = layers.iter().filter_map(|layer| layer.as_str()?.parse().ok().map(DiffId));
+                listed.insert(digest.clone(), layers.collect());
+            }
+        });
+        let layers = configs.iter().filter_map(|config| listed.remove(config)).flatten().collect();
         Reachable { blobs, layers }
-    }
-
-    fn small_json<T: serde::de::DeserializeOwned>(&self, digest: &Digest) -> Option<T> {
-        let small = self.layout().size(digest).is_ok_and(|size| size <= 4 << 20);
-        if small { self.layout().read_json(digest).ok() } else { None }
     }
 }
 
@@ -221,7 +226,7 @@ fn remove_record(path: &Path, collected: &mut Collected) -> Result<(), StoreErro
 mod tests {
     use std::time::SystemTime;
 
-    use otoshi_oci::MediaType;
+    use otoshi_oci::{ImageConfig, ImageManifest, MediaType};
     use serde::{Deserialize, Serialize};
 
     use super::*;

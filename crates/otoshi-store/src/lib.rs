@@ -31,6 +31,7 @@ mod form;
 mod gc;
 mod home;
 mod kind;
+mod layers;
 mod owned;
 mod record;
 mod records;

@@ -9,7 +9,7 @@ use std::{
 };
 
 use otoshi_oci::{Digest, Image, ImageLayer, layer::UnpackOptions};
-use otoshi_store::{Implied, LayerSnapshot, SnapshotId};
+use otoshi_store::{Implied, SnapshotId};
 use rayon::prelude::*;
 
 use super::{EmbeddedEngine, accounts::Accounts, mount::OverlayMount, rootfs};
@@ -214,9 +214,7 @@ impl EmbeddedEngine {
     /// The directory of a layer that is unpacked, or that was made here.
     pub(super) fn unpacked(&self, layer: &ImageLayer) -> Option<PathBuf> {
         let snapshots = self.home().snapshots();
-        let own: Option<LayerSnapshot> = self.home().records().get(layer.diff_id.0.hex());
-        own.and_then(|LayerSnapshot(id)| snapshots.sound(&id))
-            .or_else(|| snapshots.sound(&SnapshotId::of_layer(&layer.diff_id)))
+        self.home().snapshots_of_layer(&layer.diff_id).find_map(|id| snapshots.sound(&id))
     }
 
     fn unpack_as(

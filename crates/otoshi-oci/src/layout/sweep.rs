@@ -34,7 +34,16 @@ impl Layout {
     ///
     /// Blobs that are not there are named all the same.
     pub fn reachable(&self, roots: impl IntoIterator<Item = Digest>) -> HashSet<Digest> {
-        reachable_with(self, roots.into_iter().collect(), &mut HashMap::new())
+        self.reachable_documents(roots, |_, _| {})
+    }
+
+    /// The same, and shows the documents among them, each once: manifests, indexes, and whatever else is JSON.
+    pub fn reachable_documents(
+        &self,
+        roots: impl IntoIterator<Item = Digest>,
+        mut seen: impl FnMut(&Digest, &Value),
+    ) -> HashSet<Digest> {
+        follow(self, roots.into_iter().collect(), &mut HashMap::new(), &mut seen)
     }
 
     /// Removes what neither a named image nor `keep` needs, and returns what that was.
@@ -58,7 +67,7 @@ impl Layout {
                     attached.entry(subject).or_default().push(digest);
                 }
             }
-            let needed = reachable_with(self, roots, &mut attached);
+            let needed = follow(self, roots, &mut attached, &mut |_, _| {});
             let before = manifests.len();
             manifests.retain(|entry| Digest::of(entry).is_ok_and(|digest| needed.contains(&digest)));
             swept.untagged = before - manifests.len();
@@ -87,10 +96,11 @@ impl Layout {
 }
 
 /// What roots name, with what is attached to what is found: `attached` says what is to which digest, and has what was not found afterwards.
-fn reachable_with(
+fn follow(
     layout: &Layout,
     mut open: Vec<Digest>,
     attached: &mut HashMap<Digest, Vec<Digest>>,
+    shown: &mut dyn FnMut(&Digest, &Value),
 ) -> HashSet<Digest> {
     let mut seen = HashSet::new();
     while let Some(digest) = open.pop() {
@@ -98,6 +108,7 @@ fn reachable_with(
             continue;
         }
         if let Some(document) = document(layout, &digest) {
+            shown(&digest, &document);
             open.extend(named_by(&document));
         }
         open.extend(attached.remove(&digest).into_iter().flatten());

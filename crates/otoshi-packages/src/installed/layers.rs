@@ -12,7 +12,7 @@ use std::sync::Arc;
 use otoshi_oci::contents::{Contents, Layer, Node};
 use otoshi_oci::tar::{END, Entry, Kind, TarError, write_header, write_padding};
 use otoshi_oci::{Digest, Image, ImageLayer};
-use otoshi_store::{Home, LayerSnapshot, Record, SnapshotId};
+use otoshi_store::{Home, Record};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
@@ -91,11 +91,7 @@ fn kept(
         records.touch::<Remembered>(&key);
         return Ok(kept);
     }
-    let own: Option<LayerSnapshot> = records.get(layer.diff_id.0.hex());
-    let snapshots = home.snapshots();
-    let unpacked = own
-        .and_then(|LayerSnapshot(id)| snapshots.get(&id))
-        .or_else(|| snapshots.get(&SnapshotId::of_layer(&layer.diff_id)));
+    let unpacked = home.snapshots_of_layer(&layer.diff_id).find_map(|id| home.snapshots().get(&id));
     // What this user cannot read of an unpacked layer is read from the blob.
     let kept = match unpacked.map(|directory| tree::layer(&directory, wanted)) {
         Some(Ok(kept)) => kept,
