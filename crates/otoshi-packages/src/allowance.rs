@@ -7,6 +7,8 @@ use std::sync::{Condvar, Mutex, PoisonError};
 
 use otoshi_http::SafeUrl;
 
+use otoshi_once::hold;
+
 use crate::error::RepositoryError;
 
 /// The most bytes that are worked on at the same time: an index of any distribution several times over.
@@ -46,7 +48,7 @@ impl Allowance {
         if bytes > self.most_working {
             return Err(self.too_much(url, bytes, self.most_working));
         }
-        let mut working = self.working.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut working = hold(&self.working);
         while *working + bytes > self.most_working {
             working = self.freed.wait(working).unwrap_or_else(PoisonError::into_inner);
         }
@@ -56,7 +58,7 @@ impl Allowance {
 
     /// Counts bytes that stay; fails where there is no room for them.
     pub(crate) fn stay(&self, bytes: u64, url: &SafeUrl) -> Result<(), RepositoryError> {
-        let mut staying = self.staying.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut staying = hold(&self.staying);
         let all = staying.saturating_add(bytes);
         if all > self.most_staying {
             return Err(self.too_much(url, all, self.most_staying));
@@ -79,7 +81,7 @@ pub(crate) struct Working<'a> {
 
 impl Drop for Working<'_> {
     fn drop(&mut self) {
-        *self.of.working.lock().unwrap_or_else(PoisonError::into_inner) -= self.bytes;
+        *hold(&self.of.working) -= self.bytes;
         self.of.freed.notify_all();
     }
 }

@@ -68,32 +68,34 @@ impl Arguments<'_> {
         if wanted.is_empty() {
             return Ok(BTreeMap::new());
         }
-        let records = self.world.home.records();
-        let mut lock = self.lock.load()?;
-        let before = lock.clone();
-        let mut values = BTreeMap::new();
-        for argument in wanted {
-            let image = self.base(&mut lock, &argument, rules, events)?;
-            let key = argument_key(&image, &argument.run);
-            let known = match records.get(key.hex()) {
-                Some(ArgumentValue(known)) => Some(known),
-                None => self.recall(&key)?,
+        self.lock.change(events.is_some(), |lock| {
+            let value = |argument: Argument| {
+                let image = self.base(lock, &argument, rules, events)?;
+                let value = self.value(&argument, image, events)?;
+                Ok((argument.name, value))
             };
-            let value = match (known, events) {
-                (Some(value), _) => value,
-                (None, None) => UNKNOWN.to_owned(),
-                (None, Some(events)) => {
-                    let value = self.compute(&argument, image, events)?;
-                    records.put(key.hex(), &ArgumentValue(value.clone()))?;
-                    value
-                }
-            };
-            values.insert(argument.name, value);
+            wanted.into_iter().map(value).collect()
+        })
+    }
+
+    /// The value of an argument: what is known, else what its command says where one may run.
+    fn value(
+        &self,
+        argument: &Argument,
+        image: Digest,
+        events: Option<&dyn Events>,
+    ) -> Result<String, PipelineError> {
+        let (key, records) = (argument_key(&image, &argument.run), self.world.home.records());
+        if let Some(ArgumentValue(known)) = records.get(key.hex()) {
+            return Ok(known);
         }
-        if (events.is_some() || self.lock.is_in_memory()) && lock != before {
-            self.lock.save(&lock)?;
+        if let Some(known) = self.recall(&key)? {
+            return Ok(known);
         }
-        Ok(values)
+        let Some(events) = events else { return Ok(UNKNOWN.to_owned()) };
+        let value = self.compute(argument, image, events)?;
+        records.put(key.hex(), &ArgumentValue(value.clone()))?;
+        Ok(value)
     }
 
     /// The value that another machine computed; it is known here from then on.

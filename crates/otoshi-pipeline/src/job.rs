@@ -61,7 +61,7 @@ impl Given {
     /// The image of a phase that makes one, which has the phase's name.
     pub(crate) fn image(&self, phase: Phase) -> Option<&Digest> {
         match self {
-            Self::Made(made) => made.images.get(phase.as_str()),
+            Self::Made(made) => made.image(phase),
             _ => None,
         }
     }

@@ -1,10 +1,8 @@
 //! Where a project's lock is: its `otoshi.lock`, or one in memory that nobody else sees.
 
-use std::{
-    path::PathBuf,
-    sync::{Mutex, PoisonError},
-};
+use std::{path::PathBuf, sync::Mutex};
 
+use otoshi_once::hold;
 use otoshi_project::{Lock, Project};
 
 use crate::PipelineError;
@@ -29,21 +27,36 @@ impl LockPlace {
     }
 
     /// Whether what is written there is seen by nobody.
-    pub(crate) fn is_in_memory(&self) -> bool {
+    fn is_in_memory(&self) -> bool {
         matches!(self, Self::Memory(_))
     }
 
     /// What the lock says now.
     pub(crate) fn load(&self) -> Result<Lock, PipelineError> {
         match self {
-            Self::Memory(lock) => Ok(lock.lock().unwrap_or_else(PoisonError::into_inner).clone()),
+            Self::Memory(lock) => Ok(hold(lock).clone()),
             Self::File(path) => Ok(Lock::load(path)?),
         }
     }
 
+    /// Changes the lock; a file only where phases run, and not while planning.
+    pub(crate) fn change<T>(
+        &self,
+        runs: bool,
+        change: impl FnOnce(&mut Lock) -> Result<T, PipelineError>,
+    ) -> Result<T, PipelineError> {
+        let mut lock = self.load()?;
+        let before = lock.clone();
+        let done = change(&mut lock)?;
+        if (runs || self.is_in_memory()) && lock != before {
+            self.save(&lock)?;
+        }
+        Ok(done)
+    }
+
     pub(crate) fn save(&self, lock: &Lock) -> Result<(), PipelineError> {
         match self {
-            Self::Memory(own) => *own.lock().unwrap_or_else(PoisonError::into_inner) = lock.clone(),
+            Self::Memory(own) => *hold(own) = lock.clone(),
             Self::File(path) => drop(lock.save(path)?),
         }
         Ok(())

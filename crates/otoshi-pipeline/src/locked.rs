@@ -46,12 +46,7 @@ impl Locked<'_> {
         rules: Rules<'_>,
     ) -> Result<(Files, Bases), PipelineError> {
         let files = self.files(events, rules)?;
-        let mut lock = self.lock.load()?;
-        let before = lock.clone();
-        let bases = self.bases(&files, &mut lock, rules, events)?;
-        if (events.is_some() || self.lock.is_in_memory()) && lock != before {
-            self.lock.save(&lock)?;
-        }
+        let bases = self.lock.change(events.is_some(), |lock| self.bases(&files, lock, rules, events))?;
         self.describe(&bases);
         Ok((files, bases))
     }

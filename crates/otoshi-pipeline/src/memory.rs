@@ -12,13 +12,14 @@
 //! Records say what a key stands for and have no times in them: the same phase gives the same record everywhere.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 
 use otoshi_engine::CopiedLayer;
 use otoshi_oci::{
     Artifact, Descriptor, Digest, Fields, ImageIndex, ImageManifest, MediaType, Platform, Reference, json,
     layout::Layout, write_artifact,
 };
+use otoshi_once::hold;
 use otoshi_registry::{RegistryError, Repository};
 use otoshi_store::SnapshotId;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
@@ -109,7 +110,7 @@ impl<'a> Memory<'a> {
 
     /// Why it could not be asked, where that is so.
     pub(crate) fn failure(&self) -> Option<String> {
-        self.failed.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        hold(&self.failed).clone()
     }
 
     /// What a phase made somewhere for this key.
@@ -173,7 +174,7 @@ impl<'a> Memory<'a> {
             Ok(text.and_then(|text| serde_json::from_str(text).ok()))
         };
         fetch().unwrap_or_else(|error| {
-            *self.failed.lock().unwrap_or_else(PoisonError::into_inner) = Some(error.to_string());
+            *hold(&self.failed) = Some(error.to_string());
             None
         })
     }

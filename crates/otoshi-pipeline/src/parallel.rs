@@ -8,6 +8,8 @@ use std::{
     thread,
 };
 
+use otoshi_once::hold;
+
 /// Does the same for all items, at most `most` at a time; the results are in the order of the items.
 pub fn side_by_side<T: Sync, R: Send>(items: &[T], most: usize, work: impl Fn(&T) -> R + Sync) -> Vec<R> {
     let (next, done) = (AtomicUsize::new(0), Mutex::new(Vec::with_capacity(items.len())));
@@ -17,7 +19,7 @@ pub fn side_by_side<T: Sync, R: Send>(items: &[T], most: usize, work: impl Fn(&T
             items.get(index).map(|item| (index, item))
         } {
             let result = work(item);
-            done.lock().unwrap_or_else(PoisonError::into_inner).push((index, result));
+            hold(&done).push((index, result));
         }
     };
     // A scope goes on with the panic of a thread.

@@ -70,6 +70,11 @@ impl Results {
     fn phase(&self, phase: Phase) -> Option<&Settled> {
         self.settled.iter().find(|settled| settled.phase == phase)
     }
+
+    /// The image of a phase that makes one.
+    fn image(&self, phase: Phase) -> Option<&Digest> {
+        self.phase(phase)?.made.image(phase)
+    }
 }
 
 /// Where a project's results go.
@@ -252,12 +257,13 @@ impl<'w> Publisher<'w> {
     /// The layers that the app images have of paths copied out of the builder.
     fn copied_layers(&self) -> Result<Vec<CopiedLayer>, PipelineError> {
         let world = self.world();
-        let image = |phase: Phase| self.results.phase(phase)?.made.images.get(phase.as_str()).cloned();
-        let (Some(builder), Some(runner)) = (image(Phase::Builder), image(Phase::Runner)) else {
+        let (results, project) = (self.results, &world.project.manifest);
+        let (Some(builder), Some(runner)) = (results.image(Phase::Builder), results.image(Phase::Runner))
+        else {
             return Ok(Vec::new());
         };
-        let paths = world.project.manifest.app.dependencies.iter();
-        let layers = paths.map(|path| world.engine.copied_layer(&runner, &builder, path, Output::default()));
+        let paths = project.app.dependencies.iter();
+        let layers = paths.map(|path| world.engine.copied_layer(runner, builder, path, Output::default()));
         let layers = layers.collect::<Result<Vec<_>, _>>().map_err(PipelineError::engine_in(Phase::App))?;
         Ok(layers.into_iter().flatten().collect())
     }
@@ -284,10 +290,8 @@ fn item(reference: &Reference, digest: &Digest) -> Item {
 
 /// The images of the roles that others copy from.
 fn role_images(results: &Results) -> BTreeMap<Phase, Digest> {
-    let pairs = [Phase::Builder, Phase::Runner].into_iter().filter_map(|phase| results.phase(phase));
-    pairs
-        .filter_map(|settled| Some((settled.phase, settled.made.images.get(settled.phase.as_str())?.clone())))
-        .collect()
+    let image = |phase| Some((phase, results.image(phase)?.clone()));
+    [Phase::Builder, Phase::Runner].into_iter().filter_map(image).collect()
 }
 
 /// What a phase saw at paths of other roles' images.

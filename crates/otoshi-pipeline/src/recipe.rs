@@ -9,7 +9,7 @@ use std::{
 
 use otoshi_engine::{EntryKind, Output};
 use otoshi_oci::{Artifact, Descriptor, Digest, Fields, layer::Compression, write_artifact};
-use otoshi_project::{Phase, Role};
+use otoshi_project::Phase;
 use otoshi_store::SnapshotId;
 
 use crate::{PipelineError, RECIPE_TYPE, job::Settled, observe::Observation, world::World};
@@ -47,7 +47,7 @@ impl Recipe<'_> {
         if let Some(digest) = self.compiled {
             annotations.insert("dev.otoshi.compiled".to_owned(), digest.to_string());
         }
-        if let Some(runner) = self.runner.and_then(|runner| runner.made.images.get(Role::Runner.as_str())) {
+        if let Some(runner) = self.runner.and_then(|runner| runner.made.image(Phase::Runner)) {
             annotations.insert("dev.otoshi.runner".to_owned(), runner.to_string());
         }
         let subject = layout.describe(image)?;

@@ -56,6 +56,11 @@ impl Record for Made {
 }
 
 impl Made {
+    /// The image of a phase that makes one, which has the phase's name.
+    pub(crate) fn image(&self, phase: Phase) -> Option<&Digest> {
+        self.images.get(phase.as_str())
+    }
+
     /// What it made, where that is one thing.
     pub(crate) fn one(&self) -> Option<String> {
         let output = self.output.as_ref().map(|(_, content)| content.to_string());

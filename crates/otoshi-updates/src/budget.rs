@@ -1,10 +1,8 @@
 //! What registries have left for us: how many images may be fetched to look at before a floor is reached.
 
-use std::{
-    collections::BTreeMap,
-    sync::{Mutex, PoisonError},
-};
+use std::{collections::BTreeMap, sync::Mutex};
 
+use otoshi_once::hold;
 use otoshi_registry::{Client, Repository};
 
 /// How few requests may be left before no image is fetched, where nothing else is said.
@@ -38,7 +36,7 @@ impl Budget {
     }
 
     fn begin_with(&self, left: Option<u64>, registry: &str) -> Result<Begun<'_>, u64> {
-        let mut begun = self.begun.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut begun = hold(&self.begun);
         let others = begun.entry(registry.to_owned()).or_default();
         if let Some(left) = left.filter(|left| left.saturating_sub(*others) <= self.floor) {
             return Err(left);
@@ -50,7 +48,7 @@ impl Budget {
 
 impl Drop for Begun<'_> {
     fn drop(&mut self) {
-        let mut begun = self.budget.begun.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut begun = hold(&self.budget.begun);
         if let Some(others) = begun.get_mut(&self.registry) {
             *others = others.saturating_sub(OF_AN_IMAGE);
         }

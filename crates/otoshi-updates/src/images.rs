@@ -116,8 +116,7 @@ impl<'a> CheckImages<'a> {
     }
 
     fn look(&self, text: &str, answer: &mut Answer) -> Result<(), Stop> {
-        let reference =
-            Reference::parse(text).map_err(|error| Stop::Told(error.to_string(), error.remedy()))?;
+        let reference = Reference::parse(text).map_err(Stop::told)?;
         let subject = Subject { name: text.to_owned(), reference: text.to_owned(), roles: Vec::new() };
         let is_own = self.outside.remote.local(&reference)?.is_some();
         let reach = if is_own { Reach::Own } else { Reach::Others };
@@ -200,8 +199,7 @@ impl<'a> CheckImages<'a> {
         let pulled = self.outside.fetch(exact)?;
         let digest = pulled.map(|pulled| pulled.manifest).or_else(|| exact.digest().cloned());
         let digest = digest.ok_or_else(|| Stop::Told(format!("there is no image {exact}"), None))?;
-        Image::load(layout, &digest, &self.outside.platform)
-            .map_err(|error| Stop::Told(error.to_string(), error.remedy()))
+        Image::load(layout, &digest, &self.outside.platform).map_err(Stop::told)
     }
 
     /// Why nothing can be known of what is newer than the base that an image names, where that is so.

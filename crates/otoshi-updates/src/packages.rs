@@ -122,8 +122,7 @@ impl Outside<'_> {
         inventory: Inventory<'_>,
         packages: &Packages,
     ) -> Result<(Compared, Vec<String>), Stop> {
-        let now = PackagesNow::ask(self.home, packages, &self.platform)
-            .map_err(|error| Stop::Told(error.to_string(), error.remedy()))?;
+        let now = PackagesNow::ask(self.home, packages, &self.platform).map_err(Stop::told)?;
         self.repositories.others.fetch_add(now.requests, Ordering::Relaxed);
         let (installed, mut updates) = (inventory.installed, Vec::new());
         for package in &installed.packages {

@@ -19,6 +19,11 @@ pub(crate) enum Stop {
 }
 
 impl Stop {
+    /// What an error says of itself, and what to try.
+    pub(crate) fn told(error: impl Explain) -> Self {
+        Self::Told(error.to_string(), error.remedy())
+    }
+
     /// What happened, in a sentence.
     pub(crate) fn text(&self) -> String {
         match self {
@@ -55,7 +60,7 @@ impl From<PipelineError> for Stop {
         // What a registry did while planning is that base's failure.
         match error {
             PipelineError::Registry(error) => Self::Registry(error),
-            error if error.kind() == Kind::Registry => Self::Told(error.to_string(), error.remedy()),
+            error if error.kind() == Kind::Registry => Self::told(error),
             error => Self::Pipeline(error),
         }
     }

@@ -37,6 +37,8 @@ use std::thread;
 
 use otoshi_oci::Digest;
 
+use otoshi_once::hold;
+
 use crate::apt::Available;
 use crate::fetch::{Answer, Fetch, Request};
 
@@ -68,7 +70,7 @@ pub fn fetch(
             scope.spawn(|| {
                 while let Some((at, one)) = take(&next, chosen) {
                     let result = fetch_one(available, one, directory, fetch);
-                    results.lock().unwrap_or_else(PoisonError::into_inner)[at] = Some(result);
+                    hold(&results)[at] = Some(result);
                 }
             });
         }

@@ -63,13 +63,10 @@ impl RunnerUpgrades<'_> {
             let (packages, notes) = self.newer_packages(&image, wanted)?;
             (packages, Upgrades { notes, ran, unknown: false })
         };
-        let mut lock = self.0.lock.load()?;
-        let before = lock.clone();
-        lock.set_upgrades(Role::Runner, &self.0.world.platform, packages);
-        if lock != before {
-            self.0.lock.save(&lock)?;
-        }
-        Ok(upgrades)
+        self.0.lock.change(true, |lock| {
+            lock.set_upgrades(Role::Runner, &self.0.world.platform, packages);
+            Ok(upgrades)
+        })
     }
 
     /// The newer packages for a runner, and what people should know.
@@ -142,7 +139,7 @@ impl RunnerUpgrades<'_> {
 fn planned_runner(on: &Locked<'_>) -> Result<Option<Digest>, PipelineError> {
     let walked = Walker(on).walk(None, Rules::default())?;
     let runner = walked.settled.iter().find(|settled| settled.phase == Phase::Runner);
-    Ok(runner.and_then(|settled| settled.made.images.get(Role::Runner.as_str())).cloned())
+    Ok(runner.and_then(|settled| settled.made.image(Phase::Runner)).cloned())
 }
 
 /// What repositories say of a package.

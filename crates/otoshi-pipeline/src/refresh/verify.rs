@@ -3,7 +3,7 @@
 use std::{
     io,
     net::TcpStream,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard},
     thread,
     time::{Duration, Instant},
 };
@@ -11,6 +11,7 @@ use std::{
 use otoshi_engine::{Engine, Handle, OnStart, RunRequest, Silent};
 use otoshi_http::{SafeUrl, Target, Url, host_of, status_over};
 use otoshi_oci::Digest;
+use otoshi_once::hold;
 use otoshi_project::Verify;
 
 use super::images::Images;
@@ -135,7 +136,7 @@ struct Started(Arc<Mutex<Option<Handle>>>);
 
 impl Started {
     fn handle(&self) -> MutexGuard<'_, Option<Handle>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        hold(&self.0)
     }
 
     /// Ends the process, also one that is about to start.

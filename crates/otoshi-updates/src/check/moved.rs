@@ -1,6 +1,6 @@
 //! Tags that name another image now.
 
-use otoshi_explain::{Explain, Remedy};
+use otoshi_explain::Remedy;
 use otoshi_oci::{Digest, Image, Reference};
 use otoshi_project::{Lock, LockedDigests, Role};
 use otoshi_registry::RegistryError;
@@ -107,8 +107,8 @@ impl Check<'_> {
 
     /// The manifest that an index of the store has for this platform, where it is another image than the one in use.
     fn another_here(&self, index: &Digest, manifest: &Digest) -> Result<Option<Digest>, Stop> {
-        let found = Image::load(self.outside.home.layout(), index, &self.outside.platform)
-            .map_err(|error| Stop::Told(error.to_string(), error.remedy()))?;
+        let found =
+            Image::load(self.outside.home.layout(), index, &self.outside.platform).map_err(Stop::told)?;
         Ok(Some(found.digest).filter(|digest| digest != manifest))
     }
 

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use otoshi_explain::{Explain, Remedy};
+use otoshi_explain::Remedy;
 use otoshi_oci::{Digest, Image, Reference};
 use otoshi_project::{Lock, Packages, Phase, Role, Upgrade};
 
@@ -50,8 +50,7 @@ impl Check<'_> {
         let subject =
             Subject { name: "runner".to_owned(), reference: name.to_owned(), roles: vec![Role::Runner] };
         let repository = self.project.manifest.registry.as_ref().map(|registry| registry.repository.as_str());
-        let place = Reference::parse(repository.unwrap_or(name))
-            .map_err(|error| Stop::Told(error.to_string(), error.remedy()))?;
+        let place = Reference::parse(repository.unwrap_or(name)).map_err(Stop::told)?;
         let installed = self.outside.installed(image, &place)?;
         let reasons = unknown::of_packages(&installed).into_iter();
         asked.unknown.extend(reasons.map(|reason| self.outside.unknown(&subject, reason)));
@@ -199,7 +198,7 @@ impl Check<'_> {
         }
         let load = |(digest, roles): (Digest, _)| {
             let image = Image::load(self.outside.home.layout(), &digest, &self.outside.platform);
-            image.map(|image| (image, roles)).map_err(|error| Stop::Told(error.to_string(), error.remedy()))
+            image.map(|image| (image, roles)).map_err(Stop::told)
         };
         found.into_iter().map(load).collect()
     }
