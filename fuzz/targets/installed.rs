@@ -4,10 +4,11 @@
 use libfuzzer_sys::fuzz_target;
 use otoshi_packages::{Files, Installed};
 
-const PATHS: [&str; 7] = [
+const PATHS: [&str; 8] = [
     "var/lib/dpkg/status",
     "var/lib/dpkg/status.d/one",
     "lib/apk/db/installed",
+    "lib/apk/db/installed.adb",
     "var/lib/rpm/rpmdb.sqlite",
     "var/lib/rpm/Packages",
     "usr/lib/sysimage/rpm/Packages.db",

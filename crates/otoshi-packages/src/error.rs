@@ -39,14 +39,6 @@ pub enum RepositoryError {
         /// The address.
         url: SafeUrl,
     },
-    /// What is there is of a form that is not read.
-    #[error("{url} is not read: its format is {form}")]
-    Form {
-        /// The address.
-        url: SafeUrl,
-        /// The form, and whose it is.
-        form: &'static str,
-    },
     /// No key can be read for a source.
     #[error("no key to check {url} with: {reason}")]
     Keyring {
@@ -175,7 +167,6 @@ impl RepositoryError {
         match self {
             Self::Configuration { .. } => "configuration",
             Self::Method { .. } => "method",
-            Self::Form { .. } => "form",
             Self::Keyring { .. } => "keyring",
             Self::Fetch { .. } => "fetch",
             Self::Missing { .. } => "missing",

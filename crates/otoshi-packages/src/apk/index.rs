@@ -25,18 +25,7 @@ pub struct Index {
 impl Index {
     /// Reads an index's text; paragraphs without name or version are passed over.
     pub fn parse(text: &[u8]) -> Self {
-        let mut records = Vec::new();
-        let mut rest = text;
-        while !rest.is_empty() && records.len() < MOST {
-            let (paragraph, more) = match memchr::memmem::find(rest, b"\n\n") {
-                Some(end) => (&rest[..end], &rest[end + 2..]),
-                None => (rest, &rest[rest.len()..]),
-            };
-            rest = more;
-            records.extend(record(paragraph));
-        }
-        records.sort_by(|left: &Record, right| left.name.cmp(&right.name));
-        Self { records }
+        paragraphs(text).take(MOST).filter_map(Record::parse).collect()
     }
 
     /// Returns the versions of a package.
@@ -57,24 +46,61 @@ impl Index {
     }
 }
 
-fn record(paragraph: &[u8]) -> Option<Record> {
-    let [mut name, mut version, mut architecture, mut source] = [&b""[..]; 4];
-    for line in paragraph.split(|byte| *byte == b'\n') {
-        match line {
-            [b'P', b':', value @ ..] => name = value,
-            [b'V', b':', value @ ..] => version = value,
-            [b'A', b':', value @ ..] => architecture = value,
-            [b'o', b':', value @ ..] => source = value,
-            _ => {}
+impl FromIterator<Record> for Index {
+    fn from_iter<T: IntoIterator<Item = Record>>(records: T) -> Self {
+        let mut records: Vec<_> = records.into_iter().collect();
+        records.sort_by(|left: &Record, right| left.name.cmp(&right.name));
+        Self { records }
+    }
+}
+
+impl Record {
+    /// Reads all packages of a text; fails with the reason where a paragraph has no name or version.
+    pub(crate) fn all(text: &[u8]) -> Result<Vec<Self>, String> {
+        paragraphs(text)
+            .filter(|paragraph| !paragraph.trim_ascii().is_empty())
+            .map(|paragraph| {
+                Self::parse(paragraph).ok_or_else(|| "a package in it has no name or no version".to_owned())
+            })
+            .collect()
+    }
+
+    fn parse(paragraph: &[u8]) -> Option<Self> {
+        let [mut name, mut version, mut architecture, mut source] = [&b""[..]; 4];
+        for line in paragraph.split(|byte| *byte == b'\n') {
+            match line {
+                [b'P', b':', value @ ..] => name = value,
+                [b'V', b':', value @ ..] => version = value,
+                [b'A', b':', value @ ..] => architecture = value,
+                [b'o', b':', value @ ..] => source = value,
+                // Directories and files of what is installed come last, and are by far the most.
+                [b'F', b':', ..] => break,
+                _ => {}
+            }
         }
+        let text = |value: &[u8]| String::from_utf8_lossy(value.trim_ascii()).into_owned();
+        let (name, version, source) = (text(name), text(version), text(source));
+        if name.is_empty() || version.is_empty() {
+            return None;
+        }
+        let source = if source.is_empty() { name.clone() } else { source };
+        Some(Self { name, version, architecture: text(architecture), source })
     }
-    let text = |value: &[u8]| String::from_utf8_lossy(value.trim_ascii()).into_owned();
-    let (name, version, source) = (text(name), text(version), text(source));
-    if name.is_empty() || version.is_empty() {
-        return None;
-    }
-    let source = if source.is_empty() { name.clone() } else { source };
-    Some(Record { name, version, architecture: text(architecture), source })
+}
+
+fn paragraphs(text: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut left = text;
+    std::iter::from_fn(move || {
+        if left.is_empty() {
+            return None;
+        }
+        let (paragraph, rest) = match memchr::memmem::find(left, b"\n\n") {
+            Some(end) => (&left[..end], &left[end + 2..]),
+            None => (left, &left[left.len()..]),
+        };
+        left = rest;
+        Some(paragraph)
+    })
 }
 
 #[cfg(test)]

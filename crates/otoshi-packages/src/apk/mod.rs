@@ -4,13 +4,17 @@
 //! sources      etc/apk/repositories, {etc,lib}/apk/repositories.d/*.list → addresses of indexes
 //! signature    APKINDEX.tar.gz: a signature by a key in etc/apk/keys or usr/share/apk/keys, and the index it signs
 //! index        the packages of an index
+//! adb          Packages.adb, the form of apk 3: signature and packages in one
+//! keys         the public keys
 //! world        etc/apk/world: what was asked for, at which versions, from which tagged repositories
 //! ```
 //!
 //! Nothing of an index counts that is not signed by a key of the image. One repository that fails hides no other. Alpine has
 //! no suites for security: every newer version in a stable release is a fix.
 
+pub(crate) mod adb;
 mod index;
+mod keys;
 mod signature;
 mod sources;
 mod world;
@@ -21,7 +25,8 @@ use otoshi_http::SafeUrl;
 use otoshi_oci::Digest;
 
 pub use self::index::{Index, Record};
-pub use self::signature::{Keys, Signed};
+pub use self::keys::Keys;
+pub use self::signature::Signed;
 pub use self::sources::{Source, sources};
 pub use self::world::{Asked, World};
 use crate::documents::Documents;
@@ -74,32 +79,14 @@ impl Available {
                     continue;
                 }
             };
-            if source.is_adb() {
-                let url = SafeUrl::new(&source.index);
-                let error = RepositoryError::Form { url, form: "apk 3 (ADB)" };
-                let place = SafeUrl::new(&source.url).to_string();
-                available.failures.push(Failure { place, error, kept: false });
-                continue;
-            }
             if !source.url.starts_with("http://") && !source.url.starts_with("https://") {
                 let error = RepositoryError::Method { url: SafeUrl::new(&source.url) };
                 let place = SafeUrl::new(&source.url).to_string();
                 available.failures.push(Failure { place, error, kept: false });
                 continue;
             }
-            let url = SafeUrl::new(&source.index);
             let place = SafeUrl::new(&source.url).to_string();
-            let read = documents.get(url.expose(), LARGEST, fetch).and_then(|document| {
-                let signed = Signed::check(&url, &document.bytes, &keys)?;
-                let hash = Digest::sha256_of(signed.bytes());
-                let index = documents.shared(hash.hex(), || {
-                    // The archive, and the text in it.
-                    let _working = documents.allowance().work(2 * signature::LARGEST, &url)?;
-                    Ok(Index::parse(&signed.index()?))
-                })?;
-                Ok((index, document.stale))
-            });
-            match read {
+            match index(&source, &keys, documents, fetch) {
                 Ok((index, stale)) => {
                     available.failures.extend(stale.map(|error| Failure { place, error, kept: true }));
                     available.repositories.push((source, index));
@@ -146,4 +133,47 @@ impl Available {
             newer.map(|(record, source, _)| (record.version.clone(), SafeUrl::new(&source.url).to_string()));
         Some(Candidate { version, repository, newer })
     }
+}
+
+/// Fetches the index of a repository and reads it, once it is known to be signed; says why it is an earlier one, where it is.
+fn index(
+    source: &Source,
+    keys: &Keys,
+    documents: &Documents,
+    fetch: &dyn Fetch,
+) -> Result<(Arc<Index>, Option<RepositoryError>), RepositoryError> {
+    let url = SafeUrl::new(&source.index);
+    let document = documents.get(url.expose(), LARGEST, fetch)?;
+    let read = if source.is_adb() { read_adb } else { read_text };
+    Ok((read(&url, &document.bytes, keys, documents)?, document.stale))
+}
+
+/// Reads an index of a text in an archive, once for all images that have the same.
+fn read_text(
+    url: &SafeUrl,
+    bytes: &[u8],
+    keys: &Keys,
+    documents: &Documents,
+) -> Result<Arc<Index>, RepositoryError> {
+    let signed = Signed::check(url, bytes, keys)?;
+    documents.shared(Digest::sha256_of(signed.bytes()).hex(), || {
+        // The archive, and the text in it.
+        let _working = documents.allowance().work(2 * signature::LARGEST, url)?;
+        Ok(Index::parse(&signed.index()?))
+    })
+}
+
+/// Reads an index in the form of apk 3.
+fn read_adb(
+    url: &SafeUrl,
+    bytes: &[u8],
+    keys: &Keys,
+    documents: &Documents,
+) -> Result<Arc<Index>, RepositoryError> {
+    let malformed = |reason| RepositoryError::Malformed { url: url.clone(), reason };
+    // What is compressed, what it becomes, and names.
+    let _working = documents.allowance().work(2 * adb::LARGEST, url)?;
+    let adb = adb::Adb::open(bytes).map_err(malformed)?;
+    adb.check(url, keys)?;
+    documents.shared(Digest::sha256_of(bytes).hex(), || adb.index().map_err(malformed))
 }

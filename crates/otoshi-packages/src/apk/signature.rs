@@ -8,47 +8,21 @@
 //! `RSA` is PKCS #1 with SHA-1, which Alpine's repositories still use; `RSA256` and `RSA512` have SHA-256 and SHA-512.
 //! Source: apk-package(5) and abuild-sign(1).
 
-use std::collections::BTreeMap;
 use std::io::Read;
 
-use base64::Engine as _;
 use flate2::bufread::GzDecoder;
 use otoshi_http::SafeUrl;
 use otoshi_oci::contents::Layer;
 use otoshi_oci::tar::{Reader, TarError};
-use ring::signature::{self, RsaParameters, UnparsedPublicKey};
+use ring::signature::{self, RsaParameters};
 
+use super::keys::Keys;
 use crate::error::RepositoryError;
-use crate::files::Files;
 
-/// Where keys lie.
-const DIRECTORIES: [&str; 2] = ["etc/apk/keys", "usr/share/apk/keys"];
 /// The most bytes of an index; Alpine's have some ten million.
 pub(super) const LARGEST: u64 = 128 << 20;
 /// The most bytes of the part with the signature.
 const LARGEST_SIGNATURE: u64 = 1 << 20;
-
-/// Keys that sign repositories, by their files' names.
-#[derive(Debug, Clone, Default)]
-pub struct Keys {
-    keys: BTreeMap<String, Vec<u8>>,
-}
-
-impl Keys {
-    /// Reads the keys of an image; files that hold no RSA key are left out.
-    pub fn of(files: &Files) -> Self {
-        let mut keys = BTreeMap::new();
-        for directory in DIRECTORIES {
-            for (path, content) in files.list(directory) {
-                let name = path.rsplit('/').next().unwrap_or_default();
-                if let Some(key) = public_key(content) {
-                    keys.entry(name.to_owned()).or_insert(key);
-                }
-            }
-        }
-        Self { keys }
-    }
-}
 
 /// An index whose signature counts.
 #[derive(Debug)]
@@ -76,11 +50,11 @@ impl<'a> Signed<'a> {
         let (mut unknown, mut good) = (Vec::new(), false);
         for (name, signature) in &signatures {
             let Some((parameters, key)) = form(name) else { continue };
-            let Some(public) = keys.keys.get(key) else {
+            let Some(public) = keys.named(key) else {
                 unknown.push(key.to_owned());
                 continue;
             };
-            if UnparsedPublicKey::new(parameters, public).verify(signed, signature).is_err() {
+            if !public.has_signed_as(parameters, signed, signature) {
                 let reason = format!("the signature of {key} does not match it");
                 return Err(RepositoryError::Tampered { url, reason });
             }
@@ -145,28 +119,4 @@ fn form(name: &str) -> Option<(&'static RsaParameters, &str)> {
         _ => return None,
     };
     Some((parameters, key))
-}
-
-/// The RSA key in a PEM file, as PKCS #1 has it.
-fn public_key(pem: &[u8]) -> Option<Vec<u8>> {
-    let text = std::str::from_utf8(pem).ok()?;
-    let body = text.split("-----BEGIN PUBLIC KEY-----").nth(1)?.split("-----END PUBLIC KEY-----").next()?;
-    let body: String = body.split_whitespace().collect();
-    let der = base64::engine::general_purpose::STANDARD.decode(body).ok()?;
-    // SubjectPublicKeyInfo: a sequence of the algorithm and the key as a string of bits.
-    let (content, _) = element(&der, 0x30)?;
-    let (_, rest) = element(content, 0x30)?;
-    let (bits, _) = element(rest, 0x03)?;
-    Some(bits.strip_prefix(&[0])?.to_vec())
-}
-
-/// An element of DER with that tag, and what comes after it.
-fn element(bytes: &[u8], tag: u8) -> Option<(&[u8], &[u8])> {
-    let (length, rest) = match bytes.strip_prefix(&[tag])? {
-        [length @ 0..=0x7f, rest @ ..] => (usize::from(*length), rest),
-        [0x81, length, rest @ ..] => (usize::from(*length), rest),
-        [0x82, high, low, rest @ ..] => (usize::from(*high) << 8 | usize::from(*low), rest),
-        _ => return None,
-    };
-    rest.split_at_checked(length)
 }

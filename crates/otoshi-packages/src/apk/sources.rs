@@ -37,7 +37,7 @@ pub struct Source {
 }
 
 impl Source {
-    /// Whether its index has the form of apk 3, which is not read.
+    /// Says whether its index has the form of apk 3.
     pub(crate) fn is_adb(&self) -> bool {
         has_extension(&self.index, "adb")
     }

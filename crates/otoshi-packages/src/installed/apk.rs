@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! lib/apk/db/installed      a paragraph for each package, a letter for each field (in usr/ since Alpine 3.22)
+//! lib/apk/db/installed.adb  the same in apk 3's own form, where nothing is left of the text (`apk convdb`)
 //! etc/apk/world             what was asked for by name; everything else is there because something needs it
 //! ```
 //!
@@ -11,34 +12,39 @@ use std::collections::HashMap;
 
 use super::error::InstalledError;
 use super::package::Package;
+use crate::apk::Record;
+use crate::apk::adb;
 use crate::files::Files;
 
 /// Where the record lies; the first that is there counts.
 const PATHS: [&str; 2] = ["usr/lib/apk/db/installed", "lib/apk/db/installed"];
+const ADB_PATHS: [&str; 2] = ["usr/lib/apk/db/installed.adb", "lib/apk/db/installed.adb"];
 const WORLD: &str = "etc/apk/world";
 /// The most packages that are read.
 const MOST: usize = 200_000;
 
-/// Reads the installed packages; `None` where apk has no record.
+/// Reads the installed packages; `None` where apk has no record. Fails where a record is damaged.
 ///
 /// A package that `world` asks for at a version, below one or at a content's hash is held.
 pub fn packages(files: &Files) -> Result<Option<Vec<Package>>, InstalledError> {
-    let Some((path, content)) = PATHS.iter().find_map(|path| Some((path, files.get(path)?))) else {
-        return Ok(None);
-    };
     let world = files.text(WORLD);
     let world = world.as_deref().map(world_of).unwrap_or_default();
-    let mut packages = Vec::new();
-    let damaged = |reason| InstalledError::Database { path: (*path).to_owned(), reason };
-    for paragraph in paragraphs(content).filter(|paragraph| !paragraph.trim_ascii().is_empty()) {
-        if packages.len() == MOST {
-            return Err(damaged(format!("it names more than {MOST} packages")));
-        }
-        let package = package(paragraph, &world);
-        packages
-            .push(package.ok_or_else(|| damaged("a package in it has no name or no version".to_owned()))?);
+    let Some((path, records)) = records(files) else { return Ok(None) };
+    let damaged = |reason| InstalledError::Database { path: path.to_owned(), reason };
+    let records = records.map_err(damaged)?;
+    if records.len() > MOST {
+        return Err(damaged(format!("it names more than {MOST} packages")));
     }
-    Ok(Some(packages))
+    Ok(Some(records.into_iter().map(|record| package(record, &world)).collect()))
+}
+
+/// What is on record, and where; the first record that is there counts, as it does for apk.
+fn records(files: &Files) -> Option<(&'static str, Result<Vec<Record>, String>)> {
+    let first = |paths: [&'static str; 2]| paths.into_iter().find_map(|path| Some((path, files.get(path)?)));
+    if let Some((path, content)) = first(PATHS) {
+        return Some((path, Record::all(content)));
+    }
+    first(ADB_PATHS).map(|(path, content)| (path, adb::packages(content)))
 }
 
 /// Says which architecture is apk's own: the one that `etc/apk/arch` names, else the most frequent one.
@@ -63,47 +69,18 @@ fn world_of(text: &str) -> HashMap<&str, bool> {
     world
 }
 
-fn paragraphs(content: &[u8]) -> impl Iterator<Item = &[u8]> {
-    let mut left = content;
-    std::iter::from_fn(move || {
-        if left.is_empty() {
-            return None;
-        }
-        let (paragraph, rest) = match memchr::memmem::find(left, b"\n\n") {
-            Some(end) => (&left[..end], &left[end + 2..]),
-            None => (left, &left[left.len()..]),
-        };
-        left = rest;
-        Some(paragraph)
-    })
-}
-
-fn package(paragraph: &[u8], world: &HashMap<&str, bool>) -> Option<Package> {
-    let mut package = Package::default();
-    for line in paragraph.split(|byte| *byte == b'\n') {
-        let [letter, b':', value @ ..] = line else { continue };
-        let field = match letter {
-            b'P' => &mut package.name,
-            b'V' => &mut package.version,
-            b'A' => &mut package.architecture,
-            b'o' => &mut package.source,
-            // Directories and files come last, and are by far the most.
-            b'F' => break,
-            _ => continue,
-        };
-        *field = String::from_utf8_lossy(value.trim_ascii()).into_owned();
+fn package(record: Record, world: &HashMap<&str, bool>) -> Package {
+    let asked = world.get(&record.name[..]);
+    Package {
+        source_version: record.version.clone(),
+        held: asked.copied().unwrap_or_default(),
+        auto: asked.is_none(),
+        name: record.name,
+        version: record.version,
+        architecture: record.architecture,
+        source: record.source,
+        ..Package::default()
     }
-    if package.name.is_empty() || package.version.is_empty() {
-        return None;
-    }
-    if package.source.is_empty() {
-        package.source.clone_from(&package.name);
-    }
-    package.source_version.clone_from(&package.version);
-    let asked = world.get(&package.name[..]);
-    package.held = asked.copied().unwrap_or_default();
-    package.auto = asked.is_none();
-    Some(package)
 }
 
 #[cfg(test)]

@@ -36,7 +36,10 @@ fn largest(path: &[u8]) -> u64 {
     let path = std::str::from_utf8(path).unwrap_or_default();
     if rpm::is_database(path.strip_suffix("-wal").unwrap_or(path)) {
         TOTAL
-    } else if path.starts_with("var/lib/") || path.ends_with("db/installed") {
+    } else if path.starts_with("var/lib/")
+        || path.ends_with("db/installed")
+        || path.ends_with("db/installed.adb")
+    {
         64 << 20
     } else {
         8 << 20

@@ -7,7 +7,7 @@ use super::unread::is_stored;
 use crate::files::Files;
 
 /// Single files.
-const FILES: [&str; 20] = [
+const FILES: [&str; 22] = [
     "etc/os-release",
     "usr/lib/os-release",
     "etc/machine-id",
@@ -19,6 +19,8 @@ const FILES: [&str; 20] = [
     "var/lib/rpmmanifest/container-manifest-2",
     "lib/apk/db/installed",
     "usr/lib/apk/db/installed",
+    "lib/apk/db/installed.adb",
+    "usr/lib/apk/db/installed.adb",
     "etc/yum.conf",
     "etc/rpm/platform",
     "usr/lib/sysimage/rpm/rpmdb.sqlite-wal",
