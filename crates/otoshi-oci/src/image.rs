@@ -239,13 +239,22 @@ fn choose<'a>(
     needed: &[Vec<String>],
     platform: &Platform,
 ) -> Option<&'a Descriptor> {
-    let images = || entries.iter().filter(|e| is_manifest(e.media_type()) || is_index(e.media_type()));
     nearest(entries, needed, platform)
-        .filter(|entry| images().any(|image| image == *entry))
-        .or_else(|| images().find(|entry| entry.platform().is_none()))
+        .or_else(|| entries.iter().find(|entry| can_be_image(entry) && entry.platform().is_none()))
 }
 
-/// Returns the entry whose platform is nearest to one; those that need features of the operating system do not count.
+/// Says whether an entry of an index may name an image or an index: an artifact, as SOCI's index is, can name a platform, too.
+fn can_be_image(entry: &Descriptor) -> bool {
+    let is_artifact = entry.artifact_type().as_ref().is_some_and(|kind| !is_config(kind));
+    !is_artifact && (is_manifest(entry.media_type()) || is_index(entry.media_type()))
+}
+
+/// Says whether a media type is that of an image's config, OCI's or Docker's; some tools give it as the type of an artifact.
+fn is_config(media_type: &MediaType) -> bool {
+    matches!(media_type, MediaType::ImageConfig) || media_type.as_ref() == DOCKER_CONFIG
+}
+
+/// Returns the image whose platform is nearest to one; those that need features of the operating system do not count.
 pub(crate) fn nearest<'a>(
     entries: &'a [Descriptor],
     needed: &[Vec<String>],
@@ -253,6 +262,7 @@ pub(crate) fn nearest<'a>(
 ) -> Option<&'a Descriptor> {
     let plain = (0..).zip(entries).filter(|(at, _)| needed.get(*at).is_none_or(Vec::is_empty));
     plain
+        .filter(|(_, entry)| can_be_image(entry))
         .filter_map(|(_, entry)| Some((platform.rank(&Platform::of(entry)?)?, entry)))
         .min_by_key(|(rank, _)| *rank)
         .map(|(_, entry)| entry)
@@ -454,5 +464,26 @@ mod tests {
         let digest = with.parse().unwrap();
         let error = ImageError::no_platform(&digest, &platform, &one, &features(&document)).to_string();
         assert!(error.ends_with("it has linux/amd64, of which some need erofs"), "{error}");
+    }
+
+    #[test]
+    fn an_artifact_for_the_platform_is_not_chosen() {
+        let listed =
+            |digit: &str, more: &str| format!(r#"{{IMAGE,"digest":"sha256:{}"{more}}}"#, digit.repeat(64));
+        let soci = r#","artifactType":"application/vnd.amazon.soci.index.v2+json""#;
+        // Registries give an image's config as the type of what it is.
+        let image = r#","artifactType":"application/vnd.oci.image.config.v1+json""#;
+        let platform = r#","platform":{"architecture":"amd64","os":"linux"}"#;
+        for (entries, expected) in [
+            ([listed("a", &[soci, platform].concat()), listed("b", platform)], Some("b")),
+            ([listed("a", soci), listed("b", image)], Some("b")),
+            ([listed("a", soci), listed("b", &[soci, platform].concat())], None),
+        ] {
+            let document = index(&entries.join(","));
+            let read: ImageIndex = serde_json::from_value(document.clone()).unwrap();
+            let chosen = choose(read.manifests(), &features(&document), &"linux/amd64".parse().unwrap());
+            let expected = expected.map(|digit| format!("sha256:{}", digit.repeat(64)));
+            assert_eq!(chosen.map(|entry| entry.digest().to_string()), expected, "{document}");
+        }
     }
 }

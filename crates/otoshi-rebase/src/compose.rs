@@ -9,6 +9,7 @@ use otoshi_oci::config::History;
 use otoshi_oci::{Descriptor, Digest, Image, ImageConfig, ImageError, Layout, MediaType, json};
 use serde_json::Value;
 
+use crate::index::SOCI_INDEX;
 use crate::merge::{Conflict, merge, merge_extra};
 use crate::seam::{BASE_DIGEST, BASE_NAME, BUILDPACKS, CREATED, SEAM, chain_id, name_base_of_runner};
 
@@ -240,6 +241,8 @@ fn unsaid(layers: usize) -> Vec<History> {
 
 fn annotations(bases: Bases<'_>, chain: Option<Digest>, created: Option<&str>) -> BTreeMap<String, String> {
     let mut found = bases.app.annotations();
+    // SOCI's index is of the old layers; whoever takes it for that of the new ones is refused, or reads what is not there.
+    found.remove(SOCI_INDEX);
     if found.contains_key(SEAM) {
         match chain {
             Some(chain) => found.insert(SEAM.to_owned(), chain.to_string()),

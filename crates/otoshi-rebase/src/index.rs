@@ -12,6 +12,10 @@ use crate::seam::{BASE_DIGEST, BASE_NAME, CREATED};
 /// The annotations of an entry that is about another one.
 const REFERENCE_TYPE: &str = "vnd.docker.reference.type";
 const REFERENCE_DIGEST: &str = "vnd.docker.reference.digest";
+/// The annotation of SOCI's index, in its second version, with the manifest that it is about.
+const SOCI_ABOUT: &str = "com.amazon.soci.image-manifest-digest";
+/// The annotation of a manifest with SOCI's index of its layers.
+pub(crate) const SOCI_INDEX: &str = "com.amazon.soci.index-digest";
 /// What an entry's platform has of a config.
 const PLATFORM: [&str; 3] = ["variant", "os.version", "os.features"];
 /// Annotations that an entry may have without the manifest, and that are the manifest's all the same.
@@ -50,6 +54,11 @@ pub fn entry(entry: &Descriptor, needed: &[String]) -> Entry {
             digest: entry.digest().to_string(),
             about: annotations.get(REFERENCE_DIGEST).cloned().unwrap_or_default(),
         });
+    }
+    if let Some(about) = annotations.get(SOCI_ABOUT) {
+        let kind =
+            entry.artifact_type().as_ref().map_or_else(|| "SOCI index".to_owned(), ToString::to_string);
+        return Entry::About(LeftBehind { kind, digest: entry.digest().to_string(), about: about.clone() });
     }
     if !needed.is_empty() {
         // Its layers have a form of their own: it can neither move nor stay on the old base.
@@ -123,7 +132,8 @@ pub fn replace(
     let mut index = index.clone();
     if let Some(manifests) = index.get_mut("manifests").and_then(Value::as_array_mut) {
         manifests.retain(|entry| {
-            let about = entry.pointer("/annotations").and_then(|all| all.get(REFERENCE_DIGEST));
+            let annotations = entry.get("annotations");
+            let about = annotations.and_then(|all| all.get(REFERENCE_DIGEST).or_else(|| all.get(SOCI_ABOUT)));
             // Where all others moved, what still stands on the old base would be taken for one of them.
             let stays = base.is_none() || otoshi_oci::needed_features(entry).is_empty();
             stays && !about.and_then(Value::as_str).is_some_and(|about| replaced.contains_key(about))
@@ -159,7 +169,7 @@ fn follow(entry: &mut Map<String, Value>, new: &Replaced, base: Option<NewBase<'
         }
         annotations.retain(|key, value| {
             let was = old.annotations.get(key).map(String::as_str) == value.as_str();
-            let Some(now) = new.annotations.get(key) else { return !was };
+            let Some(now) = new.annotations.get(key) else { return !was && key != SOCI_INDEX };
             // What was the manifest's follows it; what only stood here stays, unless it is about the base.
             if was || FOLLOWED.contains(&key.as_str()) {
                 *value = now.clone().into();

@@ -147,7 +147,13 @@ fn an_index_stays_one_and_moves_whole_or_not_at_all() {
         })
     };
     let image = yard.name("app:1");
-    let app = entry(&image, "");
+    let mut app = entry(&image, "");
+    app["annotations"] = serde_json::json!({ "com.amazon.soci.index-digest": app["digest"] });
+    let soci = serde_json::json!({
+        "mediaType": "application/vnd.oci.image.manifest.v1+json", "digest": app["digest"], "size": app["size"],
+        "artifactType": "application/vnd.amazon.soci.index.v2+json", "platform": app["platform"],
+        "annotations": { "com.amazon.soci.image-manifest-digest": app["digest"] },
+    });
     let attestation = serde_json::json!({
         "mediaType": "application/vnd.oci.image.manifest.v1+json", "digest": app["digest"], "size": app["size"],
         "platform": { "os": "unknown", "architecture": "unknown" },
@@ -156,16 +162,18 @@ fn an_index_stays_one_and_moves_whole_or_not_at_all() {
     let index = |entries: &[&Value]| {
         serde_json::json!({ "schemaVersion": 2, "mediaType": "application/vnd.oci.image.index.v1+json", "manifests": entries }).to_string()
     };
-    yard.put("app", "many", "application/vnd.oci.image.index.v1+json", &index(&[&app, &attestation]));
+    yard.put("app", "many", "application/vnd.oci.image.index.v1+json", &index(&[&app, &attestation, &soci]));
     yard.base("2", "base 2\n");
     let many = yard.name("app:many");
     let done = yard.rebase(&["--base", &yard.name("base:as-1"), "--onto", &yard.name("base:1"), &many]);
     assert_eq!(done["outcome"], "rebased", "{done}");
-    assert_eq!(done["left_behind"][0]["kind"], "attestation-manifest", "{done}");
+    let left: Vec<_> = (0..2).map(|at| done["left_behind"][at]["kind"].as_str().unwrap()).collect();
+    assert_eq!(left, ["attestation-manifest", "application/vnd.amazon.soci.index.v2+json"], "{done}");
     yard.runs(&many, "base 2");
     yard.runs(&image, "base 1");
     let raw: Value = serde_json::from_str(&yard.raw("app:many")).unwrap();
     assert_eq!(raw["manifests"].as_array().unwrap().len(), 1, "{raw}");
+    assert_eq!(raw["manifests"][0]["annotations"]["com.amazon.soci.index-digest"], Value::Null, "{raw}");
     // A base that lacks a platform moves nothing.
     let output = yard.shop.otoshi(&[
         "rebase",

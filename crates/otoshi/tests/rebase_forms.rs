@@ -245,3 +245,39 @@ fn an_image_that_buildah_built_says_itself_where_it_stands() {
     assert_eq!((&done["outcome"], source), (&"rebased".into(), &"annotations".into()), "{done}");
     yard.runs(&image, "base 2");
 }
+
+#[test]
+fn layers_that_can_be_read_in_part_stay_so() {
+    let yard = given!(Yard::new());
+    // What skopeo finds in the registry it does not compress anew: so this image was never there.
+    yard.shop.write(
+        "app/Dockerfile",
+        &format!("{}LABEL own=1\nCOPY web /own\n", yard::APP.replace("BASE", &yard.name("base:1"))),
+    );
+    yard.shop.ok(&["image", "build", "app", "-t", "own:1"]);
+    let archive = yard.shop.path("app.tar").display().to_string();
+    yard.shop.ok(&["export", "own:1", &archive]);
+    run(Command::new("skopeo")
+        .args(["copy", "-q", "--dest-tls-verify=false", "--dest-compress-format=zstd:chunked"])
+        .args([format!("oci-archive:{archive}"), format!("docker://{}", yard.direct("app:chunked"))]));
+    let layers = |name: &str| -> Vec<Value> {
+        let manifest: Value = serde_json::from_str(&yard.raw(name)).unwrap();
+        manifest["layers"].as_array().unwrap().clone()
+    };
+    let position = "io.containers.zstd-chunked.manifest-position";
+    let old = layers("app:chunked");
+    assert!(old.last().unwrap()["annotations"][position].is_string(), "{old:?}");
+    yard.replace_machine();
+    moves(&yard, &yard.name("app:chunked"));
+    let new = layers("app:chunked");
+    assert_eq!(new.last(), old.last());
+    assert_eq!(new.last().unwrap()["mediaType"], "application/vnd.oci.image.layer.v1.tar+zstd");
+    // So do they below another image.
+    let from = yard.name("app:chunked");
+    yard.shop.write("above/Dockerfile", &format!("FROM {from}\nCOPY web /again\n"));
+    yard.shop.write("above/web", "again");
+    let above = yard.name("above:1");
+    yard.shop.ok(&["image", "build", "above", "-t", &above]);
+    yard.shop.ok(&["image", "push", &above]);
+    assert_eq!(layers("above:1")[..new.len()], new);
+}
