@@ -189,6 +189,23 @@ fn arguments_secrets_and_agents_are_given_by_flags() {
 }
 
 #[test]
+fn a_root_file_system_is_the_same_file_wherever_the_image_was_made() {
+    let shop = given!(Shop::new());
+    shop.write(
+        "img/Dockerfile",
+        "FROM otoshi.test/busybox:1\nRUN echo made > /made && ln -s made /link\nCOPY Dockerfile /\n",
+    );
+    shop.ok(&["image", "build", "img", "-t", "out"]);
+    let archive = shop.path("out.tar").display().to_string();
+    shop.ok(&["export", "out", &archive]);
+    let rootfs = || shop.otoshi(&["export", "out", "-", "--format", "rootfs"]).stdout;
+    let here = rootfs();
+    fs::remove_dir_all(shop.home()).unwrap();
+    shop.ok(&["import", &archive, "--name", "out"]);
+    assert!(!here.is_empty() && here == rootfs(), "files have other times in another store");
+}
+
+#[test]
 fn what_is_likely_not_meant_is_shown_where_it_stands() {
     let shop = given!(Shop::new());
     shop.write(

@@ -24,6 +24,8 @@ use crate::{
 pub(crate) enum Layer {
     /// A layer of an image: its blob is in the store, its snapshot perhaps not yet.
     Image(ImageLayer),
+    /// A layer of an image as its blob has it, whatever the step left that made it here: files have the times that all others see.
+    Written(ImageLayer),
     /// What a step left: its snapshot is in the store, its blob perhaps not yet.
     Step(SnapshotId),
 }
@@ -48,6 +50,12 @@ impl Chain {
         Self { layers, key }
     }
 
+    /// The file system of an image as everybody sees it who has nothing but the image.
+    fn as_written(image: &Image) -> Self {
+        let layers = image.layers().iter().cloned().map(Layer::Written).collect();
+        Self { layers, ..Self::of_image(image) }
+    }
+
     /// This file system with what a step left on top.
     pub(crate) fn with(&self, snapshot: SnapshotId) -> Self {
         let key = digest_of_fields([self.key.as_str(), snapshot.as_str()]);
@@ -64,6 +72,7 @@ impl Chain {
         if let Some(source) = engine.source() {
             let missing = self.layers.par_iter().filter_map(|layer| match layer {
                 Layer::Image(layer) if engine.unpacked(layer).is_none() => Some(layer),
+                Layer::Written(layer) if engine.unpacked_blob(layer).is_none() => Some(layer),
                 _ => None,
             });
             source.prepare(&missing.collect::<Vec<_>>());
@@ -71,7 +80,9 @@ impl Chain {
         let mut trees: Vec<Unpacked> =
             self.layers.par_iter().map(|layer| engine.snapshot_of(layer)).collect::<Result<_, _>>()?;
         for index in 1..trees.len() {
-            if let (true, Layer::Image(layer)) = (trees[index].implies_parents, &self.layers[index]) {
+            if let (true, Layer::Image(layer) | Layer::Written(layer)) =
+                (trees[index].implies_parents, &self.layers[index])
+            {
                 let below: Vec<PathBuf> = distinct(trees[..index].iter().rev().map(|tree| &tree.path));
                 trees[index].path = engine.unpacked_on(layer, &below)?;
             }
@@ -140,14 +151,18 @@ impl EmbeddedEngine {
                 let path = self.home().snapshots().sound(id).ok_or_else(|| EngineError::lost(id))?;
                 Ok(Unpacked::at(path))
             }
-            Layer::Image(layer) => {
-                if let Some(path) = self.unpacked(layer) {
-                    return Ok(Unpacked::at(path));
-                }
-                let id = SnapshotId::of_layer(&layer.diff_id);
-                self.unpack_arriving(layer, &id, &[]).map(Unpacked::at)
-            }
+            Layer::Image(layer) => self.snapshot_or_unpack(layer, self.unpacked(layer)),
+            Layer::Written(layer) => self.snapshot_or_unpack(layer, self.unpacked_blob(layer)),
         }
+    }
+
+    fn snapshot_or_unpack(
+        &self,
+        layer: &ImageLayer,
+        known: Option<PathBuf>,
+    ) -> Result<Unpacked, EngineError> {
+        let id = SnapshotId::of_layer(&layer.diff_id);
+        known.map_or_else(|| self.unpack_arriving(layer, &id, &[]), Ok).map(Unpacked::at)
     }
 
     /// A layer that has entries in directories without having these: unpacked on what lies below, which says how they are.
@@ -217,6 +232,11 @@ impl EmbeddedEngine {
         self.home().snapshots_of_layer(&layer.diff_id).find_map(|id| snapshots.sound(&id))
     }
 
+    /// The directory of a layer that is unpacked.
+    fn unpacked_blob(&self, layer: &ImageLayer) -> Option<PathBuf> {
+        self.home().snapshots().sound(&SnapshotId::of_layer(&layer.diff_id))
+    }
+
     fn unpack_as(
         &self,
         layer: &ImageLayer,
@@ -276,6 +296,18 @@ impl EmbeddedEngine {
     /// the call fails.
     pub fn with_root_of<T>(&self, image: &Image, call: impl FnOnce(&Path) -> T) -> Result<T, EngineError> {
         let mount = Chain::of_image(image).mount(self)?;
+        Ok(call(mount.path()))
+    }
+
+    /// Calls `call` with the root of an image as its layers' blobs have it, with the times that files have in every other store, too.
+    ///
+    /// Fails as [`Self::with_root_of`] does.
+    pub fn with_written_root_of<T>(
+        &self,
+        image: &Image,
+        call: impl FnOnce(&Path) -> T,
+    ) -> Result<T, EngineError> {
+        let mount = Chain::as_written(image).mount(self)?;
         Ok(call(mount.path()))
     }
 

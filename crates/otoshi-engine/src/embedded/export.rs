@@ -56,7 +56,7 @@ pub(crate) struct Writing<'a> {
 pub(crate) fn steps_below(layers: &[Layer]) -> Vec<SnapshotId> {
     let steps = layers.iter().rev().filter_map(|layer| match layer {
         Layer::Step(snapshot) => Some(snapshot.clone()),
-        Layer::Image(_) => None,
+        Layer::Image(_) | Layer::Written(_) => None,
     });
     steps.collect()
 }
@@ -131,7 +131,7 @@ impl EmbeddedEngine {
             .par_iter()
             .enumerate()
             .map(|(index, layer)| match layer {
-                Layer::Image(layer) => Ok(Blob {
+                Layer::Image(layer) | Layer::Written(layer) => Ok(Blob {
                     descriptor: layer.descriptor.clone(),
                     diff_id: layer.diff_id.clone(),
                     empty: false,

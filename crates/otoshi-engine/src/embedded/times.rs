@@ -82,7 +82,7 @@ impl EmbeddedEngine {
     pub(crate) fn latest(&self, chain: &Chain) -> i64 {
         let times = chain.layers.iter().filter_map(|layer| match layer {
             Layer::Step(snapshot) => self.time_of(snapshot),
-            Layer::Image(_) => None,
+            Layer::Image(_) | Layer::Written(_) => None,
         });
         times.max().unwrap_or(Output::DEFAULT_EPOCH)
     }

@@ -86,7 +86,7 @@ impl Export {
                 let options =
                     layer::WriteOptions { mtime: layer::Mtime::Keep, ..layer::WriteOptions::default() };
                 let write = |root: &Path| layer::write_tar(root, &mut out, &options);
-                engine.with_root_of(&image, write)??;
+                engine.with_written_root_of(&image, write)??;
             }
         }
         out.finish()?;
