@@ -67,6 +67,7 @@ impl Files {
         platform: &Platform,
         computed: &BuildArgs,
     ) -> Result<Self, PipelineError> {
+        project.has_dockerfiles()?;
         let manifest = &project.manifest;
         let name = &manifest.project.name;
         let mut args = project.build_args(computed)?;

@@ -95,8 +95,10 @@ pub struct Packages {
     /// Ubuntu's release, as in `noble` or `24.04`.
     pub ubuntu: Option<String>,
     /// The packages; what they depend on comes with them.
+    #[serde(default)]
     pub packages: Vec<String>,
     /// What is made of them.
+    #[serde(default)]
     pub variant: Variant,
     /// The suites that they come from [default: the release, its updates and its security updates].
     pub suites: Option<Vec<String>>,
@@ -110,10 +112,11 @@ pub struct Packages {
 }
 
 /// What is made of packages.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Variant {
     /// The essential packages, apt and these, installed: for images that install more.
+    #[default]
     Apt,
     /// The essential packages and these, installed, and no apt unless it is one of them.
     Minimal,

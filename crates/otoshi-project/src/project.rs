@@ -11,6 +11,7 @@ use otoshi_oci::Reference;
 
 use crate::{
     Argument, Base, Command, Computed, Manifest, Packages, Process, ProcessTable, ProjectError, Variant,
+    faults::Faults,
 };
 
 /// A loaded project.
@@ -77,6 +78,20 @@ impl Project {
             );
         }
         Ok(Self { root: root.to_path_buf(), manifest, processes, warnings })
+    }
+
+    /// Makes sure that the Dockerfiles are there; fails with all that are not, each in its place in otoshi.toml.
+    pub fn has_dockerfiles(&self) -> Result<(), ProjectError> {
+        let missing = self.manifest.missing_dockerfiles(&self.root);
+        if missing.is_empty() {
+            return Ok(());
+        }
+        let text = fs::read_to_string(self.root.join("otoshi.toml")).unwrap_or_default();
+        let mut faults = Faults::new("otoshi.toml", &text);
+        for (table, error) in missing {
+            faults.add(&[table, "dockerfile"], error);
+        }
+        faults.end()
     }
 
     /// Every base by name, with `{VERSION}` replaced.
@@ -276,7 +291,7 @@ fn processes(manifest: &Manifest, procfile: Option<&str>) -> Result<Vec<NamedPro
     Ok(found.into_iter().map(named).collect())
 }
 
-fn reference_of(name: &str, packages: &Packages) -> Result<String, ProjectError> {
+pub(crate) fn reference_of(name: &str, packages: &Packages) -> Result<String, ProjectError> {
     let word = |text: &str| {
         let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"+-.".contains(&byte);
         text.starts_with(|first: char| first.is_ascii_alphanumeric()) && text.bytes().all(plain)
@@ -546,6 +561,11 @@ run = "make"
             apt(", slim = true"),
         ];
         assert_eq!(all.iter().collect::<std::collections::BTreeSet<_>>().len(), all.len());
+        assert_eq!(
+            base("{ debian = \"bookworm\" }").bases().unwrap()["RUN"],
+            all[0],
+            "a release alone is enough"
+        );
         for wrong in [
             "{ packages = [\"ruby\"], variant = \"distroless\" }",
             "{ debian = \"a\", ubuntu = \"b\", packages = [\"ruby\"], variant = \"distroless\" }",
@@ -557,7 +577,9 @@ run = "make"
             "{ debian = \"bookworm\", packages = [], variant = \"apt\", mirror = \"http://a:secret@b/debian\" }",
             "{ debian = \"bookworm\", packages = [], variant = \"apt\", mirror = \"ftp://b/debian\" }",
         ] {
-            assert!(base(wrong).bases().is_err(), "{wrong}");
+            let text = format!("{MINIMAL}[bases]\nRUN = {wrong}\n");
+            let error = Manifest::parse("otoshi.toml", &text).unwrap_err().to_string();
+            assert!(error.starts_with("otoshi.toml:6: RUN"), "{wrong}: {error}");
         }
     }
 
@@ -582,6 +604,40 @@ run = "make"
             computed.build_args(&BTreeMap::from([("A".into(), "/opt".into())])).unwrap()["B"],
             "/opt/bin"
         );
+    }
+
+    #[test]
+    fn dockerfiles_that_are_not_there_are_told_at_once_with_the_near_name() {
+        let dir = tempfile::tempdir().unwrap();
+        let write = |name: &str, text: &str| fs::write(dir.path().join(name), text).unwrap();
+        write("otoshi.toml", &format!("{MINIMAL}[builder]\ndockerfile = \"docker/build\"\n"));
+        let told = || {
+            let error = Project::find(dir.path()).unwrap().has_dockerfiles().unwrap_err();
+            let all: Vec<_> = std::iter::once(&error).chain(&error.more).collect();
+            all.iter()
+                .map(|error| format!("{error} | {}", error.hint().unwrap_or_default()))
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(
+            told(),
+            [
+                "otoshi.toml:4: [runner] dockerfile: runner.Dockerfile does not exist | ",
+                "otoshi.toml:6: [builder] dockerfile: docker/build does not exist | ",
+            ]
+        );
+        fs::create_dir(dir.path().join("docker")).unwrap();
+        write("docker/builder", "");
+        write("Runner.Dockerfile", "");
+        assert_eq!(
+            told(),
+            [
+                "otoshi.toml:4: [runner] dockerfile: runner.Dockerfile does not exist | did you mean Runner.Dockerfile?",
+                "otoshi.toml:6: [builder] dockerfile: docker/build does not exist | did you mean docker/builder?",
+            ]
+        );
+        write("runner.Dockerfile", "");
+        write("docker/build", "");
+        Project::find(dir.path()).unwrap().has_dockerfiles().unwrap();
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! What `otoshi.toml` may not say: names that name nothing, and values that cannot be what they stand for.
 
-use std::net::IpAddr;
+use std::{fs, io::ErrorKind, net::IpAddr, path::Path};
 
 use otoshi_explain::Explain;
 use otoshi_http::SafeUrl;
@@ -8,7 +8,7 @@ use otoshi_oci::Reference;
 
 use crate::{
     Argument, Base, Command, Manifest, Process, ProcessTable, ProjectError, Secret, faults::Faults,
-    manifest::is_port,
+    manifest::is_port, project::reference_of,
 };
 
 impl Manifest {
@@ -21,9 +21,26 @@ impl Manifest {
         self.look_at_processes(faults);
         self.look_at_verify(faults);
         if let Err(error) = self.refresh.builder_max_age() {
-            faults.add(&["refresh"], error);
+            faults.add(&["refresh", "builder-max-age"], error);
         }
         self.check.look(faults);
+    }
+
+    /// The Dockerfiles that are not there, with the tables that name them.
+    pub(crate) fn missing_dockerfiles(&self, root: &Path) -> Vec<(&'static str, ProjectError)> {
+        let images = [("builder", self.builder.as_ref()), ("runner", Some(&self.runner))];
+        let images = images.into_iter().filter_map(|(table, image)| Some((table, &image?.dockerfile)));
+        let all = images.chain(self.app.dockerfile.as_ref().map(|path| ("app", path)));
+        let is_missing = |path: &str| {
+            fs::metadata(root.join(path)).is_err_and(|error| error.kind() == ErrorKind::NotFound)
+        };
+        all.filter(|(_, path)| is_missing(path))
+            .map(|(table, path)| {
+                let error =
+                    ProjectError::new("otoshi.toml", format!("[{table}] dockerfile: {path} does not exist"));
+                (table, error.with_suggestion(path, beside(root, path).iter()))
+            })
+            .collect()
     }
 
     fn look_at_names(&self, faults: &mut Faults<'_>) {
@@ -87,7 +104,15 @@ impl Manifest {
             }
         }
         for (name, base) in &self.bases {
-            let Base::Image(template) = base else { continue };
+            let template = match base {
+                Base::Image(template) => template,
+                Base::Packages(packages) => {
+                    if let Err(error) = reference_of(name, packages) {
+                        faults.add(&["bases", name], error);
+                    }
+                    continue;
+                }
+            };
             let mut known = true;
             for used in names_used(template) {
                 if self.versions.contains_key(used) {
@@ -367,6 +392,16 @@ fn look_at_ports(faults: &mut Faults<'_>, path: &[&str], place: &str, ports: &[S
 /// The names in braces that a template uses.
 fn names_used(template: &str) -> impl Iterator<Item = &str> {
     template.split('{').skip(1).filter_map(|rest| rest.split_once('}')).map(|(name, _)| name)
+}
+
+/// The files in the directory in which a path of the project would lie, as the project would name them.
+fn beside(root: &Path, path: &str) -> Vec<String> {
+    const MOST: usize = 1000;
+    let directory = Path::new(path).parent().unwrap_or(Path::new(""));
+    let entries = fs::read_dir(root.join(directory)).into_iter().flatten().flatten().take(MOST);
+    let names =
+        entries.filter_map(|entry| directory.join(entry.file_name()).into_os_string().into_string().ok());
+    names.collect()
 }
 
 #[cfg(test)]
