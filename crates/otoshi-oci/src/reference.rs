@@ -377,7 +377,10 @@ impl Explain for ReferenceError {
 
     fn remedy(&self) -> Option<Remedy> {
         match self {
-            Self::Uppercase { reference } => Some(format!("try {:?}", reference.to_lowercase()).into()),
+            Self::Uppercase { reference } => {
+                let lower = reference.to_lowercase();
+                Reference::parse(&lower).is_ok().then(|| format!("try {lower:?}").into())
+            }
             Self::Identifier { reference } => {
                 Some(format!("write a digest as \"name@sha256:{reference}\"").into())
             }

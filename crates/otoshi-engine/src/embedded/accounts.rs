@@ -54,7 +54,7 @@ impl Accounts {
 
     /// Looks up `USER` syntax: `name`, `uid`, `name:group`, `uid:gid`; empty is root.
     pub(crate) fn process(&self, spec: &str) -> Result<Account, EngineError> {
-        let (user, group) = spec.split_once(':').map_or((spec, None), |(user, group)| (user, Some(group)));
+        let (user, group) = parts(spec);
         let user = if user.is_empty() { "0" } else { user };
         let line = self.user(user);
         let (uid, own) = match (&line, user.parse::<u32>()) {
@@ -93,7 +93,7 @@ impl Accounts {
 
     /// The owner of a directory that WORKDIR makes for a user; a name that is not there is root.
     pub(crate) fn workdir_owner(&self, spec: &str) -> (u32, u32) {
-        let (user, group) = spec.split_once(':').map_or((spec, None), |(user, group)| (user, Some(group)));
+        let (user, group) = parts(spec);
         let (uid, own) = match (user.parse::<u32>(), self.user(user)) {
             (Ok(number), _) => (number, number),
             (Err(_), Some(line)) => {
@@ -125,6 +125,12 @@ impl Accounts {
             }),
         }
     }
+}
+
+/// The user, and the group where one is said: nothing after the colon is none.
+fn parts(spec: &str) -> (&str, Option<&str>) {
+    let (user, group) = spec.split_once(':').unwrap_or((spec, ""));
+    (user, Some(group).filter(|group| !group.is_empty()))
 }
 
 fn id(text: Option<&&str>, name: &str) -> Result<u32, EngineError> {
@@ -206,6 +212,7 @@ mod tests {
         let app = Account { uid: 1000, gid: 1001, groups: vec![1001, 50, 10], home: "/home/app".into() };
         assert_eq!(known.process("app").unwrap(), app);
         assert_eq!(known.process("1000").unwrap(), app);
+        assert_eq!(known.process("app:").unwrap(), app, "no group is said");
         let said = Account { gid: 50, groups: vec![50], ..app };
         assert_eq!(known.process("app:extra").unwrap(), said);
         let root = Account { uid: 0, gid: 0, groups: vec![0, 10], home: "/root".into() };
@@ -234,6 +241,7 @@ mod tests {
             ("1000", (1000, 1000)),
             ("app", (1000, 1001)),
             ("app:extra", (1000, 50)),
+            ("app:", (1000, 1001)),
             ("4242", (4242, 4242)),
             ("nobody", (0, 0)),
             ("nobody:extra", (0, 50)),

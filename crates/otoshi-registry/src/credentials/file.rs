@@ -13,6 +13,7 @@ use base64::Engine;
 use base64::alphabet::STANDARD;
 use base64::engine::DecodePaddingMode;
 use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig};
+use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::helper::{self, Answer};
@@ -51,8 +52,9 @@ impl File {
         if text.trim().is_empty() {
             return Ok(Self { whole: Map::new(), form });
         }
-        let value: Value =
-            serde_json::from_str(text).map_err(|error| format!("not valid JSON at line {}", error.line()))?;
+        // What follows the object is not looked at, as Docker does not.
+        let value = Value::deserialize(&mut serde_json::Deserializer::from_str(text))
+            .map_err(|error| format!("not valid JSON at line {}", error.line()))?;
         let whole = object(&value, "the whole file")?.cloned().unwrap_or_default();
         Ok(Self { whole, form })
     }
@@ -179,7 +181,7 @@ fn host_of(key: &str) -> &str {
 }
 
 /// A key of an object, in its own spelling or else in any.
-fn field<'a>(object: &'a Map<String, Value>, name: &str) -> Option<&'a Value> {
+pub(super) fn field<'a>(object: &'a Map<String, Value>, name: &str) -> Option<&'a Value> {
     object
         .get(name)
         .or_else(|| object.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value))
@@ -277,6 +279,7 @@ mod tests {
             "{}",
             r#"{"auths":null,"credHelpers":null,"credsStore":null}"#,
             r#"{"auths":{"r.test":null}}"#,
+            "{} // nothing",
             r#"{"auths":{"r.test":{}},"credHelpers":{"r.test":null},"credsStore":"not-asked"}"#,
             r#"{"auths":{"r.test":{"auth":null,"username":null,"password":null,"registrytoken":null}}}"#,
         ] {

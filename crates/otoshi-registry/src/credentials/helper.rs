@@ -11,8 +11,9 @@ use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
-use serde::Deserialize;
+use serde_json::{Map, Value};
 
+use super::file::field;
 use super::login::Login;
 
 /// The user name by which a helper says that the secret is a refresh token.
@@ -30,14 +31,6 @@ pub(super) enum Answer {
     Login(Login),
     /// It has nothing for this registry.
     Unknown,
-}
-
-#[derive(Deserialize)]
-struct Document {
-    #[serde(rename = "Username")]
-    user: Option<String>,
-    #[serde(rename = "Secret")]
-    secret: Option<String>,
 }
 
 /// Asks `docker-credential-NAME` for the login of a registry. Errors name the program and hold no secret.
@@ -109,8 +102,12 @@ fn login(output: &[u8]) -> Option<Answer> {
     if output.trim_ascii().is_empty() {
         return Some(Answer::Unknown);
     }
-    let document: Document = serde_json::from_slice(output).ok()?;
-    let (user, secret) = (document.user.unwrap_or_default(), document.secret.unwrap_or_default());
+    let document: Map<String, Value> = serde_json::from_slice(output).ok()?;
+    let text = |name: &str| match field(&document, name) {
+        None | Some(Value::Null) => Some(String::new()),
+        Some(value) => value.as_str().map(str::to_owned),
+    };
+    let (user, secret) = (text("Username")?, text("Secret")?);
     Some(match (user.as_str(), secret.is_empty()) {
         ("" | TOKEN_USER, true) => Answer::Unknown,
         (TOKEN_USER, false) => Answer::Login(Login::Refresh(secret)),
@@ -163,6 +160,10 @@ mod tests {
         };
         let basic = Login::Basic { user: "AWS".into(), password: "x".into() };
         assert_eq!(read(r#"{"ServerURL":"r.test","Username":"AWS","Secret":"x"}"#), Some(basic));
+        // As Go reads keys, in which most helpers are written.
+        let basic = Login::Basic { user: "u".into(), password: "x".into() };
+        assert_eq!(read(r#"{"username":"u","SECRET":"x"}"#), Some(basic));
+        assert_eq!(read(r#"{"Username":1,"Secret":"x"}"#), None);
         assert_eq!(read(r#"{"Username":"<token>","Secret":"x"}"#), Some(Login::Refresh("x".into())));
     }
 

@@ -21,11 +21,11 @@ pub(super) struct Asides {
     /// Only point out likely mistakes, as `otoshi image check` does
     #[arg(long, value_parser = switch, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL")]
     pub(super) check: Option<bool>,
-    /// What to do: build, check, or targets to list the stages
+    /// What to do: build, check, or targets to list the stages; check,format=json prints JSON
     #[arg(long, value_name = "METHOD", default_value = "build")]
     pub(super) call: String,
-    /// Progress output: auto, tty, plain (all output), quiet or none
-    #[arg(long, value_name = "HOW")]
+    /// Progress output: auto, tty, plain (all output), rawjson (as plain), quiet or none
+    #[arg(long, value_name = "HOW", value_parser = ["auto", "tty", "plain", "rawjson", "quiet", "none"], hide_possible_values = true)]
     pub(super) progress: Option<String>,
     /// Write the image's digest, descriptor and names to a JSON file
     #[arg(long, value_name = "FILE")]

@@ -107,14 +107,16 @@ enum Allow {
 
 impl Build {
     pub(super) fn run(self, home: &Arc<Home>) -> Result<ExitCode, Failure> {
+        let check = |it: Self, json| {
+            check::Check::new(it.context, it.file, it.build_arg, it.platform).with_json(json).run(home)
+        };
         match (self.asides.check == Some(true), self.asides.call.as_str()) {
-            (true, _) | (_, "check") => {
-                return check::Check::new(self.context, self.file, self.build_arg, self.platform).run(home);
-            }
+            (_, "check,format=json") => return check(self, true),
+            (true, _) | (_, "check") => return check(self, false),
             (_, "build") => {}
             (_, "targets") => return self.list_targets(home),
             (_, other) => {
-                let hint = "build, check or targets; otoshi image check points out likely mistakes";
+                let hint = "build, check, check,format=json or targets; otoshi image check points out likely mistakes";
                 return Err(Failure::usage(format!("--call {other} is not supported"), Some(hint.into())));
             }
         }

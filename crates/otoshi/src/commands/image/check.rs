@@ -73,6 +73,11 @@ impl Check {
         Self { context, file, build_arg, platform, json: false }
     }
 
+    /// With findings as JSON, or as text.
+    pub(super) fn with_json(self, json: bool) -> Self {
+        Self { json, ..self }
+    }
+
     pub(super) fn run(self, home: &Home) -> Result<ExitCode, Failure> {
         let _usage = home.claim()?;
         let args: BTreeMap<String, String> =

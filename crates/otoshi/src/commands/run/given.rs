@@ -11,7 +11,8 @@ pub(super) fn environment(files: &[String], given: &[String]) -> Result<Vec<(Str
     let mut found = Vec::new();
     for file in files {
         let text = fs::read_to_string(file).map_err(Failure::io("reading", file.clone()))?;
-        for (number, line) in text.lines().enumerate() {
+        // A mark of the byte order at the start is none of the first name.
+        for (number, line) in text.trim_start_matches('\u{feff}').lines().enumerate() {
             // As Docker has it: what follows `=` counts to the end of the line, quotes and all.
             let line = line.trim_start();
             if !line.is_empty() && !line.starts_with('#') {
@@ -82,8 +83,11 @@ mod tests {
     fn variables_are_read_as_docker_reads_them() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("env");
-        fs::write(&file, "# a comment\n\nA=1\n  B=\"x y\" # all\nC=\nPATH\nNOT_SET_ANYWHERE\nD=a=b\n")
-            .unwrap();
+        fs::write(
+            &file,
+            "\u{feff}# a comment\n\nA=1\n  B=\"x y\" # all\nC=\nPATH\nNOT_SET_ANYWHERE\nD=a=b\n",
+        )
+        .unwrap();
         let file = file.display().to_string();
         let found = environment(std::slice::from_ref(&file), &["A=2".into()]).unwrap();
         let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
