@@ -388,6 +388,26 @@ pub enum Command {
     Exec(Vec<String>),
 }
 
+impl Command {
+    /// Why the command cannot be run by anybody, if so.
+    pub(crate) fn problem(&self) -> Option<&'static str> {
+        match self {
+            Self::Shell(text) if text.trim().is_empty() => Some("is empty"),
+            Self::Shell(text) if !is_closed(text) => Some("has a quote that is not closed"),
+            Self::Exec(argv) if argv.is_empty() => Some("is an empty list"),
+            Self::Exec(argv) if argv[0].is_empty() => Some("has no program"),
+            _ => None,
+        }
+    }
+}
+
+/// Whether every quote is closed, as far as can be told without a shell: not where a comment, a document or a substitution in it can have
+/// quotes of its own.
+fn is_closed(text: &str) -> bool {
+    let others = ["#", "<<", "`", "$("];
+    others.iter().any(|other| text.contains(other)) || shlex::split(text.trim_end_matches('\\')).is_some()
+}
+
 impl fmt::Display for Command {
     /// As a shell takes it, or as a list in the form of JSON.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

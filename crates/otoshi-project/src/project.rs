@@ -267,8 +267,11 @@ fn processes(manifest: &Manifest, procfile: Option<&str>) -> Result<Vec<NamedPro
             }
             let (name, command) =
                 line.split_once(':').ok_or_else(|| wrong("not of the form `name: command`".into()))?;
-            let (name, command) = (name.trim().to_owned(), command.trim().to_owned());
-            let table = ProcessTable { command: Some(Command::Shell(command)), ..ProcessTable::default() };
+            let (name, command) = (name.trim().to_owned(), Command::Shell(command.trim().to_owned()));
+            if let Some(problem) = command.problem() {
+                return Err(wrong(format!("the command of {name} {problem}")));
+            }
+            let table = ProcessTable { command: Some(command), ..ProcessTable::default() };
             if found.insert(name.clone(), table).is_some() {
                 return Err(wrong(format!("there are two processes named {name:?}")));
             }
@@ -661,6 +664,19 @@ run = "make"
             assert!(schema["properties"][table].is_object(), "{table}");
         }
         assert_eq!(schema["additionalProperties"], false);
+    }
+
+    #[test]
+    fn a_quote_that_is_not_closed_is_told() {
+        let manifest = Manifest::parse("otoshi.toml", MINIMAL).unwrap();
+        let read = |command: &str| processes(&manifest, Some(&format!("web: {command}\n")));
+        for command in ["echo 'a", "sh -c \"exec web"] {
+            let error = read(command).unwrap_err().to_string();
+            assert_eq!(error, "Procfile:1: the command of web has a quote that is not closed");
+        }
+        for command in ["echo 'a' \"it's\"", "echo ${A#'}", "echo $(echo \"'\")", "cat <<< 'x'", "a \\"] {
+            read(command).unwrap();
+        }
     }
 
     #[test]

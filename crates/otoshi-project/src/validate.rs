@@ -201,7 +201,7 @@ impl Manifest {
     fn look_at_compile(&self, faults: &mut Faults<'_>) {
         let absolute = "an absolute path in the image, as in \"/app\"";
         if let Some(compile) = &self.compile {
-            if let Some(problem) = empty(&compile.run) {
+            if let Some(problem) = compile.run.problem() {
                 faults.at(
                     &["compile", "run"],
                     format!("[compile] run {problem}"),
@@ -276,7 +276,7 @@ impl Manifest {
                     "lower-case letters, digits, - and _; builder and runner are taken",
                 );
             }
-            match table.command.as_ref().map(empty) {
+            match table.command.as_ref().map(Command::problem) {
                 Some(Some(problem)) => {
                     faults.at(&path, format!("[processes] {name}: the command {problem}"), COMMAND);
                 }
@@ -316,7 +316,7 @@ impl Manifest {
                 "run = [\"/app/check\"], or http = \"http://localhost:8080/health\"",
             );
         }
-        if let Some(problem) = verify.run.as_ref().and_then(empty) {
+        if let Some(problem) = verify.run.as_ref().and_then(Command::problem) {
             faults.at(&["verify", "run"], format!("[verify] run {problem}"), "as in run = [\"bin/check\"]");
         }
         if let Some(http) = verify.http.as_ref().filter(|http| !is_own_address(http)) {
@@ -359,16 +359,6 @@ fn is_own_address(address: &str) -> bool {
 /// Whether a name ends with a tag.
 fn tagged(text: &str) -> bool {
     text.rsplit('/').next().is_some_and(|last| last.contains(':'))
-}
-
-/// What is wrong with a command that says nothing.
-pub(crate) fn empty(command: &Command) -> Option<&'static str> {
-    match command {
-        Command::Shell(text) if text.trim().is_empty() => Some("is empty"),
-        Command::Exec(argv) if argv.is_empty() => Some("is an empty list"),
-        Command::Exec(argv) if argv[0].is_empty() => Some("has no program"),
-        _ => None,
-    }
 }
 
 fn look_at_env<'e>(faults: &mut Faults<'_>, path: &[&str], names: impl Iterator<Item = &'e String>) {

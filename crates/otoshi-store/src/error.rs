@@ -1,5 +1,6 @@
 //! What can go wrong with the home directory.
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use otoshi_explain::{Explain, Kind, Remedy};
@@ -75,7 +76,13 @@ impl Explain for StoreError {
             }
             Self::NoHome => Some("set OTOSHI_HOME to a directory".into()),
             Self::Busy { .. } => Some("try again when it has finished, or give it time with --wait".into()),
-            Self::Io { .. } => None,
+            Self::Io { source, .. } => match source.kind() {
+                ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => {
+                    Some("set OTOSHI_HOME to a directory that you can write to".into())
+                }
+                ErrorKind::NotADirectory => Some("set OTOSHI_HOME to a directory".into()),
+                _ => None,
+            },
         }
     }
 }

@@ -208,6 +208,8 @@ impl Home {
 
 #[cfg(test)]
 mod tests {
+    use otoshi_explain::Explain;
+
     use super::*;
 
     #[test]
@@ -218,6 +220,17 @@ mod tests {
         let error = Home::open(dir.path()).unwrap_err();
         assert!(matches!(error, StoreError::Format { .. }), "{error}");
         assert_eq!(fs::read_to_string(dir.path().join("format")).unwrap(), "3\n");
+    }
+
+    #[test]
+    fn a_place_that_can_be_no_store_comes_with_a_hint() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("file");
+        fs::write(&file, "").unwrap();
+        for place in [file.clone(), file.join("below")] {
+            let error = Home::open(&place).unwrap_err();
+            assert_eq!(error.hint().as_deref(), Some("set OTOSHI_HOME to a directory"), "{error}");
+        }
     }
 
     #[test]

@@ -17,6 +17,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::helper::{self, Answer};
+use super::json::{field, object, string};
 use super::login::Login;
 use crate::repository::Repository;
 
@@ -178,40 +179,6 @@ fn is_namespace(key: &str, registry: &str) -> bool {
 fn host_of(key: &str) -> &str {
     let rest = key.strip_prefix("https://").or_else(|| key.strip_prefix("http://")).unwrap_or(key);
     rest.split('/').next().unwrap_or_default()
-}
-
-/// A key of an object, in its own spelling or else in any.
-pub(super) fn field<'a>(object: &'a Map<String, Value>, name: &str) -> Option<&'a Value> {
-    object
-        .get(name)
-        .or_else(|| object.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value))
-}
-
-fn object<'a>(value: &'a Value, what: &str) -> Result<Option<&'a Map<String, Value>>, String> {
-    match value {
-        Value::Null => Ok(None),
-        Value::Object(object) => Ok(Some(object)),
-        other => Err(format!("{what} is {}, but must be an object", kind(other))),
-    }
-}
-
-fn string<'a>(value: &'a Value, what: &str) -> Result<&'a str, String> {
-    match value {
-        Value::Null => Ok(""),
-        Value::String(text) => Ok(text),
-        other => Err(format!("{what} is {}, but must be a string", kind(other))),
-    }
-}
-
-fn kind(value: &Value) -> &'static str {
-    match value {
-        Value::Null => "null",
-        Value::Bool(_) => "a boolean",
-        Value::Number(_) => "a number",
-        Value::String(_) => "a string",
-        Value::Array(_) => "a list",
-        Value::Object(_) => "an object",
-    }
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Map, Value};
 
-use super::file::field;
+use super::json::field;
 use super::login::Login;
 
 /// The user name by which a helper says that the secret is a refresh token.

@@ -18,6 +18,7 @@
 
 mod file;
 mod helper;
+mod json;
 mod login;
 
 use std::io::ErrorKind;
