@@ -20,7 +20,7 @@ use rustix::net::{
 use serde::{Serialize, de::DeserializeOwned};
 
 /// A message may have this many descriptors.
-const DESCRIPTORS: usize = 2;
+const DESCRIPTORS: usize = 3;
 
 /// A message that is longer is not one of ours.
 const LONGEST: u32 = 256 << 20;

@@ -13,25 +13,33 @@ use rustix::{
 };
 
 use crate::{
-    Network, Privilege, SandboxError, Spec, UserSpec, capabilities, channel::Channel, network,
-    report::Report, rootfs, seccomp, sys,
+    Network, Privilege, SandboxError, Spec, UserSpec, capabilities,
+    channel::Channel,
+    control::{Control, Joined},
+    network,
+    report::Report,
+    rootfs::{self, Entered},
+    seccomp, sys,
 };
 
 /// Where programs are looked up when the environment does not say.
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// Becomes the command; returns only when that fails.
-pub(crate) fn run(
-    channel: &Channel,
-    spec: &Spec,
-    privilege: Privilege,
-    outlet: Option<Outlet>,
-) -> SandboxError {
-    let prepare = |program| prepare(channel, spec, privilege, outlet).map(|()| program);
+pub(crate) fn run(channel: &Channel, spec: &Spec, surroundings: Surroundings) -> SandboxError {
+    let prepare = |program| prepare(channel, spec, surroundings).map(|()| program);
     match Program::new(spec).and_then(prepare) {
         Ok(program) => program.start(),
         Err(error) => error,
     }
+}
+
+/// What a command is started in.
+pub(crate) struct Surroundings {
+    pub(crate) privilege: Privilege,
+    pub(crate) outlet: Option<Outlet>,
+    /// The control group that this process is in, or can go to.
+    pub(crate) group: Option<Joined>,
 }
 
 /// The network of its own that a command is to have, and the init, which gets the other end of its device.
@@ -40,24 +48,23 @@ pub(crate) struct Outlet {
     pub(crate) init: Channel,
 }
 
-fn prepare(
-    channel: &Channel,
-    spec: &Spec,
-    privilege: Privilege,
-    outlet: Option<Outlet>,
-) -> Result<(), SandboxError> {
+fn prepare(channel: &Channel, spec: &Spec, surroundings: Surroundings) -> Result<(), SandboxError> {
+    let Surroundings { privilege, outlet, group } = surroundings;
     namespaces(spec)?;
     let network = make_network(spec, outlet.as_ref())?;
+    // The network's device is none that a command may open.
+    let control = Control::enforced(group.as_ref(), spec);
+    drop(group);
     limit_pids(spec.pids)?;
     // Mount points get exactly the modes that are asked for.
     rustix::process::umask(Mode::empty());
     let resolver = outlet.map(|outlet| outlet.plan.resolver);
-    let (placeholders, terminal) = rootfs::enter(spec, privilege, resolver)?;
+    let Entered { placeholders, terminal, controlled } = rootfs::enter(spec, privilege, resolver, control)?;
     rustix::process::umask(Mode::from_raw_mode(0o022));
     let _ = rustix::process::setsid();
     let mut sent: Vec<BorrowedFd<'_>> = Vec::new();
     if let Some(terminal) = &terminal {
-        control(terminal).map_err(SandboxError::setup("setting the terminal"))?;
+        make_controlling(terminal).map_err(SandboxError::setup("setting the terminal"))?;
         sent.push(terminal.caller.as_fd());
     }
     sent.extend(network.as_ref().map(AsFd::as_fd));
@@ -80,7 +87,7 @@ fn prepare(
         rustix::process::chdir(spec.cwd.as_str()).map_err(SandboxError::setup(&directory))?;
     }
     channel
-        .send(&Report::Ready { placeholders, terminal: terminal.is_some() }, &sent)
+        .send(&Report::Ready { placeholders, terminal: terminal.is_some(), controlled }, &sent)
         .map_err(SandboxError::setup("reporting that the sandbox is ready"))
 }
 
@@ -172,7 +179,7 @@ fn limit_pids(pids: u32) -> Result<(), SandboxError> {
 }
 
 /// Makes a terminal the streams and the controlling terminal of this session.
-fn control(terminal: &rootfs::Terminal) -> rustix::io::Result<()> {
+fn make_controlling(terminal: &rootfs::Terminal) -> rustix::io::Result<()> {
     rustix::process::ioctl_tiocsctty(&terminal.command)?;
     rustix::stdio::dup2_stdin(&terminal.command)?;
     rustix::stdio::dup2_stdout(&terminal.command)?;

@@ -15,7 +15,8 @@ use rustix::{
 use crate::{
     Network, SandboxError, capabilities,
     channel::Channel,
-    command::{self, Outlet},
+    command::{self, Outlet, Surroundings},
+    control::Joined,
     report::{ARGV0, ExitStatus, Order, Report},
     sys,
 };
@@ -27,11 +28,11 @@ pub fn init_if_requested() {
     if std::env::args_os().next().is_none_or(|name| name != ARGV0) {
         return;
     }
-    let Some((channel, order, stdin)) = receive() else {
+    let Some((channel, order, fds)) = receive() else {
         eprintln!("{ARGV0}: this name is for Otoshi's own use");
         std::process::exit(2);
     };
-    let report = match run(&channel, order, stdin) {
+    let report = match run(&channel, order, fds) {
         Ok(Some(status)) => Report::Ended(status),
         // Nobody is left to be told.
         Ok(None) => std::process::exit(1),
@@ -42,19 +43,28 @@ pub fn init_if_requested() {
 }
 
 /// The channel is standard input: the one descriptor besides the streams that a new program can be given without a race.
-fn receive() -> Option<(Channel, Order, OwnedFd)> {
+fn receive() -> Option<(Channel, Order, Given)> {
     let fd = rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdin(), 3).ok()?;
     rustix::net::sockopt::socket_domain(&fd).ok()?;
     let channel = Channel::from_fd(fd);
     let (order, fds) = channel.receive::<Order>().ok()??;
-    Some((channel, order, fds.into_iter().next()?))
+    let mut fds = fds.into_iter();
+    let stdin = fds.next()?;
+    let group = Joined::received(order.2.clone(), &mut fds);
+    Some((channel, order, Given { stdin, group }))
+}
+
+/// What comes with an order.
+struct Given {
+    stdin: OwnedFd,
+    group: Option<Joined>,
 }
 
 /// Starts the command and waits for it; gives `None` when the process that started us is gone.
 fn run(
     channel: &Channel,
-    (spec, privilege): Order,
-    stdin: OwnedFd,
+    (spec, privilege, _): Order,
+    Given { stdin, group }: Given,
 ) -> Result<Option<ExitStatus>, SandboxError> {
     let failed = |action: &str| SandboxError::setup::<std::io::Error>(action.to_owned());
     let _ = rustix::thread::set_name(c"otoshi-sandbox");
@@ -74,10 +84,16 @@ fn run(
         }
         Network::Host | Network::None => (None, Carrier::None),
     };
-    match sys::fork().map_err(failed("forking"))? {
+    let forked = match &group {
+        Some(group) => group.fork(),
+        None => sys::fork().map(|forked| (forked, false)),
+    };
+    let (forked, is_grouped) = forked.map_err(failed("forking"))?;
+    match forked {
         sys::Fork::Child => {
             drop((signals, network));
-            let error = command::run(channel, &spec, privilege, outlet);
+            let surroundings = Surroundings { privilege, outlet, group: group.filter(|_| is_grouped) };
+            let error = command::run(channel, &spec, surroundings);
             let _ = channel.send(&Report::Failed(error), &[]);
             std::process::exit(125);
         }
@@ -85,8 +101,15 @@ fn run(
             drop(outlet);
             // Whoever reads the command's output waits for the command only, not for us.
             let _ = close_streams();
-            supervise(channel, child, &signals, &mut network)
-                .map_err(SandboxError::setup("waiting for the command"))
+            let ended = supervise(channel, child, &signals, &mut network)
+                .map_err(SandboxError::setup("waiting for the command"));
+            if let (Ok(None), Some(group)) = (&ended, group) {
+                // Nobody is left to remove it.
+                let _ = sys::kill(child, libc::SIGKILL);
+                let _ = waitpid(Some(child), WaitOptions::empty());
+                group.remove();
+            }
+            ended
         }
     }
 }

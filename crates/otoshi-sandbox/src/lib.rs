@@ -14,9 +14,11 @@
 mod capabilities;
 mod channel;
 mod command;
+mod control;
 pub mod doctor;
 mod error;
 mod init;
+mod mounts;
 mod network;
 mod patient;
 mod placeholder;
@@ -34,7 +36,7 @@ pub use privilege::{Privilege, enter_namespace, privilege};
 pub use report::ExitStatus;
 pub use rootfs::{SELF_CONTAINED, STORE_HINT};
 pub use spawn::{Handle, Running, Sandbox, StdioSpec, Stream};
-pub use spec::{Capabilities, Mount, Network, Root, Spec, UserSpec};
+pub use spec::{Access, Capabilities, Device, DeviceKind, Limits, Mount, Network, Root, Spec, UserSpec};
 
 /// Tells whether the running kernel is of this version or a later one.
 pub(crate) fn kernel_is_at_least(major: u32, minor: u32) -> bool {

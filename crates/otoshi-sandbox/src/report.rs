@@ -2,13 +2,13 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Privilege, SandboxError, Spec, placeholder::Placeholder};
+use crate::{Privilege, SandboxError, Spec, control, placeholder::Placeholder};
 
 /// The name under which this program runs as the init.
 pub(crate) const ARGV0: &str = "otoshi-sandbox-init";
 
-/// What the init is told; the command's standard input comes with it.
-pub(crate) type Order = (Spec, Privilege);
+/// What the init is told; the command's standard input comes with it, and then what controls its devices.
+pub(crate) type Order = (Spec, Privilege, Option<control::Kind>);
 
 /// What the init and the command-to-be tell the process that started them.
 #[derive(Debug, Serialize, Deserialize)]
@@ -19,6 +19,8 @@ pub(crate) enum Report {
         placeholders: Vec<Placeholder>,
         /// Whether a terminal comes with it.
         terminal: bool,
+        /// Whether a list says which devices the command can use.
+        controlled: bool,
     },
     /// The command did not run.
     Failed(SandboxError),

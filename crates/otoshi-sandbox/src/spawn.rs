@@ -22,9 +22,10 @@ use rustix::{
 use crate::{
     SandboxError, Spec,
     channel::Channel,
+    control::Group,
     network,
     placeholder::{self, Placeholder},
-    privilege,
+    privilege::privilege,
     report::{ARGV0, ExitStatus, Report},
     sys,
 };
@@ -77,6 +78,9 @@ pub struct Running {
     spec: Spec,
     placeholders: Vec<Placeholder>,
     terminal: Option<OwnedFd>,
+    controlled: bool,
+    /// What controls its devices; goes when all of it has ended.
+    group: Option<Group>,
     /// What was reported before the caller asked.
     ended: Option<ExitStatus>,
     waited: bool,
@@ -125,6 +129,8 @@ impl Sandbox {
             Stream::Null => rustix::fs::open("/dev/null", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
                 .map_err(SandboxError::setup("opening /dev/null"))?,
         };
+        let privilege = privilege();
+        let group = Group::make(spec, privilege);
         let executable = Executable::of(init_exe.as_deref().unwrap_or(Path::new("/proc/self/exe")));
         let mut command = Command::new(executable.path());
         command.arg0(ARGV0).env_clear();
@@ -147,12 +153,17 @@ impl Sandbox {
             spec: spec.clone(),
             placeholders: Vec::new(),
             terminal: None,
+            controlled: false,
+            group,
             ended: None,
             waited: false,
         };
+        let group = running.group.as_ref();
+        let fds: Vec<_> =
+            std::iter::once(stdin.as_fd()).chain(group.into_iter().flat_map(Group::fds)).collect();
         running
             .channel
-            .send(&(spec, privilege()), &[stdin.as_fd()])
+            .send(&(spec, privilege, group.map(Group::kind)), &fds)
             .map_err(failed("telling the sandbox's init what to do"))?;
         drop(stdin);
         running.until_ready()?;
@@ -248,6 +259,11 @@ impl Running {
         self.terminal.as_ref()
     }
 
+    /// Whether a list says which devices the command can use: then those device files can be used that the command itself makes.
+    pub fn controls_devices(&self) -> bool {
+        self.controlled
+    }
+
     /// Waits for the command, and for everything it started, to end.
     pub fn wait(mut self) -> Result<ExitStatus, SandboxError> {
         let failed = SandboxError::setup("receiving from the sandbox");
@@ -267,8 +283,9 @@ impl Running {
     fn until_ready(&mut self) -> Result<(), SandboxError> {
         let report = self.channel.receive().map_err(SandboxError::setup("receiving from the sandbox"))?;
         match report {
-            Some((Report::Ready { placeholders, terminal }, fds)) => {
+            Some((Report::Ready { placeholders, terminal, controlled }, fds)) => {
                 self.placeholders = placeholders;
+                self.controlled = controlled;
                 let mut fds = fds.into_iter();
                 self.terminal = if terminal { fds.next() } else { None };
                 if let Some(namespace) = fds.next() {
@@ -292,6 +309,7 @@ impl Running {
     fn finish(&mut self) -> io::Result<Option<i32>> {
         self.waited = true;
         let ended = self.child.wait()?;
+        drop(self.group.take());
         placeholder::remove(&self.spec, &self.placeholders);
         Ok(ended.signal())
     }

@@ -20,6 +20,8 @@ pub struct Spec {
     pub user: UserSpec,
     /// What is mounted over the root, in order.
     pub mounts: Vec<Mount>,
+    /// Device files that the command is given besides those that every one has.
+    pub devices: Vec<Device>,
     /// The host name that the command sees.
     pub hostname: String,
     /// Further lines of `/etc/hosts`: a name and its address.
@@ -61,6 +63,7 @@ impl Spec {
             cwd: "/".into(),
             user: UserSpec::default(),
             mounts: Vec::new(),
+            devices: Vec::new(),
             hostname: "otoshi".into(),
             extra_hosts: Vec::new(),
             network: Network::Own,
@@ -128,6 +131,15 @@ pub enum Mount {
         /// Whether it cannot be written.
         read_only: bool,
     },
+    /// A file or directory of the host as a description of the host's devices has it.
+    Host {
+        /// The host's path.
+        source: PathBuf,
+        /// Where the command sees it.
+        target: String,
+        /// What cannot be done there.
+        limits: Limits,
+    },
     /// Memory.
     Tmpfs {
         /// Where.
@@ -168,11 +180,68 @@ impl Mount {
     pub fn target(&self) -> &str {
         match self {
             Self::Bind { target, .. }
+            | Self::Host { target, .. }
             | Self::Tmpfs { target, .. }
             | Self::OverlayView { target, .. }
             | Self::File { target, .. } => target,
         }
     }
+}
+
+/// What cannot be done in a mounted part of the host's tree.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Limits {
+    /// Nothing can be written.
+    pub read_only: bool,
+    /// Set-user-id programs and file capabilities give nothing.
+    pub no_suid: bool,
+    /// No program can be run.
+    pub no_exec: bool,
+    /// No device file can be used; where nothing controls the use of devices, that is always so.
+    pub no_dev: bool,
+    /// What is mounted below is not seen.
+    pub shallow: bool,
+}
+
+/// A device file that a command is given.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Device {
+    /// Where the command sees it; what is there is covered, and what is made for it is taken away afterwards.
+    pub target: String,
+    /// The host's file, which is what the command gets in a user namespace, where none can be made.
+    pub source: PathBuf,
+    /// What it is.
+    pub kind: DeviceKind,
+    /// The mode of the file.
+    pub mode: u32,
+    /// Its owner.
+    pub uid: u32,
+    /// Its group.
+    pub gid: u32,
+    /// What the command may do with the device, whatever the mode says; only kept where something controls the use of devices.
+    pub access: Access,
+}
+
+/// What a device file stands for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum DeviceKind {
+    /// A character device, by major and minor number.
+    Character(u32, u32),
+    /// A block device, by major and minor number.
+    Block(u32, u32),
+    /// A named pipe.
+    Fifo,
+}
+
+/// What may be done with a device.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Access {
+    /// Reading.
+    pub read: bool,
+    /// Writing.
+    pub write: bool,
+    /// Making a file for it.
+    pub make: bool,
 }
 
 /// The network that a command sees.

@@ -26,6 +26,90 @@ pub(crate) fn fork() -> io::Result<Fork> {
     }
 }
 
+/// Forks this process, which must have one thread only, into a control group of the unified hierarchy.
+///
+/// In this way alone does it not have to wait until no process of the machine is starting or ending.
+pub(crate) fn fork_into(group: BorrowedFd<'_>) -> io::Result<Fork> {
+    /// `CLONE_INTO_CGROUP`, which does not fit in the type that the C library's constant has.
+    const INTO_GROUP: u64 = 0x2_0000_0000;
+    // SAFETY: all-zero is a valid `struct clone_args`: nothing is shared but what `fork` shares.
+    let mut arguments: libc::clone_args = unsafe { std::mem::zeroed() };
+    arguments.flags = INTO_GROUP;
+    arguments.exit_signal = libc::SIGCHLD as u64;
+    arguments.cgroup = group.as_raw_fd() as u64;
+    // SAFETY: pointer and size describe one structure that lives through the call; without a stack the child goes on with a
+    // copy of this one. The only caller is the sandbox's init, which never starts a thread, so that no lock is held.
+    let result =
+        unsafe { libc::syscall(libc::SYS_clone3, &raw const arguments, size_of::<libc::clone_args>()) };
+    match Pid::from_raw(check(result)? as i32) {
+        None => Ok(Fork::Child),
+        Some(pid) => Ok(Fork::Parent(pid)),
+    }
+}
+
+/// One instruction of a BPF program. Layout: `struct bpf_insn`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(C)]
+pub(crate) struct BpfInstruction {
+    pub(crate) code: u8,
+    /// The destination in the lower four bits, the source in the others.
+    pub(crate) registers: u8,
+    pub(crate) offset: i16,
+    pub(crate) value: i32,
+}
+
+/// The members of `union bpf_attr` that BPF_PROG_LOAD reads here.
+#[repr(C)]
+struct BpfLoad {
+    kind: u32,
+    count: u32,
+    instructions: u64,
+    licence: u64,
+}
+
+/// Those that BPF_PROG_ATTACH reads.
+#[repr(C)]
+struct BpfAttach {
+    target: u32,
+    program: u32,
+    kind: u32,
+    flags: u32,
+}
+
+/// Loads a program that says which devices may be used; it needs `CAP_BPF` and `CAP_NET_ADMIN`, or `CAP_SYS_ADMIN`.
+pub(crate) fn load_device_program(instructions: &[BpfInstruction]) -> io::Result<OwnedFd> {
+    const LOAD: c_int = 5;
+    const CGROUP_DEVICE: u32 = 15;
+    let order = BpfLoad {
+        kind: CGROUP_DEVICE,
+        count: u32::try_from(instructions.len()).map_err(|_| io::ErrorKind::InvalidInput)?,
+        instructions: instructions.as_ptr() as u64,
+        licence: c"MIT".as_ptr() as u64,
+    };
+    // SAFETY: `BpfInstruction` has the layout of `bpf_insn`; count and pointer describe one slice, which the kernel only reads, and
+    // which outlives the call, as the structure does; what it lacks of the union counts as zero. The descriptor is new.
+    unsafe {
+        let fd = check(libc::syscall(libc::SYS_bpf, LOAD, &raw const order, size_of_val(&order)))?;
+        Ok(OwnedFd::from_raw_fd(fd as c_int))
+    }
+}
+
+/// Puts such a program in force in a control group of the unified hierarchy, besides those of the groups above.
+pub(crate) fn attach_device_program(program: BorrowedFd<'_>, group: BorrowedFd<'_>) -> io::Result<()> {
+    const ATTACH: c_int = 8;
+    const CGROUP_DEVICE: u32 = 6;
+    const ALLOW_MULTI: u32 = 2;
+    let order = BpfAttach {
+        target: group.as_raw_fd().cast_unsigned(),
+        program: program.as_raw_fd().cast_unsigned(),
+        kind: CGROUP_DEVICE,
+        flags: ALLOW_MULTI,
+    };
+    // SAFETY: pointer and size describe one structure that lives through the call.
+    let result = unsafe { libc::syscall(libc::SYS_bpf, ATTACH, &raw const order, size_of_val(&order)) };
+    check(result).map(drop)
+}
+
 /// Leaves the namespaces of the parent; `flags` must hold namespaces only.
 pub(crate) fn unshare(flags: UnshareFlags) -> rustix::io::Result<()> {
     let namespaces = UnshareFlags::NEWNS

@@ -11,7 +11,7 @@ use std::{
     process::{Command, Output},
 };
 
-use otoshi_sandbox::{Mount, Network, Root, Spec, UserSpec};
+use otoshi_sandbox::{Access, Device, DeviceKind, Mount, Network, Root, Spec, UserSpec};
 use otoshi_test::{Need, given, require};
 use support::{INIT, Image, bind, file};
 
@@ -96,4 +96,33 @@ fn another_user_with_a_single_id_is_refused_with_a_hint() {
         "{}",
         text(&output)
     );
+}
+
+#[test]
+fn an_ordinary_user_makes_no_device_files_and_uses_those_that_are_given() {
+    given!(require(&[Need::UserNamespaces, Need::Tool("newuidmap")]));
+    for sub_ids in [true, false] {
+        let image = given!(Image::new());
+        let mut spec = image.script(
+            "mknod /null c 1 3 2>&1 | sed 's/.*: //'; grep ' / ' /proc/mounts | grep -o nodev; \
+             echo x >/dev/deep/null && stat -c %t:%T /opt/zero && head -c 2 /opt/zero | wc -c; test -p /opt/pipe && echo pipe",
+        );
+        let device = |source: &str, target: &str, kind| Device {
+            target: target.into(),
+            source: source.into(),
+            kind,
+            mode: 0o600,
+            uid: 0,
+            gid: 0,
+            access: Access { read: true, write: true, make: true },
+        };
+        spec.devices = vec![
+            device("/dev/null", "/dev/deep/null", DeviceKind::Character(1, 3)),
+            device("/dev/zero", "/opt/zero", DeviceKind::Character(1, 5)),
+            device("/nowhere", "/opt/pipe", DeviceKind::Fifo),
+        ];
+        let output = run(&image, spec, sub_ids);
+        assert_eq!(text(&output), "Operation not permitted\nnodev\n1:5\n2\npipe\n", "{sub_ids}");
+        assert_eq!(image.written(), [""; 0]);
+    }
 }

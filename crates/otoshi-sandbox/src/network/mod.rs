@@ -27,7 +27,7 @@ use rustix::{
     thread::{LinkNameSpaceType, move_into_link_name_space},
 };
 
-use crate::{SandboxError, rootfs, sys};
+use crate::{SandboxError, mounts, sys};
 
 type Result<T> = std::result::Result<T, SandboxError>;
 
@@ -95,7 +95,7 @@ fn open() -> rustix::io::Result<OwnedFd> {
         // In a container, where the device may be used and has no file.
         Err(Errno::NOENT) => {
             let made = || {
-                let place = rootfs::try_new_mount("tmpfs", &[("mode", "700")], MountAttrFlags::empty())?;
+                let place = mounts::try_new_mount("tmpfs", &[("mode", "700")], MountAttrFlags::empty())?;
                 let mode = Mode::from_raw_mode(0o600);
                 rustix::fs::mknodat(
                     &place,

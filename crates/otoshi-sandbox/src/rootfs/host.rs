@@ -10,11 +10,13 @@ use std::{
 use rustix::{io::Errno, mount::MountAttrFlags};
 
 use super::{
-    kernel,
-    mounts::{clone_path, set_attributes},
+    given, kernel,
     overlay::{Layers, open_directories, open_directory},
 };
-use crate::{Mount, Privilege, Root, SandboxError, Spec};
+use crate::{
+    Mount, Privilege, Root, SandboxError, Spec,
+    mounts::{clone_path, clone_shallow, set_attributes},
+};
 
 type Result<T> = std::result::Result<T, SandboxError>;
 
@@ -26,6 +28,8 @@ pub(super) struct Host {
     pub(super) mounts: Vec<Source>,
     /// The host's own device files, by name; made anew when `None`.
     pub(super) devices: Option<Vec<(&'static str, OwnedFd)>>,
+    /// One for each of the devices that the command is given; made when it is put there where it is `None`.
+    pub(super) given: Vec<Option<OwnedFd>>,
     /// `/etc/hosts` and its like: path and content.
     pub(super) identity: [(&'static str, Vec<u8>); 3],
 }
@@ -54,13 +58,15 @@ impl Host {
             Root::ReadOnlyOverlay { lowers, userxattr } => {
                 RootSource::Temporary(layers(spec, lowers, None, *userxattr)?)
             }
-            Root::Dir(path) => RootSource::Tree(tree(path, MountAttrFlags::MOUNT_ATTR_NODEV)?),
+            Root::Dir(path) => RootSource::Tree(tree(path, MountAttrFlags::empty())?),
         };
         let read_only = spec.readonly_rootfs || matches!(spec.root, Root::ReadOnlyOverlay { .. });
         let mounts = spec.mounts.iter().map(|mount| source(spec, mount, privilege)).collect::<Result<_>>()?;
-        let devices = match privilege {
-            Privilege::Root => None,
-            Privilege::UserNamespace { .. } => Some(kernel::host_devices()?),
+        let (devices, given) = match privilege {
+            Privilege::Root => (None, spec.devices.iter().map(|_| None).collect()),
+            Privilege::UserNamespace { .. } => {
+                (Some(kernel::host_devices()?), given::of_host(&spec.devices)?)
+            }
         };
         let resolver = resolver.unwrap_or_else(|| fs::read("/etc/resolv.conf").unwrap_or_default());
         let identity = [
@@ -68,7 +74,7 @@ impl Host {
             ("etc/hostname", format!("{}\n", spec.hostname).into_bytes()),
             ("etc/resolv.conf", resolver),
         ];
-        Ok(Self { root, read_only, mounts, devices, identity })
+        Ok(Self { root, read_only, mounts, devices, given, identity })
     }
 }
 
@@ -96,6 +102,14 @@ fn source(spec: &Spec, mount: &Mount, privilege: Privilege) -> Result<Source> {
             attributes.set(MountAttrFlags::MOUNT_ATTR_RDONLY, *read_only);
             tree(source, attributes).map(Source::Tree)
         }
+        Mount::Host { source, limits, .. } => {
+            let mut attributes = MountAttrFlags::empty();
+            attributes.set(MountAttrFlags::MOUNT_ATTR_RDONLY, limits.read_only);
+            attributes.set(MountAttrFlags::MOUNT_ATTR_NOSUID, limits.no_suid);
+            attributes.set(MountAttrFlags::MOUNT_ATTR_NOEXEC, limits.no_exec);
+            attributes.set(MountAttrFlags::MOUNT_ATTR_NODEV, limits.no_dev);
+            opened(source, attributes, !limits.shallow).map(Source::Tree)
+        }
         Mount::OverlayView { lowers, upper, work, .. } => {
             let userxattr = matches!(privilege, Privilege::UserNamespace { .. });
             layers(spec, lowers, Some((upper, work)), userxattr).map(Source::Layers)
@@ -104,9 +118,14 @@ fn source(spec: &Spec, mount: &Mount, privilege: Privilege) -> Result<Source> {
     }
 }
 
+/// With all that is mounted below.
 fn tree(path: &Path, attributes: MountAttrFlags) -> Result<OwnedFd> {
+    opened(path, attributes, true)
+}
+
+fn opened(path: &Path, attributes: MountAttrFlags, recursive: bool) -> Result<OwnedFd> {
     let open = || -> std::result::Result<OwnedFd, Errno> {
-        let tree = clone_path(path)?;
+        let tree = if recursive { clone_path(path) } else { clone_shallow(path) }?;
         set_attributes(tree.as_fd(), attributes, true)?;
         Ok(tree)
     };

@@ -1,7 +1,7 @@
 //! `/proc`, `/sys` and `/dev` of a sandbox, and what of them is hidden or read-only. As Docker has it.
 //!
-//! Device files can be used only where they are mounted one by one on `/dev`: everything else is mounted without devices,
-//! so that a file which a command makes with `mknod` opens nothing.
+//! Where nothing controls which devices a command uses ([`crate::control`]), device files can be used only where they are mounted one
+//! by one on `/dev`: everything else is mounted without devices, so that a file which a command makes with `mknod` opens nothing.
 
 use std::os::fd::{AsFd, OwnedFd};
 
@@ -12,12 +12,11 @@ use rustix::{
     pty::OpenptFlags,
 };
 
-use super::{
+use super::{place::Place, stage::Stage};
+use crate::{
+    SandboxError, Spec,
     mounts::{attach, clone_path, clone_tree, is_directory, new_mount, set_attributes, try_new_mount},
-    place::Place,
-    stage::Stage,
 };
-use crate::{SandboxError, Spec};
 
 type Result<T> = std::result::Result<T, SandboxError>;
 
@@ -112,8 +111,9 @@ pub(super) fn devices(
     stage: &Stage,
     host: Option<Vec<(&'static str, OwnedFd)>>,
     spec: &Spec,
+    no_dev: MountAttrFlags,
 ) -> Result<Option<Terminal>> {
-    let dev = new_mount("tmpfs", &[("mode", "755"), ("size", "65536k")], NOSUID | NODEV)?;
+    let dev = new_mount("tmpfs", &[("mode", "755"), ("size", "65536k")], NOSUID | no_dev)?;
     attach(&dev, place.top_directory("dev")?.as_fd(), "/dev")?;
     let devices = match host {
         Some(devices) => devices,

@@ -4,31 +4,27 @@
 //! /tmp                    covered by the stage, a file system in memory that nobody else sees
 //! ├── root/               the new root: merged layers, then /proc, /sys, /dev and all other mounts
 //! ├── files/              what File mounts, /etc/hosts, /etc/hostname and /etc/resolv.conf show
-//! ├── devices/            device files; only these can be used, as all else is mounted without devices
+//! ├── devices/            device files; only these can be used where nothing controls the use of devices
+//! ├── given/              device files that this command is given besides
 //! ├── empty/              covers directories
 //! └── upper/, work/       take the mount points made in a read-only root
 //! ```
 //!
 //! All of the host that is needed is opened before anything is covered; after `pivot_root` the rest of the host is gone.
 
+mod given;
 mod host;
 mod kernel;
-mod mounts;
 mod overlay;
 mod place;
 mod stage;
 
 pub use overlay::{SELF_CONTAINED, STORE_HINT};
 
-use std::os::{
-    fd::{AsFd, OwnedFd},
-    unix::ffi::OsStrExt,
-};
+use std::os::fd::{AsFd, OwnedFd};
 
 use host::{Host, RootSource, Source};
 pub(crate) use kernel::Terminal;
-pub(crate) use mounts::try_new_mount;
-use mounts::{attach, is_directory, new_mount, set_attributes};
 use place::{Kept, Kind, Place, failed, fd_path};
 use rustix::{
     fs::{Gid, Mode, Uid},
@@ -37,30 +33,46 @@ use rustix::{
 use stage::Stage;
 
 use crate::{
-    Mount, Privilege, SandboxError, Spec,
+    Limits, Mount, Privilege, SandboxError, Spec,
+    control::Control,
+    mounts::{attach, is_directory, new_mount, set_attributes},
     placeholder::{Area, Placeholder},
 };
 
 type Result<T> = std::result::Result<T, SandboxError>;
 
+/// What was made for a command.
+pub(crate) struct Entered {
+    /// What was made in directories that stay.
+    pub(crate) placeholders: Vec<Placeholder>,
+    /// The terminal, if one was asked for.
+    pub(crate) terminal: Option<Terminal>,
+    /// Whether device files can be used that the command makes.
+    pub(crate) controlled: bool,
+}
+
 /// Mounts everything and makes it the root directory of this process, whose mount namespace is its own and whose umask is 0.
 ///
-/// `resolver` is `/etc/resolv.conf`; the host's when `None`. Returns what was made in directories that stay, and the terminal if one
-/// was asked for.
+/// `resolver` is `/etc/resolv.conf`; the host's when `None`.
 pub(crate) fn enter(
     spec: &Spec,
     privilege: Privilege,
     resolver: Option<Vec<u8>>,
-) -> Result<(Vec<Placeholder>, Option<Terminal>)> {
+    control: Control,
+) -> Result<Entered> {
     mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)
         .map_err(SandboxError::setup("making mounts private"))?;
     let host = Host::open(spec, privilege, resolver)?;
     let stage = Stage::mount()?;
-    let mut place = mount_root(host.root, &stage)?;
+    let no_dev = no_dev(&stage, control)?;
+    let mut place = mount_root(host.root, &stage, no_dev)?;
     kernel::proc_and_sys(&mut place)?;
-    let terminal = kernel::devices(&mut place, &stage, host.devices, spec)?;
+    let terminal = kernel::devices(&mut place, &stage, host.devices, spec, no_dev)?;
     for (index, (mount, source)) in spec.mounts.iter().zip(host.mounts).enumerate() {
-        apply(&mut place, &stage, index, mount, source)?;
+        apply(&mut place, &stage, index, mount, source, no_dev)?;
+    }
+    for (index, (device, source)) in spec.devices.iter().zip(host.given).enumerate() {
+        given::put(&mut place, &stage, index, device, source)?;
     }
     for (target, content) in &host.identity {
         identity(&mut place, &stage, spec, target, content)?;
@@ -70,19 +82,30 @@ pub(crate) fn enter(
         set_attributes(place.fd(), MountAttrFlags::MOUNT_ATTR_RDONLY, false)
             .map_err(SandboxError::setup("making the root read-only"))?;
     }
-    let (root, made) = place.into_made();
+    let (root, placeholders) = place.into_made();
     pivot(&root)?;
-    Ok((made, terminal))
+    Ok(Entered { placeholders, terminal, controlled: no_dev.is_empty() })
 }
 
-fn mount_root(source: RootSource, stage: &Stage) -> Result<Place> {
+/// The attribute that keeps device files from being used, or nothing where a list of what may be used is in force.
+fn no_dev(stage: &Stage, control: Control) -> Result<MountAttrFlags> {
+    let is_controlled = match control {
+        Control::None => false,
+        Control::All => true,
+        // What was asked of the kernel is not believed, but tried: the machine's memory is in no list.
+        Control::List => stage.refuses_memory()?,
+    };
+    Ok(if is_controlled { MountAttrFlags::empty() } else { MountAttrFlags::MOUNT_ATTR_NODEV })
+}
+
+fn mount_root(source: RootSource, stage: &Stage, no_dev: MountAttrFlags) -> Result<Place> {
     let below = stage.directory("root")?;
     let (area, upper) = match source {
         RootSource::Overlay(mut layers) => {
             if layers.lowers.is_empty() {
                 layers.lowers.push(stage.directory("empty")?);
             }
-            layers.mount(below.as_fd(), "the root")?;
+            layers.mount(below.as_fd(), "the root", no_dev)?;
             (Some(Area::Root), layers.writable.map(|(upper, _)| upper))
         }
         RootSource::Temporary(mut layers) => {
@@ -92,10 +115,12 @@ fn mount_root(source: RootSource, stage: &Stage) -> Result<Place> {
                     .map_err(SandboxError::setup("copying the attributes of the root directory"))?;
             }
             layers.writable = Some((upper, work));
-            layers.mount(below.as_fd(), "the root")?;
+            layers.mount(below.as_fd(), "the root", no_dev)?;
             (None, None)
         }
         RootSource::Tree(tree) => {
+            set_attributes(tree.as_fd(), no_dev, true)
+                .map_err(SandboxError::setup("setting what the root is mounted with"))?;
             attach(&tree, below.as_fd(), "the root")?;
             (Some(Area::Root), None)
         }
@@ -111,7 +136,14 @@ fn copy_attributes(from: &OwnedFd, to: &OwnedFd) -> rustix::io::Result<()> {
 }
 
 /// Mounts one of the mounts that were asked for.
-fn apply(place: &mut Place, stage: &Stage, index: usize, mount: &Mount, source: Source) -> Result<()> {
+fn apply(
+    place: &mut Place,
+    stage: &Stage,
+    index: usize,
+    mount: &Mount,
+    source: Source,
+    no_dev: MountAttrFlags,
+) -> Result<()> {
     let target = mount.target();
     let kind = match &source {
         Source::Tree(tree) if !is_directory(tree) => Kind::File,
@@ -122,24 +154,24 @@ fn apply(place: &mut Place, stage: &Stage, index: usize, mount: &Mount, source: 
         },
     };
     let point = place.mount_point(target, kind).map_err(failed(target))?;
-    let at = place.path_of(&point)?;
-    // What is there is the kernel's, and hidden or protected below.
-    let first = at.iter().next().map(OsStrExt::as_bytes);
-    if matches!(first, None | Some(b"proc" | b"sys")) {
-        return Err(SandboxError::invalid(
-            format!("mounting at {target}"),
-            "nothing can be mounted over the root, in /proc or in /sys",
-        ));
-    }
+    let at = place.path_for_mount(&point, target)?;
     let (mut area, mut upper) = (None, None);
     match (source, mount) {
         (Source::Tree(tree), mount) => {
+            if let Mount::Host { limits: Limits { no_dev: false, .. }, .. } = mount {
+                set_attributes(tree.as_fd(), no_dev, true)
+                    .map_err(SandboxError::setup(format!("mounting at {target}")))?;
+            }
             attach(&tree, point.as_fd(), target)?;
-            let writable = !matches!(mount, Mount::Bind { read_only: true, .. });
+            let writable = match mount {
+                Mount::Bind { read_only, .. } => !read_only,
+                Mount::Host { limits, .. } => !limits.read_only,
+                _ => true,
+            };
             area = writable.then_some(Area::Mount(index));
         }
         (Source::Layers(layers), _) => {
-            layers.mount(point.as_fd(), target)?;
+            layers.mount(point.as_fd(), target, MountAttrFlags::MOUNT_ATTR_NODEV)?;
             upper = layers.writable.map(|(upper, _)| upper);
             area = Some(Area::Mount(index));
         }
@@ -162,7 +194,7 @@ fn apply(place: &mut Place, stage: &Stage, index: usize, mount: &Mount, source: 
                 .map_err(SandboxError::setup(format!("making the file {target}")))?;
             attach(&file, point.as_fd(), target)?;
         }
-        (Source::None, Mount::Bind { .. } | Mount::OverlayView { .. }) => {}
+        (Source::None, Mount::Bind { .. } | Mount::Host { .. } | Mount::OverlayView { .. }) => {}
     }
     place.covered(Kept { at, area, upper });
     Ok(())

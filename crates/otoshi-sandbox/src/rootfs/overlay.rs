@@ -19,8 +19,8 @@ use rustix::{
     },
 };
 
-use super::{mounts::attach, place::fd_path};
-use crate::SandboxError;
+use super::place::fd_path;
+use crate::{SandboxError, mounts::attach};
 
 type Result<T> = std::result::Result<T, SandboxError>;
 
@@ -31,6 +31,8 @@ pub const SELF_CONTAINED: [(&str, &str); 4] =
 /// What to do where the store's file system cannot be part of an overlay.
 pub const STORE_HINT: &str = "the file system of the store cannot hold overlays, as often inside a container; \
     set OTOSHI_HOME to a directory on a volume or tmpfs";
+
+const NODEV: MountAttrFlags = MountAttrFlags::MOUNT_ATTR_NODEV;
 
 /// The directories of an overlay, opened.
 #[derive(Debug)]
@@ -54,14 +56,14 @@ pub(super) fn open_directories(paths: &[PathBuf]) -> Result<Vec<OwnedFd>> {
 }
 
 impl Layers {
-    /// Mounts the merged directories on an open directory. Device files in them cannot be used.
-    pub(super) fn mount(&self, place: BorrowedFd<'_>, name: &str) -> Result<()> {
+    /// Mounts the merged directories on an open directory, with an attribute or none: `MOUNT_ATTR_NODEV`.
+    pub(super) fn mount(&self, place: BorrowedFd<'_>, name: &str, no_dev: MountAttrFlags) -> Result<()> {
         if !self.classic
-            && let Some(mounted) = self.mount_new(name)?
+            && let Some(mounted) = self.mount_new(name, no_dev)?
         {
             return attach(&mounted, place, name);
         }
-        self.mount_classic(place)
+        self.mount_classic(place, no_dev)
             .map_err(SandboxError::setup(format!("mounting the merged directories at {name}")))
     }
 
@@ -71,7 +73,7 @@ impl Layers {
     }
 
     /// Gives `None` when the kernel does not know about `lowerdir+`.
-    fn mount_new(&self, name: &str) -> Result<Option<OwnedFd>> {
+    fn mount_new(&self, name: &str, no_dev: MountAttrFlags) -> Result<Option<OwnedFd>> {
         let Ok(context) = fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC) else { return Ok(None) };
         let failed = |error: Errno| {
             let told = kernel_message(&context);
@@ -100,13 +102,13 @@ impl Layers {
         }
         fsconfig_set_string(&context, "source", "overlay").map_err(failed)?;
         fsconfig_create(&context).map_err(failed)?;
-        fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::MOUNT_ATTR_NODEV)
-            .map(Some)
-            .map_err(failed)
+        fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, no_dev).map(Some).map_err(failed)
     }
 
     /// One page of options: with directories named by short numbers, room for several hundred.
-    fn mount_classic(&self, place: BorrowedFd<'_>) -> rustix::io::Result<()> {
+    fn mount_classic(&self, place: BorrowedFd<'_>, no_dev: MountAttrFlags) -> rustix::io::Result<()> {
+        let mut mount_flags = MountFlags::empty();
+        mount_flags.set(MountFlags::NODEV, no_dev.contains(NODEV));
         let numbers: Vec<String> = self.lowers.iter().map(|lower| lower.as_raw_fd().to_string()).collect();
         let mut options = format!("lowerdir={}", numbers.join(":"));
         if let Some((upper, work)) = &self.writable {
@@ -121,7 +123,7 @@ impl Layers {
         let options = CString::new(options).map_err(|_| Errno::INVAL)?;
         // Here the numbers are names. The process gets its working directory later.
         rustix::process::chdir("/proc/self/fd")?;
-        let result = mount("overlay", fd_path(&place.as_fd()), "overlay", MountFlags::NODEV, &*options);
+        let result = mount("overlay", fd_path(&place.as_fd()), "overlay", mount_flags, &*options);
         rustix::process::chdir("/")?;
         result
     }

@@ -117,12 +117,26 @@ impl Place {
     }
 
     /// Where in the root something is that was opened there.
-    pub(super) fn path_of(&self, fd: &OwnedFd) -> Result<PathBuf> {
+    fn path_of(&self, fd: &OwnedFd) -> Result<PathBuf> {
         let seen = seen_path(fd).map_err(SandboxError::setup("locating a mount point"))?;
         let inside = seen
             .strip_prefix(&self.prefix)
             .map_err(|_| SandboxError::invalid("locating a mount point", "it is not in the new root"))?;
         Ok(inside.to_owned())
+    }
+
+    /// Where a mount point is in the root; fails where nothing may be mounted.
+    pub(super) fn path_for_mount(&self, point: &OwnedFd, target: &str) -> Result<PathBuf> {
+        let at = self.path_of(point)?;
+        // What is there is the kernel's, and hidden or protected afterwards.
+        let first = at.iter().next().map(OsStrExt::as_bytes);
+        if matches!(first, None | Some(b"proc" | b"sys")) {
+            return Err(SandboxError::invalid(
+                format!("mounting at {target}"),
+                "nothing can be mounted over the root, in /proc or in /sys",
+            ));
+        }
+        Ok(at)
     }
 
     /// Goes through a path part by part, following links by itself, and makes what is missing.

@@ -3,12 +3,15 @@
 use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::{
-    fs::{Gid, Mode, OFlags, Uid},
+    fs::{Access, AtFlags, FileType, Gid, Mode, OFlags, Uid},
+    io::Errno,
     mount::MountAttrFlags,
 };
 
-use super::mounts::{attach, clone_tree, new_mount};
-use crate::SandboxError;
+use crate::{
+    SandboxError,
+    mounts::{attach, clone_tree, new_mount},
+};
 
 type Result<T> = std::result::Result<T, SandboxError>;
 
@@ -28,7 +31,7 @@ impl Stage {
             SandboxError::invalid("making the staging directory", "this system has no /tmp")
         })?;
         attach(&stage, below.as_fd(), "the staging directory")?;
-        for name in ["root", "files", "devices", "empty"] {
+        for name in ["root", "files", "devices", "given", "empty"] {
             rustix::fs::mkdirat(&stage, name, Mode::from_raw_mode(0o755)).map_err(failed())?;
         }
         Ok(Self(stage))
@@ -43,6 +46,16 @@ impl Stage {
         rustix::fs::mkdirat(&self.0, name, Mode::from_raw_mode(0o755))
             .map_err(SandboxError::setup("making the staging directory"))?;
         self.directory(name)
+    }
+
+    /// Whether this process may not read the machine's memory, though it is root and has a device file for it.
+    pub(super) fn refuses_memory(&self) -> Result<bool> {
+        let failed = || SandboxError::setup::<Errno>("trying whether devices are controlled");
+        let (mode, memory) = (Mode::from_raw_mode(0o600), rustix::fs::makedev(1, 1));
+        rustix::fs::mknodat(&self.0, "memory", FileType::CharacterDevice, mode, memory).map_err(failed())?;
+        let asked = rustix::fs::accessat(&self.0, "memory", Access::READ_OK, AtFlags::empty());
+        rustix::fs::unlinkat(&self.0, "memory", AtFlags::empty()).map_err(failed())?;
+        Ok(asked == Err(Errno::PERM))
     }
 
     /// A file with this content, as a mount of its own.

@@ -14,12 +14,12 @@ use crate::{SandboxError, sys};
 
 type Result<T> = std::result::Result<T, SandboxError>;
 
-pub(super) fn is_directory(fd: &OwnedFd) -> bool {
+pub(crate) fn is_directory(fd: &OwnedFd) -> bool {
     rustix::fs::fstat(fd).is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Directory)
 }
 
 /// Makes a mount that is attached nowhere yet.
-pub(super) fn new_mount(kind: &str, options: &[(&str, &str)], attributes: MountAttrFlags) -> Result<OwnedFd> {
+pub(crate) fn new_mount(kind: &str, options: &[(&str, &str)], attributes: MountAttrFlags) -> Result<OwnedFd> {
     try_new_mount(kind, options, attributes).map_err(SandboxError::setup(format!("mounting {kind}")))
 }
 
@@ -41,18 +41,23 @@ pub(crate) fn try_new_mount(
 }
 
 /// What is at an open place, with all that is mounted below it, as a mount that is attached nowhere yet.
-pub(super) fn clone_tree(place: BorrowedFd<'_>) -> rustix::io::Result<OwnedFd> {
+pub(crate) fn clone_tree(place: BorrowedFd<'_>) -> rustix::io::Result<OwnedFd> {
     let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
     open_tree(place, "", flags | OpenTreeFlags::AT_EMPTY_PATH | OpenTreeFlags::AT_RECURSIVE)
 }
 
 /// The same for a path of the host.
-pub(super) fn clone_path(path: &std::path::Path) -> rustix::io::Result<OwnedFd> {
+pub(crate) fn clone_path(path: &std::path::Path) -> rustix::io::Result<OwnedFd> {
     let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
     open_tree(CWD, path, flags | OpenTreeFlags::AT_RECURSIVE)
 }
 
-pub(super) fn set_attributes(
+/// The same without what is mounted below it.
+pub(crate) fn clone_shallow(path: &std::path::Path) -> rustix::io::Result<OwnedFd> {
+    open_tree(CWD, path, OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC)
+}
+
+pub(crate) fn set_attributes(
     mounted: BorrowedFd<'_>,
     attributes: MountAttrFlags,
     recursive: bool,
@@ -61,7 +66,7 @@ pub(super) fn set_attributes(
         .map_err(|error| rustix::io::Errno::from_io_error(&error).unwrap_or(rustix::io::Errno::INVAL))
 }
 
-pub(super) fn attach(mounted: &OwnedFd, place: BorrowedFd<'_>, name: &str) -> Result<()> {
+pub(crate) fn attach(mounted: &OwnedFd, place: BorrowedFd<'_>, name: &str) -> Result<()> {
     let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
     move_mount(mounted, "", place, "", flags).map_err(SandboxError::setup(format!("mounting at {name}")))
 }
