@@ -146,6 +146,17 @@ pub struct Run {
     pub network: Option<String>,
     /// `--security`.
     pub security: Option<String>,
+    /// `--device`, in order.
+    pub devices: Vec<Device>,
+}
+
+/// RUN `--device`: devices of the machine that runs the command.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Device {
+    /// `vendor.com/class=name`, `vendor.com/class=*`, `vendor.com/class`, or the name of a class.
+    pub name: String,
+    /// Whether the step fails where there is none.
+    pub required: bool,
 }
 
 /// How several steps share a cache mount.

@@ -13,6 +13,8 @@
 //! <https://docs.docker.com/reference/dockerfile/>, as `docker build` understands it.
 
 pub mod check;
+mod csv;
+mod device;
 mod error;
 mod expand;
 mod flags;
@@ -36,8 +38,8 @@ pub use graph::{Base, Graph, ReachedStage, Source, Surroundings};
 pub use heredoc::Heredoc;
 pub use ignore::{Ignore, Level};
 pub use instruction::{
-    Add, Arg, CommandForm, Copy, Dockerfile, From, Healthcheck, Instruction, Located, Mount, Run, Sharing,
-    Stage, Word,
+    Add, Arg, CommandForm, Copy, Device, Dockerfile, From, Healthcheck, Instruction, Located, Mount, Run,
+    Sharing, Stage, Word,
 };
 pub use scope::{BuildArgs, GlobalScope, Scope, undeclared_args};
 pub use script::InlineFile;

@@ -4,7 +4,11 @@
 
 use std::borrow::Cow;
 
-use crate::{DockerfileError, Mount, Sharing, Word, error::Fault};
+use crate::{
+    DockerfileError, Mount, Sharing, Word,
+    csv::{self, fields},
+    error::Fault,
+};
 
 const TYPES: [&str; 5] = ["bind", "cache", "tmpfs", "secret", "ssh"];
 
@@ -274,14 +278,10 @@ impl<'a> Setting<'a> {
         if self.value.is_none() {
             return Ok(true);
         }
-        match self.plain()?.as_str() {
-            "1" | "t" | "T" | "TRUE" | "true" | "True" => Ok(true),
-            "0" | "f" | "F" | "FALSE" | "false" | "False" => Ok(false),
-            other => Err(Fault::new(format!(
-                "the mount option {:?} must be true or false, not {other:?}",
-                self.key
-            ))),
-        }
+        let value = self.plain()?;
+        csv::truth(&value).ok_or_else(|| {
+            Fault::new(format!("the mount option {:?} must be true or false, not {value:?}", self.key))
+        })
     }
 
     fn number(&self, radix: u32) -> Result<u32, Fault> {
@@ -301,47 +301,6 @@ fn one_of<'a>(option: &Setting<'_>, known: &[&'a str]) -> Result<&'a str, Fault>
             .did_you_mean(&value, known.iter().copied(), |near| format!("{near:?}"))
             .hint(format!("one of {}", known.join(", ")))
     })
-}
-
-/// Splits at commas; a field in double quotes may hold commas, and `""` in it is a quote.
-fn fields(text: &str) -> Result<Vec<String>, Fault> {
-    let mut found = Vec::new();
-    let mut rest = text;
-    loop {
-        let (field, after) = if let Some(quoted) = rest.strip_prefix('"') {
-            quoted_field(quoted).ok_or_else(|| Fault::new(format!("a quote is not closed in {rest:?}")))?
-        } else {
-            let end = rest.find(',').unwrap_or(rest.len());
-            if rest[..end].contains('"') {
-                let fault = Fault::new(format!("a quote inside {:?}", &rest[..end]));
-                return Err(fault.hint("quote the whole option: \"key=value\""));
-            }
-            (rest[..end].to_owned(), &rest[end..])
-        };
-        found.push(field);
-        match after.strip_prefix(',') {
-            Some(next) => rest = next,
-            None if after.is_empty() => return Ok(found),
-            None => return Err(Fault::new(format!("text after a quote: {after:?}"))),
-        }
-    }
-}
-
-fn quoted_field(text: &str) -> Option<(String, &str)> {
-    let mut field = String::new();
-    let mut rest = text;
-    loop {
-        let end = rest.find('"')?;
-        field.push_str(&rest[..end]);
-        rest = &rest[end + 1..];
-        match rest.strip_prefix('"') {
-            Some(next) => {
-                field.push('"');
-                rest = next;
-            }
-            None => return Some((field, rest)),
-        }
-    }
 }
 
 /// Reads a size such as `64m`, `1.5 GiB` or `4096` as bytes; units are powers of 1024.

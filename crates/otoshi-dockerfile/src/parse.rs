@@ -4,7 +4,7 @@
 //! [`crate::Scope`]. Whatever `docker build` accepts is accepted, so that the engine can say what it cannot do.
 
 use crate::{
-    Add, Arg, Copy, Dockerfile, DockerfileError, From, Instruction, Located, Run, Stage, Word,
+    Add, Arg, Copy, Dockerfile, DockerfileError, From, Instruction, Located, Run, Stage, Word, device,
     error::Fault,
     expand,
     flags::{Flags, Known, Takes},
@@ -245,8 +245,9 @@ fn run(command: &Command<'_>, line: &Line) -> Result<Run> {
         ("device", Takes::Values),
     ];
     let flags = Flags::read("RUN", &command.flags, &known)?;
-    if let Some((_, at)) = flags.all("device").next() {
-        return Err(Fault::new("RUN --device is not supported").at(at));
+    let mut devices = Vec::new();
+    for (value, at) in flags.all("device") {
+        devices.push(device::parse(value).map_err(|fault| fault.at(at))?);
     }
     let mut mounts = Vec::new();
     for (value, at) in flags.all("mount") {
@@ -266,6 +267,7 @@ fn run(command: &Command<'_>, line: &Line) -> Result<Run> {
         mounts,
         network: choice("network", &["default", "none", "host"])?,
         security: choice("security", &["sandbox", "insecure"])?,
+        devices,
     })
 }
 

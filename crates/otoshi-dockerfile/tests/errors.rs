@@ -158,7 +158,12 @@ fn every_mistake_has_a_place() {
             "--security=insecrue",
             "did you mean \"insecure\"?",
         ),
-        ("FROM a\nRUN --device=x y", "RUN --device is not supported", "--device=x", ""),
+        (
+            "FROM a\nRUN --device=x,requried y",
+            "unknown device option \"requried\"",
+            "--device=x,requried",
+            "did you mean \"required\"?",
+        ),
         (
             "FROM a\nCOPY --link=yes a b",
             "--link must be true or false, not \"yes\"",

@@ -10,7 +10,7 @@ use otoshi_sandbox::{Handle, Network};
 use otoshi_store::{Kind, Record, Root, SnapshotId};
 use serde::{Deserialize, Serialize};
 
-use crate::{Context, EngineError, Events};
+use crate::{AllowedDevices, Context, DEVICE_DIRECTORIES, EngineError, Events};
 
 /// Builds Dockerfiles and runs commands in images.
 ///
@@ -161,6 +161,10 @@ pub struct BuildRequest {
     pub allow_insecure: bool,
     /// Whether `RUN --network=host` is carried out.
     pub allow_host_network: bool,
+    /// Which devices `RUN --device` gives to steps.
+    pub allow_devices: AllowedDevices,
+    /// Where this machine's devices are described; what a later directory says of a device counts.
+    pub device_directories: Vec<PathBuf>,
     /// A bundle of certificate authorities that RUN steps trust; it ends up in no layer.
     pub ca_certificates: Option<PathBuf>,
     /// Whether to run every step again.
@@ -190,6 +194,8 @@ impl BuildRequest {
             network_cache: true,
             allow_insecure: false,
             allow_host_network: false,
+            allow_devices: AllowedDevices::default(),
+            device_directories: DEVICE_DIRECTORIES.iter().map(PathBuf::from).collect(),
             ca_certificates: None,
             no_cache: false,
             output: Output::default(),

@@ -4,6 +4,7 @@
 //! api         the trait and its requests: what an engine is asked, whichever it is
 //! event       what happens meanwhile, told to whoever shows it
 //! context     a source directory: scanned, filtered by .dockerignore (ignore_file), hashed once per change
+//! devices     the host's devices for RUN --device, what describes them and who may use them
 //! records     what is remembered in the store, a type for each kind
 //! names, data a file's name as text, whatever it is; a file's data copied with its holes
 //! embedded    the engine of our own
@@ -23,6 +24,7 @@ mod api;
 mod content;
 mod context;
 mod data;
+mod devices;
 mod embedded;
 mod error;
 mod event;
@@ -37,6 +39,7 @@ pub use api::{
 };
 pub use content::hash_tree;
 pub use context::{Context, ContextEntry, EntryKind, Unread};
+pub use devices::{AllowedDevices, DEVICE_DIRECTORIES};
 pub use embedded::{EmbeddedEngine, names_context, told_by};
 pub use error::EngineError;
 pub use event::{Event, Events, Silent, StepId};

@@ -5,6 +5,7 @@
 
 mod check;
 mod duration;
+mod entitlement;
 mod error;
 mod excerpt;
 mod faults;
@@ -22,11 +23,12 @@ mod shape;
 mod validate;
 
 pub use check::{Check, Hold, HoldTable, Range, is_safe_address};
+pub use entitlement::Entitlement;
 pub use error::ProjectError;
 pub use lock::{BaseName, Lock, LockedBase, LockedDigests, Upgrades};
 pub use manifest::{
-    App, Argument, Base, Build, BuildNetwork, Command, Compile, Computed, Entitlement, Image, Manifest,
-    Packages, Process, ProcessTable, ProjectTable, Secret, Switch, Variant, Verify, schema,
+    App, Argument, Base, Build, BuildNetwork, Command, Compile, Computed, Image, Manifest, Packages, Process,
+    ProcessTable, ProjectTable, Secret, Switch, Variant, Verify, schema,
 };
 pub use place::line_of;
 pub use project::{NamedProcess, Project};

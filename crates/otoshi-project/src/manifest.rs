@@ -8,7 +8,7 @@ use serde::{Deserialize, Deserializer, de::Error};
 use sha2::{Digest as _, Sha256};
 
 use crate::{
-    Check, ProjectError, Refresh,
+    Check, Entitlement, ProjectError, Refresh,
     duration::duration,
     form::{Form, NoTable},
 };
@@ -227,17 +227,6 @@ impl Default for Build {
             network_cache: Switch::On,
         }
     }
-}
-
-/// Something that a step may ask for and gets only where it is allowed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
-pub enum Entitlement {
-    /// `RUN --network=host`.
-    #[serde(rename = "network.host")]
-    HostNetwork,
-    /// `RUN --security=insecure`.
-    #[serde(rename = "security.insecure")]
-    Insecure,
 }
 
 /// `[registry]`.

@@ -162,7 +162,10 @@ impl Search<'_, '_> {
             return;
         };
         let words = words.concat();
-        if words.contains(&text) {
+        let has_start = |schema: &&Map<String, Json>| {
+            start(schema).is_some_and(|start| text.len() > start.len() && text.starts_with(start))
+        };
+        if words.contains(&text) || schemas.iter().any(has_start) {
             return;
         }
         let hint = match near(text, words.iter().copied()) {
@@ -329,5 +332,13 @@ fn words(schema: &Map<String, Json>) -> Option<Vec<&str>> {
     if let Some(word) = schema.get("const") {
         return Some(word.as_str().into_iter().collect());
     }
+    if start(schema).is_some() {
+        return Some(Vec::new());
+    }
     Some(schema.get("enum")?.as_array()?.iter().filter_map(Json::as_str).collect())
+}
+
+/// What the texts of a schema begin with, in the one form of pattern that there is: `^START.+`.
+fn start(schema: &Map<String, Json>) -> Option<&str> {
+    schema.get("pattern")?.as_str()?.strip_prefix('^')?.strip_suffix(".+")
 }

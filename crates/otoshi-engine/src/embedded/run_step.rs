@@ -22,6 +22,7 @@ use super::{
 use crate::{
     EngineError, StepId,
     content::{digest_of_fields, hash_items},
+    devices::StepDevices,
     records::{HasWorkdir, StepSnapshot},
 };
 
@@ -91,6 +92,8 @@ pub(crate) fn run(
         .flag(request.ca_certificates.is_some())
         .flag(insecure)
         .option(script.as_ref().map(|script| &script.content));
+    let devices = StepDevices::of(&run.devices, request)?;
+    key = devices.count(key)?;
     let of_run = RunMounts { build, stage, index };
     for mount in &run.mounts {
         key = key.text(of_run.key(mount)?.as_str());
@@ -115,6 +118,8 @@ pub(crate) fn run(
     env.retain(|(name, _)| !seen.env.iter().any(|(given, _)| given == name));
     env.extend(seen.env);
     env.extend(stage.scope.proxy_env());
+    let devices = devices.given(build.events)?;
+    devices.set_env(&mut env);
     if network == Network::Own {
         build.warn_of_proxies(&env);
     }
@@ -129,6 +134,7 @@ pub(crate) fn run(
         network,
         network_cache: request.network_cache,
         insecure,
+        devices,
     };
     let spec = command.spec(engine, &stage.chain, Some(&draft))?;
     let code = session::run_logged(engine, &spec, build.number, step, build.events)?;

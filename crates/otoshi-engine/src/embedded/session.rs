@@ -24,6 +24,7 @@ use super::{
 use crate::{
     EngineError, Event, Events, RunOutcome, RunRequest, Started, Stdio, StepId,
     content::{digest_of_fields, hash_tree},
+    devices::Given,
     names,
 };
 
@@ -76,6 +77,8 @@ pub(crate) struct Command {
     pub(crate) network_cache: bool,
     /// Whether the command has all of this process's capabilities and may make any system call.
     pub(crate) insecure: bool,
+    /// The host's devices that it is given; their variables are in `env` already.
+    pub(crate) devices: Given,
 }
 
 /// Where a command finds the certificate authorities that the host offers.
@@ -103,6 +106,7 @@ impl Command {
     ) -> Result<Spec, EngineError> {
         let mut lowers = chain.lowers(engine)?;
         let account = self.account(engine, chain)?;
+        let additional_gids = account.groups.iter().chain(&self.devices.groups).copied().collect();
         let mut env = self.env.clone();
         if !env.iter().any(|(name, _)| name == "PATH") {
             env.push(("PATH".into(), otoshi_oci::config::DEFAULT_PATH.into()));
@@ -110,7 +114,8 @@ impl Command {
         if !env.iter().any(|(name, _)| name == "HOME") {
             env.push(("HOME".into(), account.home.clone()));
         }
-        let mut mounts = self.mounts.clone();
+        let mut mounts = self.devices.mounts.clone();
+        mounts.extend(self.mounts.iter().cloned());
         if let Some(bundle) = &self.ca_certificates {
             mounts.push(sandbox::Mount::Bind {
                 source: bundle.clone(),
@@ -143,7 +148,8 @@ impl Command {
             argv: self.argv.clone(),
             env,
             cwd: self.cwd.clone(),
-            user: sandbox::UserSpec { uid: account.uid, gid: account.gid, additional_gids: account.groups },
+            devices: self.devices.files(account.uid, account.gid),
+            user: sandbox::UserSpec { uid: account.uid, gid: account.gid, additional_gids },
             mounts,
             network: self.network,
             relay: if self.network == Network::Own && self.network_cache { engine.relay() } else { None },
@@ -274,6 +280,7 @@ pub(crate) fn run(
         network: request.network,
         network_cache: request.network_cache,
         insecure: false,
+        devices: Given::default(),
     };
     let scratch = engine.home().snapshots().draft()?;
     let mut spec = command.spec(engine, &chain, Some(&scratch))?;

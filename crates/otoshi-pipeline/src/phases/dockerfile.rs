@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use otoshi_dockerfile::Dockerfile;
-use otoshi_engine::{BuildRequest, Context, Events};
+use otoshi_engine::{AllowedDevices, BuildRequest, Context, Events};
 use otoshi_oci::Digest;
 use otoshi_project::{BaseName, Entitlement};
 
@@ -98,10 +98,11 @@ impl<'w> RoleBuild<'w> {
     ) -> BuildRequest {
         let (world, file) = (self.world, self.file);
         let commands = CommandSettings(world.project);
-        let allows = |entitlement| world.project.manifest.build.allow.contains(&entitlement);
+        let allowed = &world.project.manifest.build.allow;
         BuildRequest {
-            allow_insecure: allows(Entitlement::Insecure),
-            allow_host_network: allows(Entitlement::HostNetwork),
+            allow_insecure: allowed.contains(&Entitlement::Insecure),
+            allow_host_network: allowed.contains(&Entitlement::HostNetwork),
+            allow_devices: allowed_devices(allowed),
             network: commands.network(),
             network_cache: commands.network_cache(),
             target: target.name.clone(),
@@ -116,4 +117,17 @@ impl<'w> RoleBuild<'w> {
             ..BuildRequest::new(Arc::<Dockerfile>::clone(&file.dockerfile), Arc::clone(context))
         }
     }
+}
+
+/// The devices that a project allows.
+fn allowed_devices(allowed: &[Entitlement]) -> AllowedDevices {
+    let mut devices = AllowedDevices::default();
+    for entitlement in allowed {
+        match entitlement {
+            Entitlement::Devices => devices.allow_all(),
+            Entitlement::Device(name) => devices.allow(name),
+            Entitlement::HostNetwork | Entitlement::Insecure => {}
+        }
+    }
+    devices
 }

@@ -6,7 +6,7 @@ use std::{
     sync::Arc,
 };
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 use otoshi_dockerfile::{Dockerfile, GlobalScope, Graph, Surroundings, check::Findings, undeclared_args};
 use otoshi_engine::{
     BuildRequest, BuiltImage, EmbeddedEngine, Engine, Event, Events, ImageSource, Output, Secret, Silent,
@@ -17,6 +17,7 @@ use otoshi_pipeline::Remote;
 use otoshi_store::Home;
 
 use super::{
+    allow::{self, Allow},
     asides::Asides,
     check,
     elsewhere::Elsewhere,
@@ -73,8 +74,8 @@ pub(crate) struct Build {
     /// Whether plain HTTP of RUN may be answered with what was fetched before, as far as servers allow
     #[arg(long, value_enum, default_value_t = Switch::On, value_name = "SWITCH")]
     network_cache: Switch,
-    /// Allow the Dockerfile to use security.insecure or network.host
-    #[arg(long, value_enum, value_name = "WHAT")]
+    /// Allow the Dockerfile to use security.insecure, network.host, device (any) or device=NAME[,alias=NAME]
+    #[arg(long, value_name = "WHAT")]
     allow: Vec<Allow>,
     /// Run every step again
     #[arg(long)]
@@ -94,15 +95,6 @@ pub(crate) struct Build {
     verbose: bool,
     #[command(flatten)]
     asides: Asides,
-}
-
-/// A permission.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Allow {
-    #[value(name = "security.insecure")]
-    Insecure,
-    #[value(name = "network.host")]
-    HostNetwork,
 }
 
 impl Build {
@@ -177,6 +169,7 @@ impl Build {
             network_cache: self.network_cache == Switch::On,
             allow_insecure: self.allow.contains(&Allow::Insecure),
             allow_host_network: self.allow.contains(&Allow::HostNetwork),
+            allow_devices: allow::devices(&self.allow),
             no_cache: self.no_cache || !self.asides.no_cache_filter.is_empty(),
             output: Output { clamp: self.output.iter().any(|sent| sent.clamps), ..Output::default() },
             secrets,

@@ -1,5 +1,6 @@
 //! Work on single images, without a project.
 
+mod allow;
 mod asides;
 mod build;
 mod check;
