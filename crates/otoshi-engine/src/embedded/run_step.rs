@@ -20,7 +20,7 @@ use super::{
     stage::Stage,
 };
 use crate::{
-    EngineError, StepId,
+    BuildRequest, EngineError, StepId,
     content::{digest_of_fields, hash_items},
     devices::StepDevices,
     records::{HasWorkdir, StepSnapshot},
@@ -55,6 +55,28 @@ impl EmbeddedEngine {
         }
         Ok(id)
     }
+}
+
+/// What the machine of a RUN is called with BuildKit.
+const HOSTNAME: &str = "buildkitsandbox";
+
+/// The longest name of a machine, in bytes (`sethostname(2)`).
+const LONGEST_HOSTNAME: usize = 64;
+
+/// What the machine of a RUN is called: BuildKit's name for it, or that of a build argument.
+///
+/// Fails for what cannot be a name.
+fn hostname(request: &BuildRequest) -> Result<&str, EngineError> {
+    const ARGUMENT: &str = "BUILDKIT_SANDBOX_HOSTNAME";
+    let Some(name) = request.args.get(ARGUMENT).filter(|name| !name.is_empty()) else { return Ok(HOSTNAME) };
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
+    if name.len() > LONGEST_HOSTNAME || !name.bytes().all(plain) {
+        return Err(EngineError::Invalid {
+            message: format!("{ARGUMENT}: {name:?} cannot be the name of a machine"),
+            hint: Some(format!("at most {LONGEST_HOSTNAME} letters, digits, -, _ and .")),
+        });
+    }
+    Ok(name)
 }
 
 /// Runs a command on top of a stage.
@@ -94,6 +116,10 @@ pub(crate) fn run(
         .option(script.as_ref().map(|script| &script.content));
     let devices = StepDevices::of(&run.devices, request)?;
     key = devices.count(key)?;
+    let hostname = hostname(request)?;
+    if hostname != HOSTNAME {
+        key = key.text(format!("hostname {hostname}"));
+    }
     let of_run = RunMounts { build, stage, index };
     for mount in &run.mounts {
         key = key.text(of_run.key(mount)?.as_str());
@@ -129,6 +155,7 @@ pub(crate) fn run(
         env,
         cwd: stage.cwd().to_owned(),
         user: stage.config.config.user.clone(),
+        hostname: hostname.to_owned(),
         mounts: seen.mounts,
         ca_certificates: request.ca_certificates.clone(),
         network,

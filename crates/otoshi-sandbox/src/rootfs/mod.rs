@@ -68,8 +68,8 @@ pub(crate) fn enter(
     let mut place = mount_root(host.root, &stage, no_dev)?;
     kernel::proc_and_sys(&mut place)?;
     let terminal = kernel::devices(&mut place, &stage, host.devices, spec, no_dev)?;
-    for (index, (mount, source)) in spec.mounts.iter().zip(host.mounts).enumerate() {
-        apply(&mut place, &stage, index, mount, source, no_dev)?;
+    for (index, mounted) in spec.mounts.iter().zip(host.mounts).enumerate() {
+        apply(&mut place, &stage, index, mounted, no_dev)?;
     }
     for (index, (device, source)) in spec.devices.iter().zip(host.given).enumerate() {
         given::put(&mut place, &stage, index, device, source)?;
@@ -140,8 +140,7 @@ fn apply(
     place: &mut Place,
     stage: &Stage,
     index: usize,
-    mount: &Mount,
-    source: Source,
+    (mount, source): (&Mount, Source),
     no_dev: MountAttrFlags,
 ) -> Result<()> {
     let target = mount.target();
