@@ -88,7 +88,9 @@ impl Accounts {
             return Ok((number, number));
         }
         let account = self.process(spec)?;
-        Ok((account.uid, account.gid))
+        // Unlike with USER, no group after the colon is root's.
+        let gid = if spec.ends_with(':') { 0 } else { account.gid };
+        Ok((account.uid, gid))
     }
 
     /// The owner of a directory that WORKDIR makes for a user; a name that is not there is root.
@@ -235,6 +237,7 @@ mod tests {
         let known = accounts();
         assert_eq!(known.owner("55").unwrap(), (55, 55));
         assert_eq!(known.owner("app").unwrap(), (1000, 1001));
+        assert_eq!(known.owner("app:").unwrap(), (1000, 0));
         assert!(known.owner("nobody").is_err());
         for (spec, owner) in [
             ("", (0, 0)),
