@@ -223,7 +223,7 @@ fn what_is_missing_or_broken_is_told() {
         assert_eq!(
             refused(device),
             format!(
-                "no device \"other.test/device=x\" on this machine, but a description of devices that is broken | \
+                "no device \"other.test/device=x\" on this machine, where a description of devices is broken | \
                  {}: the device \"x\": it changes nothing of a container",
                 broken.display()
             )

@@ -59,3 +59,50 @@ impl JsonSchema for Entitlement {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Manifest;
+
+    fn allowed(items: &str) -> Result<Vec<Entitlement>, String> {
+        let text = format!(
+            "[project]\nname = \"shop\"\n[build]\nallow = [{items}]\n[runner]\ndockerfile = \"runner.Dockerfile\"\n"
+        );
+        Manifest::parse("otoshi.toml", &text).map(|manifest| manifest.build.allow).map_err(|error| {
+            let hint = otoshi_explain::Explain::hint(&error).unwrap_or_default();
+            format!("{error} | {hint}")
+        })
+    }
+
+    #[test]
+    fn devices_are_allowed_one_by_one_or_all() {
+        let device = |name: &str| Entitlement::Device(name.to_owned());
+        assert_eq!(
+            allowed(
+                "\"network.host\", \"security.insecure\", \"device\", \"device=a/b=c\", \"device=a/b=*\""
+            )
+            .unwrap(),
+            [
+                Entitlement::HostNetwork,
+                Entitlement::Insecure,
+                Entitlement::Devices,
+                device("a/b=c"),
+                device("a/b=*"),
+            ]
+        );
+        for (item, wanted) in [
+            (
+                "network.hots",
+                "otoshi.toml:4: an item of `allow` cannot be \"network.hots\" | did you mean \"network.host\"?",
+            ),
+            ("device=", "otoshi.toml:4: an item of `allow` cannot be \"device=\" | did you mean \"device\"?"),
+            (
+                "x",
+                "otoshi.toml:4: an item of `allow` cannot be \"x\" | one of: network.host, security.insecure, device, device=…",
+            ),
+        ] {
+            assert_eq!(allowed(&format!("\"{item}\"")).unwrap_err(), wanted);
+        }
+    }
+}

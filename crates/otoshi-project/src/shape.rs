@@ -168,9 +168,11 @@ impl Search<'_, '_> {
         if words.contains(&text) || schemas.iter().any(has_start) {
             return;
         }
+        let starts = schemas.iter().filter_map(|schema| start(schema)).map(|start| format!("{start}…"));
+        let all: Vec<String> = words.iter().map(|word| (*word).to_owned()).chain(starts).collect();
         let hint = match near(text, words.iter().copied()) {
             Some(near) => format!("did you mean \"{near}\"?"),
-            None => format!("one of: {}", words.join(", ")),
+            None => format!("one of: {}", all.join(", ")),
         };
         self.mends = None;
         let message = format!("{} cannot be \"{}\"", named(path), text.escape_debug());

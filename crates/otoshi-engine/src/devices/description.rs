@@ -432,4 +432,24 @@ devices:
             assert!(reason.contains(wanted), "{text}: {reason}");
         }
     }
+
+    #[test]
+    fn no_damage_is_more_than_an_error() {
+        let yaml = "cdiVersion: &v \"0.7.0\"\nkind: a.b/c\nannotations: {x: *v}\ncontainerEdits: {additionalGids: [1, 0x2]}\n\
+            devices:\n- name: d\n  containerEdits:\n    deviceNodes: [{path: /dev/a, type: c, major: 1, fileMode: 0666}]\n\
+            \x20   mounts:\n    - hostPath: /a\n      containerPath: '/b'\n      options: [ro, rbind]\n    env: [\"A=\\u00e9\"]\n";
+        Description::read(yaml, false).unwrap();
+        let json = r#"{"cdiVersion": "0.7.0", "kind": "a.b/c", "devices": [{"name": "d", "containerEdits": {
+            "deviceNodes": [{"path": "/dev/a", "major": 1, "uid": 0}], "hooks": [{"hookName": "prestart", "path": "/a"}]}}]}"#;
+        Description::read(json, true).unwrap();
+        for (text, is_json) in [(yaml, false), (json, true)] {
+            for at in (0..text.len()).filter(|at| text.is_char_boundary(*at)) {
+                let _ = Description::read(&text[..at], is_json);
+                for with in ["", "\n", "\t", "\"", "{", "]", ":", "&", "*", "-", "|", "%", "\0", "9", "ä"] {
+                    let damaged = format!("{}{with}{}", &text[..at], &text[(at + 1).min(text.len())..]);
+                    let _ = Description::read(&damaged, is_json);
+                }
+            }
+        }
+    }
 }

@@ -176,9 +176,9 @@ impl HostDevices {
         };
         let message = match self.broken.len() {
             0 => format!("no device {name:?} on this machine"),
-            1 => format!("no device {name:?} on this machine, but a description of devices that is broken"),
+            1 => format!("no device {name:?} on this machine, where a description of devices is broken"),
             n => {
-                format!("no device {name:?} on this machine, but {n} descriptions of devices that are broken")
+                format!("no device {name:?} on this machine, where {n} descriptions of devices are broken")
             }
         };
         EngineError::Invalid { message, hint: Some(hint) }

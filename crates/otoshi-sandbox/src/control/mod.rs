@@ -16,7 +16,10 @@ mod rules;
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use rustix::fs::{AtFlags, Mode};
+use rustix::{
+    fs::{AtFlags, Mode},
+    io::Errno,
+};
 use serde::{Deserialize, Serialize};
 
 use self::{
@@ -59,8 +62,8 @@ impl Group {
     }
 
     fn below(hierarchy: &Hierarchy, rules: &[Rule]) -> std::io::Result<Self> {
-        let (name, parent) = (next_name(), hierarchy.directory());
-        rustix::fs::mkdirat(parent, &name, Mode::from_raw_mode(0o755))?;
+        let parent = hierarchy.directory();
+        let name = new_directory(parent)?;
         let open = rustix::fs::openat(parent, &name, DIRECTORY, Mode::empty());
         let directory = open.inspect_err(|_| {
             let _ = rustix::fs::unlinkat(parent, &name, AtFlags::REMOVEDIR);
@@ -89,6 +92,17 @@ impl Group {
     /// What travels with an order.
     pub(crate) fn fds(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
         std::iter::once(self.directory.as_fd()).chain(self.program.as_ref().map(AsFd::as_fd))
+    }
+}
+
+/// Makes a directory that nobody else has: a process of another namespace may have this one's id, or one before it had.
+fn new_directory(parent: BorrowedFd<'_>) -> rustix::io::Result<String> {
+    loop {
+        let name = next_name();
+        match rustix::fs::mkdirat(parent, &name, Mode::from_raw_mode(0o755)) {
+            Err(Errno::EXIST) => {}
+            made => return made.map(|()| name),
+        }
     }
 }
 
