@@ -453,6 +453,15 @@ pub struct ProcessTable {
     pub expose: Vec<String>,
 }
 
+/// What a process may be called.
+pub(crate) const PROCESS_NAME: &str = "lower-case letters, digits, - and _; builder and runner are taken";
+
+/// Says whether a process may be called so.
+pub(crate) fn is_process_name(name: &str) -> bool {
+    let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "-_".contains(c);
+    !name.is_empty() && name.chars().all(plain) && !matches!(name, "builder" | "runner")
+}
+
 /// Whether this is a port with or without a protocol.
 pub(crate) fn is_port(text: &str) -> bool {
     let (port, protocol) = text.split_once('/').unwrap_or((text, "tcp"));

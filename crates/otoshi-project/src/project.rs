@@ -12,6 +12,7 @@ use otoshi_oci::Reference;
 use crate::{
     Argument, Base, Command, Computed, Manifest, Packages, Process, ProcessTable, ProjectError, Variant,
     faults::Faults,
+    manifest::{PROCESS_NAME, is_process_name},
 };
 
 /// A loaded project.
@@ -271,17 +272,13 @@ fn processes(manifest: &Manifest, procfile: Option<&str>) -> Result<Vec<NamedPro
             if let Some(problem) = command.problem() {
                 return Err(wrong(format!("the command of {name} {problem}")));
             }
+            if !is_process_name(&name) {
+                return Err(wrong(format!("a process cannot be named {name:?}")).with_hint(PROCESS_NAME));
+            }
             let table = ProcessTable { command: Some(command), ..ProcessTable::default() };
             if found.insert(name.clone(), table).is_some() {
                 return Err(wrong(format!("there are two processes named {name:?}")));
             }
-        }
-    }
-    for name in found.keys() {
-        let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "-_".contains(c);
-        if name.is_empty() || !name.chars().all(plain) || matches!(name.as_str(), "builder" | "runner") {
-            return Err(ProjectError::new("otoshi.toml", format!("a process cannot be named {name:?}"))
-                .with_hint("lower-case letters, digits, - and _; builder and runner are taken"));
         }
     }
     let named = |(name, table): (String, ProcessTable)| NamedProcess {

@@ -268,13 +268,8 @@ impl Manifest {
                 }
                 Process::Table(table) => table.clone(),
             };
-            let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "-_".contains(c);
-            if name.is_empty() || !name.chars().all(plain) || matches!(name.as_str(), "builder" | "runner") {
-                faults.at(
-                    &path,
-                    format!("a process cannot be named {name:?}"),
-                    "lower-case letters, digits, - and _; builder and runner are taken",
-                );
+            if !is_process_name(name) {
+                faults.at(&path, format!("a process cannot be named {name:?}"), PROCESS_NAME);
             }
             match table.command.as_ref().map(Command::problem) {
                 Some(Some(problem)) => {

@@ -110,6 +110,45 @@ fn a_library_of_the_applications_own_is_found_beside_it() {
     );
 }
 
+/// What is lost with a file that only glibc's rules find: nothing, where it was not known that it is found.
+fn lost_with(app: &[File], base: &dyn Fn() -> Vec<File>, file: File) -> Vec<String> {
+    let with = |more: File| base().into_iter().chain([more]).collect::<Vec<_>>();
+    waivers(&findings(app, &with(file), &with(text("etc/a", "2"))))
+}
+
+#[test]
+fn libraries_are_found_by_those_that_load_them_as_glibc_does() {
+    let (_, d) = given!(foo());
+    let above = |name: &str, needs: (&str, &[u8]), flags: &[&str]| {
+        let soname = format!("-Wl,-soname,{name}");
+        let all = [&["-shared", "-nostdlib", "-Wl,--no-as-needed", &soname][..], flags].concat();
+        cc("int own(void) { return 1; }", &all, &[needs]).unwrap()
+    };
+    let start = |needs: (&str, &[u8]), rpath: &str| {
+        let rpath = format!("-Wl,--disable-new-dtags,-rpath,{rpath}");
+        cc("void _start(void) { for (;;); }", &["-nostdlib", "-Wl,--no-as-needed", &rpath], &[needs]).unwrap()
+    };
+    // The program's RPATH is not for what libb needs, which has RUNPATH, but it is for what that needs.
+    let c = above("libc1.so", ("libfoo.so.1", &d), &[]);
+    let b = above("libb.so", ("libc1.so", &c), &["-Wl,--enable-new-dtags,-rpath,/opt/b"]);
+    let app = [program("app/web", &start(("libb.so", &b), "/opt/exe"))];
+    let base = || vec![program("opt/exe/libb.so", &b), program("opt/b/libc1.so", &c)];
+    let found = lost_with(&app, &base, program("opt/exe/libfoo.so.1", &d));
+    assert_eq!(found, ["soname-missing=libfoo.so.1"]);
+    // $ORIGIN is where a library's name is, and not where a link leads.
+    let linked = above("libb.so", ("libfoo.so.1", &d), &["-Wl,--enable-new-dtags,-rpath,$ORIGIN"]);
+    let app = [program("app/web", &start(("libb.so", &linked), "/opt/link"))];
+    let base =
+        || vec![program("opt/real/libb.so", &linked), File::Link("opt/link/libb.so", "../real/libb.so")];
+    let found = lost_with(&app, &base, program("opt/link/libfoo.so.1", &d));
+    assert_eq!(found, ["soname-missing=libfoo.so.1"]);
+    // $LIB is where glibc itself is.
+    let app = [program("app/web", &start(("libfoo.so.1", &d), "/opt/$LIB"))];
+    let base = || vec![program("usr/lib64/libc.so.6", &d), File::Link("lib64", "usr/lib64")];
+    let found = lost_with(&app, &base, program("opt/lib64/libfoo.so.1", &d));
+    assert_eq!(found, ["soname-missing=libfoo.so.1"]);
+}
+
 /// The cache that `ldconfig` writes where this library is in a directory that `ld.so.conf` names.
 fn ldconfig(library: &[u8]) -> Result<Vec<u8>, Missing> {
     require(&[Need::Tool("ldconfig")])?;

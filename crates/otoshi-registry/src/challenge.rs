@@ -64,7 +64,11 @@ fn parameters(text: &str) -> (Vec<(String, String)>, &str) {
         let name_end =
             rest.find(|c: char| !(c.is_ascii_alphanumeric() || "-_".contains(c))).unwrap_or(rest.len());
         let (name, after) = rest.split_at(name_end);
-        let Some(value) = after.strip_prefix('=').filter(|_| !name.is_empty()) else { return (found, rest) };
+        // Blanks around the sign are bad, and are to be read (RFC 9110, section 11.2).
+        let value = after.trim_start_matches([' ', '\t']).strip_prefix('=').filter(|_| !name.is_empty());
+        let Some(value) = value.map(|value| value.trim_start_matches([' ', '\t'])) else {
+            return (found, rest);
+        };
         if let Some(quoted) = value.strip_prefix('"') {
             let (mut text, mut escaped, mut end) = (String::new(), false, quoted.len());
             for (index, c) in quoted.char_indices() {
@@ -107,6 +111,7 @@ mod tests {
             })
         );
         assert_eq!(Challenge::parse("basic Realm=\"x, \\\"y\\\"\""), Some(Challenge::Basic));
+        assert_eq!(Challenge::parse(&header.replace('=', " =\t")), Challenge::parse(header));
         let both = "Basic realm=\"x\", Bearer realm=https://a.test";
         assert!(matches!(Challenge::parse(both), Some(Challenge::Bearer { .. })));
     }

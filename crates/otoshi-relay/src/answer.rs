@@ -6,17 +6,20 @@ use std::{
     net::SocketAddr,
     os::unix::fs::FileExt,
     sync::{Arc, atomic::Ordering},
-    time::SystemTime,
+    time::{Duration, SystemTime},
 };
 
 use bytes::Bytes;
 use http_body_util::BodyExt;
 use http_cache_semantics::{AfterResponse, BeforeRequest, CacheOptions, CachePolicy};
 use hyper::{
-    HeaderMap, Request, StatusCode,
+    HeaderMap, Request, Response, StatusCode,
     body::{Body as _, Incoming},
     ext::ReasonPhrase,
-    header::{CONNECTION, CONTENT_LENGTH, CONTENT_RANGE, SET_COOKIE, TRANSFER_ENCODING},
+    header::{
+        AGE, CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_RANGE, DATE, HeaderValue, SET_COOKIE,
+        TRANSFER_ENCODING,
+    },
     http::response::Parts,
 };
 use tokio::io::{AsyncWrite, AsyncWriteExt};
@@ -93,7 +96,8 @@ pub(crate) async fn find(
             if answered.response.status() != StatusCode::NOT_MODIFIED {
                 return Ok(keep(shared, answered, &request, key));
             }
-            let after = kept.policy.after_response(&request, &answered.response, SystemTime::now());
+            let now = SystemTime::now();
+            let after = kept.policy.after_response(&request, &for_policy(&answered.response, now), now);
             // Nothing follows it.
             upstream.give_back(answered.sender);
             match after {
@@ -126,10 +130,8 @@ async fn fetch_and_keep(
 
 /// Keeps an answer where its server lets anybody have it.
 fn keep(shared: &Shared, answered: Answered, request: &Request<()>, key: String) -> Answer {
-    // No guesses: what a server says nothing of is asked for each time.
-    let options = CacheOptions { shared: true, cache_heuristic: 0.0, ..CacheOptions::default() };
     let response = &answered.response;
-    let policy = CachePolicy::new_options(request, response, SystemTime::now(), options);
+    let policy = policy(request, response, SystemTime::now());
     let is_anybodys = response.status() == StatusCode::OK
         && policy.is_storable()
         && !response.headers().contains_key(SET_COOKIE)
@@ -137,6 +139,40 @@ fn keep(shared: &Shared, answered: Answered, request: &Request<()>, key: String)
     let draft = if is_anybodys { shared.keep.draft() } else { None };
     let keeping = draft.map(|draft| Keeping { key, draft, policy });
     Answer::coming(answered, keeping)
+}
+
+/// How long an answer may be kept, and what it answers.
+fn policy<B>(request: &Request<()>, response: &Response<B>, now: SystemTime) -> CachePolicy {
+    // No guesses: what a server says nothing of is asked for each time.
+    let options = CacheOptions {
+        shared: true,
+        cache_heuristic: 0.0,
+        immutable_min_time_to_live: Duration::ZERO,
+        ..CacheOptions::default()
+    };
+    CachePolicy::new_options(request, &for_policy(response, now), now, options)
+}
+
+/// What of an answer says how long it may be kept, as the library reads it: directives in lower case (RFC 9111, section 5.2), and the
+/// time since its date counted into its age (section 4.2.3).
+fn for_policy<B>(response: &Response<B>, now: SystemTime) -> Response<()> {
+    let mut read = Response::new(());
+    *read.status_mut() = response.status();
+    *read.headers_mut() = response.headers().clone();
+    read.headers_mut().remove(CACHE_CONTROL);
+    for value in response.headers().get_all(CACHE_CONTROL) {
+        if let Ok(value) = HeaderValue::from_bytes(&value.as_bytes().to_ascii_lowercase()) {
+            read.headers_mut().append(CACHE_CONTROL, value);
+        }
+    }
+    let text = |name| response.headers().get(name).and_then(|value| value.to_str().ok());
+    let date = text(DATE).and_then(|date| jiff::fmt::rfc2822::parse(date).ok()).map(|date| date.timestamp());
+    let since = date.and_then(|date| now.duration_since(date.into()).ok()).unwrap_or_default().as_secs();
+    let age: u64 = text(AGE).and_then(|age| age.trim().parse().ok()).unwrap_or_default();
+    if since > age {
+        read.headers_mut().insert(AGE, since.into());
+    }
+    read
 }
 
 fn give(shared: &Shared, parts: Parts, kept: Kept) -> Answer {
@@ -288,5 +324,45 @@ impl Keeping {
                 None
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(headers: &[(&str, &str)]) -> CachePolicy {
+        let request = Request::builder().uri("http://a.test/x").body(()).unwrap();
+        let mut response = Response::builder();
+        for (name, value) in headers {
+            response = response.header(*name, *value);
+        }
+        policy(&request, &response.body(()).unwrap(), SystemTime::now())
+    }
+
+    #[test]
+    fn directives_are_read_in_any_case_and_nothing_is_guessed() {
+        for value in ["No-Store", "max-age=60, PRIVATE", "Private"] {
+            assert!(!read(&[("cache-control", value)]).is_storable(), "{value}");
+        }
+        let now = SystemTime::now();
+        assert!(!read(&[("cache-control", "Max-Age=60")]).is_stale(now));
+        assert!(!read(&[("cache-control", "public"), ("cache-control", "MAX-AGE=60")]).is_stale(now));
+        assert!(read(&[("cache-control", "immutable")]).is_stale(now));
+        assert!(!read(&[("cache-control", "immutable, max-age=60")]).is_stale(now));
+    }
+
+    #[test]
+    fn the_time_since_its_date_is_part_of_an_answers_age() {
+        let date = |seconds: i64| {
+            let date = jiff::Timestamp::now() - jiff::SignedDuration::from_secs(seconds);
+            jiff::fmt::rfc2822::DateTimePrinter::new().timestamp_to_rfc9110_string(&date).unwrap()
+        };
+        let is_stale = |seconds, age| {
+            read(&[("cache-control", "max-age=60"), ("date", &date(seconds)), ("age", age)])
+                .is_stale(SystemTime::now())
+        };
+        assert!(is_stale(100, "0") && is_stale(0, "100"));
+        assert!(!is_stale(10, "0") && !is_stale(0, "10") && !is_stale(-100, "10"));
     }
 }

@@ -1,4 +1,7 @@
-//! Paragraphs of fields, as Debian's control files have them: `Name: value`, and lines that go on with a blank.
+//! Paragraphs of fields, as apt reads Debian's control files: `Name: value`, and lines that go on with a blank.
+//!
+//! A line of nothing but blanks goes on, too, and so what stands before and after it is one paragraph; of a field that is there
+//! twice the last counts (apt 2.6.1 and 3.3.3).
 //!
 //! Spec: <https://manpages.debian.org/bookworm/dpkg-dev/deb822.5.en.html>
 
@@ -19,8 +22,17 @@ impl Paragraph {
     pub fn get(&self, name: &str) -> Option<&str> {
         self.fields
             .iter()
-            .find(|(known, _)| known.eq_ignore_ascii_case(name))
+            .rfind(|(known, _)| known.eq_ignore_ascii_case(name))
             .map(|(_, value)| value.as_str())
+    }
+
+    /// Takes what was read up to here, if anything was.
+    fn end(&mut self) -> Option<Self> {
+        let mut ended = std::mem::take(self);
+        for (_, value) in &mut ended.fields {
+            value.truncate(value.trim_end().len());
+        }
+        (!ended.fields.is_empty()).then_some(ended)
     }
 
     /// Says whether a field is `yes` (or `true`, or `1`); `None` where it is not there or says something else.
@@ -55,10 +67,10 @@ pub fn paragraphs(text: &str) -> Result<Vec<Paragraph>, Malformed> {
         if line.starts_with('#') {
             continue;
         }
-        if line.trim().is_empty() {
-            if !current.fields.is_empty() {
-                paragraphs.push(std::mem::take(&mut current));
-            }
+        if line.is_empty() {
+            paragraphs.extend(current.end());
+        } else if current.fields.is_empty() && line.trim().is_empty() {
+            continue;
         } else if let Some(rest) = line.strip_prefix([' ', '\t']) {
             let (_, value) = current.fields.last_mut().ok_or_else(|| {
                 Malformed::new(number, "the line continues a field, but there is none before it")
@@ -76,9 +88,7 @@ pub fn paragraphs(text: &str) -> Result<Vec<Paragraph>, Malformed> {
             current.fields.push((name.trim_end().to_owned(), value.trim().to_owned()));
         }
     }
-    if !current.fields.is_empty() {
-        paragraphs.push(current);
-    }
+    paragraphs.extend(current.end());
     Ok(paragraphs)
 }
 
@@ -94,6 +104,17 @@ mod tests {
         assert_eq!((read[0].line, read[1].line), (2, 11));
         assert_eq!(read[0].get("LONG"), Some("first\nsecond\n.\nthird"));
         assert_eq!(read[1].get("Name"), Some("two"));
+    }
+
+    #[test]
+    fn a_line_of_blanks_parts_nothing_and_the_last_field_of_a_name_counts() {
+        for blanks in [" ", "\t", "  \t"] {
+            let read =
+                paragraphs(&format!("{blanks}\nA: 1\nB: 2\n{blanks}\nA: 3\n{blanks}\n\nA: 4\n")).unwrap();
+            let found: Vec<_> = read.iter().map(|one| (one.line, one.get("a"), one.get("b"))).collect();
+            assert_eq!(found, [(2, Some("3"), Some("2")), (7, Some("4"), None)]);
+        }
+        assert_eq!(paragraphs("A: 1\r\n\r\nA: 2\r\n").unwrap().len(), 2);
     }
 
     #[test]

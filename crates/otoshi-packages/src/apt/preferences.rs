@@ -44,7 +44,7 @@ impl Selector {
             Some((name, architecture)) => (name, Some(architecture.to_owned())),
             None => (name, None),
         };
-        Self { name: Expression::new(name), source, architecture }
+        Self { name: Expression::of_name(name), source, architecture }
     }
 
     /// Says whether it means a package; `is_native` is that of the package's architecture.
@@ -170,11 +170,13 @@ impl Matcher {
     }
 }
 
-/// A text, a pattern as of the shell, or a regular expression between slashes.
+/// A pattern as of the shell, or a regular expression between slashes, both without regard to case; or a package's name as it is.
 #[derive(Debug, Clone)]
 pub(crate) enum Expression {
+    Name(String),
+    /// In lower case.
     Glob(String),
-    /// Without regard to case: the beginning, or all.
+    /// The beginning, or all.
     Prefix(String),
     Regex(regex::Regex),
     Nothing,
@@ -183,10 +185,16 @@ pub(crate) enum Expression {
 impl Expression {
     fn new(text: &str) -> Self {
         if let Some(inner) = text.strip_prefix('/').and_then(|text| text.strip_suffix('/')) {
-            let built = RegexBuilder::new(inner).size_limit(1 << 20).build();
+            let built = RegexBuilder::new(inner).case_insensitive(true).size_limit(1 << 20).build();
             return built.map_or(Self::Nothing, Self::Regex);
         }
-        Self::Glob(text.to_owned())
+        Self::Glob(text.to_ascii_lowercase())
+    }
+
+    /// A name of packages: one that is no pattern is compared letter by letter.
+    fn of_name(text: &str) -> Self {
+        let is_pattern = text.contains(['*', '?', '[']) || text.starts_with('/') && text.ends_with('/');
+        if is_pattern { Self::new(text) } else { Self::Name(text.to_owned()) }
     }
 
     /// Versions with a star at their end are prefixes.
@@ -203,7 +211,8 @@ impl Expression {
 
     pub(crate) fn matches(&self, text: &str) -> bool {
         match self {
-            Self::Glob(pattern) => pattern::matches(pattern, text),
+            Self::Name(name) => name == text,
+            Self::Glob(pattern) => pattern::matches(pattern, &text.to_ascii_lowercase()),
             Self::Prefix(prefix) => text
                 .as_bytes()
                 .get(..prefix.len())
@@ -212,6 +221,13 @@ impl Expression {
             Self::Nothing => false,
         }
     }
+}
+
+/// The number that a text begins with; what follows it, as a comment, does no harm.
+fn leading_number(text: &str) -> &str {
+    let digits = text.trim_start_matches(['-', '+']);
+    let end = digits.find(|c: char| !c.is_ascii_digit()).unwrap_or(digits.len());
+    &text[..text.len() - digits.len() + end]
 }
 
 impl Preferences {
@@ -247,7 +263,7 @@ impl Preferences {
             let priority = if priority.eq_ignore_ascii_case("never") {
                 NEVER
             } else {
-                let number: Option<i16> = priority.parse().ok();
+                let number: Option<i16> = leading_number(priority).parse().ok();
                 i32::from(
                     number
                         .filter(|number| *number != 0)
@@ -323,6 +339,27 @@ mod tests {
         assert_eq!(read.pins[3].priority, -1);
         read.read("Package: *\nPin: release a=x\nPin-Priority: never\n").unwrap();
         assert_eq!(read.pins[4].priority, NEVER);
+    }
+
+    #[test]
+    fn case_counts_in_names_of_packages_alone() {
+        let mut read = Preferences::default();
+        read.read(
+            "Package: *\nPin: release a=Stable, n=BOOK\nPin-Priority: 1001 # why\n\n\
+             Package: FOO-X FOO-* /^FOO/\nPin: version 1.0B*\nPin-Priority: -5\n",
+        )
+        .unwrap();
+        let facts = Facts { archive: "stable", codename: "book", ..Facts::default() };
+        assert!(read.pins[0].matcher.matches_suite(&facts) && read.pins[0].priority == 1001);
+        let names = read.pins[1..].iter();
+        let matches: Vec<_> = names
+            .map(|pin| {
+                pin.packages.as_ref().unwrap().matches("foo-x", "", "amd64", true) && pin.priority == -5
+            })
+            .collect();
+        assert_eq!(matches, [false, true, true]);
+        let Matcher::Version(version) = &read.pins[1].matcher else { panic!() };
+        assert!(version.matches("1.0b2"));
     }
 
     #[test]

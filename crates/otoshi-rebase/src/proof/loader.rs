@@ -1,8 +1,8 @@
 //! Where the dynamic loader finds libraries in a tree, for glibc and musl.
 //!
-//! glibc: RPATH of the file and of those that load it (without RUNPATH), LD_LIBRARY_PATH, RUNPATH, what its cache lists, and the
-//! directories that it is built with; never `ld.so.conf`. musl: LD_LIBRARY_PATH, RPATH or RUNPATH, and what
-//! `/etc/ld-musl-ARCH.path` of the program's own architecture names.
+//! glibc: RPATH of the file and of those that load it, unless the file has RUNPATH, LD_LIBRARY_PATH, RUNPATH, what its cache lists,
+//! and the directories that it is built with; never `ld.so.conf`. musl: LD_LIBRARY_PATH, RUNPATH or else RPATH of the file and of those
+//! that load it, and what `/etc/ld-musl-ARCH.path` of the program's own architecture names.
 //!
 //! Source: ld.so(8), "Description", and musl's `ldso/dynlink.c`.
 
@@ -41,7 +41,7 @@ pub(super) struct Loader<'a> {
     /// Of glibc.
     glibc: Vec<String>,
     environment: Vec<String>,
-    known: RefCell<HashMap<(bool, u16, bool, String), Option<Found<'a>>>>,
+    known: RefCell<HashMap<(bool, u16, bool, String), Option<(Vec<u8>, Found<'a>)>>>,
 }
 
 /// The libraries of one program or library: itself first, then in the order in which they are loaded.
@@ -58,7 +58,12 @@ pub(super) struct Loaded<'a> {
     pub(super) path: Vec<u8>,
     pub(super) elf: &'a Elf,
     pub(super) is_own: bool,
+    /// The path by which it is opened, which `$ORIGIN` is about: links to a library are not followed.
+    opened: Vec<u8>,
 }
+
+/// What a name was found for: the path by which it is opened, and the file.
+type Opened<'a> = (Vec<u8>, Found<'a>, &'a Elf);
 
 impl Scope<'_> {
     pub(super) fn named(&self, name: &str) -> Option<&Loaded<'_>> {
@@ -98,37 +103,51 @@ impl<'a> Loader<'a> {
     {
         let musl = is_musl(elf);
         let mut scope = Scope {
-            files: vec![Loaded { name: elf.soname.clone(), path: path.to_vec(), elf, is_own }],
+            files: vec![Loaded {
+                name: elf.soname.clone(),
+                path: path.to_vec(),
+                elf,
+                is_own,
+                opened: path.to_vec(),
+            }],
             missing: Vec::new(),
         };
         let mut seen: BTreeSet<String> = elf.soname.clone().into_iter().collect();
-        // Index of the file, and the RPATHs that it has from those that load it.
+        let lib = self.lib(elf);
+        let environment: Vec<_> = self.environment.iter().map(|part| expand(part, path, lib)).collect();
+        // Index of the file, and the directories that it has from those that load it.
         let mut waiting: VecDeque<(usize, Vec<String>)> = VecDeque::from([(0, Vec::new())]);
         while let Some((index, inherited)) = waiting.pop_front() {
-            let (path, loading) = (scope.files[index].path.clone(), scope.files[index].elf);
-            let expand = |list: &[String]| list.iter().map(|part| origin(part, &path)).collect::<Vec<_>>();
-            let runpath = expand(&loading.runpath);
-            let rpath =
-                if runpath.is_empty() { [expand(&loading.rpath), inherited].concat() } else { Vec::new() };
+            let Loaded { path, opened, elf: loading, .. } = &scope.files[index];
+            let (path, loading) = (path.clone(), *loading);
+            let all = |list: &[String]| list.iter().map(|part| expand(part, opened, lib)).collect::<Vec<_>>();
+            let (rpath, runpath) = (all(&loading.rpath), all(&loading.runpath));
+            // RUNPATH hides RPATH of the file itself; those below it have all RPATHs on the way to them, and with musl both.
+            let own = match (runpath.is_empty(), musl) {
+                (true, _) => rpath,
+                (false, true) => runpath.clone(),
+                (false, false) => Vec::new(),
+            };
+            let handed = [own, inherited].concat();
+            let first = match (musl, runpath.is_empty()) {
+                (true, _) => [&environment[..], &handed].concat(),
+                (false, true) => [&handed[..], &environment].concat(),
+                (false, false) => [&environment[..], &runpath].concat(),
+            };
             for name in &loading.needed {
                 if scope.files.len() >= MOST || !seen.insert(name.clone()) {
                     continue;
                 }
-                let first = if musl {
-                    [&self.environment[..], &rpath].concat()
-                } else {
-                    [&rpath[..], &self.environment].concat()
-                };
-                let first = [first, runpath.clone()].concat();
                 match self.library(name, elf, musl, &first) {
-                    Some((found, library)) => {
+                    Some((opened, found, library)) => {
                         scope.files.push(Loaded {
                             name: Some(name.clone()),
                             path: found.path,
                             elf: library,
                             is_own: found.is_own,
+                            opened,
                         });
-                        waiting.push_back((scope.files.len() - 1, rpath.clone()));
+                        waiting.push_back((scope.files.len() - 1, handed.clone()));
                     }
                     None => scope.missing.push((name.clone(), path.clone())),
                 }
@@ -137,11 +156,25 @@ impl<'a> Loader<'a> {
         scope
     }
 
-    fn library(&self, name: &str, of: &Elf, musl: bool, first: &[String]) -> Option<(Found<'a>, &'a Elf)> {
+    /// What `$LIB` stands for: it is built into glibc, which lies there itself.
+    fn lib(&self, of: &Elf) -> &str {
+        let has = |directory: &&String| {
+            let fits = |path: String| {
+                self.tree
+                    .find(path.as_bytes())
+                    .is_some_and(|found| found.elf().is_some_and(|elf| elf.fits(of)))
+            };
+            fits(format!("{directory}/libc.so.6"))
+        };
+        let found = self.glibc.iter().find(has).map_or("lib", String::as_str);
+        found.strip_prefix("usr/").unwrap_or(found)
+    }
+
+    fn library(&self, name: &str, of: &Elf, musl: bool, first: &[String]) -> Option<Opened<'a>> {
         let fits = |path: &str| {
             let found = self.tree.find(path.as_bytes())?;
             let elf = found.elf().filter(|elf| elf.fits(of))?;
-            Some((found, elf))
+            Some((path.trim_start_matches('/').as_bytes().to_vec(), found, elf))
         };
         if name.contains('/') {
             return fits(name);
@@ -162,9 +195,9 @@ impl<'a> Loader<'a> {
         }
         let key = (musl, of.machine, of.is_64, name.to_owned());
         if let Some(known) = self.known.borrow().get(&key) {
-            let found = known.clone()?;
+            let (opened, found) = known.clone()?;
             let elf = found.elf()?;
-            return Some((found, elf));
+            return Some((opened, found, elf));
         }
         let found = if musl {
             self.musl(of).iter().find_map(|directory| fits(&format!("{directory}/{name}")))
@@ -172,7 +205,9 @@ impl<'a> Loader<'a> {
             let cached = self.cache.and_then(|cache| cache.paths(name).find_map(fits));
             cached.or_else(|| self.glibc.iter().find_map(|directory| fits(&format!("{directory}/{name}"))))
         };
-        self.known.borrow_mut().insert(key, found.as_ref().map(|(found, _)| found.clone()));
+        self.known
+            .borrow_mut()
+            .insert(key, found.as_ref().map(|(opened, found, _)| (opened.clone(), found.clone())));
         found
     }
 
@@ -195,11 +230,12 @@ impl<'a> Loader<'a> {
         }
     }
 
-    fn musl_loader(&self, of: &Elf) -> Option<(Found<'a>, &'a Elf)> {
+    fn musl_loader(&self, of: &Elf) -> Option<Opened<'a>> {
         architectures(of).find_map(|architecture| {
-            let found = self.tree.find(format!("lib/ld-musl-{architecture}.so.1").as_bytes())?;
+            let path = format!("lib/ld-musl-{architecture}.so.1").into_bytes();
+            let found = self.tree.find(&path)?;
             let elf = found.elf().filter(|elf| elf.fits(of))?;
-            Some((found, elf))
+            Some((path, found, elf))
         })
     }
 }
@@ -211,8 +247,8 @@ fn architectures(of: &Elf) -> impl Iterator<Item = &'static str> {
     ARCHITECTURES.iter().filter(fits).map(|(name, ..)| *name)
 }
 
-/// A directory with `$ORIGIN` as what it stands for.
-fn origin(part: &str, path: &[u8]) -> String {
+/// A directory with `$ORIGIN` and `$LIB` as what they stand for, in a file that is opened by that path.
+fn expand(part: &str, path: &[u8], lib: &str) -> String {
     if !part.contains('$') {
         return part.to_owned();
     }
@@ -220,6 +256,6 @@ fn origin(part: &str, path: &[u8]) -> String {
     let directory = format!("/{}", String::from_utf8_lossy(directory));
     part.replace("${ORIGIN}", &directory)
         .replace("$ORIGIN", &directory)
-        .replace("${LIB}", "lib")
-        .replace("$LIB", "lib")
+        .replace("${LIB}", lib)
+        .replace("$LIB", lib)
 }
