@@ -6,12 +6,14 @@
 # Guess: tools that list what a program loads follow ld.so(8): RPATH holds for libraries of libraries as well and RUNPATH does
 # not, `$LIB` is the system's library directory, and `$ORIGIN` is where the program is, for a link to it too.
 #
-# Behaviour: four programs whose library needs another one.
+# Behaviour: five programs whose library needs another one.
 #   - By RPATH: the crate does not find the second library, which is loaded.
 #   - By RUNPATH: auditwheel and pax-utils find the second one, and the program does not start, because glibc does not.
 #   - With `$LIB`: only ldd finds either.
 #   - Through a link in another directory: ldd, libtree and auditwheel take the link's directory for `$ORIGIN` and find neither;
 #     the program runs.
+#   - With a library that is reached by a link, and has RUNPATH `$ORIGIN`: for glibc that is the link's directory, and the program
+#     does not start. pax-utils, auditwheel and the crate look beside the real file, and find the second one there.
 #
 # Why it matters: such a list is what is copied into an image FROM scratch or into a wheel. It lacks a library that the program
 # needs, or a program that cannot start passes the check.
@@ -64,6 +66,13 @@ program() { cc -o "$1" program.c -Llib -lfirst -Wl,-rpath-link,lib -Wl,"$2",-rpa
   program token --disable-new-dtags '$ORIGIN/of/$LIB'
 }
 ln -s ../rpath links/rpath
+# A library that is reached by a link, with one beside the file itself.
+mkdir -p kept names
+cp lib/libsecond.so kept
+cc -shared -fPIC -o kept/libfirst.so -Wl,-soname,libfirst.so first.c -Llib -lsecond -Wl,--enable-new-dtags,-rpath,"\$ORIGIN"
+ln -s ../kept/libfirst.so names/libfirst.so
+# shellcheck disable=SC2016 # as above
+program linked --enable-new-dtags '$ORIGIN/names'
 both() { # what a tool says of the two libraries
   local said name words=
   said=$("$@" 2>&1 | sed 's/\x1b\[[0-9;]*m//g') || :
@@ -74,7 +83,7 @@ both() { # what a tool says of the two libraries
   done
   echo "${words% second: not named;}"
 }
-for program in rpath runpath token links/rpath; do
+for program in rpath runpath token links/rpath linked; do
   echo "$program $("$tmp/$program" 2>/dev/null && echo runs || echo 'does not start')"
   echo "  ldd:$(both ldd "$tmp/$program")"
   echo "  libtree:$(both root/usr/bin/libtree -p "$tmp/$program")"
@@ -108,4 +117,10 @@ links/rpath runs
   lddtree (pax-utils): first: found; second: found;
   auditwheel: first: not found;
   lddtree (Rust): first: found; second: not found;
+linked does not start
+  ldd: first: found; second: not found;
+  libtree: first: found; second: not found;
+  lddtree (pax-utils): first: found; second: found;
+  auditwheel: first: found; second: found;
+  lddtree (Rust): first: found; second: found;
 T
