@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Garbage collection of docker-registry deletes the layers that a tagged image names by sha512.
 #
-# Version: docker-registry 2.8.2 (Debian 12, 2.8.2+ds1-1).
+# Version: docker-registry 2.8.2 (Debian 12, 2.8.2+ds1-1); 2.8.3 (Debian testing) was seen to behave in the same way.
 #
 # Guess: a registry that takes a blob with a digest of sha512 (registered in the image specification beside sha256) and a manifest
 # that names it keeps them like others; and a manifest can be put by its sha512 as well.
