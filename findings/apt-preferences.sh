@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Pins that look right are not there, and others hold for more than they name; apt says nothing of either.
 #
-# Version: apt 2.6.1 (Debian 12).
+# Version: apt 2.6.1 (Debian 12); 3.3.3 (Debian testing) was seen to behave in the same way.
 #
 # Guess: `Package: a, b` is two names, a comment after a value is none of the value, a line of blanks parts two pins, `v=12` is Debian 12,
 # and what does not fit anything is told. Names of suites and packages are compared letter by letter.

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # A blank in the line between two stanzas of a .sources file, and apt does not know the first one; nothing is said.
 #
-# Versions: apt 2.6.1 (Debian 12), python-debian 1.1.1.
+# Versions: apt 2.6.1 (Debian 12; 3.3.3 of Debian testing was seen to behave in the same way), python-debian 1.1.1.
 #
 # Guess: a line of blanks parts stanzas like an empty one, as for python-debian; a field that is there twice is an error; and `no`
 # with a comment after it is no, or is refused.
