@@ -7,8 +7,10 @@ use otoshi_http::SafeUrl;
 use otoshi_oci::Reference;
 
 use crate::{
-    Argument, Base, Command, Manifest, Process, ProcessTable, ProjectError, Secret, faults::Faults,
-    manifest::is_port, project::reference_of,
+    Argument, Base, Command, Manifest, Process, ProcessTable, ProjectError, Secret,
+    faults::Faults,
+    manifest::{PROCESS_NAME, is_port, is_process_name},
+    project::reference_of,
 };
 
 impl Manifest {

@@ -6,7 +6,7 @@ use std::{
     net::SocketAddr,
     os::unix::fs::FileExt,
     sync::{Arc, atomic::Ordering},
-    time::{Duration, SystemTime},
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use bytes::Bytes;
@@ -166,8 +166,10 @@ fn for_policy<B>(response: &Response<B>, now: SystemTime) -> Response<()> {
         }
     }
     let text = |name| response.headers().get(name).and_then(|value| value.to_str().ok());
-    let date = text(DATE).and_then(|date| jiff::fmt::rfc2822::parse(date).ok()).map(|date| date.timestamp());
-    let since = date.and_then(|date| now.duration_since(date.into()).ok()).unwrap_or_default().as_secs();
+    let date = text(DATE).and_then(|date| jiff::fmt::rfc2822::parse(date).ok());
+    let date = date.and_then(|date| u64::try_from(date.timestamp().as_second()).ok());
+    let now = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    let since = date.map_or(0, |date| now.saturating_sub(date));
     let age: u64 = text(AGE).and_then(|age| age.trim().parse().ok()).unwrap_or_default();
     if since > age {
         read.headers_mut().insert(AGE, since.into());

@@ -67,10 +67,11 @@ pub fn paragraphs(text: &str) -> Result<Vec<Paragraph>, Malformed> {
         if line.starts_with('#') {
             continue;
         }
+        let is_before = current.fields.is_empty() && line.trim().is_empty();
         if line.is_empty() {
             paragraphs.extend(current.end());
-        } else if current.fields.is_empty() && line.trim().is_empty() {
-            continue;
+        } else if is_before {
+            // Nothing goes on yet.
         } else if let Some(rest) = line.strip_prefix([' ', '\t']) {
             let (_, value) = current.fields.last_mut().ok_or_else(|| {
                 Malformed::new(number, "the line continues a field, but there is none before it")
