@@ -241,12 +241,21 @@ fn choose<'a>(
 ) -> Option<&'a Descriptor> {
     nearest(entries, needed, platform)
         .or_else(|| entries.iter().find(|entry| can_be_image(entry) && entry.platform().is_none()))
+        // An image may call itself an artifact of some type.
+        .or_else(|| entries.iter().find(|entry| is_artifact(entry) && names(entry, platform)))
 }
 
 /// Says whether an entry of an index may name an image or an index: an artifact, as SOCI's index is, can name a platform, too.
 fn can_be_image(entry: &Descriptor) -> bool {
-    let is_artifact = entry.artifact_type().as_ref().is_some_and(|kind| !is_config(kind));
-    !is_artifact && (is_manifest(entry.media_type()) || is_index(entry.media_type()))
+    !is_artifact(entry) && (is_manifest(entry.media_type()) || is_index(entry.media_type()))
+}
+
+fn is_artifact(entry: &Descriptor) -> bool {
+    entry.artifact_type().as_ref().is_some_and(|kind| !is_config(kind))
+}
+
+fn names(entry: &Descriptor, platform: &Platform) -> bool {
+    is_manifest(entry.media_type()) && Platform::of(entry).is_some_and(|of| platform.rank(&of).is_some())
 }
 
 /// Says whether a media type is that of an image's config, OCI's or Docker's; some tools give it as the type of an artifact.
@@ -477,7 +486,8 @@ mod tests {
         for (entries, expected) in [
             ([listed("a", &[soci, platform].concat()), listed("b", platform)], Some("b")),
             ([listed("a", soci), listed("b", image)], Some("b")),
-            ([listed("a", soci), listed("b", &[soci, platform].concat())], None),
+            ([listed("a", soci), listed("b", &[soci, platform].concat())], Some("b")),
+            ([listed("a", soci), listed("b", soci)], None),
         ] {
             let document = index(&entries.join(","));
             let read: ImageIndex = serde_json::from_value(document.clone()).unwrap();

@@ -243,6 +243,10 @@ fn packages_that_lie_in_a_store_by_name_are_told_as_unread() {
     let guix = Layer::default().file(&format!("gnu/store/{hash}-profile"), vec![7; 9 << 20]);
     let brew = Layer::default().put("home/linuxbrew/.linuxbrew/Cellar/jq", Kind::Directory, "", b"");
     let conda = Layer::default().file("opt/conda/conda-meta/zlib-1.3.1-h4ab18f5_1.json", "{}");
+    let store = |path: &str| {
+        let directory = path.rsplit_once('/').unwrap().0;
+        Layer::default().put(directory, Kind::Directory, "", b"").file(path, "openssl\n")
+    };
     let empty = Layer::default()
         .put("nix/store", Kind::Directory, "", b"")
         .put("nix/store/.links", Kind::Directory, "", b"")
@@ -255,6 +259,17 @@ fn packages_that_lie_in_a_store_by_name_are_told_as_unread() {
         (vec![guix], vec![("Guix", Some("gnu/store"))]),
         (vec![brew], vec![("Homebrew", Some("home/linuxbrew/.linuxbrew/Cellar"))]),
         (vec![conda], vec![("conda", Some("opt/conda/conda-meta"))]),
+        (vec![store("var/db/pkg/dev-libs/openssl")], vec![("Portage", Some("var/db/pkg"))]),
+        (
+            vec![store("var/log/packages/openssl-3.0.1-x86_64-1")],
+            vec![("Slackware", Some("var/log/packages"))],
+        ),
+        (
+            vec![store("var/lib/pacman/local/openssl-3.0.1-1/desc")],
+            vec![("pacman", Some("var/lib/pacman/local"))],
+        ),
+        (vec![store("var/db/kiss/installed/openssl/version")], vec![("KISS", Some("var/db/kiss/installed"))]),
+        (vec![store("var/lib/pkg/db")], vec![("CRUX", Some("var/lib/pkg/db"))]),
         (vec![empty], vec![]),
         (vec![nix(), gone], vec![]),
     ] {

@@ -29,6 +29,7 @@ mod bases;
 mod error;
 mod files;
 mod given;
+mod ignored;
 mod image_packages;
 mod job;
 mod leftover;

@@ -3,19 +3,25 @@
 //! Left out by default, before the patterns of the ignore file, which take a path back in with `!`:
 //! - `.git`, Otoshi's own files (`otoshi.toml`, `otoshi.lock`), `Procfile`, the roles' Dockerfiles and the ignore files: what says how images
 //!   are made is no part of them. A Dockerfile or compile command that names one of them sees it all the same.
-//! - Where there is no ignore file: what the project's `.gitignore` names. A fresh checkout does not have it, and what a laptop has
-//!   there was made for the laptop.
+//! - Where there is no ignore file: what git ignores, or what the project's `.gitignore` names where there is no git. A fresh checkout does
+//!   not have it, and what a laptop has there was made for the laptop.
+//!
+//! The files of secrets are none, whoever names them.
 //!
 //! What the compile command writes is never left out.
 
-use std::{cell::Cell, path::Path, time::Instant};
+use std::{
+    cell::Cell,
+    path::{Component, Path},
+    time::Instant,
+};
 
 use otoshi_dockerfile::{Dockerfile, Instruction};
 use otoshi_engine::{Context, EngineError, Event, Events, StepId, Unread, read_ignore_file};
-use otoshi_project::Project;
+use otoshi_project::{Project, Secret};
 use otoshi_store::Home;
 
-use crate::{PipelineError, files::RoleFile};
+use crate::{PipelineError, files::RoleFile, ignored};
 
 /// How many bytes of source that nobody has read yet are told of.
 const MUCH: u64 = 100 << 20;
@@ -53,16 +59,53 @@ impl Source<'_> {
                 patterns.push('\n');
             }
         }
+        // Those of repositories in it, too.
+        if !self.names(reader, ".git") {
+            patterns += "**/.git\n";
+        }
         patterns += "otoshi.toml.*.tmp\notoshi.lock.*.tmp\n";
         patterns += match own {
             Some(text) => text,
-            None => self.said_ignore()?,
+            None => self.left_out()?,
         }
         .trim_start_matches('\u{feff}');
+        // Nothing takes a secret back in.
+        for path in self.secret_files() {
+            patterns.push('\n');
+            patterns += &quoted(&path);
+        }
         Ok(patterns)
     }
 
-    /// The patterns that the project itself says: those of `.dockerignore`, else of `.gitignore`.
+    /// The files of secrets that lie in the project, and those that they are links to.
+    fn secret_files(&self) -> Vec<String> {
+        let root = &self.project.root;
+        let mut found = Vec::new();
+        for secret in self.project.manifest.secrets.values() {
+            let Secret::File(path) = secret else { continue };
+            let named = root.join(path);
+            let real = named.canonicalize().ok();
+            for path in [Some(named), real].into_iter().flatten() {
+                let inside = path.strip_prefix(root).ok().and_then(clean);
+                found.extend(inside.filter(|path| !found.contains(path)));
+            }
+        }
+        found
+    }
+
+    /// The patterns of `.dockerignore`; else all that git leaves out, where there is git, or the patterns of `.gitignore`.
+    fn left_out(&self) -> Result<String, PipelineError> {
+        let root = &self.project.root;
+        if root.join(".dockerignore").exists() {
+            return self.said_ignore();
+        }
+        match ignored::paths(root) {
+            Some(paths) => Ok(paths.iter().map(|path| quoted(path) + "\n").collect()),
+            None => self.said_ignore(),
+        }
+    }
+
+    /// The patterns that the project itself says, in words: those of `.dockerignore`, else of `.gitignore`.
     pub(crate) fn said_ignore(&self) -> Result<String, PipelineError> {
         let root = &self.project.root;
         match read(root, ".dockerignore")? {
@@ -142,14 +185,30 @@ fn names(word: &str, path: &str) -> bool {
     word.strip_prefix(path).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
-/// A path as a pattern that matches it alone.
+/// A path without `.` and `..` in it; `None` where it leads out of what it is in.
+fn clean(path: &Path) -> Option<String> {
+    let mut parts: Vec<&str> = Vec::new();
+    for part in path.components() {
+        match part {
+            Component::Normal(name) => parts.push(name.to_str()?),
+            Component::CurDir => {}
+            Component::ParentDir => _ = parts.pop()?,
+            Component::RootDir | Component::Prefix(_) => return None,
+        }
+    }
+    (!parts.is_empty()).then(|| parts.join("/"))
+}
+
+/// A path as a pattern that matches it alone, as far as a line can: blanks at its ends and line ends stand for any sign.
 fn quoted(path: &str) -> String {
     let mut pattern = String::with_capacity(path.len());
-    for sign in path.chars() {
-        if matches!(sign, '*' | '?' | '[' | '\\') {
+    let last = path.chars().count().saturating_sub(1);
+    for (at, sign) in path.chars().enumerate() {
+        let is_lost = matches!(sign, '\n' | '\r') || sign.is_whitespace() && (at == 0 || at == last);
+        if matches!(sign, '*' | '?' | '[' | '\\') || at == 0 && matches!(sign, '#' | '!') {
             pattern.push('\\');
         }
-        pattern.push(sign);
+        pattern.push(if is_lost { '?' } else { sign });
     }
     pattern
 }

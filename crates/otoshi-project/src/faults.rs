@@ -11,13 +11,19 @@ use crate::ProjectError;
 pub(crate) struct Faults<'t> {
     file: &'t str,
     text: &'t str,
+    /// The text as it may be shown.
+    shown: String,
     document: Option<Rc<Document<&'t str>>>,
     found: Vec<ProjectError>,
 }
 
 impl<'t> Faults<'t> {
     pub(crate) fn new(file: &'t str, text: &'t str) -> Self {
-        Self { file, text, document: Document::parse(text).ok().map(Rc::new), found: Vec::new() }
+        let document = Document::parse(text).ok().map(Rc::new);
+        let shown = document
+            .as_ref()
+            .map_or_else(|| text.to_owned(), |document| without_secrets(text, document.as_table()));
+        Self { file, text, shown, document, found: Vec::new() }
     }
 
     /// What the file is called in errors.
@@ -37,7 +43,7 @@ impl<'t> Faults<'t> {
     /// Adds one that is known to stand somewhere.
     pub(crate) fn spanned(&mut self, span: Option<Range<usize>>, error: ProjectError) {
         self.found.push(match span {
-            Some(span) => error.placed(self.text, span),
+            Some(span) => error.placed(&self.shown, span),
             None => error,
         });
     }
@@ -64,6 +70,27 @@ impl<'t> Faults<'t> {
             Some(first) => Err(ProjectError { more: found.collect(), ..first }),
         }
     }
+}
+
+/// The text with stars for what stands in `[secrets]` where the name of a file or of a variable is wanted.
+fn without_secrets(text: &str, document: &Table) -> String {
+    let mut shown = text.as_bytes().to_vec();
+    let secrets = document.get("secrets").and_then(Item::as_table_like);
+    for (_, item) in secrets.into_iter().flat_map(TableLike::iter) {
+        let inner: Vec<&Item> = match item.as_table_like() {
+            None => vec![item],
+            Some(table) => {
+                let others = table.iter().filter(|(key, _)| !matches!(*key, "file" | "env"));
+                others.map(|(_, item)| item).collect()
+            }
+        };
+        for span in inner.into_iter().filter_map(Item::span) {
+            let bytes = shown.get_mut(span).unwrap_or_default();
+            let hidden = bytes.iter_mut().filter(|byte| !matches!(**byte, b'"' | b'\'' | b'\n' | b'\r'));
+            hidden.for_each(|byte| *byte = b'*');
+        }
+    }
+    String::from_utf8(shown).unwrap_or_default()
 }
 
 /// Where the value of a key stands; that of the last key on the way that is there.

@@ -664,6 +664,16 @@ run = "make"
     }
 
     #[test]
+    fn a_secret_that_stands_in_the_file_is_not_shown() {
+        for secret in ["TOKEN = \"geheim\"", "TOKEN = { value = \"geheim\" }", "TOKEN = ['geheim']"] {
+            let text = format!("{MINIMAL}[secrets]\n{secret}\n");
+            let error = Manifest::parse("otoshi.toml", &text).unwrap_err();
+            let told = format!("{error:?} {error} {:?}", error.hint());
+            assert!(!told.contains("geheim") && told.contains("******"), "{told}");
+        }
+    }
+
+    #[test]
     fn a_quote_that_is_not_closed_is_told() {
         let manifest = Manifest::parse("otoshi.toml", MINIMAL).unwrap();
         let read = |command: &str| processes(&manifest, Some(&format!("web: {command}\n")));

@@ -27,11 +27,9 @@ const MAX_ANSWER: usize = 1 << 20;
 
 #[derive(Deserialize)]
 struct Answer {
-    #[serde(default)]
-    token: String,
-    #[serde(default)]
-    access_token: String,
-    expires_in: Option<u64>,
+    token: Option<String>,
+    access_token: Option<String>,
+    expires_in: Option<i64>,
 }
 
 /// A token that a token server is asked for.
@@ -79,12 +77,15 @@ impl Visit<'_> {
                     if scopes.is_empty() { scope.iter().cloned().collect() } else { scopes.to_vec() };
                 let wanted = WantedToken { realm: &realm, service: service.as_deref(), scopes: &wanted };
                 let answer = self.token(wanted, &known).await?;
-                let token = if answer.token.is_empty() { answer.access_token } else { answer.token };
+                // Null is nothing, as for whoever reads it in Go.
+                let token = answer.token.filter(|token| !token.is_empty());
+                let token = token.or(answer.access_token).unwrap_or_default();
                 if token.is_empty() || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
                     return Err(refused("its token server gave no token".to_owned()));
                 }
                 // Given up a little early: what is sent now is looked at a moment later.
-                let life = answer.expires_in.unwrap_or(DEFAULT_LIFE).clamp(1, 24 * 3600);
+                let life = answer.expires_in.and_then(|life| u64::try_from(life).ok());
+                let life = life.unwrap_or(DEFAULT_LIFE).clamp(1, 24 * 3600);
                 let until = Instant::now() + Duration::from_secs(life).mul_f64(0.8);
                 Ok((
                     scopes.join(" "),

@@ -124,7 +124,7 @@ impl Upload {
                 self.tally.tell(Event::Mounted { digest, size, from: from.clone() });
                 Ok(Ok(()))
             }
-            202 => Ok(Err(Some(self.location(transport, &response).await?))),
+            202 => Ok(Err(Some(self.location(&response)?))),
             // No right to read there, for instance: that is no reason not to self.
             _ => Ok(Err(None)),
         }
@@ -202,7 +202,7 @@ impl Upload {
                 Ok(response) if matches!(response.status().as_u16(), 202 | 204) => response,
                 outcome => return Ok(Step::Failed(outcome)),
             };
-            *location = self.location(transport, &response).await?;
+            *location = self.location(&response)?;
             let kept = kept_of(&response).unwrap_or(*at + size);
             if kept <= *at || kept > *at + size {
                 let reason = format!("it says that it has {kept} bytes after {} were sent", *at + size);
@@ -228,7 +228,7 @@ impl Upload {
         let call = Call::write(Method::POST, self.path("uploads/"));
         let response = transport.send(&self.endpoint, &call, asked, &self.tally).await?;
         match response.status().as_u16() {
-            202 => self.location(transport, &response).await,
+            202 => self.location(&response),
             _ => Err(refused(asked, response).await),
         }
     }
@@ -246,17 +246,17 @@ impl Upload {
         if !matches!(response.status().as_u16(), 202 | 204) {
             return None;
         }
-        let place = self.location(transport, &response).await.unwrap_or_else(|_| location.clone());
+        let place = self.location(&response).unwrap_or_else(|_| location.clone());
         Some((place, kept_of(&response)?))
     }
 
-    async fn location(&self, transport: &Transport, response: &Response) -> Result<Url, RegistryError> {
+    fn location(&self, response: &Response) -> Result<Url, RegistryError> {
         let asked = &self.asked();
         let wrong = |reason: &str| RegistryError::Wrong { asked: asked.clone(), reason: reason.to_owned() };
         let text = response.headers().get(LOCATION).and_then(|value| value.to_str().ok());
         let text = text.ok_or_else(|| wrong("it does not say where the upload continues"))?;
-        let base = transport.url(&self.endpoint, "", asked).await?;
-        base.join(text).map_err(|_| wrong("where the upload continues is not an address"))
+        // From where it was asked for (RFC 9110, section 10.2.2).
+        response.url().join(text).map_err(|_| wrong("where the upload continues is not an address"))
     }
 }
 

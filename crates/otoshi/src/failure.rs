@@ -204,5 +204,46 @@ pub(crate) fn snippet(place: &dyn Diagnostic) -> Option<String> {
     let handler = GraphicalReportHandler::new_themed(GraphicalTheme::unicode_nocolor()).with_context_lines(1);
     handler.render_report(&mut text, place).ok()?;
     // The first lines repeat the message.
-    Some(text.lines().skip_while(|line| !line.contains('[')).collect::<Vec<_>>().join("\n"))
+    let lines: Vec<_> = text.lines().skip_while(|line| !line.contains('[')).collect();
+    Some(without_logins(&lines.join("\n")))
+}
+
+/// A text with stars for the password of each `USER:PASSWORD@HOST` in it; a digest after a name and a port is none.
+fn without_logins(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for word in text.split_inclusive(|sign: char| sign.is_whitespace() || "\"'`,".contains(sign)) {
+        let login = word.rfind('@').filter(|at| !word[at + 1..].starts_with("sha"));
+        let start = word.find("://").map_or(0, |end| end + 3);
+        let colon = login
+            .filter(|at| *at > start)
+            .and_then(|at| word[start..at].find(':').map(|end| (start + end + 1, at)));
+        let colon = colon.filter(|(from, to)| !word[*from..*to].contains('/'));
+        match colon {
+            Some((from, to)) => {
+                shown += &word[..from];
+                shown.extend(word[from..to].chars().map(|_| '*'));
+                shown += &word[to..];
+            }
+            None => shown += word,
+        }
+    }
+    shown
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_password_of_an_address_is_shown() {
+        for (text, shown) in [
+            ("ADD http://u:geheim@h.test/x /", "ADD http://u:******@h.test/x /"),
+            ("repository = \"u:geheim@h.test:5000/x\"", "repository = \"u:******@h.test:5000/x\""),
+            ("FROM h.test:5000/x@sha256:00", "FROM h.test:5000/x@sha256:00"),
+            ("git@h.test:team/x", "git@h.test:team/x"),
+            ("http://h.test:80/@x", "http://h.test:80/@x"),
+        ] {
+            assert_eq!(without_logins(text), shown);
+        }
+    }
 }

@@ -113,7 +113,7 @@ mod tests {
             let read =
                 paragraphs(&format!("{blanks}\nA: 1\nB: 2\n{blanks}\nA: 3\n{blanks}\n\nA: 4\n")).unwrap();
             let found: Vec<_> = read.iter().map(|one| (one.line, one.get("a"), one.get("b"))).collect();
-            assert_eq!(found, [(2, Some("3"), Some("2")), (7, Some("4"), None)]);
+            assert_eq!(found, [(2, Some("3"), Some("2")), (8, Some("4"), None)]);
         }
         assert_eq!(paragraphs("A: 1\r\n\r\nA: 2\r\n").unwrap().len(), 2);
     }

@@ -12,7 +12,7 @@ pub struct Unread {
 }
 
 /// A file of each record that is there whenever the record is.
-pub(super) const MARKS: [(&str, &str); 18] = [
+pub(super) const MARKS: [(&str, &str); 20] = [
     ("pacman", "var/lib/pacman/local/ALPM_DB_VERSION"),
     ("Portage", "var/lib/portage/world"),
     ("Portage", "etc/portage/make.conf"),
@@ -30,14 +30,21 @@ pub(super) const MARKS: [(&str, &str); 18] = [
     ("moss", ".moss/db/install.db"),
     ("pkg", "var/db/pkg/local.sqlite"),
     ("Homebrew", "home/linuxbrew/.linuxbrew/Homebrew/.git/HEAD"),
+    ("CRUX", "var/lib/pkg/db"),
+    ("Spack", "opt/spack/opt/spack/.spack-db/index.json"),
     ("Bitnami", "opt/bitnami/.bitnami_components.json"),
 ];
 
 /// Directories in which packages lie by name: whose they are, and which names are those of packages.
-pub(super) const STORES: [(&str, &str, IsPackage); 14] = [
+pub(super) const STORES: [(&str, &str, IsPackage); 19] = [
     ("Nix", "nix/store", has_hash),
     ("Guix", "gnu/store", has_hash),
     ("Homebrew", "home/linuxbrew/.linuxbrew/Cellar", is_keg),
+    ("pacman", "var/lib/pacman/local", is_versioned),
+    ("Portage", "var/db/pkg", is_versioned),
+    ("Slackware", "var/log/packages", is_versioned),
+    ("Slackware", "var/lib/pkgtools/packages", is_versioned),
+    ("KISS", "var/db/kiss/installed", is_keg),
     ("conda", "opt/conda/conda-meta", is_record),
     ("conda", "opt/miniconda/conda-meta", is_record),
     ("conda", "opt/miniconda3/conda-meta", is_record),
@@ -62,6 +69,11 @@ fn has_hash(name: &[u8]) -> bool {
 
 fn is_keg(name: &[u8]) -> bool {
     !name.starts_with(b".")
+}
+
+/// `NAME-VERSION`, or a category of packages as `dev-libs`.
+fn is_versioned(name: &[u8]) -> bool {
+    is_keg(name) && name.contains(&b'-')
 }
 
 fn is_record(name: &[u8]) -> bool {

@@ -7,7 +7,7 @@ use super::unread::is_stored;
 use crate::files::Files;
 
 /// Single files.
-const FILES: [&str; 22] = [
+const FILES: [&str; 23] = [
     "etc/os-release",
     "usr/lib/os-release",
     "etc/machine-id",
@@ -30,6 +30,7 @@ const FILES: [&str; 22] = [
     "etc/system-release-cpe",
     "etc/debian_version",
     "etc/alpine-release",
+    "etc/redhat-release",
 ];
 
 /// Directories with all that lies in them.

@@ -4,8 +4,7 @@
 //! the same ones, those with larger numbers are suggested. What may be newer in a form that was not there before is named only,
 //! as nobody here knows.
 //!
-//! Promises: nothing that is suggested is older or a pre-release of something newer (unless the tag in use is a
-//! pre-release), has another prefix or other words for the flavour, or smaller numbers in them, is more or less exact than
+//! Promises: nothing that is suggested is older or a pre-release (unless the tag in use is one of the same version), has another prefix or other words for the flavour, or smaller numbers in them, is more or less exact than
 //! the tag in use (unless that is a pre-release), or counts by another calendar.
 
 use std::cmp::Ordering;
@@ -76,7 +75,12 @@ pub fn suggest(
         .filter(|(_, product)| product.kind == ProductKind::Distribution)
         .map(|(family, _)| family);
     let parsed = tags.into_iter().filter_map(|text| Tag::parse(text.as_ref(), cycles));
-    let near: Vec<Tag> = parsed.filter(|tag| tag.text != current && same_words(tag, &now)).collect();
+    let is_near = |tag: &Tag| {
+        tag.text != current
+            && same_words(tag, &now)
+            && !(leads_on(now.version.as_ref()) && is_of_next(&now, tag))
+    };
+    let near: Vec<Tag> = parsed.filter(is_near).collect();
     let mut both = Vec::new();
     let is_alike = |tag: &&Tag| tag.prefix == now.prefix && alike(tag, &now);
     for tag in near.iter().filter(is_alike).filter(|tag| tag.flavour == now.flavour) {
@@ -89,6 +93,11 @@ pub fn suggest(
             None => {}
         }
     }
+    let is_release =
+        |found: &Candidate| found.tag.version.as_ref().is_some_and(|of| of.stage == Stage::Release);
+    if found.versions.iter().any(is_release) {
+        found.versions.retain(|found| !is_of_next(&now, &found.tag));
+    }
     if found.versions.is_empty() && found.distributions.is_empty() {
         found.successors = successors(&now, both);
     }
@@ -99,11 +108,13 @@ pub fn suggest(
                 let level = varied_step(&now, tag, cycles, today)?;
                 Some(Candidate { tag: tag.clone(), level })
             })
-            .chain(near.iter().filter(|tag| is_final(&now, tag, today)).filter_map(|tag| {
-                let level = level(now.version.as_ref()?, tag.version.as_ref()?);
-                Some(Candidate { tag: tag.clone(), level })
-            }))
             .collect();
+    }
+    if own.is_none() {
+        found.versions.extend(near.iter().filter(|tag| is_final(&now, tag, today)).filter_map(|tag| {
+            let level = level(now.version.as_ref()?, tag.version.as_ref()?);
+            Some(Candidate { tag: tag.clone(), level })
+        }));
     }
     if found == Suggestions::default() && own.is_none() {
         let varied = near.iter().filter(is_alike).filter(|tag| is_both(&now, tag, cycles, today));
@@ -116,6 +127,22 @@ pub fn suggest(
     found.versions.sort_by(|a, b| newest_first(&a.tag, &b.tag));
     found.distributions.sort_by(|a, b| newest_first(&a.tag, &b.tag));
     found
+}
+
+/// Whether a tag is a pre-release of another version than the one in use is a pre-release of: nobody waits for that one.
+fn is_of_next(now: &Tag, tag: &Tag) -> bool {
+    let (Some(now), Some(tag)) = (&now.version, &tag.version) else { return false };
+    now.stage != Stage::Release
+        && tag.stage != Stage::Release
+        && now.numbers != tag.numbers
+        && !now.is_calendar()
+}
+
+/// Whether a version is one of those that lead to a release, and not one by a word that names other things, too (`devel`).
+fn leads_on(version: Option<&Version>) -> bool {
+    version.is_some_and(|version| {
+        matches!(version.stage, Stage::Alpha(_) | Stage::Beta(_) | Stage::Candidate(_))
+    })
 }
 
 /// What kind of step it is to a tag with larger numbers in its flavour: the version may be the same, or newer.

@@ -90,13 +90,7 @@ fn newer_versions_and_newer_distributions_are_two_suggestions() {
         ("library/ruby", "3.1.2-slim-bullseye", RUBY, "", "3.1.2-slim-bookworm"),
         ("library/ruby", "3.1.2-slim-bookworm", RUBY, "3.4.1-slim-bookworm 3.1.4-slim-bookworm", ""),
         ("library/ruby", "3.1.4-alpine3.18", RUBY, "", "3.1.4-alpine3.19"),
-        (
-            "library/ruby",
-            "3.2.0-preview1-slim",
-            RUBY,
-            "4.1.0-preview1-slim 4.0.0-slim 3.4.1-slim 3.2.0-slim",
-            "",
-        ),
+        ("library/ruby", "3.2.0-preview1-slim", RUBY, "4.0.0-slim 3.4.1-slim 3.2.0-slim", ""),
         ("library/ruby", "latest", RUBY, "", ""),
         ("library/ruby", "slim-bookworm", RUBY, "", ""),
         ("library/node", "20-alpine", NODE, "23-alpine 22-alpine", ""),
@@ -282,6 +276,15 @@ fn numbers_in_the_words_of_a_variant_grow_with_it_and_never_shrink() {
         ("1.23rc2", "1.23.1 1.23.0 1.22.9", "1.23.1", Patch),
         ("1.23rc2-alpine", "1.24.0-alpine 1.25.0 1.24rc1-alpine3.20", "1.24.0-alpine", Minor),
         ("3.2.0-jdk17-jammy", "3.2.1-jdk21-jammy 3.2.1-jdk21-noble", "3.2.1-jdk21-jammy", Major),
+        // A pre-release leads to its own release, and not to the next pre-release.
+        ("3.13-rc-slim", "3.13-slim 3.14-rc-slim", "3.13-slim", Patch),
+        ("17rc1-bookworm", "17.0-bookworm 18beta1-bookworm", "17.0-bookworm", Patch),
+        ("17beta1", "17rc1 17.0 17.2 18beta1", "17.2", Patch),
+        ("3.13.0a1-slim", "3.13.0-slim 3.13.1-slim 3.14.0a1-slim", "3.13.1-slim", Patch),
+        ("1.22rc1", "1.22 1.22.0 1.23rc1", "1.22.0", Patch),
+        ("1.0.0-rc.1", "1.0.0-rc.2 1.0.0 1.1.0-rc.1", "1.0.0", Patch),
+        ("1.0.0-rc.1", "1.0.0-rc.2 1.1.0-rc.1", "1.0.0-rc.2", Patch),
+        ("2.0.0-SNAPSHOT", "2.0.0 2.1.0-SNAPSHOT", "2.0.0", Patch),
     ] {
         let found = suggest("acme/app", current, others.split_whitespace(), &Cycles::built_in(), TODAY);
         let first = found.versions.first().map(|found| (&found.tag.text[..], found.level));

@@ -18,7 +18,7 @@ use otoshi_store::Home;
 
 use super::{
     allow::{self, Allow},
-    asides::Asides,
+    asides::{Asides, switch},
     check,
     elsewhere::Elsewhere,
     given,
@@ -78,7 +78,7 @@ pub(crate) struct Build {
     #[arg(long, value_name = "WHAT")]
     allow: Vec<Allow>,
     /// Run every step again
-    #[arg(long)]
+    #[arg(long, value_parser = switch, num_args = 0..=1, require_equals = true, default_value = "false", default_missing_value = "true", hide_default_value = true, value_name = "BOOL")]
     no_cache: bool,
     /// Also write the image to DIR, type=local,dest=DIR, type=tar, type=oci, or type=docker (with dest=FILE, or into Docker); `-` for
     /// standard output
