@@ -1,13 +1,11 @@
 //! `otoshi diff` on images that a user built.
 
 mod support;
-mod whole;
 
 use std::{fs, path::Path, process::Command};
 
 use otoshi_test::{Need, given, require, run};
 use support::Shop;
-use whole::assert_said;
 
 const OLD: &str = "FROM otoshi.test/busybox:1\n\
     RUN mkdir -p /var/lib/dpkg /d && printf 'Package: p\\nStatus: install ok installed\\nVersion: 1\\n' > /var/lib/dpkg/status\n\
@@ -117,6 +115,7 @@ fn packages_of_rpm_are_compared_and_a_damaged_record_is_told() {
 
     let (lines, json) = packages(&shop, path, &old, b"no database");
     assert_eq!(lines, [""; 0]);
-    assert_eq!(json["unread"].as_array().unwrap().len(), 1, "{json}");
-    assert_said("diff-with-a-damaged-database-of-rpm", &shop.otoshi(&["diff", "old:1", "new:1"]));
+    let told = json["unread"][0].as_str().unwrap();
+    assert!(told.contains("cannot read the packages in /var/lib/rpm/rpmdb.sqlite"), "{told}");
+    assert!(shop.otoshi(&["diff", "old:1", "new:1"]).stdout.windows(8).any(|part| part == b"packages"));
 }

@@ -3,13 +3,11 @@
 mod debian;
 mod stage;
 mod support;
-mod whole;
 
 use std::fs;
 
 use otoshi_test::{given, require};
 use stage::Stage;
-use whole::assert_said;
 
 #[test]
 fn only_the_base_with_security_updates_moves() {
@@ -40,6 +38,11 @@ fn only_the_base_with_security_updates_moves() {
     assert!(stage.shop.ok(&["run", "web"]).ends_with("newer\n"));
 
     // The new one has them still: no newer base helps, and it is said what does.
-    assert_said("update-security-without-a-newer-base", &stage.shop.otoshi(&["update", "--security"]));
-    assert_said("update-without-a-newer-base", &stage.shop.otoshi(&["update"]));
+    let said = stage.shop.ok(&["update", "--security"]);
+    assert!(
+        said.contains("there is no newer base to take; ") && said.ends_with("nothing to take in\n"),
+        "{said}"
+    );
+    let all = stage.shop.ok(&["update"]);
+    assert!(all.contains(&format!("{host}/base:1 of the builder  ")), "{all}");
 }
