@@ -224,7 +224,9 @@ impl Manifest {
                     absolute,
                 );
             }
-            let outside = |path: &&String| path.is_empty() || path.split('/').any(|part| part == "..");
+            let outside = |path: &&String| {
+                path.is_empty() || path.starts_with('/') || path.split('/').any(|part| part == "..")
+            };
             if let Some(path) = compile.outputs.iter().find(outside) {
                 faults.at(
                     &["compile", "outputs"],

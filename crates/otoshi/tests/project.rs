@@ -96,6 +96,34 @@ fn mistakes_are_told_with_their_place() {
 }
 
 #[test]
+fn outputs_that_are_not_there_and_a_file_that_cannot_be_read_are_told() {
+    let shop = given!(Shop::new());
+    let said = |output: &std::process::Output| String::from_utf8_lossy(&output.stderr).into_owned();
+    let with =
+        |outputs: &str| MANIFEST.replace("[compile]\n", &format!("[compile]\noutputs = [{outputs}]\n"));
+    shop.write("otoshi.toml", &with("\"compiled\", \"public/nope\""));
+    let output = shop.otoshi(&["build"]);
+    let told = "warning: [compile] outputs: the command has not written public/nope\n";
+    assert!(output.status.success() && said(&output).contains(told), "{}", said(&output));
+    assert!(!said(&output).contains("not written compiled"), "{}", said(&output));
+    shop.write("otoshi.toml", &with("\"/etc/passwd\""));
+    let output = shop.otoshi(&["build"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(
+        said(&output).contains("\"/etc/passwd\" is not a path in the source directory"),
+        "{}",
+        said(&output)
+    );
+    // What is wrong with the project is why it has no such process.
+    let output = shop.otoshi(&["run", "wob"]);
+    assert!(
+        said(&output).contains("\"/etc/passwd\" is not a path in the source directory"),
+        "{}",
+        said(&output)
+    );
+}
+
+#[test]
 fn a_plan_says_what_would_run_and_why() {
     let shop = given!(Shop::new());
     assert_said("plan-first", &shop.otoshi(&["plan"]));

@@ -84,6 +84,12 @@ pub(crate) fn compile<'w>(walk: &mut Walk<'w>, on: Phase, given: &Given) -> Resu
             };
             return Err(failed()(EngineError::Command { what, code: outcome.code, at: None }));
         }
+        let kept = outcome.output.as_ref().map(|(output, _)| world.home.snapshots().path(output));
+        let is_missing =
+            |path: &&String| kept.as_ref().is_none_or(|tree| tree.join(path).symlink_metadata().is_err());
+        for path in compile.outputs.iter().filter(is_missing) {
+            events.event(Event::Warning(format!("[compile] outputs: the command has not written {path}")));
+        }
         if let Some((output, _)) = outcome.output.as_ref().filter(|_| compile.outputs.is_empty()) {
             let ignore =
                 Ignore::parse(&world.source().said_ignore()?).map_err(EngineError::from).map_err(failed())?;
