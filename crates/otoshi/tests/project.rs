@@ -267,7 +267,8 @@ fn a_secret_reaches_the_compile_command_and_nothing_else() {
         .replace("cat src/main >", "cat src/main /run/secrets/token | /bin/busybox tr h H >");
     shop.write("otoshi.toml", &manifest);
     shop.write("token", "hush-hush\n");
-    shop.write(".dockerignore", "token\n");
+    // It is no source, even where somebody says that it is.
+    shop.write(".dockerignore", "!token\n");
     shop.ran(&[]);
     assert!(shop.ok(&["run", "web"]).contains("HusH-HusH"));
     // Neither the value nor a digest of it is anywhere in the store.
