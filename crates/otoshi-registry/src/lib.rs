@@ -6,8 +6,9 @@
 //!   replace                       an image by one whose layers are in registries already
 //!   downloads                     blobs that are read while they arrive
 //!     manifest, blob, upload, listing     the parts of the API
-//!       transport, call, answer   requests: addresses, redirects, trying again
+//!       visit, call, answer       requests: redirects, trying again
 //!         grant, challenge, credentials   what lets requests in
+//!         transport, budgets      what all requests have in common
 //!         hosts, settings         how registries are reached
 //! ```
 //!
