@@ -249,13 +249,7 @@ fn a_context_may_be_a_repository() {
     let built =
         shop.otoshi(&["image", "build", &url, "-f", "docker/File", "--build-context", &more, "-o", "-"]);
     assert_eq!(names(&built.stdout), ["file", "more"], "{}", text(&built.stderr));
-    let missing = shop.otoshi(&["image", "build", &url]);
-    assert_eq!(missing.status.code(), Some(2));
-    assert!(
-        text(&missing.stderr).contains("there is no Dockerfile in the context from git://"),
-        "{}",
-        text(&missing.stderr)
-    );
+    assert_said("image-build-of-a-repository-without-a-dockerfile", &shop.otoshi(&["image", "build", &url]));
 }
 
 /// Writes `386` and a line break to /made, with the system calls of a 32-bit program.
@@ -303,9 +297,7 @@ fn a_platform_that_the_machine_runs_is_built_for_and_others_are_told() {
     // What needs an emulator is told; what runs nothing needs none.
     shop.write("other/Dockerfile", "FROM scratch\nCOPY Dockerfile /d\nRUN [\"/d\"]\n");
     let refused = shop.otoshi(&["image", "build", "other", "--platform", "linux/riscv64"]);
-    let text = String::from_utf8_lossy(&refused.stderr).into_owned();
-    assert_eq!(refused.status.code(), Some(2), "{text}");
-    assert!(text.contains("riscv64") && text.contains("other/Dockerfile:3"), "{text}");
+    assert_said("image-build-for-a-platform-that-needs-an-emulator", &refused);
     shop.write("other/Dockerfile", "FROM scratch\nCOPY Dockerfile /d\nENTRYPOINT [\"/d\"]\n");
     shop.ok(&["image", "build", "other", "--platform", "linux/riscv64", "-t", "riscv:1"]);
 }

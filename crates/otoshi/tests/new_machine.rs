@@ -3,10 +3,12 @@
 
 mod stage;
 mod support;
+mod whole;
 
 use otoshi_test::{Fault, given};
 use serde_json::Value;
 use stage::{Asked, Stage};
+use whole::assert_said;
 
 #[test]
 fn a_new_machine_does_nothing_when_nothing_changed() {
@@ -180,10 +182,7 @@ fn a_registry_that_does_not_answer_is_a_warning_and_the_build_goes_on() {
     stage.shop.write("src/main", "source 2\n");
     stage.proxy.take_log();
     stage.proxy.fault("GET", "/team/shop/manifests/", 99, Fault::Answer("403 Forbidden", String::new()));
-    let output = stage.shop.otoshi(&["build"]);
-    assert!(output.status.success());
-    let said = String::from_utf8(output.stderr).unwrap();
-    assert!(said.contains("warning: ") && said.contains("/team/shop: asked for the tag phase-"), "{said}");
+    assert_said("build-beside-a-registry-that-refuses", &stage.shop.otoshi(&["build"]));
     assert_eq!(stage.proxy.take_log().iter().filter(|r| r.is("GET", "/phase-")).count(), 1, "asked once");
 }
 
@@ -194,16 +193,8 @@ fn a_repository_that_was_removed_is_told_once_and_then_made_again() {
     stage.shop.ok(&["push"]);
     stage.build_on_new_machine(&[], &[]);
     stage.registry.forget_repository("team/shop");
-    let output = stage.shop.otoshi(&["run", "web"]);
-    assert_eq!(output.status.code(), Some(3));
-    let said = String::from_utf8(output.stderr).unwrap();
-    assert!(
-        said.contains("/team/shop: asked for the blob sha256:") && said.contains("it answered 404"),
-        "{said}"
-    );
-    assert!(said.contains("hint: the registry no longer has it: build again"), "{said}");
-    let plan = stage.shop.ok(&["plan"]);
-    assert!(plan.contains("its result was lost: image runner"), "{plan}");
+    assert_said("run-of-an-image-whose-repository-was-removed", &stage.shop.otoshi(&["run", "web"]));
+    assert_said("plan-after-the-repository-was-removed", &stage.shop.otoshi(&["plan"]));
     stage.shop.ok(&["build"]);
     assert_eq!(stage.shop.ok(&["run", "web"]), "source 1\ndeps 1\nrunner\nslim 1\n");
 }

@@ -2,11 +2,14 @@
 //!
 //! Needs root, and an apt that knows bookworm.
 
+mod whole;
+
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Output};
 
 use otoshi_test::{Need, given, require};
+use whole::assert_said;
 
 const MANIFEST: &str = r#"
 [project]
@@ -86,11 +89,7 @@ fn a_runner_of_packages_runs_and_is_the_same_on_every_machine() {
     let unknown = MANIFEST.replace("\"hello\"]", "\"hello-there-is-no-such\"]");
     fs::write(project.join("otoshi.toml"), unknown).unwrap();
     let refused = otoshi(&project, "one", &["build"]);
-    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
-    assert!(
-        said.contains("no repository has the package hello-there-is-no-such") && said.contains("hint:"),
-        "{said}"
-    );
+    assert_said("build-of-a-package-that-no-repository-has", &refused);
 }
 
 /// The project, made of the release alone or of all its suites, and the name that the base has in the lock.

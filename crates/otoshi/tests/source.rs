@@ -166,9 +166,7 @@ fn what_cannot_be_read_stops_only_who_wants_it() {
     let unmount = Unmount(&place);
     shop.ok(&["image", "build", "one"]);
     shop.write("one/Dockerfile", "FROM otoshi.test/busybox:1\nCOPY . /all\n");
-    let output = shop.otoshi(&["image", "build", "one"]);
-    let said = String::from_utf8(output.stderr).unwrap();
-    assert!(!output.status.success() && said.contains("one/memory"), "{said}");
+    assert_said("image-build-of-a-file-that-cannot-be-read", &shop.otoshi(&["image", "build", "one"]));
     drop(unmount);
 }
 

@@ -3,11 +3,13 @@
 mod debian;
 mod stage;
 mod support;
+mod whole;
 
 use std::fs;
 
 use otoshi_test::{given, require};
 use stage::Stage;
+use whole::assert_said;
 
 #[test]
 fn only_the_base_with_security_updates_moves() {
@@ -43,6 +45,5 @@ fn only_the_base_with_security_updates_moves() {
         said.contains("there is no newer base to take; ") && said.ends_with("nothing to take in\n"),
         "{said}"
     );
-    let all = stage.shop.ok(&["update"]);
-    assert!(all.contains(&format!("{host}/base:1 of the builder  ")), "{all}");
+    assert_said("update-without-a-newer-base", &stage.shop.otoshi(&["update"]));
 }

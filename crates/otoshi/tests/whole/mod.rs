@@ -9,6 +9,7 @@ use std::process::Output;
 /// What is another each time, as regular expressions, and the words that stand for it.
 const WORDS: &[(&str, &str)] = &[
     (r"sha256:[0-9a-f]{8,64}…?", "sha256:DIGEST"),
+    (r"\bphase-[0-9a-f]{64}\b", "phase-KEY"),
     (r"localhost:\d{5}", "REGISTRY"),
     (r"127\.0\.0\.1:\d{5}", "ADDRESS"),
     (r"/tmp/\.tmp\w+", "TEMPORARY"),
