@@ -4,6 +4,7 @@
 //! api         the trait and its requests: what an engine is asked, whichever it is
 //! event       what happens meanwhile, told to whoever shows it
 //! context     a source directory: scanned, filtered by .dockerignore (ignore_file), hashed once per change
+//! checkout    git in a directory that may be a checkout
 //! devices     the host's devices for RUN --device, what describes them and who may use them
 //! records     what is remembered in the store, a type for each kind
 //! names, data a file's name as text, whatever it is; a file's data copied with its holes
@@ -21,6 +22,7 @@
 //! ```
 
 mod api;
+pub mod checkout;
 mod content;
 mod context;
 mod data;

@@ -1,27 +1,18 @@
 //! What git leaves out of a directory: what is ignored, and not in its index all the same.
 
-use std::{path::Path, process::Command};
+use std::path::Path;
+
+use otoshi_engine::checkout;
 
 /// The paths below a directory that git ignores, a directory for all that lies in it; `None` where there is no git, or the directory
 /// is in no checkout. Paths that are not UTF-8 are passed over.
 ///
 /// Files that only this user's own settings ignore are not among them.
 pub(crate) fn paths(root: &Path) -> Option<Vec<String>> {
-    // Most directories without a checkout are seen without git.
-    if !root.ancestors().any(|directory| directory.join(".git").exists()) {
-        return None;
-    }
-    let mut command = Command::new("git");
-    // What a repository's own settings would run has no business here.
-    command.arg("-C").arg(root).args([
-        "-c",
-        "core.fsmonitor=false",
-        "-c",
-        "core.excludesFile=",
-        "--no-optional-locks",
-    ]);
-    command.args(["ls-files", "-z", "--others", "--ignored", "--exclude-standard", "--directory"]);
-    let output = command.env("LC_ALL", "C").output().ok()?;
+    let mut git = checkout::git(root)?;
+    git.args(["-c", "core.excludesFile=", "ls-files", "-z"]);
+    git.args(["--others", "--ignored", "--exclude-standard", "--directory"]);
+    let output = git.output().ok()?;
     if !output.status.success() {
         return None;
     }
@@ -32,7 +23,7 @@ pub(crate) fn paths(root: &Path) -> Option<Vec<String>> {
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
+    use std::{fs, process::Command};
 
     use otoshi_test::{Need, given, require, run};
 

@@ -13,6 +13,7 @@
 use std::{
     cell::Cell,
     path::{Component, Path},
+    sync::OnceLock,
     time::Instant,
 };
 
@@ -38,13 +39,19 @@ pub(crate) enum Reader<'a> {
 }
 
 /// The source of a project.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 pub(crate) struct Source<'a> {
-    pub(crate) home: &'a Home,
-    pub(crate) project: &'a Project,
+    home: &'a Home,
+    project: &'a Project,
+    /// What git ignores, once somebody asked.
+    ignored: OnceLock<Option<Vec<String>>>,
 }
 
-impl Source<'_> {
+impl<'a> Source<'a> {
+    pub(crate) fn new(home: &'a Home, project: &'a Project) -> Self {
+        Self { home, project, ignored: OnceLock::new() }
+    }
+
     /// The patterns of what is no source: the defaults, and those of the Dockerfile's own ignore file, else of the project's.
     pub(crate) fn ignore_text(&self, reader: Reader<'_>) -> Result<String, PipelineError> {
         let root = &self.project.root;
@@ -59,7 +66,7 @@ impl Source<'_> {
                 patterns.push('\n');
             }
         }
-        // Those of repositories in it, too.
+        // Those of repositories in the source, too.
         if !self.names(reader, ".git") {
             patterns += "**/.git\n";
         }
@@ -96,12 +103,12 @@ impl Source<'_> {
     /// The patterns of `.dockerignore`; else all that git leaves out, where there is git, or the patterns of `.gitignore`.
     fn left_out(&self) -> Result<String, PipelineError> {
         let root = &self.project.root;
-        if root.join(".dockerignore").exists() {
-            return self.said_ignore();
+        if let Some(text) = read(root, ".dockerignore")? {
+            return Ok(text);
         }
-        match ignored::paths(root) {
+        match self.ignored.get_or_init(|| ignored::paths(root)) {
             Some(paths) => Ok(paths.iter().map(|path| quoted(path) + "\n").collect()),
-            None => self.said_ignore(),
+            None => self.gitignore(),
         }
     }
 
@@ -110,15 +117,19 @@ impl Source<'_> {
         let root = &self.project.root;
         match read(root, ".dockerignore")? {
             Some(text) => Ok(text),
-            None => Ok(from_gitignore(&read(root, ".gitignore")?.unwrap_or_default())),
+            None => self.gitignore(),
         }
+    }
+
+    fn gitignore(&self) -> Result<String, PipelineError> {
+        Ok(from_gitignore(&read(&self.project.root, ".gitignore")?.unwrap_or_default()))
     }
 
     /// The paths that are no source unless somebody names them.
     fn unseen(&self) -> Vec<String> {
         let manifest = &self.project.manifest;
         let mut names =
-            [".git", "otoshi.toml", "otoshi.lock", "Procfile", ".dockerignore"].map(str::to_owned).to_vec();
+            ["otoshi.toml", "otoshi.lock", "Procfile", ".dockerignore"].map(str::to_owned).to_vec();
         let dockerfiles = [
             manifest.builder.as_ref().map(|builder| &builder.dockerfile),
             Some(&manifest.runner.dockerfile),

@@ -11,7 +11,7 @@ use crate::{
     bases::Bases,
     files::{Files, RoleFile},
     job::{Given, Settled},
-    source::Reader,
+    source::{Reader, Source},
     world::World,
 };
 
@@ -28,6 +28,7 @@ pub(crate) struct Walk<'a> {
     pub(crate) settled: Vec<Settled>,
     /// While planning: what each phase observes, as far as that is known.
     pub(crate) observed: Vec<(Phase, Vec<Part>)>,
+    source: Source<'a>,
     contexts: BTreeMap<String, Arc<Context>>,
 }
 
@@ -47,6 +48,7 @@ impl<'a> Walk<'a> {
             phases: Vec::new(),
             settled: Vec::new(),
             observed: Vec::new(),
+            source: world.source(),
             contexts: BTreeMap::new(),
         }
     }
@@ -75,12 +77,11 @@ impl<'a> Walk<'a> {
         phase: Phase,
         reader: Reader<'_>,
     ) -> Result<Arc<Context>, PipelineError> {
-        let source = self.world.source();
-        let text = source.ignore_text(reader)?;
+        let text = self.source.ignore_text(reader)?;
         if let Some(context) = self.contexts.get(&text) {
             return Ok(Arc::clone(context));
         }
-        let scanned = source.scan(&text, self.events).map_err(PipelineError::engine_in(phase))?;
+        let scanned = self.source.scan(&text, self.events).map_err(PipelineError::engine_in(phase))?;
         let context = Arc::new(scanned);
         self.contexts.insert(text, Arc::clone(&context));
         Ok(context)

@@ -72,8 +72,8 @@ impl<'a> World<'a> {
     }
 
     /// The project's source.
-    pub(crate) fn source(&self) -> Source<'_> {
-        Source { home: self.home, project: self.project }
+    pub(crate) fn source(&self) -> Source<'a> {
+        Source::new(self.home, self.project)
     }
 
     /// The records of the project.

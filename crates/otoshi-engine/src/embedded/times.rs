@@ -9,7 +9,7 @@
 //!
 //! `SOURCE_DATE_EPOCH` takes the place of all.
 
-use std::{path::Path, process::Command};
+use std::path::Path;
 
 use otoshi_oci::Digest;
 use otoshi_store::SnapshotId;
@@ -19,7 +19,7 @@ use super::{
     chain::{Chain, Layer},
 };
 use crate::{
-    EngineError, Output,
+    EngineError, Output, checkout,
     content::digest_of_fields,
     records::{PlaceTime, SnapshotTime},
 };
@@ -101,22 +101,10 @@ fn number_of(content: &Digest) -> u64 {
 /// something there is not as it was committed, or git does not say.
 fn committed(root: &Path, paths: &[&str]) -> Option<i64> {
     let git = |arguments: &[&str]| {
-        let mut command = Command::new("git");
-        // What a repository's own settings would run has no business here.
-        command.arg("-C").arg(root).args([
-            "-c",
-            "core.fsmonitor=false",
-            "--literal-pathspecs",
-            "--no-optional-locks",
-        ]);
-        command.args(arguments).arg("--").args(if paths.is_empty() { &["."][..] } else { paths });
-        let output = command.env("LC_ALL", "C").output().ok()?;
+        let paths = if paths.is_empty() { &["."][..] } else { paths };
+        let output = checkout::git(root)?.args(arguments).arg("--").args(paths).output().ok()?;
         output.status.success().then_some(output.stdout)
     };
-    // Most directories are none: that is seen without git.
-    if !root.ancestors().any(|directory| directory.join(".git").exists()) {
-        return None;
-    }
     let text = git(&["log", "-1", "--format=%ct"])?;
     let time = std::str::from_utf8(&text).ok()?.trim().parse().ok()?;
     git(&["status", "--porcelain", "-z"])?.is_empty().then_some(time)
