@@ -159,11 +159,12 @@ fn for_policy<B>(response: &Response<B>, now: SystemTime) -> Response<()> {
     let mut read = Response::new(());
     *read.status_mut() = response.status();
     *read.headers_mut() = response.headers().clone();
+    // One line, and an age always: of each header that is kept, a later answer replaces the first line, and only where there is one.
+    let all = response.headers().get_all(CACHE_CONTROL).iter();
+    let lines: Vec<_> = all.map(|value| value.as_bytes().to_ascii_lowercase()).collect();
     read.headers_mut().remove(CACHE_CONTROL);
-    for value in response.headers().get_all(CACHE_CONTROL) {
-        if let Ok(value) = HeaderValue::from_bytes(&value.as_bytes().to_ascii_lowercase()) {
-            read.headers_mut().append(CACHE_CONTROL, value);
-        }
+    if let (false, Ok(value)) = (lines.is_empty(), HeaderValue::from_bytes(&lines.join(&b", "[..]))) {
+        read.headers_mut().insert(CACHE_CONTROL, value);
     }
     let text = |name| response.headers().get(name).and_then(|value| value.to_str().ok());
     let date = text(DATE).and_then(|date| jiff::fmt::rfc2822::parse(date).ok());
@@ -171,9 +172,7 @@ fn for_policy<B>(response: &Response<B>, now: SystemTime) -> Response<()> {
     let now = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
     let since = date.map_or(0, |date| now.saturating_sub(date));
     let age: u64 = text(AGE).and_then(|age| age.trim().parse().ok()).unwrap_or_default();
-    if since > age {
-        read.headers_mut().insert(AGE, since.into());
-    }
+    read.headers_mut().insert(AGE, since.max(age).into());
     read
 }
 
@@ -352,6 +351,39 @@ mod tests {
         assert!(!read(&[("cache-control", "public"), ("cache-control", "MAX-AGE=60")]).is_stale(now));
         assert!(read(&[("cache-control", "immutable")]).is_stale(now));
         assert!(!read(&[("cache-control", "immutable, max-age=60")]).is_stale(now));
+    }
+
+    #[test]
+    fn what_is_said_anew_has_the_age_of_its_date_and_all_that_was_said() {
+        let now = SystemTime::now();
+        let date = |seconds: i64| {
+            let date = jiff::Timestamp::now() - jiff::SignedDuration::from_secs(seconds);
+            jiff::fmt::rfc2822::DateTimePrinter::new().timestamp_to_rfc9110_string(&date).unwrap()
+        };
+        let request = Request::builder().uri("http://a.test/x").body(()).unwrap();
+        let renewed = |kept: &[(&str, &str)], seconds: i64| {
+            let response =
+                Response::builder().status(304).header("date", date(seconds)).header("etag", "\"a\"");
+            let response = for_policy(&response.body(()).unwrap(), now);
+            match read(kept).after_response(&request, &response, now) {
+                AfterResponse::NotModified(policy, _) => !policy.is_stale(now),
+                AfterResponse::Modified(..) => panic!("it is the same"),
+            }
+        };
+        let kept = |date: &str, age: &str, control: &str| {
+            [("date", date), ("age", age), ("cache-control", control), ("etag", "\"a\"")]
+                .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        };
+        for (old, seconds, is_fresh) in [
+            (kept(&date(0), "0", "max-age=60"), 0, true),
+            (kept(&date(0), "0", "max-age=60"), 100, false),
+            (kept(&date(100), "100", "max-age=60"), 0, true),
+        ] {
+            let old: Vec<(&str, &str)> = old.iter().map(|(name, value)| (&name[..], &value[..])).collect();
+            assert_eq!(renewed(&old, seconds), is_fresh, "{old:?} {seconds}");
+        }
+        let both = [("cache-control", "no-cache"), ("cache-control", "max-age=60"), ("etag", "\"a\"")];
+        assert!(!renewed(&both, 0), "no-cache counts beside max-age");
     }
 
     #[test]
