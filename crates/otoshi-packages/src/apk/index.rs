@@ -55,10 +55,11 @@ impl FromIterator<Record> for Index {
 }
 
 impl Record {
-    /// Reads all packages of a text; fails with the reason where a paragraph has no name or version.
-    pub(crate) fn all(text: &[u8]) -> Result<Vec<Self>, String> {
+    /// Reads packages of a text, at most so many; fails with the reason where a paragraph has no name or version.
+    pub(crate) fn all(text: &[u8], most: usize) -> Result<Vec<Self>, String> {
         paragraphs(text)
             .filter(|paragraph| !paragraph.trim_ascii().is_empty())
+            .take(most)
             .map(|paragraph| {
                 Self::parse(paragraph).ok_or_else(|| "a package in it has no name or no version".to_owned())
             })

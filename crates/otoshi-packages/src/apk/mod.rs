@@ -171,7 +171,7 @@ fn read_adb(
     documents: &Documents,
 ) -> Result<Arc<Index>, RepositoryError> {
     let malformed = |reason| RepositoryError::Malformed { url: url.clone(), reason };
-    // What is compressed, what it becomes, and names.
+    // What it becomes, and names.
     let _working = documents.allowance().work(2 * adb::LARGEST, url)?;
     let adb = adb::Adb::open(bytes).map_err(malformed)?;
     adb.check(url, keys)?;

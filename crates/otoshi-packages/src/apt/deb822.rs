@@ -64,14 +64,12 @@ pub fn paragraphs(text: &str) -> Result<Vec<Paragraph>, Malformed> {
     let mut current = Paragraph::default();
     for (number, line) in text.lines().enumerate() {
         let number = number + 1;
-        if line.starts_with('#') {
+        let is_before = current.fields.is_empty() && line.trim().is_empty();
+        if line.starts_with('#') || is_before {
             continue;
         }
-        let is_before = current.fields.is_empty() && line.trim().is_empty();
         if line.is_empty() {
             paragraphs.extend(current.end());
-        } else if is_before {
-            // Nothing goes on yet.
         } else if let Some(rest) = line.strip_prefix([' ', '\t']) {
             let (_, value) = current.fields.last_mut().ok_or_else(|| {
                 Malformed::new(number, "the line continues a field, but there is none before it")

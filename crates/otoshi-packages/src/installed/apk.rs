@@ -42,9 +42,9 @@ pub fn packages(files: &Files) -> Result<Option<Vec<Package>>, InstalledError> {
 fn records(files: &Files) -> Option<(&'static str, Result<Vec<Record>, String>)> {
     let first = |paths: [&'static str; 2]| paths.into_iter().find_map(|path| Some((path, files.get(path)?)));
     if let Some((path, content)) = first(PATHS) {
-        return Some((path, Record::all(content)));
+        return Some((path, Record::all(content, MOST + 1)));
     }
-    first(ADB_PATHS).map(|(path, content)| (path, adb::packages(content)))
+    first(ADB_PATHS).map(|(path, content)| (path, adb::packages(content, MOST + 1)))
 }
 
 /// Says which architecture is apk's own: the one that `etc/apk/arch` names, else the most frequent one.

@@ -37,8 +37,7 @@ fn largest(path: &[u8]) -> u64 {
     if rpm::is_database(path.strip_suffix("-wal").unwrap_or(path)) {
         TOTAL
     } else if path.starts_with("var/lib/")
-        || path.ends_with("db/installed")
-        || path.ends_with("db/installed.adb")
+        || path.strip_suffix(".adb").unwrap_or(path).ends_with("db/installed")
     {
         64 << 20
     } else {

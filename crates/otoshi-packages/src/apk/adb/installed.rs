@@ -13,13 +13,13 @@ use crate::apk::index::Record;
 const PACKAGES: usize = 1;
 const INFORMATION: usize = 1;
 
-/// Reads the packages of a database; fails with the reason where it is none or damaged.
-pub(crate) fn packages(bytes: &[u8]) -> Result<Vec<Record>, String> {
+/// Reads packages of a database, at most so many; fails with the reason where it is none or damaged.
+pub(crate) fn packages(bytes: &[u8], most: usize) -> Result<Vec<Record>, String> {
     let adb = Adb::open(bytes)?;
     let root = adb.root(INSTALLED)?;
     let Some(packages) = root.object(PACKAGES) else { return Ok(Vec::new()) };
     let mut texts = Texts::default();
-    (1..=packages.len())
+    (1..=packages.len().min(most))
         .map(|slot| {
             let Some((0, package, _)) = packages.blob(slot).and_then(block) else {
                 return Err("a package in it is no block of objects".to_owned());

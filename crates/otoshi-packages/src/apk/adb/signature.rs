@@ -30,8 +30,7 @@ impl<'a> Signature<'a> {
 
     /// Returns the identity of the key that signed.
     fn identity(self) -> Identity {
-        let mut identity = Identity::default();
-        identity.copy_from_slice(&self.head[2..]);
+        let [_, _, identity @ ..] = *self.head;
         identity
     }
 
