@@ -39,7 +39,7 @@ pub enum Entry {
     Image(Platform),
     /// It names no platform; what it is only the document that it names says.
     Unsaid,
-    /// Something about another entry: BuildKit's attestations.
+    /// Something about another entry, as BuildKit's attestations and SOCI's index are, or that cannot move.
     About(LeftBehind),
     /// Something that is no image, and that goes along as it is.
     Other,
@@ -48,22 +48,19 @@ pub enum Entry {
 /// Reads what an entry is, and what it needs of the operating system ([`otoshi_oci::features`]).
 pub fn entry(entry: &Descriptor, needed: &[String]) -> Entry {
     let annotations = entry.annotations().clone().unwrap_or_default();
+    let about = |kind: String, about: String| {
+        Entry::About(LeftBehind { kind, digest: entry.digest().to_string(), about })
+    };
     if let Some(kind) = annotations.get(REFERENCE_TYPE) {
-        return Entry::About(LeftBehind {
-            kind: kind.clone(),
-            digest: entry.digest().to_string(),
-            about: annotations.get(REFERENCE_DIGEST).cloned().unwrap_or_default(),
-        });
+        return about(kind.clone(), annotations.get(REFERENCE_DIGEST).cloned().unwrap_or_default());
     }
-    if let Some(about) = annotations.get(SOCI_ABOUT) {
-        let kind =
-            entry.artifact_type().as_ref().map_or_else(|| "SOCI index".to_owned(), ToString::to_string);
-        return Entry::About(LeftBehind { kind, digest: entry.digest().to_string(), about: about.clone() });
+    if let Some(image) = annotations.get(SOCI_ABOUT) {
+        let kind = entry.artifact_type().as_ref().map(ToString::to_string);
+        return about(kind.unwrap_or_else(|| "SOCI index".to_owned()), image.clone());
     }
     if !needed.is_empty() {
         // Its layers have a form of their own: it can neither move nor stay on the old base.
-        let kind = format!("os.features {}", needed.join(", "));
-        return Entry::About(LeftBehind { kind, digest: entry.digest().to_string(), about: String::new() });
+        return about(format!("os.features {}", needed.join(", ")), String::new());
     }
     match Platform::of(entry) {
         Some(platform) if platform.os == "unknown" => Entry::Other,

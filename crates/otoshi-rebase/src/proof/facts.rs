@@ -16,7 +16,7 @@ use super::cache::Cache;
 use super::elf::Elf;
 
 /// The form of remembered facts; another form is another key.
-const FORM: &str = "facts 2";
+const FORM: &str = "facts 3";
 /// The largest ELF file that is read.
 const LARGEST_ELF: u64 = 512 << 20;
 /// The largest text that is kept.
@@ -65,10 +65,12 @@ pub(super) fn is_watched(path: &[u8]) -> bool {
 }
 
 fn is_sum(path: &[u8]) -> bool {
-    const FILES: [&[u8]; 5] = [
+    const FILES: [&[u8]; 7] = [
         b"var/lib/dpkg/status",
         b"lib/apk/db/installed",
         b"usr/lib/apk/db/installed",
+        b"lib/apk/db/installed.adb",
+        b"usr/lib/apk/db/installed.adb",
         b"etc/shadow",
         b"etc/gshadow",
     ];

@@ -41,7 +41,7 @@ pub(super) struct Loader<'a> {
     /// Of glibc.
     glibc: Vec<String>,
     environment: Vec<String>,
-    known: RefCell<HashMap<(bool, u16, bool, String), Option<(Vec<u8>, Found<'a>)>>>,
+    known: RefCell<HashMap<(bool, u16, bool, String), Option<Opened<'a>>>>,
 }
 
 /// The libraries of one program or library: itself first, then in the order in which they are loaded.
@@ -113,7 +113,7 @@ impl<'a> Loader<'a> {
             missing: Vec::new(),
         };
         let mut seen: BTreeSet<String> = elf.soname.clone().into_iter().collect();
-        let lib = self.lib(elf);
+        let lib = || self.lib(elf);
         let environment: Vec<_> = self.environment.iter().map(|part| expand(part, path, lib)).collect();
         // Index of the file, and the directories that it has from those that load it.
         let mut waiting: VecDeque<(usize, Vec<String>)> = VecDeque::from([(0, Vec::new())]);
@@ -158,24 +158,20 @@ impl<'a> Loader<'a> {
 
     /// What `$LIB` stands for: it is built into glibc, which lies there itself.
     fn lib(&self, of: &Elf) -> &str {
-        let has = |directory: &&String| {
-            let fits = |path: String| {
-                self.tree
-                    .find(path.as_bytes())
-                    .is_some_and(|found| found.elf().is_some_and(|elf| elf.fits(of)))
-            };
-            fits(format!("{directory}/libc.so.6"))
-        };
+        let has = |directory: &&String| self.fitting(&format!("{directory}/libc.so.6"), of).is_some();
         let found = self.glibc.iter().find(has).map_or("lib", String::as_str);
         found.strip_prefix("usr/").unwrap_or(found)
     }
 
+    /// The file at a path, where it can be loaded with another.
+    fn fitting(&self, path: &str, of: &Elf) -> Option<Opened<'a>> {
+        let found = self.tree.find(path.as_bytes())?;
+        let elf = found.elf().filter(|elf| elf.fits(of))?;
+        Some((path.trim_start_matches('/').as_bytes().to_vec(), found, elf))
+    }
+
     fn library(&self, name: &str, of: &Elf, musl: bool, first: &[String]) -> Option<Opened<'a>> {
-        let fits = |path: &str| {
-            let found = self.tree.find(path.as_bytes())?;
-            let elf = found.elf().filter(|elf| elf.fits(of))?;
-            Some((path.trim_start_matches('/').as_bytes().to_vec(), found, elf))
-        };
+        let fits = |path: &str| self.fitting(path, of);
         if name.contains('/') {
             return fits(name);
         }
@@ -195,9 +191,7 @@ impl<'a> Loader<'a> {
         }
         let key = (musl, of.machine, of.is_64, name.to_owned());
         if let Some(known) = self.known.borrow().get(&key) {
-            let (opened, found) = known.clone()?;
-            let elf = found.elf()?;
-            return Some((opened, found, elf));
+            return known.clone();
         }
         let found = if musl {
             self.musl(of).iter().find_map(|directory| fits(&format!("{directory}/{name}")))
@@ -205,9 +199,7 @@ impl<'a> Loader<'a> {
             let cached = self.cache.and_then(|cache| cache.paths(name).find_map(fits));
             cached.or_else(|| self.glibc.iter().find_map(|directory| fits(&format!("{directory}/{name}"))))
         };
-        self.known
-            .borrow_mut()
-            .insert(key, found.as_ref().map(|(opened, found, _)| (opened.clone(), found.clone())));
+        self.known.borrow_mut().insert(key, found.clone());
         found
     }
 
@@ -231,12 +223,8 @@ impl<'a> Loader<'a> {
     }
 
     fn musl_loader(&self, of: &Elf) -> Option<Opened<'a>> {
-        architectures(of).find_map(|architecture| {
-            let path = format!("lib/ld-musl-{architecture}.so.1").into_bytes();
-            let found = self.tree.find(&path)?;
-            let elf = found.elf().filter(|elf| elf.fits(of))?;
-            Some((path, found, elf))
-        })
+        architectures(of)
+            .find_map(|architecture| self.fitting(&format!("lib/ld-musl-{architecture}.so.1"), of))
     }
 }
 
@@ -248,14 +236,16 @@ fn architectures(of: &Elf) -> impl Iterator<Item = &'static str> {
 }
 
 /// A directory with `$ORIGIN` and `$LIB` as what they stand for, in a file that is opened by that path.
-fn expand(part: &str, path: &[u8], lib: &str) -> String {
+fn expand<'l>(part: &str, path: &[u8], lib: impl FnOnce() -> &'l str) -> String {
     if !part.contains('$') {
         return part.to_owned();
     }
     let directory = path.iter().rposition(|byte| *byte == b'/').map_or(&b""[..], |slash| &path[..slash]);
     let directory = format!("/{}", String::from_utf8_lossy(directory));
-    part.replace("${ORIGIN}", &directory)
-        .replace("$ORIGIN", &directory)
-        .replace("${LIB}", lib)
-        .replace("$LIB", lib)
+    let part = part.replace("${ORIGIN}", &directory).replace("$ORIGIN", &directory);
+    if !part.contains("$LIB") && !part.contains("${LIB}") {
+        return part;
+    }
+    let lib = lib();
+    part.replace("${LIB}", lib).replace("$LIB", lib)
 }
