@@ -142,9 +142,9 @@ impl Image {
     pub fn load(layout: &Layout, digest: &Digest, platform: &Platform) -> Result<Self, ImageError> {
         let digest = find_manifest(layout, digest, platform)?;
         let manifest: ImageManifest = layout.read_json(&digest)?;
-        let kind = manifest.config().media_type().to_string();
-        if manifest.config().media_type() != &MediaType::ImageConfig && kind != DOCKER_CONFIG {
-            let reason = format!("its config has the type {kind:?}");
+        let kind = manifest.config().media_type();
+        if !is_config(kind) {
+            let reason = format!("its config has the type {:?}", kind.to_string());
             return Err(ImageError::NotAnImage { digest, reason });
         }
         let verifiable = |descriptor: &Descriptor| {
@@ -233,48 +233,59 @@ pub fn find_manifest(layout: &Layout, digest: &Digest, platform: &Platform) -> R
     Err(ImageError::NotAnImage { digest, reason: format!("indexes nest deeper than {MAX_DEPTH}") })
 }
 
-/// Chooses the entry nearest to a platform; an entry that names none is taken if nothing else fits.
+/// Chooses the entry nearest to a platform; one that names none is taken if no image fits, and an artifact if nothing else does.
 fn choose<'a>(
     entries: &'a [Descriptor],
     needed: &[Vec<String>],
     platform: &Platform,
 ) -> Option<&'a Descriptor> {
-    nearest(entries, needed, platform)
+    nearest_of(entries, needed, platform, can_be_image)
         .or_else(|| entries.iter().find(|entry| can_be_image(entry) && entry.platform().is_none()))
-        // An image may call itself an artifact of some type.
-        .or_else(|| entries.iter().find(|entry| is_artifact(entry) && names(entry, platform)))
+        .or_else(|| nearest_of(entries, needed, platform, is_artifact))
 }
 
-/// Says whether an entry of an index may name an image or an index: an artifact, as SOCI's index is, can name a platform, too.
-fn can_be_image(entry: &Descriptor) -> bool {
-    !is_artifact(entry) && (is_manifest(entry.media_type()) || is_index(entry.media_type()))
-}
-
-fn is_artifact(entry: &Descriptor) -> bool {
-    entry.artifact_type().as_ref().is_some_and(|kind| !is_config(kind))
-}
-
-fn names(entry: &Descriptor, platform: &Platform) -> bool {
-    is_manifest(entry.media_type()) && Platform::of(entry).is_some_and(|of| platform.rank(&of).is_some())
-}
-
-/// Says whether a media type is that of an image's config, OCI's or Docker's; some tools give it as the type of an artifact.
-fn is_config(media_type: &MediaType) -> bool {
-    matches!(media_type, MediaType::ImageConfig) || media_type.as_ref() == DOCKER_CONFIG
-}
-
-/// Returns the image whose platform is nearest to one; those that need features of the operating system do not count.
+/// Returns the image whose platform is nearest to one, or an artifact if no image fits; those that need features of the operating
+/// system do not count.
 pub(crate) fn nearest<'a>(
     entries: &'a [Descriptor],
     needed: &[Vec<String>],
     platform: &Platform,
 ) -> Option<&'a Descriptor> {
+    nearest_of(entries, needed, platform, can_be_image)
+        .or_else(|| nearest_of(entries, needed, platform, is_artifact))
+}
+
+fn nearest_of<'a>(
+    entries: &'a [Descriptor],
+    needed: &[Vec<String>],
+    platform: &Platform,
+    is_meant: fn(&Descriptor) -> bool,
+) -> Option<&'a Descriptor> {
     let plain = (0..).zip(entries).filter(|(at, _)| needed.get(*at).is_none_or(Vec::is_empty));
     plain
-        .filter(|(_, entry)| can_be_image(entry))
+        .filter(|(_, entry)| is_meant(entry))
         .filter_map(|(_, entry)| Some((platform.rank(&Platform::of(entry)?)?, entry)))
         .min_by_key(|(rank, _)| *rank)
         .map(|(_, entry)| entry)
+}
+
+/// Says whether an entry of an index may name an image or an index: an artifact, as SOCI's index is, can name a platform, too.
+fn can_be_image(entry: &Descriptor) -> bool {
+    !calls_itself_artifact(entry) && (is_manifest(entry.media_type()) || is_index(entry.media_type()))
+}
+
+/// Says whether an entry of an index calls itself an artifact of some type, as an image may.
+fn is_artifact(entry: &Descriptor) -> bool {
+    calls_itself_artifact(entry) && is_manifest(entry.media_type())
+}
+
+fn calls_itself_artifact(entry: &Descriptor) -> bool {
+    entry.artifact_type().as_ref().is_some_and(|kind| !is_config(kind))
+}
+
+/// Says whether a media type is that of an image's config, OCI's or Docker's; some tools give it as the type of an artifact.
+fn is_config(media_type: &MediaType) -> bool {
+    matches!(media_type, MediaType::ImageConfig) || media_type.as_ref() == DOCKER_CONFIG
 }
 
 /// Returns what each entry of an index needs of the operating system: its `os.features`, which are mandatory.

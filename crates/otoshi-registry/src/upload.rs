@@ -79,9 +79,7 @@ impl Upload {
         let moved = Arc::new(move |bytes| tally.tell(Event::Moved { bytes }));
         Body::Part { file: Arc::clone(file), from, size, moved }
     }
-}
 
-impl Upload {
     /// Whether the repository has the blob, or takes it over from another. Gives where an upload was begun, if one was.
     pub(crate) async fn find_or_mount(
         &self,
@@ -125,7 +123,7 @@ impl Upload {
                 Ok(Ok(()))
             }
             202 => Ok(Err(Some(self.location(&response)?))),
-            // No right to read there, for instance: that is no reason not to self.
+            // No right to read there, for instance: that is no reason not to upload.
             _ => Ok(Err(None)),
         }
     }
@@ -182,7 +180,7 @@ impl Upload {
         }
     }
 
-    /// Sends what is missing, and ends the self.
+    /// Sends what is missing, and ends the upload.
     async fn go_on(
         &self,
         transport: &Transport,
