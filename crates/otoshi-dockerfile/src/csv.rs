@@ -43,8 +43,8 @@ fn quoted_field(text: &str) -> Option<(String, &str)> {
     }
 }
 
-/// What Go reads as true or false.
-pub(crate) fn truth(text: &str) -> Option<bool> {
+/// Reads what Go takes for true or false; `None` for anything else. Source: `strconv.ParseBool`.
+pub fn truth(text: &str) -> Option<bool> {
     match text {
         "1" | "t" | "T" | "TRUE" | "true" | "True" => Some(true),
         "0" | "f" | "F" | "FALSE" | "false" | "False" => Some(false),

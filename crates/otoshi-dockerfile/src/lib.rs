@@ -33,6 +33,7 @@ mod script;
 mod setting;
 mod tokens;
 
+pub use csv::truth;
 pub use error::{DockerfileError, suggest};
 pub use graph::{Base, Graph, ReachedStage, Source, Surroundings};
 pub use heredoc::Heredoc;

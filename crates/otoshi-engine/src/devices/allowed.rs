@@ -41,7 +41,7 @@ impl AllowedDevices {
         !host.find(self.name(device)).is_empty()
     }
 
-    /// The devices that a step gets: names, each with whether it must be there.
+    /// The devices that a step gets of those it asks for.
     ///
     /// Fails where one must be there and is not, where one is not allowed, and where one may be in a file that cannot be read.
     pub(super) fn granted<'h>(
@@ -51,10 +51,9 @@ impl AllowedDevices {
     ) -> Result<Vec<&'h Found>, EngineError> {
         let names = asked.iter().map(|device| (self.name(device), device.required));
         let found = host.asked(names)?;
-        let is_named = |found: &Found| {
-            let allowed = self.named.iter().chain(self.aliases.values());
-            allowed.into_iter().any(|name| host.find(name).iter().any(|other| other.name == found.name))
-        };
+        let names = self.named.iter().chain(self.aliases.values());
+        let allowed: Vec<&Found> = names.flat_map(|name| host.find(name)).collect();
+        let is_named = |found: &Found| allowed.iter().any(|other| other.name == found.name);
         let refused = |found: &&&Found| !self.all && !found.is_auto_allowed() && !is_named(found);
         let refused: Vec<&str> = found.iter().filter(refused).map(|found| found.name.as_str()).collect();
         if refused.is_empty() {

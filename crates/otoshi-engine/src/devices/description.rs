@@ -179,10 +179,11 @@ impl Description {
             ));
         };
         let (needed, what) = self.needed();
-        if let Some(needed) = VERSIONS.get(needed)
-            && VERSIONS.get(version) < Some(needed)
-        {
-            return Err(format!("{what} needs cdiVersion {needed}, and it says {}", self.cdi_version));
+        if version < needed {
+            return Err(format!(
+                "{what} needs cdiVersion {}, and it says {}",
+                VERSIONS[needed], self.cdi_version
+            ));
         }
         let (vendor, class) = self.kind.split_once('/').unwrap_or(("", &self.kind));
         let is_name = |name: &str| is_name(name, char::is_ascii_alphabetic, "_-.");

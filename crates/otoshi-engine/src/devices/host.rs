@@ -9,6 +9,8 @@ use std::{
     sync::Arc,
 };
 
+use otoshi_dockerfile::truth;
+
 use super::description::{Description, Device, Edits};
 use crate::EngineError;
 
@@ -65,7 +67,7 @@ impl Found {
 
     /// Whether it may be used without being asked for.
     pub(super) fn is_auto_allowed(&self) -> bool {
-        matches!(self.annotation(AUTO_ALLOW), Some("1" | "t" | "T" | "TRUE" | "true" | "True"))
+        self.annotation(AUTO_ALLOW).and_then(truth) == Some(true)
     }
 }
 

@@ -108,11 +108,7 @@ struct Unneeded {
 
 /// A switch as Go reads it.
 pub(super) fn switch(text: &str) -> Result<bool, String> {
-    match text {
-        "1" | "t" | "T" | "true" | "TRUE" | "True" => Ok(true),
-        "0" | "f" | "F" | "false" | "FALSE" | "False" => Ok(false),
-        other => Err(format!("{other} is neither true nor false")),
-    }
+    otoshi_dockerfile::truth(text).ok_or_else(|| format!("{text} is neither true nor false"))
 }
 
 impl Asides {
