@@ -77,8 +77,9 @@ impl Terminal {
             errln!("warning: the terminal may hang: {error}");
         }
         let shown = Arc::clone(&other_end);
-        let showing = thread::spawn(move || show(shown.as_fd()));
+        // Before anything is shown: what the command's terminal has made of it is not to be made again.
         let before = change_modes(self.0.input);
+        let showing = thread::spawn(move || show(shown.as_fd()));
         let Ok((stopped, stop)) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC) else { return };
         let typing = self.0.input.then(|| {
             let (typed, command) = (Arc::clone(&other_end), command.clone());
