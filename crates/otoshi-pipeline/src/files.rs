@@ -67,7 +67,7 @@ impl Files {
         platform: &Platform,
         computed: &BuildArgs,
     ) -> Result<Self, PipelineError> {
-        project.has_dockerfiles()?;
+        project.check_dockerfiles()?;
         let manifest = &project.manifest;
         let name = &manifest.project.name;
         let mut args = project.build_args(computed)?;

@@ -11,19 +11,13 @@ use crate::ProjectError;
 pub(crate) struct Faults<'t> {
     file: &'t str,
     text: &'t str,
-    /// The text as it may be shown.
-    shown: String,
     document: Option<Rc<Document<&'t str>>>,
     found: Vec<ProjectError>,
 }
 
 impl<'t> Faults<'t> {
     pub(crate) fn new(file: &'t str, text: &'t str) -> Self {
-        let document = Document::parse(text).ok().map(Rc::new);
-        let shown = document
-            .as_ref()
-            .map_or_else(|| text.to_owned(), |document| without_secrets(text, document.as_table()));
-        Self { file, text, shown, document, found: Vec::new() }
+        Self { file, text, document: Document::parse(text).ok().map(Rc::new), found: Vec::new() }
     }
 
     /// What the file is called in errors.
@@ -40,10 +34,17 @@ impl<'t> Faults<'t> {
         self.text
     }
 
+    /// The text as it may be shown.
+    fn shown(&self) -> String {
+        let document = self.document.as_ref();
+        document
+            .map_or_else(|| self.text.to_owned(), |document| without_secrets(self.text, document.as_table()))
+    }
+
     /// Adds one that is known to stand somewhere.
     pub(crate) fn spanned(&mut self, span: Option<Range<usize>>, error: ProjectError) {
         self.found.push(match span {
-            Some(span) => error.placed(&self.shown, span),
+            Some(span) => error.placed(&self.shown(), span),
             None => error,
         });
     }

@@ -393,7 +393,7 @@ impl Command {
 /// Whether every quote is closed, as far as can be told without a shell: not where a comment, a document or a substitution in it can have
 /// quotes of its own.
 fn is_closed(text: &str) -> bool {
-    let others = ["#", "<<", "`", "$("];
+    let others = ["#", "<<", "`", "$(", "${", "$'"];
     others.iter().any(|other| text.contains(other)) || shlex::split(text.trim_end_matches('\\')).is_some()
 }
 

@@ -56,12 +56,11 @@ impl Project {
         let from = from
             .canonicalize()
             .map_err(|error| ProjectError::new(from.display().to_string(), error.to_string()))?;
-        let root =
-            from.ancestors().find(|directory| directory.join("otoshi.toml").is_file()).ok_or_else(|| {
-                let dockerfile = from.join("Dockerfile").is_file();
-                ProjectError::new("otoshi.toml", format!("there is none in {} or above", from.display()))
-                    .with_hint(Remedy::DescribeProject { dockerfile })
-            })?;
+        let root = root_above(&from).ok_or_else(|| {
+            let dockerfile = from.join("Dockerfile").is_file();
+            ProjectError::new("otoshi.toml", format!("there is none in {} or above", from.display()))
+                .with_hint(Remedy::DescribeProject { dockerfile })
+        })?;
         let bytes = fs::read(root.join("otoshi.toml"))
             .map_err(|error| ProjectError::new("otoshi.toml", error.to_string()))?;
         let manifest = Manifest::parse("otoshi.toml", &text("otoshi.toml", bytes)?)?;
@@ -81,14 +80,20 @@ impl Project {
         Ok(Self { root: root.to_path_buf(), manifest, processes, warnings })
     }
 
+    /// Says whether a directory belongs to a project, whatever its `otoshi.toml` says.
+    pub fn is_above(directory: &Path) -> bool {
+        directory.canonicalize().is_ok_and(|directory| root_above(&directory).is_some())
+    }
+
     /// Makes sure that the Dockerfiles are there; fails with all that are not, each in its place in otoshi.toml.
-    pub fn has_dockerfiles(&self) -> Result<(), ProjectError> {
+    pub fn check_dockerfiles(&self) -> Result<(), ProjectError> {
         let missing = self.manifest.missing_dockerfiles(&self.root);
         if missing.is_empty() {
             return Ok(());
         }
-        let text = fs::read_to_string(self.root.join("otoshi.toml")).unwrap_or_default();
-        let mut faults = Faults::new("otoshi.toml", &text);
+        let bytes = fs::read(self.root.join("otoshi.toml")).unwrap_or_default();
+        let content = text("otoshi.toml", bytes).unwrap_or_default();
+        let mut faults = Faults::new("otoshi.toml", &content);
         for (table, error) in missing {
             faults.add(&[table, "dockerfile"], error);
         }
@@ -218,6 +223,11 @@ fn fill<'a>(
 /// The text of the `Procfile`; `None` where there is none.
 ///
 /// Fails where it cannot be read, since a process that is gone takes its image with it.
+/// The nearest directory, this one or one above, that has an `otoshi.toml`.
+fn root_above(from: &Path) -> Option<&Path> {
+    from.ancestors().find(|directory| directory.join("otoshi.toml").is_file())
+}
+
 fn procfile(root: &Path) -> Result<Option<String>, ProjectError> {
     match fs::read(root.join("Procfile")) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
@@ -612,7 +622,7 @@ run = "make"
         let write = |name: &str, text: &str| fs::write(dir.path().join(name), text).unwrap();
         write("otoshi.toml", &format!("{MINIMAL}[builder]\ndockerfile = \"docker/build\"\n"));
         let told = || {
-            let error = Project::find(dir.path()).unwrap().has_dockerfiles().unwrap_err();
+            let error = Project::find(dir.path()).unwrap().check_dockerfiles().unwrap_err();
             let all: Vec<_> = std::iter::once(&error).chain(&error.more).collect();
             all.iter()
                 .map(|error| format!("{error} | {}", error.hint().unwrap_or_default()))
@@ -637,7 +647,7 @@ run = "make"
         );
         write("runner.Dockerfile", "");
         write("docker/build", "");
-        Project::find(dir.path()).unwrap().has_dockerfiles().unwrap();
+        Project::find(dir.path()).unwrap().check_dockerfiles().unwrap();
     }
 
     #[test]
@@ -681,7 +691,15 @@ run = "make"
             let error = read(command).unwrap_err().to_string();
             assert_eq!(error, "Procfile:1: the command of web has a quote that is not closed");
         }
-        for command in ["echo 'a' \"it's\"", "echo ${A#'}", "echo $(echo \"'\")", "cat <<< 'x'", "a \\"] {
+        for command in [
+            "echo 'a' \"it's\"",
+            "echo ${A#'}",
+            "echo $(echo \"'\")",
+            "cat <<< 'x'",
+            "a \\",
+            "echo $'it\\'s'",
+            "echo \"${A:-\"'\"}\"",
+        ] {
             read(command).unwrap();
         }
     }

@@ -112,7 +112,7 @@ impl Failure {
                     errln!("\nerror: {error}");
                 }
                 if let Some(excerpt) = error.excerpt() {
-                    errln!("{excerpt}");
+                    errln!("{}", without_logins(excerpt));
                 }
                 if let Some(remedy) = error.remedy() {
                     errln!("\nhint: {}", words(&remedy));
@@ -211,8 +211,9 @@ pub(crate) fn snippet(place: &dyn Diagnostic) -> Option<String> {
 /// A text with stars for the password of each `USER:PASSWORD@HOST` in it; a digest after a name and a port is none.
 fn without_logins(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
-    for word in text.split_inclusive(|sign: char| sign.is_whitespace() || "\"'`,".contains(sign)) {
-        let login = word.rfind('@').filter(|at| !word[at + 1..].starts_with("sha"));
+    for word in text.split_inclusive(|sign: char| sign.is_whitespace() || "\"'`".contains(sign)) {
+        let digest = ["@sha256:", "@sha512:"].iter().filter_map(|sign| word.find(sign)).min();
+        let login = word[..digest.unwrap_or(word.len())].rfind('@');
         let start = word.find("://").map_or(0, |end| end + 3);
         let colon = login
             .filter(|at| *at > start)
@@ -240,6 +241,8 @@ mod tests {
             ("ADD http://u:geheim@h.test/x /", "ADD http://u:******@h.test/x /"),
             ("repository = \"u:geheim@h.test:5000/x\"", "repository = \"u:******@h.test:5000/x\""),
             ("FROM h.test:5000/x@sha256:00", "FROM h.test:5000/x@sha256:00"),
+            ("http://u:ge,heim@shared.test/x", "http://u:*******@shared.test/x"),
+            ("FROM u:geheim@h.test:5000/x@sha256:00", "FROM u:******@h.test:5000/x@sha256:00"),
             ("git@h.test:team/x", "git@h.test:team/x"),
             ("http://h.test:80/@x", "http://h.test:80/@x"),
         ] {

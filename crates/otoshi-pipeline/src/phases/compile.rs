@@ -4,6 +4,7 @@ use otoshi_dockerfile::Ignore;
 use otoshi_engine::{CacheMount, EngineError, Event, Events, RunRequest, Stdio, View};
 use otoshi_oci::Image;
 use otoshi_project::{Command, Phase};
+use otoshi_tree::Inside;
 
 use super::commands::{CommandSettings, form, seen_by_all};
 use crate::{
@@ -85,15 +86,15 @@ pub(crate) fn compile<'w>(walk: &mut Walk<'w>, on: Phase, given: &Given) -> Resu
             return Err(failed()(EngineError::Command { what, code: outcome.code, at: None }));
         }
         let kept = outcome.output.as_ref().map(|(output, _)| world.home.snapshots().path(output));
+        let inside = kept.as_ref().and_then(|tree| Inside::open(tree).ok());
         let is_missing =
-            |path: &&String| kept.as_ref().is_none_or(|tree| tree.join(path).symlink_metadata().is_err());
+            |path: &&String| inside.as_ref().is_none_or(|tree| !tree.has(path.trim_matches('/')));
         for path in compile.outputs.iter().filter(is_missing) {
             events.event(Event::Warning(format!("[compile] outputs: the command has not written {path}")));
         }
-        if let Some((output, _)) = outcome.output.as_ref().filter(|_| compile.outputs.is_empty()) {
+        if let Some(tree) = kept.filter(|_| compile.outputs.is_empty()) {
             let ignore =
                 Ignore::parse(&world.source().said_ignore()?).map_err(EngineError::from).map_err(failed())?;
-            let tree = world.home.snapshots().path(output);
             let warning = leftover::warning(&tree, &ignore);
             let warning = warning.map_err(|source| PipelineError::Read { path: tree, source })?;
             if let Some(warning) = warning {

@@ -157,22 +157,16 @@ fn image_name(directory: &Path, asked: Option<String>) -> Result<String, Failure
     }
 }
 
-/// Whether a directory belongs to a project, whatever its `otoshi.toml` says.
-fn has_manifest(directory: &Path) -> bool {
-    let directory = directory.canonicalize();
-    directory.is_ok_and(|directory| directory.ancestors().any(|above| above.join("otoshi.toml").is_file()))
-}
-
 /// Names the processes, where no image has the name that was asked for.
 fn meant(failure: Failure, directory: &Path, name: &str) -> Failure {
+    let Failure::Usage { message, .. } = &failure else { return failure };
     let project = match Project::find(directory) {
         Ok(project) => project,
         // What is wrong there is why there is no such process.
-        Err(error) if has_manifest(directory) => return Box::new(error).into(),
+        Err(error) if Project::is_above(directory) => return Box::new(error).into(),
         Err(_) => return failure,
     };
     let names: Vec<&str> = project.processes.iter().map(|process| process.name.as_str()).collect();
-    let Failure::Usage { message, .. } = failure else { return failure };
     let hint = match otoshi_dockerfile::suggest(name, names.iter().copied()) {
         Some(near) => format!("did you mean the process {near}?"),
         None if names.contains(&name.rsplit('/').next().unwrap_or(name)) => {
@@ -185,5 +179,5 @@ fn meant(failure: Failure, directory: &Path, name: &str) -> Failure {
             format!("the project's processes are {}; otoshi images lists what is there", names.join(", "))
         }
     };
-    Failure::usage(message, Some(hint))
+    Failure::usage(message.clone(), Some(hint))
 }
