@@ -279,8 +279,12 @@ impl Build<'_> {
                 let text_path = stage.scope.expand(word)?;
                 let path = rootfs::absolute(stage.cwd(), &text_path);
                 let made = run_step::workdir(self.engine, stage, &path, self.request.no_cache)?;
-                // An absolute path stays as it is written; a relative one is joined.
-                stage.config.config.working_dir = if text_path.starts_with('/') { text_path } else { path };
+                // An absolute path stays as it is written; a relative one is joined, and nothing changes nothing.
+                if text_path.starts_with('/') {
+                    stage.config.config.working_dir = text_path;
+                } else if !text_path.is_empty() || stage.config.config.working_dir.is_empty() {
+                    stage.config.config.working_dir = path;
+                }
                 match made {
                     Some(made) => stepped(stage, made, text),
                     None => stage.note(text),

@@ -2,7 +2,8 @@
 //!
 //! It keeps to what Docker 20.10 knows as well, and passes by where that is known to differ from BuildKit of today: places of mounts
 //! that it leaves behind, an octal `--chmod` of directories and with special bits, further groups, pipes, RUN without a network,
-//! exceptions below directories in `.dockerignore`.
+//! exceptions below directories in `.dockerignore`. Nor does it give files to a name where the image has no accounts: the
+//! reference says that such a build fails, as it does with Otoshi, and BuildKit gives them to root.
 
 use super::{
     dice::Dice,
@@ -67,7 +68,8 @@ const WORDS: [&str; 12] = [
     "${C:-$A}",
     "x=y",
 ];
-const NUMBERS: [&str; 6] = ["0", "1000", "1000:50", "app", "app:staff", "7777"];
+/// Numbers first, then names.
+const OWNERS: [&str; 6] = ["0", "1000", "1000:50", "7777", "app", "app:staff"];
 const PLACES: [&str; 12] =
     ["/", "/d/", "/d", "/srv/", "/tmp/x", "/new/deep/", "w/", ".", "/d/../e/", "/link/in", "./", "/$A/"];
 
@@ -86,8 +88,10 @@ pub(super) fn scene(dice: &mut Dice) -> Scene {
         }
     }
     let stages = 1 + dice.below(3);
-    for index in 0..stages {
-        stage(dice, &mut scene.lines, index, &globals, &scene.objects);
+    let mut grounds = Vec::new();
+    for _ in 0..stages {
+        let ground = stage(dice, &mut scene.lines, &grounds, &globals, &scene.objects);
+        grounds.push(ground);
     }
     for name in ["A", "B", "C", "NOBODY"] {
         if dice.once_in(6) {
@@ -133,30 +137,66 @@ fn objects(dice: &mut Dice) -> Vec<Object> {
     found
 }
 
-/// One stage: FROM, and what follows.
-fn stage(dice: &mut Dice, lines: &mut Vec<String>, index: usize, globals: &[&str], objects: &[Object]) {
-    let base = match dice.below(8) {
-        0 => "scratch".to_owned(),
-        1 => "otoshi.test/no-path".to_owned(),
-        2 if globals.contains(&"BASE") => "$BASE".to_owned(),
-        3 | 4 if index > 0 => format!("s{}", dice.below(index)),
-        _ => "otoshi.test/busybox".to_owned(),
+/// What a stage begins with.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Ground {
+    /// Nothing at all.
+    Scratch,
+    /// A stage that began with nothing: there may be files, but no accounts and no commands.
+    Bare,
+    /// An image with commands and accounts, `/srv` among its directories.
+    Image,
+    /// A stage on such an image.
+    Stage,
+}
+
+impl Ground {
+    fn above(self) -> Self {
+        match self {
+            Self::Scratch | Self::Bare => Self::Bare,
+            Self::Image | Self::Stage => Self::Stage,
+        }
+    }
+
+    fn has_accounts(self) -> bool {
+        matches!(self, Self::Image | Self::Stage)
+    }
+}
+
+/// One stage: FROM, and what follows. `grounds` is what the stages before it begin with.
+fn stage(
+    dice: &mut Dice,
+    lines: &mut Vec<String>,
+    grounds: &[Ground],
+    globals: &[&str],
+    objects: &[Object],
+) -> Ground {
+    let index = grounds.len();
+    let (base, ground) = match dice.below(8) {
+        0 => ("scratch".to_owned(), Ground::Scratch),
+        1 => ("otoshi.test/no-path".to_owned(), Ground::Image),
+        2 if globals.contains(&"BASE") => ("$BASE".to_owned(), Ground::Image),
+        3 | 4 if index > 0 => {
+            let below = dice.below(index);
+            (format!("s{below}"), grounds[below].above())
+        }
+        _ => ("otoshi.test/busybox".to_owned(), Ground::Image),
     };
     lines.push(format!("FROM {base} AS s{index}"));
-    let runs = base != "scratch";
     for _ in 0..=dice.below(7) {
-        let line = match dice.below(if runs { 16 } else { 11 }) {
+        let line = match dice.below(if ground == Ground::Scratch { 11 } else { 16 }) {
             0 => format!("ARG {}{}", dice.word(&["A", "B", "C"]), dice.word(&["", "=d", "=\"d $A\"", "="])),
             1 => format!("ENV {}={}", dice.word(&["A", "B", "E"]), dice.word(&WORDS)),
             2 => setting(dice),
             3 => format!("WORKDIR {}", dice.word(&["/w", "rel", "/w/../v", "$A", "/link", "/d/e/"])),
-            4 => format!("USER {}", dice.word(&NUMBERS)),
-            5..=9 => copy(dice, index, objects, base.starts_with("otoshi.test")),
+            4 => format!("USER {}", dice.word(&OWNERS)),
+            5..=9 => copy(dice, index, objects, ground),
             10 => format!("LABEL {}={} l=2", dice.word(&["k", "\"k 2\""]), dice.word(&WORDS)),
             _ => run(dice),
         };
         lines.push(line);
     }
+    ground
 }
 
 fn setting(dice: &mut Dice) -> String {
@@ -180,7 +220,7 @@ fn setting(dice: &mut Dice) -> String {
     .to_owned()
 }
 
-fn copy(dice: &mut Dice, index: usize, objects: &[Object], has_srv: bool) -> String {
+fn copy(dice: &mut Dice, index: usize, objects: &[Object], ground: Ground) -> String {
     let keyword = dice.word(&["COPY", "COPY", "COPY", "ADD"]);
     let mut flags = String::new();
     let from_stage = keyword == "COPY" && index > 0 && dice.once_in(3);
@@ -190,11 +230,12 @@ fn copy(dice: &mut Dice, index: usize, objects: &[Object], has_srv: bool) -> Str
         flags += &format!("--from={name} ");
     }
     if dice.once_in(5) {
-        flags += &format!("--chown={} ", dice.word(&NUMBERS));
+        let owners = if ground.has_accounts() { &OWNERS[..] } else { &OWNERS[..4] };
+        flags += &format!("--chown={} ", dice.word(owners));
     }
     let files: Vec<&Object> =
         objects.iter().filter(|object| matches!(object.kind, Kind::File { mode: ..0o1000, .. })).collect();
-    let (sources, place) = if has_srv && !from_stage && !files.is_empty() && dice.once_in(8) {
+    let (sources, place) = if ground == Ground::Image && !from_stage && !files.is_empty() && dice.once_in(8) {
         // Into a directory that is there, and files only.
         flags += &format!("--chmod={} ", dice.word(&["600", "0755", "444"]));
         (vec![escaped(&dice.one(&files).path)], "/srv/")
