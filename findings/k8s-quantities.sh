@@ -3,8 +3,8 @@
 #
 # Versions: kubernetes-resource-parser 0.1.0 and k8s-resource-parser 0.2.2 (Node), beside kubernetes 37.0.1 (Python).
 #
-# Guess: Kubernetes' API says what a quantity is: a number, which may have a fraction, and a suffix (n, u, m, k, Ki, … E, Ei) or an exponent.
-# What reads `resources:` of a manifest reads all of them.
+# Guess: Kubernetes' API says what a quantity is: a number, which may have a fraction, and a suffix (n, u, m, k, Ki, … E, Ei) or an
+# exponent. What reads `resources:` of a manifest reads all of them.
 #
 # Behaviour:
 #   - kubernetes-resource-parser reads memory with a fraction as its first digits, in bytes: `1.5Gi` is 1, `1e3` too. Memory in thousandths
