@@ -26,6 +26,7 @@ use crate::{
     records::{Scanned, SourceSnapshot},
 };
 
+mod bytecode;
 mod entry;
 mod scan;
 mod stat_cache;
@@ -66,7 +67,7 @@ impl Context {
         }
     }
 
-    /// Scans `root`, leaving out what `ignore_text` (the content of a `.dockerignore`) excludes, devices, and the files that this
+    /// Scans `root`, leaving out what `ignore_text` (the content of a `.dockerignore`) excludes, and the files that this
     /// process writes its output to.
     ///
     /// What cannot be read is an error only of whoever wants its content.
@@ -85,6 +86,7 @@ impl Context {
         let ignore = Ignore::parse(ignore_text.unwrap_or_default())?;
         let started = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let mut entries = Scan::new(&root, &ignore).run()?;
+        bytecode::note(&root, &mut entries);
 
         let key = digest_of_fields([root.as_os_str().as_encoded_bytes(), ignore.canonical().as_bytes()]);
         let remembered = home.records().get::<Scanned>(key.hex()).unwrap_or_default();
@@ -316,7 +318,7 @@ impl Context {
                 }
                 EntryKind::Fifo => rustix::fs::mknodat(CWD, &target, FileType::Fifo, Mode::RUSR, 0)
                     .map_err(EngineError::io("creating the named pipe", &target))?,
-                EntryKind::Socket => {
+                EntryKind::Empty => {
                     fs::File::create_new(&target).map_err(EngineError::io("creating", &target))?;
                 }
                 EntryKind::File => {

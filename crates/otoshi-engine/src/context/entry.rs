@@ -15,8 +15,8 @@ pub enum EntryKind {
     Symlink(String),
     /// A named pipe.
     Fifo,
-    /// A socket, which becomes an empty file, as with BuildKit: it is nothing without its process.
-    Socket,
+    /// A socket or a device, which becomes an empty file, as with BuildKit: it is nothing without its process or machine.
+    Empty,
 }
 
 /// One file, directory or link of a context.
@@ -33,6 +33,10 @@ pub struct ContextEntry {
     pub(super) digest: [u8; 32],
     /// Why it could not be read, as the system's number of the error; told when somebody wants its content.
     pub(super) unreadable: Option<i32>,
+    /// Of a Python source whose compiled files lie in the same context: the times that these record of it, and whether they are valid.
+    ///
+    /// A compiled file stays valid by its source's time, so a source with another time is not the same there.
+    pub(super) bytecode: Vec<(u32, bool)>,
     pub(super) stat: Stat,
 }
 
@@ -58,10 +62,14 @@ impl ContextEntry {
                 key.extend_from_slice(target.as_bytes());
             }
             EntryKind::Fifo => key.push(b'p'),
-            EntryKind::Socket => key.push(b's'),
+            EntryKind::Empty => key.push(b's'),
         }
         key.extend_from_slice(&self.mode.to_le_bytes());
         key.extend_from_slice(&self.digest);
+        for (recorded, is_valid) in &self.bytecode {
+            key.extend_from_slice(&recorded.to_le_bytes());
+            key.push(u8::from(*is_valid));
+        }
         key
     }
 }

@@ -1,10 +1,14 @@
 //! Scanning a directory: every name in it that counts, with what it is.
 
-use std::os::fd::AsFd;
-use std::path::Path;
+use std::{
+    collections::{BTreeMap, HashSet},
+    ffi::CString,
+    os::fd::{AsFd, OwnedFd},
+    path::Path,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use otoshi_dockerfile::Ignore;
-use rayon::prelude::*;
 use rustix::{
     fs::{AtFlags, Dir, FileType, Mode, OFlags, Statx, StatxFlags},
     io::Errno,
@@ -40,18 +44,59 @@ impl<'a> Scan<'a> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let directory = rustix::fs::open(self.root, flags, Mode::empty())
             .map_err(EngineError::io("opening the source directory", self.root))?;
-        let mut entries = self.directory(&directory, "").map_err(EngineError::io("reading", self.root))?;
-        entries.sort_unstable_by(|a, b| a.path.cmp(&b.path));
-        Ok(entries)
+        let found = Mutex::new(Found::default());
+        // A task for each directory, and no call within a call: trees may be as deep as they like.
+        rayon::in_place_scope(|scope| self.directory(scope, &found, directory, String::new()));
+        let mut found = found.into_inner().unwrap_or_else(PoisonError::into_inner);
+        if let Some(error) = found.unreadable.remove("") {
+            return Err(EngineError::io("reading", self.root)(error));
+        }
+        Ok(found.settle())
     }
 
-    fn directory(
-        &self,
-        directory: &(impl AsFd + Sync),
-        below: &str,
-    ) -> rustix::io::Result<Vec<ContextEntry>> {
-        let mut entries = Vec::new();
-        let mut directories = Vec::new();
+    /// Reads one directory, and leaves those in it to others.
+    fn directory<'s>(
+        &'s self,
+        scope: &rayon::Scope<'s>,
+        found: &'s Mutex<Found>,
+        directory: OwnedFd,
+        below: String,
+    ) {
+        let read = self.read(&directory, &below);
+        let mut found_here = found.lock().unwrap_or_else(PoisonError::into_inner);
+        let directories = match read {
+            Ok(read) => {
+                found_here.entries.extend(read.entries);
+                read.directories
+            }
+            // What is in it is told when somebody wants it.
+            Err(error) => {
+                found_here.unreadable.insert(below, error);
+                return;
+            }
+        };
+        drop(found_here);
+        let directory = Arc::new(directory);
+        for (path, name) in directories {
+            let directory = Arc::clone(&directory);
+            scope.spawn(move |scope| {
+                let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+                let child = rustix::fs::openat(&*directory, name.as_c_str(), flags, Mode::empty());
+                // So that a deep tree needs few of them at once.
+                drop(directory);
+                match child {
+                    Ok(child) => self.directory(scope, found, child, path),
+                    Err(error) => {
+                        let mut found = found.lock().unwrap_or_else(PoisonError::into_inner);
+                        found.unreadable.insert(path, error);
+                    }
+                }
+            });
+        }
+    }
+
+    fn read(&self, directory: &OwnedFd, below: &str) -> rustix::io::Result<Read> {
+        let mut read = Read::default();
         for found in Dir::read_from(directory)? {
             let found = found?;
             let name = found.file_name();
@@ -71,56 +116,82 @@ impl<'a> Scan<'a> {
                 Err(Errno::NOENT) => continue,
                 other => other?,
             };
-            let Some(kind) = kind(directory, name, &stat)? else { continue };
+            let kind = kind(directory, name, &stat)?;
             if self.written.contains(&identity(&stat)) {
                 continue;
             }
             if kind == EntryKind::Directory {
-                directories.push((path.clone(), name.to_owned()));
+                read.directories.push((path.clone(), name.to_owned()));
             } else if excluded {
                 continue;
             }
-            entries.push((excluded, new_entry(path, kind, &stat)));
+            read.entries.push((excluded, new_entry(path, kind, &stat)));
         }
-        let deeper: Vec<rustix::io::Result<Vec<ContextEntry>>> = directories
-            .par_iter()
-            .map(|(path, name)| {
-                let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-                let child = rustix::fs::openat(directory, name.as_c_str(), flags, Mode::empty())?;
-                self.directory(&child, path)
-            })
-            .collect();
-        let mut all: Vec<ContextEntry> = Vec::new();
-        // Directories were noted in the order of their entries.
-        let mut deeper = deeper.into_iter();
-        for (excluded, mut entry) in entries {
-            let inside = if entry.kind == EntryKind::Directory { deeper.next() } else { None };
-            let inside = match inside {
-                // What is in it is told when somebody wants it.
-                Some(Err(error)) => {
-                    entry.unreadable = Some(error.raw_os_error());
-                    Vec::new()
-                }
-                Some(Ok(inside)) => inside,
-                None => Vec::new(),
-            };
-            // An excluded directory is there only for what is re-included beneath it.
-            if !excluded || !inside.is_empty() {
-                all.push(entry);
-            }
-            all.extend(inside);
-        }
-        Ok(all)
+        Ok(read)
     }
+}
+
+/// What is in one directory.
+#[derive(Default)]
+struct Read {
+    /// Each with whether it is excluded, as only directories are here.
+    entries: Vec<(bool, ContextEntry)>,
+    directories: Vec<(String, CString)>,
+}
+
+/// What is in all of them.
+#[derive(Default)]
+struct Found {
+    entries: Vec<(bool, ContextEntry)>,
+    unreadable: BTreeMap<String, Errno>,
+}
+
+impl Found {
+    /// All that counts, sorted by path.
+    fn settle(self) -> Vec<ContextEntry> {
+        let Self { entries, unreadable } = self;
+        let needed = if entries.iter().any(|(excluded, _)| *excluded) {
+            above(entries.iter().filter(|(excluded, _)| !excluded).map(|(_, entry)| entry.path.as_str()))
+        } else {
+            HashSet::new()
+        };
+        // An excluded directory is there only for what is re-included beneath it.
+        let counts = |excluded: bool, path: &str| !excluded || needed.contains(path);
+        let drops: Vec<bool> =
+            entries.iter().map(|(excluded, entry)| !counts(*excluded, &entry.path)).collect();
+        let kept = entries.into_iter().zip(drops).filter(|(_, drops)| !drops);
+        let mut settled: Vec<ContextEntry> = kept.map(|((_, entry), _)| entry).collect();
+        settled.sort_unstable_by(|a, b| a.path.cmp(&b.path));
+        for (path, error) in unreadable {
+            if let Ok(at) = settled.binary_search_by(|entry| entry.path.cmp(&path)) {
+                settled[at].unreadable = Some(error.raw_os_error());
+            }
+        }
+        settled
+    }
+}
+
+/// All directories above these paths.
+fn above<'p>(paths: impl Iterator<Item = &'p str>) -> HashSet<String> {
+    let mut above = HashSet::new();
+    for mut path in paths {
+        while let Some((directory, _)) = path.rsplit_once('/') {
+            if !above.insert(directory.to_owned()) {
+                break;
+            }
+            path = directory;
+        }
+    }
+    above
 }
 
 fn identity(stat: &Statx) -> Identity {
     (stat.stx_dev_major, stat.stx_dev_minor, stat.stx_ino)
 }
 
-/// What a name is; devices are nothing.
-fn kind(directory: &impl AsFd, name: &std::ffi::CStr, stat: &Statx) -> rustix::io::Result<Option<EntryKind>> {
-    Ok(Some(match FileType::from_raw_mode(u32::from(stat.stx_mode)) {
+/// What a name is.
+fn kind(directory: &impl AsFd, name: &std::ffi::CStr, stat: &Statx) -> rustix::io::Result<EntryKind> {
+    Ok(match FileType::from_raw_mode(u32::from(stat.stx_mode)) {
         FileType::Directory => EntryKind::Directory,
         FileType::RegularFile => EntryKind::File,
         FileType::Symlink => {
@@ -128,9 +199,8 @@ fn kind(directory: &impl AsFd, name: &std::ffi::CStr, stat: &Statx) -> rustix::i
             EntryKind::Symlink(names::to_text(target.to_bytes()))
         }
         FileType::Fifo => EntryKind::Fifo,
-        FileType::Socket => EntryKind::Socket,
-        _ => return Ok(None),
-    }))
+        _ => EntryKind::Empty,
+    })
 }
 
 fn new_entry(path: String, kind: EntryKind, stat: &Statx) -> ContextEntry {
@@ -143,6 +213,7 @@ fn new_entry(path: String, kind: EntryKind, stat: &Statx) -> ContextEntry {
         mode,
         digest: [0; 32],
         unreadable: None,
+        bytecode: Vec::new(),
         stat: Stat {
             inode: stat.stx_ino,
             size: stat.stx_size,

@@ -77,7 +77,7 @@ impl EmbeddedEngine {
         let own = time(snapshot);
         let output = Output { epoch: own, ..output };
         let key =
-            placement.fields(Fields::new("layer 2").text(snapshot.as_str()).text(output.form())).digest();
+            placement.fields(Fields::new("layer 3").text(snapshot.as_str()).text(output.form())).digest();
         let times: Vec<(&SnapshotId, i64)> = below.iter().map(|id| (id, time(id))).collect();
         let on = digest_of_fields(times.iter().map(|(id, time)| format!("{id} {time}")));
         if let Some(blob) = self.home().records().get::<Blob>(key.hex())

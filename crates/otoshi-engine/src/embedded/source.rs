@@ -264,13 +264,13 @@ fn pick_in_context(context: &Context, pick: Pick<'_>) -> Result<Vec<Source>, Eng
     let item = |path: &str, entry: &ContextEntry| Item {
         path: names::to_path(path),
         source: match &entry.kind {
-            EntryKind::Socket => "/dev/null".into(),
+            EntryKind::Empty => "/dev/null".into(),
             _ => entry.below(context.root()),
         },
         kind: match &entry.kind {
             EntryKind::Directory => ItemKind::Directory,
             EntryKind::File => ItemKind::File { size: entry.size },
-            EntryKind::Socket => ItemKind::Empty,
+            EntryKind::Empty => ItemKind::Empty,
             EntryKind::Symlink(target) => ItemKind::Symlink(names::to_path(target)),
             EntryKind::Fifo => ItemKind::Special { format: FileType::Fifo.as_raw_mode(), device: 0 },
         },

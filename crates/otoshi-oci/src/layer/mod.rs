@@ -24,7 +24,7 @@
 mod compress;
 mod decompress;
 mod deflate;
-mod pyc;
+pub mod pyc;
 mod root;
 mod store;
 mod tree;

@@ -7,15 +7,15 @@
 //!
 //! Format: <https://peps.python.org/pep-0552/>
 
-/// The length of the header.
-pub(super) const HEADER: usize = 16;
+/// The length of the header, in bytes.
+pub const HEADER: usize = 16;
 
 /// The first magic number whose header has a flags word (Python 3.7), and one that Python 3 will not reach soon; Python
 /// 2's numbers are far above.
 const MAGICS: std::ops::Range<u16> = 3392..20_000;
 
 /// Says whether a name is that of a compiled file.
-pub(super) fn is_compiled(name: &[u8]) -> bool {
+pub fn is_compiled(name: &[u8]) -> bool {
     name.ends_with(b".pyc") && name.len() > 4
 }
 
@@ -23,7 +23,7 @@ pub(super) fn is_compiled(name: &[u8]) -> bool {
 ///
 /// `directory` is the name of that directory: in `__pycache__`, `a.cpython-311.opt-1.pyc` comes from `../a.py`; elsewhere
 /// `a.pyc` comes from `a.py`.
-pub(super) fn source_of(directory: &[u8], name: &[u8]) -> Option<Vec<u8>> {
+pub fn source_of(directory: &[u8], name: &[u8]) -> Option<Vec<u8>> {
     let stem = name.strip_suffix(b".pyc")?;
     if directory != b"__pycache__" {
         return Some([stem, b".py"].concat());
@@ -37,18 +37,39 @@ pub(super) fn source_of(directory: &[u8], name: &[u8]) -> Option<Vec<u8>> {
     Some([b"../", &stem[..end], b".py"].concat())
 }
 
+/// What a compiled file that is checked by time says of its source.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Recorded {
+    /// Its time in seconds since 1970, the low 32 bits.
+    pub time: u32,
+    /// Its size in bytes, the low 32 bits.
+    pub size: u32,
+}
+
+impl Recorded {
+    /// Reads a header; `None` where the file is not checked by time.
+    pub fn read(header: &[u8]) -> Option<Self> {
+        let header = header.first_chunk::<HEADER>()?;
+        let word =
+            |at: usize| u32::from_le_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]]);
+        let magic = u16::from_le_bytes([header[0], header[1]]);
+        let by_time = MAGICS.contains(&magic) && header[2..4] == *b"\r\n" && word(4) == 0;
+        by_time.then(|| Self { time: word(8), size: word(12) })
+    }
+
+    /// Whether a source with this time and size is the one that was compiled.
+    pub fn is_of(self, mtime: i64, size: u64) -> bool {
+        (self.time, self.size) == (mtime as u32, size as u32)
+    }
+}
+
 /// Puts `mtime` into a header that records exactly this source, and says whether it did.
 pub(super) fn correct(header: &mut [u8], source_mtime: i64, source_size: u64, mtime: i64) -> bool {
-    let Some(header) = header.first_chunk_mut::<HEADER>() else { return false };
-    let word = |at: usize| u32::from_le_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]]);
-    let magic = u16::from_le_bytes([header[0], header[1]]);
-    let by_time = MAGICS.contains(&magic) && header[2..4] == *b"\r\n" && word(4) == 0;
-    // The format keeps the low 32 bits of both.
-    if !by_time || word(8) != source_mtime as u32 || word(12) != source_size as u32 {
-        return false;
+    let is_its = Recorded::read(header).is_some_and(|recorded| recorded.is_of(source_mtime, source_size));
+    if let (true, Some(time)) = (is_its, header.get_mut(8..12)) {
+        time.copy_from_slice(&(mtime as u32).to_le_bytes());
     }
-    header[8..12].copy_from_slice(&(mtime as u32).to_le_bytes());
-    true
+    is_its
 }
 
 #[cfg(test)]

@@ -267,6 +267,8 @@ impl Walk<'_, '_> {
         };
         let source = [parent.strip_suffix(b"/").unwrap_or(parent), b"/", source].concat();
         let source = source.strip_prefix(b"/").unwrap_or(&source);
+        // Another source below, or none, may make another layer.
+        self.depends_on_lower |= pyc::Recorded::read(header).is_some();
         for (lower, time) in &self.lower {
             let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
             let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
@@ -274,7 +276,7 @@ impl Walk<'_, '_> {
             if let Ok(stat) = rustix::fs::fstat(&fd)
                 && is_file(&stat)
             {
-                self.depends_on_lower |= pyc::correct(header, stat.st_mtime, stat.st_size as u64, *time);
+                pyc::correct(header, stat.st_mtime, stat.st_size as u64, *time);
             }
             return;
         }
