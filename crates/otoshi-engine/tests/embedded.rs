@@ -169,6 +169,39 @@ fn scratch_takes_copies() {
 }
 
 #[test]
+fn what_a_command_prints_is_taken_up_to_a_limit_and_what_it_says_is_told_where_it_fails() {
+    let world = given!(world());
+    let image = world.build("FROM busybox\n");
+    let request = |command: &str| otoshi_engine::RunRequest {
+        network: otoshi_engine::Network::None,
+        ..world.request(&image.digest, command)
+    };
+    let outcome = world.engine.run(&request("head -c 65536 /dev/zero; echo said >&2"), &Silent).unwrap();
+    assert_eq!((outcome.code, outcome.stdout.len()), (0, 65536));
+    for endless in ["head -c 65537 /dev/zero", "yes"] {
+        let error = world.engine.run(&request(endless), &Silent).unwrap_err().to_string();
+        assert!(error.ends_with(": the command prints more than 64 KiB"), "{error}");
+    }
+    let told = Told::default();
+    let command = "yes | head -c 100000 >&2; echo why >&2; exit 3";
+    let outcome = world.engine.run(&request(command), &told).unwrap();
+    let told = told.0.into_inner().unwrap();
+    assert!(outcome.code == 3 && told.len() == 65536 && told.ends_with("y\nwhy\n"), "{}", told.len());
+}
+
+/// What commands say, as it is shown.
+#[derive(Default)]
+struct Told(std::sync::Mutex<String>);
+
+impl otoshi_engine::Events for Told {
+    fn event(&self, event: otoshi_engine::Event) {
+        if let otoshi_engine::Event::Log { bytes, .. } = event {
+            self.0.lock().unwrap().push_str(&String::from_utf8_lossy(&bytes));
+        }
+    }
+}
+
+#[test]
 fn a_base_without_a_path_has_the_default_one() {
     let world = given!(world());
     let built = world.build("FROM busybox\n");

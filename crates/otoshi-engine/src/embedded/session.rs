@@ -329,7 +329,6 @@ fn execute(
     spec: &Spec,
     events: &dyn Events,
 ) -> Result<(i32, Vec<u8>), EngineError> {
-    let step = StepId::next();
     match request.stdio {
         Stdio::Inherit => {
             let (stdio, relays) = relay::without_terminals()?;
@@ -347,7 +346,7 @@ fn execute(
             Ok((exit_code(&running.wait()?), Vec::new()))
         }
         Stdio::Events => {
-            let started = std::time::Instant::now();
+            let (step, started) = (StepId::next(), std::time::Instant::now());
             events.event(Event::Started {
                 step,
                 stage: request.name.clone(),
@@ -361,26 +360,65 @@ fn execute(
             });
             Ok((code, Vec::new()))
         }
-        Stdio::Capture => {
-            let (output, output_writer) = pipe()?;
-            let (errors, errors_writer) = pipe()?;
-            let stdio = StdioSpec {
-                stdin: Stream::Null,
-                stdout: Stream::Fd(output_writer),
-                stderr: Stream::Fd(errors_writer),
-            };
-            let running = Sandbox::spawn(spec, stdio, engine.init())?;
-            tell(request, &running)?;
-            let mut stdout = Vec::new();
-            std::thread::scope(|scope| {
-                scope.spawn(|| {
-                    forward(errors, |bytes| events.event(Event::Log { step, bytes: bytes.to_vec() }));
-                });
-                forward(output, |bytes| stdout.extend_from_slice(bytes));
-            });
-            Ok((exit_code(&running.wait()?), stdout))
-        }
+        Stdio::Capture => capture(engine, request, spec, events),
     }
+}
+
+/// The most that a command may print where that is wanted, in bytes: half of what Linux takes as one argument or variable.
+const MOST_CAPTURED: usize = 64 << 10;
+
+/// Runs a command for what it prints; what it says besides is shown where it fails.
+fn capture(
+    engine: &EmbeddedEngine,
+    request: &RunRequest,
+    spec: &Spec,
+    events: &dyn Events,
+) -> Result<(i32, Vec<u8>), EngineError> {
+    let (output, output_writer) = pipe()?;
+    let (errors, errors_writer) = pipe()?;
+    let stdio = StdioSpec {
+        stdin: Stream::Null,
+        stdout: Stream::Fd(output_writer),
+        stderr: Stream::Fd(errors_writer),
+    };
+    let running = Sandbox::spawn(spec, stdio, engine.init())?;
+    tell(request, &running)?;
+    let handle = running.handle();
+    let (mut stdout, mut said, mut is_too_long) = (Vec::new(), Vec::new(), false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            forward(errors, |bytes| {
+                said.extend_from_slice(bytes);
+                // Its last words are what counts.
+                let excess = said.len().saturating_sub(MOST_CAPTURED);
+                said.drain(..excess);
+            });
+        });
+        forward(output, |bytes| {
+            if !is_too_long && stdout.len() + bytes.len() > MOST_CAPTURED {
+                is_too_long = true;
+                handle.kill();
+            }
+            if !is_too_long {
+                stdout.extend_from_slice(bytes);
+            }
+        });
+    });
+    let code = exit_code(&running.wait()?);
+    if is_too_long {
+        return Err(EngineError::Invalid {
+            message: format!("{}: the command prints more than {} KiB", request.name, MOST_CAPTURED >> 10),
+            hint: Some("let it print one value, such as a version".into()),
+        });
+    }
+    if code != 0 {
+        let step = StepId::next();
+        let (stage, instruction) = (request.name.clone(), spec.argv.join(" "));
+        events.event(Event::Started { step, stage, place: (1, 1), instruction });
+        events.event(Event::Log { step, bytes: said });
+        events.event(Event::Failed { step });
+    }
+    Ok((code, stdout))
 }
 
 /// Tells whoever asked that the command runs.
