@@ -78,7 +78,7 @@ impl RunMounts<'_> {
     fn target(&self, target: &Word) -> Result<String, EngineError> {
         let path = rootfs::absolute(self.stage.cwd(), &self.expand(target)?);
         let first = path.split('/').nth(1).unwrap_or_default();
-        if matches!(first, "" | "proc" | "sys") {
+        if matches!(first, "" | "proc") {
             return Err(EngineError::Invalid {
                 message: format!("RUN --mount: nothing can be mounted at the target {path}"),
                 hint: Some("target=DIRECTORY says where".into()),

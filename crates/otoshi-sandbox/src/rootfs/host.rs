@@ -98,7 +98,8 @@ fn layers(
 fn source(spec: &Spec, mount: &Mount, privilege: Privilege) -> Result<Source> {
     match mount {
         Mount::Bind { source, read_only, .. } => {
-            let mut attributes = MountAttrFlags::MOUNT_ATTR_NODEV;
+            // Whether its devices can be used is settled where it is known whether something controls that.
+            let mut attributes = MountAttrFlags::empty();
             attributes.set(MountAttrFlags::MOUNT_ATTR_RDONLY, *read_only);
             tree(source, attributes).map(Source::Tree)
         }

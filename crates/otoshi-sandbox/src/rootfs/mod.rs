@@ -157,7 +157,8 @@ fn apply(
     let (mut area, mut upper) = (None, None);
     match (source, mount) {
         (Source::Tree(tree), mount) => {
-            if let Mount::Host { limits: Limits { no_dev: false, .. }, .. } = mount {
+            if matches!(mount, Mount::Bind { .. } | Mount::Host { limits: Limits { no_dev: false, .. }, .. })
+            {
                 set_attributes(tree.as_fd(), no_dev, true)
                     .map_err(SandboxError::setup(format!("mounting at {target}")))?;
             }
@@ -170,7 +171,7 @@ fn apply(
             area = writable.then_some(Area::Mount(index));
         }
         (Source::Layers(layers), _) => {
-            layers.mount(point.as_fd(), target, MountAttrFlags::MOUNT_ATTR_NODEV)?;
+            layers.mount(point.as_fd(), target, no_dev)?;
             upper = layers.writable.map(|(upper, _)| upper);
             area = Some(Area::Mount(index));
         }
@@ -178,7 +179,7 @@ fn apply(
             let (mode, size) = (format!("{mode:o}"), size.map(|size| size.to_string()));
             let size = size.as_deref().map(|size| ("size", size));
             let options: Vec<_> = [("mode", mode.as_str())].into_iter().chain(size).collect();
-            let attributes = MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV;
+            let attributes = MountAttrFlags::MOUNT_ATTR_NOSUID | no_dev;
             attach(&new_mount("tmpfs", &options, attributes)?, point.as_fd(), target)?;
         }
         (Source::None, Mount::File { content, mode, uid, gid, .. }) => {
