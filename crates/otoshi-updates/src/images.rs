@@ -298,7 +298,7 @@ impl<'a> CheckImages<'a> {
                 }
             }
         }
-        let reason = all.unclear.map(|other| unknown::of_other_form(current, &other));
+        let reason = all.unclear.map(|unclear| unknown::of_newer(current, &unclear));
         Ok((found, reason))
     }
 }

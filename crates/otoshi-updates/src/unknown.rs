@@ -8,7 +8,7 @@ use crate::{
     outside::Outside,
     report::{Looked, Unknown, UnknownKind},
     subject::Subject,
-    tag::Form,
+    tag::{Form, Unclear},
 };
 
 /// A package of each package manager that every distribution with it has: one in none of an image's repositories says that these
@@ -134,11 +134,16 @@ pub(crate) fn of_tag(tag: &str, form: Form) -> Option<Reason> {
     Some(Reason::new(UnknownKind::Tags, text).with_hint(IGNORE))
 }
 
-/// Why it is not known whether anything is newer than a tag, though there is one of another form.
-pub(crate) fn of_other_form(tag: &str, other: &str) -> Reason {
-    let text = format!(
-        "nothing newer has the form of the tag {tag}, and it is unknown whether {other}, which has another form, comes after it"
-    );
+/// Why it is not known whether anything is newer than a tag, though there is something that may be.
+pub(crate) fn of_newer(tag: &str, unclear: &Unclear) -> Reason {
+    let text = match unclear {
+        Unclear::Form(other) => format!(
+            "nothing newer has the form of the tag {tag}, and it is unknown whether {other}, which has another form, comes after it"
+        ),
+        Unclear::Variant(other) => format!(
+            "nothing newer has the variant of the tag {tag}, and the repository goes on without it, up to {other}"
+        ),
+    };
     Reason::new(UnknownKind::Tags, text).with_hint(IGNORE)
 }
 

@@ -42,8 +42,8 @@ impl Check<'_> {
             None => tags.insert(client.tags(&Repository::of(base.reference()))?),
         };
         let suggested = suggest(base.reference().repository(), current, &*tags, cycles, today);
-        if let Some(other) = &suggested.unclear {
-            let reason = unknown::of_other_form(current, other);
+        if let Some(unclear) = &suggested.unclear {
+            let reason = unknown::of_newer(current, unclear);
             not_known.push(self.outside.unknown(&base.subject(&base.roles), reason));
         }
         let locked = lock.roles.values().find_map(|bases| Some(bases.get(base.text.as_str())?.index.clone()));

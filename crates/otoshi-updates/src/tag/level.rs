@@ -16,3 +16,15 @@ pub enum Level {
     /// Another release of the distribution.
     Distribution,
 }
+
+impl Level {
+    /// Its name in reports.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Patch => "patch",
+            Self::Minor => "minor",
+            Self::Major => "major",
+            Self::Distribution => "distribution",
+        }
+    }
+}

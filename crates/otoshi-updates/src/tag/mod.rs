@@ -27,5 +27,5 @@ mod variant;
 pub use distribution::Distribution;
 pub use level::Level;
 pub use parts::{Form, Stage, Tag, Version};
-pub use suggest::{Candidate, Suggestions, suggest};
+pub use suggest::{Candidate, Suggestions, Unclear, suggest};
 pub(crate) use suggest::{is_successor, slots};

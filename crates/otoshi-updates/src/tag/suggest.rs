@@ -1,8 +1,8 @@
 //! What a repository has that is newer than a tag: a newer version of the same flavour, and the same version on a newer
 //! distribution. These are two suggestions, and one step only where a variant ended: it gets no newer version any more on its
 //! distribution, nor is its own there on a newer one. Where a flavour has numbers of its own (`jdk17`) and no newer version has
-//! the same ones, those with larger numbers are suggested. What may be newer in a form that was not there before is named only,
-//! as nobody here knows.
+//! the same ones, those with larger numbers are suggested. What may be newer in a form that was not there before, or in other variants
+//! where nothing newer has the one in use, is named only, as nobody here knows.
 //!
 //! Promises: nothing that is suggested is older or a pre-release (unless the tag in use is one of the same version), has another prefix or other words for the flavour, or smaller numbers in them, is more or less exact than
 //! the tag in use (unless that is a pre-release), or counts by another calendar.
@@ -17,7 +17,7 @@ use super::{
     level::Level,
     parts::{Stage, Tag, Version},
     time::{is_date, is_seconds},
-    variant::{Growth, growth, is_final, numbers, of_another_form, same_words},
+    variant::{Growth, growth, is_final, numbers, of_another_form, of_another_variant, same_words},
 };
 use crate::cycle::{Cycles, ProductKind, Release};
 use crate::kind::FindingKind;
@@ -40,8 +40,17 @@ pub struct Suggestions {
     pub distributions: Vec<Candidate>,
     /// Where there is nothing of both, though the repository goes on: newer versions on the next distribution that has any.
     pub successors: Vec<Candidate>,
-    /// Where there is nothing at all: a tag of another form that may be newer.
-    pub unclear: Option<String>,
+    /// Where there is nothing at all: what may be newer.
+    pub unclear: Option<Unclear>,
+}
+
+/// A tag that may be newer than the one in use.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Unclear {
+    /// One of another form.
+    Form(String),
+    /// One of another variant: nothing newer has the one in use.
+    Variant(String),
 }
 
 /// Sorts what there is by the kind of finding and by whether it is a large step; of each the newest first.
@@ -75,12 +84,10 @@ pub fn suggest(
         .filter(|(_, product)| product.kind == ProductKind::Distribution)
         .map(|(family, _)| family);
     let parsed = tags.into_iter().filter_map(|text| Tag::parse(text.as_ref(), cycles));
-    let is_near = |tag: &Tag| {
-        tag.text != current
-            && same_words(tag, &now)
-            && !(leads_on(now.version.as_ref()) && is_of_next(&now, tag))
-    };
-    let near: Vec<Tag> = parsed.filter(is_near).collect();
+    let (near, far): (Vec<Tag>, Vec<Tag>) =
+        parsed.filter(|tag| tag.text != current).partition(|tag| same_words(tag, &now));
+    let is_near = |tag: &Tag| !(leads_on(now.version.as_ref()) && is_of_next(&now, tag));
+    let near: Vec<Tag> = near.into_iter().filter(is_near).collect();
     let mut both = Vec::new();
     let is_alike = |tag: &&Tag| tag.prefix == now.prefix && alike(tag, &now);
     for tag in near.iter().filter(is_alike).filter(|tag| tag.flavour == now.flavour) {
@@ -122,7 +129,10 @@ pub fn suggest(
         found.successors = successors(&now, varied.cloned().collect());
     }
     if found == Suggestions::default() && own.is_none() {
-        found.unclear = of_another_form(&now, &near, today);
+        found.unclear = of_another_form(&now, &near, today).map(Unclear::Form);
+    }
+    if found == Suggestions::default() && own.is_none() {
+        found.unclear = of_another_variant(&now, near.iter().chain(&far), today).map(Unclear::Variant);
     }
     found.versions.sort_by(|a, b| newest_first(&a.tag, &b.tag));
     found.distributions.sort_by(|a, b| newest_first(&a.tag, &b.tag));

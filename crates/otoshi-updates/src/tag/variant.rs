@@ -129,13 +129,46 @@ pub(super) fn same_words(a: &Tag, b: &Tag) -> bool {
         let letters = letters(&tag.prefix).to_ascii_lowercase();
         letters.strip_suffix('v').map_or(letters.clone(), str::to_owned)
     };
-    let is_machine = |word: &&String| ARCHITECTURES.contains(&word.as_str());
-    let machines = |tag: &Tag| tag.flavour.iter().filter(is_machine).cloned().collect::<Vec<_>>();
     let family = |tag: &Tag| tag.distribution.as_ref().map(|found| found.family.clone());
     letters(&a.flavour.join("-")) == letters(&b.flavour.join("-"))
         && prefix(a) == prefix(b)
         && machines(a) == machines(b)
         && family(a) == family(b)
+}
+
+/// The words of a tag that name architectures.
+fn machines(tag: &Tag) -> Vec<&str> {
+    tag.flavour.iter().map(String::as_str).filter(|word| ARCHITECTURES.contains(word)).collect()
+}
+
+/// The newest of the tags of other variants that come after one, which has a variant: a distribution, or words for the flavour.
+///
+/// Without a variant nothing is said: beside plain tags there are those of commits, dates and much else.
+pub(super) fn of_another_variant<'t>(
+    now: &Tag,
+    tags: impl Iterator<Item = &'t Tag>,
+    today: Date,
+) -> Option<String> {
+    let old = now.version.as_ref()?;
+    if now.flavour.is_empty() && now.distribution.is_none() {
+        return None;
+    }
+    let comes_after = |tag: &&Tag| {
+        let Some(new) = &tag.version else { return false };
+        let is_for_it = machines(tag).is_empty() || machines(tag) == machines(now);
+        is_for_it
+            && (&tag.flavour, &tag.distribution) != (&now.flavour, &now.distribution)
+            && tag.prefix == now.prefix
+            && new.stage == Stage::Release
+            && new > old
+            && new.numbers.len() == old.numbers.len()
+            && new.revision.len() == old.revision.len()
+            && same_kinds(&old.numbers, &new.numbers)
+            && old.is_calendar() == new.is_calendar()
+            && !is_outlier(old, new, today)
+    };
+    let newest = tags.filter(comes_after);
+    newest.max_by(|a, b| (&a.version, &b.text).cmp(&(&b.version, &a.text))).map(|tag| tag.text.clone())
 }
 
 /// The newest of the tags with the same words that may come after one, in a form that began with newer versions: one that older
