@@ -176,9 +176,12 @@ pub fn reason(error: &(dyn Error + 'static)) -> String {
 
 /// Whether a request failed because the server's certificate is not to be trusted: it will not be the next time, either.
 pub fn is_certificate_error(error: &reqwest::Error) -> bool {
-    let mut next: Option<&dyn Error> = Some(error);
+    let mut next: Option<&(dyn Error + 'static)> = Some(error);
     while let Some(error) = next {
-        if error.to_string().contains("certificate") {
+        // What an `io::Error` was made of is not its source.
+        let inner = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+        let tls = inner.and_then(|inner| inner.downcast_ref()).or_else(|| error.downcast_ref());
+        if let Some(rustls::Error::InvalidCertificate(_) | rustls::Error::NoCertificatesPresented) = tls {
             return true;
         }
         next = error.source();

@@ -108,6 +108,14 @@ pub enum PipelineError {
         /// Why.
         source: std::io::Error,
     },
+    /// A file of the project cannot be written.
+    #[error("writing {}: {source}", path.display())]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
     /// Something that the project asks for is not there or not possible.
     #[error("{message}")]
     Invalid {
@@ -204,7 +212,11 @@ impl Explain for PipelineError {
             Self::Digest(error) => error.kind(),
             Self::Reference(error) => error.kind(),
             Self::Registry(error) | Self::BaseOutOfReach { source: error, .. } => error.kind(),
-            Self::Damaged(_) | Self::Record(_) | Self::Fault(_) | Self::Panicked { .. } => Kind::Machine,
+            Self::Write { .. }
+            | Self::Damaged(_)
+            | Self::Record(_)
+            | Self::Fault(_)
+            | Self::Panicked { .. } => Kind::Machine,
         }
     }
 

@@ -28,7 +28,7 @@ pub(crate) struct Asked<'a> {
 }
 
 impl Asked<'_> {
-    /// Fails where a FROM has no image because an argument has no value, and where `--from` has a role's name.
+    /// Fails where a FROM has no image because an argument has no value, and where it or `--from` has a role's name.
     pub(crate) fn check(&self) -> Result<(), PipelineError> {
         for stage in &self.dockerfile.stages {
             for name in variables(&stage.from.value.image.0) {
@@ -40,24 +40,36 @@ impl Asked<'_> {
                     ));
                 }
             }
+            if let Some(hint) = self.as_role(&stage.from.value.image.0, "FROM ") {
+                let message = format!("{} is no stage before this one", stage.from.value.image.0);
+                return Err(self.wrong(&stage.from, message, hint));
+            }
             for located in &stage.instructions {
                 let Instruction::Copy(copy) = &located.value else { continue };
                 let Some(from) = &copy.from else { continue };
-                let role = self.roles.iter().find(|(_, role)| role.as_str() == from.0 && *role != self.role);
-                if let Some((argument, role)) = role
-                    && self.dockerfile.stage_named(role.as_str()).is_none()
-                {
-                    let hint =
-                        format!("write `ARG {argument}` before the first FROM, and --from=${{{argument}}}");
-                    return Err(self.wrong(
-                        located,
-                        format!("{role} is not a stage of this Dockerfile"),
-                        hint,
-                    ));
+                if let Some(hint) = self.as_role(&from.0, "--from=") {
+                    let message = format!("{} is not a stage of this Dockerfile", from.0);
+                    return Err(self.wrong(located, message, hint));
                 }
             }
         }
         Ok(())
+    }
+
+    /// What to write in place of a name that is a role's and no stage's; nothing for other names.
+    fn as_role(&self, name: &str, place: &str) -> Option<String> {
+        let words = [Role::Builder, Role::Runner, Role::App].map(Role::as_str);
+        if !words.contains(&name) && name != Phase::Compile.as_str()
+            || self.dockerfile.stage_named(name).is_some()
+        {
+            return None;
+        }
+        Some(match self.roles.iter().find(|(_, role)| role.as_str() == name && *role != self.role) {
+            Some((argument, _)) => {
+                format!("write `ARG {argument}` before the first FROM, and {place}${{{argument}}}")
+            }
+            _ => "name a stage with `FROM ... AS NAME`, or an image of [bases] with `ARG NAME` before the first FROM and ${NAME}".to_owned(),
+        })
     }
 
     /// Says which declared arguments have no value: nothing gives them one, and they have no default.
@@ -163,6 +175,16 @@ mod tests {
         );
         let (error, _) = check("ARG RUN\nFROM ${RUN}\nCOPY --from=builder /a /a\n");
         assert!(error.is_some_and(|error| error.contains("builder is not a stage of this Dockerfile")));
+        for role in ["builder", "runner", "app", "compile"] {
+            let (error, _) = check(&format!("FROM {role}\n"));
+            assert!(error.is_some_and(|error| error.contains(" is no stage before this one")), "{role}");
+            let (error, _) = check(&format!("FROM debian\nCOPY --from={role} /a /a\n"));
+            assert!(
+                error.is_some_and(|error| error.contains(" is not a stage of this Dockerfile")),
+                "{role}"
+            );
+        }
+        assert_eq!(check("FROM debian AS builder\nFROM builder\n").0, None);
         assert_eq!(check("FROM debian AS builder\nFROM debian\nCOPY --from=builder /a /a\n").0, None);
     }
 }

@@ -138,9 +138,9 @@ impl Visit<'_> {
                 host: endpoint.login.clone(),
             });
         }
-        serde_json::from_slice(&bytes).map_err(|_| RegistryError::Wrong {
+        serde_json::from_slice(&bytes).map_err(|error| RegistryError::Wrong {
             asked: asked.clone(),
-            reason: "its token server's answer is not the expected JSON".to_owned(),
+            reason: format!("its token server's answer is not the expected JSON: {error}"),
         })
     }
 

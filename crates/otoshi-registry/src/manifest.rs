@@ -127,7 +127,7 @@ impl Manifests<'_> {
             return Err(wrong(format!("its content has the digest {digest}, not {expected}")));
         }
         let own = serde_json::from_slice::<Value>(&bytes)
-            .map_err(|_| wrong("it is not JSON".to_owned()))?
+            .map_err(|error| wrong(format!("it is not JSON: {error}")))?
             .get("mediaType")
             .and_then(Value::as_str)
             .map(str::to_owned);

@@ -184,9 +184,8 @@ impl Home {
     /// Removes indexes, packages and answers to steps that were not used for so long; which dates were seen stays known. Gives bytes freed.
     fn sweep_packages(&self, unused_for: Duration) -> Result<u64, StoreError> {
         let mut freed = 0;
-        let packages =
-            ["apt/index", "apt/release", "deb"].map(|name| self.root().join("packages").join(name));
-        for directory in packages.into_iter().chain([self.kept_answers()]) {
+        let packages = PACKAGES.iter().map(|name| self.root().join("packages").join(name));
+        for directory in packages.chain([self.kept_answers()]) {
             for file in fs::read_dir(directory).into_iter().flatten().flatten() {
                 let Ok(meta) = file.metadata() else { continue };
                 if meta.modified().is_ok_and(|time| crate::records::age(time) > unused_for) {
@@ -215,6 +214,10 @@ impl Home {
         Reachable { blobs, layers }
     }
 }
+
+/// Directories of files that were fetched of repositories, and can be fetched again: apt's, packages, and those of apk and rpm.
+const PACKAGES: [&str; 5] =
+    ["apt/index", "apt/release", "deb", "repositories/document", "repositories/content"];
 
 fn remove_record(path: &Path, collected: &mut Collected) -> Result<(), StoreError> {
     fs::remove_file(path).map_err(StoreError::io("removing", path))?;

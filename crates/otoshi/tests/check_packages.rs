@@ -124,7 +124,7 @@ fn sarif_and_markdown(shop: &Shop, theirs: &BTreeSet<String>) {
     let prints = |log: &Value| -> Vec<String> {
         let results = log["runs"][0]["results"].as_array().unwrap().iter();
         results
-            .map(|result| result["partialFingerprints"]["otoshiFinding/v1"].as_str().unwrap().to_owned())
+            .map(|result| result["partialFingerprints"]["otoshiFinding/v2"].as_str().unwrap().to_owned())
             .collect()
     };
     let distinct: BTreeSet<String> = prints(&log).into_iter().collect();

@@ -169,18 +169,14 @@ fn a_directory_is_pruned_when_nothing_beneath_it_comes_back() {
 }
 
 #[test]
-fn many_paths_are_fast() {
+fn many_paths_and_many_stars_end() {
     let rules = "*.log\n**/node_modules\n**/*.pyc\n.git\ntmp/**\n**/.DS_Store\ncoverage\n!tmp/keep/**\n\
         **/a/**/b.txt\nbuild/*/out\n.env*\ndoc[s]/**\n**/*~\n!README.md\ndist\n*.tmp\n**/__pycache__\nlog\n";
     let ignore = Ignore::parse(rules).unwrap();
     let paths: Vec<String> =
         (0..10_000).map(|n| format!("app/models/concerns/group{}/file_number_{n}.rb", n % 100)).collect();
-    let started = std::time::Instant::now();
     assert!(paths.iter().all(|path| !ignore.excludes(path, false)));
-    // Generous, for a build without optimisation on a busy machine: it fails on what is not linear.
-    let took = started.elapsed();
-    assert!(took < std::time::Duration::from_secs(2), "{took:?}");
-    println!("10,000 paths: {took:?}");
+    // With a matcher that goes back and forth these would not end.
     let stars = Ignore::parse("*a*a*a*a*a*a*a*a*a*a*a*a*b\n**/a/**/a/**/a/**/a/**/b").unwrap();
     assert!(!stars.excludes(&"a".repeat(1_000), false));
     assert!(!stars.excludes(&"a/".repeat(100), false));

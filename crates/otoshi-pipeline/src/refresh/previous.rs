@@ -92,7 +92,7 @@ impl History<'_> {
     /// Puts the lock back; never half.
     fn put_lock(self, text: Option<&str>) -> Result<(), PipelineError> {
         let path = self.0.project.root.join("otoshi.lock");
-        let failed = |source| PipelineError::Read { path: path.clone(), source };
+        let failed = |source| PipelineError::Write { path: path.clone(), source };
         let Some(text) = text else {
             return match fs::remove_file(&path) {
                 Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(failed(error)),

@@ -6,14 +6,15 @@
 //!
 //! Specification: <https://docs.oasis-open.org/sarif/sarif/v2.1.0/os/sarif-v2.1.0-os.html>
 
-use otoshi_oci::Digest;
+use otoshi_oci::Fields;
 use serde_json::{Value, json};
 
 use super::{Finding, FindingKind, Report, State};
+use crate::tag::Level;
 
 const SCHEMA: &str = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/os/schemas/sarif-schema-2.1.0.json";
 /// What fingerprints of this form are called.
-const FINGERPRINT: &str = "otoshiFinding/v1";
+const FINGERPRINT: &str = "otoshiFinding/v2";
 
 /// Kinds of findings: id, level, what it means, and how bad it is by the numbers of CVSS.
 const RULES: [(FindingKind, &str, &str, &str, Option<&str>); 6] = [
@@ -134,13 +135,18 @@ fn with_command(finding: &Finding, text: &str) -> String {
 fn result(finding: &Finding, kind: FindingKind, what: &str, text: &str) -> Value {
     let index = RULES.iter().position(|(of, ..)| *of == kind).unwrap_or_default();
     let (_, id, level, ..) = RULES[index];
-    let roles = finding.roles.iter().map(|role| role.as_str()).collect::<Vec<_>>().join(" ");
     // Of a newer version the kind of step counts as well: there may be two.
-    let same = format!("{id}\0{}\0{}\0{roles}\0{:?}\0{what}", finding.name, finding.reference, finding.level);
+    let same = Fields::new("sarif 1")
+        .text(id)
+        .text(&finding.name)
+        .text(&finding.reference)
+        .list(finding.roles.iter().map(|role| role.as_str()))
+        .option(finding.level.map(Level::as_str))
+        .text(what);
     json!({
         "ruleId": id, "ruleIndex": index, "level": level, "message": { "text": text },
         "locations": [location(finding)],
-        "partialFingerprints": { FINGERPRINT: Digest::sha256_of(same.as_bytes()).hex() },
+        "partialFingerprints": { FINGERPRINT: same.digest().hex() },
     })
 }
 

@@ -143,12 +143,8 @@ fn print(rebased: &Rebased) {
         }
     }
     for left in &rebased.left_behind {
-        text.push_str(&format!(
-            "  not carried over: {} {} of {}\n",
-            left.kind,
-            short(&left.digest),
-            short(&left.about)
-        ));
+        let about = if left.about.is_empty() { String::new() } else { format!(" of {}", short(&left.about)) };
+        text.push_str(&format!("  not carried over: {} {}{about}\n", left.kind, short(&left.digest)));
     }
     if !matches!(rebased.outcome, Outcome::Same | Outcome::Refused) {
         let [kept, all] = rebased.layers;

@@ -33,6 +33,14 @@ pub enum Damaged {
 
 impl Damaged {
     const OTHER_FORM: Self = Self::Content("a record has another format");
+
+    /// What it is that a file could not be read: its end, as it says, or whatever else there is.
+    fn cut(what: &'static str) -> impl FnOnce(io::Error) -> Self {
+        move |error| match error.kind() {
+            io::ErrorKind::UnexpectedEof => Self::Content(what),
+            _ => Self::Io(error),
+        }
+    }
 }
 
 /// A part of an index that is being written.
@@ -160,10 +168,10 @@ impl Index {
     pub fn open(path: &Path) -> Result<Self, Damaged> {
         let mut file = File::open(path)?;
         let mut head = [0; HEAD];
-        file.read_exact(&mut head).map_err(|_| Damaged::Content("it is too short"))?;
+        file.read_exact(&mut head).map_err(Damaged::cut("it is too short"))?;
         let (packages, provided, length, sum) = read_head(&head)?;
         let mut tables = vec![0; length];
-        file.read_exact(&mut tables).map_err(|_| Damaged::Content("it is too short"))?;
+        file.read_exact(&mut tables).map_err(Damaged::cut("it is too short"))?;
         Self::checked(tables, packages, provided, sum, Records::File(file))
     }
 
@@ -262,7 +270,7 @@ impl Index {
                 }
                 let mut buffer = vec![0; length];
                 file.read_exact_at(&mut buffer, (self.bodies() + start) as u64)
-                    .map_err(|_| Damaged::Content("a record is cut off"))?;
+                    .map_err(Damaged::cut("a record is cut off"))?;
                 read = buffer;
                 return self.entry(number, &read)?.record().ok_or(Damaged::OTHER_FORM);
             }
@@ -313,7 +321,7 @@ impl Index {
         }
         buffer.resize(to - from, 0);
         file.read_exact_at(buffer, (self.bodies() + from) as u64)
-            .map_err(|_| Damaged::Content("a record is cut off"))?;
+            .map_err(Damaged::cut("a record is cut off"))?;
         Ok((from, buffer))
     }
 
