@@ -155,8 +155,8 @@ pub struct BuildRequest {
     pub contexts: BTreeMap<String, NamedContext>,
     /// The network of RUN steps that say none themselves.
     pub network: Network,
-    /// Whether plain HTTP of RUN steps may be answered with what was fetched before.
-    pub network_cache: bool,
+    /// What RUN steps ask for by HTTP may be answered with what was fetched before.
+    pub network_cache: NetworkCache,
     /// Whether `RUN --security=insecure` is carried out.
     pub allow_insecure: bool,
     /// Whether `RUN --network=host` is carried out.
@@ -191,7 +191,7 @@ impl BuildRequest {
             ssh: BTreeMap::new(),
             contexts: BTreeMap::new(),
             network: Network::Own,
-            network_cache: true,
+            network_cache: NetworkCache::Http,
             allow_insecure: false,
             allow_host_network: false,
             allow_devices: AllowedDevices::default(),
@@ -352,6 +352,19 @@ pub struct View {
     pub at: String,
 }
 
+/// What of a command's requests may be answered with what any command fetched before, as far as servers allow.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum NetworkCache {
+    /// Nothing.
+    #[default]
+    Off,
+    /// Plain HTTP.
+    Http,
+    /// HTTPS as well, where the bundle of certificate authorities that the command is offered vouches for the server, and nothing says
+    /// that the command has authorities of its own.
+    Https,
+}
+
 /// A directory kept between runs.
 #[derive(Debug, Clone)]
 pub struct CacheMount {
@@ -452,8 +465,8 @@ pub struct RunRequest {
     pub ca_certificates: Option<PathBuf>,
     /// The network that the command sees.
     pub network: Network,
-    /// Whether its plain HTTP may be answered with what was fetched before.
-    pub network_cache: bool,
+    /// What it asks for by HTTP may be answered with what was fetched before.
+    pub network_cache: NetworkCache,
     /// Input and output.
     pub stdio: Stdio,
     /// Called once a command runs whose output is no event.
@@ -486,7 +499,7 @@ impl RunRequest {
             secrets: BTreeMap::new(),
             ca_certificates: None,
             network: Network::Own,
-            network_cache: false,
+            network_cache: NetworkCache::Off,
             stdio: Stdio::Capture,
             started: None,
             volumes: Vec::new(),

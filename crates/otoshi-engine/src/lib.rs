@@ -36,8 +36,8 @@ mod records;
 
 pub use api::{
     AppLayer, AssembleRequest, BuildRequest, BuiltImage, CacheMount, CopiedLayer, Engine, ImageChanges,
-    ImageSource, NamedContext, OnStart, Output, RunOutcome, RunRequest, Secret, Ssh, Started, Stdio, View,
-    Volume,
+    ImageSource, NamedContext, NetworkCache, OnStart, Output, RunOutcome, RunRequest, Secret, Ssh, Started,
+    Stdio, View, Volume,
 };
 pub use content::hash_tree;
 pub use context::{Context, ContextEntry, EntryKind, Unread};

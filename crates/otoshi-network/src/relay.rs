@@ -1,4 +1,4 @@
-//! Another process that carries what goes to port 80, and what it is told.
+//! Another process that carries what is HTTP, and what it is told.
 
 use std::net::SocketAddr;
 
@@ -14,8 +14,10 @@ pub struct Relay {
     pub address: SocketAddr,
     /// What only this process and its sandboxes know.
     pub token: [u8; Relay::TOKEN],
-    /// The port whose connections go through it; others do not.
-    pub port: u16,
+    /// The port of HTTP, 80: connections to it go through the relay.
+    pub http: u16,
+    /// The port of HTTPS, 443, where connections to it do, too.
+    pub https: Option<u16>,
 }
 
 impl Relay {
@@ -25,6 +27,11 @@ impl Relay {
     pub const OPEN: u8 = 0;
     /// The address refused it, or why is not known: `ECONNREFUSED`.
     pub const REFUSED: u8 = 111;
+
+    /// Whether connections to a port go through it.
+    pub fn takes(&self, port: u16) -> bool {
+        port == self.http || Some(port) == self.https
+    }
 
     /// What it is told about a connection to an address.
     pub fn asking(&self, place: SocketAddr) -> Vec<u8> {
@@ -42,7 +49,7 @@ mod tests {
 
     #[test]
     fn a_relay_is_told_the_token_and_the_address() {
-        let relay = Relay { address: "127.0.0.1:9".parse().unwrap(), token: [7; 32], port: 80 };
+        let relay = Relay { address: "127.0.0.1:9".parse().unwrap(), token: [7; 32], http: 80, https: None };
         let asking = relay.asking("[2001:db8::1]:80".parse().unwrap());
         assert_eq!(asking, [&[7; 32][..], &[16], b"[2001:db8::1]:80"].concat());
     }

@@ -265,7 +265,7 @@ impl Stack {
             // The step's kernel asks again.
             return;
         }
-        let relay = self.plan.relay.filter(|relay| place.port() == relay.port);
+        let relay = self.plan.relay.filter(|relay| relay.takes(place.port()));
         let (target, relay) = match relay {
             Some(relay) => (relay.address, Relayed::Telling(relay.asking(place))),
             None => (place, Relayed::No),

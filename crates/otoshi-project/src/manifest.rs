@@ -190,6 +190,9 @@ pub struct Build {
     pub network: BuildNetwork,
     /// Whether plain HTTP of these commands may be answered with what any of them fetched before, as far as the server allows.
     pub network_cache: Switch,
+    /// Whether their HTTPS may be as well, where `ca-certificates` vouches for the server: this process then speaks with it in their
+    /// place, and they trust an authority of its own, which ends with it.
+    pub inspect_https: bool,
 }
 
 /// Something that is done or not.
@@ -225,6 +228,7 @@ impl Default for Build {
             allow: Vec::new(),
             network: BuildNetwork::Default,
             network_cache: Switch::On,
+            inspect_https: false,
         }
     }
 }

@@ -7,7 +7,7 @@ use otoshi_http::SafeUrl;
 use otoshi_oci::Reference;
 
 use crate::{
-    Argument, Base, Command, Manifest, Process, ProcessTable, ProjectError, Secret,
+    Argument, Base, BuildNetwork, Command, Manifest, Process, ProcessTable, ProjectError, Secret, Switch,
     faults::Faults,
     manifest::{PROCESS_NAME, is_port, is_process_name},
     project::reference_of,
@@ -18,6 +18,7 @@ impl Manifest {
     pub(crate) fn look(&self, faults: &mut Faults<'_>) {
         self.look_at_names(faults);
         self.look_at_values(faults);
+        self.look_at_network(faults);
         self.look_at_registry(faults);
         self.look_at_compile(faults);
         self.look_at_processes(faults);
@@ -165,6 +166,26 @@ impl Manifest {
                 );
             }
         }
+    }
+
+    fn look_at_network(&self, faults: &mut Faults<'_>) {
+        let build = &self.build;
+        if !build.inspect_https {
+            return;
+        }
+        let (problem, hint) = if build.ca_certificates.is_none() {
+            (
+                "needs ca-certificates: who is trusted in the commands' place",
+                "ca-certificates = \"host\", for this machine's",
+            )
+        } else if build.network_cache == Switch::Off {
+            ("has nothing to do where network-cache is off", "leave one of them out")
+        } else if build.network != BuildNetwork::Default {
+            ("reaches only commands that have a network of their own", "leave network out, or inspect-https")
+        } else {
+            return;
+        };
+        faults.at(&["build", "inspect-https"], format!("[build] inspect-https {problem}"), hint);
     }
 
     fn look_at_registry(&self, faults: &mut Faults<'_>) {
@@ -396,6 +417,29 @@ fn beside(root: &Path, path: &str) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::is_own_address;
+
+    #[test]
+    fn looking_into_https_needs_whom_to_trust_and_something_to_look_into() {
+        let told = |build: &str| {
+            let text = format!(
+                "[project]\nname = \"shop\"\n[bases]\nB = \"b:1\"\n[build]\n{build}\n[runner]\ndockerfile = \"r\"\n\
+                 [processes]\nweb = \"x\"\n"
+            );
+            Manifest::parse("otoshi.toml", &text).map(drop).map_err(|error| error.to_string())
+        };
+        let alone = told("inspect-https = true").unwrap_err();
+        assert!(alone.contains("[build] inspect-https needs ca-certificates"), "{alone}");
+        let both = "inspect-https = true\nca-certificates = \"host\"";
+        for (more, part) in [
+            ("network-cache = \"off\"", "has nothing to do"),
+            ("network = \"host\"", "have a network of their own"),
+            ("network = \"none\"", "have a network of their own"),
+        ] {
+            let error = told(&format!("{both}\n{more}")).unwrap_err();
+            assert!(error.contains(part), "{error}");
+        }
+        assert!(told(both).is_ok());
+    }
 
     #[test]
     fn a_process_is_asked_at_an_address_of_its_own() {

@@ -3,7 +3,6 @@
 use std::{
     fs::File,
     io,
-    net::SocketAddr,
     os::unix::fs::FileExt,
     sync::{Arc, atomic::Ordering},
     time::{Duration, SystemTime, UNIX_EPOCH},
@@ -25,7 +24,7 @@ use hyper::{
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 
 use crate::{
-    kept::{Draft, Keep, Kept},
+    kept::{Draft, Kept},
     request::Get,
     shared::Shared,
     upstream::{Answered, Upstream},
@@ -64,21 +63,11 @@ struct Keeping {
     policy: CachePolicy,
 }
 
-/// Finds the answer to a request that goes to `place`.
+/// Finds the answer to a request.
 ///
 /// Fails where the server does; the step's connection ends then, as it would without this room.
-pub(crate) async fn find(
-    shared: &Arc<Shared>,
-    upstream: &Upstream,
-    get: &Get,
-    place: SocketAddr,
-) -> io::Result<Answer> {
-    let host = get.host().filter(|_| get.is_anybodys());
-    let Some(host) = host else { return fetch(upstream, get).await };
-    if !shared.hosts.has(host, place).await {
-        return fetch(upstream, get).await;
-    }
-    let key = Keep::key(host, get.target.path());
+pub(crate) async fn find(shared: &Arc<Shared>, upstream: &Upstream, get: &Get) -> io::Result<Answer> {
+    let Some(key) = upstream.key(shared, get).await else { return fetch(upstream, get).await };
     let request = get.for_policy();
     let looking = (Arc::clone(shared), key.clone());
     // It reads the whole body, to compare its digest.

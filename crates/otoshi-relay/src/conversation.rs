@@ -1,13 +1,15 @@
 //! Requests of one connection in their order, and their answers in the same.
 
-use std::{io, net::SocketAddr, sync::Arc};
+use std::{
+    io,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::{
-        TcpStream,
-        tcp::{OwnedReadHalf, OwnedWriteHalf},
-    },
+    io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf, split},
     sync::mpsc,
     task::JoinHandle,
 };
@@ -18,6 +20,7 @@ use crate::{
     request::{Get, Next},
     shared::Shared,
     upstream::Upstream,
+    wire::Wire,
 };
 
 /// How many requests are asked upstream at once. Programs send some ten before the first is answered.
@@ -37,19 +40,19 @@ enum End {
     Other(Vec<u8>),
 }
 
-/// Answers requests until the connection ends, or says something else.
+/// Answers requests until the connection ends, or says something else; `asked` becomes true with the first.
 pub(crate) async fn hold(
-    shared: Arc<Shared>,
-    step: TcpStream,
-    first: TcpStream,
-    place: SocketAddr,
+    shared: &Arc<Shared>,
+    step: Box<dyn Wire>,
+    upstream: Upstream,
+    asked: &AtomicBool,
 ) -> io::Result<()> {
-    let upstream = Arc::new(Upstream::new(place, first).await?);
-    let (mut reader, mut writer) = step.into_split();
+    let upstream = Arc::new(upstream);
+    let (mut reader, mut writer) = split(step);
     let (order, answers) = mpsc::channel(AT_ONCE);
     let end = {
-        let reading = read(&shared, &upstream, place, &mut reader, order);
-        let writing = write(&shared, &upstream, answers, &mut writer);
+        let reading = read(shared, &upstream, (&mut reader, asked), order);
+        let writing = write(shared, &upstream, answers, &mut writer);
         tokio::pin!(reading, writing);
         tokio::select! {
             end = &mut reading => {
@@ -63,10 +66,10 @@ pub(crate) async fn hold(
     match end {
         End::Over => writer.shutdown().await,
         End::Other(begun) => {
+            asked.store(true, Ordering::Relaxed);
             let mut other = upstream.connect().await?;
             other.write_all(&begun).await?;
-            let step = reader.reunite(writer).map_err(io::Error::other)?;
-            raw::hand_on(step, other).await
+            raw::hand_on(reader.unsplit(writer), other).await
         }
     }
 }
@@ -74,18 +77,17 @@ pub(crate) async fn hold(
 async fn read(
     shared: &Arc<Shared>,
     upstream: &Arc<Upstream>,
-    place: SocketAddr,
-    step: &mut OwnedReadHalf,
+    (step, asked): (&mut ReadHalf<Box<dyn Wire>>, &AtomicBool),
     order: mpsc::Sender<Asked>,
 ) -> io::Result<End> {
     let mut buffer = Vec::with_capacity(8 << 10);
     loop {
         match Get::take(&mut buffer) {
             Next::Get(get) => {
+                asked.store(true, Ordering::Relaxed);
                 let goes_on = get.goes_on();
                 let (shared, upstream, asking) = (Arc::clone(shared), Arc::clone(upstream), get.clone());
-                let answer =
-                    tokio::spawn(async move { answer::find(&shared, &upstream, &asking, place).await });
+                let answer = tokio::spawn(async move { answer::find(&shared, &upstream, &asking).await });
                 if order.send(Asked { get, answer }).await.is_err() || !goes_on {
                     return Ok(End::Over);
                 }
@@ -105,7 +107,7 @@ async fn write(
     shared: &Shared,
     upstream: &Upstream,
     mut answers: mpsc::Receiver<Asked>,
-    step: &mut OwnedWriteHalf,
+    step: &mut WriteHalf<Box<dyn Wire>>,
 ) -> io::Result<bool> {
     while let Some(Asked { get, answer }) = answers.recv().await {
         let answer = answer.await.map_err(io::Error::other)??;

@@ -24,12 +24,7 @@ struct Known {
 impl Hosts {
     /// Whether an address is one of a host's, which is named as in a request: with a port, if it is another than 80.
     pub(crate) async fn has(&self, host: &str, place: SocketAddr) -> bool {
-        let (name, port) = match host.rsplit_once(':') {
-            Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) && !port.is_empty() => {
-                (name, port.parse().ok())
-            }
-            _ => (host, Some(80)),
-        };
+        let (name, port) = name_and_port(host, 80);
         if port != Some(place.port()) {
             return false;
         }
@@ -71,6 +66,16 @@ impl Hosts {
         known.addresses.extend(found);
         known.asked = Instant::now();
         known.addresses.contains(&place.ip())
+    }
+}
+
+/// What a request's `Host` names, and the port, which is `usual` where none is named; `None` for a number that is no port.
+pub(crate) fn name_and_port(host: &str, usual: u16) -> (&str, Option<u16>) {
+    match host.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) && !port.is_empty() => {
+            (name, port.parse().ok())
+        }
+        _ => (host, Some(usual)),
     }
 }
 

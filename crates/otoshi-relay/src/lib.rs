@@ -1,7 +1,7 @@
-//! Plain HTTP of steps, answered with what was fetched before where the server allows that.
+//! HTTP of steps, answered with what was fetched before where the server allows that.
 //!
 //! ```text
-//! step ── eth0 ══ otoshi_network::Stack ── port 80 ──▶ relay (this process) ──▶ the address that the step asked for
+//! step ── eth0 ══ otoshi_network::Stack ── 80, 443 ─▶ relay (this process) ──▶ the address that the step asked for
 //!                                       all other ports ──▶ that address            │
 //!                                                                    directory ◀────┘ kept answers
 //! ```
@@ -15,26 +15,31 @@
 //! query or a header that this room does not know.
 //!
 //! **Nobody fills it for others**: an answer counts only where the address that a step asked is one that this machine's own resolver
-//! gives for the host in the request. Every kept answer has the digest of its content, which is compared before it is given.
+//! gives for the host in the request, or where the server has shown by its certificate to be that host. Every kept answer has the
+//! digest of its content, which is compared before it is given.
+//!
+//! **HTTPS is looked into only where a step is let in with a bundle of authorities** ([`Relay::admit`]): it is given the bundle with one
+//! more in it, which vouches for hosts in this process alone. Where a program does not trust that, [`Admission::distrusted`] says so.
 
 mod answer;
+mod authority;
 mod conversation;
 mod entry;
 mod hosts;
 mod kept;
 mod raw;
 mod request;
+mod secure;
 mod shared;
 mod upstream;
+mod visit;
+mod wire;
 
 use std::{
-    io,
-    net::Ipv4Addr,
-    path::Path,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
+    fmt, io,
+    net::{Ipv4Addr, SocketAddr},
+    path::{Path, PathBuf},
+    sync::{Arc, OnceLock, atomic::Ordering},
 };
 
 pub use otoshi_network::Relay as Entrance;
@@ -43,20 +48,34 @@ use tokio::{
     runtime::{Builder, Runtime},
 };
 
-use crate::{hosts::Hosts, kept::Keep, shared::Shared};
+use crate::{
+    authority::Authority,
+    kept::Keep,
+    shared::Shared,
+    visit::{Inspection, Visit},
+};
 
-/// The port of plain HTTP.
-const PORT: u16 = 80;
+/// What HTTP/1.1 is called where a connection with TLS begins (RFC 7301).
+const HTTP_1: &[u8] = b"http/1.1";
 /// How many threads carry what steps fetch.
 const THREADS: usize = 2;
 
 /// A relay that runs until it is dropped.
 #[derive(Debug)]
 pub struct Relay {
-    entrance: Entrance,
+    address: SocketAddr,
+    directory: PathBuf,
     shared: Arc<Shared>,
+    authority: OnceLock<Arc<Authority>>,
     /// `None` only while it is dropped.
     runtime: Option<Runtime>,
+}
+
+/// A step that is let in until this is dropped.
+pub struct Admission {
+    entrance: Entrance,
+    shared: Arc<Shared>,
+    visit: Arc<Visit>,
 }
 
 impl Relay {
@@ -66,24 +85,73 @@ impl Relay {
     pub fn start(directory: &Path, most: u64) -> io::Result<Self> {
         let runtime =
             Builder::new_multi_thread().worker_threads(THREADS).thread_name("relay").enable_all().build()?;
-        let mut token = [0; Entrance::TOKEN];
-        rustix::rand::getrandom(&mut token, rustix::rand::GetRandomFlags::empty())?;
         let listener = runtime.block_on(TcpListener::bind((Ipv4Addr::LOCALHOST, 0)))?;
-        let entrance = Entrance { address: listener.local_addr()?, token, port: PORT };
-        let keep = Keep::open(directory, most)?;
-        let shared = Arc::new(Shared { token, keep, hosts: Hosts::default(), saved: AtomicU64::new(0) });
+        let address = listener.local_addr()?;
+        let shared = Arc::new(Shared::new(Keep::open(directory, most)?));
         runtime.spawn(listen(listener, Arc::clone(&shared)));
-        Ok(Self { entrance, shared, runtime: Some(runtime) })
+        let (directory, authority) = (directory.to_owned(), OnceLock::new());
+        Ok(Self { address, directory, shared, authority, runtime: Some(runtime) })
     }
 
-    /// Where a step's network hands connections over.
-    pub fn entrance(&self) -> Entrance {
-        self.entrance
+    /// Lets a step in. With a bundle of authorities, in PEM form, its HTTPS is looked into, as far as these vouch for the servers; the
+    /// step is to be given [`Admission::bundle`] in its place.
+    ///
+    /// Fails where the bundle cannot be read or has no certificate, or a file beside the kept answers cannot be written.
+    pub fn admit(&self, bundle: Option<&Path>) -> io::Result<Admission> {
+        let mut token = [0; Entrance::TOKEN];
+        rustix::rand::getrandom(&mut token, rustix::rand::GetRandomFlags::empty())?;
+        let inspection = bundle.map(|bundle| self.inspection(bundle)).transpose()?;
+        let https = inspection.is_some().then_some(443);
+        let entrance = Entrance { address: self.address, token, http: 80, https };
+        let visit = Arc::new(Visit::new(inspection));
+        self.shared.admit(token, Arc::clone(&visit));
+        Ok(Admission { entrance, shared: Arc::clone(&self.shared), visit })
+    }
+
+    fn inspection(&self, bundle: &Path) -> io::Result<Inspection> {
+        let authority = match self.authority.get() {
+            Some(authority) => authority,
+            None => {
+                let made = Arc::new(Authority::new()?);
+                self.authority.get_or_init(|| made)
+            }
+        };
+        Inspection::new(authority, bundle, &self.directory)
     }
 
     /// How many bytes were given without being fetched.
     pub fn saved(&self) -> u64 {
         self.shared.saved.load(Ordering::Relaxed)
+    }
+}
+
+impl Admission {
+    /// Where the step's network hands connections over.
+    pub fn entrance(&self) -> Entrance {
+        self.entrance
+    }
+
+    /// The bundle of authorities that the step is to trust, where its HTTPS is looked into. The file goes with this value.
+    pub fn bundle(&self) -> Option<&Path> {
+        self.visit.inspection.as_ref().map(|inspection| &*inspection.bundle)
+    }
+
+    /// The hosts for which a program of the step did not trust this process, as one does that has authorities of its own.
+    pub fn distrusted(&self) -> Vec<String> {
+        self.visit.distrusted()
+    }
+}
+
+impl fmt::Debug for Admission {
+    /// Without the token.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Admission").field("visit", &self.visit).finish_non_exhaustive()
+    }
+}
+
+impl Drop for Admission {
+    fn drop(&mut self) {
+        self.shared.dismiss(&self.entrance.token);
     }
 }
 

@@ -14,15 +14,29 @@ use hyper::{
     client::conn::http1::{self, SendRequest},
 };
 use hyper_util::rt::TokioIo;
+use rustls::pki_types::ServerName;
 use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+
+use crate::{hosts::name_and_port, kept::Keep, request::Get, shared::Shared, wire::Wire};
 
 type Sender = SendRequest<Empty<Bytes>>;
 
 /// The connections of one conversation; each has one request at a time.
-#[derive(Debug)]
 pub(crate) struct Upstream {
     place: SocketAddr,
+    secure: Option<Secure>,
     idle: Mutex<Vec<Sender>>,
+}
+
+/// How a server is spoken with by TLS.
+pub(crate) struct Secure {
+    pub(crate) connector: TlsConnector,
+    pub(crate) name: ServerName<'static>,
+    /// The host that it has shown to be.
+    pub(crate) host: String,
+    /// By which set of authorities, as a digest.
+    pub(crate) trust: [u8; 32],
 }
 
 /// An answer, and the connection that is free again when its body has been read.
@@ -33,9 +47,26 @@ pub(crate) struct Answered {
 }
 
 impl Upstream {
-    pub(crate) async fn new(place: SocketAddr, first: TcpStream) -> io::Result<Self> {
+    pub(crate) async fn new(
+        place: SocketAddr,
+        secure: Option<Secure>,
+        first: impl Wire + 'static,
+    ) -> io::Result<Self> {
         let sender = shake(first).await?;
-        Ok(Self { place, idle: Mutex::new(vec![sender]) })
+        Ok(Self { place, secure, idle: Mutex::new(vec![sender]) })
+    }
+
+    /// The name under which the answer to a request may be kept; `None` where it would not be anybody's, or the server not the host's
+    /// that the request names.
+    pub(crate) async fn key(&self, shared: &Shared, get: &Get) -> Option<String> {
+        let host = get.host().filter(|_| get.is_anybodys())?.to_ascii_lowercase();
+        let path = get.target.path().as_bytes();
+        let Some(Secure { host: shown, trust, .. }) = &self.secure else {
+            let is_its = shared.hosts.has(&host, self.place).await;
+            return is_its.then(|| Keep::key(&[host.as_bytes(), path]));
+        };
+        let is_its = name_and_port(&host, 443) == (shown, Some(self.place.port()));
+        is_its.then(|| Keep::key(&[b"https", trust, host.as_bytes(), path]))
     }
 
     /// Sends a request; once more, over a new connection, where the server had closed the one that was idle.
@@ -46,9 +77,7 @@ impl Upstream {
         {
             return Ok(answered);
         }
-        let stream = TcpStream::connect(self.place).await?;
-        let _ = stream.set_nodelay(true);
-        ask(shake(stream).await?, request).await
+        ask(shake(self.connect().await?).await?, request).await
     }
 
     /// Takes a connection back, whose answer has been read.
@@ -59,12 +88,19 @@ impl Upstream {
     }
 
     /// A connection on which nothing has been said.
-    pub(crate) async fn connect(&self) -> io::Result<TcpStream> {
-        TcpStream::connect(self.place).await
+    pub(crate) async fn connect(&self) -> io::Result<Box<dyn Wire>> {
+        let stream = TcpStream::connect(self.place).await?;
+        let _ = stream.set_nodelay(true);
+        match &self.secure {
+            None => Ok(Box::new(stream)),
+            Some(Secure { connector, name, .. }) => {
+                Ok(Box::new(connector.connect(name.clone(), stream).await?))
+            }
+        }
     }
 }
 
-async fn shake(stream: TcpStream) -> io::Result<Sender> {
+async fn shake(stream: impl Wire + 'static) -> io::Result<Sender> {
     let shaken = http1::Builder::new().title_case_headers(true).handshake(TokioIo::new(stream)).await;
     let (sender, connection) = shaken.map_err(io::Error::other)?;
     tokio::spawn(async move {

@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use otoshi_relay::Relay;
+use otoshi_relay::{Admission, Relay};
 
 const MOST: u64 = 64 << 20;
 
@@ -59,15 +59,30 @@ fn ok(headers: &str, body: &str) -> String {
     format!("HTTP/1.1 200 OK\r\n{headers}Content-Length: {}\r\n\r\n{body}", body.len())
 }
 
-fn relay(directory: &Path) -> Relay {
-    Relay::start(directory, MOST).unwrap()
+/// A relay, and a step that is let in.
+struct Let {
+    relay: Relay,
+    step: Admission,
+}
+
+impl Let {
+    fn saved(&self) -> u64 {
+        self.relay.saved()
+    }
+}
+
+fn relay(directory: &Path) -> Let {
+    let relay = Relay::start(directory, MOST).unwrap();
+    let step = relay.admit(None).unwrap();
+    Let { relay, step }
 }
 
 /// A connection as a step's network makes it.
-fn connect(relay: &Relay, place: SocketAddr) -> TcpStream {
-    let mut stream = TcpStream::connect(relay.entrance().address).unwrap();
+fn connect(relay: &Let, place: SocketAddr) -> TcpStream {
+    let entrance = relay.step.entrance();
+    let mut stream = TcpStream::connect(entrance.address).unwrap();
     stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
-    stream.write_all(&relay.entrance().asking(place)).unwrap();
+    stream.write_all(&entrance.asking(place)).unwrap();
     let mut answer = [9];
     stream.read_exact(&mut answer).unwrap();
     assert_eq!(answer, [0]);
@@ -79,7 +94,7 @@ fn request(server: &Server, path: &str, more: &str) -> String {
 }
 
 /// One request on a connection of its own; gives all that comes back.
-fn get(relay: &Relay, server: &Server, path: &str, more: &str) -> String {
+fn get(relay: &Let, server: &Server, path: &str, more: &str) -> String {
     let mut stream = connect(relay, server.address);
     let more = format!("Connection: close\r\n{more}");
     stream.write_all(request(server, path, &more).as_bytes()).unwrap();
@@ -325,20 +340,24 @@ fn who_does_not_know_the_token_reaches_nothing_and_a_refusal_is_told() {
     let directory = tempfile::tempdir().unwrap();
     let server = Server::start(|_| ok("", "x"));
     let relay = relay(directory.path());
-    let mut entrance = relay.entrance();
-    entrance.token[0] ^= 1;
-    let mut stream = TcpStream::connect(entrance.address).unwrap();
-    stream.write_all(&entrance.asking(server.address)).unwrap();
-    let mut all = Vec::new();
-    let _ = stream.read_to_end(&mut all);
-    assert!(all.is_empty());
+    let mut other = relay.step.entrance();
+    other.token[0] ^= 1;
+    let gone = relay.relay.admit(None).unwrap().entrance();
+    for entrance in [other, gone] {
+        let mut stream = TcpStream::connect(entrance.address).unwrap();
+        stream.write_all(&entrance.asking(server.address)).unwrap();
+        let mut all = Vec::new();
+        let _ = stream.read_to_end(&mut all);
+        assert!(all.is_empty());
+    }
     // The port is held, and nobody listens.
     let socket =
         rustix::net::socket(rustix::net::AddressFamily::INET, rustix::net::SocketType::STREAM, None).unwrap();
     rustix::net::bind(&socket, &SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).unwrap();
     let place = SocketAddr::try_from(rustix::net::getsockname(&socket).unwrap()).unwrap();
-    let mut stream = TcpStream::connect(relay.entrance().address).unwrap();
-    stream.write_all(&relay.entrance().asking(place)).unwrap();
+    let entrance = relay.step.entrance();
+    let mut stream = TcpStream::connect(entrance.address).unwrap();
+    stream.write_all(&entrance.asking(place)).unwrap();
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer).unwrap();
     // ECONNREFUSED

@@ -192,9 +192,10 @@ fn plain_http_goes_through_a_relay_which_asks_once() {
     });
     let directory = tempfile::tempdir().unwrap();
     let relay = otoshi_relay::Relay::start(directory.path(), 1 << 20).unwrap();
+    let admission = relay.admit(None).unwrap();
     let through = |script: &str, port: u16| {
         let mut spec = image.script(script);
-        spec.relay = Some(otoshi_relay::Entrance { port, ..relay.entrance() });
+        spec.relay = Some(otoshi_relay::Entrance { http: port, ..admission.entrance() });
         let result = run(&spec);
         image.renew();
         result

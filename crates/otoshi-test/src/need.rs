@@ -44,6 +44,7 @@ pub const TOOLS: &[(&str, &str)] = &[
     ("/usr/bin/gpgv", "gpgv"),
     ("/usr/bin/newuidmap", "uidmap"),
     ("/usr/bin/unshare", "util-linux"),
+    ("/usr/bin/python3", "python3"),
 ];
 
 /// The environment variable under which, at `1`, a test fails where something that it needs is missing.

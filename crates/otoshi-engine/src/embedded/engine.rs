@@ -10,7 +10,7 @@ use otoshi_oci::{
     Digest, Fields, Image, ImageError, LayoutError, Platform, Reference,
     layer::{OverlayXattrs, UnpackOptions},
 };
-use otoshi_relay::{Entrance, Relay};
+use otoshi_relay::Relay;
 use otoshi_store::{Home, Record};
 
 use super::mount::in_user_namespace;
@@ -30,7 +30,7 @@ pub struct EmbeddedEngine {
     pub(super) running: Mutex<BTreeMap<u32, usize>>,
     /// The repository whose records are believed.
     pub(super) believed: Mutex<Option<String>>,
-    /// What carries the plain HTTP of steps, once one needs it; `None` inside where it cannot be started.
+    /// What carries the HTTP of steps, once one needs it; `None` inside where it cannot be started.
     relay: OnceLock<Option<Relay>>,
 }
 
@@ -104,8 +104,8 @@ impl EmbeddedEngine {
         }
     }
 
-    /// Where a step's network hands its plain HTTP over; `None` where that goes straight out.
-    pub(crate) fn relay(&self) -> Option<Entrance> {
+    /// What carries the HTTP of steps; `None` where that goes straight out.
+    pub(crate) fn relay(&self) -> Option<&Relay> {
         let start = || match Relay::start(&self.home.kept_answers(), MOST_KEPT) {
             Ok(relay) => Some(relay),
             Err(error) => {
@@ -113,7 +113,7 @@ impl EmbeddedEngine {
                 None
             }
         };
-        self.relay.get_or_init(start).as_ref().map(Relay::entrance)
+        self.relay.get_or_init(start).as_ref()
     }
 
     /// Notes a sandbox of the build with this number as running.

@@ -20,7 +20,7 @@ use super::{
     stage::Stage,
 };
 use crate::{
-    BuildRequest, EngineError, StepId,
+    BuildRequest, EngineError, NetworkCache, StepId,
     content::{digest_of_fields, hash_items},
     devices::StepDevices,
     records::{HasWorkdir, StepSnapshot},
@@ -130,50 +130,85 @@ pub(crate) fn run(
     {
         return Ok(Stepped { snapshot, cached: true });
     }
-    // Held while the step runs: merged views, locks on caches, private copies, agents.
-    let mut held = session::Held::default();
-    let mut seen = Seen::default();
-    for mount in &run.mounts {
-        of_run.prepare(mount, &mut held, &mut seen)?;
+    let attempt = Attempt { of_run, run, step, argv, network, hostname, insecure, devices, script, env };
+    let mut ran = attempt.run(request.network_cache)?;
+    if !ran.distrusted.is_empty() {
+        build.events.event(session::runs_again("RUN", &ran.distrusted));
+        ran = attempt.run(NetworkCache::Http)?;
     }
-    if let Some(InlineFile { path, content }) = script {
-        seen.mounts.push(script_mount(engine, path, &content, &mut held)?);
+    if ran.code != 0 {
+        return Err(EngineError::Command { what: "the command".into(), code: ran.code, at: None });
     }
-    held.lock()?;
-    let mut env = env;
-    env.retain(|(name, _)| !seen.env.iter().any(|(given, _)| given == name));
-    env.extend(seen.env);
-    env.extend(stage.scope.proxy_env());
-    let devices = devices.given(build.events)?;
-    devices.set_env(&mut env);
-    if network == Network::Own {
-        build.warn_of_proxies(&env);
-    }
-    let draft = engine.home().snapshots().draft()?;
-    let command = Command {
-        argv,
-        env,
-        cwd: stage.cwd().to_owned(),
-        user: stage.config.config.user.clone(),
-        hostname: hostname.to_owned(),
-        mounts: seen.mounts,
-        ca_certificates: request.ca_certificates.clone(),
-        network,
-        network_cache: request.network_cache,
-        insecure,
-        devices,
-    };
-    let spec = command.spec(engine, &stage.chain, Some(&draft))?;
-    let code = session::run_logged(engine, &spec, build.number, step, build.events)?;
-    if build.is_stopped() {
-        return Err(EngineError::Stopped);
-    }
-    if code != 0 {
-        return Err(EngineError::Command { what: "the command".into(), code, at: None });
-    }
-    drop(held);
-    let snapshot = engine.keep(draft, &build.result_key(&key), &[&key])?;
+    let snapshot = engine.keep(ran.draft, &build.result_key(&key), &[&key])?;
     Ok(Stepped { snapshot, cached: false })
+}
+
+/// A RUN with all that it is, ready to be run.
+struct Attempt<'a> {
+    of_run: RunMounts<'a>,
+    run: &'a Run,
+    step: StepId,
+    argv: Vec<String>,
+    network: Network,
+    hostname: &'a str,
+    insecure: bool,
+    devices: StepDevices,
+    script: Option<InlineFile>,
+    env: Vec<(String, String)>,
+}
+
+/// What a command has left.
+struct Ran {
+    draft: Draft,
+    code: i32,
+    /// The hosts for which it did not trust the network cache.
+    distrusted: Vec<String>,
+}
+
+impl Attempt<'_> {
+    fn run(&self, network_cache: NetworkCache) -> Result<Ran, EngineError> {
+        let RunMounts { build, stage, .. } = self.of_run;
+        let (engine, request) = (build.engine, build.request);
+        // Held while the step runs: merged views, locks on caches, private copies, agents.
+        let mut held = session::Held::default();
+        let mut seen = Seen::default();
+        for mount in &self.run.mounts {
+            self.of_run.prepare(mount, &mut held, &mut seen)?;
+        }
+        if let Some(InlineFile { path, content }) = &self.script {
+            seen.mounts.push(script_mount(engine, path.clone(), content, &mut held)?);
+        }
+        held.lock()?;
+        let mut env = self.env.clone();
+        env.retain(|(name, _)| !seen.env.iter().any(|(given, _)| given == name));
+        env.extend(seen.env);
+        env.extend(stage.scope.proxy_env());
+        let devices = self.devices.given(build.events)?;
+        devices.set_env(&mut env);
+        if self.network == Network::Own {
+            build.warn_of_proxies(&env);
+        }
+        let draft = engine.home().snapshots().draft()?;
+        let command = Command {
+            argv: self.argv.clone(),
+            env,
+            cwd: stage.cwd().to_owned(),
+            user: stage.config.config.user.clone(),
+            hostname: self.hostname.to_owned(),
+            mounts: seen.mounts,
+            ca_certificates: request.ca_certificates.clone(),
+            network: self.network,
+            network_cache,
+            insecure: self.insecure,
+            devices,
+        };
+        let prepared = command.prepare(engine, &stage.chain, Some(&draft))?;
+        let code = session::run_logged(engine, &prepared.spec, build.number, self.step, build.events)?;
+        if build.is_stopped() {
+            return Err(EngineError::Stopped);
+        }
+        Ok(Ran { draft, code, distrusted: prepared.distrusted() })
+    }
 }
 
 /// What a step's key has for its network.

@@ -10,6 +10,7 @@ use std::{
 
 use otoshi_dockerfile::Ignore;
 use otoshi_oci::Digest;
+use otoshi_relay::Admission;
 use otoshi_sandbox::{self as sandbox, Network, Sandbox, Spec, StdioSpec, Stream};
 use otoshi_store::{Draft, SnapshotId};
 use rustix::fs::{FlockOperation, flock};
@@ -22,7 +23,7 @@ use super::{
     proxy, relay, secret, ssh, stage,
 };
 use crate::{
-    EngineError, Event, Events, RunOutcome, RunRequest, Started, Stdio, StepId,
+    EngineError, Event, Events, NetworkCache, RunOutcome, RunRequest, Started, Stdio, StepId,
     content::{digest_of_fields, hash_tree},
     devices::Given,
     names,
@@ -75,8 +76,7 @@ pub(crate) struct Command {
     pub(crate) mounts: Vec<sandbox::Mount>,
     pub(crate) ca_certificates: Option<PathBuf>,
     pub(crate) network: Network,
-    /// Whether its plain HTTP may be answered with what was fetched before.
-    pub(crate) network_cache: bool,
+    pub(crate) network_cache: NetworkCache,
     /// Whether the command has all of this process's capabilities and may make any system call.
     pub(crate) insecure: bool,
     /// The host's devices that it is given; their variables are in `env` already.
@@ -98,14 +98,52 @@ const CA_VARIABLES: [&str; 8] = [
     "AWS_CA_BUNDLE",
 ];
 
+/// What a command runs with, which must live as long.
+pub(crate) struct Prepared {
+    pub(crate) spec: Spec,
+    admission: Option<Admission>,
+}
+
+impl Prepared {
+    /// The hosts for which the command did not trust the network cache.
+    pub(crate) fn distrusted(&self) -> Vec<String> {
+        self.admission.as_ref().map(Admission::distrusted).unwrap_or_default()
+    }
+}
+
+/// Says that a command runs again because of these hosts.
+pub(crate) fn runs_again(what: &str, hosts: &[String]) -> Event {
+    Event::Warning(format!(
+        "{what}: a program in it has certificate authorities of its own for {}: it runs again, and its HTTPS goes past the network cache",
+        hosts.join(", ")
+    ))
+}
+
 impl Command {
+    /// Lets the command in at the network cache, as far as it may use it.
+    fn admission(&self, engine: &EmbeddedEngine) -> Result<Option<Admission>, EngineError> {
+        if self.network != Network::Own || self.network_cache == NetworkCache::Off {
+            return Ok(None);
+        }
+        let has_own = self.env.iter().any(|(name, _)| CA_VARIABLES.contains(&name.as_str()));
+        let looks_into = self.network_cache == NetworkCache::Https && !has_own;
+        let bundle = self.ca_certificates.as_deref().filter(|_| looks_into);
+        let Some(relay) = engine.relay() else { return Ok(None) };
+        let place = bundle.unwrap_or(Path::new("the network cache"));
+        relay
+            .admit(bundle)
+            .map(Some)
+            .map_err(EngineError::io("reading the certificate authorities of", place))
+    }
+
     /// What the sandbox is told; with a draft, what the command writes is left in its tree.
-    pub(crate) fn spec(
+    pub(crate) fn prepare(
         &self,
         engine: &EmbeddedEngine,
         chain: &Chain,
         draft: Option<&Draft>,
-    ) -> Result<Spec, EngineError> {
+    ) -> Result<Prepared, EngineError> {
+        let admission = self.admission(engine)?;
         let mut lowers = chain.lowers(engine)?;
         let account = self.account(engine, chain)?;
         let additional_gids = account.groups.iter().chain(&self.devices.groups).copied().collect();
@@ -118,9 +156,10 @@ impl Command {
         }
         let mut mounts = self.devices.mounts.clone();
         mounts.extend(self.mounts.iter().cloned());
-        if let Some(bundle) = &self.ca_certificates {
+        let given = admission.as_ref().and_then(Admission::bundle);
+        if let Some(bundle) = given.or(self.ca_certificates.as_deref()) {
             mounts.push(sandbox::Mount::Bind {
-                source: bundle.clone(),
+                source: bundle.to_owned(),
                 target: CA_TARGET.into(),
                 read_only: true,
             });
@@ -146,7 +185,7 @@ impl Command {
             }
             None => sandbox::Root::ReadOnlyOverlay { lowers, userxattr: in_user_namespace() },
         };
-        Ok(Spec {
+        let spec = Spec {
             argv: self.argv.clone(),
             env,
             cwd: self.cwd.clone(),
@@ -155,7 +194,7 @@ impl Command {
             user: sandbox::UserSpec { uid: account.uid, gid: account.gid, additional_gids },
             mounts,
             network: self.network,
-            relay: if self.network == Network::Own && self.network_cache { engine.relay() } else { None },
+            relay: admission.as_ref().map(Admission::entrance),
             capabilities: if self.insecure {
                 sandbox::Capabilities::All
             } else {
@@ -163,7 +202,8 @@ impl Command {
             },
             seccomp: !self.insecure,
             ..Spec::new(root)
-        })
+        };
+        Ok(Prepared { spec, admission })
     }
 
     fn account(&self, engine: &EmbeddedEngine, chain: &Chain) -> Result<Account, EngineError> {
@@ -223,6 +263,31 @@ pub(crate) fn run(
     request: &RunRequest,
     events: &dyn Events,
 ) -> Result<RunOutcome, EngineError> {
+    match run_with(engine, request, request.network_cache, events)? {
+        Ran::Ended(outcome) => Ok(outcome),
+        Ran::Distrusts(hosts) => {
+            events.event(runs_again(&request.name, &hosts));
+            match run_with(engine, request, NetworkCache::Http, events)? {
+                Ran::Ended(outcome) => Ok(outcome),
+                Ran::Distrusts(_) => Err(EngineError::Stopped),
+            }
+        }
+    }
+}
+
+/// How a command ended that may have looked at certificates.
+enum Ran {
+    Ended(RunOutcome),
+    /// It is to run again: it did not trust the network cache for these hosts.
+    Distrusts(Vec<String>),
+}
+
+fn run_with(
+    engine: &EmbeddedEngine,
+    request: &RunRequest,
+    network_cache: NetworkCache,
+    events: &dyn Events,
+) -> Result<Ran, EngineError> {
     let image = engine.image(&request.image, &request.platform)?;
     let chain = Chain::of_image(&image);
     let config = &image.config.config;
@@ -282,12 +347,13 @@ pub(crate) fn run(
         mounts,
         ca_certificates: request.ca_certificates.clone(),
         network: request.network,
-        network_cache: request.network_cache,
+        network_cache,
         insecure: false,
         devices: Given::default(),
     };
     let scratch = engine.home().snapshots().draft()?;
-    let mut spec = command.spec(engine, &chain, Some(&scratch))?;
+    let mut prepared = command.prepare(engine, &chain, Some(&scratch))?;
+    let spec = &mut prepared.spec;
     if spec.cwd.is_empty() {
         spec.cwd = "/".into();
     }
@@ -302,13 +368,17 @@ pub(crate) fn run(
         }
         Network::None => {}
     }
-    let (code, stdout) = execute(engine, request, &spec, events)?;
+    let (code, stdout) = execute(engine, request, spec, events)?;
+    let distrusted = prepared.distrusted();
+    if !distrusted.is_empty() {
+        return Ok(Ran::Distrusts(distrusted));
+    }
     drop(held);
     let output = match view_draft {
         Some(draft) if request.keep && code == 0 => Some(keep_output(draft, request)?),
         _ => None,
     };
-    Ok(RunOutcome { code, stdout, output })
+    Ok(Ran::Ended(RunOutcome { code, stdout, output }))
 }
 
 /// Gives the topmost directory of a view the mode and owner that it is to show.

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, path::PathBuf};
 
 use otoshi_dockerfile::CommandForm;
-use otoshi_engine::{Network, Output, Secret};
+use otoshi_engine::{Network, NetworkCache, Output, Secret};
 use otoshi_oci::layer::Compression;
 use otoshi_project::{BuildNetwork, Command, Phase, Project, Switch};
 
@@ -23,9 +23,14 @@ impl CommandSettings<'_> {
         }
     }
 
-    /// Whether their plain HTTP may be answered with what was fetched before.
-    pub(super) fn network_cache(self) -> bool {
-        self.0.manifest.build.network_cache == Switch::On
+    /// What of their requests may be answered with what was fetched before.
+    pub(super) fn network_cache(self) -> NetworkCache {
+        let build = &self.0.manifest.build;
+        match (build.network_cache, build.inspect_https) {
+            (Switch::Off, _) => NetworkCache::Off,
+            (Switch::On, false) => NetworkCache::Http,
+            (Switch::On, true) => NetworkCache::Https,
+        }
     }
 
     /// The project's secrets; their values are read when a command needs them.

@@ -9,8 +9,8 @@ use std::{
 use clap::Args;
 use otoshi_dockerfile::{Dockerfile, GlobalScope, Graph, Surroundings, check::Findings, undeclared_args};
 use otoshi_engine::{
-    BuildRequest, BuiltImage, EmbeddedEngine, Engine, Event, Events, ImageSource, Output, Secret, Silent,
-    Ssh, names_context,
+    BuildRequest, BuiltImage, EmbeddedEngine, Engine, Event, Events, ImageSource, NetworkCache, Output,
+    Secret, Silent, Ssh, names_context,
 };
 use otoshi_oci::{Digest, Platform, Reference};
 use otoshi_pipeline::Remote;
@@ -166,7 +166,10 @@ impl Build {
                 .map(|text| given::context(home, elsewhere, remote.as_ref(), &platform, text))
                 .collect::<Result<_, _>>()?,
             network: self.network.into(),
-            network_cache: self.network_cache == Switch::On,
+            network_cache: match self.network_cache {
+                Switch::On => NetworkCache::Http,
+                Switch::Off => NetworkCache::Off,
+            },
             allow_insecure: self.allow.contains(&Allow::Insecure),
             allow_host_network: self.allow.contains(&Allow::HostNetwork),
             allow_devices: allow::devices(&self.allow),
