@@ -50,7 +50,8 @@ R
 cargo build --quiet --manifest-path rust/Cargo.toml --target-dir target 2>cargo.log || { cat cargo.log >&2; exit 2; }
 mkdir bin
 for helper in store:store tokens:'<token>'; do
-  printf '#!/bin/sh\ncat >/dev/null\necho '\''{"Username": "%s", "Secret": "secret"}'\''\n' "${helper#*:}" >"bin/docker-credential-${helper%%:*}"
+  printf '%s\n' '#!/bin/sh' 'cat >/dev/null' "echo '{\"Username\": \"${helper#*:}\", \"Secret\": \"secret\"}'" \
+    >"bin/docker-credential-${helper%%:*}"
 done
 chmod +x bin/*
 cat >see.py <<'P'
