@@ -425,7 +425,7 @@ mod tests {
                 "[project]\nname = \"shop\"\n[bases]\nB = \"b:1\"\n[build]\n{build}\n[runner]\ndockerfile = \"r\"\n\
                  [processes]\nweb = \"x\"\n"
             );
-            Manifest::parse("otoshi.toml", &text).map(drop).map_err(|error| error.to_string())
+            crate::Manifest::parse("otoshi.toml", &text).map(drop).map_err(|error| error.to_string())
         };
         let alone = told("inspect-https = true").unwrap_err();
         assert!(alone.contains("[build] inspect-https needs ca-certificates"), "{alone}");

@@ -109,12 +109,11 @@ impl Relay {
     }
 
     fn inspection(&self, bundle: &Path) -> io::Result<Inspection> {
-        let authority = match self.authority.get() {
-            Some(authority) => authority,
-            None => {
-                let made = Arc::new(Authority::new()?);
-                self.authority.get_or_init(|| made)
-            }
+        let authority = if let Some(authority) = self.authority.get() {
+            authority
+        } else {
+            let made = Arc::new(Authority::new()?);
+            self.authority.get_or_init(|| made)
         };
         Inspection::new(authority, bundle, &self.directory)
     }
