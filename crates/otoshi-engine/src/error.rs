@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use otoshi_dockerfile::DockerfileError;
-use otoshi_explain::{Explain, Kind, Remedy};
+use otoshi_explain::{Explain, HandedOn, Kind, Panicked, Remedy};
 
 /// An error of the engine.
 #[derive(Debug, thiserror::Error)]
@@ -54,14 +54,12 @@ pub enum EngineError {
         /// What to try.
         hint: Option<String>,
     },
-    /// A registry does not have something, or does not answer.
-    #[error("{message}")]
-    Registry {
-        /// What was asked of which registry, and what it answered.
-        message: String,
-        /// What to try.
-        hint: Option<Remedy>,
-    },
+    /// Where images and layers come from failed, such as a registry.
+    #[error(transparent)]
+    Source(#[from] HandedOn),
+    /// A thread panicked.
+    #[error(transparent)]
+    Panicked(#[from] Panicked),
     /// A file could not be fetched by HTTP.
     #[error(transparent)]
     Http(Box<otoshi_http::HttpError>),
@@ -119,9 +117,11 @@ impl Explain for EngineError {
     fn kind(&self) -> Kind {
         match self {
             Self::Command { .. } | Self::Stopped => Kind::Build,
+            Self::Http(error) if error.kind() == Kind::Machine => Kind::Machine,
             // Whoever wrote down the address can write down another.
             Self::Dockerfile(_) | Self::Invalid { .. } | Self::Http(_) => Kind::User,
-            Self::Registry { .. } => Kind::Registry,
+            Self::Source(error) => error.kind(),
+            Self::Panicked(error) => error.kind(),
             Self::Sandbox(error) => error.kind(),
             Self::Store(error) => error.kind(),
             Self::Layout(error) => error.kind(),
@@ -134,7 +134,8 @@ impl Explain for EngineError {
     fn remedy(&self) -> Option<Remedy> {
         match self {
             Self::Invalid { hint, .. } => hint.clone().map(Remedy::Words),
-            Self::Registry { hint, .. } => hint.clone(),
+            Self::Source(error) => error.remedy(),
+            Self::Panicked(error) => error.remedy(),
             Self::NoImage { reference } => Some(Remedy::Import { name: reference.clone() }),
             Self::Lost { .. } => Some("run the same command again: what it held is made again".into()),
             Self::Dockerfile(error) => error.remedy(),

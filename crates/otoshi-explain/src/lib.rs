@@ -5,8 +5,10 @@
 
 use std::error::Error;
 
+mod passed;
 mod remedy;
 
+pub use passed::{HandedOn, Panicked};
 pub use remedy::{Remedy, Wording};
 
 /// Who can do something about an error.

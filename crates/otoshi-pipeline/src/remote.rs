@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use otoshi_engine::{EngineError, ImageSource};
-use otoshi_explain::Explain;
+use otoshi_explain::HandedOn;
 use otoshi_oci::{Digest, Image, ImageLayer, Layout, NamedBy, Platform, Reference};
 use otoshi_project::LockedDigests;
 use otoshi_registry::{
@@ -223,14 +223,13 @@ impl Origins for Known {
     }
 }
 
-fn engine_error(error: &RegistryError) -> EngineError {
-    EngineError::Registry { message: error.to_string(), hint: error.remedy() }
+fn engine_error(error: RegistryError) -> EngineError {
+    HandedOn::new(error).into()
 }
 
 impl ImageSource for Remote {
     fn find(&self, reference: &Reference, platform: &Platform) -> Result<Option<Digest>, EngineError> {
-        let found =
-            self.pull_named(reference, platform, Depth::Config).map_err(|error| engine_error(&error))?;
+        let found = self.pull_named(reference, platform, Depth::Config).map_err(engine_error)?;
         Ok(found.map(|(pulled, _)| pulled.manifest))
     }
 
@@ -257,7 +256,7 @@ impl ImageSource for Remote {
             let begun = self.opened.get().and_then(|opened| opened.downloads.follow(&layer.digest));
             return Ok(begun.map(|reader| Box::new(reader) as Box<dyn Read + Send>));
         }
-        let opened = self.opened().map_err(|error| engine_error(&error))?;
+        let opened = self.opened().map_err(engine_error)?;
         Ok(Some(Box::new(opened.downloads.open(&known, &layer.digest, layer.descriptor.size()))))
     }
 }

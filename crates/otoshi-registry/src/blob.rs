@@ -1,5 +1,6 @@
 //! Fetching blobs: streamed to where they go, resumed after a break, never more than was promised.
 
+use otoshi_explain::Panicked;
 use otoshi_http::header::CONTENT_RANGE;
 use otoshi_http::{Failure, Method, Response, reason};
 use otoshi_oci::layout::BlobWriter;
@@ -60,7 +61,7 @@ impl Transport {
                     let expected = digest.clone();
                     let committed =
                         tokio::task::spawn_blocking(move || writer.commit_expecting(&expected)).await;
-                    committed.map_err(|_| RegistryError::Setup("a thread died".to_owned()))??;
+                    committed.map_err(|_| Panicked { what: "the thread that stores a blob" })??;
                     tally.tell(Event::Done { digest: digest.clone(), size });
                     return Ok(());
                 }

@@ -10,7 +10,7 @@ use std::io::{self, Read};
 use std::os::unix::fs::FileExt;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
-use otoshi_explain::Explain;
+use otoshi_explain::HandedOn;
 use otoshi_oci::layout::BlobWriter;
 use otoshi_oci::{Digest, Layout};
 use tokio::sync::Semaphore;
@@ -48,7 +48,7 @@ struct State {
     /// How often it began: the second time everything that was read before is worth nothing.
     begun: u32,
     size: u64,
-    end: Option<Result<(), String>>,
+    end: Option<Result<(), HandedOn>>,
 }
 
 impl Download {
@@ -141,7 +141,7 @@ impl Downloads {
         let (follower, gone) = (Arc::clone(&download), Arc::clone(&self.gone));
         self.client.runtime.spawn(async move {
             let _place = places.acquire().await;
-            let mut outcome = Err(format!("no known registry has the blob {digest}"));
+            let mut outcome = Err(HandedOn::new(RegistryError::Nowhere { digest: digest.clone() }));
             for repository in &repositories {
                 let follower = Some(follower.as_ref() as &dyn Follower);
                 let wanted = WantedBlob { digest: &digest, size, follower, tally: &tally };
@@ -151,8 +151,8 @@ impl Downloads {
                     if is_gone {
                         gone(&digest, repository);
                     }
-                    let hint = if is_gone { Some(GONE.to_owned()) } else { error.hint() };
-                    hint.map_or_else(|| error.to_string(), |hint| format!("{error}\nhint: {hint}"))
+                    let error = HandedOn::new(error);
+                    if is_gone { error.with_remedy(GONE) } else { error }
                 });
                 if outcome.is_ok() {
                     break;

@@ -4,7 +4,7 @@
 use std::fmt;
 use std::path::PathBuf;
 
-use otoshi_explain::{Explain, Kind, Remedy};
+use otoshi_explain::{Explain, Kind, Panicked, Remedy};
 use otoshi_http::{HttpError, RequestError};
 use otoshi_oci::{Digest, ImageError, LayoutError};
 
@@ -96,6 +96,12 @@ pub enum RegistryError {
         /// The blob.
         digest: Digest,
     },
+    /// A blob is in no registry that is known.
+    #[error("no known registry has the blob {digest}")]
+    Nowhere {
+        /// The blob.
+        digest: Digest,
+    },
     /// A tag was moved by somebody else.
     #[error(
         "{repository}: the tag {tag} was moved while its image was being worked on; it was left where it is"
@@ -115,6 +121,9 @@ pub enum RegistryError {
     /// No client could be made for a registry.
     #[error("cannot use the network: {0}")]
     Http(#[from] Box<HttpError>),
+    /// A thread panicked.
+    #[error(transparent)]
+    Panicked(#[from] Panicked),
     /// This program could not be set up to use a network.
     #[error("cannot use the network: {0}")]
     Setup(String),

@@ -10,7 +10,7 @@ use std::{
 };
 
 use otoshi_dockerfile::{BuildArgs, GlobalScope, Graph, ReachedStage, Source as From_};
-use otoshi_explain::{Explain, Remedy};
+use otoshi_explain::Explain;
 use otoshi_oci::{Digest, Fields, Platform};
 
 use super::{EmbeddedEngine, chain::Chain, outside::named_context, proxy, source::Tree, stage::Stage};
@@ -92,12 +92,12 @@ impl Build<'_> {
     fn meant_stage(&self, error: EngineError, name: &str) -> EngineError {
         let stages = self.request.dockerfile.stages.iter().filter_map(|stage| stage.name.as_deref());
         let Some(near) = otoshi_dockerfile::suggest(name, stages) else { return error };
-        let hint = Some(format!("did you mean the stage {near:?}?"));
+        let hint = format!("did you mean the stage {near:?}?");
         match error {
-            EngineError::NoImage { .. } => EngineError::Invalid { message: error.to_string(), hint },
-            EngineError::Registry { message, .. } => {
-                EngineError::Registry { message, hint: hint.map(Remedy::Words) }
+            EngineError::NoImage { .. } => {
+                EngineError::Invalid { message: error.to_string(), hint: Some(hint) }
             }
+            EngineError::Source(error) => EngineError::Source(error.with_remedy(hint)),
             other => other,
         }
     }

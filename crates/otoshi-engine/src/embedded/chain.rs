@@ -8,6 +8,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use otoshi_explain::HandedOn;
 use otoshi_oci::{Digest, Image, ImageLayer, layer::UnpackOptions};
 use otoshi_store::{Implied, SnapshotId};
 use rayon::prelude::*;
@@ -220,7 +221,7 @@ impl EmbeddedEngine {
                 },
             };
             if let Some(error) = failed {
-                return Err(not_arrived(&error));
+                return Err(not_arrived(error));
             }
         }
         self.unpack_as(image_layer, layout.open_blob(&image_layer.digest)?, id, lower)
@@ -279,14 +280,12 @@ impl<R: Read> Read for Watched<R> {
     }
 }
 
-/// The error of a layer that a registry does not give; what to try stands behind it.
-fn not_arrived(error: &std::io::Error) -> EngineError {
-    let text = error.to_string();
-    let (message, hint) = match text.split_once("\nhint: ") {
-        Some((message, hint)) => (message.to_owned(), Some(hint.into())),
-        None => (text, None),
-    };
-    EngineError::Registry { message, hint }
+/// The error of a layer that does not arrive: that of whoever was to give it.
+fn not_arrived(error: std::io::Error) -> EngineError {
+    match error.get_ref().and_then(|inner| inner.downcast_ref::<HandedOn>()) {
+        Some(error) => error.clone().into(),
+        None => EngineError::io("fetching", "a layer")(error),
+    }
 }
 
 impl EmbeddedEngine {

@@ -14,6 +14,7 @@ use std::{
 };
 
 use otoshi_dockerfile::{Base, GlobalScope, Graph, Instruction, Located, Scope};
+use otoshi_explain::Panicked;
 use otoshi_http::SafeUrl;
 use otoshi_oci::Platform;
 use otoshi_store::SnapshotId;
@@ -81,7 +82,7 @@ pub(crate) fn build(
         let threads: Vec<_> = build_ref.graph.order.iter().map(spawn).collect();
         drop(ahead);
         for thread in threads {
-            let panicked = |_| Err(EngineError::invalid("a build thread panicked"));
+            let panicked = |_| Err(EngineError::from(Panicked { what: "the thread of a stage" }));
             failures.extend(thread.join().unwrap_or_else(panicked).err());
         }
     });

@@ -6,6 +6,7 @@ use std::{
 
 use clap::{Args, ValueEnum};
 use otoshi_engine::EmbeddedEngine;
+use otoshi_explain::Panicked;
 use otoshi_oci::{
     Image, Platform, Reference, layer,
     transfer::{DockerHost, export_docker_archive, export_oci_archive, export_oci_dir, load_into_docker},
@@ -121,9 +122,8 @@ impl Export {
             let unpacked = scope.spawn(|| layer::unpack_layer(reader, Path::new(dest), &unpack));
             let written = engine.with_root_of(&image, |root| layer::write_tar(root, &mut writer, &options));
             drop(writer);
-            let unpacked = unpacked
-                .join()
-                .unwrap_or_else(|_| Err(otoshi_oci::LayoutError::NotALayout { path: dest.into() }.into()));
+            let unpacked =
+                unpacked.join().map_err(|_| Panicked { what: "the thread that writes the files" })?;
             // What could not be unpacked is why writing ended.
             unpacked?;
             written??;
