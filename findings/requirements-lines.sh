@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# A requirements.txt with hashes is refused whole by one library; others lose an address, a line, or the whole list from a line on.
+# A requirements.txt with hashes is refused whole by one library; others lose an address, a line, or all lines from one on.
 #
 # Versions: pip 25.3, requirements-parser 0.13.1 and pip-requirements-parser 32.0.1 (Python), pip-requirements-js 1.0.3 (Node).
 #
@@ -7,10 +7,11 @@
 # documentation has: a backslash goes on with the next line, `${NAME}` is a variable, options stand on lines of their own or after a name.
 #
 # Behaviour:
-#   - pip-requirements-js fails on a hash, on a line that goes on, on each option but -r and -c, and on addresses without a name; its
-#     "loose" function does so too, and one such line is the end of the whole file.
+#   - pip-requirements-js fails on a hash, a line that goes on, a variable, an option of the kinds here, and an address without a name; one
+#     such line is the end of the whole file. Its "loose" function passes over options for all, fails on the others like that, and finds
+#     nothing where a name has an address.
 #   - requirements-parser reads a name without the address that stands after `@`: what is to come from there is a plain name. It does
-#     not read hashes (its `hash_name` stays None), and a line that goes on within a marker ends the list with an exception.
+#     not read hashes (its `hash_name` stays None); a line that goes on within a marker, or has a variable, ends the list with an exception.
 #   - pip-requirements-parser puts lines with a variable or with --config-settings among the invalid ones.
 #
 # Why it matters: such a file is the lock of many images. An SBOM or an updater that is made of it names a package of the public index
@@ -43,12 +44,13 @@ os.environ["VERSION"] = "1.0"
 with_hashes = lambda count: f", {count} hash{'es' if count > 1 else ''}" if count else ""
 def with_pip():
     read = [install_req_from_parsed_requirement(line) for line in parse_requirements("requirements.txt", PipSession())]
-    return ", ".join(f"{one.name} {one.link.url if one.link else one.specifier}{with_hashes(sum(map(len, one.hash_options.values())))}" for one in read)
+    return ", ".join(f"{one.name} {one.link.url if one.link else one.specifier}{with_hashes(sum(map(len, one.hash_options.values())))}"
+                     for one in read)
 def with_requirements_parser():
     try:
         with open("requirements.txt") as file:
-            return ", ".join(f"{one.name} {one.uri or ''.join(a + b for a, b in one.specs) or '(nothing more)'}{with_hashes(1 if one.hash_name else 0)}"
-                             for one in requirements.parse(file))
+            more = lambda one: one.uri or "".join(a + b for a, b in one.specs) or "(nothing more)"
+            return ", ".join(f"{one.name} {more(one)}{with_hashes(1 if one.hash_name else 0)}" for one in requirements.parse(file))
     except ValueError as error:
         return type(error).__name__
 def with_pip_requirements_parser():
