@@ -5,7 +5,7 @@ use std::{
 };
 
 use clap::{Args, ValueEnum};
-use otoshi_engine::EmbeddedEngine;
+use otoshi_engine::{EmbeddedEngine, EngineError};
 use otoshi_explain::Panicked;
 use otoshi_oci::{
     Image, Platform, Reference, layer,
@@ -122,8 +122,9 @@ impl Export {
             let unpacked = scope.spawn(|| layer::unpack_layer(reader, Path::new(dest), &unpack));
             let written = engine.with_root_of(&image, |root| layer::write_tar(root, &mut writer, &options));
             drop(writer);
-            let unpacked =
-                unpacked.join().map_err(|_| Panicked { what: "the thread that writes the files" })?;
+            let unpacked = unpacked
+                .join()
+                .map_err(|_| EngineError::from(Panicked { what: "the thread that writes the files" }))?;
             // What could not be unpacked is why writing ended.
             unpacked?;
             written??;
