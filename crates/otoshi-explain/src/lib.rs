@@ -26,6 +26,23 @@ pub enum Kind {
     Sandbox,
 }
 
+impl Kind {
+    /// The kind of an error with a file or directory that the caller named: that there is none such is the caller's, all else
+    /// the machine's.
+    pub fn of_named_path(error: &std::io::Error) -> Self {
+        use std::io::ErrorKind;
+        match error.kind() {
+            ErrorKind::NotFound
+            | ErrorKind::NotADirectory
+            | ErrorKind::IsADirectory
+            | ErrorKind::AlreadyExists
+            | ErrorKind::InvalidFilename
+            | ErrorKind::InvalidInput => Self::User,
+            _ => Self::Machine,
+        }
+    }
+}
+
 /// Says of what kind an error is, and what can be tried.
 pub trait Explain: Error {
     /// Its kind.

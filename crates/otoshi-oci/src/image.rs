@@ -284,7 +284,7 @@ fn calls_itself_artifact(entry: &Descriptor) -> bool {
 }
 
 /// Says whether a media type is that of an image's config, OCI's or Docker's; some tools give it as the type of an artifact.
-fn is_config(media_type: &MediaType) -> bool {
+pub(crate) fn is_config(media_type: &MediaType) -> bool {
     matches!(media_type, MediaType::ImageConfig) || media_type.as_ref() == DOCKER_CONFIG
 }
 
@@ -422,6 +422,19 @@ fn put_manifest(layout: &Layout, manifest: &ImageManifest) -> Result<Descriptor,
     let bytes =
         json::canonical(manifest).map_err(|source| ImageError::Write { what: "image manifest", source })?;
     Ok(layout.put(MediaType::ImageManifest, &bytes)?)
+}
+
+/// Says whether a descriptor is of a layer that is a tar, in whichever compression.
+pub(crate) fn is_layer(descriptor: &Descriptor) -> bool {
+    matches!(
+        to_oci_layer(descriptor).media_type(),
+        MediaType::ImageLayer
+            | MediaType::ImageLayerGzip
+            | MediaType::ImageLayerZstd
+            | MediaType::ImageLayerNonDistributable
+            | MediaType::ImageLayerNonDistributableGzip
+            | MediaType::ImageLayerNonDistributableZstd
+    )
 }
 
 /// Gives a layer its OCI media type: an OCI manifest must not list Docker's.

@@ -23,6 +23,7 @@ pub mod layer;
 pub mod layout;
 mod platform;
 mod reference;
+mod source_date;
 pub mod tar;
 pub mod transfer;
 
@@ -38,3 +39,4 @@ pub use crate::image::{
 pub use crate::layout::{BlobWriter, Layout, LayoutError, NamedBy, Names};
 pub use crate::platform::{Platform, PlatformError};
 pub use crate::reference::{OWN_HOST, Reference, ReferenceError, is_reserved};
+pub use crate::source_date::{SOURCE_DATE_EPOCH, SourceDateError, source_date};

@@ -79,6 +79,14 @@ pub enum ReferenceError {
         /// Why.
         source: DigestError,
     },
+    /// What stands before the registry is a login.
+    #[error("invalid reference {reference:?}: a login is no part of an image's name")]
+    Login {
+        /// The whole text, the login in stars.
+        reference: String,
+        /// The text without the login.
+        without: String,
+    },
     /// Sixty-four hexadecimal digits are an identifier, never a name.
     #[error("invalid reference {reference:?}: 64 hexadecimal digits cannot be a repository name")]
     Identifier {
@@ -126,6 +134,9 @@ impl Reference {
             return Err(ReferenceError::Identifier { reference: reference() });
         }
 
+        if let Some(error) = login_in(text) {
+            return Err(error);
+        }
         let (name, digest) = match text.split_once('@') {
             None => (text, None),
             Some((name, digest)) => {
@@ -293,6 +304,27 @@ impl From<Reference> for String {
 
 /// Splits off the registry: the first component counts as one if it looks like a host (a dot, a port, `localhost`, or an
 /// uppercase letter, which no repository can have).
+/// The error of a text in which a login stands before the registry, as in an address; its password is in stars.
+fn login_in(text: &str) -> Option<ReferenceError> {
+    let start = text.find("://").map_or(0, |end| end + 3);
+    let (scheme, rest) = text.split_at(start);
+    let digest = ["@sha256:", "@sha512:"].iter().filter_map(|sign| rest.find(sign)).min();
+    let (login, place) = rest[..digest.unwrap_or(rest.len())].rsplit_once('@')?;
+    // What is after the name may be a digest by another algorithm, which is an error of its own.
+    let is_digest = place.split_once(':').is_none_or(|(algorithm, hex)| {
+        !algorithm.contains(['.', '/'])
+            && hex.bytes().all(|b| b.is_ascii_hexdigit())
+            && !hex.bytes().all(|b| b.is_ascii_digit())
+    });
+    if is_digest && !place.contains(['/', '.']) && !login.contains(':') {
+        return None;
+    }
+    let user = login.split(':').next().unwrap_or_default();
+    let password = if login.contains(':') { ":******" } else { "" };
+    let without = format!("{place}{}", digest.map_or("", |at| &rest[at..]));
+    Some(ReferenceError::Login { reference: format!("{scheme}{user}{password}@{without}"), without })
+}
+
 fn split_registry(name: &str) -> (&str, &str) {
     match name.split_once('/') {
         Some((first, rest))
@@ -381,6 +413,9 @@ impl Explain for ReferenceError {
                 let lower = reference.to_lowercase();
                 Reference::parse(&lower).is_ok().then(|| format!("try {lower:?}").into())
             }
+            Self::Login { without, .. } => Some(
+                format!("log in with docker login or skopeo login, and name the image as {without:?}").into(),
+            ),
             Self::Identifier { reference } => {
                 Some(format!("write a digest as \"name@sha256:{reference}\"").into())
             }
@@ -470,6 +505,30 @@ mod tests {
         let error = Reference::parse("Team/App").unwrap_err();
         assert_eq!(error, ReferenceError::Uppercase { reference: "Team/App".into() });
         assert_eq!(error.hint().unwrap(), "try \"team/app\"");
+    }
+
+    #[test]
+    fn a_login_is_no_part_of_a_name_and_its_password_is_not_shown() {
+        let digest = format!("h.test/x@sha256:{HEX}");
+        for (typed, shown, without) in [
+            ("me:geheim@h.test/x", "me:******@h.test/x", "h.test/x"),
+            ("me:geheim@localhost:5000/x:1", "me:******@localhost:5000/x:1", "localhost:5000/x:1"),
+            ("me:geheim@localhost:5000", "me:******@localhost:5000", "localhost:5000"),
+            ("me:geheim@host", "me:******@host", "host"),
+            ("me:ge:he@im/x@h.test/x", "me:******@h.test/x", "h.test/x"),
+            ("https://me:geheim@h.test/x", "https://me:******@h.test/x", "h.test/x"),
+            ("git@h.test/x", "git@h.test/x", "h.test/x"),
+            (&format!("me:geheim@{digest}"), &format!("me:******@{digest}"), &digest),
+        ] {
+            let error = Reference::parse(typed).unwrap_err();
+            let expected = format!("invalid reference {shown:?}: a login is no part of an image's name");
+            assert_eq!(error.to_string(), expected);
+            assert!(error.hint().unwrap().ends_with(&format!("{without:?}")), "{typed}");
+            assert!(!format!("{error:?}").contains("geheim"), "{typed}");
+        }
+        for digest in ["ruby@", "ruby@md5:abcd", "ruby@sha256:00", "a/b@sha256:00"] {
+            assert!(matches!(Reference::parse(digest), Err(ReferenceError::Digest { .. })), "{digest}");
+        }
     }
 
     proptest! {

@@ -20,6 +20,7 @@ use otoshi_oci::{
     Descriptor, Digest, Image, ImageConfig, Layout, LayoutError, MediaType, Platform, write_image,
 };
 use otoshi_test::given;
+use serde_json::{Value, json};
 use shop::{Shop, reference};
 use support::{Archive, layout};
 
@@ -431,4 +432,156 @@ fn a_damaged_layer_is_found_before_anything_is_sent() {
     let error = export_docker_archive(&shop.layout, &images, &mut out).unwrap_err();
     assert!(matches!(error, TransferError::DiffId { .. }), "{error:?}");
     assert!(out.is_empty());
+}
+
+/// A blob of an archive, by the descriptor that names it.
+struct Blob {
+    descriptor: Value,
+    name: String,
+    bytes: Vec<u8>,
+}
+
+fn blob(media_type: &str, bytes: &[u8]) -> Blob {
+    let digest = Digest::sha256_of(bytes);
+    Blob {
+        descriptor: json!({ "mediaType": media_type, "digest": digest, "size": bytes.len() }),
+        name: format!("blobs/sha256/{}", digest.hex()),
+        bytes: bytes.to_vec(),
+    }
+}
+
+const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
+const CONFIG: &str = "application/vnd.oci.image.config.v1+json";
+
+/// A manifest with these layers, its config, which lists these diff ids, and what they name.
+fn manifest_of(config: &[u8], layers: &[&Blob]) -> Vec<Blob> {
+    let config = blob(CONFIG, config);
+    let layers: Vec<&Value> = layers.iter().map(|layer| &layer.descriptor).collect();
+    let text =
+        json!({ "schemaVersion": 2, "mediaType": MANIFEST, "config": config.descriptor, "layers": layers });
+    vec![blob(MANIFEST, text.to_string().as_bytes()), config]
+}
+
+fn config_of(diff_ids: &[Digest]) -> Vec<u8> {
+    let rootfs = json!({ "type": "layers", "diff_ids": diff_ids });
+    json!({ "architecture": "amd64", "os": "linux", "rootfs": rootfs, "config": {} }).to_string().into_bytes()
+}
+
+/// An OCI archive whose index names the first of these, as `bad:1`.
+fn oci_archive_of(blobs: &[&Blob]) -> Vec<u8> {
+    let mut first = blobs[0].descriptor.clone();
+    first["annotations"] = json!({ "org.opencontainers.image.ref.name": "bad:1" });
+    let index = json!({ "schemaVersion": 2, "manifests": [first] }).to_string();
+    let archive = Archive::new().file("oci-layout", br#"{"imageLayoutVersion":"1.0.0"}"#);
+    let archive = archive.file("index.json", index.as_bytes());
+    blobs.iter().fold(archive, |archive, blob| archive.file(blob.name.as_str(), &blob.bytes)).finish()
+}
+
+#[test]
+fn what_no_command_could_use_is_refused_and_has_no_name() {
+    let dir = tempfile::tempdir().unwrap();
+    let target = layout(dir.path());
+    let refused = |archive: &[u8]| {
+        let options = ImportOptions::default();
+        let error = import_any_from(&target, archive, Path::new("x.tar"), &options).unwrap_err();
+        assert_eq!(target.names().manifests().unwrap(), [], "{error}");
+        let mut text = error.to_string();
+        let mut cause = std::error::Error::source(&error);
+        while let Some(error) = cause {
+            text += &format!(": {error}");
+            cause = error.source();
+        }
+        text
+    };
+    const LAYER: &str = "application/vnd.oci.image.layer.v1.tar";
+    let good = blob(LAYER, &Archive::new().file("a", b"x").finish());
+    let outside = Archive::new().file("ok", b"x").file("a/../../evil", b"x").finish();
+    let id = |blob: &Blob| Digest::sha256_of(&blob.bytes);
+    let image = |layer: &Blob, diff_ids: &[Digest]| {
+        let made = manifest_of(&config_of(diff_ids), &[layer]);
+        oci_archive_of(&[&made[0], &made[1], layer])
+    };
+    let leads_out = "a/../../evil: its name points outside the root";
+    let layer = blob(LAYER, &outside);
+    let name = format!("layer {}", id(&layer));
+    assert_eq!(refused(&image(&layer, &[id(&layer)])), format!("cannot read {name} in x.tar: {leads_out}"));
+    assert_eq!(refused(&outside), format!("cannot read x.tar: {leads_out}"));
+    let no_tar = blob(LAYER, b"not a tar");
+    assert!(refused(&image(&no_tar, &[id(&no_tar)])).starts_with("cannot read layer "));
+    let other = Digest::sha256_of(b"other");
+    assert_eq!(
+        refused(&image(&good, std::slice::from_ref(&other))),
+        format!("layer {0} has the diff id {0}, but the image says {other}", id(&good))
+    );
+    let made = manifest_of(&config_of(&[]), &[&good]);
+    assert!(
+        refused(&oci_archive_of(&[&made[0], &made[1], &good]))
+            .ends_with("has 1 layers, but its config lists 0 diff ids")
+    );
+    let made = manifest_of(&config_of(&[id(&good)]), &[&good]);
+    assert_eq!(refused(&oci_archive_of(&[&made[0], &made[1]])), format!("x.tar lacks blob {}", id(&good)));
+    let made = manifest_of(b"nothing", &[]);
+    let digest = made[0].descriptor["digest"].as_str().unwrap();
+    let error = refused(&oci_archive_of(&[&made[0], &made[1]]));
+    assert!(error.starts_with(&format!("the config of image {digest} is not valid: ")), "{error}");
+    let empty = blob("application/vnd.oci.image.index.v1+json", br#"{"schemaVersion":2,"manifests":[]}"#);
+    let lists_none = format!("x.tar is not usable: the index {} lists no image", id(&empty));
+    assert_eq!(refused(&oci_archive_of(&[&empty])), lists_none);
+
+    let docker = |manifest: &Value, more: Archive| {
+        more.file("manifest.json", manifest.to_string().as_bytes()).finish()
+    };
+    let listed = |layers: Value| json!([{ "Config": "c.json", "RepoTags": ["bad:1"], "Layers": layers }]);
+    assert_eq!(
+        refused(&docker(&json!([]), Archive::new())),
+        "x.tar is not usable: its manifest.json lists no image"
+    );
+    assert_eq!(refused(&docker(&listed(json!([])), Archive::new())), "x.tar is not usable: it lacks c.json");
+    let config = Archive::new().file("c.json", &config_of(&[id(&layer)]));
+    assert_eq!(refused(&docker(&listed(json!(["l.tar"])), config)), "x.tar is not usable: it lacks l.tar");
+    let config = Archive::new().file("c.json", &config_of(&[id(&layer)]));
+    assert_eq!(
+        refused(&docker(&listed(Value::Null), config)),
+        "x.tar is not usable: c.json lists 1 diff ids for 0 layers"
+    );
+    let config = Archive::new().file("c.json", &config_of(&[id(&layer)])).file("l.tar", &outside);
+    let error = refused(&docker(&listed(json!(["l.tar"])), config));
+    assert_eq!(error, format!("cannot read l.tar in x.tar: {leads_out}"));
+    // A root file system may have a file of that name.
+    let root = Archive::new().file("manifest.json", br#"{"name":"app"}"#).finish();
+    let (form, _) =
+        import_any_from(&target, &root[..], Path::new("x.tar"), &ImportOptions::default()).unwrap();
+    assert_eq!(form, Form::RootFilesystem);
+}
+
+#[test]
+fn an_exported_layout_holds_what_the_specification_names_alone() {
+    let shop = given!(Shop::new());
+    let out = shop.path("out");
+    let names = || {
+        let entries = fs::read_dir(&out).unwrap();
+        let mut names: Vec<_> =
+            entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    };
+    for _ in 0..2 {
+        export_oci_dir(&shop.layout, &shop.images(), &out).unwrap();
+        assert_eq!(names(), ["blobs", "index.json", "oci-layout"]);
+    }
+    // Many at once: none takes away what another one works with.
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                for _ in 0..5 {
+                    export_oci_dir(&shop.layout, &shop.images(), &out).unwrap();
+                }
+            });
+        }
+    });
+    assert_eq!(names(), ["blobs", "index.json", "oci-layout"]);
+    let target = layout(&shop.path("target"));
+    import_oci(&target, &out, &ImportOptions::default()).unwrap();
+    assert_has(&target, "app:1", &Digest::of(&shop.image).unwrap());
+    assert_eq!(names(), ["blobs", "index.json", "oci-layout"], "reading writes nothing");
 }

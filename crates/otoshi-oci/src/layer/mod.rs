@@ -39,6 +39,7 @@ use otoshi_explain::{Explain, Kind, Remedy};
 
 pub(crate) use self::decompress::with_stream;
 pub use self::decompress::{Encoding, UnsupportedEncoding, decoder};
+pub(crate) use self::store::inspect;
 pub use self::store::{measure, store_tar};
 pub use self::tree::{write_layer, write_tar};
 pub use self::unpack::{Unpacked, unpack_layer};

@@ -10,7 +10,7 @@ use super::unpack::stream_error;
 use super::{Compression, LayerError, WrittenLayer};
 use crate::digest::DiffId;
 use crate::layout::Layout;
-use crate::tar::{Reader, TarError};
+use crate::tar::{Entry, Reader, TarError};
 
 /// Stores a tar archive (plain, gzip or zstd) as a layer, compressed anew, and checks on the way that it is one.
 ///
@@ -48,6 +48,43 @@ pub fn measure(reader: impl Read + Send, name: &str) -> Result<(DiffId, u64), La
         .map_err(|error| stream_error(name, error))
 }
 
+/// Reads a layer's blob to its end: a tar whose entries all lie below the root. Returns the digest of that tar; `name` is what
+/// errors call the layer.
+pub(crate) fn inspect(reader: impl Read + Send, name: &str) -> Result<DiffId, LayerError> {
+    let archive_error = |source| LayerError::Archive { layer: name.to_owned(), source };
+    let inspected = with_stream(reader, |stream| {
+        let mut entries = Reader::new(stream);
+        while let Some(entry) = entries.next_entry().map_err(|error| Failure::Layer(archive_error(error)))? {
+            check_name(&entry).map_err(|error| Failure::Layer(archive_error(error)))?;
+        }
+        Ok::<_, Failure>(())
+    });
+    match inspected {
+        Ok(((), streamed)) => Ok(streamed.diff_id),
+        Err(Failure::Layer(error)) => Err(error),
+        Err(Failure::Stream(error)) => Err(stream_error(name, error)),
+    }
+}
+
+/// Fails where a name leads out of the root, as no command could use it.
+fn check_name(entry: &Entry) -> Result<(), TarError> {
+    let mut depth = 0_usize;
+    for part in entry.name.split(|byte| *byte == b'/') {
+        match part {
+            b"" | b"." => {}
+            b".." => {
+                let outside = || TarError::Invalid {
+                    place: entry.display_name(),
+                    reason: "its name points outside the root".into(),
+                };
+                depth = depth.checked_sub(1).ok_or_else(outside)?;
+            }
+            _ => depth += 1,
+        }
+    }
+    Ok(())
+}
+
 enum Failure {
     Layer(LayerError),
     Stream(io::Error),
@@ -66,7 +103,10 @@ fn copy(stream: &mut Stream, sink: &mut TarSink<'_>, name: &str) -> Result<u64, 
     let mut entries = 0;
     let outcome = loop {
         match reader.next_entry() {
-            Ok(Some(_)) => entries += 1,
+            Ok(Some(entry)) => match check_name(&entry) {
+                Ok(()) => entries += 1,
+                Err(error) => break Err(error),
+            },
             Ok(None) => break Ok(entries),
             Err(error) => break Err(error),
         }

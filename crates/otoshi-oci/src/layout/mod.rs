@@ -29,7 +29,7 @@ mod sweep;
 
 use std::fs::{self, File};
 use std::io::{self, Read};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -43,8 +43,8 @@ pub use self::documents::MAX_JSON;
 pub(crate) use self::documents::parse_json;
 pub use self::error::LayoutError;
 use self::error::io_error;
-use self::files::LOCK_FILE;
 pub(crate) use self::files::REF_NAME;
+use self::files::{INGEST, LOCK_FILE};
 pub use self::index::{NamedBy, Names};
 pub use self::sweep::Swept;
 use crate::digest::{Algorithm, Digest, Hasher};
@@ -183,15 +183,40 @@ impl Layout {
     /// Takes the lock of the layout; dropping the file releases it.
     fn lock(&self, operation: FlockOperation) -> Result<File, LayoutError> {
         let path = self.root.join(LOCK_FILE);
-        let file = fs::OpenOptions::new()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .open(&path)
-            .map_err(io_error("open", &path))?;
-        rustix::io::retry_on_intr(|| flock(&file, operation))
-            .map_err(io::Error::from)
-            .map_err(io_error("lock", &path))?;
-        Ok(file)
+        loop {
+            let file = fs::OpenOptions::new()
+                .create(true)
+                .truncate(false)
+                .write(true)
+                .open(&path)
+                .map_err(io_error("open", &path))?;
+            rustix::io::retry_on_intr(|| flock(&file, operation))
+                .map_err(io::Error::from)
+                .map_err(io_error("lock", &path))?;
+            // Whoever had it may have taken it away; then it keeps nobody out any more.
+            let own = file.metadata().map_err(io_error("look at", &path))?;
+            match fs::symlink_metadata(&path) {
+                Ok(now) if (now.dev(), now.ino()) == (own.dev(), own.ino()) => return Ok(file),
+                Err(source) if source.kind() != io::ErrorKind::NotFound => {
+                    return Err(LayoutError::Io { action: "look at", path, source });
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// Takes away what only writers need, so that the directory holds what the specification names and nothing else; all of it
+    /// stays where another writer is at work.
+    pub(crate) fn tidy(&self) -> Result<(), LayoutError> {
+        let _lock = self.lock(FlockOperation::LockExclusive)?;
+        let (ingest, lock) = (self.root.join(INGEST), self.root.join(LOCK_FILE));
+        match fs::remove_dir(&ingest) {
+            Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => return Ok(()),
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(io_error("remove", &ingest)(error));
+            }
+            _ => {}
+        }
+        fs::remove_file(&lock).map_err(io_error("remove", &lock))
     }
 }

@@ -16,6 +16,7 @@ use std::sync::Mutex;
 
 use oci_spec::image::Descriptor;
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
 use super::archive::Archive;
 use super::error::{TransferError, io_error};
@@ -40,9 +41,11 @@ struct ArchivedImage {
     layers: Option<Vec<String>>,
 }
 
-/// Says whether an archive is a docker-archive.
+/// Says whether an archive is a docker-archive: its `manifest.json` is a list of images, as no root file system's is.
 pub(super) fn is_docker(archive: &Archive) -> bool {
-    manifest(archive).is_ok_and(|images| !images.is_empty())
+    let bytes = archive.read(MANIFEST).ok().flatten().unwrap_or_default();
+    let images: Option<Vec<Map<String, Value>>> = serde_json::from_slice(&bytes).ok();
+    images.is_some_and(|images| images.iter().all(|image| image.contains_key("Config")))
 }
 
 fn manifest(archive: &Archive) -> Result<Vec<ArchivedImage>, TransferError> {
@@ -75,6 +78,9 @@ pub(super) fn import(
     options: &ImportOptions,
 ) -> Result<Vec<Imported>, TransferError> {
     let mut images = manifest(archive)?;
+    if images.is_empty() {
+        return Err(invalid(archive, format!("its {MANIFEST} lists no image")));
+    }
     if let Some(name) = &options.name {
         let has = |image: &ArchivedImage| {
             let tags = image.repo_tags.iter().flatten();

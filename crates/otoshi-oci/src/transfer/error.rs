@@ -139,7 +139,17 @@ pub(super) fn io_error<'a>(
 
 impl Explain for TransferError {
     fn kind(&self) -> Kind {
-        Kind::Machine
+        match self {
+            // What was named is something else, and the store has nothing to do with it.
+            Self::Layout(LayoutError::NotALayout { .. })
+            | Self::Ambiguous { .. }
+            | Self::DockerHost { .. } => Kind::User,
+            Self::Layout(error) => error.kind(),
+            Self::Image(error) => error.kind(),
+            Self::Layer(error) => error.kind(),
+            Self::Io { source, .. } => Kind::of_named_path(source),
+            _ => Kind::Machine,
+        }
     }
 
     fn remedy(&self) -> Option<Remedy> {

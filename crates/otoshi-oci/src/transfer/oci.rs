@@ -12,9 +12,13 @@ use oci_spec::image::{Descriptor, ImageIndex, ImageManifest};
 use super::archive::Archive;
 use super::error::{TransferError, io_error};
 use super::import::{ImportOptions, Imported, file_images};
-use crate::digest::Digest;
-use crate::image::{ImageError, features, find_manifest, is_index, is_manifest, nearest};
+use crate::config::ImageConfig;
+use crate::digest::{DiffId, Digest};
+use crate::image::{
+    ImageError, features, find_manifest, is_config, is_index, is_layer, is_manifest, nearest,
+};
 use crate::json;
+use crate::layer::inspect;
 use crate::layout::{Layout, LayoutError, MAX_JSON, REF_NAME, parse_json};
 use crate::platform::Platform;
 use crate::reference::Reference;
@@ -26,7 +30,7 @@ const CONTAINERD_NAME: &str = "io.containerd.image.name";
 const MAX_DEPTH: usize = 8;
 
 /// A blob that is read, and its size in bytes.
-type OpenBlob<'a> = (Box<dyn Read + 'a>, u64);
+type OpenBlob<'a> = (Box<dyn Read + Send + 'a>, u64);
 
 /// Where blobs come from.
 #[derive(Debug)]
@@ -66,7 +70,7 @@ impl Source {
             },
             Self::Archive(archive) => Ok(archive.find(&blob_name(digest)).map(|section| {
                 let size = section.size();
-                (Box::new(section) as Box<dyn Read + '_>, size)
+                (Box::new(section) as Box<dyn Read + Send + '_>, size)
             })),
         }
     }
@@ -127,7 +131,7 @@ pub(super) fn import(
             images[0].0 = Some(name.clone());
         }
     }
-    let mut copy = Copy { layout, source, options, done: HashSet::new() };
+    let mut copy = Copy { layout, source, options, is_foreign: true, done: HashSet::new() };
     let mut files = Vec::new();
     for (name, entry) in images {
         let mut descriptor = copy.image(&entry)?;
@@ -162,6 +166,8 @@ struct Copy<'a> {
     layout: &'a Layout,
     source: &'a Source,
     options: &'a ImportOptions,
+    /// Whether somebody else wrote what is copied, so that nobody has looked at it yet.
+    is_foreign: bool,
     done: HashSet<Digest>,
 }
 
@@ -212,10 +218,16 @@ impl Copy<'_> {
         }
         let children: Vec<Descriptor> = if is_index(descriptor.media_type()) && depth < MAX_DEPTH {
             let index: ImageIndex = parse_json(&self.document(descriptor)?, || format!("index {digest}"))?;
+            if index.manifests().is_empty() && depth == 0 {
+                return Err(self.invalid(format!("the index {digest} lists no image")));
+            }
             index.manifests().clone()
         } else if is_manifest(descriptor.media_type()) {
             let manifest: ImageManifest =
                 parse_json(&self.document(descriptor)?, || format!("manifest {digest}"))?;
+            if self.is_foreign {
+                self.check(&digest, &manifest)?;
+            }
             std::iter::once(manifest.config()).chain(manifest.layers()).cloned().collect()
         } else {
             Vec::new()
@@ -242,6 +254,41 @@ impl Copy<'_> {
         }
         writer.commit_expecting(&digest)?;
         Ok(())
+    }
+
+    /// Fails where no command could use an image: its config is none, or lists other layers; a layer is not there, is no tar, or leads
+    /// out of the root. What the layout has already was looked at when it came there.
+    fn check(&self, image: &Digest, manifest: &ImageManifest) -> Result<(), TransferError> {
+        let layers = manifest.layers();
+        if !is_config(manifest.config().media_type()) || !layers.iter().all(is_layer) {
+            return Ok(());
+        }
+        let bytes = self.document(manifest.config())?;
+        let config: ImageConfig = parse_json(&bytes, || format!("the config of image {image}"))?;
+        let diff_ids = &config.rootfs.diff_ids;
+        if diff_ids.len() != layers.len() {
+            let (layers, diff_ids) = (layers.len(), diff_ids.len());
+            return Err(ImageError::LayerCount { image: image.clone(), layers, diff_ids }.into());
+        }
+        layers.iter().zip(diff_ids).try_for_each(|(layer, diff_id)| self.check_layer(layer, diff_id))
+    }
+
+    fn check_layer(&self, layer: &Descriptor, expected: &DiffId) -> Result<(), TransferError> {
+        let digest = Digest::of(layer)?;
+        if self.layout.holds(layer) {
+            return Ok(());
+        }
+        let (reader, _) = self.open(&digest)?;
+        let name = format!("layer {digest} in {}", self.source.path().display());
+        let found = inspect(reader, &name)?;
+        if found == *expected {
+            return Ok(());
+        }
+        Err(TransferError::DiffId { layer: digest.to_string(), expected: expected.clone(), found })
+    }
+
+    fn invalid(&self, reason: String) -> TransferError {
+        TransferError::Invalid { path: self.source.path().to_owned(), reason }
     }
 
     /// Reads a manifest or index and verifies it.
@@ -279,7 +326,7 @@ fn check_size(digest: &Digest, expected: u64, found: u64) -> Result<(), Transfer
     }
 }
 
-/// Exports images into a directory that is, or becomes, an OCI layout.
+/// Exports images into a directory that is, or becomes, an OCI layout. It holds what the specification names, and nothing else.
 ///
 /// Fails where a blob is missing or damaged.
 pub fn export_oci_dir(
@@ -290,13 +337,15 @@ pub fn export_oci_dir(
     let target = Layout::create_or_open(directory)?;
     let source = Source::Directory(layout.clone());
     let options = ImportOptions::default();
-    let mut copy = Copy { layout: &target, source: &source, options: &options, done: HashSet::new() };
+    let mut copy =
+        Copy { layout: &target, source: &source, options: &options, is_foreign: false, done: HashSet::new() };
     let mut files = Vec::new();
     for (reference, descriptor) in images {
         let descriptor = copy.image(&exported(descriptor, reference.as_ref()))?;
         files.push((reference.clone(), exported(&descriptor, reference.as_ref())));
     }
-    Ok(target.names().file_elsewhere(&files)?)
+    target.names().file_elsewhere(&files)?;
+    Ok(target.tidy()?)
 }
 
 /// Writes images as an OCI archive: an uncompressed tar of an image layout, the same bytes for the same images.
