@@ -4,6 +4,7 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use otoshi_explain::{Explain, Kind, Remedy};
+use otoshi_oci::LayoutError;
 
 /// An error of the store: what was being done, to which path, and why it failed.
 #[derive(Debug, thiserror::Error)]
@@ -29,8 +30,16 @@ pub enum StoreError {
         supported: u32,
     },
     /// No home directory is known.
-    #[error("no place for the store: neither OTOSHI_HOME, XDG_DATA_HOME nor HOME is set")]
+    #[error(
+        "no place for the store: OTOSHI_HOME is not set, and neither XDG_DATA_HOME nor HOME is an absolute path"
+    )]
     NoHome,
+    /// The root of the file system was named as the store's directory.
+    #[error("the store cannot be {}, which holds everything else", path.display())]
+    WholeSystem {
+        /// The directory.
+        path: PathBuf,
+    },
     /// The garbage collector found the store in use.
     #[error("the store {} is in use by another otoshi", path.display())]
     Busy {
@@ -39,7 +48,7 @@ pub enum StoreError {
     },
     /// The image layout inside the store reported an error.
     #[error(transparent)]
-    Layout(#[from] otoshi_oci::LayoutError),
+    Layout(#[from] LayoutError),
     /// A digest in the store's index is not one.
     #[error("reading the image index: {0}")]
     Digest(#[from] otoshi_oci::DigestError),
@@ -55,6 +64,24 @@ fn other_format(found: &str, supported: u32) -> &'static str {
 }
 
 impl StoreError {
+    /// Whether it says no more than that nothing can be written there.
+    pub fn is_read_only(&self) -> bool {
+        matches!(self.system(), Some(ErrorKind::ReadOnlyFilesystem | ErrorKind::PermissionDenied))
+    }
+
+    /// Whether the disk takes nothing more.
+    pub(crate) fn is_full(&self) -> bool {
+        matches!(self.system(), Some(ErrorKind::StorageFull | ErrorKind::QuotaExceeded))
+    }
+
+    /// What the system said, where it was one of its operations that failed.
+    fn system(&self) -> Option<ErrorKind> {
+        match self {
+            Self::Io { source, .. } | Self::Layout(LayoutError::Io { source, .. }) => Some(source.kind()),
+            _ => None,
+        }
+    }
+
     /// Wraps an I/O error with what was being done and to what; for use with `map_err`.
     pub fn io<E: Into<std::io::Error>>(action: &'static str, path: &Path) -> impl FnOnce(E) -> Self {
         let path = path.to_path_buf();
@@ -64,7 +91,12 @@ impl StoreError {
 
 impl Explain for StoreError {
     fn kind(&self) -> Kind {
-        Kind::Machine
+        match self {
+            Self::NoHome | Self::WholeSystem { .. } => Kind::User,
+            Self::Io { source, .. } if source.kind() == ErrorKind::NotADirectory => Kind::User,
+            Self::Layout(error) => error.kind(),
+            _ => Kind::Machine,
+        }
     }
 
     fn remedy(&self) -> Option<Remedy> {
@@ -75,6 +107,7 @@ impl Explain for StoreError {
                 Some(format!("{}, or another OTOSHI_HOME", other_format(found, *supported)).into())
             }
             Self::NoHome => Some("set OTOSHI_HOME to a directory".into()),
+            Self::WholeSystem { .. } => Some("set OTOSHI_HOME to a directory of its own".into()),
             Self::Busy { .. } => Some("try again when it has finished, or give it time with --wait".into()),
             Self::Io { source, .. } => match source.kind() {
                 ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => {

@@ -126,7 +126,7 @@ impl Home {
         }
         kept.snapshots.extend(reachable.layers.iter().map(SnapshotId::of_layer));
         self.sweep_snapshots(&kept.snapshots, &mut collected);
-        let swept = self.layout().sweep(&reachable.blobs, Duration::ZERO)?;
+        let swept = self.with_reserve(|| Ok(self.layout().sweep(&reachable.blobs, Duration::ZERO)?))?;
         collected.blobs = swept.blobs;
         collected.bytes += swept.bytes;
         let (freed, failed) = self.snapshots().sweep_work()?;

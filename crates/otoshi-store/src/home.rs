@@ -1,15 +1,16 @@
 //! Finding, opening and locking the home directory.
 
 use std::{
+    ffi::OsString,
     fs::{self, File},
     io::ErrorKind,
     path::{Path, PathBuf},
     time::{Duration, Instant},
 };
 
-use otoshi_oci::{Digest, layout::Layout};
+use otoshi_oci::{Digest, Reference, layout::Layout};
 use rustix::{
-    fs::{CWD, FlockOperation, RenameFlags, flock, renameat_with},
+    fs::{CWD, FallocateFlags, FlockOperation, RenameFlags, fallocate, flock, renameat_with},
     io::Errno,
 };
 
@@ -20,8 +21,13 @@ use crate::{Draft, Records, Snapshots, StoreError, owned};
 const FORMAT: u32 = 2;
 const FIRST_FORMAT: u32 = 1;
 
+/// Space for what takes things away: even that writes a list of images without them, for which a full disk has none.
+const RESERVE: &str = "reserve";
+/// How large that is at least, in bytes.
+const LEAST_RESERVE: u64 = 64 << 10;
+
 /// The files beside them.
-const FILES: [&str; 3] = ["format", "gate", "lock"];
+const FILES: [&str; 4] = ["format", "gate", "lock", RESERVE];
 /// What the store's directory holds. Nobody else may enter any of them: snapshots have setuid programs and device nodes.
 const DIRECTORIES: [&str; 7] = ["images", "snapshots", "records", "caches", "packages", "http", "work"];
 
@@ -39,7 +45,7 @@ fn settle_format(root: &Path) -> Result<(), StoreError> {
         Ok(text) if text.trim() == FORMAT.to_string() => Ok(()),
         Ok(text) if text.trim() == FIRST_FORMAT.to_string() => match write() {
             // Nothing else is written there either.
-            Err(StoreError::Io { source, .. }) if source.kind() == ErrorKind::ReadOnlyFilesystem => Ok(()),
+            Err(error) if error.is_read_only() => Ok(()),
             written => written,
         },
         Ok(text) => {
@@ -48,6 +54,21 @@ fn settle_format(root: &Path) -> Result<(), StoreError> {
         }
         Err(error) if error.kind() == ErrorKind::NotFound => write(),
         Err(error) => Err(StoreError::io("reading", &path)(error)),
+    }
+}
+
+/// Sees to it that the reserve has room for another list of images, as far as there is space.
+fn keep_reserve(root: &Path) {
+    let list = fs::metadata(root.join("images/index.json")).map_or(0, |meta| meta.len());
+    let wanted = list.saturating_mul(2).max(LEAST_RESERVE).next_multiple_of(LEAST_RESERVE);
+    let path = root.join(RESERVE);
+    if fs::metadata(&path).is_ok_and(|meta| meta.len() >= wanted) {
+        return;
+    }
+    let Ok(file) = File::options().create(true).truncate(false).write(true).open(&path) else { return };
+    if fallocate(&file, FallocateFlags::empty(), 0, wanted).is_err() {
+        // Half of it is of no use; without it a full disk needs other space.
+        let _ = fs::remove_file(&path);
     }
 }
 
@@ -65,25 +86,33 @@ pub struct Home {
 /// A shared claim on the store: while it lives, the garbage collector waits.
 #[derive(Debug)]
 pub struct Usage {
-    _lock: File,
+    /// `None` where there is nothing to lock and nothing can be written: no collector can run there either.
+    _lock: Option<File>,
 }
 
 impl Home {
     /// Returns the directory that the environment asks for: `OTOSHI_HOME`, else `otoshi` in the XDG data directory.
     pub fn default_path() -> Result<PathBuf, StoreError> {
-        let set = |name: &str| std::env::var_os(name).filter(|v| !v.is_empty()).map(PathBuf::from);
+        Self::path_in(|name| std::env::var_os(name))
+    }
+
+    /// The same of other variables. A directory of XDG's that is relative is none (XDG base directory specification), nor is one
+    /// below a home that is.
+    fn path_in(variable: impl Fn(&str) -> Option<OsString>) -> Result<PathBuf, StoreError> {
+        let set = |name: &str| variable(name).filter(|v| !v.is_empty()).map(PathBuf::from);
         if let Some(home) = set("OTOSHI_HOME") {
             return Ok(home);
         }
-        set("XDG_DATA_HOME")
-            .or_else(|| set("HOME").map(|home| home.join(".local/share")))
+        let whole = |name: &str| set(name).filter(|path| path.is_absolute());
+        whole("XDG_DATA_HOME")
+            .or_else(|| whole("HOME").map(|home| home.join(".local/share")))
             .map(|data| data.join("otoshi"))
             .ok_or(StoreError::NoHome)
     }
 
     /// Opens the home directory at `root`, making it if it is not there.
     ///
-    /// Fails with [`StoreError::Format`] when a later version of Otoshi wrote it.
+    /// Fails with [`StoreError::Format`] when a later version of Otoshi wrote it, and with [`StoreError::WholeSystem`] for `/`.
     pub fn open(root: &Path) -> Result<Self, StoreError> {
         let root = if let Ok(root) = root.canonicalize() {
             root
@@ -91,6 +120,9 @@ impl Home {
             owned::create_closed(root)?;
             root.canonicalize().map_err(StoreError::io("opening the store", root))?
         };
+        if root.parent().is_none() {
+            return Err(StoreError::WholeSystem { path: root });
+        }
         settle_format(&root)?;
         // A directory that holds other things as well is not ours to close; the store's own in it are.
         let entries = fs::read_dir(&root).map_err(StoreError::io("reading", &root))?.flatten();
@@ -101,8 +133,10 @@ impl Home {
             owned::create_closed(&directory)?;
             owned::close(&directory)?;
         }
+        let layout = Layout::create_or_open(root.join("images"))?;
+        keep_reserve(&root);
         Ok(Self {
-            layout: Layout::create_or_open(root.join("images"))?,
+            layout,
             records: Records::new(root.join("records")),
             snapshots: Snapshots::new(root.join("snapshots"), root.join("work")),
             root,
@@ -127,6 +161,22 @@ impl Home {
     /// The snapshots: unpacked layers and step results.
     pub fn snapshots(&self) -> &Snapshots {
         &self.snapshots
+    }
+
+    /// Takes a name away from its image; says whether it had one. On a full disk as well.
+    pub fn untag(&self, name: &Reference) -> Result<bool, StoreError> {
+        self.with_reserve(|| Ok(self.layout.names().untag(name)?))
+    }
+
+    /// Takes something away; where the disk is too full even for that, with the space that is kept for it.
+    pub(crate) fn with_reserve<T>(
+        &self,
+        take_away: impl Fn() -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        match take_away() {
+            Err(error) if error.is_full() && fs::remove_file(self.root.join(RESERVE)).is_ok() => take_away(),
+            other => other,
+        }
     }
 
     /// The directory of answers to steps' plain HTTP; which files are there is the matter of `otoshi-relay`.
@@ -163,8 +213,8 @@ impl Home {
     ///
     /// Fails with `Busy` where a garbage collector still runs after the wait.
     pub fn claim(&self) -> Result<Usage, StoreError> {
-        let gate = self.locked("gate", FlockOperation::LockShared)?;
-        let lock = self.locked("lock", FlockOperation::LockShared)?;
+        let gate = self.shared("gate")?;
+        let lock = self.shared("lock")?;
         drop(gate);
         Ok(Usage { _lock: lock })
     }
@@ -190,7 +240,27 @@ impl Home {
         let gate = patient("gate")?;
         let lock = patient("lock")?;
         drop(gate);
-        Ok(Usage { _lock: lock })
+        Ok(Usage { _lock: Some(lock) })
+    }
+
+    /// Takes a lock that others may share. A store that cannot be written is locked by the file that it has, and not at all where it
+    /// has none.
+    fn shared(&self, name: &str) -> Result<Option<File>, StoreError> {
+        let error = match self.locked(name, FlockOperation::LockShared) {
+            Ok(file) => return Ok(Some(file)),
+            Err(error) => error,
+        };
+        if !error.is_read_only() {
+            return Err(error);
+        }
+        let path = self.root.join(name);
+        let file = match File::open(&path) {
+            Ok(file) => file,
+            Err(missing) if missing.kind() == ErrorKind::NotFound => return Ok(None),
+            Err(_) => return Err(error),
+        };
+        flock(&file, FlockOperation::LockShared).map_err(StoreError::io("locking", &path))?;
+        Ok(Some(file))
     }
 
     fn locked(&self, name: &str, operation: FlockOperation) -> Result<File, StoreError> {
@@ -208,9 +278,14 @@ impl Home {
 
 #[cfg(test)]
 mod tests {
+    use std::process::Command;
+
     use otoshi_explain::Explain;
+    use otoshi_oci::MediaType;
+    use otoshi_test::{Missing, Need, given, require};
 
     use super::*;
+    use crate::{GcPolicy, LayerSnapshot};
 
     #[test]
     fn a_store_of_a_later_format_is_refused_and_left_alone() {
@@ -234,12 +309,122 @@ mod tests {
     }
 
     #[test]
+    fn a_home_is_read_as_xdg_reads_it() {
+        use std::os::unix::ffi::OsStringExt;
+        let path = |variables: &[(&str, &[u8])]| {
+            let of = |name: &str| variables.iter().find(|(other, _)| *other == name);
+            Home::path_in(|name| of(name).map(|(_, value)| OsString::from_vec(value.to_vec())))
+        };
+        let home = |variables: &[(&str, &[u8])]| path(variables).unwrap().into_os_string().into_vec();
+        assert_eq!(home(&[("HOME", b"/h")]), b"/h/.local/share/otoshi");
+        assert_eq!(home(&[("HOME", b"/h\xff")]), b"/h\xff/.local/share/otoshi");
+        assert_eq!(home(&[("HOME", b"/h"), ("XDG_DATA_HOME", b"/d")]), b"/d/otoshi");
+        assert_eq!(home(&[("HOME", b"/h"), ("XDG_DATA_HOME", b"rel")]), b"/h/.local/share/otoshi");
+        assert_eq!(home(&[("HOME", b"/h"), ("XDG_DATA_HOME", b"")]), b"/h/.local/share/otoshi");
+        assert_eq!(home(&[("HOME", b"/"), ("OTOSHI_HOME", b"")]), b"/.local/share/otoshi");
+        assert_eq!(home(&[("OTOSHI_HOME", b"store")]), b"store", "ours is as `--home` is");
+        let nones: [&[(&str, &[u8])]; 4] =
+            [&[], &[("HOME", b"")], &[("HOME", b"me")], &[("HOME", b"."), ("XDG_DATA_HOME", b"x")]];
+        for none in nones {
+            let error = path(none).unwrap_err();
+            assert!(matches!(error, StoreError::NoHome), "{error}");
+            assert_eq!(error.kind(), otoshi_explain::Kind::User);
+        }
+    }
+
+    #[test]
+    fn the_whole_system_is_no_store() {
+        for path in ["/", "/.", "/usr/.."] {
+            let error = Home::open(Path::new(path)).unwrap_err();
+            assert!(matches!(error, StoreError::WholeSystem { .. }), "{error}");
+        }
+        assert!(!Path::new("/snapshots").exists());
+    }
+
+    #[test]
     fn a_store_of_the_first_format_becomes_one_of_this() {
         let dir = tempfile::tempdir().unwrap();
         Home::open(dir.path()).unwrap();
         fs::write(dir.path().join("format"), "1\n").unwrap();
         Home::open(dir.path()).unwrap();
         assert_eq!(fs::read_to_string(dir.path().join("format")).unwrap(), "2\n");
+    }
+
+    /// A small file system in memory.
+    struct Small(tempfile::TempDir);
+
+    impl Small {
+        fn new() -> Result<Self, Missing> {
+            require(&[Need::Root])?;
+            let dir = tempfile::tempdir().unwrap();
+            let mount = Command::new("mount")
+                .args(["-t", "tmpfs", "-o", "size=4m", "tmpfs"])
+                .arg(dir.path())
+                .status();
+            assert!(mount.unwrap().success());
+            Ok(Self(dir))
+        }
+    }
+
+    impl Drop for Small {
+        fn drop(&mut self) {
+            let _ = Command::new("umount").arg(self.0.path()).status();
+        }
+    }
+
+    #[test]
+    fn a_full_disk_gets_space_again_by_taking_names_away() {
+        let small = given!(Small::new());
+        let path = small.0.path().join("store");
+        let home = Home::open(&path).unwrap();
+        let name = |text: &str| Reference::parse(text).unwrap();
+        let layer = home.layout().put(MediaType::ImageLayer, &vec![7; 500_000]).unwrap();
+        home.layout().names().tag(&name("a:1"), layer).unwrap();
+        let fill = |file: &str| {
+            let written = fs::write(small.0.path().join(file), vec![1; 8 << 20]);
+            assert_eq!(written.unwrap_err().kind(), ErrorKind::StorageFull);
+        };
+        fill("full");
+        assert!(home.layout().names().untag(&name("a:1")).is_err(), "without the reserve there is no space");
+        assert!(home.untag(&name("a:1")).unwrap());
+        fill("fuller");
+        let policy = GcPolicy { unused_for: Duration::ZERO, caches: false, wait: Duration::ZERO };
+        assert!(home.gc(policy).unwrap().bytes >= 500_000);
+        // From now on there is one again.
+        drop(Home::open(&path).unwrap());
+        assert_eq!(fs::metadata(path.join(RESERVE)).unwrap().len(), LEAST_RESERVE);
+    }
+
+    #[test]
+    fn a_store_that_is_read_only_can_be_used_and_claimed() {
+        let small = given!(Small::new());
+        let path = small.0.path().join("store");
+        let name = Reference::parse("a:1").unwrap();
+        {
+            let home = Home::open(&path).unwrap();
+            let layer = home.layout().put(MediaType::ImageLayer, b"layer").unwrap();
+            home.layout().names().tag(&name, layer).unwrap();
+        }
+        let set = |options: &str| {
+            let status = Command::new("mount").args(["-o", options]).arg(small.0.path()).status();
+            assert!(status.unwrap().success());
+        };
+        for with_locks in [false, true] {
+            if with_locks {
+                set("remount,rw");
+                drop(Home::open(&path).unwrap().claim().unwrap());
+            }
+            set("remount,ro");
+            let home = Home::open(&path).unwrap();
+            let _usage = home.claim().unwrap();
+            assert!(home.layout().names().resolve(&name).unwrap().is_some());
+            let fact = LayerSnapshot(crate::SnapshotId::of_key(&Digest::sha256_of(b"x")));
+            home.records().remember("abcd", &fact).unwrap();
+            let policy = GcPolicy { unused_for: Duration::ZERO, caches: false, wait: Duration::ZERO };
+            for error in [home.records().put("abcd", &fact).unwrap_err(), home.gc(policy).unwrap_err()] {
+                assert!(error.is_read_only() && error.hint().is_some(), "{error}");
+            }
+        }
     }
 
     #[test]

@@ -12,6 +12,7 @@
 //! ├── http/             answers that steps got by plain HTTP, by what was asked for
 //! ├── caches/ID/        directories of `RUN --mount=type=cache`
 //! ├── work/NAME/        what a running process is making; garbage once that process is gone
+//! ├── reserve          space for what takes things away from a full disk; nothing is in it
 //! ├── gate              passed by whoever begins to use the store; held by a garbage collector that waits for its turn
 //! └── lock              shared by whoever uses the store, exclusive for the garbage collector
 //! ```

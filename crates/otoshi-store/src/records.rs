@@ -44,6 +44,14 @@ impl Records {
         write_atomically(&path, &form::encode(T::KIND, &value.roots(), &body))
     }
 
+    /// Writes what can be found out again at any time; a store that cannot be written is no reason to fail.
+    pub fn remember<T: Record>(&self, key: &str, value: &T) -> Result<(), StoreError> {
+        match self.put(key, value) {
+            Err(error) if error.is_read_only() => Ok(()),
+            other => other,
+        }
+    }
+
     /// Says whether there is a record of this kind and key that is whole, also where its type has another form now.
     pub fn has<T: Record>(&self, key: &str) -> bool {
         form::read(&self.path(T::KIND, key), T::KIND).is_some()

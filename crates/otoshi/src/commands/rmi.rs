@@ -41,7 +41,7 @@ impl Rmi {
             names.extend(found);
         }
         for name in names {
-            if layout.names().untag(&name)? {
+            if home.untag(&name)? {
                 outln!("{}", name.familiar());
             }
         }
