@@ -102,7 +102,7 @@ impl Arguments<'_> {
     fn recall(&self, key: &Digest) -> Result<Option<String>, PipelineError> {
         let value = self.world.memory.as_ref().and_then(|memory| memory.recall_argument(key));
         if let Some(value) = &value {
-            self.world.home.records().put(key.hex(), &ArgumentValue(value.clone()))?;
+            self.world.home.records().remember(key.hex(), &ArgumentValue(value.clone()))?;
         }
         Ok(value)
     }

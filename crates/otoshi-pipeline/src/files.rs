@@ -68,6 +68,7 @@ impl Files {
         computed: &BuildArgs,
     ) -> Result<Self, PipelineError> {
         project.check_dockerfiles()?;
+        project.ca_certificates()?;
         let manifest = &project.manifest;
         let name = &manifest.project.name;
         let mut args = project.build_args(computed)?;

@@ -145,7 +145,7 @@ impl Ledger<'_> {
     /// Keeps what the project's own repository says that a phase made: it counts for projects of that repository alone.
     pub(crate) fn learn(&self, key: &Digest, made: &Made) -> Result<(), PipelineError> {
         let Some(told) = self.told(key) else { return Ok(()) };
-        Ok(self.home.records().put(told.hex(), made)?)
+        Ok(self.home.records().remember(told.hex(), made)?)
     }
 
     /// Keeps what a phase observed, unless that is known already.

@@ -3,7 +3,7 @@
 //! Everything here goes by names: those of `[bases]` and `[versions]`, references, packages, products. A `*` in one stands
 //! for any text.
 
-use std::collections::BTreeMap;
+use std::{cmp::Ordering, collections::BTreeMap, net::Ipv6Addr};
 
 use globset::GlobBuilder;
 use jiff::civil::Date;
@@ -11,7 +11,7 @@ use otoshi_http::SafeUrl;
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, de::Error};
 
-use crate::{faults::Faults, form::Form};
+use crate::{error::near, faults::Faults, form::Form};
 
 /// `[check]`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, JsonSchema)]
@@ -116,16 +116,48 @@ impl Range {
         text.split(',').map(one).collect::<Option<_>>().map(Self)
     }
 
+    /// Whether a version can be in it at all.
+    fn can_have_any(&self) -> bool {
+        // As bounds: those that a beginning has are it and the next one; there is always something between two that differ.
+        let (mut lowest, mut least_is_in) = (vec![0], true);
+        let (mut highest, mut most_is_in) = (None::<Vec<u64>>, true);
+        let mut above = |bound: Vec<u64>, is_in: bool| match compare(&bound, &lowest) {
+            Ordering::Greater => (lowest, least_is_in) = (bound, is_in),
+            Ordering::Equal => least_is_in &= is_in,
+            Ordering::Less => {}
+        };
+        let mut below = |bound: Vec<u64>, is_in: bool| match &highest {
+            Some(highest) if compare(&bound, highest).is_gt() => {}
+            Some(highest) if compare(&bound, highest).is_eq() => most_is_in &= is_in,
+            _ => (highest, most_is_in) = (Some(bound), is_in),
+        };
+        for (comparison, bound) in &self.0 {
+            match comparison {
+                Comparison::AtLeast => above(bound.clone(), true),
+                Comparison::More => above(bound.clone(), false),
+                Comparison::AtMost => below(bound.clone(), true),
+                Comparison::Less => below(bound.clone(), false),
+                Comparison::Begins => {
+                    above(bound.clone(), true);
+                    let mut next = bound.clone();
+                    if let Some(last) = next.last_mut() {
+                        *last = last.saturating_add(1);
+                    }
+                    below(next, false);
+                }
+            }
+        }
+        highest.is_none_or(|highest| match compare(&lowest, &highest) {
+            Ordering::Less => true,
+            Ordering::Equal => least_is_in && most_is_in,
+            Ordering::Greater => false,
+        })
+    }
+
     /// Whether a version is in it; numbers that a version or the range does not have are 0.
     pub fn has(&self, version: &[u64]) -> bool {
         self.0.iter().all(|(comparison, bound)| {
-            let length = version.len().max(bound.len());
-            let padded = |numbers: &[u64]| {
-                let mut numbers = numbers.to_vec();
-                numbers.resize(length, 0);
-                numbers
-            };
-            let order = padded(version).cmp(&padded(bound));
+            let order = compare(version, bound);
             match comparison {
                 Comparison::Begins => version.len() >= bound.len() && version.starts_with(bound),
                 Comparison::Less => order.is_lt(),
@@ -135,6 +167,17 @@ impl Range {
             }
         })
     }
+}
+
+/// Compares versions; numbers that one does not have are 0.
+fn compare(a: &[u64], b: &[u64]) -> Ordering {
+    let length = a.len().max(b.len());
+    let padded = |numbers: &[u64]| {
+        let mut numbers = numbers.to_vec();
+        numbers.resize(length, 0);
+        numbers
+    };
+    padded(a).cmp(&padded(b))
 }
 
 impl Check {
@@ -168,8 +211,31 @@ impl Check {
         seconds.map_or(90, |seconds| i64::try_from(seconds / 86_400).unwrap_or(i64::MAX))
     }
 
-    /// Finds what says nothing.
-    pub(crate) fn look(&self, faults: &mut Faults<'_>) {
+    /// Finds what says nothing; `known` are the names of versions and bases.
+    pub(crate) fn look(&self, faults: &mut Faults<'_>, known: &[&str]) {
+        let settings = Settings { known };
+        self.look_at_values(faults);
+        for (index, name) in self.ignore.iter().enumerate() {
+            if let Some((message, hint)) = settings.nothing(name) {
+                faults.at_item(&["check", "ignore"], index, format!("[check] ignore: {message}"), hint);
+            }
+        }
+        for (key, names) in
+            [("ranges", self.ranges.keys().collect::<Vec<_>>()), ("hold", self.hold.keys().collect())]
+        {
+            for name in names {
+                let nothing = settings.nothing(name).or_else(|| {
+                    let is_package = key == "ranges" && name.starts_with(PACKAGE);
+                    is_package.then(|| (format!("{name:?} is a package"), RANGES.to_owned()))
+                });
+                if let Some((message, hint)) = nothing {
+                    faults.at_key(&["check", key, name], format!("[check] {key}: {message}"), hint);
+                }
+            }
+        }
+    }
+
+    fn look_at_values(&self, faults: &mut Faults<'_>) {
         let spans = [("minimum-age", &self.minimum_age), ("end-of-life-notice", &self.end_of_life_notice)];
         for (key, text) in spans {
             if let Some(text) = text.as_ref().filter(|text| seconds(text).is_none()) {
@@ -184,10 +250,19 @@ impl Check {
             faults.at(&["check", "cycles"], message, hint);
         }
         for (name, text) in &self.ranges {
-            if Range::parse(text).is_none() {
-                let message = format!("[check] ranges: {text:?} for {name} is not a version range");
-                faults.at(&["check", "ranges", name], message, "as in \"3.1\", or \">=3.1, <4\"");
-            }
+            let message = match Range::parse(text) {
+                None => format!("[check] ranges: {text:?} for {name} is not a version range"),
+                Some(range) if !range.can_have_any() => {
+                    format!("[check] ranges: no version can be in {text:?} for {name}")
+                }
+                Some(_) => continue,
+            };
+            faults.at(&["check", "ranges", name], message, "as in \"3.1\", or \">=3.1, <4\"");
+        }
+        for (index, host) in self.local_repositories.iter().enumerate().filter(|(_, host)| !is_host(host)) {
+            let message = format!("[check] local-repositories: {host:?} is not a host");
+            let hint = "a host, with a port where it has one, as in \"localhost:8081\"";
+            faults.at_item(&["check", "local-repositories"], index, message, hint);
         }
         for (name, hold) in &self.hold {
             if hold.until().is_none() {
@@ -196,6 +271,73 @@ impl Check {
             }
         }
     }
+}
+
+/// What the names of packages start with in `[check]`.
+const PACKAGE: &str = "package:";
+const NAMES: &str =
+    "names of [versions] and [bases], references, products, and packages as in \"package:tzdata\"";
+const RANGES: &str = "a range is for versions and bases; hold and ignore are for packages, too";
+
+/// What names in `[check]` can be those of.
+struct Settings<'k> {
+    known: &'k [&'k str],
+}
+
+impl Settings<'_> {
+    /// Why a name can be that of nothing, where that is so, and what to write.
+    fn nothing(&self, name: &str) -> Option<(String, String)> {
+        let all = || NAMES.to_owned();
+        if self.known.iter().any(|known| matches(name, known)) {
+            return None;
+        }
+        if name.trim().is_empty() {
+            return Some(("the name is empty".to_owned(), all()));
+        }
+        if let Some(package) = name.strip_prefix(PACKAGE) {
+            let plain = |c: char| c.is_ascii_alphanumeric() || "+-._~*".contains(c);
+            let is_package = package.starts_with(|c: char| c.is_ascii_alphanumeric() || "_*".contains(c));
+            let wrong = !is_package || !package.chars().all(plain);
+            return wrong.then(|| {
+                (format!("no package is named {package:?}"), "as in \"package:tzdata\"".to_owned())
+            });
+        }
+        let prefix =
+            name.split_once(':').filter(|(prefix, _)| strsim::damerau_levenshtein(prefix, "package") == 1);
+        if let Some((_, package)) = prefix {
+            return Some((
+                format!("{name:?} names nothing"),
+                format!("did you mean \"{PACKAGE}{package}\"?"),
+            ));
+        }
+        // Build arguments are written so, and of packages hardly one.
+        let is_argument =
+            name.chars().all(|c| c.is_ascii_uppercase() || c.is_ascii_digit() || "_*".contains(c))
+                && name.contains(|c: char| c.is_ascii_uppercase());
+        if is_argument {
+            let near = near(name, self.known.iter().copied()).map(|near| format!("did you mean {near}?"));
+            let message = format!("{name:?} names neither a version nor a base");
+            return Some((message, near.unwrap_or_else(all)));
+        }
+        // `debian 12` is a release of a product.
+        let plain = |c: char| c.is_ascii_alphanumeric() || "._-+~:/@[]* ".contains(c);
+        let has_space = name.trim() != name || name.matches(' ').count() > 1;
+        (has_space || !name.chars().all(plain))
+            .then(|| (format!("{name:?} can be the name of nothing"), all()))
+    }
+}
+
+/// Whether a text is a host with or without a port.
+fn is_host(text: &str) -> bool {
+    let port = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit()) && text.parse::<u16>().is_ok();
+    let rest = if let Some((address, rest)) = text.strip_prefix('[').and_then(|text| text.split_once(']')) {
+        address.parse::<Ipv6Addr>().is_ok().then_some(rest)
+    } else {
+        let end = text.find(':').unwrap_or(text.len());
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || b".-_".contains(&byte);
+        (end > 0 && text[..end].bytes().all(plain)).then_some(&text[end..])
+    };
+    rest.is_some_and(|rest| rest.is_empty() || rest.strip_prefix(':').is_some_and(port))
 }
 
 /// Whether an address keeps what comes from there from being changed on the way.
@@ -225,7 +367,9 @@ fn matches(pattern: &str, name: &str) -> bool {
     if !pattern.contains('*') {
         return pattern == name;
     }
-    let glob = GlobBuilder::new(pattern).literal_separator(false).build();
+    // Of a glob's signs `*` alone is one here: `[` is part of an address.
+    let glob = pattern.split('*').map(globset::escape).collect::<Vec<_>>().join("*");
+    let glob = GlobBuilder::new(&glob).literal_separator(false).build();
     glob.is_ok_and(|glob| glob.compile_matcher().is_match(name))
 }
 
@@ -238,7 +382,7 @@ mod tests {
 
     fn fault(check: &Check, text: &str) -> Option<ProjectError> {
         let mut faults = Faults::new("otoshi.toml", text);
-        check.look(&mut faults);
+        check.look(&mut faults, &["A", "B", "NODE", "RUBY", "RUBY_BASE"]);
         faults.end().err()
     }
 
@@ -297,6 +441,65 @@ mod tests {
             let error = fault(&check, text).unwrap();
             assert_eq!(error.to_string(), format!("otoshi.toml: {message}"));
             assert!(error.hint().is_some());
+        }
+    }
+
+    #[test]
+    fn names_that_can_be_those_of_nothing_are_told_in_one_go_each_in_its_place() {
+        let text = r#"[check]
+ignore = ["", "NOED", "ZZ_*", "package:", "package:tz data", "pakage:tzdata", "re?is", "a b c", "RUBY_*"]
+local-repositories = ["localhost:8081", "http://localhost", "[::1]:80", "x:99999", ""]
+[check.ranges]
+RUBY = ">= 3, < 2"
+RUBI = "3"
+"package:tzdata" = "3"
+[check.hold]
+" " = "2026-12-01"
+HOLDS = { until = "2026-12-01" }
+"#;
+        #[derive(Deserialize)]
+        struct Whole {
+            check: Check,
+        }
+        let whole: Whole = toml::from_str(text).unwrap();
+        let error = fault(&whole.check, text).unwrap();
+        let told = |error: &ProjectError| {
+            let excerpt = error.excerpt().unwrap().lines().skip(2).map(str::trim_end);
+            let caret = excerpt.map(|line| line.trim_start_matches([' ', '|'])).collect::<String>();
+            format!("{error} {caret} | {}", error.hint().unwrap_or_default())
+        };
+        let all: Vec<String> = std::iter::once(&error).chain(error.others()).map(told).collect();
+        insta::assert_snapshot!(all.join("\n"));
+    }
+
+    #[test]
+    fn what_names_something_is_taken() {
+        for name in [
+            "RUBY",
+            "RUBY_*",
+            "*",
+            "package:tz*",
+            "package:gtk2.0+x~1",
+            "tzdata",
+            "NetworkManager",
+            "debian",
+            "debian 12",
+            "docker.io/library/redis:*",
+            "[::1]:5000/x",
+            "ruby@sha256:00",
+        ] {
+            assert_eq!(Settings { known: &["RUBY", "RUBY_BASE"] }.nothing(name), None, "{name}");
+        }
+        assert!(matches("[::1]:5000/*", "[::1]:5000/x:1") && !matches("[ab]*", "ax"));
+    }
+
+    #[test]
+    fn a_range_in_which_nothing_can_be_is_seen() {
+        for empty in [">=3, <2", ">3, <=3", "<0", "3.1, 3.2", "3.1, <3.1", ">=4, 3", ">3.1.0, <=3.1"] {
+            assert!(!Range::parse(empty).unwrap().can_have_any(), "{empty}");
+        }
+        for some in [">=3, <=3.0", ">3, <3.0.1", "3.1, 3.1.4", "<=0", "3, <4", "3, >=3.9"] {
+            assert!(Range::parse(some).unwrap().can_have_any(), "{some}");
         }
     }
 

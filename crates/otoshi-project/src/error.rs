@@ -67,7 +67,10 @@ impl ProjectError {
 
 /// The known word that is most like one, when one is like it at all.
 pub(crate) fn near<'w>(word: &str, known: impl IntoIterator<Item = &'w str>) -> Option<&'w str> {
-    let scored = known.into_iter().map(|known| (strsim::jaro_winkler(word, known), known));
+    // Of short words, two letters that changed places say more than how many stand where they should.
+    let slip = |known: &str| word.len() > 2 && strsim::damerau_levenshtein(word, known) == 1;
+    let score = |known: &str| strsim::jaro_winkler(word, known).max(if slip(known) { 0.9 } else { 0.0 });
+    let scored = known.into_iter().map(|known| (score(known), known));
     scored.filter(|(score, _)| *score > 0.75).max_by(|a, b| a.0.total_cmp(&b.0)).map(|(_, known)| known)
 }
 

@@ -55,6 +55,24 @@ impl<'t> Faults<'t> {
         self.add(path, error);
     }
 
+    /// The same at an item of the list that a key has.
+    pub(crate) fn at_item(
+        &mut self,
+        path: &[&str],
+        index: usize,
+        message: impl Into<String>,
+        hint: impl Into<Remedy>,
+    ) {
+        self.at(&[path, &[index.to_string().as_str()]].concat(), message, hint);
+    }
+
+    /// The same at a key itself.
+    pub(crate) fn at_key(&mut self, path: &[&str], message: impl Into<String>, hint: impl Into<Remedy>) {
+        let error = ProjectError::new(self.file, message).with_hint(hint);
+        let span = self.document.as_ref().and_then(|document| key_span(document.as_table(), path));
+        self.spanned(span, error);
+    }
+
     /// The same with what is wrong already said.
     pub(crate) fn add(&mut self, path: &[&str], error: ProjectError) {
         let span = self.document.as_ref().and_then(|document| span(document.as_table(), path));
@@ -94,11 +112,22 @@ fn without_secrets(text: &str, document: &Table) -> String {
     String::from_utf8(shown).unwrap_or_default()
 }
 
-/// Where the value of a key stands; that of the last key on the way that is there.
+/// Where a key stands.
+fn key_span(table: &Table, path: &[&str]) -> Option<Range<usize>> {
+    let (last, above) = path.split_last()?;
+    let mut here: &dyn TableLike = table;
+    for key in above {
+        here = here.get(key)?.as_table_like()?;
+    }
+    here.get_key_value(last)?.0.span()
+}
+
+/// Where the value of a key stands; that of the last key on the way that is there. In a list a number leads to the item.
 fn span(table: &Table, path: &[&str]) -> Option<Range<usize>> {
     let mut here: &dyn TableLike = table;
     let mut found = None;
-    for key in path {
+    let mut keys = path.iter();
+    while let Some(key) = keys.next() {
         let Some(item) = here.get(key) else { break };
         found = match item {
             // A table's own span is its whole text; its name is what people look for.
@@ -108,6 +137,10 @@ fn span(table: &Table, path: &[&str]) -> Option<Range<usize>> {
         here = match item {
             Item::Table(table) => table,
             Item::Value(Value::InlineTable(table)) => table,
+            Item::Value(Value::Array(array)) => {
+                let value = keys.next().and_then(|index| array.get(index.parse().ok()?));
+                return value.and_then(Value::span).or(found);
+            }
             _ => break,
         };
     }

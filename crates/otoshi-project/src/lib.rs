@@ -3,6 +3,7 @@
 //! `otoshi.toml` says what is wanted, `otoshi.lock` what the outside world was when it was built; `build` reads the lock and
 //! adds what is missing, and never moves an entry.
 
+mod authorities;
 mod check;
 mod duration;
 mod entitlement;
@@ -12,6 +13,7 @@ mod faults;
 mod form;
 mod lock;
 mod manifest;
+mod paths;
 mod place;
 mod project;
 mod read;

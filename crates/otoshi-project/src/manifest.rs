@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fmt, time::Duration};
 
-use otoshi_oci::OWN_HOST;
+use otoshi_oci::{OWN_HOST, Reference};
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, de::Error};
 use sha2::{Digest as _, Sha256};
@@ -463,13 +463,16 @@ pub(crate) const PROCESS_NAME: &str = "lower-case letters, digits, - and _; buil
 /// Says whether a process may be called so.
 pub(crate) fn is_process_name(name: &str) -> bool {
     let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "-_".contains(c);
-    !name.is_empty() && name.chars().all(plain) && !matches!(name, "builder" | "runner")
+    // It is the last part of an image's name.
+    let is_part = Reference::parse(&format!("{OWN_HOST}/{name}")).is_ok();
+    is_part && name.chars().all(plain) && !matches!(name, "builder" | "runner")
 }
 
 /// Whether this is a port with or without a protocol.
 pub(crate) fn is_port(text: &str) -> bool {
     let (port, protocol) = text.split_once('/').unwrap_or((text, "tcp"));
-    port.parse::<u16>().is_ok() && ["tcp", "udp", "sctp"].contains(&protocol)
+    let is_number = port.bytes().all(|byte| byte.is_ascii_digit());
+    is_number && port.parse::<u16>().is_ok_and(|port| port > 0) && ["tcp", "udp", "sctp"].contains(&protocol)
 }
 
 /// The JSON schema of `otoshi.toml`, for editors.

@@ -85,14 +85,19 @@ impl Project {
         directory.canonicalize().is_ok_and(|directory| root_above(&directory).is_some())
     }
 
+    /// The text of `otoshi.toml`, to show a place in it; empty where that cannot be read any more.
+    pub(crate) fn text_of_manifest(&self) -> String {
+        let bytes = fs::read(self.root.join("otoshi.toml")).unwrap_or_default();
+        text("otoshi.toml", bytes).unwrap_or_default()
+    }
+
     /// Makes sure that the Dockerfiles are there; fails with all that are not, each in its place in otoshi.toml.
     pub fn check_dockerfiles(&self) -> Result<(), ProjectError> {
         let missing = self.manifest.missing_dockerfiles(&self.root);
         if missing.is_empty() {
             return Ok(());
         }
-        let bytes = fs::read(self.root.join("otoshi.toml")).unwrap_or_default();
-        let content = text("otoshi.toml", bytes).unwrap_or_default();
+        let content = self.text_of_manifest();
         let mut faults = Faults::new("otoshi.toml", &content);
         for (table, error) in missing {
             faults.add(&[table, "dockerfile"], error);
@@ -301,48 +306,63 @@ fn processes(manifest: &Manifest, procfile: Option<&str>) -> Result<Vec<NamedPro
     Ok(found.into_iter().map(named).collect())
 }
 
+/// The name that a base of packages has here; fails with the first thing that is wrong with them.
 pub(crate) fn reference_of(name: &str, packages: &Packages) -> Result<String, ProjectError> {
+    match problems_of(name, packages).into_iter().next() {
+        Some((_, error)) => Err(error),
+        None => Ok(packages.reference().unwrap_or_default()),
+    }
+}
+
+/// All that is wrong with the packages of a base, each with the keys that lead there from the base.
+pub(crate) fn problems_of(name: &str, packages: &Packages) -> Vec<(Vec<String>, ProjectError)> {
     let word = |text: &str| {
         let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"+-.".contains(&byte);
         text.starts_with(|first: char| first.is_ascii_alphanumeric()) && text.bytes().all(plain)
     };
-    let wrong = |message: String| Err(ProjectError::new("otoshi.toml", message));
+    let suite = |text: &str| text.split('/').all(|part| word(part) && part != "..");
+    let mut found = Vec::new();
+    let mut wrong = |path: &[&str], message: String, hint: Option<&str>| {
+        let error = ProjectError::new("otoshi.toml", message);
+        let error = match hint {
+            Some(hint) => error.with_hint(hint),
+            None => error,
+        };
+        found.push((path.iter().map(|key| (*key).to_owned()).collect(), error));
+    };
     match packages.release() {
-        None => {
-            return wrong(format!("{name} needs either debian = \"…\" or ubuntu = \"…\""));
-        }
-        Some((_, release)) if !word(release) => {
-            return wrong(format!("{name}: {release:?} is not a release"));
+        None => wrong(&[], format!("{name} needs either debian = \"…\" or ubuntu = \"…\""), None),
+        Some((distribution, release)) if !word(release) => {
+            wrong(&[distribution], format!("{name}: {release:?} is not a release"), None);
         }
         Some(_) => {}
     }
-    if let Some(other) = packages.packages.iter().find(|package| !word(package)) {
-        return wrong(format!("{name}: {other:?} is not the name of a package"));
-    }
-    if packages.packages.is_empty() && packages.variant == Variant::Distroless {
-        return wrong(format!("{name} lists no packages"));
+    let lists = [("packages", &packages.packages, "package", false)];
+    let suites = packages.suites.as_ref().map(|suites| ("suites", suites, "suite", true));
+    for (key, items, what, is_suite) in lists.into_iter().chain(suites) {
+        let is_name = |text: &str| if is_suite { suite(text) } else { word(text) };
+        for (index, other) in items.iter().enumerate().filter(|(_, text)| !is_name(text)) {
+            let message = format!("{name}: {other:?} is not the name of a {what}");
+            wrong(&[key, &index.to_string()], message, None);
+        }
+        if items.is_empty() && (is_suite || packages.variant == Variant::Distroless) {
+            wrong(&[key], format!("{name} lists no {key}"), None);
+        }
     }
     if packages.slim && packages.variant == Variant::Distroless {
-        return wrong(format!("{name}: `slim` is for the variants that have dpkg, apt and minimal"));
+        let message = format!("{name}: `slim` is for the variants that have dpkg, apt and minimal");
+        wrong(&["slim"], message, None);
     }
-    let suite = |text: &String| text.split('/').all(|part| word(part) && part != "..");
-    if let Some(suites) = &packages.suites {
-        if let Some(other) = suites.iter().find(|text| !suite(text)) {
-            return wrong(format!("{name}: {other:?} is not the name of a suite"));
-        }
-        if suites.is_empty() {
-            return wrong(format!("{name} lists no suites"));
-        }
-    }
-    for address in [&packages.mirror, &packages.security_mirror].into_iter().flatten() {
+    for (key, address) in [("mirror", &packages.mirror), ("security-mirror", &packages.security_mirror)] {
+        let Some(address) = address else { continue };
         let rest = address.strip_prefix("https://").or_else(|| address.strip_prefix("http://"));
         let plain = |rest: &str| !rest.is_empty() && rest.bytes().all(|byte| byte.is_ascii_graphic());
         if !rest.is_some_and(|rest| plain(rest) && !rest.contains(['@', '[', ']', '"', '#'])) {
-            return Err(ProjectError::new("otoshi.toml", format!("{name}: a mirror's address is not valid"))
-                .with_hint("as in http://mirror.example/debian, and without a password: images keep it"));
+            let hint = "as in http://mirror.example/debian, and without a password: images keep it";
+            wrong(&[key], format!("{name}: a mirror's address is not valid"), Some(hint));
         }
     }
-    Ok(packages.reference().unwrap_or_default())
+    found
 }
 
 #[cfg(test)]
@@ -680,6 +700,35 @@ run = "make"
             let error = Manifest::parse("otoshi.toml", &text).unwrap_err();
             let told = format!("{error:?} {error} {:?}", error.hint());
             assert!(!told.contains("geheim") && told.contains("******"), "{told}");
+        }
+    }
+
+    #[test]
+    fn a_secret_is_either_of_a_file_or_of_a_variable() {
+        for (secret, told) in [
+            (
+                "TOKEN = \"geheim\"",
+                "`TOKEN` must be a table, not a string | as in { env = \"…\" }, or { file = \"…\" }",
+            ),
+            (
+                "TOKEN = { file = \"a\", env = \"B\" }",
+                "`TOKEN` must have either `env` or `file`, not several | as in { env = \"…\" }, or { file = \"…\" }",
+            ),
+            (
+                "TOKEN = {}",
+                "`TOKEN` must have either `env` or `file` | as in { env = \"…\" }, or { file = \"…\" }",
+            ),
+            ("TOKEN = { evn = \"B\" }", "unknown key `evn` | did you mean `env`?"),
+            ("TOKEN = { env = \"B\", fiel = \"a\" }", "unknown key `fiel` | did you mean `file`?"),
+            ("TOKEN = { value = \"geheim\" }", "unknown key `value` | known keys: env, file"),
+            ("TOKEN = { env = 3 }", "`env` must be a string, not an integer | quote it: \"3\""),
+        ] {
+            let text = format!("{MINIMAL}[secrets]\n{secret}\n");
+            let error = Manifest::parse("otoshi.toml", &text).unwrap_err();
+            let excerpt = error.excerpt().unwrap();
+            assert!(excerpt.contains("6 | TOKEN") && excerpt.contains('^'), "{excerpt}");
+            let first = format!("{error} | {}", error.hint().unwrap_or_default());
+            assert_eq!(first, format!("otoshi.toml:6: {told}"));
         }
     }
 

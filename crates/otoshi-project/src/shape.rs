@@ -81,9 +81,47 @@ impl Search<'_, '_> {
                 }
                 path.pop();
             }
+            Node::Value(Value::InlineTable(_)) | Node::Table(_) if fitting.len() > 1 => {
+                self.one_of(node, span, &fitting, path);
+            }
             Node::Value(Value::InlineTable(_)) | Node::Table(_) => self.members(node, span, first, path),
             Node::Value(_) => {}
         }
+    }
+
+    /// A table that has the keys of one of several forms, and no others.
+    fn one_of(
+        &mut self,
+        node: Node<'_>,
+        span: Option<Range<usize>>,
+        forms: &[&Map<String, Json>],
+        path: &mut Vec<String>,
+    ) {
+        let Some(table) = node.table() else { return };
+        let all = forms.iter().filter_map(|form| form.get("properties")?.as_object()).flatten();
+        let known: Map<String, Json> = all.map(|(key, schema)| (key.clone(), schema.clone())).collect();
+        let (mut there, mut is_told) = (0, false);
+        for (key, item) in table.iter() {
+            let at = table.get_key_value(key).and_then(|(key, _)| key.span());
+            path.push(key.to_owned());
+            match (known.get(key), Node::of(item)) {
+                (Some(schema), Some(node)) => {
+                    there += 1;
+                    self.value(node, item.span(), schema, path);
+                }
+                _ => is_told |= self.unknown(item, at, Some(&known), path).is_some(),
+            }
+            path.pop();
+        }
+        if there == 1 || is_told {
+            return;
+        }
+        self.mends = None;
+        let words: Vec<String> = known.keys().map(|key| format!("`{key}`")).collect();
+        let both = if there > 1 { ", not several" } else { "" };
+        let message = format!("{} must have either {}{both}", named(path), words.join(" or "));
+        let error = ProjectError::new(self.faults.file(), message).with_hint(example(&known));
+        self.faults.spanned(span, error);
     }
 
     fn members(
@@ -197,19 +235,30 @@ impl Search<'_, '_> {
         let mut error = ProjectError::new(self.faults.file(), message);
         let bare = matches!(node.form(), Form::Integer | Form::Float | Form::Boolean | Form::Date);
         let text = span.clone().and_then(|span| self.faults.text().get(span));
-        match text.filter(|_| bare && wanted.contains(&Form::String)) {
-            Some(text) => {
-                error = error.with_hint(format!("quote it: \"{text}\""));
-                if path.last().is_some_and(|key| key == ITEM) {
-                    self.mends = None;
-                } else if let Some(mends) = &mut self.mends {
-                    mends.push(Mend { path: path.to_vec(), text: Some(text.to_owned()) });
-                }
+        if let Some(text) = text.filter(|_| bare && wanted.contains(&Form::String)) {
+            error = error.with_hint(format!("quote it: \"{text}\""));
+            if path.last().is_some_and(|key| key == ITEM) {
+                self.mends = None;
+            } else if let Some(mends) = &mut self.mends {
+                mends.push(Mend { path: path.to_vec(), text: Some(text.to_owned()) });
             }
-            None => self.mends = None,
+        } else {
+            self.mends = None;
+            // A form that only tables have is shown.
+            if all.len() > 1 && wanted == [Form::Table] {
+                let properties = all.iter().filter_map(|one| one.get("properties")?.as_object()).flatten();
+                let known = properties.map(|(key, schema)| (key.clone(), schema.clone())).collect();
+                error = error.with_hint(example(&known));
+            }
         }
         self.faults.spanned(span, error);
     }
+}
+
+/// How tables of one key look, of which there may be several.
+fn example(known: &Map<String, Json>) -> String {
+    let all: Vec<String> = known.keys().map(|key| format!("{{ {key} = \"…\" }}")).collect();
+    format!("as in {}", all.join(", or "))
 }
 
 /// How a message names what a path leads to.

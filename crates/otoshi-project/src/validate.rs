@@ -4,13 +4,14 @@ use std::{fs, io::ErrorKind, net::IpAddr, path::Path};
 
 use otoshi_explain::Explain;
 use otoshi_http::SafeUrl;
-use otoshi_oci::Reference;
+use otoshi_oci::{OWN_HOST, Reference, SOURCE_DATE_EPOCH, source_date};
 
 use crate::{
-    Argument, Base, BuildNetwork, Command, Manifest, Process, ProcessTable, ProjectError, Secret, Switch,
+    Argument, Base, Build, BuildNetwork, Command, Manifest, Process, ProcessTable, ProjectError, Secret, Switch,
     faults::Faults,
     manifest::{PROCESS_NAME, is_port, is_process_name},
-    project::reference_of,
+    paths,
+    project::problems_of,
 };
 
 impl Manifest {
@@ -26,7 +27,10 @@ impl Manifest {
         if let Err(error) = self.refresh.builder_max_age() {
             faults.add(&["refresh", "builder-max-age"], error);
         }
-        self.check.look(faults);
+        self.look_at_build(faults);
+        self.look_at_secrets(faults);
+        let known: Vec<&str> = self.versions.keys().chain(self.bases.keys()).map(String::as_str).collect();
+        self.check.look(faults, &known);
     }
 
     /// The Dockerfiles that are not there, with the tables that name them.
@@ -49,12 +53,11 @@ impl Manifest {
     fn look_at_names(&self, faults: &mut Faults<'_>) {
         let name = &self.project.name;
         let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "-_.".contains(c);
-        let starts = name.starts_with(|c: char| c.is_ascii_lowercase() || c.is_ascii_digit());
-        if !starts || !name.chars().all(plain) {
+        if !name.chars().all(plain) || Reference::parse(&format!("{OWN_HOST}/{name}")).is_err() {
             faults.at(
                 &["project", "name"],
                 format!("the project's name {name:?} cannot be part of an image's name"),
-                "lower-case letters, digits, -, _ and ., starting with a letter or digit",
+                "lower-case letters and digits, with one of -, _ and . between them",
             );
         }
         let names = [
@@ -65,17 +68,15 @@ impl Manifest {
         let taken = [&self.build.builder_arg, &self.build.runner_arg];
         for (index, (table, keys)) in names.iter().enumerate() {
             for key in keys {
-                let plain = |c: char| c.is_ascii_alphanumeric() || c == '_';
-                if !key.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_') || !key.chars().all(plain)
-                {
-                    faults.at(
+                if !is_argument_name(key) {
+                    faults.at_key(
                         &[table, key],
                         format!("[{table}] {key:?} cannot be the name of a build argument"),
-                        "letters, digits and _, starting with a letter",
+                        ARGUMENT_NAME,
                     );
                 }
                 if taken.contains(key) {
-                    faults.at(
+                    faults.at_key(
                         &[table, key],
                         format!(
                             "[{table}] {key} is the name under which Dockerfiles see another role's image"
@@ -84,7 +85,7 @@ impl Manifest {
                     );
                 }
                 if let Some((other, _)) = names[..index].iter().find(|(_, others)| others.contains(key)) {
-                    faults.at(
+                    faults.at_key(
                         &[table, key],
                         format!("{key} is set twice, in [{other}] and [{table}]"),
                         "take one of them out",
@@ -110,8 +111,10 @@ impl Manifest {
             let template = match base {
                 Base::Image(template) => template,
                 Base::Packages(packages) => {
-                    if let Err(error) = reference_of(name, packages) {
-                        faults.add(&["bases", name], error);
+                    for (keys, error) in problems_of(name, packages) {
+                        let keys = keys.iter().map(String::as_str);
+                        let path: Vec<&str> = ["bases", name].into_iter().chain(keys).collect();
+                        faults.add(&path, error);
                     }
                     continue;
                 }
@@ -144,18 +147,55 @@ impl Manifest {
                 );
             }
         }
+        self.look_at_arguments(faults);
+    }
+
+    fn look_at_arguments(&self, faults: &mut Faults<'_>) {
         for (name, argument) in &self.args {
-            if let Argument::Computed(computed) = argument
-                && !self.bases.contains_key(&computed.base)
-            {
+            let computed = match argument {
+                Argument::Computed(computed) => computed,
+                Argument::Plain(template) => {
+                    let known = || self.versions.keys().chain(self.args.keys());
+                    for used in names_used(template).filter(|used| !known().any(|known| known == used)) {
+                        let message =
+                            format!("[args] {name} uses {{{used}}}, and there is nothing of that name");
+                        let error = ProjectError::new("otoshi.toml", message);
+                        faults.add(&["args", name], error.with_suggestion(used, known()));
+                    }
+                    continue;
+                }
+            };
+            if !self.bases.contains_key(&computed.base) {
                 let message = format!(
                     "[args] {name} is computed in {}, and [bases] has none of that name",
                     computed.base
                 );
                 let error = ProjectError::new("otoshi.toml", message);
-                faults.add(&["args", name], error.with_suggestion(&computed.base, self.bases.keys()));
+                let error = error.with_suggestion(&computed.base, self.bases.keys());
+                faults.add(&["args", name, "in"], error);
+            }
+            if let Some(problem) = Command::Shell(computed.run.clone()).problem() {
+                let hint = "as in { in = \"BASE\", run = \"ruby -e 'puts RUBY_VERSION'\" }";
+                faults.at(&["args", name, "run"], format!("[args] {name}: the command {problem}"), hint);
             }
         }
+        let time = |argument: &Argument| match argument {
+            Argument::Plain(text) if !text.contains('{') => Some(text.clone()),
+            _ => None,
+        };
+        let times = [
+            ("versions", self.versions.get(SOURCE_DATE_EPOCH).cloned()),
+            ("args", self.args.get(SOURCE_DATE_EPOCH).and_then(time)),
+        ];
+        for (table, text) in times {
+            if let Some(Err(error)) = text.as_deref().map(source_date) {
+                let hint = error.hint().unwrap_or_default();
+                faults.at(&[table, SOURCE_DATE_EPOCH], format!("[{table}] {error}"), hint);
+            }
+        }
+    }
+
+    fn look_at_secrets(&self, faults: &mut Faults<'_>) {
         for (name, secret) in &self.secrets {
             let (Secret::File(value) | Secret::Env(value)) = secret;
             if value.trim().is_empty() || matches!(secret, Secret::Env(_)) && value.contains(['=', '\0']) {
@@ -165,6 +205,30 @@ impl Manifest {
                     "as in { env = \"TOKEN\" }, or { file = \"token.txt\" }",
                 );
             }
+            // It is the name of a file in /run/secrets.
+            if name.is_empty() || matches!(name.as_str(), "." | "..") || name.contains(['/', '\0', ',']) {
+                let message = format!("[secrets] {name:?} cannot be the name of a secret");
+                faults.at_key(&["secrets", name], message, "a name without / and ,");
+            }
+        }
+    }
+
+    fn look_at_build(&self, faults: &mut Faults<'_>) {
+        let (builder, runner) = (&self.build.builder_arg, &self.build.runner_arg);
+        for (key, name) in [("builder-arg", builder), ("runner-arg", runner)] {
+            if !is_argument_name(name) {
+                let message = format!("[build] {key}: {name:?} cannot be the name of a build argument");
+                faults.at(&["build", key], message, ARGUMENT_NAME);
+            }
+        }
+        if builder == runner {
+            let message = format!("[build] runner-arg: {runner} is the name of the builder as well");
+            let key = if runner == &Build::default().runner_arg { "builder-arg" } else { "runner-arg" };
+            faults.at(
+                &["build", key],
+                message,
+                "as in builder-arg = \"BUILDER\", and runner-arg = \"RUNNER\"",
+            );
         }
     }
 
@@ -222,7 +286,6 @@ impl Manifest {
     }
 
     fn look_at_compile(&self, faults: &mut Faults<'_>) {
-        let absolute = "an absolute path in the image, as in \"/app\"";
         if let Some(compile) = &self.compile {
             if let Some(problem) = compile.run.problem() {
                 faults.at(
@@ -231,52 +294,50 @@ impl Manifest {
                     "as in run = \"npm run build\"",
                 );
             }
-            if !compile.workdir.starts_with('/') {
-                faults.at(
-                    &["compile", "workdir"],
-                    format!("[compile] workdir: {:?} is not absolute", compile.workdir),
-                    absolute,
-                );
+            if let Some(problem) = paths::on_image(&compile.workdir) {
+                let message = format!("[compile] workdir: {:?} {problem}", compile.workdir);
+                faults.at(&["compile", "workdir"], message, ABSOLUTE);
             }
-            if let Some(path) = compile.caches.iter().find(|path| !path.starts_with('/')) {
-                faults.at(
-                    &["compile", "caches"],
-                    format!("[compile] caches: {path:?} is not absolute"),
-                    absolute,
-                );
-            }
-            let outside = |path: &&String| {
-                path.is_empty() || path.starts_with('/') || path.split('/').any(|part| part == "..")
-            };
-            if let Some(path) = compile.outputs.iter().find(outside) {
-                faults.at(
-                    &["compile", "outputs"],
-                    format!("[compile] outputs: {path:?} is not a path in the source directory"),
-                    "as in \"public/assets\"",
-                );
-            }
-            for name in compile.secrets.iter().filter(|name| !self.secrets.contains_key(*name)) {
-                let message = format!("[compile] asks for the secret {name:?}, and [secrets] has none");
-                let error = ProjectError::new("otoshi.toml", message);
-                faults.add(&["compile", "secrets"], error.with_suggestion(name, self.secrets.keys()));
-            }
-        }
-        if let Some(path) = self.app.dependencies.iter().find(|path| !path.starts_with('/')) {
-            faults.at(
-                &["app", "dependencies"],
-                format!("[app] dependencies: {path:?} is not absolute"),
-                absolute,
+            look_at_list(faults, ["compile", "caches"], &compile.caches, ABSOLUTE, |path| {
+                let hides = paths::hides(path, &compile.workdir).then_some("would hide the source directory");
+                paths::on_image(path).or(hides)
+            });
+            look_at_list(
+                faults,
+                ["compile", "outputs"],
+                &compile.outputs,
+                "as in \"public/assets\"",
+                |path| paths::is_outside(path).then_some("is not a path in the source directory"),
             );
+            look_at_list(faults, ["compile", "exclude"], &compile.exclude, "as in \"tmp/**\"", |pattern| {
+                pattern.trim().is_empty().then_some("is empty")
+            });
+            for (index, name) in compile.secrets.iter().enumerate() {
+                if !self.secrets.contains_key(name) {
+                    let message = format!("[compile] asks for the secret {name:?}, and [secrets] has none");
+                    let error = ProjectError::new("otoshi.toml", message);
+                    let error = error.with_suggestion(name, self.secrets.keys());
+                    faults.add(&["compile", "secrets", &index.to_string()], error);
+                }
+            }
         }
-        if let Some(dir) = self.app.dir.as_ref().filter(|dir| !dir.starts_with('/')) {
-            faults.at(&["app", "dir"], format!("[app] dir: {dir:?} is not absolute"), absolute);
+        look_at_list(
+            faults,
+            ["app", "dependencies"],
+            &self.app.dependencies,
+            "an absolute path in the builder, as in \"/opt/venv\"",
+            paths::in_image,
+        );
+        if let Some(dir) = &self.app.dir
+            && let Some(problem) = paths::in_image(dir)
+        {
+            faults.at(&["app", "dir"], format!("[app] dir: {dir:?} {problem}"), ABSOLUTE);
         }
-        if self.app.user.as_ref().is_some_and(|user| user.trim().is_empty()) {
-            faults.at(
-                &["app", "user"],
-                "[app] user is empty",
-                "a name or number, as in \"app\" or \"1000:1000\"",
-            );
+        if let Some(user) = &self.app.user
+            && let Some(problem) = problem_of_user(user)
+        {
+            let hint = "a name or number, as in \"app\" or \"1000:1000\"";
+            faults.at(&["app", "user"], format!("[app] user {problem}"), hint);
         }
         let env = self.compile.iter().map(|compile| (["compile", "env"], &compile.env));
         for (path, env) in env.chain([(["app", "env"], &self.app.env)]) {
@@ -294,7 +355,7 @@ impl Manifest {
                 Process::Table(table) => table.clone(),
             };
             if !is_process_name(name) {
-                faults.at(&path, format!("a process cannot be named {name:?}"), PROCESS_NAME);
+                faults.at_key(&path, format!("a process cannot be named {name:?}"), PROCESS_NAME);
             }
             match table.command.as_ref().map(Command::problem) {
                 Some(Some(problem)) => {
@@ -326,8 +387,13 @@ impl Manifest {
 
     fn look_at_verify(&self, faults: &mut Faults<'_>) {
         let Some(verify) = &self.verify else { return };
-        if let Err(error) = verify.timeout() {
-            faults.add(&["verify", "timeout"], error);
+        match verify.timeout() {
+            Ok(timeout) if timeout.is_zero() => {
+                let message = "[verify] timeout: nothing can be done in no time";
+                faults.at(&["verify", "timeout"], message, "as in \"30s\"");
+            }
+            Ok(_) => {}
+            Err(error) => faults.add(&["verify", "timeout"], error),
         }
         if verify.run.is_some() == verify.http.is_some() {
             faults.at(
@@ -354,6 +420,42 @@ impl Manifest {
             );
         }
     }
+}
+
+const ABSOLUTE: &str = "an absolute path in the image, as in \"/app\"";
+const ARGUMENT_NAME: &str = "letters, digits and _, starting with a letter";
+
+/// Whether a build argument may be called so.
+fn is_argument_name(name: &str) -> bool {
+    name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
+        && name.chars().all(|c: char| c.is_ascii_alphanumeric() || c == '_')
+}
+
+/// Notes each item of a list that cannot be what it stands for.
+fn look_at_list(
+    faults: &mut Faults<'_>,
+    path: [&str; 2],
+    items: &[String],
+    hint: &str,
+    problem: impl Fn(&str) -> Option<&'static str>,
+) {
+    let [table, key] = path;
+    for (index, item) in items.iter().enumerate() {
+        if let Some(problem) = problem(item) {
+            faults.at_item(&path, index, format!("[{table}] {key}: {item:?} {problem}"), hint);
+        }
+    }
+}
+
+/// Why a text names no user, with or without a group.
+fn problem_of_user(text: &str) -> Option<&'static str> {
+    if text.trim().is_empty() {
+        return Some("is empty");
+    }
+    let (user, group) = text.split_once(':').map_or((text, None), |(user, group)| (user, Some(group)));
+    let is_plain = |part: &str| !part.is_empty() && !part.contains(|c: char| c.is_whitespace() || c == ':');
+    (!is_plain(user) || group.is_some_and(|group| !is_plain(group)))
+        .then_some("is neither a user nor USER:GROUP")
 }
 
 const COMMAND: &str = "as in web = \"bin/web\", or web = [\"bin/web\", \"--port\", \"8080\"]";
@@ -394,14 +496,20 @@ fn look_at_env<'e>(faults: &mut Faults<'_>, path: &[&str], names: impl Iterator<
 }
 
 fn look_at_ports(faults: &mut Faults<'_>, path: &[&str], place: &str, ports: &[String]) {
-    for port in ports.iter().filter(|port| !is_port(port)) {
-        faults.at(path, format!("{place}: {port:?} is not a port"), "a port, as in \"8080\" or \"53/udp\"");
+    for (index, port) in ports.iter().enumerate().filter(|(_, port)| !is_port(port)) {
+        let hint = "a port, as in \"8080\" or \"53/udp\"";
+        faults.at_item(path, index, format!("{place}: {port:?} is not a port"), hint);
     }
 }
 
-/// The names in braces that a template uses.
+/// The names in braces that a template uses, each from an opening brace to the next closing one.
 fn names_used(template: &str) -> impl Iterator<Item = &str> {
-    template.split('{').skip(1).filter_map(|rest| rest.split_once('}')).map(|(name, _)| name)
+    let mut rest = template;
+    std::iter::from_fn(move || {
+        let (name, behind) = rest.split_once('{')?.1.split_once('}')?;
+        rest = behind;
+        Some(name)
+    })
 }
 
 /// The files in the directory in which a path of the project would lie, as the project would name them.
@@ -416,7 +524,86 @@ fn beside(root: &Path, path: &str) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
+    use otoshi_explain::Explain;
+
     use super::is_own_address;
+    use crate::Manifest;
+
+    #[test]
+    fn what_names_nothing_and_what_cannot_be_is_told_in_every_table() {
+        let text = r#"[project]
+name = "shop-"
+[versions]
+SOURCE_DATE_EPOCH = "-1"
+[bases]
+ROOT = { debian = "Trixie", packages = ["libc6", "--help", "a b"], suites = ["../x"], mirror = "ftp://x", slim = true, variant = "distroless" }
+[args]
+A = "{BB}"
+B = { in = "ROOT", run = " " }
+C = { in = "ROOTS", run = "echo 'x" }
+[build]
+builder-arg = "IMAGE"
+runner-arg = "IMAGE"
+[check]
+ignore = ["ROOTT"]
+ranges = { ROOT = ">= 3, < 2" }
+[runner]
+dockerfile = "runner.Dockerfile"
+[compile]
+run = "make"
+workdir = "/"
+caches = ["npm", "/app/../", "/proc/cache"]
+outputs = ["public", "/etc", ""]
+exclude = [""]
+secrets = ["token", "tokn"]
+[secrets]
+token = { env = "TOKEN" }
+"a/b" = { env = "TOKEN" }
+[app]
+dir = "/dev/app"
+dependencies = ["/opt", "/sys", "lib"]
+user = "a:b:c"
+expose = ["80", "0", "+80"]
+[processes]
+"web-" = "run"
+[verify]
+run = "true"
+timeout = "0s"
+"#;
+        let error = Manifest::parse("otoshi.toml", text).unwrap_err();
+        let all = std::iter::once(&error).chain(error.others()).map(|error| {
+            let marked = error.excerpt().and_then(|excerpt| {
+                let (line, mark) = excerpt.rsplit_once('\n')?;
+                let line = line.rsplit_once('\n')?.1;
+                let start = mark.find('^')?;
+                Some(
+                    line.chars().skip(start).take(mark.chars().filter(|sign| *sign == '^').count()).collect(),
+                )
+            });
+            let marked: String = marked.unwrap_or_default();
+            assert!(!marked.is_empty(), "{error}");
+            format!("{error} [{marked}] {}", error.hint().unwrap_or_default()).trim_end().to_owned()
+        });
+        insta::assert_snapshot!(all.collect::<Vec<_>>().join("\n"));
+    }
+
+    #[test]
+    fn a_cache_that_hides_the_source_is_told() {
+        let read = |cache: &str| {
+            let compile =
+                format!("[compile]\nrun = \"make\"\nworkdir = \"/usr/src/app\"\ncaches = [\"{cache}\"]\n");
+            let text = format!("[project]\nname = \"shop\"\n[runner]\ndockerfile = \"r\"\n{compile}");
+            Manifest::parse("otoshi.toml", &text).map(drop).map_err(|error| error.to_string())
+        };
+        for cache in ["/usr/src/app/node_modules", "/root/.cache", "/usr/src/apps"] {
+            assert_eq!(read(cache), Ok(()));
+        }
+        for cache in ["/usr/src/app", "/usr/src", "/usr/./src/app/"] {
+            let expected =
+                format!("otoshi.toml:8: [compile] caches: {cache:?} would hide the source directory");
+            assert_eq!(read(cache), Err(expected));
+        }
+    }
 
     #[test]
     fn looking_into_https_needs_whom_to_trust_and_something_to_look_into() {

@@ -44,19 +44,7 @@ impl CommandSettings<'_> {
 
     /// The bundle of certificate authorities that commands are offered.
     pub(super) fn ca_certificates(self) -> Result<Option<PathBuf>, PipelineError> {
-        let Some(setting) = self.0.manifest.build.ca_certificates.as_deref() else { return Ok(None) };
-        let path = if setting == "host" {
-            PathBuf::from("/etc/ssl/certs/ca-certificates.crt")
-        } else {
-            self.0.root.join(setting)
-        };
-        if !path.is_file() {
-            return Err(PipelineError::invalid(
-                format!("[build] ca-certificates: there is no file {}", path.display()),
-                "name a bundle in PEM form, or leave the setting out",
-            ));
-        }
-        Ok(Some(path))
+        Ok(self.0.ca_certificates()?)
     }
 }
 
