@@ -29,6 +29,11 @@ pub struct Dockerfile {
 }
 
 impl Dockerfile {
+    /// An error as it is, at a byte range of the file where it has no place yet.
+    pub fn placed(&self, error: DockerfileError, span: Range<usize>) -> DockerfileError {
+        error.or_at(&self.name, &self.text, span)
+    }
+
     /// An error at a byte range of the file.
     pub fn error_at(&self, span: Range<usize>, message: String, hint: Option<String>) -> DockerfileError {
         DockerfileError::new(message).with_hint(hint).or_at(&self.name, &self.text, span)

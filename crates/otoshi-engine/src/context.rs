@@ -95,7 +95,7 @@ impl Context {
             let bytes = unknown.iter().map(|index| entries[*index].size).sum();
             tell(Unread { files: unknown.len(), bytes });
             hash(&root, &mut entries, unknown);
-            home.records().put(key.hex(), &Scanned(stat_cache::encode(&entries, started)))?;
+            home.records().remember(key.hex(), &Scanned(stat_cache::encode(&entries, started)))?;
         }
         let checkout = Some(root.clone());
         Ok(Self { root, entries, tree_digest: OnceLock::new(), checkout, _mount: None })

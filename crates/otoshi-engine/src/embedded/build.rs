@@ -10,10 +10,11 @@ use std::{
 };
 
 use otoshi_dockerfile::{BuildArgs, GlobalScope, Graph, ReachedStage, Source as From_};
-use otoshi_explain::Explain;
 use otoshi_oci::{Digest, Fields, Platform};
 
-use super::{EmbeddedEngine, chain::Chain, outside::named_context, proxy, source::Tree, stage::Stage};
+use super::{
+    EmbeddedEngine, chain::Chain, outside::named_context, place::locate, proxy, source::Tree, stage::Stage,
+};
 use crate::{BuildRequest, EngineError, Event, Events, NamedContext, Output, StepId};
 
 /// One build under way.
@@ -120,21 +121,6 @@ impl Build<'_> {
 
     /// Says where in the Dockerfile an error arose.
     pub(super) fn locate(&self, error: EngineError, span: &std::ops::Range<usize>) -> EngineError {
-        let at = |message: String, hint: Option<String>| {
-            Box::new(self.request.dockerfile.error_at(span.clone(), message, hint))
-        };
-        match error {
-            EngineError::Command { what, code, .. } => {
-                let place = at(format!("{what} ended with exit code {code}"), None);
-                EngineError::Command { what, code, at: Some(place) }
-            }
-            EngineError::Stopped | EngineError::Dockerfile(_) => error,
-            EngineError::Invalid { message, hint } => EngineError::Dockerfile(at(message, hint)),
-            EngineError::NoImage { .. } | EngineError::Http(_) => {
-                let place = at(error.to_string(), None);
-                EngineError::Dockerfile(Box::new(place.with_remedy(error.remedy())))
-            }
-            other => other,
-        }
+        locate(&self.request.dockerfile, error, span)
     }
 }

@@ -323,7 +323,7 @@ impl EmbeddedEngine {
         } else {
             None
         };
-        self.home().records().put(key.hex(), &ContentDigest(digest.clone()))?;
+        self.home().records().remember(key.hex(), &ContentDigest(digest.clone()))?;
         Ok(digest)
     }
 }

@@ -121,7 +121,7 @@ pub(crate) fn known_layer(
 /// Remembers a layer that was made here under all its keys.
 fn keep(engine: &EmbeddedEngine, layer: &CopiedLayer) -> Result<(), EngineError> {
     for key in &layer.keys {
-        engine.home().records().put(key.hex(), layer)?;
+        engine.home().records().remember(key.hex(), layer)?;
     }
     Ok(())
 }

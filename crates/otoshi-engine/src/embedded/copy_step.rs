@@ -54,9 +54,20 @@ enum Place<'a> {
     Elsewhere(Fetched),
 }
 
+/// What to write in place of a path in quotes: without brackets, space separates paths inside of quotes, too.
+fn quoted(word: &Word, copy: &Copy, is_add: bool) -> Option<String> {
+    let is_path = copy.sources.contains(word) || copy.dest == *word;
+    let is_open = |quote: char| word.0.matches(quote).count() % 2 == 1;
+    let keyword = if is_add { "ADD" } else { "COPY" };
+    (is_path && (is_open('"') || is_open('\'')))
+        .then(|| format!("paths with spaces stand in a list: {keyword} [\"a b\", \"/\"]"))
+}
+
 impl Expanded {
     fn new(stage: &Stage, copy: &Copy, add: Option<&Add>) -> Result<Self, EngineError> {
-        let expand = |word: &Word| stage.scope.expand(word);
+        let expand = |word: &Word| {
+            stage.scope.expand(word).map_err(|error| error.with_hint(quoted(word, copy, add.is_some())))
+        };
         let list = |words: &[Word]| words.iter().map(expand).collect::<Result<Vec<_>, _>>();
         let optional = |word: &Option<Word>| word.as_ref().map(expand).transpose();
         let dest = expand(&copy.dest)?;

@@ -194,7 +194,7 @@ impl EmbeddedEngine {
     /// Takes note of what the repository that is believed says of a key: for whoever believes it, too, and nobody else.
     pub(crate) fn learn<T: Record>(&self, key: &Digest, value: &T) -> Result<(), EngineError> {
         let Some(told) = self.told(key) else { return Ok(()) };
-        Ok(self.home.records().put(told.hex(), value)?)
+        Ok(self.home.records().remember(told.hex(), value)?)
     }
 
     fn told(&self, key: &Digest) -> Option<Digest> {

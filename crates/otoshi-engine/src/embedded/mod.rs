@@ -12,6 +12,7 @@ mod engine;
 mod export;
 pub(crate) mod mount;
 mod outside;
+mod place;
 mod proxy;
 mod relay;
 mod remote;

@@ -2,19 +2,32 @@
 //! triggers of images, the time.
 
 use otoshi_dockerfile::{GlobalScope, Surroundings};
+use otoshi_explain::Explain;
+use otoshi_oci::{SOURCE_DATE_EPOCH, SourceDateError, source_date};
 
-use super::EmbeddedEngine;
+use super::{EmbeddedEngine, place::locate};
 use crate::{BuildRequest, EngineError, NamedContext};
 
 /// The time that `SOURCE_DATE_EPOCH` says, given or declared before the first FROM; else that of the request.
 pub(super) fn epoch(request: &BuildRequest, globals: &GlobalScope) -> Result<i64, EngineError> {
-    const NAME: &str = "SOURCE_DATE_EPOCH";
-    let given = request.args.get(NAME).or_else(|| globals.values().get(NAME)).filter(|text| !text.is_empty());
-    let Some(text) = given else { return Ok(request.output.epoch) };
-    text.parse().map_err(|_| EngineError::Invalid {
-        message: format!("{NAME} is {text:?}, which is not a number of seconds since 1970"),
-        hint: Some("as in $(git log -1 --format=%ct)".into()),
-    })
+    let given = request.args.get(SOURCE_DATE_EPOCH);
+    let Some(text) = given.or_else(|| globals.values().get(SOURCE_DATE_EPOCH)) else {
+        return Ok(request.output.epoch);
+    };
+    let wrong =
+        |error: SourceDateError| EngineError::Invalid { message: error.to_string(), hint: error.hint() };
+    match (source_date(text).map_err(wrong), given) {
+        (Ok(time), _) => Ok(time.unwrap_or(request.output.epoch)),
+        (Err(error), Some(_)) => Err(error),
+        // It stands in the Dockerfile.
+        (Err(error), None) => {
+            let declared = request.dockerfile.globals.iter().rfind(|arg| arg.value.name == SOURCE_DATE_EPOCH);
+            Err(match declared {
+                Some(arg) => locate(&request.dockerfile, error, &arg.span),
+                None => error,
+            })
+        }
+    }
 }
 
 /// Named contexts, and the store's images with the triggers in their configs.

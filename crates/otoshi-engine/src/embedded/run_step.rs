@@ -268,7 +268,7 @@ pub(crate) fn workdir(
     let below = stage.chain.mount(engine)?;
     let found = rootfs::resolve(below.path(), Path::new(path))?;
     if below.path().join(&found).is_dir() {
-        engine.home().records().put(key.hex(), &HasWorkdir(true))?;
+        engine.home().records().remember(key.hex(), &HasWorkdir(true))?;
         return Ok(None);
     }
     let user = &stage.config.config.user;

@@ -143,7 +143,7 @@ impl Tree<'_> {
             digests.push(format!("{is_directory} {name} {}", hash_items(items)?));
         }
         let digest = (!sources.is_empty()).then(|| digest_of_fields(digests));
-        engine.home().records().put(key.hex(), &ContentDigest(digest.clone()))?;
+        engine.home().records().remember(key.hex(), &ContentDigest(digest.clone()))?;
         Ok(digest)
     }
 
