@@ -17,6 +17,11 @@ pub(crate) async fn refused(asked: &Asked, response: Response) -> RegistryError 
     RegistryError::Refused { asked: asked.clone(), status, answer: answer_text(&bytes) }
 }
 
+/// Whether a registry says that it does not know the method HEAD, which the specification demands of it.
+pub(crate) fn knows_no_head(response: &Response) -> bool {
+    matches!(response.status().as_u16(), 405 | 501)
+}
+
 /// Reads a body of at most `most` bytes.
 pub(crate) async fn bounded(mut response: Response, most: usize) -> Result<Bytes, String> {
     let mut bytes = BytesMut::new();

@@ -149,7 +149,14 @@ fn host_of(repository: &str) -> &str {
 
 impl Explain for RegistryError {
     fn kind(&self) -> Kind {
-        Kind::Registry
+        match self {
+            Self::Settings { .. } => Kind::User,
+            Self::Layout(error) => error.kind(),
+            Self::Image(error) => error.kind(),
+            Self::Http(error) => error.kind(),
+            Self::Setup(_) => Kind::Machine,
+            _ => Kind::Registry,
+        }
     }
 
     fn remedy(&self) -> Option<Remedy> {

@@ -8,7 +8,7 @@ use otoshi_http::{Method, Response};
 use otoshi_oci::{Descriptor, Digest, Hasher, MediaType, Reference};
 use serde_json::Value;
 
-use crate::answer::{bounded, refused};
+use crate::answer::{bounded, knows_no_head, refused};
 use crate::call::{Body, Call, Target};
 use crate::error::{Asked, RegistryError};
 use crate::hosts::Endpoint;
@@ -164,14 +164,18 @@ impl Manifests<'_> {
         let path = format!("{}/manifests/{}", endpoint.name, name.text());
         let call = Call::read(Method::HEAD, path).header("accept", ACCEPT);
         let response = self.0.send(endpoint, &call, &asked, tally).await?;
+        let whole = || async {
+            let document = self.get_at(endpoint, name, &asked, tally).await?;
+            Ok(document.map(|document| document.digest))
+        };
+        if knows_no_head(&response) {
+            return whole().await;
+        }
         match response.status().as_u16() {
             200 => match (content_digest(&response), name) {
                 (Some(digest), _) => Ok(Some(digest)),
                 (None, Name::Digest(digest)) => Ok(Some(digest.clone())),
-                (None, Name::Tag(_)) => {
-                    let document = self.get_at(endpoint, name, &asked, tally).await?;
-                    Ok(document.map(|document| document.digest))
-                }
+                (None, Name::Tag(_)) => whole().await,
             },
             404 => Ok(None),
             _ => Err(refused(&asked, response).await),

@@ -17,7 +17,7 @@ use otoshi_http::header::{LOCATION, RANGE};
 use otoshi_http::{Failure, Method, Response, TransportError, Url};
 use otoshi_oci::Digest;
 
-use crate::answer::{refused, unreachable_error};
+use crate::answer::{knows_no_head, refused, unreachable_error};
 use crate::call::{Body, Call, Target};
 use crate::error::{Asked, RegistryError};
 use crate::hosts::Endpoint;
@@ -87,8 +87,7 @@ impl Upload {
     ) -> Result<Result<(), Option<Url>>, RegistryError> {
         let asked = self.asked();
         let (digest, size) = (self.digest.clone(), self.size);
-        let call = Call::write(Method::HEAD, self.path(digest.as_str()));
-        let response = transport.send(&self.endpoint, &call, &asked, &self.tally).await?;
+        let response = self.look_up(transport).await?;
         match response.status().as_u16() {
             200 => {
                 self.tally.tell(Event::Skipped { digest, size });
@@ -232,9 +231,18 @@ impl Upload {
     }
 
     async fn is_stored(&self, transport: &Transport) -> Result<bool, RegistryError> {
-        let call = Call::write(Method::HEAD, self.path(self.digest.as_str()));
-        let response = transport.send(&self.endpoint, &call, &self.asked(), &self.tally).await?;
-        Ok(response.status().as_u16() == 200)
+        Ok(self.look_up(transport).await?.status().as_u16() == 200)
+    }
+
+    /// Asks whether the blob is there: by HEAD, and by GET of a registry that knows no HEAD, whose answer is not read on.
+    async fn look_up(&self, transport: &Transport) -> Result<Response, RegistryError> {
+        let asked = self.asked();
+        let ask = |method| Call::write(method, self.path(self.digest.as_str()));
+        let response = transport.send(&self.endpoint, &ask(Method::HEAD), &asked, &self.tally).await?;
+        if !knows_no_head(&response) {
+            return Ok(response);
+        }
+        transport.send(&self.endpoint, &ask(Method::GET), &asked, &self.tally).await
     }
 
     /// Asks how much of an upload the registry kept, and where it goes on; `None` where it cannot.

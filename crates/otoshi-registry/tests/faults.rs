@@ -135,6 +135,28 @@ fn busy_and_broken_registries_are_asked_again() {
 }
 
 #[test]
+fn a_registry_that_knows_no_head_is_asked_by_get() {
+    let stage = given!(Stage::new());
+    for status in ["405 Method Not Allowed", "501 Not Implemented"] {
+        stage.proxy.heal();
+        stage.proxy.fault("HEAD", "/v2/", usize::MAX, Fault::Answer(status, "Allow: GET".into()));
+        stage.push().unwrap();
+        let name = support::reference(&stage.name());
+        assert_eq!(client().resolve(&name).unwrap().as_ref(), Some(&stage.image), "{status}");
+        stage.proxy.take_log();
+        stage.push().unwrap();
+        let log = stage.proxy.take_log();
+        assert!(
+            !log.iter().any(|request| request.is("POST", "/uploads/")),
+            "{status}: what is there is not sent"
+        );
+        stage.pull().unwrap();
+        let missing = support::reference(&format!("{}/shop:none", stage.proxy.host()));
+        assert_eq!(client().resolve(&missing).unwrap(), None, "{status}");
+    }
+}
+
+#[test]
 fn a_registry_says_how_long_to_wait() {
     let stage = given!(Stage::new());
     stage.push().unwrap();
