@@ -251,9 +251,12 @@ fn packages_that_lie_in_a_store_by_name_are_told_as_unread() {
         .put("nix/store", Kind::Directory, "", b"")
         .put("nix/store/.links", Kind::Directory, "", b"")
         .file("opt/conda/conda-meta/history", "");
-    let gone = Layer::default()
-        .file(&format!("nix/store/.wh.{hash}-openssl-3.0"), "")
-        .file(&format!("nix/store/.wh.{hash}-current"), "");
+    let file = |path: &str| Layer::default().file(path, "openssl\n");
+    let gone = || {
+        Layer::default()
+            .file(&format!("nix/store/.wh.{hash}-openssl-3.0"), "")
+            .file(&format!("nix/store/.wh.{hash}-current"), "")
+    };
     for (layers, expected) in [
         (vec![nix()], vec![("Nix", Some("nix/store"))]),
         (vec![guix], vec![("Guix", Some("gnu/store"))]),
@@ -271,7 +274,24 @@ fn packages_that_lie_in_a_store_by_name_are_told_as_unread() {
         (vec![store("var/db/kiss/installed/openssl/version")], vec![("KISS", Some("var/db/kiss/installed"))]),
         (vec![store("var/lib/pkg/db")], vec![("CRUX", Some("var/lib/pkg/db"))]),
         (vec![empty], vec![]),
-        (vec![nix(), gone], vec![]),
+        (vec![nix(), gone()], vec![]),
+        // A layer need not list the directories above its files.
+        (
+            vec![file(&format!("nix/store/{hash}-openssl-3.0/lib/libssl.so"))],
+            vec![("Nix", Some("nix/store"))],
+        ),
+        (vec![file(&format!("nix/store/{hash}-openssl-3.0/lib/libssl.so")), gone()], vec![]),
+        (vec![file("var/db/pkg/dev-libs/openssl-3.0/CONTENTS")], vec![("Portage", Some("var/db/pkg"))]),
+        (
+            vec![file("var/lib/pacman/local/openssl-3.0.1-1/desc")],
+            vec![("pacman", Some("var/lib/pacman/local"))],
+        ),
+        (vec![file("var/db/kiss/installed/openssl/version")], vec![("KISS", Some("var/db/kiss/installed"))]),
+        (
+            vec![file("home/linuxbrew/.linuxbrew/Cellar/jq/1.7/bin/jq")],
+            vec![("Homebrew", Some("home/linuxbrew/.linuxbrew/Cellar"))],
+        ),
+        (vec![file("nix/store/.links/x")], vec![]),
     ] {
         let image = image(&home, layers);
         let first = Installed::of_image(&home, &image, &here).unwrap();

@@ -5,7 +5,8 @@
 //! into there, which takes a few system calls; only otherwise is its blob read through.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error;
 use std::sync::Arc;
 
@@ -20,12 +21,12 @@ use super::error::InstalledError;
 use super::room::{MOST, Room, TOTAL};
 use super::rpm;
 use super::tree;
-use super::unread::{is_mark, is_stored};
+use super::unread::{is_mark, is_stored, stored_above};
 use super::wanted::{Want, Wanted};
 use crate::files::Files;
 
 /// The form of the records; another one makes them anew.
-const FORM: &str = "1";
+const FORM: &str = "2";
 /// How often links and settings may lead to files that were not read.
 const ROUNDS: usize = 4;
 /// A layer's files; directories, links and others have no content.
@@ -119,10 +120,16 @@ fn from_blob(
     }
     let read = |wanted: &Wanted| {
         let mut room = Room::default();
-        let kept: Kept = Layer::read(
+        let implied = RefCell::new(BTreeSet::new());
+        let mut kept: Kept = Layer::read(
             layout,
             layer,
-            |path| wanted.wants(path).is_some(),
+            |path| {
+                if let Some(package) = stored_above(path).filter(|_| implied.borrow().len() <= MOST) {
+                    implied.borrow_mut().insert(package.to_vec());
+                }
+                wanted.wants(path).is_some()
+            },
             |path, entry, data| {
                 let invalid = |reason| TarError::Invalid { place: entry.display_name(), reason };
                 let is_content = entry.kind == Kind::File && wanted.wants(path) == Some(Want::Content);
@@ -135,6 +142,11 @@ fn from_blob(
                 Ok(if is_content { data.read_at_most(size)?.map(Into::into) } else { None })
             },
         )?;
+        for package in implied.into_inner() {
+            if wanted.wants(&package).is_some() && !kept.files().contains_key(&package) {
+                kept.insert(package, Node { kind: Kind::Directory, link: Vec::new(), facts: None });
+            }
+        }
         // Hard links have the content of their files, which was counted once.
         let sizes = kept.files().values().filter_map(|node| Some(node.facts.as_deref()?.len() as u64));
         let too_much = sizes.sum::<u64>() > TOTAL || kept.files().len() + kept.unresolved().len() > MOST;

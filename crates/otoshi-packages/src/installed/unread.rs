@@ -93,6 +93,12 @@ pub(super) fn is_stored(path: &[u8]) -> bool {
     STORES.iter().any(|(_, store, is_package)| store.as_bytes() == directory && is_package(name))
 }
 
+/// The package in a store that a path lies below, if any: a layer need not list the directories that lead to its files.
+pub(super) fn stored_above(path: &[u8]) -> Option<&[u8]> {
+    let ends = path.iter().enumerate().filter(|(_, byte)| **byte == b'/').map(|(end, _)| &path[..end]);
+    ends.into_iter().find(|directory| is_stored(directory))
+}
+
 /// The records that an image has.
 pub(super) fn found(files: &Files) -> Vec<Unread> {
     let mut found: Vec<Unread> = Vec::new();

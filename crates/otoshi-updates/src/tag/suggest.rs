@@ -12,7 +12,7 @@ use std::cmp::Ordering;
 use jiff::civil::Date;
 
 use super::{
-    counting::{is_outlier, same_kinds},
+    counting::{is_outlier, same_kinds, skips_to_year},
     distribution::Distribution,
     level::Level,
     parts::{Stage, Tag, Version},
@@ -84,12 +84,18 @@ pub fn suggest(
         .filter(|(_, product)| product.kind == ProductKind::Distribution)
         .map(|(family, _)| family);
     let parsed = tags.into_iter().filter_map(|text| Tag::parse(text.as_ref(), cycles));
-    let (near, far): (Vec<Tag>, Vec<Tag>) =
+    let (all, far): (Vec<Tag>, Vec<Tag>) =
         parsed.filter(|tag| tag.text != current).partition(|tag| same_words(tag, &now));
     let is_near = |tag: &Tag| !(leads_on(now.version.as_ref()) && is_of_next(&now, tag));
-    let near: Vec<Tag> = near.into_iter().filter(is_near).collect();
-    let mut both = Vec::new();
+    let all: Vec<Tag> = all.into_iter().filter(is_near).collect();
     let is_alike = |tag: &&Tag| tag.prefix == now.prefix && alike(tag, &now);
+    let line = || all.iter().filter(is_alike).filter_map(|tag| tag.version.as_ref());
+    let (years, near): (Vec<Tag>, Vec<Tag>) =
+        all.iter().cloned().partition(|tag| match (&now.version, &tag.version) {
+            (Some(old), Some(new)) => new > old && skips_to_year(old, new, line(), today),
+            _ => false,
+        });
+    let mut both = Vec::new();
     for tag in near.iter().filter(is_alike).filter(|tag| tag.flavour == now.flavour) {
         match step(&now, tag, own, cycles, today) {
             Some(Level::Distribution) => {
@@ -129,7 +135,9 @@ pub fn suggest(
         found.successors = successors(&now, varied.cloned().collect());
     }
     if found == Suggestions::default() && own.is_none() {
-        found.unclear = of_another_form(&now, &near, today).map(Unclear::Form);
+        let year = years.iter().filter(is_alike).filter(|tag| tag.flavour == now.flavour);
+        let year = year.min_by(|a, b| newest_first(a, b)).map(|tag| tag.text.clone());
+        found.unclear = of_another_form(&now, &all, today).or(year).map(Unclear::Form);
     }
     if found == Suggestions::default() && own.is_none() {
         found.unclear = of_another_variant(&now, near.iter().chain(&far), today).map(Unclear::Variant);

@@ -367,6 +367,27 @@ fn a_form_that_began_with_newer_versions_is_not_understood_and_one_that_stands_b
 }
 
 #[test]
+fn plain_versions_go_on_step_by_step_and_not_to_years() {
+    for (current, tags, newest) in [
+        ("3", "4 5 2024 2025", "5"),
+        ("3", "2024 2025", ""),
+        ("3", "4 24 25", "4"),
+        ("3", "24 25 26", ""),
+        ("3.1", "3.2 5.0 24.04 25.10", "5.0"),
+        ("v3-slim", "v4-slim v24-slim", "v4-slim"),
+        // One after the other they may come there, and what counts years goes on to the next.
+        ("8", "10 12 14 16 18 20 22 24", "24"),
+        ("8", "11 17 21 25", "25"),
+        ("22.04", "24.04 25.10", "25.10"),
+        ("2023", "2024 3", "2024"),
+        ("2", "13", "13"),
+    ] {
+        let (found, _) = suggested("acme/app", current, tags);
+        assert_eq!(found.first().map(String::as_str).unwrap_or_default(), newest, "{current}: {found:?}");
+    }
+}
+
+#[test]
 fn tags_that_move_are_told_apart_from_those_that_nobody_understands() {
     for (tag, form) in [
         ("3.1.2-slim", Form::Series),
