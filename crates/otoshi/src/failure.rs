@@ -36,6 +36,7 @@ pub(crate) enum Failure {
     Registry(#[from] otoshi_registry::RegistryError),
     #[error("{message}")]
     Missing { message: String, hint: String },
+    /// With a file, directory or address that was named on the command line.
     #[error("{action} {path}: {source}")]
     Io { action: &'static str, path: String, source: std::io::Error },
     #[error("{message}")]
@@ -134,8 +135,8 @@ impl Explain for Failure {
         match (self.inner(), self) {
             (Some(error), _) => error.kind(),
             (None, Self::Missing { .. }) => Kind::Registry,
-            (None, Self::Usage { .. }) => Kind::User,
-            (None, _) => Kind::Machine,
+            (None, Self::Io { source, .. }) => Kind::of_named_path(source),
+            (None, _) => Kind::User,
         }
     }
 

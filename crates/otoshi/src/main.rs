@@ -9,6 +9,7 @@ mod commands;
 mod engine;
 mod exit;
 mod failure;
+mod habits;
 mod named;
 mod output_file;
 mod progress;
@@ -41,7 +42,17 @@ struct Arguments {
 
 fn main() -> ExitCode {
     otoshi_sandbox::init_if_requested();
-    let arguments = Arguments::parse();
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            let words: Vec<String> =
+                std::env::args_os().skip(1).map(|word| word.to_string_lossy().into_owned()).collect();
+            match habits::known(&error, &words) {
+                Some(failure) => return failure.report(),
+                None => error.exit(),
+            }
+        }
+    };
     if std::env::var_os("OTOSHI_LOG").is_some() {
         let filter = tracing_subscriber::EnvFilter::from_env("OTOSHI_LOG");
         tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();

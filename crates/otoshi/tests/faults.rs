@@ -100,14 +100,23 @@ fn a_full_disk_ends_the_step_and_the_next_run_goes_on() {
 }
 
 #[test]
-fn a_read_only_disk_is_told() {
+fn a_read_only_disk_is_told_by_what_writes_and_read_by_what_reads() {
     let shop = given!(Shop::new());
     shop.ok(&["build"]);
     shop.write("src/main", "source 2\n");
     let script = "
+        mkdir -p out
         mount --bind $OTOSHI_HOME $OTOSHI_HOME
         mount -o remount,bind,ro $OTOSHI_HOME
         $OTOSHI images
+        for reading in 'inspect shop/web' 'history shop/web' verify plan 'image check -f runner.Dockerfile .' \\
+            'export shop/web out/oci --format oci' 'export shop/web out/oci.tar --format oci-archive' \\
+            'export shop/web out/docker.tar --format docker-archive' 'diff shop/web shop/web'
+        do
+            $OTOSHI $reading > out/said || { echo \"$reading: $?\" >&2; exit 99; }
+        done
+        $OTOSHI rmi shop/web && exit 98
+        $OTOSHI gc && exit 97
         $OTOSHI build
     ";
     let output = apart(&shop, script);

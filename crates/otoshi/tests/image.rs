@@ -9,7 +9,7 @@ use std::{
     process::{Command, Output, Stdio},
 };
 
-use otoshi_test::{GitDaemon, Need, given, require};
+use otoshi_test::{GitDaemon, Need, given, require, said};
 use support::Shop;
 use whole::assert_said;
 
@@ -300,4 +300,97 @@ fn a_platform_that_the_machine_runs_is_built_for_and_others_are_told() {
     assert_said("image-build-for-a-platform-that-needs-an-emulator", &refused);
     shop.write("other/Dockerfile", "FROM scratch\nCOPY Dockerfile /d\nENTRYPOINT [\"/d\"]\n");
     shop.ok(&["image", "build", "other", "--platform", "linux/riscv64", "-t", "riscv:1"]);
+}
+
+#[test]
+fn every_word_that_cannot_be_expanded_is_shown_in_its_line() {
+    let shop = given!(Shop::new());
+    shop.write("img/file", "text");
+    for line in [
+        "ENV A=${B!c}",
+        "ENV ${B!c}=a",
+        "ENV A=\"x",
+        "ENV A=${B:?}",
+        "ARG A=${B!c}",
+        "LABEL a=${B!c}",
+        "WORKDIR ${B!c}",
+        "USER ${B!c}",
+        "VOLUME ${B!c}",
+        "STOPSIGNAL ${B!c}",
+        "EXPOSE ${B!c}",
+        "COPY \"a b\" /",
+        "COPY file ${B!c}",
+        "COPY --chmod=${B!c} file /",
+        "COPY --chown=${B!c} file /",
+        "COPY --exclude=${B!c} file /",
+        "COPY <<X /a\n${B!c}\nX",
+        "ADD --checksum=${B!c} http://127.0.0.1:1/a /",
+        "RUN --mount=type=cache,target=${B!c} true",
+        "RUN --mount=type=cache,target=/x,uid=${B!c} true",
+        "RUN --mount=type=secret,id=${B!c} true",
+    ] {
+        shop.write("img/Dockerfile", &format!("FROM scratch\n{line}\n"));
+        let output = shop.otoshi(&["image", "build", "-q", "img"]);
+        let text = said(&output);
+        assert_eq!(output.status.code(), Some(2), "{line}: {text}");
+        assert!(text.contains("Dockerfile:2:1]") && text.contains("───"), "{line}: {text}");
+        assert_eq!(text.contains("COPY [\"a b\", \"/\"]"), line.contains("a b"), "{line}: {text}");
+    }
+    for first in ["ARG A=${B!c}\nFROM scratch\n", "FROM ${B!c}\n", "FROM --platform=${B!c} scratch\n"] {
+        shop.write("img/Dockerfile", first);
+        let text = said(&shop.otoshi(&["image", "build", "-q", "img"]));
+        assert!(text.contains("Dockerfile:1:1]"), "{first}: {text}");
+    }
+}
+
+#[test]
+fn a_time_that_is_none_is_told_wherever_it_is_said() {
+    let shop = given!(Shop::new());
+    let told = |dockerfile: &str, flags: &[&str]| {
+        shop.write("img/Dockerfile", dockerfile);
+        let output = shop.otoshi(&[&["image", "build", "-q", "img"], flags].concat());
+        (output.status.code(), said(&output))
+    };
+    let plain = "FROM scratch\nLABEL a=b\n";
+    for wrong in ["-1", "now", "1.5", "253402207201", "99999999999999999999"] {
+        let expected = format!(
+            "SOURCE_DATE_EPOCH is {wrong:?}, which is not a number of seconds from 0 to 253402207200"
+        );
+        let (code, text) = told(plain, &["--build-arg", &format!("SOURCE_DATE_EPOCH={wrong}")]);
+        assert!(code == Some(2) && text.contains(&expected) && text.contains("git log -1"), "{text}");
+        let (code, text) = told(&format!("ARG SOURCE_DATE_EPOCH={wrong}\n{plain}"), &[]);
+        assert!(code == Some(2) && text.contains(&expected) && text.contains("Dockerfile:1:1]"), "{text}");
+    }
+    assert_eq!(
+        told(plain, &["--build-arg", "SOURCE_DATE_EPOCH="]).0,
+        Some(0),
+        "as with BuildKit, that says none"
+    );
+}
+
+#[test]
+fn what_is_wrong_with_a_path_that_was_named_is_the_callers_matter() {
+    let shop = given!(Shop::new());
+    shop.write("img/Dockerfile", "FROM scratch\nLABEL a=b\n");
+    shop.write("file", "text");
+    shop.ok(&["image", "build", "-q", "img", "-t", "x:1"]);
+    for words in [
+        &["import", "no/such"][..],
+        &["import", "img"],
+        &["export", "x:1", "no/such/x.tar"],
+        &["run", "--env-file", "no/such", "x:1"],
+        &["run", "--volume", "./file/below:/x", "x:1"],
+        &["image", "build", "-q", "img", "--iidfile", "no/such/file"],
+        &["image", "build", "-q", "img", "--metadata-file", "no/such/file"],
+        &["image", "build", "-q", "img", "--ssh", "default=no/such"],
+        &["image", "build", "-q", "img", "-o", "file"],
+        &["--home", "file", "images"],
+        &["--home", "/", "images"],
+        &["pull", "me:geheim@localhost:1/x"],
+    ] {
+        let output = shop.otoshi(words);
+        let text = said(&output);
+        assert_eq!(output.status.code(), Some(2), "{words:?}: {text}");
+        assert!(!text.contains("geheim"), "{text}");
+    }
 }

@@ -107,7 +107,7 @@ struct Unneeded {
 }
 
 /// A switch as Go reads it.
-pub(super) fn switch(text: &str) -> Result<bool, String> {
+pub(in crate::commands) fn switch(text: &str) -> Result<bool, String> {
     otoshi_dockerfile::truth(text).ok_or_else(|| format!("{text} is neither true nor false"))
 }
 

@@ -16,6 +16,8 @@ use std::{process::ExitCode, sync::Arc};
 use clap::Subcommand;
 use otoshi_store::Home;
 
+pub(super) use asides::switch;
+
 use crate::failure::Failure;
 
 /// Work on single images, without a project.

@@ -2,6 +2,7 @@
 
 use std::{env, fs, path::Path};
 
+use otoshi_dockerfile::CommandForm;
 use otoshi_engine::Volume;
 
 use crate::failure::Failure;
@@ -38,6 +39,26 @@ fn variable(text: &str, place: &str) -> Result<Option<(String, String)>, Failure
         ));
     }
     Ok(value.map(|value| (name.to_owned(), value)))
+}
+
+/// What is run: whether the image's ENTRYPOINT comes first, and the command in place of the image's.
+pub(super) fn command(
+    entrypoint: Option<&str>,
+    command: Vec<String>,
+) -> Result<(bool, Option<CommandForm>), Failure> {
+    match entrypoint {
+        None => Ok((true, (!command.is_empty()).then_some(CommandForm::Exec(command)))),
+        // As with Docker, the image's CMD is for the image's ENTRYPOINT.
+        Some("") if command.is_empty() => {
+            let hint = "as in otoshi run --entrypoint \"\" IMAGE -- PROGRAM".to_owned();
+            Err(Failure::usage("--entrypoint \"\": there is no command", Some(hint)))
+        }
+        Some("") => Ok((false, Some(CommandForm::Exec(command)))),
+        Some(program) => {
+            let argv = std::iter::once(program.to_owned()).chain(command).collect();
+            Ok((false, Some(CommandForm::Exec(argv))))
+        }
+    }
 }
 
 /// `SOURCE:TARGET`, with `:ro` or `:rw`; a source that is not there becomes a directory.
@@ -103,6 +124,19 @@ mod tests {
         assert_eq!(found, expected);
         assert!(environment(&[], &["=x".into()]).is_err() && environment(&[], &["A B=x".into()]).is_err());
         assert!(environment(&["/no/such/file".into()], &[]).is_err());
+    }
+
+    #[test]
+    fn an_entrypoint_takes_the_place_of_the_images() {
+        let words = |text: &str| text.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+        let run = |entrypoint, text| command(entrypoint, words(text)).ok();
+        let exec = |text| Some(CommandForm::Exec(words(text)));
+        assert_eq!(run(None, ""), Some((true, None)));
+        assert_eq!(run(None, "a b"), Some((true, exec("a b"))));
+        assert_eq!(run(Some("x"), ""), Some((false, exec("x"))));
+        assert_eq!(run(Some("x"), "a b"), Some((false, exec("x a b"))));
+        assert_eq!(run(Some(""), "a b"), Some((false, exec("a b"))));
+        assert_eq!(run(Some(""), ""), None);
     }
 
     #[test]

@@ -9,13 +9,12 @@ use std::{
 };
 
 use clap::Args;
-use otoshi_dockerfile::CommandForm;
 use otoshi_engine::{Engine, OnStart, RunRequest, Started, Stdio};
 use otoshi_project::Project;
 use otoshi_store::Home;
 use terminal::Terminal;
 
-use super::network::Network;
+use super::{image::switch, network::Network};
 use crate::{
     engine::{engine, remote},
     failure::Failure,
@@ -48,6 +47,18 @@ pub(crate) struct Run {
     /// Allocate a terminal (done anyway when run on one)
     #[arg(short, long)]
     tty: bool,
+    /// Program to run instead of the image's ENTRYPOINT and CMD, with COMMAND as its arguments; "" for none
+    #[arg(long, value_name = "PROGRAM")]
+    entrypoint: Option<String>,
+    /// Nothing is left behind that could be removed
+    #[arg(long, hide = true, value_parser = switch, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    rm: Option<bool>,
+    /// The sandbox has a first process that reaps others, always
+    #[arg(long, hide = true, value_parser = switch, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    init: Option<bool>,
+    /// Nothing is left that could have a name
+    #[arg(long, hide = true)]
+    name: Option<String>,
     /// Mount a file or directory: SOURCE:TARGET[:ro]
     #[arg(short, long, value_name = "VOLUME")]
     volume: Vec<String>,
@@ -73,6 +84,9 @@ pub(crate) struct Run {
 impl Run {
     pub(crate) fn run(self, home: &Arc<Home>) -> Result<ExitCode, Failure> {
         let _usage = home.claim()?;
+        if self.rm == Some(false) {
+            errln!("warning: --rm=false: what the command writes besides volumes is gone when it ends");
+        }
         let name = image_name(&self.project, self.process)?;
         let image = find(home, &name).map_err(|failure| meant(failure, &self.project, &name))?;
         let mut env = given::environment(&self.env_file, &self.env)?;
@@ -91,7 +105,7 @@ impl Run {
                 errln!("port {} is published at {address}", offered.port());
             }
         }
-        let command = (!self.command.is_empty()).then_some(CommandForm::Exec(self.command));
+        let (entrypoint, command) = given::command(self.entrypoint.as_deref(), self.command)?;
         let signals = Mutex::new(signals::collect());
         let shared = terminal.clone();
         let started = move |started: Started| {
@@ -105,7 +119,7 @@ impl Run {
             signals::forward(signals, started.handle, resized);
         };
         let request = RunRequest {
-            entrypoint: true,
+            entrypoint,
             env,
             cwd: self.workdir,
             user: self.user,
