@@ -618,13 +618,18 @@ run = "make"
         let none = BTreeMap::new();
         let good = project("[versions]\nV = \"1\"\n[args]\nA = \"{B}/{V}\"\nB = \"b{V}\"\n");
         assert_eq!(good.build_args(&none).unwrap()["A"], "b1/1");
-        let circle = project("[args]\nA = \"{B}\"\nB = \"{C}\"\nC = \"{B}\"\n");
-        assert!(
-            circle
-                .build_args(&none)
-                .unwrap_err()
-                .to_string()
-                .ends_with("[args] refer to each other in a circle: B → C → B")
+        let circle = format!(
+            "{MINIMAL}[args]\nA = \"{{B}}\"\nB = \"{{C}}\"\nC = \"{{A}}{{D}}{{B}}\"\nD = \"{{D}}\"\n"
+        );
+        let error = Manifest::parse("otoshi.toml", &circle).unwrap_err();
+        let all: Vec<String> =
+            std::iter::once(&error).chain(error.others()).map(ToString::to_string).collect();
+        assert_eq!(
+            all,
+            [
+                "otoshi.toml:6: [args] refer to each other in a circle: A → B → C → A",
+                "otoshi.toml:9: [args] refer to each other in a circle: D → D",
+            ]
         );
         let computed = project(
             "[bases]\nNODE_BASE = \"n\"\n[args]\nA = { in = \"NODE_BASE\", run = \"x\" }\nB = \"{A}/bin\"\n",

@@ -151,6 +151,7 @@ impl Manifest {
     }
 
     fn look_at_arguments(&self, faults: &mut Faults<'_>) {
+        self.look_at_circles(faults);
         for (name, argument) in &self.args {
             let computed = match argument {
                 Argument::Computed(computed) => computed,
@@ -193,6 +194,42 @@ impl Manifest {
                 faults.at(&[table, SOURCE_DATE_EPOCH], format!("[{table}] {error}"), hint);
             }
         }
+    }
+
+    /// Notes each circle in which arguments use each other, at its first one.
+    fn look_at_circles(&self, faults: &mut Faults<'_>) {
+        let mut told: Vec<&str> = Vec::new();
+        for name in self.args.keys().map(String::as_str) {
+            let mut way = vec![name];
+            if !told.contains(&name) && self.leads_back(name, &mut way, &mut Vec::new()) {
+                let shown = way.iter().chain([&name]).copied().collect::<Vec<_>>().join(" → ");
+                let message = format!("[args] refer to each other in a circle: {shown}");
+                faults.at(&["args", name], message, "give one of them a value of its own");
+                told.extend(way);
+            }
+        }
+    }
+
+    /// Whether an argument uses the first one of `way`, directly or not; `way` becomes those that lead there. Those in `seen` were
+    /// looked at before.
+    fn leads_back<'a>(&'a self, name: &str, way: &mut Vec<&'a str>, seen: &mut Vec<&'a str>) -> bool {
+        let Some(Argument::Plain(template)) = self.args.get(name) else { return false };
+        names_used(template).any(|used| {
+            if way.first() == Some(&used) {
+                return true;
+            }
+            let Some((used, _)) = self.args.get_key_value(used) else { return false };
+            if seen.contains(&used.as_str()) {
+                return false;
+            }
+            seen.push(used);
+            way.push(used);
+            let found = self.leads_back(used, way, seen);
+            if !found {
+                way.pop();
+            }
+            found
+        })
     }
 
     fn look_at_secrets(&self, faults: &mut Faults<'_>) {

@@ -385,6 +385,9 @@ fn plain_versions_go_on_step_by_step_and_not_to_years() {
         let (found, _) = suggested("acme/app", current, tags);
         assert_eq!(found.first().map(String::as_str).unwrap_or_default(), newest, "{current}: {found:?}");
     }
+    // What may be a year may be newer all the same.
+    let found = suggest("acme/app", "3", ["24", "25"], &Cycles::built_in(), TODAY);
+    assert_eq!(found.unclear, Some(Unclear::Form("25".to_owned())));
 }
 
 #[test]
