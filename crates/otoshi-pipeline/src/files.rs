@@ -68,7 +68,10 @@ impl Files {
         computed: &BuildArgs,
     ) -> Result<Self, PipelineError> {
         project.check_dockerfiles()?;
-        project.ca_certificates()?;
+        // Whether this machine has authorities of its own matters to what runs alone.
+        if project.manifest.build.ca_certificates.as_deref() != Some("host") {
+            project.ca_certificates()?;
+        }
         let manifest = &project.manifest;
         let name = &manifest.project.name;
         let mut args = project.build_args(computed)?;

@@ -174,7 +174,12 @@ impl Home {
         take_away: impl Fn() -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
         match take_away() {
-            Err(error) if error.is_full() && fs::remove_file(self.root.join(RESERVE)).is_ok() => take_away(),
+            Err(error) if error.is_full() && fs::remove_file(self.root.join(RESERVE)).is_ok() => {
+                let taken = take_away();
+                // What comes next may need it as well.
+                keep_reserve(&self.root);
+                taken
+            }
             other => other,
         }
     }

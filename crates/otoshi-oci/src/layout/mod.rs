@@ -195,7 +195,7 @@ impl Layout {
                 .map_err(io_error("lock", &path))?;
             // Whoever had it may have taken it away; then it keeps nobody out any more.
             let own = file.metadata().map_err(io_error("look at", &path))?;
-            match fs::symlink_metadata(&path) {
+            match fs::metadata(&path) {
                 Ok(now) if (now.dev(), now.ino()) == (own.dev(), own.ino()) => return Ok(file),
                 Err(source) if source.kind() != io::ErrorKind::NotFound => {
                     return Err(LayoutError::Io { action: "look at", path, source });
