@@ -7,7 +7,8 @@ use otoshi_http::SafeUrl;
 use otoshi_oci::{OWN_HOST, Reference, SOURCE_DATE_EPOCH, source_date};
 
 use crate::{
-    Argument, Base, Build, BuildNetwork, Command, Manifest, Process, ProcessTable, ProjectError, Secret, Switch,
+    Argument, Base, Build, BuildNetwork, Command, Manifest, Process, ProcessTable, ProjectError, Secret,
+    Switch,
     faults::Faults,
     manifest::{PROCESS_NAME, is_port, is_process_name},
     paths,

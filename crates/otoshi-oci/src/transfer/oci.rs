@@ -13,7 +13,7 @@ use super::archive::Archive;
 use super::error::{TransferError, io_error};
 use super::import::{ImportOptions, Imported, file_images};
 use crate::config::ImageConfig;
-use crate::digest::{DiffId, Digest};
+use crate::digest::{DiffId, Digest, Hasher};
 use crate::image::{
     ImageError, features, find_manifest, is_config, is_index, is_layer, is_manifest, nearest,
 };
@@ -278,13 +278,28 @@ impl Copy<'_> {
         if self.layout.holds(layer) {
             return Ok(());
         }
-        let (reader, _) = self.open(&digest)?;
+        let (reader, size) = self.open(&digest)?;
+        check_size(&digest, layer.size(), size)?;
         let name = format!("layer {digest} in {}", self.source.path().display());
-        let found = inspect(reader, &name)?;
-        if found == *expected {
-            return Ok(());
+        let error = match inspect(reader, &name) {
+            Ok(found) if found == *expected => return Ok(()),
+            Ok(found) => {
+                TransferError::DiffId { layer: digest.to_string(), expected: expected.clone(), found }
+            }
+            Err(error) => error.into(),
+        };
+        // A blob that is not what its name says explains the rest.
+        let (mut reader, _) = self.open(&digest)?;
+        let mut hasher = Hasher::new(digest.algorithm());
+        let mut buffer = vec![0; 256 << 10];
+        loop {
+            match reader.read(&mut buffer).map_err(io_error("read", self.source.path()))? {
+                0 => break,
+                count => hasher.update(&buffer[..count]),
+            }
         }
-        Err(TransferError::DiffId { layer: digest.to_string(), expected: expected.clone(), found })
+        let found = hasher.finish();
+        Err(if found == digest { error } else { LayoutError::Unexpected { expected: digest, found }.into() })
     }
 
     fn invalid(&self, reason: String) -> TransferError {
@@ -300,7 +315,7 @@ impl Copy<'_> {
         }
         let mut bytes = Vec::new();
         reader.take(MAX_JSON).read_to_end(&mut bytes).map_err(io_error("read", self.source.path()))?;
-        let mut hasher = crate::digest::Hasher::new(digest.algorithm());
+        let mut hasher = Hasher::new(digest.algorithm());
         hasher.update(&bytes);
         let found = hasher.finish();
         if found == digest {
