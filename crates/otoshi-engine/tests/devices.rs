@@ -231,13 +231,9 @@ fn what_is_missing_or_broken_is_told() {
     }
     let warnings = Warnings(Mutex::default());
     let dockerfile = "FROM busybox\nRUN --device=vendor.test/device=net test $A = b\n";
-    let mut request = None;
-    let _ = world.try_build(dockerfile, |asked| {
-        devices.prepare(asked, AllowedDevices::allow_all);
-        asked.no_cache = true;
-        request = Some(asked.clone());
-    });
-    world.engine.build(&request.unwrap(), &warnings).unwrap();
+    let mut request = world.request_of(dockerfile).unwrap();
+    devices.prepare(&mut request, AllowedDevices::allow_all);
+    world.engine.build(&request, &warnings).unwrap();
     let told = warnings.0.into_inner().unwrap();
     assert!(told.iter().any(|text| text.contains("other.yaml: the device \"x\"")), "{told:?}");
 }

@@ -10,7 +10,7 @@ use otoshi_explain::Explain;
 use serde::Serialize;
 
 use crate::{
-    Mount, Network, Privilege, Root, Sandbox, SandboxError, Spec, StdioSpec, Stream, enter_namespace,
+    Limits, Mount, Network, Privilege, Root, Sandbox, SandboxError, Spec, StdioSpec, Stream, enter_namespace,
     kernel_is_at_least,
 };
 
@@ -150,7 +150,8 @@ fn run_true(directory: &Path, network: Network, init_exe: Option<&Path>) -> Resu
     };
     let there =
         ["/usr", "/bin", "/lib", "/lib32", "/lib64"].into_iter().filter(|path| Path::new(path).is_dir());
-    let mount = |path: &str| Mount::Bind { source: path.into(), target: path.into(), read_only: true };
+    let limits = Limits::READ_ONLY;
+    let mount = |path: &str| Mount::Bind { source: path.into(), target: path.into(), limits };
     let spec = Spec {
         argv: vec!["true".into()],
         env: vec![("PATH".into(), "/usr/bin:/bin".into())],

@@ -121,7 +121,7 @@ fn directory(spec: &Spec, area: Area) -> Option<PathBuf> {
         },
         Area::Mount(index) => match spec.mounts.get(index)? {
             Mount::OverlayView { upper, .. } => Some(upper.clone()),
-            Mount::Bind { source, .. } | Mount::Host { source, .. } => fs::canonicalize(source).ok(),
+            Mount::Bind { source, .. } => fs::canonicalize(source).ok(),
             Mount::Tmpfs { .. } | Mount::File { .. } => None,
         },
     }

@@ -128,15 +128,6 @@ pub enum Mount {
         source: PathBuf,
         /// Where the command sees it.
         target: String,
-        /// Whether it cannot be written.
-        read_only: bool,
-    },
-    /// A file or directory of the host as a description of the host's devices has it.
-    Host {
-        /// The host's path.
-        source: PathBuf,
-        /// Where the command sees it.
-        target: String,
         /// What cannot be done there.
         limits: Limits,
     },
@@ -180,7 +171,6 @@ impl Mount {
     pub fn target(&self) -> &str {
         match self {
             Self::Bind { target, .. }
-            | Self::Host { target, .. }
             | Self::Tmpfs { target, .. }
             | Self::OverlayView { target, .. }
             | Self::File { target, .. } => target,
@@ -201,6 +191,12 @@ pub struct Limits {
     pub no_dev: bool,
     /// What is mounted below is not seen.
     pub shallow: bool,
+}
+
+impl Limits {
+    /// Nothing can be written.
+    pub const READ_ONLY: Self =
+        Self { read_only: true, no_suid: false, no_exec: false, no_dev: false, shallow: false };
 }
 
 /// A device file that a command is given.

@@ -211,7 +211,7 @@ fn parts_of_the_host_are_limited_as_they_say() {
         /shared/busybox echo -n run 2>/dev/null; ( : >/shared/x ) 2>/dev/null && echo -n ' written'; cat /shared/null 2>/dev/null && echo ' device'; true";
     let with = |limits: Limits| {
         let mut spec = image.script(script);
-        spec.mounts = vec![Mount::Host { source: shared.clone(), target: "/shared".into(), limits }];
+        spec.mounts = vec![Mount::Bind { source: shared.clone(), target: "/shared".into(), limits }];
         let found = output(&spec);
         let _ = fs::remove_file(shared.join("x"));
         image.renew();

@@ -37,8 +37,8 @@ pub(super) fn counted(key: Fields, found: &[Found]) -> serde_json::Result<Fields
     for found in found {
         key = key.text(&found.name);
         let (all, own) = found.edits();
-        for edits in [Some(all), own] {
-            key = key.option(edits.map(json::canonical).transpose()?);
+        for edits in [all, own] {
+            key = key.option(Some(json::canonical(edits)?));
         }
     }
     Ok(key)
@@ -53,7 +53,7 @@ impl Given {
         for (index, device) in found.iter().enumerate() {
             let (all, own) = device.edits();
             let is_first = !found[..index].iter().any(|other| other.is_with(device));
-            for edits in is_first.then_some(all).into_iter().chain(own) {
+            for edits in is_first.then_some(all).into_iter().chain([own]) {
                 given.add(device, edits)?;
             }
         }
@@ -207,7 +207,7 @@ fn mounted(mount: &HostMount) -> Result<sandbox::Mount, String> {
                 no_dev: has("nodev"),
                 shallow: has("bind") && !has("rbind"),
             };
-            Ok(sandbox::Mount::Host { source, target, limits })
+            Ok(sandbox::Mount::Bind { source, target, limits })
         }
         "tmpfs" => {
             let value = |name: &str| {

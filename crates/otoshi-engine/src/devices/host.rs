@@ -11,7 +11,10 @@ use std::{
 
 use otoshi_dockerfile::truth;
 
-use super::description::{Description, Device, Edits};
+use super::{
+    description::{Description, Device, Edits},
+    document::Texts,
+};
 use crate::EngineError;
 
 /// Where devices are described. What a later directory says of a device counts. Source: BuildKit's `docs/cdi.md`.
@@ -24,11 +27,12 @@ const CLASS: &str = "org.mobyproject.buildkit.device.class";
 /// A description that is larger is not one.
 const LARGEST: u64 = 4 << 20;
 
-/// One file.
+/// One file, and what it says of all its devices.
 #[derive(Debug)]
 pub(super) struct Source {
     path: PathBuf,
-    description: Description,
+    annotations: Texts,
+    edits: Edits,
 }
 
 /// One device of this machine.
@@ -37,22 +41,18 @@ pub(super) struct Found {
     /// As in `vendor.com/class=name`.
     pub(super) name: String,
     source: Arc<Source>,
-    index: usize,
+    device: Device,
 }
 
 impl Found {
-    fn device(&self) -> Option<&Device> {
-        self.source.description.devices.get(self.index)
-    }
-
     /// The file that describes it.
     pub(super) fn path(&self) -> &Path {
         &self.source.path
     }
 
     /// What all devices of its file change of a container, and what it changes itself.
-    pub(super) fn edits(&self) -> (&Edits, Option<&Edits>) {
-        (&self.source.description.container_edits, self.device().map(|device| &device.container_edits))
+    pub(super) fn edits(&self) -> (&Edits, &Edits) {
+        (&self.source.edits, &self.device.container_edits)
     }
 
     /// Whether two devices are described in one file.
@@ -61,8 +61,8 @@ impl Found {
     }
 
     fn annotation(&self, name: &str) -> Option<&str> {
-        let own = self.device().and_then(|device| device.annotations.get(name));
-        own.or_else(|| self.source.description.annotations.get(name)).map(String::as_str)
+        let own = self.device.annotations.get(name);
+        own.or_else(|| self.source.annotations.get(name)).map(String::as_str)
     }
 
     /// Whether it may be used without being asked for.
@@ -100,10 +100,11 @@ impl HostDevices {
             Ok(description) => description,
             Err(reason) => return self.broken.push(format!("{}: {reason}", path.display())),
         };
-        let source = Arc::new(Source { path, description });
-        for (index, device) in source.description.devices.iter().enumerate() {
-            let name = format!("{}={}", source.description.kind, device.name);
-            let found = Found { name: name.clone(), source: Arc::clone(&source), index };
+        let Description { kind, annotations, devices, container_edits: edits, .. } = description;
+        let source = Arc::new(Source { path, annotations, edits });
+        for device in devices {
+            let name = format!("{kind}={}", device.name);
+            let found = Found { name: name.clone(), source: Arc::clone(&source), device };
             let doubled = self.devices.get(&name).filter(|(other, _)| *other == place);
             let found = match doubled {
                 None => Some(found),

@@ -12,7 +12,7 @@ use std::{
 
 use otoshi_dockerfile::{Mount, Sharing, Word};
 use otoshi_oci::{Digest, Fields};
-use otoshi_sandbox as sandbox;
+use otoshi_sandbox::{self as sandbox, Limits};
 use otoshi_store::Draft;
 
 use super::{
@@ -192,7 +192,7 @@ impl RunMounts<'_> {
                 seen.mounts.push(if *rw {
                     writable(engine, path, target, held)?
                 } else {
-                    sandbox::Mount::Bind { source: path, target, read_only: true }
+                    sandbox::Mount::Bind { source: path, target, limits: Limits::READ_ONLY }
                 });
             }
             Mount::Cache { target, id, sharing, from, source, uid, gid, mode, ro } => {
@@ -214,7 +214,8 @@ impl RunMounts<'_> {
                 if *sharing == Sharing::Locked {
                     held.caches.push(directory.clone());
                 }
-                seen.mounts.push(sandbox::Mount::Bind { source: directory, target, read_only: *ro });
+                let limits = Limits { read_only: *ro, ..Limits::default() };
+                seen.mounts.push(sandbox::Mount::Bind { source: directory, target, limits });
             }
             Mount::Tmpfs { target, size } => {
                 let target = self.target(target)?;
@@ -249,7 +250,7 @@ impl RunMounts<'_> {
                 let owner = (uid.unwrap_or(0), gid.unwrap_or(0));
                 let agent = ssh::Forwarded::start(agent, owner, mode.unwrap_or(0o600))?;
                 let source = agent.socket().to_path_buf();
-                seen.mounts.push(sandbox::Mount::Bind { source, target, read_only: false });
+                seen.mounts.push(sandbox::Mount::Bind { source, target, limits: Limits::default() });
                 held.agents.push(agent);
             }
         }
@@ -284,5 +285,5 @@ fn writable(
     }
     let source = upper.join("file");
     fs::copy(&path, &source).map_err(EngineError::io("copying", &path))?;
-    Ok(sandbox::Mount::Bind { source, target, read_only: false })
+    Ok(sandbox::Mount::Bind { source, target, limits: Limits::default() })
 }

@@ -6,7 +6,7 @@ use std::{fs, os::unix::fs::PermissionsExt, path::Path};
 
 use otoshi_dockerfile::{InlineFile, Run};
 use otoshi_oci::{Digest, Fields};
-use otoshi_sandbox::{self as sandbox, Network};
+use otoshi_sandbox::{self as sandbox, Limits, Network};
 use otoshi_store::{Draft, Implied, SnapshotId};
 
 use super::{
@@ -246,7 +246,7 @@ fn script_mount(
     fs::set_permissions(&source, fs::Permissions::from_mode(0o755))
         .map_err(EngineError::io("setting the mode of", &source))?;
     held.drafts.push(draft);
-    Ok(sandbox::Mount::Bind { source, target, read_only: true })
+    Ok(sandbox::Mount::Bind { source, target, limits: Limits::READ_ONLY })
 }
 
 /// Makes a stage's working directory; `None` when it is there already.

@@ -11,7 +11,7 @@ use std::{
 use otoshi_dockerfile::Ignore;
 use otoshi_oci::Digest;
 use otoshi_relay::Admission;
-use otoshi_sandbox::{self as sandbox, Network, Sandbox, Spec, StdioSpec, Stream};
+use otoshi_sandbox::{self as sandbox, Limits, Network, Sandbox, Spec, StdioSpec, Stream};
 use otoshi_store::{Draft, SnapshotId};
 use rustix::fs::{FlockOperation, flock};
 
@@ -161,7 +161,7 @@ impl Command {
             mounts.push(sandbox::Mount::Bind {
                 source: bundle.to_owned(),
                 target: CA_TARGET.into(),
-                read_only: true,
+                limits: Limits::READ_ONLY,
             });
             for name in CA_VARIABLES {
                 if !env.iter().any(|(set, _)| set == name) {
@@ -316,13 +316,14 @@ fn run_with(
         if cache.locked {
             held.caches.push(source.clone());
         }
-        mounts.push(sandbox::Mount::Bind { source, target: cache.target.clone(), read_only: false });
+        let (target, limits) = (cache.target.clone(), Limits::default());
+        mounts.push(sandbox::Mount::Bind { source, target, limits });
     }
     mounts.extend(secret::secret_mounts(&request.secrets)?);
     mounts.extend(request.volumes.iter().map(|volume| sandbox::Mount::Bind {
         source: volume.source.clone(),
         target: volume.target.clone(),
-        read_only: volume.read_only,
+        limits: Limits { read_only: volume.read_only, ..Limits::default() },
     }));
     held.lock()?;
 

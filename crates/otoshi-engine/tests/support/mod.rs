@@ -74,12 +74,17 @@ impl World {
         dockerfile: &str,
         change: impl FnOnce(&mut BuildRequest),
     ) -> Result<BuiltImage, EngineError> {
+        let mut request = self.request_of(dockerfile)?;
+        change(&mut request);
+        self.engine.build(&request, &Silent)
+    }
+
+    /// What is asked of the engine with a Dockerfile beside the source.
+    pub fn request_of(&self, dockerfile: &str) -> Result<BuildRequest, EngineError> {
         let ignore = fs::read_to_string(self.source.join(".dockerignore")).ok();
         let dockerfile = Arc::new(Dockerfile::parse("Dockerfile", dockerfile)?);
         let context = Arc::new(Context::scan(&self.home, &self.source, ignore.as_deref())?);
-        let mut request = BuildRequest::new(dockerfile, context);
-        change(&mut request);
-        self.engine.build(&request, &Silent)
+        Ok(BuildRequest::new(dockerfile, context))
     }
 
     pub fn build(&self, dockerfile: &str) -> BuiltImage {

@@ -39,11 +39,7 @@ pub(crate) enum Kind {
 
 /// A group that was made for one sandbox; it is removed when it is dropped, after the last process in it has ended.
 #[derive(Debug)]
-pub(crate) struct Group {
-    kind: Kind,
-    directory: OwnedFd,
-    program: Option<OwnedFd>,
-}
+pub(crate) struct Group(Joined);
 
 impl Group {
     /// Makes a group for a command; `None` where that cannot be done.
@@ -70,15 +66,15 @@ impl Group {
         })?;
         // From here on it is removed whatever happens.
         let mut group = match hierarchy {
-            Hierarchy::Unified(_) => Self { kind: Kind::Unified(name), directory, program: None },
-            Hierarchy::Legacy(_) => Self { kind: Kind::Legacy(name), directory, program: None },
+            Hierarchy::Unified(_) => Self(Joined { kind: Kind::Unified(name), directory, program: None }),
+            Hierarchy::Legacy(_) => Self(Joined { kind: Kind::Legacy(name), directory, program: None }),
         };
         match hierarchy {
-            Hierarchy::Unified(_) => group.program = Some(program::load(rules)?),
+            Hierarchy::Unified(_) => group.0.program = Some(program::load(rules)?),
             Hierarchy::Legacy(_) => {
-                hierarchy::write(group.directory.as_fd(), "devices.deny", "a")?;
+                hierarchy::write(group.0.directory.as_fd(), "devices.deny", "a")?;
                 for line in rules::lines(rules) {
-                    hierarchy::write(group.directory.as_fd(), "devices.allow", &line)?;
+                    hierarchy::write(group.0.directory.as_fd(), "devices.allow", &line)?;
                 }
             }
         }
@@ -86,12 +82,12 @@ impl Group {
     }
 
     pub(crate) fn kind(&self) -> &Kind {
-        &self.kind
+        &self.0.kind
     }
 
     /// What travels with an order.
     pub(crate) fn fds(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
-        std::iter::once(self.directory.as_fd()).chain(self.program.as_ref().map(AsFd::as_fd))
+        std::iter::once(self.0.directory.as_fd()).chain(self.0.program.as_ref().map(AsFd::as_fd))
     }
 }
 
@@ -108,16 +104,7 @@ fn new_directory(parent: BorrowedFd<'_>) -> rustix::io::Result<String> {
 
 impl Drop for Group {
     fn drop(&mut self) {
-        remove(&self.kind, self.directory.as_fd());
-    }
-}
-
-fn remove(kind: &Kind, directory: BorrowedFd<'_>) {
-    let (Kind::Unified(name) | Kind::Legacy(name)) = kind;
-    let removed = rustix::fs::openat(directory, "..", DIRECTORY, Mode::empty())
-        .and_then(|parent| rustix::fs::unlinkat(&parent, name.as_str(), AtFlags::REMOVEDIR));
-    if let Err(error) = removed {
-        tracing::debug!(%error, "a control group stays");
+        self.0.remove();
     }
 }
 
@@ -164,7 +151,12 @@ impl Joined {
 
     /// Removes the group, when no process is left in it.
     pub(crate) fn remove(&self) {
-        remove(&self.kind, self.directory.as_fd());
+        let (Kind::Unified(name) | Kind::Legacy(name)) = &self.kind;
+        let removed = rustix::fs::openat(&self.directory, "..", DIRECTORY, Mode::empty())
+            .and_then(|parent| rustix::fs::unlinkat(&parent, name.as_str(), AtFlags::REMOVEDIR));
+        if let Err(error) = removed {
+            tracing::debug!(%error, "a control group stays");
+        }
     }
 }
 
@@ -209,7 +201,7 @@ mod tests {
         };
         let spec = Spec::new(Root::Dir(PathBuf::new()));
         let group = Group::below(&hierarchy, &rules::of(&spec)).unwrap();
-        let tasks = format!("/proc/{}/fd/{}/tasks", std::process::id(), group.directory.as_raw_fd());
+        let tasks = format!("/proc/{}/fd/{}/tasks", std::process::id(), group.0.directory.as_raw_fd());
         let script = format!(
             "test -c /dev/net/tun || exit 9; echo 0 >{tasks} || exit 8; exec 3<>/dev/null; (exec 3<>/dev/net/tun) && exit 7; exit 5"
         );
@@ -218,7 +210,7 @@ mod tests {
         assert_eq!(output.status.code(), Some(5), "{said}");
         assert!(said.contains("Operation not permitted"), "{said}");
         // Nothing of it stays.
-        let Kind::Legacy(name) = group.kind.clone() else { panic!("{group:?}") };
+        let Kind::Legacy(name) = group.kind().clone() else { panic!("{group:?}") };
         drop(group);
         let left = rustix::fs::statat(hierarchy.directory(), &name, AtFlags::SYMLINK_NOFOLLOW);
         assert_eq!(left.unwrap_err(), rustix::io::Errno::NOENT);

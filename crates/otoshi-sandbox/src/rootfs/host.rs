@@ -14,7 +14,7 @@ use super::{
     overlay::{Layers, open_directories, open_directory},
 };
 use crate::{
-    Mount, Privilege, Root, SandboxError, Spec,
+    Limits, Mount, Privilege, Root, SandboxError, Spec,
     mounts::{clone_path, clone_shallow, set_attributes},
 };
 
@@ -58,7 +58,7 @@ impl Host {
             Root::ReadOnlyOverlay { lowers, userxattr } => {
                 RootSource::Temporary(layers(spec, lowers, None, *userxattr)?)
             }
-            Root::Dir(path) => RootSource::Tree(tree(path, MountAttrFlags::empty())?),
+            Root::Dir(path) => RootSource::Tree(tree(path, Limits::default())?),
         };
         let read_only = spec.readonly_rootfs || matches!(spec.root, Root::ReadOnlyOverlay { .. });
         let mounts = spec.mounts.iter().map(|mount| source(spec, mount, privilege)).collect::<Result<_>>()?;
@@ -97,20 +97,7 @@ fn layers(
 
 fn source(spec: &Spec, mount: &Mount, privilege: Privilege) -> Result<Source> {
     match mount {
-        Mount::Bind { source, read_only, .. } => {
-            // Whether its devices can be used is settled where it is known whether something controls that.
-            let mut attributes = MountAttrFlags::empty();
-            attributes.set(MountAttrFlags::MOUNT_ATTR_RDONLY, *read_only);
-            tree(source, attributes).map(Source::Tree)
-        }
-        Mount::Host { source, limits, .. } => {
-            let mut attributes = MountAttrFlags::empty();
-            attributes.set(MountAttrFlags::MOUNT_ATTR_RDONLY, limits.read_only);
-            attributes.set(MountAttrFlags::MOUNT_ATTR_NOSUID, limits.no_suid);
-            attributes.set(MountAttrFlags::MOUNT_ATTR_NOEXEC, limits.no_exec);
-            attributes.set(MountAttrFlags::MOUNT_ATTR_NODEV, limits.no_dev);
-            opened(source, attributes, !limits.shallow).map(Source::Tree)
-        }
+        Mount::Bind { source, limits, .. } => tree(source, *limits).map(Source::Tree),
         Mount::OverlayView { lowers, upper, work, .. } => {
             let userxattr = matches!(privilege, Privilege::UserNamespace { .. });
             layers(spec, lowers, Some((upper, work)), userxattr).map(Source::Layers)
@@ -119,14 +106,15 @@ fn source(spec: &Spec, mount: &Mount, privilege: Privilege) -> Result<Source> {
     }
 }
 
-/// With all that is mounted below.
-fn tree(path: &Path, attributes: MountAttrFlags) -> Result<OwnedFd> {
-    opened(path, attributes, true)
-}
-
-fn opened(path: &Path, attributes: MountAttrFlags, recursive: bool) -> Result<OwnedFd> {
+/// A part of the host's tree, as a mount that is attached nowhere yet.
+fn tree(path: &Path, limits: Limits) -> Result<OwnedFd> {
+    let mut attributes = MountAttrFlags::empty();
+    attributes.set(MountAttrFlags::MOUNT_ATTR_RDONLY, limits.read_only);
+    attributes.set(MountAttrFlags::MOUNT_ATTR_NOSUID, limits.no_suid);
+    attributes.set(MountAttrFlags::MOUNT_ATTR_NOEXEC, limits.no_exec);
+    attributes.set(MountAttrFlags::MOUNT_ATTR_NODEV, limits.no_dev);
     let open = || -> std::result::Result<OwnedFd, Errno> {
-        let tree = if recursive { clone_path(path) } else { clone_shallow(path) }?;
+        let tree = if limits.shallow { clone_shallow(path) } else { clone_path(path) }?;
         set_attributes(tree.as_fd(), attributes, true)?;
         Ok(tree)
     };

@@ -6,7 +6,7 @@
 use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::{
-    fs::{FileType, Gid, Mode, OFlags, Uid},
+    fs::{Gid, Mode, OFlags, Uid},
     io::Errno,
     mount::MountAttrFlags,
     pty::OpenptFlags,
@@ -14,7 +14,7 @@ use rustix::{
 
 use super::{place::Place, stage::Stage};
 use crate::{
-    SandboxError, Spec,
+    DeviceKind, SandboxError, Spec,
     mounts::{attach, clone_path, clone_tree, is_directory, new_mount, set_attributes, try_new_mount},
 };
 
@@ -90,19 +90,13 @@ pub(super) fn host_devices() -> Result<Vec<(&'static str, OwnedFd)>> {
     Ok(found)
 }
 
-/// Makes device files that belong to the sandbox only: what a command does to them does not reach the host's.
+/// Makes the device files of a sandbox of its own.
 fn own_devices(stage: &Stage) -> Result<Vec<(&'static str, OwnedFd)>> {
-    let directory = stage.directory("devices")?;
-    let mut made = Vec::new();
-    for (name, major, minor) in DEVICES {
-        let failed = || SandboxError::setup::<Errno>(format!("making /dev/{name}"));
-        let (mode, device) = (Mode::from_raw_mode(0o666), rustix::fs::makedev(major, minor));
-        rustix::fs::mknodat(&directory, name, FileType::CharacterDevice, mode, device).map_err(failed())?;
-        let node = rustix::fs::openat(&directory, name, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())
-            .map_err(failed())?;
-        made.push((name, clone_tree(node.as_fd()).map_err(failed())?));
-    }
-    Ok(made)
+    let made = |(name, major, minor): (&'static str, u32, u32)| {
+        let node = stage.node(&format!("devices/{name}"), DeviceKind::Character(major, minor), 0o666, (0, 0));
+        Ok((name, node.map_err(SandboxError::setup(format!("making /dev/{name}")))?))
+    };
+    DEVICES.into_iter().map(made).collect()
 }
 
 /// Fills `/dev`.

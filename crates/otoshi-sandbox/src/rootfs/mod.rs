@@ -157,17 +157,12 @@ fn apply(
     let (mut area, mut upper) = (None, None);
     match (source, mount) {
         (Source::Tree(tree), mount) => {
-            if matches!(mount, Mount::Bind { .. } | Mount::Host { limits: Limits { no_dev: false, .. }, .. })
-            {
+            if let Mount::Bind { limits: Limits { no_dev: false, .. }, .. } = mount {
                 set_attributes(tree.as_fd(), no_dev, true)
                     .map_err(SandboxError::setup(format!("mounting at {target}")))?;
             }
             attach(&tree, point.as_fd(), target)?;
-            let writable = match mount {
-                Mount::Bind { read_only, .. } => !read_only,
-                Mount::Host { limits, .. } => !limits.read_only,
-                _ => true,
-            };
+            let writable = !matches!(mount, Mount::Bind { limits: Limits { read_only: true, .. }, .. });
             area = writable.then_some(Area::Mount(index));
         }
         (Source::Layers(layers), _) => {
@@ -194,7 +189,7 @@ fn apply(
                 .map_err(SandboxError::setup(format!("making the file {target}")))?;
             attach(&file, point.as_fd(), target)?;
         }
-        (Source::None, Mount::Bind { .. } | Mount::Host { .. } | Mount::OverlayView { .. }) => {}
+        (Source::None, Mount::Bind { .. } | Mount::OverlayView { .. }) => {}
     }
     place.covered(Kept { at, area, upper });
     Ok(())

@@ -9,7 +9,7 @@ use rustix::{
 };
 
 use crate::{
-    SandboxError,
+    DeviceKind, SandboxError,
     mounts::{attach, clone_tree, new_mount},
 };
 
@@ -56,6 +56,28 @@ impl Stage {
         let asked = rustix::fs::accessat(&self.0, "memory", Access::READ_OK, AtFlags::empty());
         rustix::fs::unlinkat(&self.0, "memory", AtFlags::empty()).map_err(failed())?;
         Ok(asked == Err(Errno::PERM))
+    }
+
+    /// A device file that belongs to the sandbox only, as a mount of its own: what a command does to it does not reach the host's.
+    pub(super) fn node(
+        &self,
+        path: &str,
+        kind: DeviceKind,
+        mode: u32,
+        owner: (u32, u32),
+    ) -> rustix::io::Result<OwnedFd> {
+        let (kind, number) = match kind {
+            DeviceKind::Character(major, minor) => {
+                (FileType::CharacterDevice, rustix::fs::makedev(major, minor))
+            }
+            DeviceKind::Block(major, minor) => (FileType::BlockDevice, rustix::fs::makedev(major, minor)),
+            DeviceKind::Fifo => (FileType::Fifo, 0),
+        };
+        rustix::fs::mknodat(&self.0, path, kind, Mode::from_raw_mode(mode & 0o7777), number)?;
+        let (uid, gid) = (Uid::from_raw(owner.0), Gid::from_raw(owner.1));
+        rustix::fs::chownat(&self.0, path, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW)?;
+        let node = rustix::fs::openat(&self.0, path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
+        clone_tree(node.as_fd())
     }
 
     /// A file with this content, as a mount of its own.

@@ -10,7 +10,9 @@ use std::{
     thread,
 };
 
-use otoshi_sandbox::{ExitStatus, Mount, Root, Running, Sandbox, SandboxError, Spec, StdioSpec, Stream};
+use otoshi_sandbox::{
+    ExitStatus, Limits, Mount, Root, Running, Sandbox, SandboxError, Spec, StdioSpec, Stream,
+};
 use otoshi_test::{Missing, Need, busybox, require};
 use tempfile::TempDir;
 
@@ -153,7 +155,8 @@ pub(crate) fn output(spec: &Spec) -> String {
 
 /// A bind mount.
 pub(crate) fn bind(source: impl AsRef<Path>, target: &str, read_only: bool) -> Mount {
-    Mount::Bind { source: source.as_ref().to_owned(), target: target.into(), read_only }
+    let limits = Limits { read_only, ..Limits::default() };
+    Mount::Bind { source: source.as_ref().to_owned(), target: target.into(), limits }
 }
 
 /// A mount of a small file.
