@@ -13,10 +13,23 @@ pub(crate) struct Grant {
 }
 
 impl Grant {
-    pub(crate) fn is_good(&self) -> bool {
+    fn is_good(&self) -> bool {
         self.until.is_none_or(|until| Instant::now() < until)
     }
 }
 
 /// Grants by host and scope; the scope of a password is empty.
-pub(crate) type Grants = HashMap<(String, String), Grant>;
+#[derive(Debug, Default)]
+pub(crate) struct Grants(HashMap<(String, String), Grant>);
+
+impl Grants {
+    /// What lets requests for these scopes in: a grant for just these, or a password's.
+    pub(crate) fn good(&self, host: &str, scopes: &[String]) -> Option<&Grant> {
+        let of = |scope: String| self.0.get(&(host.to_owned(), scope)).filter(|grant| grant.is_good());
+        of(scopes.join(" ")).or_else(|| of(String::new()))
+    }
+
+    pub(crate) fn insert(&mut self, host: &str, scope: String, grant: Grant) {
+        self.0.insert((host.to_owned(), scope), grant);
+    }
+}

@@ -144,10 +144,7 @@ impl Transport {
     }
 
     pub(crate) async fn grant(&self, host: &str, scopes: &[String]) -> Option<Grant> {
-        let grants = self.grants.lock().await;
-        let of =
-            |scope: String| grants.get(&(host.to_owned(), scope)).filter(|grant| grant.is_good()).cloned();
-        of(scopes.join(" ")).or_else(|| of(String::new()))
+        self.grants.lock().await.good(host, scopes).cloned()
     }
 }
 

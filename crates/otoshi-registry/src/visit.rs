@@ -119,13 +119,13 @@ impl Visit<'_> {
     ) -> Result<(Grant, bool), RegistryError> {
         let mut grants = self.transport.grants.lock().await;
         let host = &self.endpoint.host;
-        let of = |scope: String| grants.get(&(host.clone(), scope)).filter(|grant| grant.is_good());
-        let known = of(scopes.join(" ")).or_else(|| of(String::new()));
-        if let Some(known) = known.filter(|known| old.is_none_or(|old| old.header != known.header)) {
+        if let Some(known) =
+            grants.good(host, scopes).filter(|known| old.is_none_or(|old| old.header != known.header))
+        {
             return Ok((known.clone(), false));
         }
         let (scope, grant) = self.obtain(challenge, scopes).await?;
-        grants.insert((host.clone(), scope), grant.clone());
+        grants.insert(host, scope, grant.clone());
         Ok((grant, true))
     }
 

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Map, Value};
 
-use super::json::field;
+use super::json::{field, string};
 use super::login::Login;
 
 /// The user name by which a helper says that the secret is a refresh token.
@@ -103,11 +103,8 @@ fn login(output: &[u8]) -> Option<Answer> {
         return Some(Answer::Unknown);
     }
     let document: Map<String, Value> = serde_json::from_slice(output).ok()?;
-    let text = |name: &str| match field(&document, name) {
-        None | Some(Value::Null) => Some(String::new()),
-        Some(value) => value.as_str().map(str::to_owned),
-    };
-    let (user, secret) = (text("Username")?, text("Secret")?);
+    let text = |name: &str| field(&document, name).map_or(Some(""), |value| string(value, name).ok());
+    let (user, secret) = (text("Username")?.to_owned(), text("Secret")?.to_owned());
     Some(match (user.as_str(), secret.is_empty()) {
         ("" | TOKEN_USER, true) => Answer::Unknown,
         (TOKEN_USER, false) => Answer::Login(Login::Refresh(secret)),

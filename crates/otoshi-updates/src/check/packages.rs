@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use otoshi_explain::Remedy;
 use otoshi_oci::{Digest, Image, Reference};
+use otoshi_packages::{Installed, Manager};
 use otoshi_project::{Lock, Packages, Phase, Role, Upgrade};
 
 use super::{
@@ -14,11 +15,32 @@ use crate::{
     found::{Found, Judged, Step},
     kind::{FindingKind, State},
     packages::{Compared, Ground, Inventory, upgrade},
-    report::PackageUpdate,
+    report::{Failed, PackageUpdate},
     stop::Stop,
     subject::Subject,
     unknown,
 };
+
+/// An image of a base, or the runner's, and what is installed in it.
+struct Opened {
+    subject: Subject,
+    roles: BTreeSet<Role>,
+    digest: String,
+    installed: Installed,
+}
+
+impl Opened {
+    fn inventory(&self) -> Inventory<'_> {
+        Inventory { subject: &self.subject, digest: &self.digest, installed: &self.installed }
+    }
+
+    fn inside(self, manager: Manager, compared: Compared, changed: Option<Vec<String>>) -> Inside {
+        let Self { subject, roles, installed, .. } = self;
+        let Compared { looked, updates, is_configured } = compared;
+        let packages = installed.packages;
+        Inside { subject, roles, manager, packages, looked, updates, is_configured, changed }
+    }
+}
 
 impl Check<'_> {
     /// Looks into the images of a base, one for each manifest that its roles have.
@@ -30,11 +52,9 @@ impl Check<'_> {
             let reasons = unknown::of_packages(&installed).into_iter();
             asked.unknown.extend(reasons.map(|reason| self.outside.unknown(&base.subject(&roles), reason)));
             let ground = Ground { below: &BTreeSet::new(), reach: base.reach };
-            let subject = base.subject(&roles);
-            let digest = image.digest.to_string();
-            let inventory = Inventory { subject: &subject, digest: &digest, installed: &installed };
-            let inside = self.inside(inventory, roles, ground, asked)?;
-            asked.inside.extend(inside);
+            let opened =
+                Opened { subject: base.subject(&roles), roles, digest: image.digest.to_string(), installed };
+            asked.inside.extend(self.inside(opened, ground, &mut asked.failed)?);
         }
         Ok(())
     }
@@ -55,31 +75,19 @@ impl Check<'_> {
         let reasons = unknown::of_packages(&installed).into_iter();
         asked.unknown.extend(reasons.map(|reason| self.outside.unknown(&subject, reason)));
         asked.is_bare = unknown::is_bare(&installed);
-        let digest = image.digest.to_string();
-        let inventory = Inventory { subject: &subject, digest: &digest, installed: &installed };
-        self.inside(inventory, BTreeSet::from([Role::Runner]), ground, asked)
+        let (roles, digest) = (BTreeSet::from([Role::Runner]), image.digest.to_string());
+        self.inside(Opened { subject, roles, digest, installed }, ground, &mut asked.failed)
     }
 
     fn inside(
         &self,
-        inventory: Inventory<'_>,
-        roles: BTreeSet<Role>,
+        opened: Opened,
         ground: Ground<'_>,
-        asked: &mut Asked,
+        failed: &mut Vec<Failed>,
     ) -> Result<Option<Inside>, Stop> {
-        let Some(manager) = inventory.installed.manager else { return Ok(None) };
-        let Compared { looked, updates, is_configured } =
-            self.outside.compare(inventory, ground, &mut asked.failed)?;
-        Ok(Some(Inside {
-            subject: inventory.subject.clone(),
-            roles,
-            manager,
-            packages: inventory.installed.packages.clone(),
-            looked,
-            updates,
-            is_configured,
-            changed: None,
-        }))
+        let Some(manager) = opened.installed.manager else { return Ok(None) };
+        let compared = self.outside.compare(opened.inventory(), ground, failed)?;
+        Ok(Some(opened.inside(manager, compared, None)))
     }
 
     /// Looks into the images of a base that is made here of packages, which are those that the lock has and this store, too.
@@ -111,13 +119,9 @@ impl Check<'_> {
             let reasons = unknown::of_packages(&installed).into_iter();
             asked.unknown.extend(reasons.map(|reason| self.outside.unknown(&subject, reason)));
             let Some(manager) = installed.manager else { continue };
-            let inventory = Inventory { subject: &subject, digest: digest.as_str(), installed: &installed };
-            let (Compared { looked, updates, is_configured }, changed) =
-                self.outside.compare_made(inventory, packages)?;
-            let (packages, changed) = (installed.packages, Some(changed));
-            let inside =
-                Inside { subject, roles, manager, packages, looked, updates, is_configured, changed };
-            asked.inside.push(inside);
+            let opened = Opened { subject, roles, digest: digest.to_string(), installed };
+            let (compared, changed) = self.outside.compare_made(opened.inventory(), packages)?;
+            asked.inside.push(opened.inside(manager, compared, Some(changed)));
         }
         Ok(())
     }
