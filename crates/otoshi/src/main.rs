@@ -9,6 +9,7 @@ mod commands;
 mod engine;
 mod exit;
 mod failure;
+mod files;
 mod habits;
 mod named;
 mod output_file;

@@ -5,8 +5,7 @@ use std::{
 };
 
 use clap::{Args, ValueEnum};
-use otoshi_engine::{EmbeddedEngine, EngineError};
-use otoshi_explain::Panicked;
+use otoshi_engine::EmbeddedEngine;
 use otoshi_oci::{
     Image, Platform, Reference, layer,
     transfer::{DockerHost, export_docker_archive, export_oci_archive, export_oci_dir, load_into_docker},
@@ -18,6 +17,7 @@ use otoshi_store::Home;
 use crate::{
     engine::{engine, remote},
     failure::Failure,
+    files,
     named::find,
     output_file::OutputFile,
 };
@@ -83,11 +83,7 @@ impl Export {
                 export_docker_archive(home.layout(), &[(own_name.into_iter().collect(), image)], &mut out)?;
             }
             Format::Rootfs => {
-                let engine = EmbeddedEngine::new(Arc::clone(home));
-                let options =
-                    layer::WriteOptions { mtime: layer::Mtime::Keep, ..layer::WriteOptions::default() };
-                let write = |root: &Path| layer::write_tar(root, &mut out, &options);
-                engine.with_written_root_of(&image, write)??;
+                files::write_tar(&EmbeddedEngine::new(Arc::clone(home)), &image, &mut out)?;
             }
         }
         out.finish()?;
@@ -115,20 +111,8 @@ impl Export {
             let hint = "name one that is not there, or empty".to_owned();
             return Err(Failure::usage(format!("the directory {dest} is not empty"), Some(hint)));
         }
-        std::fs::create_dir_all(dest).map_err(Failure::io("creating", dest))?;
-        let (reader, mut writer) = std::io::pipe().map_err(Failure::io("making a pipe for", dest))?;
         let unpack = layer::UnpackOptions { whiteouts: false, ..layer::UnpackOptions::default() };
-        std::thread::scope(|scope| {
-            let unpacked = scope.spawn(|| layer::unpack_layer(reader, Path::new(dest), &unpack));
-            let written = engine.with_root_of(&image, |root| layer::write_tar(root, &mut writer, &options));
-            drop(writer);
-            let unpacked = unpacked
-                .join()
-                .map_err(|_| EngineError::from(Panicked { what: "the thread that writes the files" }))?;
-            // What could not be unpacked is why writing ended.
-            unpacked?;
-            written??;
-            Ok(ExitCode::SUCCESS)
-        })
+        engine.with_root_of(&image, |root| files::copy(root, Path::new(dest), &options, &unpack))??;
+        Ok(ExitCode::SUCCESS)
     }
 }

@@ -1,22 +1,16 @@
 //! Where an image goes besides the store: `--output`.
 
-use std::{
-    fs,
-    io::{self, BufWriter, Write},
-    path::{Path, PathBuf},
-    str::FromStr,
-};
+use std::{io::Write, path::PathBuf, str::FromStr};
 
 use otoshi_engine::EmbeddedEngine;
 use otoshi_oci::{
     Digest, Image, Platform, Reference,
-    layer::{self, Mtime, UnpackOptions, WriteOptions},
     transfer::{DockerHost, export_docker_archive, export_oci_archive, export_oci_dir, load_into_docker},
 };
 use otoshi_store::Home;
 
 use super::given;
-use crate::{failure::Failure, output_file::OutputFile};
+use crate::{failure::Failure, files, output_file::OutputFile};
 
 /// One `--output`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -170,14 +164,10 @@ impl Destination {
                 }
             }
             Self::OciDirectory(directory) => export_oci_dir(layout, &described()?, directory)?,
-            Self::Local(directory) => engine.with_root_of(&image()?, |root| unpack(root, directory))??,
+            Self::Local(directory) => files::write_directory(engine, &image()?, directory)?,
             Self::Tar(place) => {
-                let options = WriteOptions { mtime: Mtime::Keep, ..WriteOptions::default() };
                 let image = image()?;
-                place.write(|out| {
-                    engine.with_root_of(&image, |root| layer::write_tar(root, out, &options))??;
-                    Ok(())
-                })?;
+                place.write(|out| files::write_tar(engine, &image, out))?;
             }
             Self::OciArchive(place) => {
                 let described = described()?;
@@ -202,38 +192,6 @@ impl Place {
         call(&mut out)?;
         out.finish()
     }
-}
-
-/// Copies a tree into a directory, owned by this user, over what is there; nothing outside the directory is touched.
-fn unpack(root: &Path, directory: &Path) -> Result<(), Failure> {
-    let shown = directory.display().to_string();
-    fs::create_dir_all(directory).map_err(Failure::io("creating", &shown))?;
-    let (reader, writer) = io::pipe().map_err(Failure::io("making a pipe for", &shown))?;
-    let owner = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
-    let options = UnpackOptions {
-        layer_name: "the image".into(),
-        whiteouts: false,
-        owner: Some(owner),
-        ..UnpackOptions::default()
-    };
-    std::thread::scope(|scope| {
-        let written = scope.spawn(move || {
-            let options = WriteOptions { mtime: Mtime::Keep, ..WriteOptions::default() };
-            let mut out = BufWriter::new(writer);
-            layer::write_tar(root, &mut out, &options)?;
-            out.flush().map_err(|source| layer::LayerError::Io {
-                action: "write",
-                path: root.to_path_buf(),
-                source,
-            })
-        });
-        let unpacked = layer::unpack_layer(reader, directory, &options);
-        match (unpacked, written.join()) {
-            (Err(error), _) => Err(error.into()),
-            (Ok(_), Ok(written)) => Ok(written?),
-            (Ok(_), Err(_)) => Err(Failure::usage("writing the image's files panicked", None)),
-        }
-    })
 }
 
 #[cfg(test)]
