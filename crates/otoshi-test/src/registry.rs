@@ -1,6 +1,8 @@
 //! A real registry.
 
 use std::fs;
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -85,6 +87,48 @@ impl Registry {
     /// Its port on loopback.
     pub fn port(&self) -> u16 {
         self.port
+    }
+
+    /// Sends one request to one without TLS, as somebody else's tools do; gives the head and the body of the answer.
+    pub fn request(&self, head: &str, body: &[u8]) -> (String, Vec<u8>) {
+        let mut stream = TcpStream::connect(("127.0.0.1", self.port)).unwrap();
+        let length = body.len();
+        let head =
+            format!("{head}\r\nHost: localhost\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n");
+        stream.write_all(head.as_bytes()).unwrap();
+        stream.write_all(body).unwrap();
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).unwrap();
+        let end = answer.windows(4).position(|four| four == b"\r\n\r\n").unwrap();
+        (String::from_utf8_lossy(&answer[..end]).into_owned(), answer[end + 4..].to_vec())
+    }
+
+    /// Gets what is below a repository, such as `blobs/sha256:…`.
+    ///
+    /// # Panics
+    /// When it is not there.
+    pub fn get(&self, repository: &str, path: &str) -> Vec<u8> {
+        let kinds = [
+            "application/vnd.oci.image.manifest.v1+json",
+            "application/vnd.oci.image.index.v1+json",
+            "application/vnd.docker.distribution.manifest.v2+json",
+            "application/vnd.docker.distribution.manifest.list.v2+json",
+        ];
+        let kinds = kinds.join(", ");
+        let (head, body) =
+            self.request(&format!("GET /v2/{repository}/{path} HTTP/1.1\r\nAccept: {kinds}"), b"");
+        assert!(head.starts_with("HTTP/1.1 200"), "{repository}/{path}: {head}");
+        body
+    }
+
+    /// Puts a manifest or an index under a tag or its digest.
+    ///
+    /// # Panics
+    /// When it is refused.
+    pub fn put_manifest(&self, repository: &str, reference: &str, kind: &str, body: &[u8]) {
+        let head = format!("PUT /v2/{repository}/manifests/{reference} HTTP/1.1\r\nContent-Type: {kind}");
+        let (head, answer) = self.request(&head, body);
+        assert!(head.starts_with("HTTP/1.1 201"), "{head}: {}", String::from_utf8_lossy(&answer));
     }
 
     /// A directory as `/etc/containers/certs.d`, which has the authority of a private registry.

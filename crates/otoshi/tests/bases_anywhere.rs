@@ -20,7 +20,7 @@ fn otoshi(directory: &std::path::Path, home: &str, before: &str, arguments: &str
     let output = command.output().unwrap();
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
     let code = output.status.code().unwrap();
-    assert!([0, 10, 11].contains(&code), "{arguments}: {}", String::from_utf8_lossy(&output.stderr));
+    assert!(matches!(code, 0 | 10 | 11), "{arguments}: {}", String::from_utf8_lossy(&output.stderr));
     (code, said)
 }
 

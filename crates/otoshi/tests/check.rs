@@ -4,11 +4,7 @@ mod stage;
 mod support;
 mod whole;
 
-use std::{
-    fs,
-    io::{Read, Write},
-    net::TcpStream,
-};
+use std::fs;
 
 use otoshi_test::given;
 use serde_json::Value;
@@ -21,19 +17,6 @@ fn phases(report: &Value) -> Vec<u64> {
     assert_eq!(findings.len(), 1, "{report}");
     let phases = findings[0]["phases"].as_array().unwrap();
     phases.iter().map(|phase| phase["number"].as_u64().unwrap()).collect()
-}
-
-/// One request to the registry itself; gives the header and the body.
-fn request(stage: &Stage, head: &str, body: &[u8]) -> (String, Vec<u8>) {
-    let mut stream = TcpStream::connect(("127.0.0.1", stage.registry.port())).unwrap();
-    let length = body.len();
-    let head = format!("{head}\r\nHost: localhost\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n");
-    stream.write_all(head.as_bytes()).unwrap();
-    stream.write_all(body).unwrap();
-    let mut answer = Vec::new();
-    stream.read_to_end(&mut answer).unwrap();
-    let end = answer.windows(4).position(|four| four == b"\r\n\r\n").unwrap();
-    (String::from_utf8_lossy(&answer[..end]).into_owned(), answer[end + 4..].to_vec())
 }
 
 #[test]
@@ -78,9 +61,7 @@ fn a_moved_base_is_found_with_the_phases_that_it_would_make_run() {
 fn an_index_that_changed_around_this_platforms_image_is_no_change() {
     let stage = given!(Stage::new());
     stage.shop.ok(&["build"]);
-    let accept = "Accept: application/vnd.oci.image.manifest.v1+json";
-    let (head, manifest) = request(&stage, &format!("GET /v2/slim/manifests/1 HTTP/1.1\r\n{accept}"), b"");
-    assert!(head.starts_with("HTTP/1.1 200"), "{head}");
+    let manifest = stage.registry.get("slim", "manifests/1");
     let architecture = if cfg!(target_arch = "aarch64") { "arm64" } else { "amd64" };
     let kind = "application/vnd.oci.image.index.v1+json";
     let index = serde_json::json!({
@@ -91,9 +72,7 @@ fn an_index_that_changed_around_this_platforms_image_is_no_change() {
             "platform": { "os": "linux", "architecture": architecture },
         }],
     });
-    let put = format!("PUT /v2/slim/manifests/1 HTTP/1.1\r\nContent-Type: {kind}");
-    let (head, _) = request(&stage, &put, index.to_string().as_bytes());
-    assert!(head.starts_with("HTTP/1.1 201"), "{head}");
+    stage.registry.put_manifest("slim", "1", kind, index.to_string().as_bytes());
     let (code, report) = stage.shop.check(&[]);
     assert_eq!((code, &report["counts"]["fresh"]), (0, &Value::from(2)), "{report}");
     // What was fetched for that is known from then on.
@@ -109,10 +88,7 @@ fn a_newer_tag_is_found_and_policies_are_kept() {
     let name = |tag: &str| format!("{}/slim:{tag}", stage.proxy.host());
     // Another name for the same image is nothing newer.
     let kind = "application/vnd.oci.image.manifest.v1+json";
-    let (_, manifest) = request(&stage, &format!("GET /v2/slim/manifests/1 HTTP/1.1\r\nAccept: {kind}"), b"");
-    let put = format!("PUT /v2/slim/manifests/2 HTTP/1.1\r\nContent-Type: {kind}");
-    let (head, _) = request(&stage, &put, &manifest);
-    assert!(head.starts_with("HTTP/1.1 201"), "{head}");
+    stage.registry.put_manifest("slim", "2", kind, &stage.registry.get("slim", "manifests/1"));
     assert_eq!(stage.shop.check(&[]).0, 0);
 
     stage.shop.import("slim 2\n");

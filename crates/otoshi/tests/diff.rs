@@ -1,11 +1,13 @@
 //! `otoshi diff` on images that a user built.
 
 mod support;
+mod whole;
 
 use std::{fs, path::Path, process::Command};
 
 use otoshi_test::{Need, given, require, run};
 use support::Shop;
+use whole::assert_said;
 
 const OLD: &str = "FROM otoshi.test/busybox:1\n\
     RUN mkdir -p /var/lib/dpkg /d && printf 'Package: p\\nStatus: install ok installed\\nVersion: 1\\n' > /var/lib/dpkg/status\n\
@@ -29,14 +31,7 @@ fn two_images_are_compared_without_running_them() {
         shop.write(&format!("{name}/Dockerfile"), &format!("{text}{path}"));
         shop.ok(&["image", "build", name, "-t", &format!("{name}:1")]);
     }
-    let output = shop.otoshi(&["diff", "old:1", "new:1"]);
-    let text = String::from_utf8(output.stdout).unwrap();
-    assert_eq!(output.status.code(), Some(1), "{text}{}", String::from_utf8_lossy(&output.stderr));
-    let (config, rest) = text.split_once("packages\n").unwrap();
-    assert!(config.contains("  config.Env.A  1 → 2\n"), "{text}");
-    let expected = "  p  1 → 2\nfiles\n  + /added\n  - /bin/ls\n  ~ /d/content  content\n  - /d/gone\n  \
-                    ~ /d/link  target  a → b\n  ~ /d/mode  mode  0644 → 0600\n  - /etc/base\n  ~ /var/lib/dpkg/status  content\n";
-    assert_eq!(rest, expected, "{text}");
+    assert_said("diff", &shop.otoshi(&["diff", "old:1", "new:1"]));
 
     // The other way round, what was removed is added.
     let back: serde_json::Value =
@@ -117,6 +112,5 @@ fn packages_of_rpm_are_compared_and_a_damaged_record_is_told() {
     assert_eq!(lines, [""; 0]);
     let told = "cannot read the packages in /var/lib/rpm/rpmdb.sqlite: it is not an SQLite database";
     assert_eq!(json["unread"], serde_json::json!([told]));
-    let said = String::from_utf8(shop.otoshi(&["diff", "old:1", "new:1"]).stdout).unwrap();
-    assert!(said.lines().any(|line| line == format!("packages are not compared: {told}")), "{said}");
+    assert_said("diff-with-a-damaged-record-of-packages", &shop.otoshi(&["diff", "old:1", "new:1"]));
 }

@@ -80,12 +80,13 @@ fn an_image_goes_where_it_is_sent() {
 
     assert_eq!(names(&build(&["-o", "-"]).stdout), ["dir/", "dir/file"]);
     let archive = build(&["-o", "type=oci,dest=-", "-t", "x:1"]).stdout;
-    let beside_blobs = |archive: &[u8]| {
-        let names = names(archive).into_iter();
-        names.filter(|name| !name.starts_with("blobs/")).collect::<Vec<_>>()
-    };
-    assert_eq!(beside_blobs(&archive), ["index.json", "oci-layout"]);
-    assert_eq!(beside_blobs(&build(&["-o", "type=docker,dest=-"]).stdout), ["FILL"]);
+    let beside_blobs: Vec<_> =
+        names(&archive).into_iter().filter(|name| !name.starts_with("blobs/")).collect();
+    assert_eq!(beside_blobs, ["index.json", "oci-layout"]);
+    let archive = names(&build(&["-o", "type=docker,dest=-"]).stdout).into_iter();
+    let without_digests =
+        archive.map(|name| name.trim_start_matches(|c: char| c.is_ascii_hexdigit()).to_owned());
+    assert_eq!(without_digests.collect::<Vec<_>>(), [".tar", ".json", "manifest.json"]);
     build(&["-o", "type=tar,dest=files.tar", "-o", "type=oci,dest=layout,tar=false"]);
     assert_eq!(names(&fs::read(shop.path("files.tar")).unwrap()), ["dir/", "dir/file"]);
     assert!(shop.path("layout/oci-layout").exists() && !shop.path("files.tar.part").exists());

@@ -1,6 +1,7 @@
 //! What a base can change, and what `otoshi rebase` says of it: real programs and libraries, built by the C compiler.
 
 mod support;
+mod whole;
 
 use std::{
     fs,
@@ -11,6 +12,7 @@ use std::{
 
 use otoshi_test::{Need, given, require};
 use support::Shop;
+use whole::assert_said_of;
 
 const FOO: &str = "int foo(void) { return ANSWER; } int bar(void) { return 2; }";
 const BOTH: &str = "FOO_1 { global: foo; }; FOO_2 { global: bar; } FOO_1;";
@@ -112,15 +114,15 @@ fn each_change_that_matters_is_caught_by_its_name_and_others_pass() {
     shop.ok(&["image", "build", "app", "-t", "t/app:1"]);
     assert_eq!(shop.ok(&["run", "t/app:1"]), "42\n");
 
-    let changes: [(&str, &[&str], fn(&mut Root<'_>)); 9] = [
-        ("lost-version", &["version-missing=FOO_2"], |root| {
+    let changes: [(&str, fn(&mut Root<'_>)); 9] = [
+        ("lost-version", |root| {
             root.library("libfoo.so.1", "40", "FOO_1 { global: foo; local: *; };");
         }),
-        ("renamed", &["soname-missing=libfoo.so.1"], |root| {
+        ("renamed", |root| {
             root.remove("usr/lib/libfoo.so.1");
             root.library("libfoo.so.2", "40", BOTH);
         }),
-        ("musl", &["libc-changed=glibc", "loader-missing="], |root| {
+        ("musl", |root| {
             for (_, place) in libraries() {
                 root.remove(&place[1..]);
             }
@@ -129,18 +131,18 @@ fn each_change_that_matters_is_caught_by_its_name_and_others_pass() {
                 fs::copy(musl, root.path.join(&musl[1..])).unwrap();
             }
         }),
-        ("no-user", &["user-missing=app"], |root| root.write("etc/passwd", "root:x:0:0::/:/bin/sh\n")),
-        ("path", &["interpreter-missing=helper"], |root| root.search = "/usr/bin:/bin"),
-        ("ruby", &["runtime-changed=ruby-3.1.0"], |root| {
+        ("no-user", |root| root.write("etc/passwd", "root:x:0:0::/:/bin/sh\n")),
+        ("path", |root| root.search = "/usr/bin:/bin"),
+        ("ruby", |root| {
             fs::remove_dir_all(root.path.join("usr/lib/ruby/3.1.0")).unwrap();
             root.write("usr/lib/ruby/3.3.0/set.rb", "");
         }),
-        ("python", &["runtime-changed=python-3.11"], |root| {
+        ("python", |root| {
             fs::remove_dir_all(root.path.join("usr/lib/python3.11")).unwrap();
             root.write("usr/lib/python3.13/os.py", "");
         }),
-        ("no-shell", &["interpreter-missing=/bin/sh"], |root| root.remove("bin/sh")),
-        ("compatible", &[], |root| {
+        ("no-shell", |root| root.remove("bin/sh")),
+        ("compatible", |root| {
             // A newer library with one version more, in another place; more accounts, a longer PATH, another runtime beside.
             let more = "FOO_1 { global: foo; }; FOO_2 { global: bar; } FOO_1; FOO_3 { global: baz; } FOO_2;";
             root.remove("usr/lib/libfoo.so.1");
@@ -156,22 +158,18 @@ fn each_change_that_matters_is_caught_by_its_name_and_others_pass() {
             root.write("usr/lib/python3.13/os.py", "");
         }),
     ];
-    for (name, expected, change) in changes {
+    for (name, change) in changes {
         let mut root = Root::new(&shop, name);
         change(&mut root);
         root.build(name);
         let arguments = ["rebase", "--base", "t/base:old", "--onto", &format!("t/base:{name}"), "t/app:1"];
         let output = shop.otoshi(&[&arguments[..], &["--check"]].concat());
-        let text = String::from_utf8_lossy(&output.stdout).into_owned();
-        let told = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert_eq!(
-            output.status.code(),
-            Some(if expected.is_empty() { 0 } else { 6 }),
-            "{name}: {text}{told}"
-        );
-        for waiver in expected {
-            assert!(text.contains(&format!("  {waiver}")), "{name}: {text}");
-        }
+        // The C library stands elsewhere in another distribution.
+        let places = libraries();
+        let words = places
+            .iter()
+            .map(|(_, place)| (place.as_str(), if place.contains("/ld-") { "LOADER" } else { "LIBC" }));
+        assert_said_of(&format!("rebase-check-of-a-base-{name}"), output, &words.collect::<Vec<_>>());
     }
     shop.ok(&["rebase", "--base", "t/base:old", "--onto", "t/base:compatible", "t/app:1"]);
     assert_eq!(shop.ok(&["run", "t/app:1"]), "100\n", "on the new library");

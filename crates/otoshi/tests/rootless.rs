@@ -4,6 +4,7 @@
 //! machine's own in a mount namespace that ends with the test.
 
 mod support;
+mod whole;
 
 use std::{
     fs,
@@ -13,6 +14,7 @@ use std::{
 
 use otoshi_test::{Need, given, require};
 use support::{MANIFEST, Shop};
+use whole::{assert_said, assert_written};
 
 const UID: u32 = 54322;
 
@@ -64,7 +66,7 @@ fn an_ordinary_user_with_further_ids_builds_and_runs_all() {
     let owners =
         "otoshi run web -- /bin/busybox stat -c %u:%g /etc/runner; otoshi run web -- /bin/busybox id -u";
     assert_eq!(ok(&shop, owners, true), "1000:1001\n1000\n");
-    assert!(ok(&shop, "otoshi plan", true).lines().all(|line| line.contains("fresh")));
+    assert_said("plan-of-an-ordinary-user", &as_user(&shop, "otoshi plan", true));
     // Root builds the same images, to the byte.
     let ours = ok(&shop, "otoshi build", true);
     shop.ok(&[
@@ -74,11 +76,9 @@ fn an_ordinary_user_with_further_ids_builds_and_runs_all() {
         "otoshi.test/busybox:1",
     ]);
     let of_root = shop.ok(&["build"]);
-    let images = |text: &str| {
-        text.lines().filter(|line| line.contains("sha256:")).map(str::to_owned).collect::<Vec<_>>()
-    };
+    assert_written("build-of-an-ordinary-user", &ours);
+    let images = |text: &str| text.lines().skip(4).map(str::to_owned).collect::<Vec<_>>();
     assert_eq!(images(&ours), images(&of_root));
-    assert_eq!(images(&ours).len(), 4);
     // Nothing in the store belongs to anybody but the user and the user's ranges.
     let home = fs::metadata(shop.dir.path().join("user-home")).unwrap();
     assert_eq!(home.uid(), UID);
@@ -98,9 +98,7 @@ fn an_ordinary_user_with_one_id_builds_what_is_roots_alone() {
         "ARG BASE\nFROM ${BASE}\nRUN echo runner > /etc/runner\nUSER 1000\nRUN true\n",
     );
     let refused = as_user(&shop, "otoshi build", false);
-    let text = String::from_utf8(refused.stderr).unwrap();
-    assert!(!refused.status.success());
-    assert!(text.contains("/etc/subuid"), "{text}");
+    assert_said("build-of-a-user-without-further-ids", &refused);
 }
 
 #[test]

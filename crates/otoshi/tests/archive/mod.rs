@@ -53,7 +53,7 @@ impl Debian {
     }
 
     pub(crate) fn refresh(&self, arguments: &[&str]) -> Value {
-        serde_json::from_str(&self.ok(&[&["refresh", "--json"], arguments].concat())).unwrap()
+        self.json(&[&["refresh", "--json"], arguments].concat())
     }
 
     /// The numbers of the phases that ran.
@@ -64,8 +64,7 @@ impl Debian {
 
     /// Builds, and gives the phases that ran.
     pub(crate) fn built(&self) -> Vec<u64> {
-        let report = serde_json::from_str(&self.ok(&["build", "--json"])).unwrap();
-        self.ran(&report)
+        self.ran(&self.json(&["build", "--json"]))
     }
 
     /// What dpkg has on record in the app image, as the image itself says.
@@ -77,6 +76,13 @@ impl Debian {
 
     pub(crate) fn lock(&self) -> String {
         fs::read_to_string(self.path("otoshi.lock")).unwrap()
+    }
+
+    /// The newer packages that the lock has for the runner, as it writes them.
+    pub(crate) fn upgrades(&self) -> Vec<String> {
+        let lock = self.lock();
+        let lines = lock.lines().skip_while(|line| !line.starts_with("[upgrades.")).skip(1);
+        lines.map(str::to_owned).collect()
     }
 
     /// The images by name and digest, and the lock.
@@ -96,7 +102,7 @@ impl Debian {
     }
 
     fn inspect(&self, image: &str) -> Value {
-        serde_json::from_str(&self.ok(&["inspect", image])).unwrap()
+        self.json(&["inspect", image])
     }
 
     pub(crate) fn layers(&self, image: &str) -> usize {

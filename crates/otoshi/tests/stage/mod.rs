@@ -5,7 +5,6 @@
 use std::fs;
 
 use otoshi_test::{Missing, Proxy, Registry, Request};
-use serde_json::Value;
 
 use crate::support::Shop;
 
@@ -75,15 +74,16 @@ impl Stage {
 
     /// The layers of an image in the registry, by the name that `otoshi build` gives it.
     pub(crate) fn layers(&self, image: &str) -> Vec<String> {
-        let shown: Value = serde_json::from_str(&self.shop.ok(&["inspect", image])).unwrap();
+        let shown = self.shop.json(&["inspect", image]);
         let layers = shown["layers"].as_array().unwrap();
         layers.iter().map(|layer| layer["digest"].as_str().unwrap().to_owned()).collect()
     }
 
     pub(crate) fn edit(&self, file: &str, from: &str, to: &str) {
         let text = fs::read_to_string(self.shop.path(file)).unwrap();
-        assert!(text.contains(from));
-        self.shop.write(file, &text.replace(from, to));
+        let edited = text.replace(from, to);
+        assert_ne!(edited, text, "{file} has no {from}");
+        self.shop.write(file, &edited);
     }
 
     pub(crate) fn name(&self, tag: &str) -> String {
@@ -102,5 +102,10 @@ impl Asked {
             gets.map(|request| request.path.rsplit('/').next().unwrap().to_owned()).collect();
         found.sort();
         found
+    }
+
+    /// Those of the blobs that were fetched which are among these.
+    pub(crate) fn blobs_of(&self, layers: &[String]) -> Vec<String> {
+        self.blobs().into_iter().filter(|digest| layers.contains(digest)).collect()
     }
 }

@@ -97,6 +97,11 @@ impl Shop {
         String::from_utf8(output.stdout).unwrap()
     }
 
+    /// What a command that succeeds prints as JSON.
+    pub(crate) fn json(&self, arguments: &[&str]) -> serde_json::Value {
+        serde_json::from_str(&self.ok(arguments)).unwrap()
+    }
+
     /// The exit code and the report of a check.
     pub(crate) fn check(&self, arguments: &[&str]) -> (i32, serde_json::Value) {
         let output = self.otoshi(&[&["check", "--json"], arguments].concat());
@@ -107,9 +112,8 @@ impl Shop {
 
     /// The numbers of the phases that a build runs, after checking that the plan said the same of what it could know.
     pub(crate) fn ran(&self, arguments: &[&str]) -> Vec<u8> {
-        let plan: serde_json::Value = serde_json::from_str(&self.ok(&["plan", "--json"])).unwrap();
-        let report: serde_json::Value =
-            serde_json::from_str(&self.ok(&[&["build", "--json"], arguments].concat())).unwrap();
+        let plan = self.json(&["plan", "--json"]);
+        let report = self.json(&[&["build", "--json"], arguments].concat());
         let mut ran = Vec::new();
         for (planned, done) in
             plan["phases"].as_array().unwrap().iter().zip(report["phases"].as_array().unwrap())

@@ -2,14 +2,9 @@
 
 #![allow(dead_code, reason = "each test file uses a part")]
 
-use std::{
-    fs,
-    io::{Read, Write},
-    net::TcpStream,
-    process::Command,
-};
+use std::{fs, process::Command};
 
-use otoshi_test::{Missing, Proxy, Registry, said};
+use otoshi_test::{Missing, Proxy, Registry};
 use serde_json::Value;
 
 use crate::support::Shop;
@@ -46,27 +41,13 @@ impl Yard {
 
     /// The manifest as the registry has it.
     pub(crate) fn raw(&self, name: &str) -> String {
-        let output = Command::new("skopeo")
-            .args(["inspect", "--raw", "--tls-verify=false", &format!("docker://{}", self.direct(name))])
-            .output()
-            .unwrap();
-        assert!(output.status.success(), "{}", said(&output));
-        String::from_utf8(output.stdout).unwrap()
+        let (repository, reference) = name.split_once('@').or_else(|| name.rsplit_once(':')).unwrap();
+        String::from_utf8(self.registry.get(repository, &format!("manifests/{reference}"))).unwrap()
     }
 
     /// Puts a manifest or an index under a tag.
     pub(crate) fn put(&self, repository: &str, tag: &str, kind: &str, body: &str) {
-        let host = self.proxy.host();
-        let mut stream = TcpStream::connect(host.replace("localhost", "127.0.0.1")).unwrap();
-        let length = body.len();
-        let head = format!(
-            "PUT /v2/{repository}/manifests/{tag} HTTP/1.1\r\nHost: {host}\r\nContent-Type: {kind}\r\n\
-             Content-Length: {length}\r\nConnection: close\r\n\r\n"
-        );
-        stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(body.as_bytes())).unwrap();
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).unwrap();
-        assert!(answer.contains(" 201 "), "{answer}");
+        self.registry.put_manifest(repository, tag, kind, body.as_bytes());
     }
 
     /// Pushes a base whose /etc/base says `text` as `base:1`, and under a tag that stays.
