@@ -28,7 +28,7 @@ const WORDS: &[(&str, &str)] = &[
 ];
 
 /// Compares the exit code of a command and all that it said with the snapshot of this name, without the lines of steps that begin and
-/// end, since those that run at the same time come in any order, and without what is told only where it takes long.
+/// end, since those that run at the same time come in any order.
 pub(crate) fn assert_said(name: &str, output: &Output) {
     let mut text = format!("exit code {}\n", output.status.code().unwrap());
     for (title, bytes) in [("standard output", &output.stdout), ("standard error", &output.stderr)] {
@@ -54,8 +54,9 @@ pub(crate) fn assert_said_of(name: &str, mut output: Output, words: &[(&str, &st
     assert_said(name, &output);
 }
 
-/// Compares a text that the program wrote with the snapshot of this name.
+/// Compares a text that the program wrote with the snapshot of this name, without what is told only where it takes long.
 pub(crate) fn assert_written(name: &str, text: &str) {
+    let text: String = text.split_inclusive('\n').filter(|line| !is_of_work(line)).collect();
     let mut settings = settings();
     for (pattern, word) in WORDS {
         settings.add_filter(pattern, *word);
