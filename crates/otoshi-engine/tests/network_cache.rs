@@ -126,7 +126,10 @@ fn build(world: &World, server: &Server, run: &str, network_cache: NetworkCache)
     let request = BuildRequest {
         ca_certificates: Some(server.authorities()),
         network_cache,
-        ..BuildRequest::new(Arc::new(Dockerfile::parse(&dockerfile).unwrap()), Arc::new(context))
+        ..BuildRequest::new(
+            Arc::new(Dockerfile::parse("Dockerfile", &dockerfile).unwrap()),
+            Arc::new(context),
+        )
     };
     let warnings = Warnings::default();
     let image = world.engine.build(&request, &warnings).unwrap();
