@@ -145,7 +145,7 @@ fn https_is_fetched_once_and_steps_with_authorities_of_their_own_see_no_differen
     let ask = |number: usize, trusted: &str| {
         format!(
             "RUN printf 'GET /a HTTP/1.1\\r\\nHost: packages.test\\r\\nConnection: close\\r\\n\\r\\n' | \
-             openssl s_client -quiet -verify_quiet -verify_return_error -CAfile {trusted} -servername packages.test \
+             /usr/bin/openssl s_client -quiet -verify_quiet -verify_return_error -CAfile {trusted} -servername packages.test \
              -connect {}:443 2>&1 | tail -n 1 > /heard; : {number}",
             server.address
         )

@@ -306,7 +306,9 @@ fn numbers_in_the_words_of_a_variant_grow_with_it_and_never_shrink() {
             (versions, successor),
             "{current}"
         );
-        assert_eq!(found.unclear, None, "{current}");
+        let ended = (versions, successor, current) == ("", "", "8.10.0-jdk21");
+        let expected = ended.then(|| Unclear::Variant("8.11.0-jdk17".to_owned()));
+        assert_eq!(found.unclear, expected, "{current}");
     }
 }
 
