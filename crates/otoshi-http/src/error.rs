@@ -178,13 +178,15 @@ pub fn reason(error: &(dyn Error + 'static)) -> String {
 pub fn is_certificate_error(error: &reqwest::Error) -> bool {
     let mut next: Option<&(dyn Error + 'static)> = Some(error);
     while let Some(error) = next {
-        // What an `io::Error` was made of is not its source.
-        let inner = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
-        let tls = inner.and_then(|inner| inner.downcast_ref()).or_else(|| error.downcast_ref());
+        let tls = error.downcast_ref();
         if let Some(rustls::Error::InvalidCertificate(_) | rustls::Error::NoCertificatesPresented) = tls {
             return true;
         }
-        next = error.source();
+        next = match error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
+            // What an `io::Error` was made of is not its source.
+            Some(inner) => Some(inner),
+            None => error.source(),
+        };
     }
     false
 }
