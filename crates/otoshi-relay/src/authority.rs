@@ -17,7 +17,7 @@ use rustls::{
     pki_types::{CertificateDer, PrivatePkcs8KeyDer},
 };
 
-use crate::HTTP_1;
+use crate::wire::HTTP_1;
 
 /// How long certificates count: longer than any step runs.
 const DAYS: i64 = 30;

@@ -55,8 +55,6 @@ use crate::{
     visit::{Inspection, Visit},
 };
 
-/// What HTTP/1.1 is called where a connection with TLS begins (RFC 7301).
-const HTTP_1: &[u8] = b"http/1.1";
 /// How many threads carry what steps fetch.
 const THREADS: usize = 2;
 

@@ -30,11 +30,11 @@ use tokio::{io::AsyncReadExt, net::TcpStream, time::timeout};
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 
 use crate::{
-    HTTP_1, conversation, raw,
+    conversation, raw,
     shared::Shared,
     upstream::{Secure, Upstream},
     visit::{Inspection, Visit},
-    wire::Begun,
+    wire::{Begun, HTTP_1},
 };
 
 /// What a connection with TLS begins with: a record of the handshake (RFC 8446, section 5.1).

@@ -8,6 +8,9 @@ use std::{
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+/// What HTTP/1.1 is called where a connection with TLS begins (RFC 7301).
+pub(crate) const HTTP_1: &[u8] = b"http/1.1";
+
 /// What both halves of a connection are carried over.
 pub(crate) trait Wire: AsyncRead + AsyncWrite + Send + Unpin {}
 

@@ -7,7 +7,7 @@ use clap::{
     error::{ContextKind, ContextValue, Error, ErrorKind},
 };
 
-use crate::{Arguments, failure::Failure};
+use crate::{arguments::Arguments, failure::Failure};
 
 /// Commands of Docker's, and what takes their place.
 const COMMANDS: &[(&[&str], &str)] = &[
