@@ -15,7 +15,8 @@ pub enum EntryKind {
     Symlink(String),
     /// A named pipe.
     Fifo,
-    /// A socket or a device, which becomes an empty file, as with BuildKit: it is nothing without its process or machine.
+    /// A socket or a device, which becomes an empty file: it is nothing without its process or machine. (Sockets as with BuildKit; devices
+    /// as with that of Docker 20.10, while today's copies them.)
     Empty,
 }
 
