@@ -3,7 +3,7 @@
 use std::{fmt, path::PathBuf};
 
 use otoshi_engine::EngineError;
-use otoshi_explain::{Explain, Kind, Remedy};
+use otoshi_explain::{Explain, Kind, Panicked, Remedy};
 use otoshi_oci::ReferenceError;
 use otoshi_project::{Phase, Role};
 
@@ -94,12 +94,9 @@ pub enum PipelineError {
     /// Something that Otoshi takes for granted is not so.
     #[error("internal error: {0}")]
     Fault(String),
-    /// A thread of Otoshi's own panicked.
-    #[error("{what} panicked, which is an internal error; its message is above")]
-    Panicked {
-        /// What it was at.
-        what: &'static str,
-    },
+    /// A thread panicked.
+    #[error(transparent)]
+    Panicked(#[from] Panicked),
     /// A file of the project cannot be read.
     #[error("reading {}: {source}", path.display())]
     Read {
@@ -212,11 +209,8 @@ impl Explain for PipelineError {
             Self::Digest(error) => error.kind(),
             Self::Reference(error) => error.kind(),
             Self::Registry(error) | Self::BaseOutOfReach { source: error, .. } => error.kind(),
-            Self::Write { .. }
-            | Self::Damaged(_)
-            | Self::Record(_)
-            | Self::Fault(_)
-            | Self::Panicked { .. } => Kind::Machine,
+            Self::Write { .. } | Self::Damaged(_) | Self::Record(_) | Self::Fault(_) => Kind::Machine,
+            Self::Panicked(error) => error.kind(),
         }
     }
 
@@ -239,9 +233,8 @@ impl Explain for PipelineError {
             Self::BadBase { source, .. } | Self::Reference(source) => source.remedy(),
             Self::Image(error) => error.remedy(),
             Self::Layer(error) => error.remedy(),
-            Self::Panicked { .. } | Self::Fault(_) => {
-                Some("please report it, with the command and what it printed".into())
-            }
+            Self::Fault(_) => Some("please report it, with the command and what it printed".into()),
+            Self::Panicked(error) => error.remedy(),
             Self::Layout(error) => error.remedy(),
             Self::Store(error) => error.remedy(),
             Self::Registry(error) => error.remedy(),

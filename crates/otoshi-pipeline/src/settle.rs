@@ -7,6 +7,7 @@ use std::{
 };
 
 use otoshi_engine::Events;
+use otoshi_explain::Panicked;
 use otoshi_oci::Digest;
 use otoshi_project::Phase;
 
@@ -155,7 +156,7 @@ impl Begun<'_> {
             Self::Given(given) => Ok(given),
             Self::Running(begun) => {
                 let Running { entry, settled, running } = *begun;
-                let ran = running.join().map_err(|_| PipelineError::Panicked { what: "a phase" })?;
+                let ran = running.join().map_err(|_| Panicked { what: "a phase" })?;
                 Ok(done(walk, entry, settled, ran?))
             }
         }

@@ -154,6 +154,7 @@ impl Explain for RegistryError {
             Self::Layout(error) => error.kind(),
             Self::Image(error) => error.kind(),
             Self::Http(error) => error.kind(),
+            Self::Panicked(error) => error.kind(),
             Self::Setup(_) => Kind::Machine,
             _ => Kind::Registry,
         }
@@ -173,6 +174,7 @@ impl Explain for RegistryError {
             }
             Self::Refused { status: 500.., .. } => Some(Remedy::from("try again later")),
             Self::Unreachable { hint, .. } => hint.clone(),
+            Self::Panicked(error) => error.remedy(),
             Self::Login { host, .. } => {
                 Some(Remedy::from(format!("docker login {host}, or skopeo login {host}")))
             }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use otoshi_explain::Panicked;
 use otoshi_oci::{Descriptor, Digest, Fields, Image, ImageLayer, contents::Layer};
 use otoshi_rebase::{
     Composed, Facts, Finding, Kind,
@@ -104,10 +105,7 @@ impl Rebaser<'_> {
             let fetches: Vec<_> =
                 unknown.iter().map(|layer| scope.spawn(|| self.remote.fetch_layer(layer))).collect();
             fetches.into_iter().try_for_each(|fetch| {
-                fetch
-                    .join()
-                    .map_err(|_| PipelineError::Panicked { what: "fetching a layer" })?
-                    .map_err(PipelineError::from)
+                fetch.join().map_err(|_| Panicked { what: "fetching a layer" })?.map_err(PipelineError::from)
             })
         })?;
         proof::all(self.home, &known).map_err(PipelineError::from)

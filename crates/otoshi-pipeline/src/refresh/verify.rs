@@ -9,6 +9,7 @@ use std::{
 };
 
 use otoshi_engine::{Engine, Handle, OnStart, RunRequest, Silent};
+use otoshi_explain::Panicked;
 use otoshi_http::{SafeUrl, Target, Url, host_of, status_over};
 use otoshi_oci::Digest;
 use otoshi_once::hold;
@@ -125,7 +126,7 @@ fn timed(
             }
             thread::sleep(Duration::from_millis(10));
         }
-        let outcome = running.join().map_err(|_| PipelineError::Panicked { what: "[verify]" })?;
+        let outcome = running.join().map_err(|_| Panicked { what: "[verify]" })?;
         Ok(Some(outcome.map_err(PipelineError::engine_in(During::Verify))?.code))
     })
 }
