@@ -3,7 +3,6 @@
 use std::{
     ffi::OsString,
     fs::{self, Metadata},
-    io::Read,
     os::unix::{
         ffi::{OsStrExt, OsStringExt},
         fs::{FileTypeExt, MetadataExt, OpenOptionsExt},
@@ -125,16 +124,8 @@ pub(crate) fn hash_file(path: &Path) -> Result<Digest, EngineError> {
     // Never wait for a pipe that took the file's place, nor follow a link.
     let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY).bits() as i32;
     let mut options = fs::File::options();
-    let mut file =
-        options.read(true).custom_flags(flags).open(path).map_err(EngineError::io("opening", path))?;
-    let mut hasher = Hasher::sha256();
-    let mut buffer = vec![0; 128 << 10];
-    loop {
-        match file.read(&mut buffer).map_err(EngineError::io("reading", path))? {
-            0 => return Ok(hasher.finish()),
-            count => hasher.update(&buffer[..count]),
-        }
-    }
+    let file = options.read(true).custom_flags(flags).open(path).map_err(EngineError::io("opening", path))?;
+    Hasher::sha256().of_rest(file).map_err(EngineError::io("reading", path))
 }
 
 /// Lists everything at and below `root`, sorted by path, the root first.

@@ -7,6 +7,7 @@
 //! Spec: <https://github.com/opencontainers/image-spec/blob/v1.1.0/descriptor.md#digests>
 
 use std::fmt;
+use std::io::{self, Read};
 use std::str::FromStr;
 
 use oci_spec::image::Descriptor;
@@ -204,6 +205,19 @@ impl Hasher {
         match &mut self.0 {
             State::Sha256(hasher) => hasher.update(bytes),
             State::Sha512(hasher) => hasher.update(bytes),
+        }
+    }
+
+    /// Adds all that a reader gives, and returns the digest of everything added.
+    ///
+    /// Fails where the reader does.
+    pub fn of_rest(mut self, mut reader: impl Read) -> io::Result<Digest> {
+        let mut buffer = vec![0; 128 << 10];
+        loop {
+            match reader.read(&mut buffer)? {
+                0 => return Ok(self.finish()),
+                count => self.update(&buffer[..count]),
+            }
         }
     }
 

@@ -302,8 +302,6 @@ impl From<Reference> for String {
     }
 }
 
-/// Splits off the registry: the first component counts as one if it looks like a host (a dot, a port, `localhost`, or an
-/// uppercase letter, which no repository can have).
 /// The error of a text in which a login stands before the registry, as in an address; its password is in stars.
 fn login_in(text: &str) -> Option<ReferenceError> {
     let start = text.find("://").map_or(0, |end| end + 3);
@@ -325,6 +323,8 @@ fn login_in(text: &str) -> Option<ReferenceError> {
     Some(ReferenceError::Login { reference: format!("{scheme}{user}{password}@{without}"), without })
 }
 
+/// Splits off the registry: the first component counts as one if it looks like a host (a dot, a port, `localhost`, or an
+/// uppercase letter, which no repository can have).
 fn split_registry(name: &str) -> (&str, &str) {
     match name.split_once('/') {
         Some((first, rest))

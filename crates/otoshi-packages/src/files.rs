@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use otoshi_oci::contents::follow;
+use otoshi_oci::contents::{follow, parts};
 
 /// Holds files and symbolic links by path.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -124,15 +124,7 @@ impl Files {
 
 /// A path without its leading slash, `.`, `..` and superfluous slashes; `..` stops at the root.
 pub(crate) fn normal(path: &str) -> String {
-    let mut parts = Vec::new();
-    for part in path.split('/') {
-        match part {
-            "" | "." => {}
-            ".." => drop(parts.pop()),
-            part => parts.push(part),
-        }
-    }
-    parts.join("/")
+    parts(path).join("/")
 }
 
 /// Says whether a path ends in a point and that extension.

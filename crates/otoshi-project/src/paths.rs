@@ -1,20 +1,9 @@
 //! Paths of `otoshi.toml` that cannot be what their keys stand for.
 
+use otoshi_oci::contents::parts;
+
 /// Directories that the system makes in every sandbox, whatever the image has there.
 const OF_THE_SYSTEM: [&str; 3] = ["proc", "sys", "dev"];
-
-/// The parts of a path, as a file system takes them.
-fn parts(path: &str) -> Vec<&str> {
-    let mut parts = Vec::new();
-    for part in path.split('/') {
-        match part {
-            "" | "." => {}
-            ".." => drop(parts.pop()),
-            part => parts.push(part),
-        }
-    }
-    parts
-}
 
 /// Why nothing can be put into an image at a path or taken from there, if so.
 pub(crate) fn in_image(path: &str) -> Option<&'static str> {

@@ -7,6 +7,8 @@ use std::{
     path::{Component, Path, PathBuf},
 };
 
+use otoshi_oci::contents::parts;
+
 use crate::EngineError;
 
 /// Follows symbolic links in `path` as a process would that has `root` as its root directory.
@@ -55,17 +57,7 @@ fn components(path: &Path) -> Vec<PathBuf> {
 /// Joins an absolute or relative path to a working directory, without looking at any disk.
 pub(crate) fn absolute(cwd: &str, path: &str) -> String {
     let joined = if path.starts_with('/') { path.to_owned() } else { format!("{cwd}/{path}") };
-    let mut parts: Vec<&str> = Vec::new();
-    for part in joined.split('/') {
-        match part {
-            "" | "." => {}
-            ".." => {
-                parts.pop();
-            }
-            part => parts.push(part),
-        }
-    }
-    format!("/{}", parts.join("/"))
+    format!("/{}", parts(&joined).join("/"))
 }
 
 /// Reads a small file of the image; an absent one is empty.

@@ -21,6 +21,25 @@ pub fn follow<'l>(path: &'l [u8], link: impl Fn(&[u8]) -> Option<&'l [u8]>) -> O
     walk(path, Way::ToFile, link)
 }
 
+/// Says whether the name of an archive's entry climbs out of the root.
+pub(crate) fn climbs_out(name: &[u8]) -> bool {
+    walk(name, Way::ToEntry, |_| None).is_none()
+}
+
+/// The parts of a path, without `.` and superfluous slashes; `..` takes the part before it away, and stops at the root. Nothing is
+/// looked up: a link on the way is a name like any other.
+pub fn parts(path: &str) -> Vec<&str> {
+    let mut parts = Vec::new();
+    for part in path.split('/') {
+        match part {
+            "" | "." => {}
+            ".." => drop(parts.pop()),
+            part => parts.push(part),
+        }
+    }
+    parts
+}
+
 /// The same for either kind of path.
 pub(super) fn walk<'l>(
     path: &'l [u8],

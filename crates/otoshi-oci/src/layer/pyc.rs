@@ -19,22 +19,25 @@ pub fn is_compiled(name: &[u8]) -> bool {
     name.ends_with(b".pyc") && name.len() > 4
 }
 
-/// Returns where the source of a compiled file is, relative to the compiled file's directory.
+/// Returns the path of the source of a compiled file, from where the path of that begins.
 ///
-/// `directory` is the name of that directory: in `__pycache__`, `a.cpython-311.opt-1.pyc` comes from `../a.py`; elsewhere
-/// `a.pyc` comes from `a.py`.
-pub fn source_of(directory: &[u8], name: &[u8]) -> Option<Vec<u8>> {
+/// In `lib/__pycache__`, `a.cpython-311.opt-1.pyc` comes from `lib/a.py`; elsewhere `lib/a.pyc` does.
+pub fn source_of(path: &[u8]) -> Option<Vec<u8>> {
+    let start = path.iter().rposition(|&byte| byte == b'/').map_or(0, |slash| slash + 1);
+    let (directory, name) = path.split_at(start);
     let stem = name.strip_suffix(b".pyc")?;
-    if directory != b"__pycache__" {
-        return Some([stem, b".py"].concat());
-    }
+    let Some(above) =
+        directory.strip_suffix(b"__pycache__/").filter(|above| above.is_empty() || above.ends_with(b"/"))
+    else {
+        return Some([directory, stem, b".py"].concat());
+    };
     let stem = match stem.windows(5).rposition(|part| part == b".opt-") {
         Some(end) => &stem[..end],
         None => stem,
     };
     // The last dot separates the module from the interpreter's tag.
     let end = stem.iter().rposition(|&byte| byte == b'.')?;
-    Some([b"../", &stem[..end], b".py"].concat())
+    Some([above, &stem[..end], b".py"].concat())
 }
 
 /// What a compiled file that is checked by time says of its source.
@@ -78,14 +81,15 @@ mod tests {
 
     #[test]
     fn sources_are_found() {
-        let source = |directory: &str, name: &str| {
-            source_of(directory.as_bytes(), name.as_bytes()).map(|s| String::from_utf8(s).unwrap())
-        };
-        assert_eq!(source("__pycache__", "a.cpython-311.pyc").unwrap(), "../a.py");
-        assert_eq!(source("__pycache__", "a.b.cpython-311.opt-2.pyc").unwrap(), "../a.b.py");
-        assert_eq!(source("lib", "a.pyc").unwrap(), "a.py");
-        assert_eq!(source("__pycache__", "a.pyc"), None);
-        assert_eq!(source("lib", "a.py"), None);
+        let source = |path: &str| source_of(path.as_bytes()).map(|s| String::from_utf8(s).unwrap());
+        assert_eq!(source("__pycache__/a.cpython-311.pyc").unwrap(), "a.py");
+        assert_eq!(source("lib/__pycache__/a.b.cpython-311.opt-2.pyc").unwrap(), "lib/a.b.py");
+        assert_eq!(source("lib/x/__pycache__/a.cpython-311.opt-1.pyc").unwrap(), "lib/x/a.py");
+        assert_eq!(source("lib/a.pyc").unwrap(), "lib/a.py");
+        assert_eq!(source("a.pyc").unwrap(), "a.py");
+        assert_eq!(source("my__pycache__/a.pyc").unwrap(), "my__pycache__/a.py");
+        assert_eq!(source("__pycache__/a.pyc"), None);
+        assert_eq!(source("lib/a.py"), None);
     }
 
     #[test]

@@ -8,6 +8,7 @@ use super::compress::{self, TarSink};
 use super::decompress::{Stream, with_stream};
 use super::unpack::stream_error;
 use super::{Compression, LayerError, WrittenLayer};
+use crate::contents::climbs_out;
 use crate::digest::DiffId;
 use crate::layout::Layout;
 use crate::tar::{Entry, Reader, TarError};
@@ -68,19 +69,9 @@ pub(crate) fn inspect(reader: impl Read + Send, name: &str) -> Result<DiffId, La
 
 /// Fails where a name leads out of the root, as no command could use it.
 fn check_name(entry: &Entry) -> Result<(), TarError> {
-    let mut depth = 0_usize;
-    for part in entry.name.split(|byte| *byte == b'/') {
-        match part {
-            b"" | b"." => {}
-            b".." => {
-                let outside = || TarError::Invalid {
-                    place: entry.display_name(),
-                    reason: "its name points outside the root".into(),
-                };
-                depth = depth.checked_sub(1).ok_or_else(outside)?;
-            }
-            _ => depth += 1,
-        }
+    if climbs_out(&entry.name) {
+        let reason = "its name points outside the root".into();
+        return Err(TarError::Invalid { place: entry.display_name(), reason });
     }
     Ok(())
 }

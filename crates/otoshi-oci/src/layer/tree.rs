@@ -250,29 +250,25 @@ impl Walk<'_, '_> {
 
     /// Corrects the time that a compiled Python file records, if its source is in this tree or in one known to be below.
     fn correct(&mut self, header: &mut [u8], directory: BorrowedFd<'_>, path: &[u8], name: &[u8]) {
-        let parent = path[..path.len() - name.len()].strip_suffix(b"/").unwrap_or_default();
-        let below = parent.rsplit(|&b| b == b'/').next().unwrap_or_default();
-        let Some(source) = pyc::source_of(below, name) else { return };
+        let Some(source) = pyc::source_of(path) else { return };
+        // From the file's own directory; what is not beside it is one above.
+        let beside = source.strip_prefix(&path[..path.len() - name.len()]);
+        let above = || [b"../", source.rsplit(|&byte| byte == b'/').next().unwrap_or_default()].concat();
         let is_file = |stat: &Stat| FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile;
-        if let Ok(stat) = statat(directory, &source[..], AtFlags::SYMLINK_NOFOLLOW) {
+        let found = beside.map_or_else(above, <[u8]>::to_vec);
+        if let Ok(stat) = statat(directory, &found[..], AtFlags::SYMLINK_NOFOLLOW) {
             if is_file(&stat) {
                 let time = self.time(Time { seconds: stat.st_mtime, nanos: 0 });
                 pyc::correct(header, stat.st_mtime, stat.st_size as u64, time.seconds);
             }
             return;
         }
-        let (parent, source) = match source.strip_prefix(b"../") {
-            Some(source) => (&parent[..parent.len() - below.len()], source),
-            None => (parent, &source[..]),
-        };
-        let source = [parent.strip_suffix(b"/").unwrap_or(parent), b"/", source].concat();
-        let source = source.strip_prefix(b"/").unwrap_or(&source);
         // Another source below, or none, may make another layer.
         self.depends_on_lower |= pyc::Recorded::read(header).is_some();
         for (lower, time) in &self.lower {
             let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
             let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
-            let Ok(fd) = openat2(lower, source, flags, Mode::empty(), resolve) else { continue };
+            let Ok(fd) = openat2(lower, &source[..], flags, Mode::empty(), resolve) else { continue };
             if let Ok(stat) = rustix::fs::fstat(&fd)
                 && is_file(&stat)
             {

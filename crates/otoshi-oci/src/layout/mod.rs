@@ -156,16 +156,8 @@ impl Layout {
     /// Fails where the blob is missing, is larger than may be read, or does not have its digest.
     pub fn verify(&self, digest: &Digest) -> Result<(), LayoutError> {
         let path = self.blob_path(digest);
-        let mut file = self.open_blob(digest)?;
-        let mut hasher = Hasher::new(digest.algorithm());
-        let mut buffer = vec![0; 256 << 10];
-        loop {
-            match file.read(&mut buffer).map_err(io_error("read", &path))? {
-                0 => break,
-                count => hasher.update(&buffer[..count]),
-            }
-        }
-        self.expect(digest, hasher.finish())
+        let found = Hasher::new(digest.algorithm()).of_rest(self.open_blob(digest)?);
+        self.expect(digest, found.map_err(io_error("read", &path))?)
     }
 
     fn expect(&self, digest: &Digest, found: Digest) -> Result<(), LayoutError> {

@@ -289,16 +289,9 @@ impl Copy<'_> {
             Err(error) => error.into(),
         };
         // A blob that is not what its name says explains the rest.
-        let (mut reader, _) = self.open(&digest)?;
-        let mut hasher = Hasher::new(digest.algorithm());
-        let mut buffer = vec![0; 256 << 10];
-        loop {
-            match reader.read(&mut buffer).map_err(io_error("read", self.source.path()))? {
-                0 => break,
-                count => hasher.update(&buffer[..count]),
-            }
-        }
-        let found = hasher.finish();
+        let (reader, _) = self.open(&digest)?;
+        let found = Hasher::new(digest.algorithm()).of_rest(reader);
+        let found = found.map_err(io_error("read", self.source.path()))?;
         Err(if found == digest { error } else { LayoutError::Unexpected { expected: digest, found }.into() })
     }
 

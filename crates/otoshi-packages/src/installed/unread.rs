@@ -1,5 +1,7 @@
 //! Records of package managers that nobody here reads: what is installed by them is not known, and must not look like nothing.
 
+use otoshi_oci::contents::above;
+
 use crate::files::Files;
 
 /// A record of packages that is not compared.
@@ -95,8 +97,7 @@ pub(super) fn is_stored(path: &[u8]) -> bool {
 
 /// The package in a store that a path lies below, if any: a layer need not list the directories that lead to its files.
 pub(super) fn stored_above(path: &[u8]) -> Option<&[u8]> {
-    let ends = path.iter().enumerate().filter(|(_, byte)| **byte == b'/').map(|(end, _)| &path[..end]);
-    ends.into_iter().find(|directory| is_stored(directory))
+    above(path).find(|directory| is_stored(directory))
 }
 
 /// The records that an image has.

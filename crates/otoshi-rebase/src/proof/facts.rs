@@ -114,14 +114,7 @@ fn content(path: &[u8], entry: &Entry, data: &mut Data<'_>) -> Result<Content, T
         return Ok(bytes.map_or(Content::Other, |bytes| Content::Cache(Arc::new(Cache::parse(&bytes)))));
     }
     if is_sum(path) {
-        let mut hasher = Hasher::sha256();
-        let mut buffer = vec![0; 64 << 10];
-        loop {
-            match data.read(&mut buffer)? {
-                0 => return Ok(Content::Sum(hasher.finish())),
-                count => hasher.update(&buffer[..count]),
-            }
-        }
+        return Ok(Content::Sum(Hasher::sha256().of_rest(data)?));
     }
     if entry.size < 4 {
         return Ok(Content::Other);
