@@ -58,10 +58,8 @@ impl Asked<'_> {
 
     /// What to write in place of a name that is a role's and no stage's; nothing for other names.
     fn as_role(&self, name: &str, place: &str) -> Option<String> {
-        let words = [Role::Builder, Role::Runner, Role::App].map(Role::as_str);
-        if !words.contains(&name) && name != Phase::Compile.as_str()
-            || self.dockerfile.stage_named(name).is_some()
-        {
+        let is_phase = Phase::ALL.iter().any(|phase| phase.as_str() == name);
+        if !is_phase || self.dockerfile.stage_named(name).is_some() {
             return None;
         }
         Some(match self.roles.iter().find(|(_, role)| role.as_str() == name && *role != self.role) {

@@ -68,6 +68,11 @@ impl Keep {
         Ok(Self { directory: directory.to_owned(), most, total: Mutex::new(None) })
     }
 
+    /// Where they are.
+    pub(crate) fn directory(&self) -> &Path {
+        &self.directory
+    }
+
     /// The name of an answer: of the host and the path, and of whatever else it depends on.
     pub(crate) fn key(parts: &[&[u8]]) -> String {
         let mut hasher = Sha256::new();

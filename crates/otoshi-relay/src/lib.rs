@@ -38,7 +38,7 @@ mod wire;
 use std::{
     fmt, io,
     net::{Ipv4Addr, SocketAddr},
-    path::{Path, PathBuf},
+    path::Path,
     sync::{Arc, OnceLock, atomic::Ordering},
 };
 
@@ -62,7 +62,6 @@ const THREADS: usize = 2;
 #[derive(Debug)]
 pub struct Relay {
     address: SocketAddr,
-    directory: PathBuf,
     shared: Arc<Shared>,
     authority: OnceLock<Arc<Authority>>,
     /// `None` only while it is dropped.
@@ -87,8 +86,7 @@ impl Relay {
         let address = listener.local_addr()?;
         let shared = Arc::new(Shared::new(Keep::open(directory, most)?));
         runtime.spawn(listen(listener, Arc::clone(&shared)));
-        let (directory, authority) = (directory.to_owned(), OnceLock::new());
-        Ok(Self { address, directory, shared, authority, runtime: Some(runtime) })
+        Ok(Self { address, shared, authority: OnceLock::new(), runtime: Some(runtime) })
     }
 
     /// Lets a step in. With a bundle of authorities, in PEM form, its HTTPS is looked into, as far as these vouch for the servers; the
@@ -113,7 +111,7 @@ impl Relay {
             let made = Arc::new(Authority::new()?);
             self.authority.get_or_init(|| made)
         };
-        Inspection::new(authority, bundle, &self.directory)
+        Inspection::new(authority, bundle, self.shared.keep.directory())
     }
 
     /// How many bytes were given without being fetched.

@@ -96,7 +96,7 @@ async fn as_the_step(
     let secured = timeout(PATIENCE, connector.connect(name.clone(), upstream)).await.ok()?;
     let secured = secured.map_err(|error| tracing::debug!(%error, host, "left to the step")).ok()?;
     let other = secured.get_ref().1.alpn_protocol().is_some_and(|protocol| protocol != HTTP_1);
-    let secure = Secure { connector, name, host: host.to_owned(), trust: inspection.trust };
+    let secure = Secure { connector, name, trust: inspection.trust };
     (!asked_who.0.load(Ordering::Relaxed) && !other).then_some((secure, secured))
 }
 

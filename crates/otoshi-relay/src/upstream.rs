@@ -32,9 +32,8 @@ pub(crate) struct Upstream {
 /// How a server is spoken with by TLS.
 pub(crate) struct Secure {
     pub(crate) connector: TlsConnector,
+    /// The host that it has shown to be, in lower case.
     pub(crate) name: ServerName<'static>,
-    /// The host that it has shown to be.
-    pub(crate) host: String,
     /// By which set of authorities, as a digest.
     pub(crate) trust: [u8; 32],
 }
@@ -61,11 +60,11 @@ impl Upstream {
     pub(crate) async fn key(&self, shared: &Shared, get: &Get) -> Option<String> {
         let host = get.host().filter(|_| get.is_anybodys())?.to_ascii_lowercase();
         let path = get.target.path().as_bytes();
-        let Some(Secure { host: shown, trust, .. }) = &self.secure else {
+        let Some(Secure { name, trust, .. }) = &self.secure else {
             let is_its = shared.hosts.has(&host, self.place).await;
             return is_its.then(|| Keep::key(&[host.as_bytes(), path]));
         };
-        let is_its = name_and_port(&host, 443) == (shown, Some(self.place.port()));
+        let is_its = name_and_port(&host, 443) == (&*name.to_str(), Some(self.place.port()));
         is_its.then(|| Keep::key(&[b"https", trust, host.as_bytes(), path]))
     }
 

@@ -149,18 +149,15 @@ struct Found {
 impl Found {
     /// All that counts, sorted by path.
     fn settle(self) -> Vec<ContextEntry> {
-        let Self { entries, unreadable } = self;
+        let Self { mut entries, unreadable } = self;
         let needed = if entries.iter().any(|(excluded, _)| *excluded) {
             above(entries.iter().filter(|(excluded, _)| !excluded).map(|(_, entry)| entry.path.as_str()))
         } else {
             HashSet::new()
         };
         // An excluded directory is there only for what is re-included beneath it.
-        let counts = |excluded: bool, path: &str| !excluded || needed.contains(path);
-        let drops: Vec<bool> =
-            entries.iter().map(|(excluded, entry)| !counts(*excluded, &entry.path)).collect();
-        let kept = entries.into_iter().zip(drops).filter(|(_, drops)| !drops);
-        let mut settled: Vec<ContextEntry> = kept.map(|((_, entry), _)| entry).collect();
+        entries.retain(|(excluded, entry)| !excluded || needed.contains(&entry.path));
+        let mut settled: Vec<ContextEntry> = entries.into_iter().map(|(_, entry)| entry).collect();
         settled.sort_unstable_by(|a, b| a.path.cmp(&b.path));
         for (path, error) in unreadable {
             if let Ok(at) = settled.binary_search_by(|entry| entry.path.cmp(&path)) {

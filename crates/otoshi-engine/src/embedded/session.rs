@@ -129,11 +129,11 @@ impl Command {
         let looks_into = self.network_cache == NetworkCache::Https && !has_own;
         let bundle = self.ca_certificates.as_deref().filter(|_| looks_into);
         let Some(relay) = engine.relay() else { return Ok(None) };
-        let place = bundle.unwrap_or(Path::new("the network cache"));
-        relay
-            .admit(bundle)
-            .map(Some)
-            .map_err(EngineError::io("reading the certificate authorities of", place))
+        let (action, place) = match bundle {
+            Some(bundle) => ("reading the certificate authorities in", bundle),
+            None => ("letting a command into", Path::new("the network cache")),
+        };
+        relay.admit(bundle).map(Some).map_err(EngineError::io(action, place))
     }
 
     /// What the sandbox is told; with a draft, what the command writes is left in its tree.
@@ -263,13 +263,14 @@ pub(crate) fn run(
     request: &RunRequest,
     events: &dyn Events,
 ) -> Result<RunOutcome, EngineError> {
-    match run_with(engine, request, request.network_cache, events)? {
-        Ran::Ended(outcome) => Ok(outcome),
-        Ran::Distrusts(hosts) => {
-            events.event(runs_again(&request.name, &hosts));
-            match run_with(engine, request, NetworkCache::Http, events)? {
-                Ran::Ended(outcome) => Ok(outcome),
-                Ran::Distrusts(_) => Err(EngineError::Stopped),
+    let mut network_cache = request.network_cache;
+    loop {
+        match run_with(engine, request, network_cache, events)? {
+            Ran::Ended(outcome) => return Ok(outcome),
+            Ran::Distrusts(hosts) => {
+                events.event(runs_again(&request.name, &hosts));
+                // Without HTTPS there is nothing to distrust.
+                network_cache = NetworkCache::Http;
             }
         }
     }

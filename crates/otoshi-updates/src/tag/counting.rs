@@ -18,20 +18,14 @@ pub(super) fn same_kinds(a: &[u64], b: &[u64]) -> bool {
 const SKIPPED: u64 = 10;
 
 /// Whether a version begins with what may be the last two digits of a year (`24.04`), and versions do not come there step by step
-/// from an old one; `others` are the versions that there are.
-pub(super) fn skips_to_year<'v>(
-    old: &Version,
-    new: &Version,
-    others: impl Iterator<Item = &'v Version>,
-    today: Date,
-) -> bool {
+/// from an old one; `firsts` are the first numbers that there are.
+pub(super) fn skips_to_year(old: &Version, new: &Version, firsts: &BTreeSet<u64>, today: Date) -> bool {
     let (Some(from), Some(to)) = (old.numbers.first(), new.numbers.first()) else { return false };
     let this_year = u64::try_from(today.year().rem_euclid(100)).unwrap_or(0);
     let is_like_year = |number: u64| (15..=this_year + 1).contains(&number);
     if !is_like_year(*to) || is_like_year(*from) {
         return false;
     }
-    let firsts: BTreeSet<u64> = others.filter_map(|other| other.numbers.first().copied()).collect();
     let steps =
         firsts.range(from + 1..=*to).try_fold(*from, |last, next| (next - last <= SKIPPED).then_some(*next));
     steps != Some(*to)

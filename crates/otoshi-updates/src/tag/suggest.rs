@@ -7,7 +7,7 @@
 //! Promises: nothing that is suggested is older or a pre-release (unless the tag in use is one of the same version), has another prefix or other words for the flavour, or smaller numbers in them, is more or less exact than
 //! the tag in use (unless that is a pre-release), or counts by another calendar.
 
-use std::cmp::Ordering;
+use std::{cmp::Ordering, collections::BTreeSet};
 
 use jiff::civil::Date;
 
@@ -89,10 +89,11 @@ pub fn suggest(
     let is_near = |tag: &Tag| !(leads_on(now.version.as_ref()) && is_of_next(&now, tag));
     let all: Vec<Tag> = all.into_iter().filter(is_near).collect();
     let is_alike = |tag: &&Tag| tag.prefix == now.prefix && alike(tag, &now);
-    let line = || all.iter().filter(is_alike).filter_map(|tag| tag.version.as_ref());
+    let line = all.iter().filter(is_alike).filter_map(|tag| tag.version.as_ref());
+    let firsts: BTreeSet<u64> = line.filter_map(|version| version.numbers.first().copied()).collect();
     let (years, near): (Vec<Tag>, Vec<Tag>) =
         all.iter().cloned().partition(|tag| match (&now.version, &tag.version) {
-            (Some(old), Some(new)) => new > old && skips_to_year(old, new, line(), today),
+            (Some(old), Some(new)) => new > old && skips_to_year(old, new, &firsts, today),
             _ => false,
         });
     let mut both = Vec::new();
