@@ -45,8 +45,11 @@ fn home(directory: &Path) -> Home {
 }
 
 fn image(home: &Home, layers: Vec<Layer>) -> Image {
+    image_of(home, ImageConfig::new(&Platform::host()), layers)
+}
+
+fn image_of(home: &Home, mut config: ImageConfig, layers: Vec<Layer>) -> Image {
     let (store, platform) = (home.layout(), Platform::host());
-    let mut config = ImageConfig::new(&platform);
     let mut descriptors = Vec::new();
     for mut layer in layers {
         layer.0.extend_from_slice(&END);
@@ -231,7 +234,8 @@ fn packages_that_lie_in_a_store_by_name_are_told_as_unread() {
     let home = home(dir.path());
     let hash = "0c5c8ynhkhmgksvnz5cvsm80dvy2pcz8";
     let kinds = |installed: &Installed| -> Vec<_> {
-        installed.unread.iter().map(|unread| (unread.manager, unread.path)).collect()
+        let records = installed.unread.iter();
+        records.map(|unread| (unread.manager, unread.path.clone().unwrap())).collect()
     };
     // A directory, a file and a link; what lies in them, and the store's own records, are not read.
     let nix = || {
@@ -258,47 +262,77 @@ fn packages_that_lie_in_a_store_by_name_are_told_as_unread() {
             .file(&format!("nix/store/.wh.{hash}-current"), "")
     };
     for (layers, expected) in [
-        (vec![nix()], vec![("Nix", Some("nix/store"))]),
-        (vec![guix], vec![("Guix", Some("gnu/store"))]),
-        (vec![brew], vec![("Homebrew", Some("home/linuxbrew/.linuxbrew/Cellar"))]),
-        (vec![conda], vec![("conda", Some("opt/conda/conda-meta"))]),
-        (vec![store("var/db/pkg/dev-libs/openssl")], vec![("Portage", Some("var/db/pkg"))]),
-        (
-            vec![store("var/log/packages/openssl-3.0.1-x86_64-1")],
-            vec![("Slackware", Some("var/log/packages"))],
-        ),
-        (
-            vec![store("var/lib/pacman/local/openssl-3.0.1-1/desc")],
-            vec![("pacman", Some("var/lib/pacman/local"))],
-        ),
-        (vec![store("var/db/kiss/installed/openssl/version")], vec![("KISS", Some("var/db/kiss/installed"))]),
-        (vec![store("var/lib/pkg/db")], vec![("CRUX", Some("var/lib/pkg/db"))]),
+        (vec![nix()], vec![("Nix", "nix/store")]),
+        (vec![guix], vec![("Guix", "gnu/store")]),
+        (vec![brew], vec![("Homebrew", "home/linuxbrew/.linuxbrew/Cellar")]),
+        (vec![conda], vec![("conda", "opt/conda/conda-meta")]),
+        (vec![store("var/db/pkg/dev-libs/openssl")], vec![("Portage", "var/db/pkg")]),
+        (vec![store("var/log/packages/openssl-3.0.1-x86_64-1")], vec![("Slackware", "var/log/packages")]),
+        (vec![store("var/lib/pacman/local/openssl-3.0.1-1/desc")], vec![("pacman", "var/lib/pacman/local")]),
+        (vec![store("var/db/kiss/installed/openssl/version")], vec![("KISS", "var/db/kiss/installed")]),
+        (vec![store("var/lib/pkg/db")], vec![("CRUX", "var/lib/pkg/db")]),
         (vec![empty], vec![]),
         (vec![nix(), gone()], vec![]),
         // A layer need not list the directories above its files.
-        (
-            vec![file(&format!("nix/store/{hash}-openssl-3.0/lib/libssl.so"))],
-            vec![("Nix", Some("nix/store"))],
-        ),
+        (vec![file(&format!("nix/store/{hash}-openssl-3.0/lib/libssl.so"))], vec![("Nix", "nix/store")]),
         (vec![file(&format!("nix/store/{hash}-openssl-3.0/lib/libssl.so")), gone()], vec![]),
-        (vec![file("var/db/pkg/dev-libs/openssl-3.0/CONTENTS")], vec![("Portage", Some("var/db/pkg"))]),
-        (
-            vec![file("var/lib/pacman/local/openssl-3.0.1-1/desc")],
-            vec![("pacman", Some("var/lib/pacman/local"))],
-        ),
-        (vec![file("var/db/kiss/installed/openssl/version")], vec![("KISS", Some("var/db/kiss/installed"))]),
+        (vec![file("var/db/pkg/dev-libs/openssl-3.0/CONTENTS")], vec![("Portage", "var/db/pkg")]),
+        (vec![file("var/lib/pacman/local/openssl-3.0.1-1/desc")], vec![("pacman", "var/lib/pacman/local")]),
+        (vec![file("var/db/kiss/installed/openssl/version")], vec![("KISS", "var/db/kiss/installed")]),
         (
             vec![file("home/linuxbrew/.linuxbrew/Cellar/jq/1.7/bin/jq")],
-            vec![("Homebrew", Some("home/linuxbrew/.linuxbrew/Cellar"))],
+            vec![("Homebrew", "home/linuxbrew/.linuxbrew/Cellar")],
         ),
         (vec![file("nix/store/.links/x")], vec![]),
     ] {
         let image = image(&home, layers);
         let first = Installed::of_image(&home, &image, &here).unwrap();
+        let expected: Vec<_> = expected.into_iter().map(|(whose, path)| (whose, path.to_owned())).collect();
         assert_eq!(kinds(&first), expected);
         assert_eq!(Installed::of_image(&home, &image, &here).unwrap(), first, "from what is remembered");
     }
     let root = dir.path().join("root");
     fs::create_dir_all(root.join(format!("nix/store/{hash}-openssl-3.0/lib"))).unwrap();
-    assert_eq!(kinds(&Installed::of_root(&root).unwrap()), [("Nix", Some("nix/store"))]);
+    assert_eq!(kinds(&Installed::of_root(&root).unwrap()), [("Nix", "nix/store".to_owned())]);
+}
+
+#[test]
+fn conda_is_found_where_path_leads() {
+    let dir = tempfile::tempdir().unwrap();
+    let home = home(dir.path());
+    let record =
+        || Layer::default().file("srv/env/conda-meta/openssl-3.3.2-hb9d3cd8_0.json", vec![7; 9 << 20]);
+    for (path, expected) in [
+        ("/usr/bin:/srv/env/bin", Some("srv/env/conda-meta")),
+        ("/usr/bin:/srv/env", None),
+        ("/bin::bin:/", None),
+    ] {
+        let mut config = ImageConfig::new(&Platform::host());
+        config.config.set_env("PATH", path);
+        let installed = Installed::of_image(&home, &image_of(&home, config, vec![record()]), &here).unwrap();
+        let found: Vec<_> =
+            installed.unread.iter().map(|unread| (unread.manager, unread.path.as_deref())).collect();
+        assert_eq!(found, Vec::from_iter(expected.map(|place| ("conda", Some(place)))), "{path}");
+    }
+}
+
+#[test]
+fn a_loader_is_found_behind_links() {
+    let dir = tempfile::tempdir().unwrap();
+    let home = home(dir.path());
+    let name = "ld-linux-x86-64.so.2";
+    let library = || Layer::default().file(&format!("usr/lib/x86_64-linux-gnu/{name}"), vec![7; 9 << 20]);
+    for (layer, expected) in [
+        (Layer::default().file(&format!("lib64/{name}"), "ELF"), Some(format!("lib64/{name}"))),
+        (
+            library()
+                .link("lib64", "usr/lib64")
+                .link(&format!("usr/lib64/{name}"), &format!("../lib/x86_64-linux-gnu/{name}")),
+            Some(format!("lib64/{name}")),
+        ),
+        (library(), None),
+    ] {
+        let image = image(&home, vec![layer]);
+        assert_eq!(Installed::of_image(&home, &image, &here).unwrap().loader(), expected);
+    }
 }

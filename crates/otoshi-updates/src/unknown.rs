@@ -42,13 +42,15 @@ impl Reason {
     }
 }
 
-/// Says whether an image has anything that something could be newer than: packages, or a distribution that should have some.
+/// Says whether an image has nothing that something could be newer than: no packages, and no distribution or C library that would be
+/// of some.
 pub(crate) fn is_bare(installed: &Installed) -> bool {
     installed.manager.is_none()
         && installed.packages.is_empty()
         && installed.unread.is_empty()
         && installed.os.is_none()
         && !names_one(installed)
+        && installed.loader().is_none()
 }
 
 /// Says whether a file names a distribution, beside os-release.
@@ -62,7 +64,7 @@ pub(crate) fn of_packages(installed: &Installed) -> Vec<Reason> {
     let mut reasons = Vec::new();
     for unread in &installed.unread {
         let name = unread.manager;
-        let text = match unread.path {
+        let text = match &unread.path {
             Some(path) => format!("it has packages of {name}, whose record (/{path}) is not read here"),
             None => format!(
                 "it has packages of {name} beside others, and only one package manager's are compared"
@@ -76,10 +78,13 @@ pub(crate) fn of_packages(installed: &Installed) -> Vec<Reason> {
         let is_named = os.is_some() || names_one(installed);
         let whose =
             os.map_or_else(|| "it is of a distribution".to_owned(), |os| format!("it says that it is {os}"));
-        let text = match installed.manager {
-            Some(_) if !is_named => "no package is in its record of packages".to_owned(),
-            Some(_) => format!("{whose}, and no package is in its record of packages"),
-            None => format!("{whose}, and it has no record of packages"),
+        let text = match (installed.manager, installed.loader()) {
+            (Some(_), _) if !is_named => "no package is in its record of packages".to_owned(),
+            (Some(_), _) => format!("{whose}, and no package is in its record of packages"),
+            (None, Some(loader)) if !is_named => {
+                format!("it has a C library (/{loader}), and no record of the package that it is from")
+            }
+            (None, _) => format!("{whose}, and it has no record of packages"),
         };
         let hint = "do not remove the package manager's record from the image";
         reasons.push(Reason::new(UnknownKind::Packages, text).with_hint(hint));
@@ -213,6 +218,14 @@ mod tests {
             (
                 vec![("opt/conda/conda-meta/numpy-2.1.1-py312h58c1407_0.json", "{}")],
                 "it has packages of conda, whose record (/opt/conda/conda-meta) is not read here",
+            ),
+            (
+                vec![("srv/env/conda-meta/openssl-3.3.2-hb9d3cd8_0.json", "{}")],
+                "it has packages of conda, whose record (/srv/env/conda-meta) is not read here",
+            ),
+            (
+                vec![("lib64/ld-linux-x86-64.so.2", "")],
+                "it has a C library (/lib64/ld-linux-x86-64.so.2), and no record of the package that it is from",
             ),
             (vec![("lib/apk/db/installed", "")], "no package is in its record of packages"),
             (vec![("var/lib/rpm/rpmdb.sqlite", "")], "no package is in its record of packages"),

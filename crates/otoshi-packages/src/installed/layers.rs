@@ -21,7 +21,7 @@ use super::error::InstalledError;
 use super::room::{MOST, Room, TOTAL};
 use super::rpm;
 use super::tree;
-use super::unread::{is_mark, is_stored, stored_above};
+use super::unread::{is_mark, is_there, stored_above};
 use super::wanted::{Want, Wanted};
 use crate::files::Files;
 
@@ -54,6 +54,9 @@ pub type Fetch<'a> = dyn Fn(&ImageLayer) -> Result<(), Box<dyn Error + Send + Sy
 /// Reads the files of an image that say what is installed and where more comes from.
 pub(super) fn files(home: &Home, image: &Image, fetch: &Fetch<'_>) -> Result<Files, InstalledError> {
     let mut wanted = Wanted::standard();
+    if let Some(path) = image.config.config.env_var("PATH") {
+        wanted.add_prefixes(path);
+    }
     for _ in 0..ROUNDS {
         let key = key(&wanted);
         let layers: Vec<_> =
@@ -228,7 +231,7 @@ fn put_together(nodes: BTreeMap<Vec<u8>, Node<Option<Arc<[u8]>>>>) -> Files {
         let Ok(path) = std::str::from_utf8(&path) else { continue };
         match (node.kind, node.facts) {
             // That it is there is all that is asked of it, be it a directory, a file or a link.
-            _ if is_stored(path.as_bytes()) => files.insert(path, Vec::new()),
+            _ if is_there(path.as_bytes()) => files.insert(path, Vec::new()),
             (Kind::File, Some(content)) => files.insert(path, content),
             (Kind::Symlink, _) => {
                 if let Ok(target) = std::str::from_utf8(&node.link) {

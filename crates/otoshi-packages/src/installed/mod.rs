@@ -111,6 +111,11 @@ impl Installed {
         Ok(Self { manager, packages, architecture, os, unread, files })
     }
 
+    /// Returns the path of the loader of programs, without leading slash: an image that has one has the C library of some package.
+    pub fn loader(&self) -> Option<String> {
+        unread::loader(&self.files)
+    }
+
     /// Returns the packages of a name, one for each architecture.
     pub fn named(&self, name: &str) -> &[Package] {
         let start = self.packages.partition_point(|package| &package.name[..] < name);

@@ -8,6 +8,8 @@ use crate::files::Files;
 
 /// Where the file lies; the first that is there counts.
 const PATHS: [&str; 2] = ["etc/os-release", "usr/lib/os-release"];
+/// The distribution of a file that names none.
+const NO_ID: &str = "linux";
 
 /// Says which release of which distribution an image is made of.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -32,19 +34,18 @@ impl OsRelease {
 
     /// Reads the text of an os-release file; lines of another form are passed over, as the specification asks.
     pub fn parse(text: &str) -> Self {
-        let mut release = Self { id: "linux".to_owned(), ..Self::default() };
+        let mut release = Self { id: NO_ID.to_owned(), ..Self::default() };
         for line in text.lines() {
             let Some((key, value)) = line.trim().split_once('=') else { continue };
             let value = unquote(value);
-            if value.is_empty() {
-                continue;
-            }
+            // As in a shell, the last line of a key counts, an empty one too.
+            let some = |value: String| (!value.is_empty()).then_some(value);
             match key {
-                "ID" => release.id = value,
+                "ID" => release.id = some(value).unwrap_or_else(|| NO_ID.to_owned()),
                 "ID_LIKE" => release.id_like = value.split_whitespace().map(str::to_owned).collect(),
-                "VERSION_ID" => release.version_id = Some(value),
-                "VERSION_CODENAME" => release.codename = Some(value),
-                "PRETTY_NAME" => release.pretty_name = Some(value),
+                "VERSION_ID" => release.version_id = some(value),
+                "VERSION_CODENAME" => release.codename = some(value),
+                "PRETTY_NAME" => release.pretty_name = some(value),
                 _ => {}
             }
         }
@@ -59,11 +60,14 @@ fn unquote(value: &str) -> String {
     if let Some(value) = quoted('\'') {
         return value.to_owned();
     }
-    let inner = quoted('"').unwrap_or(value);
-    let mut text = String::with_capacity(inner.len());
-    let mut characters = inner.chars();
+    let inner = quoted('"');
+    // In double quotes a backslash stands for itself before what needs none.
+    let is_escaped = |character: &char| inner.is_none() || matches!(character, '$' | '"' | '\\' | '`');
+    let mut text = String::with_capacity(value.len());
+    let mut characters = inner.unwrap_or(value).chars().peekable();
     while let Some(character) = characters.next() {
-        text.extend(if character == '\\' { characters.next() } else { Some(character) });
+        let escaped = if character == '\\' { characters.next_if(is_escaped) } else { None };
+        text.push(escaped.unwrap_or(character));
     }
     text
 }
@@ -86,8 +90,22 @@ mod tests {
 
     #[test]
     fn quotes_are_taken_as_the_shell_takes_them() {
-        let release = OsRelease::parse("PRETTY_NAME=\"a \\\"b\\\" \\$c\"\nVERSION_ID=\"\n");
-        assert_eq!(release.pretty_name.as_deref(), Some("a \"b\" $c"));
-        assert_eq!(release.id, "linux");
+        for (value, read) in [
+            (r#""a \"b\" \$c \`d\` \\ e""#, r#"a "b" $c `d` \ e"#),
+            (r#""1.0 \ 2 \e""#, r"1.0 \ 2 \e"),
+            (r"'1.0 \ 2'", r"1.0 \ 2"),
+            (r"a\ b\$c", "a b$c"),
+        ] {
+            let release = OsRelease::parse(&format!("PRETTY_NAME={value}\nVERSION_ID=\"\n"));
+            assert_eq!(release.pretty_name.as_deref(), Some(read), "{value}");
+            assert_eq!(release.id, "linux");
+        }
+    }
+
+    #[test]
+    fn the_last_line_of_a_key_counts() {
+        let release = OsRelease::parse("ID=a\nID=b\nVERSION_ID=1\nVERSION_ID=\nID_LIKE=c\nID_LIKE=\"\"\n");
+        assert_eq!((release.id.as_str(), release.version_id, release.id_like), ("b", None, Vec::new()));
+        assert_eq!(OsRelease::parse("ID=a\nID=\n").id, "linux");
     }
 }

@@ -2,8 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use otoshi_oci::contents::parts;
+
 use super::rpm;
-use super::unread::is_stored;
+use super::unread::{CONDA, is_stored, loaders};
 use crate::files::Files;
 
 /// Single files.
@@ -95,6 +97,9 @@ impl Wanted {
         for (_, path, _) in super::unread::STORES {
             wanted.at(path).is_store = true;
         }
+        for path in loaders() {
+            wanted.add(&path, false);
+        }
         for path in crate::apt::POLICIES {
             wanted.add(path, false);
         }
@@ -102,6 +107,18 @@ impl Wanted {
             wanted.add(path, true);
         }
         wanted
+    }
+
+    /// Wants the records of conda for each prefix that `PATH` leads into: it can be anywhere.
+    pub(super) fn add_prefixes(&mut self, path: &str) {
+        const MOST: usize = 64;
+        for directory in path.split(':').filter(|directory| directory.starts_with('/')).take(MOST) {
+            let mut prefix = parts(directory);
+            if prefix.pop() == Some("bin") && !prefix.is_empty() {
+                prefix.push(CONDA);
+                self.at(&prefix.join("/")).is_store = true;
+            }
+        }
     }
 
     /// Wants a path as well, or with `whole` all that lies below it; says whether it was not wanted before.
