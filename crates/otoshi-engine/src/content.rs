@@ -10,7 +10,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use otoshi_oci::{Digest, Hasher};
+use otoshi_oci::{Digest, Fields, Hasher};
 use otoshi_tree::Met;
 use rayon::prelude::*;
 use rustix::fs::{FileType, Mode, OFlags, readlinkat};
@@ -110,15 +110,6 @@ impl Item {
     }
 }
 
-/// Computes the digest of several texts, each counted with its length.
-pub(crate) fn digest_of_fields<T: AsRef<[u8]>>(fields: impl IntoIterator<Item = T>) -> Digest {
-    let mut hasher = Hasher::sha256();
-    for field in fields {
-        hasher.field(field.as_ref());
-    }
-    hasher.finish()
-}
-
 /// Computes the digest of a file's bytes.
 pub(crate) fn hash_file(path: &Path) -> Result<Digest, EngineError> {
     // Never wait for a pipe that took the file's place, nor follow a link.
@@ -188,7 +179,7 @@ pub(crate) fn hash_items(items: &[Item]) -> Result<Digest, EngineError> {
             Ok(hasher.finish())
         })
         .collect::<Result<_, EngineError>>()?;
-    Ok(digest_of_fields(digests.iter().map(Digest::as_str)))
+    Ok(Fields::new("tree 2").list(digests.iter().map(Digest::as_str)).digest())
 }
 
 /// Reads the extended attributes that belong to the content, sorted by name.

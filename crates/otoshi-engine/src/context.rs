@@ -19,7 +19,7 @@ use rustix::fs::{CWD, FileType, Mode};
 
 use crate::{
     EngineError,
-    content::{digest_of_fields, hash_file},
+    content::hash_file,
     data,
     embedded::mount::OverlayMount,
     names,
@@ -88,7 +88,10 @@ impl Context {
         let mut entries = Scan::new(&root, &ignore).run()?;
         bytecode::note(&root, &mut entries);
 
-        let key = digest_of_fields([root.as_os_str().as_encoded_bytes(), ignore.canonical().as_bytes()]);
+        let key = Fields::new("scanned 1")
+            .text(root.as_os_str().as_encoded_bytes())
+            .text(ignore.canonical())
+            .digest();
         let remembered = home.records().get::<Scanned>(key.hex()).unwrap_or_default();
         let unknown = stat_cache::fill(&remembered.0, &mut entries);
         if !unknown.is_empty() {
@@ -162,14 +165,16 @@ impl Context {
         self.readable(&self.entries)?;
         Ok(self
             .tree_digest
-            .get_or_init(|| digest_of_fields(self.entries.iter().map(ContextEntry::key)))
+            .get_or_init(|| {
+                Fields::new("entries 2").list(self.entries.iter().map(ContextEntry::key)).digest()
+            })
             .clone())
     }
 
     /// The digest of a file's bytes; of a directory or link, the digest of nothing.
     #[allow(clippy::unnecessary_wraps, reason = "one form for every digest of a context")]
     pub fn entry_digest(&self, entry: &ContextEntry) -> Result<Digest, EngineError> {
-        Ok(digest_of_fields([&entry.digest]))
+        Ok(Fields::new("entry 2").text(entry.digest).digest())
     }
 
     /// The entry at exactly this path.
@@ -275,7 +280,7 @@ impl Context {
         }
         let selected = self.select(patterns)?;
         self.readable(selected.iter().copied())?;
-        Ok(digest_of_fields(selected.into_iter().map(ContextEntry::key)))
+        Ok(Fields::new("entries 2").list(selected.into_iter().map(ContextEntry::key)).digest())
     }
 
     /// Keeps a copy of the context as a snapshot, owned by `owner`, with the files' own modification times.
@@ -288,7 +293,7 @@ impl Context {
         let id = SnapshotId::of_key(
             &Fields::new("source 2").text(tree.as_str()).number(owner.0).number(owner.1).digest(),
         );
-        let last_key = digest_of_fields([b"snapshot", self.root.as_os_str().as_encoded_bytes()]);
+        let last_key = Fields::new("source of 1").text(self.root.as_os_str().as_encoded_bytes()).digest();
         if home.snapshots().sound(&id).is_none() {
             let previous: Option<SourceSnapshot> = home.records().get(last_key.hex());
             let previous = previous.and_then(|SourceSnapshot(id)| home.snapshots().sound(&id));

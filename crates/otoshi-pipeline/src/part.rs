@@ -37,6 +37,21 @@ pub(crate) enum PartKind {
 }
 
 impl PartKind {
+    /// Stands for it in keys; no two kinds have the same, and none changes.
+    pub(crate) fn code(self) -> &'static str {
+        match self {
+            Self::Instruction => "instruction",
+            Self::Argument => "argument",
+            Self::Base => "base",
+            Self::Context => "context",
+            Self::Source => "source",
+            Self::Role => "role",
+            Self::Setting => "setting",
+            Self::Process => "process",
+            Self::Upgrade => "upgrade",
+        }
+    }
+
     /// The word that people read.
     pub(crate) fn text(self) -> &'static str {
         match self {

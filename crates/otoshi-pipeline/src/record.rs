@@ -219,7 +219,7 @@ impl Ledger<'_> {
     fn place(&self, phase: Phase, part: Option<&(PartKind, String)>) -> Digest {
         let project = self.project.root.as_os_str().as_encoded_bytes();
         let place = Fields::new("last 2").text(project).text(phase.as_str());
-        place.option(part.map(|(kind, _)| kind.text())).option(part.map(|(_, name)| name)).digest()
+        place.option(part.map(|(kind, _)| kind.code())).option(part.map(|(_, name)| name)).digest()
     }
 }
 

@@ -41,6 +41,17 @@ pub(crate) struct Accounts {
     group: String,
 }
 
+/// The error of a name that has no line in a file of accounts.
+fn absent(what: &str, name: &str, file: &str, text: &str) -> EngineError {
+    let near = otoshi_dockerfile::suggest(name, fields(text).map(|line| line[0]));
+    let create = || format!("create the {what} in an earlier step, or give a number");
+    let hint = near.map_or_else(create, |near| format!("did you mean {near:?}?"));
+    EngineError::Invalid {
+        message: format!("no {what} {name:?} in the image's /etc/{file}"),
+        hint: Some(hint),
+    }
+}
+
 impl Accounts {
     /// Reads them in a tree.
     pub(crate) fn in_tree(root: &Path) -> Self {
@@ -61,10 +72,7 @@ impl Accounts {
             (Some(line), _) => (id(line.get(2), user)?, id(line.get(3), user)?),
             (None, Ok(uid)) => (uid, 0),
             (None, Err(_)) => {
-                return Err(EngineError::Invalid {
-                    message: format!("no user {user:?} in the image's /etc/passwd"),
-                    hint: Some("create the user in an earlier step, or give a number".into()),
-                });
+                return Err(absent("user", user, "passwd", &self.passwd));
             }
         };
         let gid = group.map_or(Ok(own), |group| self.group_id(group))?;
@@ -121,10 +129,7 @@ impl Accounts {
         }
         match fields(&self.group).find(|line| line[0] == group) {
             Some(line) => id(line.get(2), group),
-            None => Err(EngineError::Invalid {
-                message: format!("no group {group:?} in the image's /etc/group"),
-                hint: Some("create the group in an earlier step, or give a number".into()),
-            }),
+            None => Err(absent("group", group, "group", &self.group)),
         }
     }
 }

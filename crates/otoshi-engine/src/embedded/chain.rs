@@ -2,6 +2,7 @@
 
 use std::{
     collections::HashSet,
+    ffi::OsStr,
     fs,
     io::{ErrorKind, Read},
     os::unix::fs::{MetadataExt, PermissionsExt, lchown},
@@ -9,16 +10,12 @@ use std::{
 };
 
 use otoshi_explain::HandedOn;
-use otoshi_oci::{Digest, Image, ImageLayer, layer::UnpackOptions};
+use otoshi_oci::{Digest, Fields, Image, ImageLayer, layer::UnpackOptions};
 use otoshi_store::{Implied, SnapshotId};
 use rayon::prelude::*;
 
 use super::{EmbeddedEngine, accounts::Accounts, mount::OverlayMount, rootfs};
-use crate::{
-    EngineError,
-    content::{digest_of_fields, hash_items},
-    records::ContentDigest,
-};
+use crate::{EngineError, content::hash_items, records::ContentDigest};
 
 /// One layer of a chain.
 #[derive(Debug, Clone)]
@@ -41,13 +38,14 @@ pub(crate) struct Chain {
 impl Chain {
     /// The empty file system.
     pub(crate) fn scratch() -> Self {
-        Self { layers: Vec::new(), key: digest_of_fields(["scratch"]) }
+        Self { layers: Vec::new(), key: Fields::new("scratch 1").digest() }
     }
 
     /// The file system of an image; equal content has an equal key, however the layers are compressed.
     pub(crate) fn of_image(image: &Image) -> Self {
         let layers: Vec<Layer> = image.layers().iter().cloned().map(Layer::Image).collect();
-        let key = digest_of_fields(image.layers().iter().map(|layer| layer.diff_id.0.as_str()));
+        let key =
+            Fields::new("image 1").list(image.layers().iter().map(|layer| layer.diff_id.0.as_str())).digest();
         Self { layers, key }
     }
 
@@ -59,7 +57,7 @@ impl Chain {
 
     /// This file system with what a step left on top.
     pub(crate) fn with(&self, snapshot: SnapshotId) -> Self {
-        let key = digest_of_fields([self.key.as_str(), snapshot.as_str()]);
+        let key = Fields::new("step 1").text(self.key.as_str()).text(snapshot.as_str()).digest();
         let mut layers = self.layers.clone();
         layers.push(Layer::Step(snapshot));
         Self { layers, key }
@@ -168,11 +166,10 @@ impl EmbeddedEngine {
 
     /// A layer that has entries in directories without having these: unpacked on what lies below, which says how they are.
     fn unpacked_on(&self, layer: &ImageLayer, below: &[PathBuf]) -> Result<PathBuf, EngineError> {
-        let mut fields = vec![b"unpacked on 1".to_vec(), layer.diff_id.0.as_str().as_bytes().to_vec()];
         // Snapshots are named by what is in them.
         let names = below.iter().filter_map(|tree| tree.parent()?.file_name());
-        fields.extend(names.map(|name| name.as_encoded_bytes().to_vec()));
-        let id = SnapshotId::of_key(&digest_of_fields(fields));
+        let fields = Fields::new("unpacked on 2").text(layer.diff_id.0.as_str());
+        let id = SnapshotId::of_key(&fields.list(names.map(OsStr::as_encoded_bytes)).digest());
         if let Some(path) = self.home().snapshots().sound(&id) {
             return Ok(path);
         }
@@ -183,7 +180,7 @@ impl EmbeddedEngine {
     /// An empty directory that says how the root directory is.
     fn empty_with(&self, root: &RootDirectory) -> Result<PathBuf, EngineError> {
         let RootDirectory(mode, uid, gid) = *root;
-        let key = digest_of_fields(["root directory".to_owned(), format!("{mode:o} {uid} {gid}")]);
+        let key = Fields::new("root directory 2").number(mode).number(uid).number(gid).digest();
         let id = SnapshotId::of_key(&key);
         if let Some(path) = self.home().snapshots().get(&id) {
             return Ok(path);
@@ -330,5 +327,5 @@ impl EmbeddedEngine {
 
 /// The key of what a path of a chain holds.
 pub(super) fn content_key(chain: &Chain, path: &str) -> Digest {
-    digest_of_fields(["content", chain.key.as_str(), path])
+    Fields::new("content 2").text(chain.key.as_str()).text(path).digest()
 }

@@ -6,7 +6,7 @@
 
 use std::path::Path;
 
-use otoshi_oci::Digest;
+use otoshi_oci::{Digest, Fields};
 use otoshi_store::Implied;
 
 use super::{
@@ -18,7 +18,7 @@ use super::{
     source::{OpenTree, Pick, Tree},
     times::Origin,
 };
-use crate::{CopiedLayer, Engine, EngineError, Output, content::digest_of_fields};
+use crate::{CopiedLayer, Engine, EngineError, Output};
 
 /// What is copied, and what stands for its place in images.
 pub(crate) struct Place<'a> {
@@ -49,8 +49,9 @@ pub(crate) fn copied_layer(
     }
     let below = onto.mount(engine)?;
     let destination = Destination::look(below.path(), path)?;
-    let result = digest_of_fields(["copied between 2", content.as_str(), destination.facts()?.as_str()]);
-    let by_facts = digest_of_fields(["copied layer", result.as_str(), &form(output)]);
+    let result =
+        Fields::new("copied between 3").text(content.as_str()).text(destination.facts()?.as_str()).digest();
+    let by_facts = Fields::new("copied layer 2").text(result.as_str()).text(output.form()).digest();
     if let Some(Fact { value, is_told }) = known(engine, &by_facts) {
         let layer = CopiedLayer { keys: vec![exact, by_facts], ..value };
         if is_told {
@@ -88,11 +89,8 @@ pub(crate) fn copied_layer(
 
 /// Stands for content on exactly these layers.
 fn exact_key(onto: &Chain, content: &Digest, path: &str, output: Output) -> Digest {
-    digest_of_fields(["copied layer onto", onto.key.as_str(), content.as_str(), path, &form(output)])
-}
-
-fn form(output: Output) -> String {
-    output.form()
+    let fields = Fields::new("copied layer onto 2").text(onto.key.as_str()).text(content.as_str());
+    fields.text(path).text(output.form()).digest()
 }
 
 /// A layer made before, whose blob is here or in a registry.

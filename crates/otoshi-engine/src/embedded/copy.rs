@@ -17,13 +17,13 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use otoshi_oci::Digest;
+use otoshi_oci::{Digest, Fields};
 use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, XattrFlags};
 
 use super::{chmod::Chmod, rootfs};
 use crate::{
     EngineError,
-    content::{Item, ItemKind, digest_of_fields, xattrs},
+    content::{Item, ItemKind, xattrs},
     data,
 };
 
@@ -88,21 +88,18 @@ impl Destination {
 
     /// Everything about the layers below that the result depends on.
     pub(crate) fn facts(&self) -> Result<Digest, EngineError> {
-        let mut fields = vec![
-            self.path.as_os_str().as_encoded_bytes().to_vec(),
-            vec![u8::from(self.directory), u8::from(self.occupied)],
-        ];
+        let mut fields = Fields::new("destination 2").text(self.path.as_os_str().as_encoded_bytes());
+        fields = fields.flag(self.directory).flag(self.occupied).number(self.parents.len() as u64);
         for parent in &self.parents {
-            fields.push(
-                format!("{} {:o} {} {}", parent.path.display(), parent.mode, parent.uid, parent.gid)
-                    .into_bytes(),
-            );
-            for (name, value) in xattrs(&parent.source)? {
-                fields.push(name.into_encoded_bytes());
-                fields.push(value);
+            fields = fields.text(parent.path.as_os_str().as_encoded_bytes());
+            fields = fields.number(parent.mode).number(parent.uid).number(parent.gid);
+            let attributes = xattrs(&parent.source)?;
+            fields = fields.number(attributes.len() as u64);
+            for (name, value) in attributes {
+                fields = fields.text(name.as_encoded_bytes()).text(value);
             }
         }
-        Ok(digest_of_fields(fields))
+        Ok(fields.digest())
     }
 }
 

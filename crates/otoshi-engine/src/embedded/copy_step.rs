@@ -26,7 +26,7 @@ use super::{
     stage::Stage,
     times::Origin,
 };
-use crate::{EngineError, EntryKind, Output, content::digest_of_fields, records::StepSnapshot};
+use crate::{EngineError, EntryKind, Output, records::StepSnapshot};
 
 /// An instruction with everything expanded.
 struct Expanded {
@@ -286,10 +286,8 @@ pub(crate) fn copy(
 
 /// What a copy is known by, whatever it copies. Stages that copy the same to the same place have one result.
 fn place_of(build: &Build<'_>, from: Option<&str>, expanded: &Expanded) -> Digest {
-    let mut place =
-        vec!["time of a copy", &build.request.versions_of, from.unwrap_or_default(), &expanded.dest];
-    place.extend(expanded.sources.iter().map(String::as_str));
-    digest_of_fields(place)
+    let place = Fields::new("time of a copy 2").text(&build.request.versions_of).option(from);
+    place.text(&expanded.dest).list(&expanded.sources).digest()
 }
 
 /// Gives a copy the time that its files have in layers.
@@ -376,16 +374,24 @@ fn write_heredoc(draft: &Draft, name: &str, text: &str) -> Result<Source, Engine
 }
 
 fn missing(tree: &Tree<'_>, source: &str, text: &str) -> EngineError {
+    let inside = glob::inside(source);
+    let climbs = source.split('/').any(|part| part == "..");
     let hint = match tree {
+        Tree::Context(_) if climbs => Some(
+            "paths begin at the context, and none leads out of it: build with a directory above as context"
+                .into(),
+        ),
+        Tree::Context(context) if context.root().join(&inside).symlink_metadata().is_ok() => {
+            Some("the ignore file leaves it out".into())
+        }
         Tree::Context(context) => {
             let names = context
                 .entries()
                 .iter()
                 .filter(|entry| entry.kind == EntryKind::File)
                 .map(|entry| entry.path.as_str());
-            let near = otoshi_dockerfile::suggest(&glob::inside(source), names);
+            let near = otoshi_dockerfile::suggest(&inside, names);
             near.map(|near| format!("did you mean {near:?}?"))
-                .or_else(|| Some("it may be excluded by .dockerignore".into()))
         }
         Tree::Chain(_) => None,
     };

@@ -19,7 +19,7 @@ use super::{
     chain::Layer,
     stage::{Stage, timestamp},
 };
-use crate::{BuiltImage, EngineError, Event, Events, Output, content::digest_of_fields, records::Blob};
+use crate::{BuiltImage, EngineError, Event, Events, Output, records::Blob};
 
 /// How a snapshot becomes a layer.
 #[derive(Debug, Clone, Default)]
@@ -79,7 +79,10 @@ impl EmbeddedEngine {
         let key =
             placement.fields(Fields::new("layer 3").text(snapshot.as_str()).text(output.form())).digest();
         let times: Vec<(&SnapshotId, i64)> = below.iter().map(|id| (id, time(id))).collect();
-        let on = digest_of_fields(times.iter().map(|(id, time)| format!("{id} {time}")));
+        let on = times
+            .iter()
+            .fold(Fields::new("below 1"), |on, (id, time)| on.text(id.as_str()).number(*time))
+            .digest();
         if let Some(blob) = self.home().records().get::<Blob>(key.hex())
             && blob.below.as_ref().is_none_or(|known| *known == on)
             && self.home().layout().holds(&blob.descriptor)

@@ -35,7 +35,7 @@ use std::{
 };
 
 use otoshi_oci::{
-    Descriptor, DiffId, Digest, Platform,
+    Descriptor, DiffId, Digest, Fields, Platform,
     layer::{PrefixDir, unpack_layer},
 };
 use otoshi_store::SnapshotId;
@@ -48,7 +48,6 @@ use self::{
 use crate::{
     AppLayer, AssembleRequest, BuildRequest, BuiltImage, CopiedLayer, Engine, EngineError, Event, Events,
     ImageChanges, Output, RunOutcome, RunRequest, Silent,
-    content::digest_of_fields,
     records::{Blob, ContentDigest},
 };
 
@@ -87,7 +86,8 @@ impl Engine for EmbeddedEngine {
             let (blob, what) = match layer {
                 AppLayer::CopyFrom { image, path } => {
                     let from = Chain::of_image(&self.image(image, &request.platform)?);
-                    let place = digest_of_fields(["time of a dependency", &request.versions_of, path]);
+                    let place =
+                        Fields::new("time of a dependency 1").text(&request.versions_of).text(path).digest();
                     let to = copied::Place { path, place };
                     let layer = copied::copied_layer(self, &from, &base, &to, writing)?;
                     let CopiedLayer { descriptor, diff_id, empty, .. } = layer;
@@ -97,13 +97,16 @@ impl Engine for EmbeddedEngine {
                     )
                 }
                 AppLayer::Tree { snapshot, at, owner, is_made } => {
-                    let kind = if *is_made { "made" } else { "source" };
-                    let content = digest_of_fields([snapshot.as_str()]);
+                    let content = Fields::new("tree 1").text(snapshot.as_str()).digest();
                     let after = trees.first().and_then(|below| self.time_of(below));
                     self.give_time(
                         snapshot,
                         &times::Origin {
-                            place: digest_of_fields(["time of a tree", &request.versions_of, kind, at]),
+                            place: Fields::new("time of a tree 2")
+                                .text(&request.versions_of)
+                                .flag(*is_made)
+                                .text(at)
+                                .digest(),
                             content: &content,
                             checkout: request
                                 .checkout

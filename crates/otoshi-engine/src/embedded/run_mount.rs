@@ -26,7 +26,7 @@ use super::{
     ssh,
     stage::Stage,
 };
-use crate::{EngineError, content::digest_of_fields};
+use crate::EngineError;
 
 /// The mounts of one RUN, in the stage where it stands.
 pub(crate) struct RunMounts<'a> {
@@ -105,17 +105,17 @@ impl RunMounts<'_> {
             Some(_) => {
                 let (tree, source) = self.source(cache.from, cache.source)?;
                 let digest = tree.digest(self.build.engine, &source)?;
-                digest
-                    .ok_or_else(|| {
-                        EngineError::invalid(format!("RUN --mount=type=cache: no {source} there"))
-                    })?
-                    .to_string()
+                let absent = || EngineError::invalid(format!("RUN --mount=type=cache: no {source} there"));
+                Some(digest.ok_or_else(absent)?)
             }
-            None => String::new(),
+            None => None,
         };
-        let owned = cache.owned.map(|(uid, gid, mode)| format!("{uid} {gid} {mode:o}")).unwrap_or_default();
-        let sharing = if cache.sharing == Sharing::Private { "private" } else { "shared" };
-        Ok(digest_of_fields(["cache 2", &id, sharing, &owned, &content]))
+        let key = Fields::new("cache 3").text(id).flag(cache.sharing == Sharing::Private);
+        let key = match cache.owned {
+            Some((uid, gid, mode)) => key.flag(true).number(uid).number(gid).number(mode),
+            None => key.flag(false),
+        };
+        Ok(key.option(content.as_ref().map(Digest::as_str)).digest())
     }
 
     /// Puts into a new cache what it starts with.

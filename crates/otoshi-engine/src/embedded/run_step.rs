@@ -21,7 +21,7 @@ use super::{
 };
 use crate::{
     BuildRequest, EngineError, NetworkCache, StepId,
-    content::{digest_of_fields, hash_items},
+    content::hash_items,
     devices::StepDevices,
     records::{HasWorkdir, StepSnapshot},
 };
@@ -256,7 +256,11 @@ pub(crate) fn workdir(
     path: &str,
     no_cache: bool,
 ) -> Result<Option<Stepped>, EngineError> {
-    let key = digest_of_fields(["workdir 2", stage.chain.key.as_str(), path, &stage.config.config.user]);
+    let key = Fields::new("workdir 2")
+        .text(stage.chain.key.as_str())
+        .text(path)
+        .text(&stage.config.config.user)
+        .digest();
     if !no_cache {
         if let Some(snapshot) = engine.recall(&key) {
             return Ok(Some(Stepped { snapshot, cached: true }));
@@ -285,7 +289,8 @@ pub(crate) fn workdir(
     Copier::new(&tree, below.path(), overrides, &|_| None).parent_directories(&found)?;
     let items = hash_items(&crate::content::walk(&tree)?)?;
     draft.implies(Implied { root: true, parents: false })?;
-    let snapshot = engine.keep(draft, &digest_of_fields(["workdir", items.as_str()]), &[&key])?;
+    let snapshot =
+        engine.keep(draft, &Fields::new("made workdir 1").text(items.as_str()).digest(), &[&key])?;
     Ok(Some(Stepped { snapshot, cached: false }))
 }
 

@@ -9,7 +9,7 @@ use std::{
 };
 
 use otoshi_dockerfile::Ignore;
-use otoshi_oci::Digest;
+use otoshi_oci::{Digest, Fields};
 use otoshi_relay::Admission;
 use otoshi_sandbox::{self as sandbox, Limits, Network, Sandbox, Spec, StdioSpec, Stream};
 use otoshi_store::{Draft, SnapshotId};
@@ -24,9 +24,7 @@ use super::{
 };
 use crate::{
     EngineError, Event, Events, NetworkCache, RunOutcome, RunRequest, Started, Stdio, StepId,
-    content::{digest_of_fields, hash_tree},
-    devices::Given,
-    names,
+    content::hash_tree, devices::Given, names,
 };
 
 /// What must live as long as a command runs.
@@ -312,7 +310,7 @@ fn run_with(
         view_draft = Some(draft);
     }
     for cache in &request.caches {
-        let id = digest_of_fields(["compile cache", &cache.id]);
+        let id = Fields::new("compile cache 1").text(&cache.id).digest();
         let source = engine.home().cache(&id, |_| Ok::<_, EngineError>(()))?;
         if cache.locked {
             held.caches.push(source.clone());

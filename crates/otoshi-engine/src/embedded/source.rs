@@ -14,13 +14,13 @@ use std::{
 };
 
 use otoshi_dockerfile::{Ignore, glob};
-use otoshi_oci::Digest;
+use otoshi_oci::{Digest, Fields};
 use rustix::fs::FileType;
 
 use super::{EmbeddedEngine, chain::Chain, copy::Source, mount::OverlayMount, rootfs, session};
 use crate::{
     Context, ContextEntry, EngineError, EntryKind,
-    content::{Item, ItemKind, digest_of_fields, hash_items, walk_where},
+    content::{Item, ItemKind, hash_items, walk_where},
     names,
     records::ContentDigest,
 };
@@ -125,24 +125,22 @@ impl Tree<'_> {
             Self::Context(context) => return context_digest(context, pick),
             Self::Chain(chain) => chain,
         };
-        let mut fields =
-            vec!["pick", chain.key.as_str(), pick.source, if pick.parents { "parents" } else { "" }];
-        fields.extend(pick.exclude.iter().map(String::as_str));
-        let key = digest_of_fields(fields);
+        let key = Fields::new("pick 2").text(chain.key.as_str()).text(pick.source).flag(pick.parents);
+        let key = key.list(pick.exclude).digest();
         if let Some(ContentDigest(known)) = engine.home().records().get(key.hex()) {
             return Ok(known);
         }
         let mount = chain.mount(engine)?;
         let sources = pick_in_tree(mount.path(), pick)?;
-        let mut digests = Vec::new();
+        let mut picked = Fields::new("picked 2").number(sources.len() as u64);
         for source in &sources {
             // Of a directory that is copied only the content counts, of a file its name too.
             let is_directory = source.items.first().is_some_and(|root| root.kind == ItemKind::Directory);
             let name = if is_directory { String::new() } else { names::of_path(&source.name) };
             let items = if is_directory { &source.items[1..] } else { &source.items[..] };
-            digests.push(format!("{is_directory} {name} {}", hash_items(items)?));
+            picked = picked.flag(is_directory).text(name).text(hash_items(items)?.as_str());
         }
-        let digest = (!sources.is_empty()).then(|| digest_of_fields(digests));
+        let digest = (!sources.is_empty()).then(|| picked.digest());
         engine.home().records().remember(key.hex(), &ContentDigest(digest.clone()))?;
         Ok(digest)
     }
@@ -248,15 +246,17 @@ fn context_digest(context: &Context, pick: Pick<'_>) -> Result<Option<Digest>, E
         return Ok(None);
     }
     readable(context, &found)?;
-    let mut fields: Vec<Vec<u8>> = Vec::new();
+    let mut fields = Fields::new("picked of a context 2");
     for (name, root, entries) in &found {
         match context.entry(root) {
-            Some(file) if file.kind != EntryKind::Directory => fields.push(file.key_as(name)),
-            _ => fields.push(b"directory".to_vec()),
+            Some(file) if file.kind != EntryKind::Directory => {
+                fields = fields.flag(true).text(file.key_as(name));
+            }
+            _ => fields = fields.flag(false),
         }
-        fields.extend(entries.iter().map(|(path, entry)| entry.key_as(path)));
+        fields = fields.list(entries.iter().map(|(path, entry)| entry.key_as(path)));
     }
-    Ok(Some(digest_of_fields(fields)))
+    Ok(Some(fields.digest()))
 }
 
 fn pick_in_context(context: &Context, pick: Pick<'_>) -> Result<Vec<Source>, EngineError> {

@@ -11,7 +11,7 @@
 
 use std::path::Path;
 
-use otoshi_oci::Digest;
+use otoshi_oci::{Digest, Fields};
 use otoshi_store::SnapshotId;
 
 use super::{
@@ -20,7 +20,6 @@ use super::{
 };
 use crate::{
     EngineError, Output, checkout,
-    content::digest_of_fields,
     records::{PlaceTime, SnapshotTime},
 };
 
@@ -89,7 +88,7 @@ impl EmbeddedEngine {
 }
 
 fn of_snapshot(snapshot: &SnapshotId) -> Digest {
-    digest_of_fields(["time of", snapshot.as_str()])
+    Fields::new("time 1").text(snapshot.as_str()).digest()
 }
 
 /// A number that a content gives.

@@ -11,7 +11,7 @@ use std::{
 };
 
 use otoshi_http::SafeUrl;
-use otoshi_oci::Digest;
+use otoshi_oci::{Digest, Fields};
 use otoshi_store::SnapshotId;
 use rustix::fs::{AtFlags, CWD, Timespec, Timestamps};
 
@@ -21,7 +21,7 @@ use super::{
 };
 use crate::{
     EngineError,
-    content::{ItemKind, digest_of_fields, walk},
+    content::{ItemKind, walk},
     embedded::{EmbeddedEngine, ssh::Forwarded},
     records::CommitTime,
 };
@@ -217,9 +217,8 @@ impl Repository {
         commit: &str,
         wanted: Wanted<'_>,
     ) -> Result<SnapshotId, EngineError> {
-        let time = if self.commit_time { " commit-time" } else { "" };
-        let with = format!("{} {}{time}", self.keep_git_dir, self.submodules);
-        let key = digest_of_fields(["git", self.url.expose(), commit, &self.reference, &with]);
+        let key = Fields::new("git 2").text(self.url.expose()).text(commit).text(&self.reference);
+        let key = key.flag(self.keep_git_dir).flag(self.submodules).flag(self.commit_time).digest();
         if let Some(snapshot) = engine.recall(&key) {
             return Ok(snapshot);
         }
@@ -265,7 +264,7 @@ impl Repository {
 
 /// The key under which a commit's time is kept.
 pub(super) fn time_key(commit: &str) -> Digest {
-    digest_of_fields(["git time", commit])
+    Fields::new("git time 1").text(commit).digest()
 }
 
 /// `USER@HOST:PATH`, where the path does not look like a port or a URL.

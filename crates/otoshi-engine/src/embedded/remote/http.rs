@@ -13,11 +13,11 @@ use std::{
 };
 
 use otoshi_http::{Client, ClientBuilder, Get, Getter, Got, HttpError, Retries, SafeUrl, Secret, Validators};
-use otoshi_oci::{Algorithm, Digest, Hasher};
+use otoshi_oci::{Algorithm, Digest, Fields, Hasher};
 use otoshi_store::{Draft, Kind, Record, Root, SnapshotId};
 use serde::{Deserialize, Serialize};
 
-use crate::{EngineError, content::digest_of_fields, embedded::EmbeddedEngine};
+use crate::{EngineError, embedded::EmbeddedEngine};
 
 /// What the file is called in its snapshot.
 pub(super) const NAME: &str = "file";
@@ -62,8 +62,9 @@ pub(super) fn fetch(
     no_cache: bool,
 ) -> Result<Kept, EngineError> {
     let (records, snapshots) = (engine.home().records(), engine.home().snapshots());
-    let by_url = digest_of_fields(["download", url.expose()]);
-    let by_content = |digest: &Digest| digest_of_fields(["downloaded", url.expose(), digest.as_str()]);
+    let by_url = Fields::new("download 1").text(url.expose()).digest();
+    let by_content =
+        |digest: &Digest| Fields::new("downloaded 1").text(url.expose()).text(digest.as_str()).digest();
     if let Some(checksum) = checksum {
         let kept: Option<Kept> = records.get(by_content(checksum).hex());
         if let Some(kept) = kept.filter(|kept| snapshots.get(&kept.snapshot).is_some()) {
@@ -162,7 +163,7 @@ impl Saved {
         fs::set_permissions(&path, fs::Permissions::from_mode(0o600))
             .map_err(EngineError::io("setting the mode of", &path))?;
         let snapshot =
-            SnapshotId::of_key(&digest_of_fields(["downloaded", digest.as_str(), &time.to_string()]));
+            SnapshotId::of_key(&Fields::new("downloaded file 1").text(digest.as_str()).number(time).digest());
         draft.commit(&snapshot)?;
         Ok(Kept { snapshot, digest, validators })
     }

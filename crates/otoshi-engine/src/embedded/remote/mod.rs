@@ -18,7 +18,7 @@ use std::{
 };
 
 use otoshi_http::SafeUrl;
-use otoshi_oci::Digest;
+use otoshi_oci::{Digest, Fields};
 
 pub(crate) use self::wanted::Wanted;
 use self::{git::Repository, wanted::decoded};
@@ -28,7 +28,7 @@ use super::{
     rootfs,
     source::{Pick, pick_in_tree},
 };
-use crate::{EngineError, Secret, Ssh, content::digest_of_fields, records::CommitTime};
+use crate::{EngineError, Secret, Ssh, records::CommitTime};
 
 /// A source that lies elsewhere.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -154,7 +154,7 @@ impl EmbeddedEngine {
                 hint: Some("a context is a directory, a git repository or a tar".into()),
             });
         }
-        let key = digest_of_fields(["context", fetched.key.as_str()]);
+        let key = Fields::new("context 1").text(fetched.key.as_str()).digest();
         if let Some(snapshot) = self.recall(&key) {
             return Ok(Some(self.home().snapshots().path(&snapshot)));
         }
