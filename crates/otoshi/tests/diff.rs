@@ -32,6 +32,7 @@ fn two_images_are_compared_without_running_them() {
         shop.ok(&["image", "build", name, "-t", &format!("{name}:1")]);
     }
     assert_said("diff", &shop.otoshi(&["diff", "old:1", "new:1"]));
+    assert_said("diff-stat", &shop.otoshi(&["diff", "--stat", "old:1", "new:1"]));
 
     // The other way round, what was removed is added.
     let back: serde_json::Value =

@@ -1,4 +1,9 @@
-use std::{fmt::Write, process::ExitCode, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    fmt::{self, Write},
+    process::ExitCode,
+    sync::Arc,
+};
 
 use clap::Args;
 use otoshi_oci::{
@@ -25,6 +30,9 @@ pub(crate) struct Diff {
     /// known to hold a time or the like)
     #[arg(long)]
     json: bool,
+    /// Print how much differs, by directory, in place of each difference
+    #[arg(long, conflicts_with = "json")]
+    stat: bool,
 }
 
 impl Diff {
@@ -48,6 +56,8 @@ impl Diff {
                 "files": found.files,
             });
             outln!("{}", serde_json::to_string_pretty(&shown).unwrap_or_default());
+        } else if self.stat {
+            out!("{}", stat(&found, &packages));
         } else {
             out!("{}", text(&found, &packages));
         }
@@ -124,6 +134,75 @@ fn text(found: &diff::Diff, packages: &Packages) -> String {
             let line = format!("  {sign} {}  {}", file.path, what.join(", "));
             let _ = writeln!(text, "{}{cause}", line.trim_end());
         }
+    }
+    text
+}
+
+/// How much was added, removed and changed.
+#[derive(Debug, Clone, Copy, Default)]
+struct Count {
+    added: usize,
+    removed: usize,
+    changed: usize,
+}
+
+impl Count {
+    fn of_rows(rows: &[Changed]) -> Self {
+        rows.iter().fold(Self::default(), |count, row| {
+            count.and(match (&row.old, &row.new) {
+                (None, _) => Change::Added,
+                (_, None) => Change::Removed,
+                _ => Change::Changed,
+            })
+        })
+    }
+
+    fn and(self, change: Change) -> Self {
+        match change {
+            Change::Added => Self { added: self.added + 1, ..self },
+            Change::Removed => Self { removed: self.removed + 1, ..self },
+            Change::Changed => Self { changed: self.changed + 1, ..self },
+        }
+    }
+}
+
+impl fmt::Display for Count {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let all = [(self.added, "added"), (self.removed, "removed"), (self.changed, "changed")];
+        let parts = all.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}"));
+        f.write_str(&parts.collect::<Vec<_>>().join(", "))
+    }
+}
+
+/// The two topmost directories of a path.
+fn directory(path: &str) -> String {
+    let parts: Vec<&str> = path.split('/').filter(|part| !part.is_empty()).collect();
+    format!("/{}", parts[..parts.len().saturating_sub(1).min(2)].join("/"))
+}
+
+fn stat(found: &diff::Diff, packages: &Packages) -> String {
+    let mut text = String::new();
+    // Writing to a string cannot fail.
+    for (title, rows) in [("config", &found.config), ("packages", &packages.changed)] {
+        if !rows.is_empty() {
+            let _ = writeln!(text, "{title:10}{}", Count::of_rows(rows));
+        }
+    }
+    for reason in &packages.unread {
+        let _ = writeln!(text, "packages are not compared: {}", tar::display(reason.as_bytes()));
+    }
+    let mut directories: BTreeMap<String, Count> = BTreeMap::new();
+    for file in &found.files {
+        let count = directories.entry(directory(&file.path)).or_default();
+        *count = count.and(file.change);
+    }
+    if !directories.is_empty() {
+        let all = found.files.iter().fold(Count::default(), |count, file| count.and(file.change));
+        let _ = writeln!(text, "{:10}{all}", "files");
+    }
+    let width = directories.keys().map(|name| name.chars().count()).max().unwrap_or_default();
+    for (name, count) in directories {
+        let _ = writeln!(text, "  {name:width$}  {count}");
     }
     text
 }
