@@ -15,6 +15,7 @@
 pub mod check;
 mod csv;
 mod device;
+pub mod encoding;
 mod error;
 mod expand;
 mod flags;

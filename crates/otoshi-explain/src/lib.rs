@@ -27,8 +27,8 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// The kind of an error with a file or directory that the caller named: that there is none such is the caller's, all else
-    /// the machine's.
+    /// The kind of an error with a file or directory that the caller named: that there is none such, or that it holds
+    /// something else, is the caller's, all else the machine's.
     pub fn of_named_path(error: &std::io::Error) -> Self {
         use std::io::ErrorKind;
         match error.kind() {
@@ -37,7 +37,8 @@ impl Kind {
             | ErrorKind::IsADirectory
             | ErrorKind::AlreadyExists
             | ErrorKind::InvalidFilename
-            | ErrorKind::InvalidInput => Self::User,
+            | ErrorKind::InvalidInput
+            | ErrorKind::InvalidData => Self::User,
             _ => Self::Machine,
         }
     }

@@ -126,9 +126,8 @@ impl RoleFile {
         let Made { role, phase, path, targets } = made;
         let full = project.root.join(path);
         let bytes = fs::read(&full).map_err(|source| PipelineError::Read { path: full, source })?;
-        // Comments and values in old encodings are no reason not to build.
-        let text = String::from_utf8_lossy(&bytes);
         let wrong = || PipelineError::dockerfile(phase);
+        let text = otoshi_dockerfile::encoding::text(path, &bytes).map_err(wrong())?;
         let dockerfile = Dockerfile::parse(path, &text).map_err(wrong())?;
         let build = &project.manifest.build;
         let roles = [(build.builder_arg.as_str(), Role::Builder), (build.runner_arg.as_str(), Role::Runner)];

@@ -107,6 +107,7 @@ impl Failure {
             Some(EngineError::Command { at, .. }) => at.as_deref().map(|error| error as &dyn Diagnostic),
             _ => None,
         };
+        let place = place.filter(|place| place.source_code().is_some());
         if let Some(error) = self.project() {
             for (index, error) in std::iter::once(error).chain(error.others()).enumerate() {
                 if index > 0 {

@@ -86,7 +86,10 @@ impl Project {
 
     fn tree(&self, home: &str) -> Tree {
         let archive = self.path("ours.tar");
-        self.ok(home, &["export", "hello/runner", archive.to_str().unwrap(), "--format", "rootfs"]);
+        self.ok(
+            home,
+            &["export", "hello/runner", archive.to_str().unwrap(), "--format", "rootfs", "--force"],
+        );
         Tree::read(&archive)
     }
 

@@ -421,3 +421,53 @@ fn what_is_wrong_with_a_path_that_was_named_is_the_callers_matter() {
         assert!(!text.contains("geheim"), "{text}");
     }
 }
+
+#[test]
+fn a_file_that_is_there_is_written_over_only_where_that_is_asked_for() {
+    let shop = given!(Shop::new());
+    shop.write("img/Dockerfile", "FROM scratch\nLABEL a=b\n");
+    shop.ok(&["image", "build", "-q", "img", "-t", "x:1"]);
+    shop.write("notes.txt", "do not lose this");
+    shop.write("empty.tar", "");
+    assert_said("export-over-a-file", &shop.otoshi(&["export", "x:1", "notes.txt"]));
+    assert_eq!(fs::read_to_string(shop.path("notes.txt")).unwrap(), "do not lose this");
+    // As `mktemp` makes it.
+    shop.ok(&["export", "x:1", "empty.tar"]);
+    assert_said("export-over-a-file-with-force", &shop.otoshi(&["export", "--force", "x:1", "notes.txt"]));
+    assert_eq!(fs::read(shop.path("notes.txt")).unwrap(), fs::read(shop.path("empty.tar")).unwrap());
+}
+
+#[test]
+fn what_is_not_in_a_context_is_told_with_why() {
+    let shop = given!(Shop::new());
+    shop.write("beside", "");
+    shop.write("img/left-out", "");
+    shop.write("img/setings", "");
+    shop.write("img/.dockerignore", "left-out\n");
+    for (name, source) in
+        [("above", "../beside"), ("left-out", "left-out"), ("misspelt", "settings"), ("absent", "zzz")]
+    {
+        shop.write("img/Dockerfile", &format!("FROM scratch\nCOPY {source} /\n"));
+        assert_said(&format!("copy-of-what-is-{name}"), &shop.otoshi(&["image", "build", "img"]));
+    }
+}
+
+#[test]
+fn files_in_utf16_are_told() {
+    let shop = given!(Shop::new());
+    let wide = |text: &str| -> Vec<u8> {
+        let units = std::iter::once(0xfeff).chain(text.encode_utf16());
+        units.flat_map(u16::to_le_bytes).collect()
+    };
+    shop.write("img/Dockerfile", "FROM scratch\nCOPY . /\n");
+    shop.write("img/secret", "");
+    fs::write(shop.path("img/.dockerignore"), wide("secret\n")).unwrap();
+    assert_said("utf16-dockerignore", &shop.otoshi(&["image", "build", "img"]));
+    fs::remove_file(shop.path("img/.dockerignore")).unwrap();
+    fs::write(shop.path("img/Dockerfile"), wide("FROM scratch\nCOPY . /\n")).unwrap();
+    assert_said("utf16-dockerfile", &shop.otoshi(&["image", "build", "img"]));
+    shop.write("otoshi.toml", "[project]\nname = \"shop\"\n[runner]\ndockerfile = \"img/Dockerfile\"\n[processes]\nweb = \"true\"\n");
+    assert_said("utf16-dockerfile-of-a-role", &shop.otoshi(&["build"]));
+    fs::write(shop.path("otoshi.toml"), wide("[project]\n")).unwrap();
+    assert_said("utf16-otoshi-toml", &shop.otoshi(&["build"]));
+}

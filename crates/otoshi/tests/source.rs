@@ -129,7 +129,7 @@ fn names_that_are_not_text_pipes_and_sockets_are_copied_as_they_are() {
         shop.write("one/Dockerfile", &format!("FROM otoshi.test/busybox:1\n{dockerfile}"));
         shop.ok(&["image", "build", "one", "-t", "odd"]);
         let tar = shop.dir.path().join("odd.tar");
-        shop.ok(&["export", "odd", tar.to_str().unwrap(), "--format", "rootfs"]);
+        shop.ok(&["export", "odd", tar.to_str().unwrap(), "--format", "rootfs", "--force"]);
         let listed =
             Command::new("tar").args(["-tvf"]).arg(&tar).args(["--quoting-style=escape"]).output().unwrap();
         String::from_utf8(listed.stdout).unwrap()

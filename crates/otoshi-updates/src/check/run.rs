@@ -57,8 +57,10 @@ impl<'a> Check<'a> {
         let mut planner = Planner::new(self, pipeline);
         let mut runner = Asked::default();
         let mut is_planned = false;
-        if let Some((name, image, planned)) = planner.runner()? {
+        let mut name = String::new();
+        if let Some((made, image, planned)) = planner.runner()? {
             is_planned = planned;
+            name = made;
             let inside = answers.values().flat_map(|answer| &answer.inside);
             let below =
                 inside.filter(|inside| inside.is_in(Role::Runner)).flat_map(|inside| &inside.packages);
@@ -94,7 +96,6 @@ impl<'a> Check<'a> {
             let made = bases.get(finding.reference.as_str()).is_some_and(|base| base.made_of.is_some());
             of_runner && (made || finding.kind == FindingKind::BaseMoved)
         });
-        let name = above.as_ref().map(|inside| inside.looked.reference.clone()).unwrap_or_default();
         runner.drafts.extend(above.and_then(|inside| self.runner_draft(&inside, moves)));
         self.take(&mut parts, &mut effects, Of { name: &name, base: None }, runner)?;
         Ok(self.outside.report(Some(&self.project.manifest.project.name), parts)?)

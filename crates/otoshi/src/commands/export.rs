@@ -1,4 +1,5 @@
 use std::{
+    fs,
     path::{Path, PathBuf},
     process::ExitCode,
     sync::Arc,
@@ -20,6 +21,7 @@ use crate::{
     files,
     named::find,
     output_file::OutputFile,
+    words::megabytes,
 };
 
 /// Write an image to a file, a directory or a running Docker daemon.
@@ -39,6 +41,9 @@ pub(crate) struct Export {
     /// Format of the file or directory
     #[arg(long, value_enum, default_value_t = Format::OciArchive)]
     format: Format,
+    /// Write over a file that is there
+    #[arg(short, long)]
+    force: bool,
 }
 
 /// The forms that an image can be written in.
@@ -73,9 +78,10 @@ impl Export {
         let images = [(own_name.clone(), described)];
         if self.format == Format::Oci {
             export_oci_dir(home.layout(), &images, Path::new(dest))?;
+            wrote(dest);
             return Ok(ExitCode::SUCCESS);
         }
-        let mut out = OutputFile::named(dest)?;
+        let mut out = self.open(dest)?;
         match self.format {
             Format::Oci => {}
             Format::OciArchive => export_oci_archive(home.layout(), &images, &mut out)?,
@@ -87,7 +93,18 @@ impl Export {
             }
         }
         out.finish()?;
+        wrote(dest);
         Ok(ExitCode::SUCCESS)
+    }
+
+    /// Opens what is written to; a file with content is only replaced where that is asked for.
+    fn open(&self, dest: &str) -> Result<OutputFile, Failure> {
+        let holds_something = fs::metadata(dest).is_ok_and(|meta| meta.is_file() && meta.len() > 0);
+        if holds_something && !self.force && dest != "-" {
+            let hint = "--force writes over it".to_owned();
+            return Err(Failure::usage(format!("there is a file {dest} already"), Some(hint)));
+        }
+        OutputFile::named(dest)
     }
 
     /// Source and compiled output merged, in a directory or a tar, with the owners and modes that they have.
@@ -102,17 +119,28 @@ impl Export {
         let options = layer::WriteOptions::default();
         let is_tar = dest == "-" || Path::new(dest).extension().is_some_and(|extension| extension == "tar");
         if is_tar {
-            let mut out = OutputFile::named(dest)?;
+            let mut out = self.open(dest)?;
             engine.with_root_of(&image, |root| layer::write_tar(root, &mut out, &options))??;
             out.finish()?;
+            wrote(dest);
             return Ok(ExitCode::SUCCESS);
         }
-        if std::fs::read_dir(dest).is_ok_and(|mut entries| entries.next().is_some()) {
+        if fs::read_dir(dest).is_ok_and(|mut entries| entries.next().is_some()) {
             let hint = "name one that is not there, or empty".to_owned();
             return Err(Failure::usage(format!("the directory {dest} is not empty"), Some(hint)));
         }
         let unpack = layer::UnpackOptions { whiteouts: false, ..layer::UnpackOptions::default() };
         engine.with_root_of(&image, |root| files::copy(root, Path::new(dest), &options, &unpack))??;
+        wrote(dest);
         Ok(ExitCode::SUCCESS)
     }
+}
+
+/// Says what was written, beside the data.
+fn wrote(dest: &str) {
+    if dest == "-" {
+        return;
+    }
+    let size = fs::metadata(dest).ok().filter(fs::Metadata::is_file).map(|meta| megabytes(meta.len()));
+    errln!("wrote {dest}{}", size.map(|size| format!(" ({size})")).unwrap_or_default());
 }

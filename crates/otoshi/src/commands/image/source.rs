@@ -199,8 +199,7 @@ fn read(path: &Path) -> Result<String, Failure> {
 fn text(reader: &mut dyn Read, name: &str) -> Result<String, Failure> {
     let mut bytes = Vec::new();
     reader.take(LONGEST).read_to_end(&mut bytes).map_err(Failure::io("reading", name))?;
-    // Comments and values in old encodings are no reason not to build.
-    Ok(String::from_utf8_lossy(&bytes).into_owned())
+    Ok(otoshi_dockerfile::encoding::text(name, &bytes).map_err(EngineError::from)?)
 }
 
 fn is_archive(start: &[u8]) -> bool {
