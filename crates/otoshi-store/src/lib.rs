@@ -6,7 +6,8 @@
 //! ├── images/           an OCI image layout, valid at all times (see `otoshi_oci::layout`)
 //! ├── snapshots/ID/fs/  one unpacked layer or step result, in overlayfs form; immutable once it is here
 //! ├── snapshots/ID/implied  which of its directories are as the layers below have them, where some are
-//! ├── snapshots/ID/seal digest of the names, modes, sizes and times below fs/, looked at before use and by `verify`
+//! ├── snapshots/ID/seal digest of the names, modes, sizes and times below fs/, looked at before use and by `verify`; and a checksum of
+//! │                     the contents, looked at by `verify` and at the first use after the machine was started anew
 //! ├── records/KIND/..   small checksummed files: step results, phase records, memoized digests; each says what it keeps
 //! ├── packages/        indexes of package repositories, and packages, by hash; dates of releases that were seen
 //! ├── http/             answers that steps got by plain HTTP, by what was asked for
@@ -36,6 +37,7 @@ mod layers;
 mod owned;
 mod record;
 mod records;
+mod seal;
 mod snapshots;
 mod verify;
 

@@ -14,12 +14,14 @@ use std::{
     },
 };
 
-use otoshi_oci::{DiffId, Digest, Hasher};
-use otoshi_tree::{Met, Walk};
-use rustix::fs::{FileType, FlockOperation, Mode, OFlags, flock};
+use otoshi_oci::{DiffId, Digest};
+use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
 
-use crate::StoreError;
+use crate::{
+    StoreError,
+    seal::{self, Depth},
+};
 
 /// A snapshot's name: `layer-<hex>` for an unpacked layer, `step-<hex>` for what a step made.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -103,7 +105,8 @@ impl Snapshots {
     /// The directory of a snapshot's tree that is about to be used: compared with its seal, the first time in this process.
     ///
     /// A damaged one is removed, so that what it held is made or fetched again, and is `None` like one that is not there.
-    /// The seal has names, modes, sizes and times: a tree of 10,000 files takes some 10 ms.
+    /// The seal has names, modes, sizes and times: a tree of 10,000 files takes some 10 ms. Contents are read once, after the machine was
+    /// started anew.
     pub fn sound(&self, id: &SnapshotId) -> Option<PathBuf> {
         let path = self.get(id)?;
         let is_known = |sound: &Mutex<HashSet<SnapshotId>>| {
@@ -112,7 +115,7 @@ impl Snapshots {
         if is_known(&self.sound) {
             return Some(path);
         }
-        if let Err(damage) = self.check(id) {
+        if let Err(damage) = self.check(id, Depth::Use) {
             tracing::warn!(snapshot = %id, %damage, "a damaged snapshot is removed, to be made again");
             if let Err(error) = self.remove(id) {
                 tracing::warn!(%error, "it cannot be removed");
@@ -171,19 +174,13 @@ impl Snapshots {
     }
 
     /// Compares a snapshot with its seal; says what is wrong.
-    pub(crate) fn check(&self, id: &SnapshotId) -> Result<(), String> {
+    pub(crate) fn check(&self, id: &SnapshotId, depth: Depth) -> Result<(), String> {
         let directory = self.directory(id);
         let tree = directory.join("fs");
         if !tree.is_dir() {
             return Err("its tree is gone".to_owned());
         }
-        // Without a seal it is from before there were seals, or could not be sealed.
-        let Ok(sealed) = fs::read_to_string(directory.join("seal")) else { return Ok(()) };
-        match seal(&tree) {
-            Ok(found) if found == sealed.trim() => Ok(()),
-            Ok(_) => Err("its files are not the ones that were stored".to_owned()),
-            Err(error) => Err(format!("it cannot be read: {error}")),
-        }
+        seal::check(&directory, &tree, depth)
     }
 
     pub(crate) fn remove(&self, id: &SnapshotId) -> Result<u64, StoreError> {
@@ -251,8 +248,8 @@ impl Draft {
         let lock = self.dir.join("lock");
         fs::remove_file(&lock).map_err(StoreError::io("removing", &lock))?;
         // The seal finds damage later; a snapshot that cannot be sealed is as good.
-        if let Ok(seal) = seal(&self.tree()) {
-            let path = self.dir.join("seal");
+        if let Ok(seal) = seal::of(&self.tree()) {
+            let path = self.dir.join(seal::FILE);
             fs::write(&path, seal).map_err(StoreError::io("writing", &path))?;
         }
         match fs::rename(&self.dir, &target) {
@@ -282,29 +279,6 @@ impl Drop for Draft {
             tracing::warn!(%error, "leaving a working directory for the garbage collector");
         }
     }
-}
-
-/// The digest of all names, modes, sizes and times below a directory.
-fn seal(tree: &Path) -> std::io::Result<String> {
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let mut walk = Walk::new(rustix::fs::open(tree, flags, Mode::empty())?)?;
-    let mut hasher = Hasher::sha256();
-    while let Some(met) = walk.next()? {
-        let Met::Entry(name, stat) = met else {
-            hasher.update(b"/");
-            continue;
-        };
-        // A directory's size is the file system's affair.
-        let is_directory = FileType::from_raw_mode(stat.st_mode) == FileType::Directory;
-        let size = if is_directory { 0 } else { stat.st_size as u64 };
-        hasher.update(&name);
-        hasher.update(b"\0");
-        for number in [u64::from(stat.st_mode), size, stat.st_mtime as u64, stat.st_mtime_nsec] {
-            hasher.update(&number.to_le_bytes());
-        }
-        walk.enter()?;
-    }
-    Ok(hasher.finish().to_string())
 }
 
 /// Removes a directory tree, also one with directories that nobody may enter; returns about how many bytes it held.
@@ -358,5 +332,40 @@ mod tests {
         home.snapshots().sweep_work().unwrap();
         assert!(draft.tree().exists());
         assert!(!dir.path().join("work/left-behind").exists());
+    }
+
+    #[test]
+    fn zeros_of_the_right_size_and_time_are_noticed_after_a_boot_and_by_who_looks_at_all() {
+        let dir = tempfile::tempdir().unwrap();
+        let home = Home::open(dir.path()).unwrap();
+        let snapshots = home.snapshots();
+        let [whole, damaged] = [b"whole", b"zeros"].map(|key| SnapshotId::of_key(&Digest::sha256_of(key)));
+        for id in [&whole, &damaged] {
+            let draft = snapshots.draft().unwrap();
+            fs::write(draft.tree().join("file"), "content").unwrap();
+            draft.commit(id).unwrap();
+        }
+        let path = snapshots.path(&damaged).join("file");
+        let time = fs::metadata(&path).unwrap().modified().unwrap();
+        fs::write(&path, [0; 7]).unwrap();
+        File::options().write(true).open(&path).unwrap().set_modified(time).unwrap();
+        assert_eq!(snapshots.check(&damaged, Depth::Use), Ok(()), "the machine was not started anew");
+        assert!(snapshots.check(&damaged, Depth::All).unwrap_err().contains("hold something else"));
+        assert_eq!(snapshots.check(&whole, Depth::All), Ok(()));
+
+        let seal = |id: &SnapshotId| snapshots.directory(id).join(seal::FILE);
+        for id in [&whole, &damaged] {
+            let lines = fs::read_to_string(seal(id)).unwrap();
+            let lines =
+                lines.lines().map(|line| if line.starts_with("boot ") { "boot another" } else { line });
+            fs::write(seal(id), lines.collect::<Vec<_>>().join("\n")).unwrap();
+        }
+        let home = Home::open(dir.path()).unwrap();
+        assert!(home.snapshots().sound(&damaged).is_none() && home.snapshots().get(&damaged).is_none());
+        assert!(home.snapshots().sound(&whole).is_some());
+        assert!(
+            !fs::read_to_string(seal(&whole)).unwrap().contains("boot"),
+            "it need not be looked at again"
+        );
     }
 }

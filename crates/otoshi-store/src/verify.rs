@@ -2,13 +2,13 @@
 //!
 //! Every use of the store checks what is cheap: records by their checksum, manifests and configs by their digest, layers by
 //! their size, and by their digest when they are unpacked. Verification reads everything: all blobs, all records, and the
-//! names, modes, sizes and times in every snapshot, which are compared with its seal.
+//! names, modes, sizes, times and contents in every snapshot, which are compared with its seal.
 
 use std::{fs, time::Duration};
 
 use otoshi_oci::Digest;
 
-use crate::{Home, Kind, Records, StoreError};
+use crate::{Home, Kind, Records, StoreError, seal::Depth};
 
 /// Something in the store that is damaged.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
@@ -62,7 +62,7 @@ impl Home {
         }
         for id in self.snapshots().list() {
             seen.snapshots += 1;
-            if let Err(reason) = self.snapshots().check(&id) {
+            if let Err(reason) = self.snapshots().check(&id, Depth::All) {
                 let path = self.snapshots().directory(&id);
                 if remove {
                     self.snapshots().remove(&id)?;
