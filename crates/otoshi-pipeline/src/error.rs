@@ -5,6 +5,7 @@ use std::{fmt, path::PathBuf};
 use otoshi_engine::EngineError;
 use otoshi_explain::{Explain, Kind, Panicked, Remedy};
 use otoshi_oci::ReferenceError;
+use otoshi_packages::roots::RootError;
 use otoshi_project::{Phase, Role};
 
 /// An error of the pipeline.
@@ -54,6 +55,25 @@ pub enum PipelineError {
     /// An index of packages that was kept is damaged.
     #[error(transparent)]
     Damaged(#[from] otoshi_packages::apt::index::Damaged),
+    /// What is installed in an image cannot be read.
+    #[error(transparent)]
+    Installed(#[from] otoshi_packages::installed::InstalledError),
+    /// A repository of packages failed.
+    #[error("{during}: {source}")]
+    Repository {
+        /// What it was asked for.
+        during: String,
+        /// What happened.
+        source: otoshi_packages::RepositoryError,
+    },
+    /// A base of packages cannot be made.
+    #[error("{during}: {source}")]
+    Root {
+        /// What was to be made.
+        during: String,
+        /// Why not.
+        source: RootError,
+    },
     /// A registry failed.
     #[error(transparent)]
     Registry(#[from] otoshi_registry::RegistryError),
@@ -211,6 +231,10 @@ impl Explain for PipelineError {
             Self::Registry(error) | Self::BaseOutOfReach { source: error, .. } => error.kind(),
             Self::Write { .. } | Self::Damaged(_) | Self::Record(_) | Self::Fault(_) => Kind::Machine,
             Self::Panicked(error) => error.kind(),
+            Self::Installed(error) => error.kind(),
+            // It has a word for data of that name, too.
+            Self::Repository { source, .. } => Explain::kind(source),
+            Self::Root { source, .. } => source.kind(),
         }
     }
 
@@ -238,6 +262,14 @@ impl Explain for PipelineError {
             Self::Layout(error) => error.remedy(),
             Self::Store(error) => error.remedy(),
             Self::Registry(error) => error.remedy(),
+            Self::Installed(error) => error.remedy(),
+            Self::Repository { source, .. } => {
+                source.remedy().or_else(|| Some("try again later; nothing was changed".into()))
+            }
+            Self::Root { source: RootError::Unmet(_) | RootError::Conflict(_), .. } => {
+                Some("check the names in [bases]: `apt-cache policy NAME` says what there is".into())
+            }
+            Self::Root { source, .. } => source.remedy(),
             _ => None,
         }
     }

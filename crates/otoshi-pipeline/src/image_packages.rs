@@ -8,7 +8,6 @@ use std::{
     time::Duration,
 };
 
-use otoshi_explain::Explain;
 use otoshi_oci::{Digest, Image, config::ImageConfig, write_image};
 use otoshi_packages::apt::{HttpFetcher, Reach};
 use otoshi_packages::{Available, Cache, Installed, Manager};
@@ -75,8 +74,7 @@ impl ImagePackages<'_> {
             Some(remote) => remote.fetch_layer(layer).map_err(Into::into),
             None => Ok(()),
         };
-        Installed::of_image(self.0.home, image, &fetch)
-            .map_err(|error| PipelineError::Invalid { hint: error.remedy(), message: error.to_string() })
+        Ok(Installed::of_image(self.0.home, image, &fetch)?)
     }
 
     /// What the repositories of an image have now.

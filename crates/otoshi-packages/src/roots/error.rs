@@ -3,6 +3,8 @@
 use std::io;
 use std::path::PathBuf;
 
+use otoshi_explain::{Explain, Kind, Remedy};
+
 use super::deb::DebError;
 use crate::apt::index::Record;
 
@@ -71,6 +73,27 @@ pub enum RootError {
         /// Why.
         source: io::Error,
     },
+}
+
+impl Explain for RootError {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::Unmet(_) | Self::Conflict(_) => Kind::User,
+            Self::Fetch { .. } | Self::Package { .. } => Kind::Registry,
+            Self::Unpack { reason, .. } => reason.kind(),
+            Self::Script { .. } => Kind::Build,
+            Self::Sandbox(error) => error.kind(),
+            Self::Inside { .. } | Self::Index(_) | Self::Kept { .. } => Kind::Machine,
+        }
+    }
+
+    fn remedy(&self) -> Option<Remedy> {
+        match self {
+            Self::Unpack { reason, .. } => reason.remedy(),
+            Self::Sandbox(error) => error.remedy(),
+            _ => None,
+        }
+    }
 }
 
 /// Two packages have a file, and neither replaces the other.

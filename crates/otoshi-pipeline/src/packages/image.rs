@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::time::Instant;
 
 use otoshi_engine::{Event, Events, StepId};
-use otoshi_explain::Explain;
 use otoshi_oci::config::{DEFAULT_PATH, History, ImageConfig};
 use otoshi_oci::layer::{Compression, Mtime, WriteOptions, WrittenLayer, store_tar, write_layer};
 use otoshi_oci::{Digest, Fields, Platform, Reference, write_image};
@@ -129,18 +128,11 @@ pub(super) fn choose(packages: &Packages, available: &Available) -> Result<Root,
     roots::select(available, &packages.packages, apt).map(Root::Installed).map_err(failed)
 }
 
-fn failed(packages: &Packages, error: RootError) -> PipelineError {
-    let hint = match error {
-        RootError::Unmet(_) | RootError::Conflict(_) => {
-            Some("check the names in [bases]: `apt-cache policy NAME` says what there is".into())
-        }
-        RootError::Unpack { ref reason, .. } => reason.remedy(),
-        _ => None,
-    };
+fn failed(packages: &Packages, source: RootError) -> PipelineError {
     let (distribution, release) = packages.release().unwrap_or_default();
     let packages = packages.packages.join(", ");
     let of = if packages.is_empty() { String::new() } else { format!(" of {packages}") };
-    PipelineError::Invalid { message: format!("making {distribution} {release}{of}: {error}"), hint }
+    PipelineError::Root { during: format!("making {distribution} {release}{of}"), source }
 }
 
 /// What a root is made of.

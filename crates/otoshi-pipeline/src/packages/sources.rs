@@ -4,7 +4,6 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use otoshi_explain::Explain;
 use otoshi_http::SafeUrl;
 use otoshi_packages::apt::{self, Available, Distribution, HttpFetcher, Kept, Repositories, Source};
 use otoshi_project::Packages;
@@ -77,8 +76,8 @@ impl Sources {
             jiff::Timestamp::now(),
         );
         if let Some(failure) = available.failures().first() {
-            let message = format!("the packages of {distribution} {release}: {}", failure.error);
-            return Err(PipelineError::Invalid { message, hint: failure.error.remedy() });
+            let during = format!("the packages of {distribution} {release}");
+            return Err(PipelineError::Repository { during, source: failure.error.clone() });
         }
         let foreign = |origin: &str| !self.named && !origin.eq_ignore_ascii_case(distribution);
         if let Some(other) = available.suites().iter().find(|suite| foreign(&suite.release.origin)) {

@@ -4,7 +4,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use otoshi_engine::Events;
-use otoshi_explain::Explain;
 use otoshi_oci::{Digest, Image};
 use otoshi_packages::{Available, Newer, Package, Standing};
 use otoshi_project::{Phase, Role, Upgrade};
@@ -83,13 +82,9 @@ impl RunnerUpgrades<'_> {
         };
         let available = packages.repositories(&installed)?;
         if let Some(failure) = available.failures().into_iter().find(|failure| !failure.kept) {
-            let place = if failure.place.is_empty() { String::new() } else { format!("{}: ", failure.place) };
-            return Err(PipelineError::Invalid {
-                message: format!("looking for newer packages for the runner: {place}{}", failure.error),
-                hint: failure.error.remedy().or_else(|| {
-                    Some("try again later, or without [refresh] upgrade; nothing was changed".into())
-                }),
-            });
+            let place = if failure.place.is_empty() { String::new() } else { format!(": {}", failure.place) };
+            let during = format!("looking for newer packages for the runner{place}");
+            return Err(PipelineError::Repository { during, source: failure.error });
         }
         let choice =
             choose(&installed.packages, &available, wanted).map_err(PipelineError::fetching_packages)?;
