@@ -110,13 +110,15 @@ mod tests {
     #[test]
     fn parts_are_chosen_by_their_names_and_read_in_order() {
         let mut files = Files::new();
-        for name in ["b.list", "a.list", "a.list.save", ".list", "deep/c.list", "what is.list", "plain"] {
+        for name in
+            ["b.list", "a.list", "a:b.list", "a.list.save", ".list", "deep/c.list", "what is.list", "plain"]
+        {
             files.insert(&format!("etc/parts/{name}"), Vec::new());
         }
         let names = |endings: &[&str]| {
             parts(&files, "etc/parts", endings).into_iter().map(|(path, _)| path).collect::<Vec<_>>()
         };
-        assert_eq!(names(&["list"]), ["etc/parts/a.list", "etc/parts/b.list"]);
+        assert_eq!(names(&["list"]), ["etc/parts/a.list", "etc/parts/a:b.list", "etc/parts/b.list"]);
         assert_eq!(names(&[""]), ["etc/parts/plain"]);
     }
 

@@ -72,3 +72,41 @@ fn included_and_excluded_packages_are_those_of_each_apt() {
     }
     assert_eq!(answers.into_iter().collect::<Vec<_>>(), [0, 1, 2, 3, 4]);
 }
+
+#[test]
+fn files_of_sources_have_the_names_that_each_apt_takes() {
+    given!(require(NEEDS));
+    let root = tempfile::tempdir().unwrap();
+    let hash = "0".repeat(64);
+    let packages = format!(
+        "Package: alpha\nVersion: 2\nArchitecture: all\nMaintainer: x\nFilename: p/alpha.deb\nSize: 9\nSHA256: {hash}\n"
+    );
+    suite(root.path(), "one", &packages, &["gz"], &[("Suite", "one"), ("Codename", "one")]);
+    let server = Server::of(root.path());
+    let url = server.url();
+    let line = format!("deb [trusted=yes] {url} one main\n");
+    let paragraph = format!("Types: deb\nURIs: {url}\nSuites: one\nComponents: main\nTrusted: yes\n");
+    let names = ["a", "a:b", "a b", "a+b", "a~b", "a@b", "a_b-c.d", ".a", "ä"];
+    let both = names
+        .iter()
+        .flat_map(|name| [(format!("{name}.list"), &line), (format!("{name}.sources"), &paragraph)]);
+    let others =
+        [("a.LIST", &line), ("a.sources.save", &paragraph)].map(|(file, source)| (file.to_owned(), source));
+    let files: Vec<_> = both.chain(others).collect();
+    for release in RELEASES {
+        let inside = Inside::new(release);
+        let mut counts = [0_usize; 2];
+        for (file, source) in &files {
+            inside.remove("etc/apt/sources.list.d");
+            inside.write(&format!("etc/apt/sources.list.d/{file}"), source.as_bytes());
+            inside.takes(&[]);
+            let theirs = inside.cache(&["policy", "alpha"]).contains("Candidate: 2\n");
+            let store = tempfile::tempdir().unwrap();
+            let available = refresh(&read_root(&inside.path()).unwrap(), &Kept::new(store.path()));
+            let ours = available.candidate("alpha", "all", None).unwrap().is_some();
+            assert_eq!(ours, theirs, "{release}: {file}");
+            counts[usize::from(theirs)] += 1;
+        }
+        assert!(counts.iter().all(|count| *count > 0), "all names have one answer: {counts:?}");
+    }
+}
