@@ -177,3 +177,20 @@ fn read_adb(
     adb.check(url, keys)?;
     documents.shared(Digest::sha256_of(bytes).hex(), || adb.index().map_err(malformed))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::allowance::Allowance;
+
+    #[test]
+    fn an_index_is_read_within_the_allowance_of_all() {
+        let (directory, url) = (tempfile::tempdir().unwrap(), SafeUrl::new("http://one.test/APKINDEX.adb"));
+        let kind = |working| {
+            let documents = Documents::within(directory.path(), Arc::new(Allowance::new(working, 0)));
+            read_adb(&url, b"no index", &Keys::of(&Files::new()), &documents).unwrap_err().kind()
+        };
+        assert_eq!(kind(2 * adb::LARGEST - 1), "too-much");
+        assert_eq!(kind(2 * adb::LARGEST), "malformed");
+    }
+}

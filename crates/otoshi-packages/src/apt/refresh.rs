@@ -454,3 +454,86 @@ fn decompress(bytes: &[u8], plain: Option<&Listed>, url: &SafeUrl) -> Result<Vec
     }
     Ok(text)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::sync::atomic::{AtomicU64, Ordering};
+    use std::time::Duration;
+
+    use super::*;
+    use crate::Files;
+    use crate::allowance::Allowance;
+
+    /// Repositories that trust nobody's signature, each with an index of so many bytes and one more package than the one before.
+    struct Many {
+        bytes: usize,
+        now: AtomicU64,
+        most: AtomicU64,
+    }
+
+    impl Many {
+        fn index(&self, host: &str) -> String {
+            let head = format!("Package: of-{host}\nVersion: 1\nArchitecture: all\nDescription: ");
+            format!("{head}{}\n", "x".repeat(self.bytes - head.len() - 1))
+        }
+
+        /// What a refresh of so many of them comes to, with an allowance.
+        fn refresh(&self, count: usize, allowance: Allowance) -> Available {
+            let directory = tempfile::tempdir().unwrap();
+            let lines: String =
+                (0..count).map(|number| format!("deb [trusted=yes] http://r{number}.test/ ./\n")).collect();
+            let mut files = Files::new();
+            files.insert("etc/apt/sources.list", lines.into_bytes());
+            let kept = Kept::within(directory.path(), Arc::new(allowance));
+            Repositories::from_files(&files, "amd64").refresh(&kept, self, Timestamp::now())
+        }
+    }
+
+    impl Fetch for Many {
+        fn get(&self, request: &Request, sink: &mut dyn Write) -> Result<Answer, String> {
+            let url = request.url.expose().strip_prefix("http://").unwrap();
+            let (host, path) = url.split_once('/').unwrap();
+            let index = self.index(host);
+            let answer = match path.trim_start_matches("./") {
+                "InRelease" => {
+                    format!(
+                        "SHA256:\n {} {} Packages\n",
+                        Digest::sha256_of(index.as_bytes()).hex(),
+                        index.len()
+                    )
+                }
+                "Packages" => {
+                    // The file, its text, and what is made of that.
+                    let room = 3 * index.len() as u64;
+                    self.most.fetch_max(self.now.fetch_add(room, Ordering::SeqCst) + room, Ordering::SeqCst);
+                    std::thread::sleep(Duration::from_millis(5));
+                    self.now.fetch_sub(room, Ordering::SeqCst);
+                    index
+                }
+                _ => return Ok(Answer::Missing),
+            };
+            sink.write_all(answer.as_bytes()).unwrap();
+            Ok(Answer::Sent(Validators::default()))
+        }
+    }
+
+    #[test]
+    fn many_repositories_are_read_within_one_allowance() {
+        let many = Many { bytes: 10_000, now: AtomicU64::new(0), most: AtomicU64::new(0) };
+        let available = many.refresh(24, Allowance::new(70_000, 1 << 20));
+        assert!(available.failures().is_empty(), "{:?}", available.failures());
+        assert_eq!(available.suites().len(), 24);
+        let most = many.most.load(Ordering::SeqCst);
+        assert!((30_000..=70_000).contains(&most), "{most}");
+
+        let kinds = |available: &Available| {
+            available.failures().iter().map(|failure| failure.error.kind()).collect::<Vec<_>>()
+        };
+        // One that is too much alone is told, and so is what stays of too many.
+        assert_eq!(kinds(&many.refresh(2, Allowance::new(29_999, 1 << 20))), ["too-much", "too-much"]);
+        let available = many.refresh(24, Allowance::new(70_000, 500));
+        assert!(kinds(&available).iter().all(|kind| *kind == "too-much"), "{:?}", available.failures());
+        assert!((1..24).contains(&available.suites().len()), "{}", available.suites().len());
+    }
+}
