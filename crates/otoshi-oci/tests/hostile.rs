@@ -10,7 +10,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::Path;
 
 use otoshi_oci::layer::{LayerError, UnpackOptions, unpack_layer};
-use otoshi_oci::tar::{Entry, Kind};
+use otoshi_oci::tar::{END, Entry, Kind};
 use otoshi_test::{Need, given, require};
 
 use support::{Archive, look};
@@ -274,4 +274,32 @@ fn a_bomb_fills_neither_memory_nor_disk() {
     let peak = peak.lines().find_map(|l| l.strip_prefix("VmHWM:")).unwrap();
     let peak: u64 = peak.trim().trim_end_matches("kB").trim().parse().unwrap();
     assert!(peak < 200 << 10, "{peak} kB");
+}
+
+/// Docker and containerd skip records that are meant for all entries that follow, and nobody looks into them.
+#[test]
+fn records_for_all_entries_are_skipped_whatever_they_say() {
+    let record = |text: &str| {
+        let mut length = text.len() + 3;
+        while length != text.len() + 2 + length.to_string().len() {
+            length += 1;
+        }
+        format!("{length} {text}\n")
+    };
+    let many: String = (0..35_000).map(|number| record(&format!("SCHILY.xattr.user.{number}=x"))).collect();
+    let long = record(&format!("comment={}", "x".repeat(3 << 20)));
+    for records in [many, long, record("path=/elsewhere"), record("size=9999"), "no record".to_owned()] {
+        let mut global = Archive::new().file("pax_global_header", records.as_bytes()).finish();
+        global.truncate(global.len() - END.len());
+        global[156] = b'g';
+        // The sum is made with blanks in its own place.
+        global[148..156].fill(b' ');
+        let sum: u32 = global[..512].iter().map(|byte| u32::from(*byte)).sum();
+        global[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
+        let file = Archive::new().file("file", b"text").finish();
+        let scene = Scene::new();
+        scene.unpack(&[global, file].concat()).unwrap();
+        assert_eq!(fs::read(scene.root().join("file")).unwrap(), b"text");
+        assert_eq!(fs::read_dir(scene.root()).unwrap().count(), 1);
+    }
 }
