@@ -129,3 +129,53 @@ fn refused(directory: &Path, error: Errno) -> EngineError {
 pub(crate) fn in_user_namespace() -> bool {
     matches!(otoshi_sandbox::privilege(), Privilege::UserNamespace { .. })
 }
+
+#[cfg(test)]
+mod tests {
+    use otoshi_test::{Need, given, require};
+    use rustix::fs::{XattrFlags, setxattr};
+
+    use super::*;
+
+    /// The attributes of a mount, and the options of its file system.
+    fn mounted(target: &Path) -> (Vec<String>, Vec<String>) {
+        let all = fs::read_to_string("/proc/self/mountinfo").unwrap();
+        let shown = format!(" {} ", target.display());
+        let line = all.lines().find(|line| line.contains(&shown)).unwrap();
+        let words = |list: &str| list.split(',').map(str::to_owned).collect();
+        (words(line.split(' ').nth(5).unwrap()), words(line.rsplit(' ').next().unwrap()))
+    }
+
+    #[test]
+    fn nothing_in_a_view_is_run_or_used_and_no_layer_refers_to_another() {
+        given!(require(&[Need::Root]));
+        let directory = tempfile::tempdir().unwrap();
+        let home = Home::open(&directory.path().join("home")).unwrap();
+        let layers = ["above", "below"].map(|name| directory.path().join(name));
+        fs::create_dir_all(layers[0].join("shown")).unwrap();
+        fs::create_dir_all(layers[1].join("hidden")).unwrap();
+        fs::write(layers[1].join("hidden/file"), "x").unwrap();
+        // As in an image that says that one of its directories was another one of the layer below.
+        let link = layers[0].join("shown");
+        setxattr(&link, "trusted.overlay.redirect", b"/hidden", XattrFlags::empty()).unwrap();
+        let upper = directory.path().join("upper");
+        fs::create_dir(&upper).unwrap();
+        let read = OverlayMount::new(&home, &layers).unwrap();
+        let written = OverlayMount::writable(&home, &layers, &upper).unwrap();
+        for (view, is_writable) in [(&read, false), (&written, true)] {
+            let (attributes, options) = mounted(view.path());
+            for attribute in ["nodev", "nosuid", "noexec", if is_writable { "rw" } else { "ro" }] {
+                assert!(attributes.iter().any(|found| found == attribute), "{attribute}: {attributes:?}");
+            }
+            // What is as the kernel has it by default is not shown.
+            assert!(options.iter().any(|option| option == "redirect_dir=nofollow"), "{options:?}");
+            for option in ["metacopy=on", "index=on", "xino=on", "xino=auto"] {
+                assert!(!options.iter().any(|found| found == option), "{option}: {options:?}");
+            }
+            assert!(fs::read(view.path().join("hidden/file")).is_ok());
+            assert!(!view.path().join("shown/file").exists(), "a layer led to a directory of another");
+        }
+        fs::write(written.path().join("new"), "x").unwrap();
+        assert!(upper.join("new").exists());
+    }
+}
