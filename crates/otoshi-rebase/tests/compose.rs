@@ -80,6 +80,21 @@ fn the_time_is_the_later_one_and_the_seam_follows() {
 }
 
 #[test]
+fn a_time_on_one_side_alone_says_of_none_that_it_is_older() {
+    let store = Store::new();
+    let at = |time: Option<&'static str>, content| {
+        store.image(&[&[text("a", content)]], move |config| config.created = time.map(Into::into))
+    };
+    let (none, other) = (at(None, "1"), at(None, "2"));
+    for time in ["1980-01-01T00:00:01Z", "2026-01-01T00:00:00Z", "yesterday"] {
+        let told = at(Some(time), "3");
+        for (old, new) in [(&none, &told), (&told, &none), (&none, &other), (&told, &told)] {
+            assert!(!otoshi_rebase::compose::is_older(old, new), "{time}");
+        }
+    }
+}
+
+#[test]
 fn an_image_in_dockers_form_stays_in_it() {
     let store = Store::new();
     let (old, new) = (store.image(&[&[text("a", "1")]], |_| {}), store.image(&[&[text("a", "2")]], |_| {}));

@@ -206,3 +206,33 @@ fn images_of_the_store_move_in_the_store() {
     );
     shop.ok(&["image", "build", "check"]);
 }
+
+#[test]
+fn an_older_base_is_a_finding_where_times_say_so() {
+    let yard = given!(Yard::new());
+    let base = |name: &str, time: &str| {
+        yard.shop.write(
+            "dated/Dockerfile",
+            &format!("FROM {}\nRUN echo {name} > /etc/base\n", yard.name("base:1")),
+        );
+        let (to, argument) = (yard.name(&format!("base:{name}")), format!("SOURCE_DATE_EPOCH={time}"));
+        yard.shop.ok(&["image", "build", "dated", "-t", &to, "--build-arg", &argument]);
+        yard.shop.ok(&["image", "push", &to]);
+        to
+    };
+    let (old, new) = (base("old", "1600000000"), base("new", "1700000000"));
+    yard.shop.write("app/Dockerfile", &yard::APP.replace("BASE", &new));
+    let image = yard.name("dated:1");
+    yard.shop.ok(&["image", "build", "app", "-t", &image]);
+    yard.shop.ok(&["image", "push", &image]);
+    let arguments = ["rebase", "--base", &new, "--onto", &old, &image];
+    assert_said("rebase-to-an-older-base", &yard.shop.otoshi(&arguments));
+    let back = yard.shop.otoshi(&[&arguments[..], &["--allow", &format!("downgrade={old}")]].concat());
+    assert!(back.status.success(), "{}", said(&back));
+    let forth = yard.rebase(&["--base", &old, "--onto", &new, &image]);
+    assert_eq!(
+        (&forth["outcome"], &forth["platforms"][0]["waived"]),
+        (&"rebased".into(), &Value::Array(Vec::new())),
+        "{forth}"
+    );
+}
