@@ -164,7 +164,9 @@ impl<'a> Source<'a> {
             let Some(events) = events.filter(|_| unread.bytes > MUCH) else { return };
             let step = StepId::next();
             let megabytes = unread.bytes / 1_000_000;
-            let instruction = format!("reading {megabytes} MB of source in {} files", unread.files);
+            let files =
+                if unread.files == 1 { "1 file".to_owned() } else { format!("{} files", unread.files) };
+            let instruction = format!("reading {megabytes} MB of source in {files}");
             events.event(Event::Started { step, stage: "source".to_owned(), place: (1, 1), instruction });
             begun.set(Some((step, Instant::now())));
         };

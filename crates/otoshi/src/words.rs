@@ -21,3 +21,14 @@ pub(crate) fn megabytes(bytes: u64) -> String {
 pub(crate) fn short(digest: &str) -> &str {
     &digest[..19.min(digest.len())]
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_is_one_and_all_others_are_many() {
+        let said = [0, 1, 2, 11].map(|count| counted(count, "record"));
+        assert_eq!(said, ["0 records", "1 record", "2 records", "11 records"]);
+    }
+}

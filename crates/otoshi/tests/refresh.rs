@@ -4,7 +4,10 @@ mod stage;
 mod support;
 mod whole;
 
-use std::fs;
+use std::{
+    fs,
+    time::{Duration, Instant},
+};
 
 use otoshi_test::{Missing, given, said};
 use serde_json::Value;
@@ -200,7 +203,7 @@ fn a_smoke_test_that_fails_moves_nothing() {
     assert_eq!(state(&shop).1, before.1);
     assert_eq!(shop.ok(&["run", "web"]), "source 1\ndeps 1\nrunner\ngood 1\n");
     shop.import("good 2\n");
-    assert_eq!(refresh(&shop, &[])["outcome"], "refreshed");
+    assert_said("refresh-whose-smoke-test-passes", &shop.otoshi(&["refresh"]));
     assert_eq!(shop.ok(&["run", "web"]), "source 1\ndeps 1\nrunner\ngood 2\n");
 }
 
@@ -222,8 +225,10 @@ fn a_process_is_asked_by_http_before_its_name_moves() {
         assert_eq!(refresh(&shop, &[])["outcome"], "refreshed", "{address}");
     }
     shop.import("base 6\n");
-    shop.write("otoshi.toml", &manifest.replace("/base\"", "/gone\"").replace("20s", "1s"));
+    shop.write("otoshi.toml", &manifest.replace("/base\"", "/gone\"").replace("20s", "5m"));
+    let begun = Instant::now();
     assert_said("refresh-of-a-process-that-has-no-such-page", &shop.otoshi(&["refresh"]));
+    assert!(begun.elapsed() < Duration::from_secs(150), "a page that is not there will not come");
 }
 
 #[test]
@@ -319,4 +324,25 @@ fn an_image_is_refreshed_from_the_registry_alone() {
     assert!(log.iter().all(|request| request.method == "GET" || request.method == "HEAD"), "{log:?}");
     // The project's directory is as it was, and its lock is behind; a build there goes on from what the registry has.
     stage.shop.ok(&["build"]);
+}
+
+#[test]
+fn a_way_back_says_what_the_registry_has() {
+    let stage = given!(Stage::new());
+    stage.shop.ok(&["build"]);
+    stage.shop.ok(&["push"]);
+    stage.push_base("slim", "slim 2\n");
+    stage.shop.ok(&["refresh", "--push"]);
+    let in_registry = || stage.registry.get("team/shop", "manifests/web");
+    let pushed = in_registry();
+    assert_said("rollback-beside-a-registry", &stage.shop.otoshi(&["rollback"]));
+    assert_eq!(stage.shop.ok(&["run", "web"]), "source 1\ndeps 1\nrunner\nslim 1\n");
+    assert_eq!(in_registry(), pushed);
+    stage.shop.ok(&["push"]);
+    assert_ne!(in_registry(), pushed);
+    // A push that goes with it leaves nothing to say.
+    stage.shop.ok(&["refresh", "--push"]);
+    let output = stage.shop.otoshi(&["rollback", "--push"]);
+    let text = said(&output);
+    assert!(output.status.success() && !text.contains("the registry has"), "{text}");
 }

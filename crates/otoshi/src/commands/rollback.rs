@@ -8,7 +8,7 @@ use otoshi_store::Home;
 use crate::{
     engine::{engine, remote},
     failure::Failure,
-    words::short,
+    words::{counted, short},
 };
 
 /// Restore the images and otoshi.lock as they were before the last refresh on this machine.
@@ -48,7 +48,8 @@ impl Rollback {
         for (name, digest) in &back.images {
             outln!("{name}  {}", short(digest));
         }
-        errln!("{} earlier states are known", back.left);
+        let verb = if back.left == 1 { "is" } else { "are" };
+        errln!("{} {verb} known", counted(back.left as u64, "earlier state"));
         if !self.push && project.manifest.registry.is_some() {
             errln!("the registry has what was pushed last; otoshi push puts these images there");
         }
