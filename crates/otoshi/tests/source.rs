@@ -191,6 +191,8 @@ fn what_is_likely_a_mistake_is_told_before_anything_runs() {
     assert_said("plan-with-a-misspelt-argument", &shop.otoshi(&["plan"]));
     shop.write("runner.Dockerfile", "ARG BSAE\nFROM ${BSAE}\n");
     assert_said("build-from-a-misspelt-base", &shop.otoshi(&["build"]));
+    shop.write("runner.Dockerfile", "FROM ${RUN}\n");
+    assert_said("build-from-a-name-that-is-like-no-other", &shop.otoshi(&["build"]));
     shop.write("runner.Dockerfile", "ARG BASE\nFROM ${BASE}\nCOPY --from=builder /opt /opt\n");
     assert_said("build-from-a-builder-that-is-not-declared", &shop.otoshi(&["build"]));
     assert_said("run-of-a-misspelt-process", &shop.otoshi(&["run", "wbe"]));
@@ -217,4 +219,71 @@ fn a_command_that_has_no_handler_ends_at_the_second_signal_or_after_a_while() {
         }
         assert_eq!(child.wait().unwrap().code(), Some(137));
     }
+}
+
+#[test]
+fn where_there_is_no_process_that_is_said() {
+    let shop = given!(Shop::new());
+    let manifest = fs::read_to_string(shop.path("otoshi.toml")).unwrap();
+    let (without, _) = manifest.split_once("[processes]").unwrap();
+    shop.write("otoshi.toml", without);
+    assert_said("build-without-any-process", &shop.otoshi(&["build"]));
+    assert_said("run-without-any-process", &shop.otoshi(&["run"]));
+    assert_said("run-of-a-process-where-there-is-none", &shop.otoshi(&["run", "wbe"]));
+}
+
+#[test]
+fn the_dockerfile_of_the_app_is_no_source_and_runs_the_app_alone() {
+    let shop = given!(Shop::new());
+    let manifest = fs::read_to_string(shop.path("otoshi.toml")).unwrap();
+    let own = "dockerfile = \"app.Dockerfile\"";
+    shop.write("otoshi.toml", &manifest.replace("dependencies = [\"/opt/deps\"]", own));
+    let app = "ARG RUNNER\nFROM ${RUNNER} AS web\nCOPY . /app\nWORKDIR /app\nCMD [\"/bin/echo\", \"one\"]\nFROM web AS cli\n";
+    shop.write("app.Dockerfile", app);
+    assert_eq!(shop.ran(&[]), [1, 2, 3, 4]);
+    assert_eq!(app_files(&shop), "compiled\ndeps.lock\nsrc\n");
+    shop.write("app.Dockerfile", &format!("{app}# nothing\n"));
+    assert_eq!(shop.ran(&[]), [0_u8; 0]);
+    shop.write("app.Dockerfile", &app.replace("one", "two"));
+    assert_eq!(shop.ran(&[]), [4]);
+    shop.write("app.Dockerfile.dockerignore", "# nothing\n");
+    assert_eq!(shop.ran(&[]), [0_u8; 0]);
+}
+
+/// The lines of standard error of a build that succeeds which begin with some words.
+fn told(shop: &Shop, beginning: &str) -> Vec<String> {
+    let output = shop.otoshi(&["build"]);
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "{text}");
+    text.lines().filter(|line| line.starts_with(beginning)).map(str::to_owned).collect()
+}
+
+#[test]
+fn what_compiling_wrote_to_a_path_that_is_ignored_is_told() {
+    let shop = given!(Shop::new());
+    let manifest = fs::read_to_string(shop.path("otoshi.toml")).unwrap();
+    let install = "/bin/busybox mkdir node_modules && /bin/busybox dd if=/dev/zero of=node_modules/x bs=1000 count=2000 && ";
+    let manifest = manifest.replace("run = \"cat src/main", &format!("run = \"{install}cat src/main"));
+    shop.write("otoshi.toml", &manifest);
+    shop.write(".dockerignore", "node_modules\n");
+    assert_eq!(
+        told(&shop, "warning: compiling wrote"),
+        [
+            "warning: compiling wrote node_modules (2.0 MB), which the ignore file excludes from the source but which goes into \
+          the app images; to leave it out: [compile] exclude = [\"node_modules\"], or outputs = [\"compiled\"]"
+        ]
+    );
+    shop.write("otoshi.toml", &manifest.replace("[compile]", "[compile]\noutputs = [\"compiled\"]"));
+    assert_eq!(told(&shop, "warning:"), [""; 0]);
+    assert!(!app_files(&shop).contains("node_modules"));
+}
+
+#[test]
+fn that_a_large_source_is_read_is_told() {
+    let shop = given!(Shop::new());
+    assert_eq!(told(&shop, "[source"), [""; 0]);
+    // A hole, which takes no room.
+    fs::File::create(shop.path("large")).unwrap().set_len(120_000_000).unwrap();
+    let told = told(&shop, "[source 1/1] reading");
+    assert_eq!(told, ["[source 1/1] reading 120 MB of source in 1 file"]);
 }
