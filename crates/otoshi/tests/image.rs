@@ -258,6 +258,20 @@ fn what_is_likely_not_meant_is_shown_where_it_stands() {
     assert_eq!((clean.status.code(), text(&clean.stdout)), (Some(0), String::new()));
     shop.write("img/Dockerfile", "FORM scratch\n");
     assert_said("image-check-of-a-misspelt-instruction", &shop.otoshi(&["image", "check", "img"]));
+
+    // What stands before a mistake is told before it.
+    shop.write("img/Dockerfile", "FROM x as y\nLABELL a=b\n");
+    for command in ["check", "build"] {
+        let name = format!("image-{command}-of-a-finding-before-a-misspelt-instruction");
+        assert_said(&name, &shop.otoshi(&["image", command, "img"]));
+    }
+
+    // Of a base it is looked up for which platform it is.
+    shop.write("img/Dockerfile", "FROM --platform=linux/s390x otoshi.test/busybox:1\nLABEL a=b\n");
+    for command in ["check", "build"] {
+        let name = format!("image-{command}-of-a-base-for-another-platform");
+        assert_said(&name, &shop.otoshi(&["image", command, "img"]));
+    }
 }
 
 #[test]
@@ -470,4 +484,36 @@ fn files_in_utf16_are_told() {
     assert_said("utf16-dockerfile-of-a-role", &shop.otoshi(&["build"]));
     fs::write(shop.path("otoshi.toml"), wide("[project]\n")).unwrap();
     assert_said("utf16-otoshi-toml", &shop.otoshi(&["build"]));
+}
+
+#[test]
+fn whatever_new_files_are_kept_from_others_the_image_is_the_same() {
+    let shop = given!(Shop::new());
+    shop.write("img/file", "text");
+    shop.write(
+        "img/Dockerfile",
+        "FROM otoshi.test/busybox:1\nCOPY file /a/b/\nRUN /bin/busybox stat -c %a / > /mode\n\
+        WORKDIR /made\nRUN echo x > x\nUSER 1000\nRUN cat /mode /a/b/file /made/x\n",
+    );
+    let archive = shop.dir.path().join("root.tar");
+    let archive = archive.to_str().unwrap();
+    let made = ["022", "077", "002", "000"].map(|mask| {
+        let otoshi = |arguments: &[&str]| {
+            let mut command = Command::new("sh");
+            command
+                .args(["-c", "umask $0 && exec \"$@\"", mask, env!("CARGO_BIN_EXE_otoshi")])
+                .args(arguments);
+            let home = shop.dir.path().join(format!("home-{mask}"));
+            let output = command.current_dir(shop.path("")).env("OTOSHI_HOME", home).output().unwrap();
+            assert!(output.status.success(), "{mask} {arguments:?}: {}", said(&output));
+            text(&output.stdout)
+        };
+        otoshi(&["import", archive, "--name", "otoshi.test/busybox:1"]);
+        let digest = otoshi(&["image", "build", "-q", "img", "-t", "x:1"]);
+        assert_eq!(otoshi(&["run", "x:1", "--", "/bin/cat", "/mode"]), "755\n", "{mask}");
+        let out = shop.path(&format!("out-{mask}.tar"));
+        otoshi(&["export", "x:1", out.to_str().unwrap(), "--format", "rootfs"]);
+        (digest, fs::read(out).unwrap())
+    });
+    assert!(made.iter().all(|one| *one == made[0]), "{:?}", made.map(|(digest, _)| digest));
 }
