@@ -292,3 +292,50 @@ fn a_damaged_snapshot_is_noticed_when_it_is_used() {
     assert_said_of("image-build-on-a-damaged-snapshot", built, &words);
     assert_eq!(shop.ok(&["run", "img:1", "--", "/bin/cat", "/two"]), "one\nbase 1\n");
 }
+
+#[test]
+fn an_index_that_others_made_too_long_stops_neither_a_collection_nor_a_verification() {
+    let shop = given!(Shop::new());
+    shop.ok(&["build"]);
+    let index = shop.home().join("images/index.json");
+    let text = fs::read_to_string(&index).unwrap();
+    let note = format!("\"annotations\":{{\"a\":\"{}\",", "x".repeat(17 << 20));
+    let long = text.replacen("\"annotations\":{", &note, 1);
+    for command in [&["gc"][..], &["verify", "--remove"]] {
+        fs::write(&index, &long).unwrap();
+        shop.ok(command);
+        assert_eq!(fs::read_to_string(&index).unwrap(), text, "{command:?}");
+        assert!(shop.ok(&["run", "web"]).starts_with("source 1\n"));
+    }
+    // What only reads leaves it as it is.
+    fs::write(&index, &long).unwrap();
+    shop.ok(&["verify"]);
+    assert_eq!(fs::metadata(&index).unwrap().len(), long.len() as u64);
+}
+
+#[test]
+fn what_a_collection_cannot_remove_is_told_and_all_else_goes() {
+    let shop = given!(Shop::new());
+    shop.ok(&["build"]);
+    // What processes left that are gone; one has a directory on which something is mounted.
+    let script = "
+        for left in 1-0 2-0 3-0; do mkdir -p $OTOSHI_HOME/work/$left/fs/a && echo x > $OTOSHI_HOME/work/$left/fs/b; done
+        mount -t tmpfs tmpfs $OTOSHI_HOME/work/2-0/fs/a
+        $OTOSHI rmi shop/web shop/cli >&2
+        code=0; $OTOSHI gc --unused-for 0 > out || code=$?
+        ls $OTOSHI_HOME/work $OTOSHI_HOME/work/2-0/fs
+        umount $OTOSHI_HOME/work/2-0/fs/a
+        exit $code
+    ";
+    let output = apart(&shop, script);
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(4), "{text}");
+    let left = format!("left in the store: removing {}/work/2-0: ", shop.home().display());
+    assert_eq!(text.lines().filter(|line| line.starts_with(&left)).count(), 1, "{text}");
+    let listed = String::from_utf8_lossy(&output.stdout);
+    assert!(listed.contains("2-0") && !listed.contains("1-0") && !listed.contains("3-0"), "{listed}");
+    let removed = fs::read_to_string(shop.path("out")).unwrap();
+    assert!(removed.starts_with("removed ") && !removed.contains(", 0 blobs"), "{removed}");
+    shop.ok(&["gc"]);
+    assert_eq!(fs::read_dir(shop.home().join("work")).unwrap().count(), 0);
+}

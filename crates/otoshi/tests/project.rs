@@ -270,3 +270,29 @@ fn a_secret_reaches_the_compile_command_and_nothing_else() {
     shop.write("src/main", "source 2\n");
     assert_said("build-whose-secret-is-gone", &shop.otoshi(&["build"]));
 }
+
+#[test]
+fn a_cache_of_a_compile_command_is_its_projects_own() {
+    let shop = given!(Shop::new());
+    let run = "ls /cache > compiled && echo x > /cache/of-$NAME";
+    let manifest = MANIFEST
+        .replace(
+            "run = \"cat src/main > compiled && cat /opt/deps/lib >> compiled\"",
+            &format!("run = \"{run}\""),
+        )
+        .replace("[compile]", "[compile]\ncaches = [\"/cache\"]\nenv = { NAME = \"shop\" }");
+    shop.write("otoshi.toml", &manifest);
+    shop.ok(&["build"]);
+    let found = |name: &str| shop.ok(&["run", &format!("{name}/web"), "--", "/bin/cat", "/app/compiled"]);
+    assert_eq!(found("shop"), "");
+    let other = shop.dir.path().join("other");
+    let copied = Command::new("cp").arg("-r").arg(shop.path("")).arg(&other).status().unwrap();
+    assert!(copied.success());
+    let manifest = manifest.replace("\"shop\"", "\"other\"");
+    fs::write(other.join("otoshi.toml"), manifest).unwrap();
+    let output = shop.command(&["build"]).current_dir(&other).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(found("other"), "", "it has not seen the first one's file");
+    shop.ok(&["build", "--no-cache"]);
+    assert_eq!(found("shop"), "of-shop\n", "and its own is there");
+}

@@ -136,3 +136,22 @@ fn an_ordinary_user_builds_single_images_with_everything_in_them() {
         assert_eq!(fs::metadata(&all).unwrap().uid(), UID, "what is written outside is the user's");
     }
 }
+
+#[test]
+fn a_user_with_one_id_is_told_what_is_possible() {
+    let shop = given!(Shop::new());
+    let output = as_user(&shop, "otoshi doctor", false);
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success(), "{text}{}", String::from_utf8_lossy(&output.stderr));
+    assert!(text.contains(" limited "), "{text}");
+    assert!(text.contains("bases made of packages can only have the variant distroless"), "{text}");
+    assert!(text.ends_with("images can be built here\n"), "{text}");
+}
+
+#[test]
+fn a_user_with_further_ids_is_told_of_no_such_limit() {
+    given!(require(&[Need::Tool("newuidmap")]));
+    let shop = given!(Shop::new());
+    let text = ok(&shop, "otoshi doctor", true);
+    assert!(!text.contains("distroless") && text.ends_with("images can be built here\n"), "{text}");
+}

@@ -188,3 +188,30 @@ fn what_cannot_be_planned_is_not_written() {
     // The other one can be taken.
     assert_eq!(set(&update(&stage, &["BUILD_BASE"])).len(), 1);
 }
+
+#[test]
+fn a_variant_that_ended_is_told_and_its_successor_taken_when_it_is_named() {
+    let stage = given!(stage(TWO_VALUES));
+    push(&stage, &["slim:1.0-bookworm"]);
+    let host = stage.proxy.host();
+    stage.edit("otoshi.toml", &format!("{host}/slim:1.0"), &format!("{host}/slim:1.0-bookworm"));
+    stage.shop.ok(&["build"]);
+    push(&stage, &["slim:1.1-trixie"]);
+    let (code, report) = stage.shop.check(&[]);
+    assert_eq!((code, &report["counts"]["fresh"]), (10, &1.into()), "{report}");
+    let mut findings = report["findings"].as_array().unwrap().iter();
+    let finding = findings.find(|finding| finding["kind"] == "newer-distribution").unwrap();
+    assert_eq!((&finding["name"], &finding["state"]), (&"RUN_BASE".into(), &"found".into()), "{report}");
+    assert_eq!(finding["to"], format!("{host}/slim:1.1-trixie"));
+    let text =
+        format!("{host}/slim:1.0-bookworm gets no newer versions; 1.1-trixie is on the next distribution\n");
+    let output = stage.shop.otoshi(&["check"]);
+    assert!(String::from_utf8_lossy(&output.stdout).contains(&text), "{output:?}");
+
+    // Another distribution is nothing that comes in unasked.
+    let before = files(&stage);
+    assert_said("update-of-a-variant-that-ended", &stage.shop.otoshi(&["update"]));
+    assert_eq!(files(&stage), before);
+    assert_eq!(set(&update(&stage, &["RUN_BASE"])), [format!("RUN_BASE={host}/slim:1.1-trixie")]);
+    assert_eq!(stage.shop.ran(&["--locked"]), [3, 4]);
+}
