@@ -492,7 +492,7 @@ fn whatever_new_files_are_kept_from_others_the_image_is_the_same() {
     shop.write("img/file", "text");
     shop.write(
         "img/Dockerfile",
-        "FROM otoshi.test/busybox:1\nCOPY file /a/b/\nRUN /bin/busybox stat -c %a / > /mode\n\
+        "FROM scratch\nCOPY --from=otoshi.test/busybox:1 /bin /bin\nCOPY file /a/b/\nRUN /bin/busybox stat -c %a / > /mode\n\
         WORKDIR /made\nRUN echo x > x\nUSER 1000\nRUN cat /mode /a/b/file /made/x\n",
     );
     let archive = shop.dir.path().join("root.tar");
