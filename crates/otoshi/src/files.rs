@@ -1,17 +1,11 @@
 //! The files of an image, outside of the store.
 
-use std::{
-    fs,
-    io::{self, BufWriter, Write},
-    panic::resume_unwind,
-    path::Path,
-    thread,
-};
+use std::{fs, io::Write, path::Path};
 
 use otoshi_engine::EmbeddedEngine;
 use otoshi_oci::{
     Image,
-    layer::{self, LayerError, Mtime, UnpackOptions, WriteOptions},
+    layer::{self, Mtime, UnpackOptions, WriteOptions},
 };
 
 use crate::failure::Failure;
@@ -51,17 +45,5 @@ pub(crate) fn copy(
 ) -> Result<(), Failure> {
     let shown = directory.display().to_string();
     fs::create_dir_all(directory).map_err(Failure::io("creating", &shown))?;
-    let (reader, writer) = io::pipe().map_err(Failure::io("making a pipe for", &shown))?;
-    thread::scope(|scope| {
-        let written = scope.spawn(move || {
-            let mut out = BufWriter::new(writer);
-            layer::write_tar(root, &mut out, write)?;
-            out.flush().map_err(|source| LayerError::Io { action: "write", path: root.to_path_buf(), source })
-        });
-        let unpacked = layer::unpack_layer(reader, directory, unpack);
-        let written = written.join().unwrap_or_else(|panic| resume_unwind(panic));
-        // What could not be unpacked is why writing ended.
-        unpacked?;
-        Ok(written?)
-    })
+    Ok(layer::copy_tree(root, directory, write, unpack)?)
 }

@@ -180,7 +180,7 @@ fn page(title: &str, lanes: &[Lane], whole: Duration) -> Markup {
             body {
                 h1 { (title) }
                 p {
-                    (span(whole)) ": " (count(Outcome::Ran)) " steps ran, " (count(Outcome::Cached)) " were cached, "
+                    (span(whole)) ": steps: " (count(Outcome::Ran)) " ran, " (count(Outcome::Cached)) " cached, "
                     (count(Outcome::Failed)) " failed; " (format!("{at_once:.1}")) " steps at a time on average"
                 }
                 p.key {

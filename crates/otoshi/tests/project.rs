@@ -82,13 +82,13 @@ fn a_page_shows_a_lane_for_each_step() {
         ("RUN echo runner &gt; /etc/runner", "ran"),
         ("/bin/sh -c cat src/main &gt; compiled &amp;&amp; cat /opt/deps/lib &gt;&gt; compiled", "ran"),
     ];
-    assert_eq!(lanes(&first), (steps.into(), "3 steps ran, 0 were cached, 0 failed"));
+    assert_eq!(lanes(&first), (steps.into(), "steps: 3 ran, 0 cached, 0 failed"));
     assert!(!first.contains("http:") && !first.contains("https:"), "it needs nothing else");
 
     shop.write("runner.Dockerfile", "ARG BASE\nFROM ${BASE}\nRUN echo runner > /etc/runner\nRUN false\n");
     let failed = text(shop.otoshi(&build), 1);
     let steps = [("RUN echo runner &gt; /etc/runner", "cached"), ("RUN false", "failed")];
-    assert_eq!(lanes(&failed), (steps.into(), "0 steps ran, 1 were cached, 1 failed"));
+    assert_eq!(lanes(&failed), (steps.into(), "steps: 0 ran, 1 cached, 1 failed"));
     let nowhere = shop.otoshi(&["build", "--timings", "/proc/no/page.html"]);
     assert_eq!(nowhere.status.code(), Some(1), "the build's own failure counts more");
 }

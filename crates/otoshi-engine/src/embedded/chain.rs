@@ -10,11 +10,19 @@ use std::{
 };
 
 use otoshi_explain::HandedOn;
-use otoshi_oci::{Digest, Fields, Image, ImageLayer, layer::UnpackOptions};
+use otoshi_oci::{
+    Digest, Fields, Image, ImageLayer,
+    layer::{Mtime, UnpackOptions, WriteOptions, copy_tree},
+};
 use otoshi_store::{Implied, SnapshotId};
 use rayon::prelude::*;
 
-use super::{EmbeddedEngine, accounts::Accounts, mount::OverlayMount, rootfs};
+use super::{
+    EmbeddedEngine,
+    accounts::Accounts,
+    mount::{MOST_LAYERS, OverlayMount},
+    rootfs,
+};
 use crate::{EngineError, content::hash_items, records::ContentDigest};
 
 /// One layer of a chain.
@@ -93,7 +101,7 @@ impl Chain {
         {
             lowers.insert(0, engine.empty_with(&RootDirectory::of(&root.path)?)?);
         }
-        Ok(lowers)
+        few(engine, lowers)
     }
 
     /// The accounts of the image.
@@ -173,7 +181,7 @@ impl EmbeddedEngine {
         if let Some(path) = self.home().snapshots().sound(&id) {
             return Ok(path);
         }
-        let view = OverlayMount::new(self.home(), below)?;
+        let view = OverlayMount::new(self.home(), &few(self, below.to_vec())?)?;
         self.unpack_arriving(layer, &id, &[view.path().to_path_buf()])
     }
 
@@ -323,6 +331,30 @@ impl EmbeddedEngine {
         self.home().records().remember(key.hex(), &ContentDigest(digest.clone()))?;
         Ok(digest)
     }
+}
+
+/// No more trees than Linux merges: of more, the lowest are one that was merged and kept.
+fn few(engine: &EmbeddedEngine, mut trees: Vec<PathBuf>) -> Result<Vec<PathBuf>, EngineError> {
+    while trees.len() > MOST_LAYERS {
+        let lowest = trees.split_off(trees.len() - MOST_LAYERS);
+        trees.push(merged(engine, &lowest)?);
+    }
+    Ok(trees)
+}
+
+/// One tree with what several have, the topmost first.
+fn merged(engine: &EmbeddedEngine, trees: &[PathBuf]) -> Result<PathBuf, EngineError> {
+    let names = trees.iter().filter_map(|tree| tree.parent()?.file_name()).map(OsStr::as_encoded_bytes);
+    let id = SnapshotId::of_key(&Fields::new("merged 1").list(names).digest());
+    if let Some(path) = engine.home().snapshots().sound(&id) {
+        return Ok(path);
+    }
+    let view = OverlayMount::new(engine.home(), trees)?;
+    let draft = engine.home().snapshots().draft()?;
+    let write = WriteOptions { mtime: Mtime::Keep, ..WriteOptions::default() };
+    let unpack = UnpackOptions { whiteouts: false, ..engine.unpack_options("the merged layers") };
+    copy_tree(view.path(), &draft.tree(), &write, &unpack)?;
+    Ok(draft.commit(&id)?)
 }
 
 /// The key of what a path of a chain holds.

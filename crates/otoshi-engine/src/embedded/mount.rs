@@ -20,7 +20,7 @@ use rustix::{
 use crate::EngineError;
 
 /// How many directories overlayfs merges, less two empty ones. Source: `OVL_MAX_STACK` in Linux.
-const MOST_LAYERS: usize = 498;
+pub(super) const MOST_LAYERS: usize = 498;
 
 /// A mounted view; unmounted when dropped, and at the latest when the process's mount namespace ends.
 #[derive(Debug)]
@@ -51,15 +51,6 @@ impl OverlayMount {
             fs::create_dir(directory).map_err(EngineError::io("creating", directory))?;
         }
         let failed = || EngineError::io("mounting the merged layers at", &target);
-        if lowers.len() > MOST_LAYERS {
-            return Err(EngineError::Invalid {
-                message: format!("there are {} layers; Linux merges at most {MOST_LAYERS}", lowers.len()),
-                hint: Some(
-                    "put several instructions into one RUN, or start from an image with fewer layers".into(),
-                ),
-            });
-        }
-
         let context = fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC).map_err(failed())?;
         // Handed over as descriptors: however long a path is, its descriptor's is short. They are held until the view is made.
         let mut held = Vec::new();

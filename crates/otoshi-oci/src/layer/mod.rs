@@ -22,6 +22,7 @@
 //! Spec: <https://github.com/opencontainers/image-spec/blob/v1.1.0/layer.md>
 
 mod compress;
+mod copy;
 mod decompress;
 mod deflate;
 pub mod pyc;
@@ -37,6 +38,7 @@ use std::path::PathBuf;
 use oci_spec::image::{Descriptor, MediaType};
 use otoshi_explain::{Explain, Kind, Remedy};
 
+pub use self::copy::copy_tree;
 pub(crate) use self::decompress::with_stream;
 pub use self::decompress::{Encoding, UnsupportedEncoding, decoder};
 pub(crate) use self::store::inspect;

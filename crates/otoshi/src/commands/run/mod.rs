@@ -187,7 +187,7 @@ fn meant(failure: Failure, directory: &Path, name: &str) -> Failure {
             "otoshi build makes its image".to_owned()
         }
         None if names.is_empty() => {
-            "the project has no process; otoshi images lists what is there".to_owned()
+            "the project has no process: add [processes] to otoshi.toml, or a Procfile; otoshi images lists what is there".to_owned()
         }
         None => {
             format!("the project's processes are {}; otoshi images lists what is there", names.join(", "))
