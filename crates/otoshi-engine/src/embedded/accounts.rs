@@ -41,11 +41,15 @@ pub(crate) struct Accounts {
     group: String,
 }
 
+/// The name in a file of accounts that is most like another one.
+fn near<'t>(text: &'t str, name: &str) -> Option<&'t str> {
+    otoshi_dockerfile::suggest(name, fields(text).map(|line| line[0]))
+}
+
 /// The error of a name that has no line in a file of accounts.
 fn absent(what: &str, name: &str, file: &str, text: &str) -> EngineError {
-    let near = otoshi_dockerfile::suggest(name, fields(text).map(|line| line[0]));
     let create = || format!("create the {what} in an earlier step, or give a number");
-    let hint = near.map_or_else(create, |near| format!("did you mean {near:?}?"));
+    let hint = near(text, name).map_or_else(create, |near| format!("did you mean {near:?}?"));
     EngineError::Invalid {
         message: format!("no {what} {name:?} in the image's /etc/{file}"),
         hint: Some(hint),
@@ -112,6 +116,11 @@ impl Accounts {
             (Err(_), None) => (0, 0),
         };
         (uid, group.and_then(|group| self.group_id(group).ok()).unwrap_or(own))
+    }
+
+    /// The user whose name is most like this one, when one's is like it at all.
+    pub(crate) fn near_user(&self, name: &str) -> Option<&str> {
+        near(&self.passwd, name)
     }
 
     /// The line of a user. A number is one, even where an account has it as its name.

@@ -174,10 +174,8 @@ impl EmbeddedEngine {
 
     /// A layer that has entries in directories without having these: unpacked on what lies below, which says how they are.
     fn unpacked_on(&self, layer: &ImageLayer, below: &[PathBuf]) -> Result<PathBuf, EngineError> {
-        // Snapshots are named by what is in them.
-        let names = below.iter().filter_map(|tree| tree.parent()?.file_name());
         let fields = Fields::new("unpacked on 2").text(layer.diff_id.0.as_str());
-        let id = SnapshotId::of_key(&fields.list(names.map(OsStr::as_encoded_bytes)).digest());
+        let id = SnapshotId::of_key(&fields.list(names(below)).digest());
         if let Some(path) = self.home().snapshots().sound(&id) {
             return Ok(path);
         }
@@ -333,6 +331,11 @@ impl EmbeddedEngine {
     }
 }
 
+/// What stands for trees in a key: snapshots are named by what is in them.
+fn names(trees: &[PathBuf]) -> impl Iterator<Item = &[u8]> {
+    trees.iter().filter_map(|tree| tree.parent()?.file_name()).map(OsStr::as_encoded_bytes)
+}
+
 /// No more trees than Linux merges: of more, the lowest are one that was merged and kept.
 fn few(engine: &EmbeddedEngine, mut trees: Vec<PathBuf>) -> Result<Vec<PathBuf>, EngineError> {
     while trees.len() > MOST_LAYERS {
@@ -344,8 +347,7 @@ fn few(engine: &EmbeddedEngine, mut trees: Vec<PathBuf>) -> Result<Vec<PathBuf>,
 
 /// One tree with what several have, the topmost first.
 fn merged(engine: &EmbeddedEngine, trees: &[PathBuf]) -> Result<PathBuf, EngineError> {
-    let names = trees.iter().filter_map(|tree| tree.parent()?.file_name()).map(OsStr::as_encoded_bytes);
-    let id = SnapshotId::of_key(&Fields::new("merged 1").list(names).digest());
+    let id = SnapshotId::of_key(&Fields::new("merged 1").list(names(trees)).digest());
     if let Some(path) = engine.home().snapshots().sound(&id) {
         return Ok(path);
     }

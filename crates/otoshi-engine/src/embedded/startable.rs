@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use otoshi_dockerfile::suggest;
 use otoshi_oci::{Digest, Platform};
 
-use super::{EmbeddedEngine, chain::Chain, rootfs, stage};
+use super::{EmbeddedEngine, accounts::Accounts, chain::Chain, rootfs, stage};
 use crate::EngineError;
 
 /// Words with which a shell's command may begin and that are no programs. Source: POSIX.1-2024, Shell Command Language.
@@ -37,11 +37,10 @@ impl EmbeddedEngine {
         let mount = Chain::of_image(&image).mount(self)?;
         let root = mount.path();
         let mut found = Vec::new();
-        if let Err(error) = super::accounts::Accounts::in_tree(root).process(&config.user) {
+        let accounts = Accounts::in_tree(root);
+        if let Err(error) = accounts.process(&config.user) {
             let wanted = config.user.split(':').next().unwrap_or_default();
-            let passwd = rootfs::read(root, "etc/passwd");
-            let names = passwd.lines().filter_map(|line| line.split(':').next());
-            found.push(match suggest(wanted, names) {
+            found.push(match accounts.near_user(wanted) {
                 Some(near) => format!("{error}; did you mean {near}?"),
                 None => error.to_string(),
             });

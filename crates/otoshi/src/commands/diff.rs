@@ -8,6 +8,7 @@ use std::{
 use clap::Args;
 use otoshi_oci::{
     Image,
+    contents::parts,
     diff::{self, Change, Changed},
     tar,
 };
@@ -101,6 +102,15 @@ impl Packages {
     }
 }
 
+impl Packages {
+    /// Why they are not compared, a line for each reason.
+    fn not_compared(&self) -> String {
+        let line =
+            |reason: &String| format!("packages are not compared: {}\n", tar::display(reason.as_bytes()));
+        self.unread.iter().map(line).collect()
+    }
+}
+
 /// An error and what caused it, in one line.
 fn with_causes(error: &dyn std::error::Error) -> String {
     let causes = std::iter::successors(error.source(), |cause| cause.source());
@@ -118,9 +128,7 @@ fn text(found: &diff::Diff, packages: &Packages) -> String {
             }
         }
     }
-    for reason in &packages.unread {
-        let _ = writeln!(text, "packages are not compared: {}", tar::display(reason.as_bytes()));
-    }
+    text += &packages.not_compared();
     if !found.files.is_empty() {
         let _ = writeln!(text, "files");
         for file in &found.files {
@@ -176,7 +184,7 @@ impl fmt::Display for Count {
 
 /// The two topmost directories of a path.
 fn directory(path: &str) -> String {
-    let parts: Vec<&str> = path.split('/').filter(|part| !part.is_empty()).collect();
+    let parts = parts(path);
     format!("/{}", parts[..parts.len().saturating_sub(1).min(2)].join("/"))
 }
 
@@ -188,9 +196,7 @@ fn stat(found: &diff::Diff, packages: &Packages) -> String {
             let _ = writeln!(text, "{title:10}{}", Count::of_rows(rows));
         }
     }
-    for reason in &packages.unread {
-        let _ = writeln!(text, "packages are not compared: {}", tar::display(reason.as_bytes()));
-    }
+    text += &packages.not_compared();
     let mut directories: BTreeMap<String, Count> = BTreeMap::new();
     for file in &found.files {
         let count = directories.entry(directory(&file.path)).or_default();
