@@ -55,15 +55,9 @@ impl PartKind {
     /// The word that people read.
     pub(crate) fn text(self) -> &'static str {
         match self {
-            Self::Instruction => "instruction",
-            Self::Argument => "argument",
-            Self::Base => "base",
-            Self::Context => "context",
-            Self::Source => "source",
             Self::Role => "content of",
-            Self::Setting => "setting",
-            Self::Process => "process",
             Self::Upgrade => "upgrade of",
+            other => other.code(),
         }
     }
 }

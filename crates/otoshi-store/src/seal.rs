@@ -8,6 +8,7 @@ use std::fs::{self, File};
 use std::io::{self, Read, Seek, SeekFrom as From};
 use std::os::fd::BorrowedFd;
 use std::path::Path;
+use std::sync::LazyLock;
 
 use otoshi_oci::Hasher;
 use otoshi_tree::{Lasting, Met, Walk, write_whole};
@@ -18,6 +19,8 @@ use rustix::io::Errno;
 pub(crate) const FILE: &str = "seal";
 /// What is looked at in one piece; holes that a file system has begin and end at multiples of it.
 const BLOCK: usize = 4096;
+/// What is read at a time.
+const PIECE: usize = 64 * BLOCK;
 const ZEROS: [u8; BLOCK] = [0; BLOCK];
 
 /// How closely a tree is looked at.
@@ -94,8 +97,11 @@ pub(crate) fn check(directory: &Path, tree: &Path, depth: Depth) -> Result<(), S
 
 /// Names the time since the machine was started. Source: random(4), "boot_id".
 fn boot() -> Option<String> {
-    let text = fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
-    Some(text.trim().to_owned()).filter(|text| !text.is_empty())
+    static BOOT: LazyLock<Option<String>> = LazyLock::new(|| {
+        let text = fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
+        Some(text.trim().to_owned()).filter(|text| !text.is_empty())
+    });
+    BOOT.clone()
 }
 
 fn open(tree: &Path) -> io::Result<Walk> {
@@ -129,7 +135,7 @@ fn shape(tree: &Path) -> io::Result<String> {
 fn contents(tree: &Path) -> io::Result<String> {
     let mut walk = open(tree)?;
     let mut sum = crc32fast::Hasher::new();
-    let mut buffer = vec![0; 64 * BLOCK];
+    let mut buffer = Vec::with_capacity(PIECE);
     while let Some(met) = walk.next()? {
         if let Met::Entry(name, stat) = met {
             if FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile && stat.st_size > 0 {
@@ -145,18 +151,18 @@ fn contents(tree: &Path) -> io::Result<String> {
 fn add_file(
     directory: BorrowedFd<'_>,
     name: &[u8],
-    buffer: &mut [u8],
+    buffer: &mut Vec<u8>,
     sum: &mut crc32fast::Hasher,
 ) -> io::Result<()> {
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let mut file = File::from(openat(directory, name, flags, Mode::empty())?);
     let (mut at, mut after_gap) = (0_u64, true);
     loop {
-        let count = fill(&mut file, buffer)?;
-        if count == 0 {
+        buffer.clear();
+        if file.by_ref().take(PIECE as u64).read_to_end(buffer)? == 0 {
             return Ok(());
         }
-        for block in buffer[..count].chunks(BLOCK) {
+        for block in buffer.chunks(BLOCK) {
             if block == &ZEROS[..block.len()] {
                 after_gap = true;
             } else {
@@ -168,7 +174,7 @@ fn add_file(
             at += block.len() as u64;
         }
         // A long run of zeros may be a hole, of which nothing need be read.
-        if after_gap && count == buffer.len() {
+        if after_gap && buffer.len() == PIECE {
             at = match seek(&file, SeekFrom::Data(at)) {
                 Ok(data) => data / BLOCK as u64 * BLOCK as u64,
                 Err(Errno::NXIO) => return Ok(()),
@@ -177,20 +183,6 @@ fn add_file(
             file.seek(From::Start(at))?;
         }
     }
-}
-
-/// Reads until the buffer is full or the file ends.
-fn fill(file: &mut File, buffer: &mut [u8]) -> io::Result<usize> {
-    let mut count = 0;
-    while count < buffer.len() {
-        match file.read(&mut buffer[count..]) {
-            Ok(0) => break,
-            Ok(read) => count += read,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(count)
 }
 
 #[cfg(test)]
