@@ -81,9 +81,7 @@ impl Bench {
         }
         if self.packages {
             deps::install(&[deps::BASES, deps::BOOTSTRAP])?;
-            let mut cargo = Command::new("cargo");
-            cargo.args(["bench", "-p", "otoshi-packages", "--bench", "*"]).current_dir(crate::root());
-            return process::run(&mut cargo);
+            return base::reading();
         }
         if self.check {
             deps::install(&[deps::BENCH])?;

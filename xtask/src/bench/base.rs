@@ -1,6 +1,11 @@
 //! A base of installed packages, beside mmdebstrap, which has the same packages in its cache.
 
-use std::{fs, path::Path, process::Command, time::Instant};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+    time::Instant,
+};
 
 use super::measure::{Times, quiet, row, timed_in_turns};
 use crate::{
@@ -9,7 +14,51 @@ use crate::{
     project::Project,
 };
 
+const RELEASE: &str = "trixie";
 const WANTED: [&str; 3] = ["ca-certificates", "libpq5", "ruby"];
+
+/// Runs the benchmarks of reading packages, with the index of all of Debian's main as apt gets it.
+pub(super) fn reading() -> Result {
+    let directory = tempfile::tempdir().map_err(Failure::file("making", "a directory"))?;
+    let index = index(directory.path())?;
+    let mut cargo = Command::new("cargo");
+    cargo.args(["bench", "-p", "otoshi-packages", "--bench", "*"]).current_dir(crate::root());
+    process::run(cargo.env("OTOSHI_PACKAGES", index))
+}
+
+/// Has apt fetch the index of main into a directory of its own, and returns its text.
+fn index(directory: &Path) -> Result<PathBuf> {
+    let (state, sources) = (directory.join("state"), directory.join("sources.list"));
+    for made in [state.join("lists/partial"), directory.join("cache/archives/partial")] {
+        fs::create_dir_all(&made).map_err(Failure::file("making", &made))?;
+    }
+    let line = format!("deb [arch=amd64] http://deb.debian.org/debian {RELEASE} main\n");
+    fs::write(&sources, line).map_err(Failure::file("writing", &sources))?;
+    let apt = |program: &str| {
+        let mut apt = Command::new(program);
+        for (option, path) in [
+            ("Dir::State", &state),
+            ("Dir::State::Lists", &state.join("lists")),
+            ("Dir::Cache", &directory.join("cache")),
+            ("Dir::Etc::SourceList", &sources),
+            ("Dir::Etc::SourceParts", &directory.join("none")),
+        ] {
+            apt.arg("-o").arg(format!("{option}={}", path.display()));
+        }
+        apt
+    };
+    process::run(apt("apt-get").args(["-qq", "-o", "APT::Sandbox::User=root", "update"]))?;
+    let listed = process::read(apt("apt-get").args([
+        "indextargets",
+        "--format",
+        "$(FILENAME)",
+        "Created-By: Packages",
+    ]))?;
+    let text = process::read(apt("/usr/lib/apt/apt-helper").arg("cat-file").arg(listed.trim()))?;
+    let file = directory.join("Packages");
+    fs::write(&file, text).map_err(Failure::file("writing", &file))?;
+    Ok(file)
+}
 
 /// Measures how long a base with apt takes, from its sources to a compressed layer; mmdebstrap writes a compressed archive, and
 /// a plain one.
@@ -20,7 +69,7 @@ pub(super) fn measure(otoshi: &Path, rounds: usize) -> Result {
     project.write(
         "otoshi.toml",
         &format!(
-            "[project]\nname = \"base\"\n[bases]\nRUN = {{ debian = \"bookworm\", packages = {WANTED:?}, variant = \"apt\" }}\n\
+            "[project]\nname = \"base\"\n[bases]\nRUN = {{ debian = \"trixie\", packages = {WANTED:?}, variant = \"apt\" }}\n\
              [runner]\ndockerfile = \"Dockerfile\"\n[processes]\nshell = [\"bash\"]\n"
         ),
     )?;
@@ -59,7 +108,7 @@ pub(super) fn measure(otoshi: &Path, rounds: usize) -> Result {
         command.arg("--hook-directory=/usr/share/mmdebstrap/hooks/merged-usr");
         command.arg(format!("--include={}", WANTED.join(",")));
         command.args(["--dpkgopt=force-unsafe-io", "--aptopt=Acquire::Check-Valid-Until \"false\""]);
-        command.arg("bookworm").arg(beside.join(archive)).args(sources.lines());
+        command.arg(RELEASE).arg(beside.join(archive)).args(sources.lines());
         quiet(&mut Command::new("sync"))?;
         let started = Instant::now();
         quiet(&mut command)?;
