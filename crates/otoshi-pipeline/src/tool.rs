@@ -1,6 +1,7 @@
 //! The programs that install packages in images, and how each is told to take exact versions.
 
 use otoshi_packages::Manager;
+use otoshi_project::{PackageName, PackageVersion};
 
 /// A program that installs packages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,27 +61,17 @@ impl Tool {
     }
 
     /// A package of a version, as the program's arguments have it.
-    pub(crate) fn argument(self, name: &str, architecture: &str, version: &str) -> String {
+    pub(crate) fn argument(self, package: &PackageName, version: &PackageVersion) -> String {
+        let (name, architecture) = (package.name(), package.architecture());
         match self {
             Self::Apt if architecture == "all" => format!("{name}={version}"),
             Self::Apt => format!("{name}:{architecture}={version}"),
             Self::Apk => format!("{name}={version}"),
-            Self::Dnf(_) => match version.split_once(':') {
+            Self::Dnf(_) => match version.as_str().split_once(':') {
                 Some((epoch, rest)) => format!("{name}-{epoch}:{rest}.{architecture}"),
                 None => format!("{name}-{version}.{architecture}"),
             },
             Self::Zypper => format!("{name}.{architecture}={version}"),
         }
     }
-}
-
-/// Whether a name or version can be an argument as it is; others are no package's.
-pub(crate) fn is_plain(text: &str) -> bool {
-    let inside = |c: char| c.is_ascii_alphanumeric() || ".+:~^_-".contains(c);
-    text.starts_with(|c: char| c.is_ascii_alphanumeric()) && text.chars().all(inside)
-}
-
-/// Name and architecture of a package, as the lock has them.
-pub(crate) fn split(package: &str) -> (&str, &str) {
-    package.rsplit_once(':').unwrap_or((package, ""))
 }

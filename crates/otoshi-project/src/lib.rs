@@ -13,6 +13,7 @@ mod faults;
 mod form;
 mod lock;
 mod manifest;
+mod package;
 mod paths;
 mod place;
 mod project;
@@ -32,6 +33,7 @@ pub use manifest::{
     App, Argument, Base, Build, BuildNetwork, Command, Compile, Computed, Image, Manifest, Packages, Process,
     ProcessTable, ProjectTable, Secret, Switch, Variant, Verify, schema,
 };
+pub use package::{PackageError, PackageName, PackageVersion};
 pub use place::line_of;
 pub use project::{NamedProcess, Project};
 pub use refresh::{Refresh, Upgrade};

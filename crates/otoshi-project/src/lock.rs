@@ -7,7 +7,7 @@ use otoshi_oci::{Digest, Platform, Reference, ReferenceError};
 use otoshi_tree::{Lasting, write_whole};
 use serde::{Deserialize, Serialize};
 
-use crate::{ProjectError, Role, manifest::packages_prefix};
+use crate::{PackageName, PackageVersion, ProjectError, Role, manifest::packages_prefix};
 
 const HEADER: &str =
     "# Made by otoshi; keep it under version control. `otoshi build` adds to it and never moves an entry.\n";
@@ -23,7 +23,7 @@ pub struct Lock {
     /// For each role, each base by its name.
     #[serde(default)]
     pub roles: BTreeMap<Role, BTreeMap<BaseName, LockedBase>>,
-    /// For each role and platform, the packages that a layer of its own makes newer: `NAME:ARCHITECTURE` → version.
+    /// For each role and platform, the packages that a layer of its own makes newer.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub upgrades: BTreeMap<Role, BTreeMap<Platform, Upgrades>>,
 }
@@ -37,8 +37,8 @@ pub struct LockedDigests {
     pub platform: Digest,
 }
 
-/// Packages and the versions that they are brought to: `NAME:ARCHITECTURE` → version.
-pub type Upgrades = BTreeMap<String, String>;
+/// Packages and the versions that they are brought to.
+pub type Upgrades = BTreeMap<PackageName, PackageVersion>;
 
 /// A base as a Dockerfile has it after expansion: a reference that keeps the spelling in which it was written.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -50,8 +50,6 @@ pub struct BaseName {
 
 impl BaseName {
     /// Takes a name; fails where it is not a reference.
-    ///
-    /// Fails on TOML errors, conflict markers, and another version than 1.
     pub fn parse(text: &str) -> Result<Self, ReferenceError> {
         let text = current(text);
         let reference = Reference::parse(&text)?;
@@ -132,6 +130,8 @@ impl Lock {
     }
 
     /// Reads the text of a lock.
+    ///
+    /// Fails on TOML errors, conflict markers, another version than 1, and names and values that are not what they stand for.
     pub fn parse(text: &str) -> Result<Self, ProjectError> {
         if text.lines().any(|line| line.starts_with("<<<<<<<")) {
             return Err(ProjectError::new(
@@ -242,7 +242,10 @@ mod tests {
         assert!(lock.save(&path).unwrap());
         assert!(!lock.save(&path).unwrap());
         let plain = fs::read_to_string(&path).unwrap();
-        let newer = BTreeMap::from([("libssl3:amd64".to_owned(), "3.0.17-1~deb12u2".to_owned())]);
+        let newer = BTreeMap::from([(
+            PackageName::new("libssl3", "amd64").unwrap(),
+            PackageVersion::new("3.0.17-1~deb12u2").unwrap(),
+        )]);
         lock.set_upgrades(Role::Runner, &amd64, newer.clone());
         assert!(lock.save(&path).unwrap());
         let again = Lock::load(&path).unwrap();
@@ -279,12 +282,19 @@ mod tests {
                  [roles.{role}.\"{base}\".platforms]\n\"{platform}\" = \"{digest}\"\n"
             )
         };
+        let upgrade = |package: &str, version: &str| {
+            format!("version = 1\n[upgrades.runner.\"linux/amd64\"]\n\"{package}\" = \"{version}\"\n")
+        };
         assert!(Lock::parse(&lock("runner", "debian:12", "linux/amd64", &good)).is_ok());
+        assert!(Lock::parse(&upgrade("libssl3:amd64", "3.0")).is_ok());
         for (text, line, about) in [
             (lock("runer", "debian:12", "linux/amd64", &good), 2, "runer"),
             (lock("runner", "Debian:12", "linux/amd64", &good), 2, "Debian"),
             (lock("runner", "debian:12", "linux/amd/64/x", &good), 5, "linux/amd/64/x"),
             (lock("runner", "debian:12", "linux/amd64", "sha256:zz"), 5, "sha256:zz"),
+            (upgrade("libssl3", "3.0"), 3, "libssl3"),
+            (upgrade("-o:amd64", "3.0"), 3, "-o:amd64"),
+            (upgrade("libssl3:amd64", "3.0;reboot"), 3, "3.0;reboot"),
         ] {
             let error = Lock::parse(&text).unwrap_err();
             assert_eq!((error.line, error.to_string().contains(about)), (Some(line), true), "{error}");

@@ -39,7 +39,7 @@ fn image_phase<'w>(walk: &mut Walk<'w>, file: &'w RoleFile) -> Result<Next<'w>, 
     build.observe(None, &mut seen)?;
     let upgrades = if phase == Phase::Runner { walk.bases.upgrades.clone() } else { BTreeMap::new() };
     for (package, version) in &upgrades {
-        seen.add(Part::Upgrade { package: package.clone(), version: version.clone() });
+        seen.add(Part::Upgrade { package: package.to_string(), version: version.to_string() });
     }
     let run = move |events: &dyn Events| {
         build.ensure_bases(events)?;

@@ -16,14 +16,14 @@ use otoshi_engine::{BuildRequest, Context, Events};
 use otoshi_explain::{Explain, Kind, Remedy};
 use otoshi_oci::{Digest, Image, config::History, config::ImageConfig, write_image};
 use otoshi_packages::{Installed, version::compare};
-use otoshi_project::Phase;
+use otoshi_project::{PackageName, PackageVersion, Phase, Upgrades};
 use otoshi_rebase::seam::chain_id;
 
 use super::commands::{CommandSettings, output_of};
 use crate::{
     PipelineError,
     image_packages::{ImagePackages, UPGRADED},
-    tool::{Tool, is_plain, split},
+    tool::Tool,
     world::World,
 };
 
@@ -42,7 +42,7 @@ impl<'w> Upgrader<'w> {
     pub(super) fn upgraded(
         self,
         digest: Digest,
-        wanted: &BTreeMap<String, String>,
+        wanted: &Upgrades,
         events: &dyn Events,
     ) -> Result<(Digest, usize), PipelineError> {
         if wanted.is_empty() {
@@ -114,12 +114,7 @@ impl<'w> Upgrader<'w> {
     }
 
     /// The Dockerfile of one command.
-    fn generated(
-        self,
-        below: &Digest,
-        tool: Tool,
-        packages: &BTreeMap<String, String>,
-    ) -> Result<Dockerfile, PipelineError> {
+    fn generated(self, below: &Digest, tool: Tool, packages: &Upgrades) -> Result<Dockerfile, PipelineError> {
         let mut mounts = "--mount=type=tmpfs,target=/tmp".to_owned();
         for path in tool.caches().iter().chain([&LOGS]) {
             let there = self.0.engine.content(below, path).map_err(PipelineError::engine_in(PHASE))?;
@@ -133,14 +128,7 @@ impl<'w> Upgrader<'w> {
         }
         let mut argv = vec!["/bin/sh".to_owned(), "-ec".to_owned(), tool.script(), "upgrade".to_owned()];
         for (package, version) in packages {
-            let (name, architecture) = split(package);
-            if ![name, architecture, version].into_iter().all(is_plain) {
-                return Err(PipelineError::invalid(
-                    format!("otoshi.lock has {package:?} {version:?} for the runner, which is not a package"),
-                    "restore the file, or remove that entry",
-                ));
-            }
-            argv.push(tool.argument(name, architecture, version));
+            argv.push(tool.argument(package, version));
         }
         let argv = serde_json::to_string(&argv)?;
         let text = format!("FROM {BELOW} AS below\nFROM below\nRUN {mounts} {argv}\n");
@@ -148,19 +136,14 @@ impl<'w> Upgrader<'w> {
     }
 
     /// The image with the layers that another one has more.
-    fn put_over(
-        self,
-        image: &Image,
-        built: &Image,
-        packages: &BTreeMap<String, String>,
-    ) -> Result<Digest, PipelineError> {
+    fn put_over(self, image: &Image, built: &Image, packages: &Upgrades) -> Result<Digest, PipelineError> {
         let count = image.layers().len();
         let mut layers: Vec<_> = image.layers().iter().map(|layer| layer.descriptor.clone()).collect();
         let mut config = image.config.clone();
         for layer in &built.layers()[count..] {
             layers.push(layer.descriptor.clone());
             config.rootfs.diff_ids.push(layer.diff_id.clone());
-            let names: Vec<_> = packages.keys().map(|package| split(package).0).collect();
+            let names: Vec<_> = packages.keys().map(PackageName::name).collect();
             config.history.push(History {
                 created: config.created.clone(),
                 created_by: Some(format!("otoshi: newer {}", names.join(", "))),
@@ -176,15 +159,10 @@ impl<'w> Upgrader<'w> {
     }
 
     /// Says of a package manager's failure what it comes from, where that can be found out.
-    fn why_not(
-        self,
-        installed: &Installed,
-        packages: &BTreeMap<String, String>,
-        error: PipelineError,
-    ) -> PipelineError {
+    fn why_not(self, installed: &Installed, packages: &Upgrades, error: PipelineError) -> PipelineError {
         let Ok(available) = self.packages().repositories(installed) else { return error };
         let gone = packages.iter().find(|(package, version)| {
-            find(installed, package).is_some_and(|found| available.has(found, version) == Ok(false))
+            find(installed, package).is_some_and(|found| available.has(found, version.as_str()) == Ok(false))
         });
         let Some((package, version)) = gone else { return error };
         PipelineError::invalid(
@@ -196,16 +174,16 @@ impl<'w> Upgrader<'w> {
     }
 }
 
-fn find<'i>(installed: &'i Installed, package: &str) -> Option<&'i otoshi_packages::Package> {
-    let (name, architecture) = split(package);
-    installed.named(name).iter().find(|found| found.architecture == architecture)
+fn find<'i>(installed: &'i Installed, package: &PackageName) -> Option<&'i otoshi_packages::Package> {
+    installed.named(package.name()).iter().find(|found| found.architecture == package.architecture())
 }
 
 /// Those that are installed in an older version.
-fn older(installed: &Installed, wanted: &BTreeMap<String, String>) -> BTreeMap<String, String> {
+fn older(installed: &Installed, wanted: &Upgrades) -> Upgrades {
     let Some(manager) = installed.manager else { return BTreeMap::new() };
-    let is_older = |(package, version): &(&String, &String)| {
-        find(installed, package).is_some_and(|found| compare(manager, version, &found.version).is_gt())
+    let is_older = |(package, version): &(&PackageName, &PackageVersion)| {
+        find(installed, package)
+            .is_some_and(|found| compare(manager, version.as_str(), &found.version).is_gt())
     };
     wanted.iter().filter(is_older).map(|(package, version)| (package.clone(), version.clone())).collect()
 }
@@ -213,9 +191,9 @@ fn older(installed: &Installed, wanted: &BTreeMap<String, String>) -> BTreeMap<S
 /// One that is not there as it was asked for.
 fn older_still<'w>(
     installed: &Installed,
-    wanted: &'w BTreeMap<String, String>,
-) -> Option<(&'w String, &'w String)> {
-    wanted
-        .iter()
-        .find(|(package, version)| find(installed, package).is_none_or(|found| found.version != **version))
+    wanted: &'w Upgrades,
+) -> Option<(&'w PackageName, &'w PackageVersion)> {
+    wanted.iter().find(|(package, version)| {
+        find(installed, package).is_none_or(|found| found.version != version.as_str())
+    })
 }

@@ -6,11 +6,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use otoshi_engine::Events;
 use otoshi_oci::{Digest, Image};
 use otoshi_packages::{Available, Newer, Package, Standing};
-use otoshi_project::{Phase, Role, Upgrade};
+use otoshi_project::{PackageName, PackageVersion, Phase, Role, Upgrade};
 
 use crate::{
-    PhasePlan, PipelineError, bases::Rules, image_packages::ImagePackages, locked::Locked, tool::is_plain,
-    walker::Walker,
+    PhasePlan, PipelineError, bases::Rules, image_packages::ImagePackages, locked::Locked, walker::Walker,
 };
 
 /// How many names a note lists.
@@ -30,7 +29,7 @@ pub(super) struct Upgrades {
 /// The packages to be newer, and those that stay behind although there is something newer.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Choice {
-    packages: BTreeMap<String, String>,
+    packages: otoshi_project::Upgrades,
     withheld: BTreeSet<String>,
     is_known: bool,
 }
@@ -73,7 +72,7 @@ impl RunnerUpgrades<'_> {
         self,
         below: &Image,
         wanted: Upgrade,
-    ) -> Result<(BTreeMap<String, String>, Vec<String>), PipelineError> {
+    ) -> Result<(otoshi_project::Upgrades, Vec<String>), PipelineError> {
         let packages = ImagePackages(&self.0.world);
         let installed = packages.installed(below)?;
         let Some(manager) = installed.manager else {
@@ -101,7 +100,7 @@ impl RunnerUpgrades<'_> {
             notes.push(format!("held back by the runner's own settings: {names}"));
         }
         if !choice.packages.is_empty() && packages.tool(&below.digest, manager)?.is_none() {
-            let names = few(&choice.packages.keys().cloned().collect());
+            let names = few(&choice.packages.keys().map(ToString::to_string).collect());
             notes.push(format!(
                 "[refresh] upgrade: there are newer versions of {names}, and the runner has no package manager to install them: \
                  they come with a newer base, or with one in [bases] that is made of `packages`, which is upgraded by itself"
@@ -177,12 +176,13 @@ fn choose(packages: &[Package], repository: &dyn Repository, wanted: Upgrade) ->
         };
         let newer = Newer { version: fix.unwrap_or(newer.version), ..newer };
         let Package { name, architecture, .. } = package;
-        if newer.withheld.is_some()
-            || ![name, architecture, &newer.version].into_iter().all(|text| is_plain(text))
-        {
-            choice.withheld.insert(name.clone());
-        } else {
-            choice.packages.insert(format!("{name}:{architecture}"), newer.version);
+        match (PackageName::new(name, architecture), PackageVersion::new(&newer.version)) {
+            (Ok(package), Ok(version)) if newer.withheld.is_none() => {
+                choice.packages.insert(package, version);
+            }
+            _ => {
+                choice.withheld.insert(name.clone());
+            }
         }
     }
     Ok(choice)
@@ -236,14 +236,17 @@ mod tests {
         let installed: Vec<_> = ["both", "fixed", "grown", "held", "new", "odd", "own"].map(package).into();
         let chosen = |wanted| choose(&installed, &Fixed, wanted).unwrap();
         let security = chosen(Upgrade::Security);
-        let fixes = [("both:amd64", "1.5"), ("fixed:amd64", "1.1")];
-        let owned = |pairs: &[(&str, &str)]| -> BTreeMap<String, String> {
-            pairs.iter().map(|(name, version)| ((*name).to_owned(), (*version).to_owned())).collect()
+        let fixes = [("both", "1.5"), ("fixed", "1.1")];
+        let owned = |pairs: &[(&str, &str)]| -> otoshi_project::Upgrades {
+            let typed = pairs.iter().map(|(name, version)| {
+                (PackageName::new(name, "amd64").unwrap(), PackageVersion::new(version).unwrap())
+            });
+            typed.collect()
         };
         assert_eq!(security.packages, owned(&fixes));
         assert_eq!(security.withheld, BTreeSet::from(["held".into(), "odd".into()]));
         let everything = chosen(Upgrade::All);
-        let all = [("both:amd64", "2"), ("fixed:amd64", "1.1"), ("grown:amd64", "2")];
+        let all = [("both", "2"), ("fixed", "1.1"), ("grown", "2")];
         assert_eq!(everything.packages, owned(&all));
         assert!(everything.is_known);
         assert!(!choose(&[package("own")], &Fixed, Upgrade::All).unwrap().is_known);
