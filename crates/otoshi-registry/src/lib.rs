@@ -41,6 +41,7 @@ mod replace;
 mod repository;
 mod settings;
 mod transport;
+mod turns;
 mod upload;
 mod visit;
 

@@ -18,15 +18,20 @@ use crate::error::{Asked, RegistryError};
 use crate::hosts::Endpoint;
 use crate::repository::Repository;
 use crate::settings::Settings;
+use crate::turns::Turns;
 
 /// Everything that is shared by all requests.
 pub(crate) struct Transport {
     pub(crate) settings: Settings,
     clients: Mutex<HashMap<String, Client>>,
     /// By host: `http` or `https`.
-    schemes: tokio::sync::Mutex<HashMap<String, &'static str>>,
+    schemes: Mutex<HashMap<String, &'static str>>,
+    /// Whose scheme is being found out, by host.
+    asked_schemes: Turns<String>,
     logins: Mutex<HashMap<(String, String), Known>>,
-    pub(crate) grants: tokio::sync::Mutex<Grants>,
+    pub(crate) grants: Mutex<Grants>,
+    /// What is being obtained, by host and scope.
+    pub(crate) asked_grants: Turns<(String, String)>,
     pub(crate) budgets: Budgets,
     /// Hosts that turned out to have no referrers API.
     pub(crate) without_referrers: Mutex<HashSet<String>>,
@@ -38,9 +43,11 @@ impl Transport {
         Self {
             settings,
             clients: Mutex::default(),
-            schemes: tokio::sync::Mutex::default(),
+            schemes: Mutex::default(),
+            asked_schemes: Turns::default(),
             logins: Mutex::default(),
-            grants: tokio::sync::Mutex::default(),
+            grants: Mutex::default(),
+            asked_grants: Turns::default(),
             budgets: Budgets::default(),
             without_referrers: Mutex::default(),
             requests: AtomicU64::new(0),
@@ -90,8 +97,11 @@ impl Transport {
         if !endpoint.plain {
             return Ok("https");
         }
-        let mut schemes = self.schemes.lock().await;
-        if let Some(scheme) = schemes.get(&endpoint.host) {
+        if let Some(scheme) = self.known_scheme(&endpoint.host) {
+            return Ok(scheme);
+        }
+        let _turn = self.asked_schemes.take(endpoint.host.clone()).await;
+        if let Some(scheme) = self.known_scheme(&endpoint.host) {
             return Ok(scheme);
         }
         let client = self.client(&endpoint.host)?;
@@ -119,8 +129,12 @@ impl Transport {
             }
         }
         let found = found.unwrap_or(order[0]);
-        schemes.insert(endpoint.host.clone(), found);
+        self.schemes.lock().unwrap_or_else(PoisonError::into_inner).insert(endpoint.host.clone(), found);
         Ok(found)
+    }
+
+    fn known_scheme(&self, host: &str) -> Option<&'static str> {
+        self.schemes.lock().unwrap_or_else(PoisonError::into_inner).get(host).copied()
     }
 
     /// The address of something below `/v2/`.
@@ -143,8 +157,8 @@ impl Transport {
         Url::parse(&format!("{scheme}://{}/", endpoint.host)).is_ok_and(|own| own.origin() == url.origin())
     }
 
-    pub(crate) async fn grant(&self, host: &str, scopes: &[String]) -> Option<Grant> {
-        self.grants.lock().await.good(host, scopes).cloned()
+    pub(crate) fn grant(&self, host: &str, scopes: &[String]) -> Option<Grant> {
+        self.grants.lock().unwrap_or_else(PoisonError::into_inner).good(host, scopes).cloned()
     }
 }
 

@@ -6,7 +6,7 @@
 //!   registry is scheme, host and port. A 401 from anywhere else is no challenge: nobody but the registry itself says where a
 //!   login goes.
 
-use std::sync::atomic::Ordering;
+use std::sync::{PoisonError, atomic::Ordering};
 
 use otoshi_http::header::{AUTHORIZATION, CONTENT_LENGTH, LOCATION, WWW_AUTHENTICATE};
 use otoshi_http::{Failure, Method, Response, StatusCode, TransportError, Url, host_of};
@@ -77,7 +77,7 @@ impl Visit<'_> {
         };
         let mut scopes = vec![format!("repository:{}:{}", endpoint.name, call.actions)];
         scopes.extend(call.also.iter().map(|other| format!("repository:{other}:pull")));
-        let mut grant = transport.grant(&endpoint.host, &scopes).await;
+        let mut grant = transport.grant(&endpoint.host, &scopes);
         let mut renewed = false;
         loop {
             let response = match self.following(call, &url, grant.as_ref()).await? {
@@ -117,14 +117,14 @@ impl Visit<'_> {
         scopes: &[String],
         old: Option<&Grant>,
     ) -> Result<(Grant, bool), RegistryError> {
-        let mut grants = self.transport.grants.lock().await;
-        let host = &self.endpoint.host;
-        if let Some(known) =
-            grants.good(host, scopes).filter(|known| old.is_none_or(|old| old.header != known.header))
-        {
-            return Ok((known.clone(), false));
+        let (transport, host) = (self.transport, &self.endpoint.host);
+        let _turn = transport.asked_grants.take((host.clone(), scopes.join(" "))).await;
+        let known = transport.grant(host, scopes);
+        if let Some(known) = known.filter(|known| old.is_none_or(|old| old.header != known.header)) {
+            return Ok((known, false));
         }
         let (scope, grant) = self.obtain(challenge, scopes).await?;
+        let mut grants = transport.grants.lock().unwrap_or_else(PoisonError::into_inner);
         grants.insert(host, scope, grant.clone());
         Ok((grant, true))
     }

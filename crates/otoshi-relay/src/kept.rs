@@ -142,12 +142,20 @@ impl Keep {
 
     /// Counts an answer that is there now.
     fn grown(&self, length: u64) {
-        let mut counted = self.total.lock().unwrap_or_else(PoisonError::into_inner);
-        let total = match *counted {
-            Some(total) => total + length,
-            None => self.files().iter().map(|(_, _, size)| size).sum(),
+        let counted = || self.total.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = {
+            let mut counted = counted();
+            *counted = counted.map(|total| total + length);
+            *counted
         };
-        *counted = Some(if total > self.most { self.shrink() } else { total });
+        // Looked at without the lock. What others add meanwhile is counted with the next look.
+        let total = known.unwrap_or_else(|| self.files().iter().map(|(_, _, size)| size).sum());
+        if total > self.most {
+            let left = self.shrink();
+            *counted() = Some(left);
+        } else if known.is_none() {
+            *counted() = Some(total);
+        }
     }
 
     /// Removes what was not used for longest, down to three quarters of what may be there; returns how many bytes are left.
