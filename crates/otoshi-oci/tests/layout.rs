@@ -5,7 +5,7 @@ use std::fs;
 use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use otoshi_explain::Explain;
 use otoshi_oci::transfer::{ImportOptions, import_any};
@@ -13,6 +13,7 @@ use otoshi_oci::{
     Artifact, Descriptor, DiffId, Digest, Image, ImageConfig, Layout, LayoutError, MediaType, Platform,
     Reference, write_artifact, write_image,
 };
+use otoshi_test::processor_time;
 
 fn reference(text: &str) -> Reference {
     Reference::parse(text).unwrap()
@@ -197,16 +198,6 @@ fn ten_thousand_names_are_given_and_found_in_linear_time() {
     assert!(layout.names().manifests().unwrap().iter().any(|entry| entry.digest() == third.digest()));
 }
 
-/// The shortest time of a few, so that what else the machine does counts little.
-fn shortest(mut work: impl FnMut()) -> Duration {
-    let time = |()| {
-        let begun = Instant::now();
-        work();
-        begun.elapsed()
-    };
-    [(); 3].map(time).into_iter().min().unwrap()
-}
-
 #[test]
 fn ten_times_as_many_names_take_about_ten_times_as_long() {
     let dir = tempfile::tempdir().unwrap();
@@ -216,12 +207,12 @@ fn ten_times_as_many_names_take_about_ten_times_as_long() {
         // The end of an archive, which is one without entries.
         let app = image(&layout, &"\0".repeat(1024));
         let names: Vec<_> = (0..count).map(|n| (reference(&format!("app:{n}")), app.clone())).collect();
-        let tag = shortest(|| {
+        let tag = processor_time(|| {
             layout.names().tag_all(&names).unwrap();
             assert_eq!(layout.names().tagged().unwrap().len(), count);
         });
         let from = layout.root();
-        let import = shortest(|| {
+        let import = processor_time(|| {
             let _ = fs::remove_dir_all(&out);
             let target = Layout::create_or_open(&out).unwrap();
             assert_eq!(import_any(&target, from, &ImportOptions::default()).unwrap().1.len(), count);

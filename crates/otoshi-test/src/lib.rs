@@ -30,6 +30,7 @@ mod need;
 mod proxy;
 mod registry;
 mod server;
+mod time;
 
 pub use apt::debian_sources;
 pub use command::{busybox, output, run, said};
@@ -39,3 +40,4 @@ pub use need::{Missing, Need, STRICT, TOOLS, base, pass_over, peers, program, re
 pub use proxy::{Fault, Proxy, Request, Rule};
 pub use registry::Registry;
 pub use server::Server;
+pub use time::processor_time;

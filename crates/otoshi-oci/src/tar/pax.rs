@@ -238,15 +238,8 @@ mod tests {
         assert!(comparisons.starts_with("35000 extended attributes, whose names have "), "{comparisons}");
         assert_eq!(many(35_000, &|_| "same".to_owned(), 0).unwrap().xattrs.len(), 1);
         // Ten times as many take about ten times as long, and not a hundred times.
-        let shortest = |count| {
-            let time = |()| {
-                let begun = std::time::Instant::now();
-                drop(many(count, &number, 0));
-                begun.elapsed()
-            };
-            [(); 5].map(time).into_iter().min().unwrap()
-        };
-        let (few, all) = (shortest(3_500), shortest(35_000));
+        let time = |count| otoshi_test::processor_time(|| drop(many(count, &number, 0)));
+        let (few, all) = (time(3_500), time(35_000));
         assert!(all < few * 40, "{few:?} for 3,500 and {all:?} for 35,000");
         let long = many(1, &|_| "n".repeat(251), 0).unwrap_err();
         assert!(long.contains("has a name of 256"), "{long}");
