@@ -52,7 +52,7 @@ pub enum EngineError {
         /// What is wrong, in one sentence.
         message: String,
         /// What to try.
-        hint: Option<String>,
+        hint: Option<Remedy>,
     },
     /// Where images and layers come from failed, such as a registry.
     #[error(transparent)]
@@ -133,7 +133,7 @@ impl Explain for EngineError {
 
     fn remedy(&self) -> Option<Remedy> {
         match self {
-            Self::Invalid { hint, .. } => hint.clone().map(Remedy::Words),
+            Self::Invalid { hint, .. } => hint.clone(),
             Self::Source(error) => error.remedy(),
             Self::Panicked(error) => error.remedy(),
             Self::NoImage { reference } => Some(Remedy::Import { name: reference.clone() }),

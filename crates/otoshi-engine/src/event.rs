@@ -5,6 +5,8 @@ use std::{
     time::Duration,
 };
 
+use otoshi_explain::Remedy;
+
 /// A number that tells the steps of one process apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct StepId(pub usize);
@@ -54,6 +56,8 @@ pub enum Event {
     },
     /// Something worth saying that is no error.
     Warning(String),
+    /// A proxy on the host's loopback, which a command in a network of its own does not reach.
+    UnreachedProxy(UnreachedProxy),
     /// Work that is not an instruction, such as "writing a layer", with the bytes it went through.
     Work {
         /// What was done.
@@ -63,6 +67,29 @@ pub enum Event {
         /// How long it took.
         took: Duration,
     },
+}
+
+/// A proxy on the host's loopback.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UnreachedProxy {
+    /// The variable that names it.
+    pub variable: String,
+    /// Its host, as written.
+    pub host: String,
+}
+
+impl UnreachedProxy {
+    /// What can be done about it.
+    pub fn remedy(&self) -> Remedy {
+        Remedy::LeaveLoopback
+    }
+}
+
+impl std::fmt::Display for UnreachedProxy {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { variable, host } = self;
+        write!(f, "{variable} names {host}, which, in a network of its own, is the command itself")
+    }
 }
 
 /// Takes the events of an engine, from several threads at once.

@@ -44,6 +44,6 @@ pub use context::{Context, ContextEntry, EntryKind, Unread};
 pub use devices::{AllowedDevices, DEVICE_DIRECTORIES};
 pub use embedded::{EmbeddedEngine, names_context, told_by};
 pub use error::EngineError;
-pub use event::{Event, Events, Silent, StepId};
+pub use event::{Event, Events, Silent, StepId, UnreachedProxy};
 pub use ignore_file::read_ignore_file;
 pub use otoshi_sandbox::{Handle, Network};

@@ -5,7 +5,7 @@ mod support;
 use std::{fs, path::PathBuf, sync::Mutex};
 
 use otoshi_engine::{AllowedDevices, BuildRequest, Engine, EngineError, Event, Events};
-use otoshi_explain::Explain;
+use otoshi_explain::{Explain, Remedy};
 use otoshi_test::given;
 use support::{World, world};
 
@@ -118,11 +118,12 @@ fn a_device_must_be_allowed() {
     let refused =
         |device: &str, allow: &dyn Fn(&mut AllowedDevices)| words(&said(device, allow).unwrap_err());
     let nothing = |_: &mut AllowedDevices| {};
+    let error = said("vendor.test/device=foo", &nothing).unwrap_err();
     assert_eq!(
-        refused("vendor.test/device=foo", &nothing),
-        "RUN --device=vendor.test/device=foo is not allowed | if you trust the Dockerfile: \
-         --allow device=vendor.test/device=foo, or [build] allow = [\"device=vendor.test/device=foo\"] in otoshi.toml"
+        error.remedy(),
+        Some(Remedy::Allow { entitlements: vec!["device=vendor.test/device=foo".into()] })
     );
+    assert!(words(&error).starts_with("RUN --device=vendor.test/device=foo is not allowed"), "{error}");
     // Whether it must be there or not, and also where another one is allowed.
     let foo = |allowed: &mut AllowedDevices| allowed.allow("vendor.test/device=foo");
     assert!(refused("vendor.test/device=bar,required", &foo).contains("bar is not allowed"));

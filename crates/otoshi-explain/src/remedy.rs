@@ -13,6 +13,27 @@ pub enum Remedy {
         /// Whether there is a Dockerfile.
         dockerfile: bool,
     },
+    /// Allow what a Dockerfile asks for, where it is trusted.
+    Allow {
+        /// Each entitlement, as in "network.host".
+        entitlements: Vec<String>,
+    },
+    /// Give a secret of this name.
+    GiveSecret {
+        /// The name.
+        id: String,
+    },
+    /// Give an SSH agent or key of this name.
+    GiveSsh {
+        /// The name.
+        id: String,
+    },
+    /// Run on the host's network, or give an address other than the loopback.
+    LeaveLoopback,
+    /// Name other paths as what is copied from the builder.
+    NameDependencies,
+    /// Wait until another process has finished.
+    Wait,
     /// Build the project.
     Build,
     /// Build the project, running everything again.
@@ -78,6 +99,12 @@ pub enum Remedy {
         /// The image.
         image: String,
     },
+    /// Name the base that an image was built on, as it was then.
+    NameOldBase,
+    /// Name the base that an image was built on, and the one that it is to lie on.
+    NameBothBases,
+    /// Name the platforms whose images are put on the new base.
+    NamePlatforms,
     /// Name another image in a Dockerfile, and build.
     NameInDockerfile {
         /// The image.

@@ -108,7 +108,7 @@ impl Explain for StoreError {
             }
             Self::NoHome => Some("set OTOSHI_HOME to a directory".into()),
             Self::WholeSystem { .. } => Some("set OTOSHI_HOME to a directory of its own".into()),
-            Self::Busy { .. } => Some("try again when it has finished, or give it time with --wait".into()),
+            Self::Busy { .. } => Some(Remedy::Wait),
             Self::Io { source, .. } => match source.kind() {
                 ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => {
                     Some("set OTOSHI_HOME to a directory that you can write to".into())

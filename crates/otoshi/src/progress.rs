@@ -13,6 +13,8 @@ use std::{
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use otoshi_engine::{Event, Events, StepId};
 
+use crate::remedy::words;
+
 /// A step's log is kept up to this many bytes; beyond, the beginning is dropped, and the log says so.
 const MOST: usize = 4 << 20;
 
@@ -129,6 +131,7 @@ impl Events for Lines {
                 errln!("{label} failed");
             }
             Event::Warning(text) => errln!("warning: {text}"),
+            Event::UnreachedProxy(proxy) => errln!("warning: {proxy}; {}", words(&proxy.remedy())),
             Event::Work { what, bytes, took } => {
                 if let Some(line) = work(&what, bytes, took) {
                     errln!("{line}");
@@ -219,6 +222,9 @@ impl Events for Live {
                 });
             }
             Event::Warning(text) => self.keep(&format!("warning: {text}")),
+            Event::UnreachedProxy(proxy) => {
+                self.keep(&format!("warning: {proxy}; {}", words(&proxy.remedy())));
+            }
             Event::Work { what, bytes, took } => {
                 if let Some(line) = work(&what, bytes, took) {
                     self.keep(&line);

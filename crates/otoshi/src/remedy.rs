@@ -14,6 +14,24 @@ pub(crate) fn words(remedy: &Remedy) -> String {
                 write.to_owned()
             }
         }
+        Remedy::Allow { entitlements } => {
+            let options: Vec<_> = entitlements.iter().map(|allowed| format!("--allow {allowed}")).collect();
+            let values: Vec<_> = entitlements.iter().map(|allowed| format!("{allowed:?}")).collect();
+            format!(
+                "if you trust the Dockerfile: {}, or [build] allow = [{}] in otoshi.toml",
+                options.join(" "),
+                values.join(", ")
+            )
+        }
+        Remedy::GiveSecret { id } => format!("--secret id={id},src=FILE"),
+        Remedy::GiveSsh { id } => format!("--ssh {id}"),
+        Remedy::LeaveLoopback => {
+            "give an address of this machine other than its loopback, or --network host \
+             (in otoshi.toml: [build] network = \"host\")"
+                .to_owned()
+        }
+        Remedy::NameDependencies => "look at [app] dependencies in otoshi.toml".to_owned(),
+        Remedy::Wait => "try again when it has finished, or give it time with --wait".to_owned(),
         Remedy::Build => "otoshi build".to_owned(),
         Remedy::BuildWithoutCache => "otoshi build --no-cache".to_owned(),
         Remedy::BuildUnlocked => "run otoshi build without --locked".to_owned(),
@@ -52,6 +70,13 @@ pub(crate) fn words(remedy: &Remedy) -> String {
         }
         Remedy::RefreshImage { image } => format!("otoshi refresh {image}"),
         Remedy::RebaseImage { image } => format!("otoshi rebase {image}"),
+        Remedy::NameOldBase => {
+            "name the base that it was built on, as it was then, with --base REFERENCE@DIGEST".to_owned()
+        }
+        Remedy::NameBothBases => "name the old base with --base, and the new one with --onto".to_owned(),
+        Remedy::NamePlatforms => {
+            "an image is rebased for all its platforms, unless --platform names some".to_owned()
+        }
         Remedy::NameInDockerfile { image } => {
             format!("name {image} in the Dockerfile, then otoshi build")
         }

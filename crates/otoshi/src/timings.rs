@@ -132,7 +132,7 @@ impl Events for Timings {
                 let stage = String::new();
                 seen.ended.push(Lane { stage, what, begin, end: now, outcome: Outcome::Work });
             }
-            Event::Log { .. } | Event::Warning(_) => {}
+            Event::Log { .. } | Event::Warning(_) | Event::UnreachedProxy(_) => {}
         }
         drop(seen);
         self.next.event(event);

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use otoshi_dockerfile::Device;
+use otoshi_explain::Remedy;
 
 use super::host::{Found, HostDevices};
 use crate::EngineError;
@@ -59,17 +60,10 @@ impl AllowedDevices {
         if refused.is_empty() {
             return Ok(found);
         }
-        let (allow, list): (Vec<String>, Vec<String>) = refused
-            .iter()
-            .map(|name| (format!("--allow device={name}"), format!("\"device={name}\"")))
-            .unzip();
+        let entitlements = refused.iter().map(|name| format!("device={name}")).collect();
         Err(EngineError::Invalid {
             message: format!("RUN --device={} is not allowed", refused.join(", --device=")),
-            hint: Some(format!(
-                "if you trust the Dockerfile: {}, or [build] allow = [{}] in otoshi.toml",
-                allow.join(" "),
-                list.join(", ")
-            )),
+            hint: Some(Remedy::Allow { entitlements }),
         })
     }
 }

@@ -184,7 +184,7 @@ impl HostDevices {
                 format!("no device {name:?} on this machine, where {n} descriptions of devices are broken")
             }
         };
-        EngineError::Invalid { message, hint: Some(hint) }
+        EngineError::Invalid { message, hint: Some(hint.into()) }
     }
 }
 
@@ -286,7 +286,9 @@ mod tests {
         assert_eq!(names(&host.find("second")), ["vendor.test/device=foo"]);
         assert_eq!(names(&host.find("vendor.test/device=bar")), [""; 0]);
         let error = host.asked([("vendor.test/device=bar", false)].into_iter()).unwrap_err();
-        let EngineError::Invalid { hint: Some(hint), .. } = error else { panic!("{error:?}") };
+        let EngineError::Invalid { hint: Some(otoshi_explain::Remedy::Words(hint)), .. } = error else {
+            panic!("{error:?}")
+        };
         let file = first.join("b.yaml");
         assert!(hint.starts_with(&format!("{}: ", file.display())), "{hint}");
         assert_eq!(host.broken().len(), 2);

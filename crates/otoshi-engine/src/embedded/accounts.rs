@@ -52,7 +52,7 @@ fn absent(what: &str, name: &str, file: &str, text: &str) -> EngineError {
     let hint = near(text, name).map_or_else(create, |near| format!("did you mean {near:?}?"));
     EngineError::Invalid {
         message: format!("no {what} {name:?} in the image's /etc/{file}"),
-        hint: Some(hint),
+        hint: Some(hint.into()),
     }
 }
 

@@ -42,10 +42,10 @@ pub(crate) struct Build<'a> {
 impl Build<'_> {
     /// Says once where a proxy is that a step's own network does not reach.
     pub(crate) fn warn_of_proxies(&self, env: &[(String, String)]) {
-        if let Some(warning) = proxy::on_loopback(env)
+        if let Some(proxy) = proxy::on_loopback(env)
             && !self.told_of_proxies.swap(true, Ordering::Relaxed)
         {
-            self.events.event(Event::Warning(warning));
+            self.events.event(Event::UnreachedProxy(proxy));
         }
     }
 }
@@ -96,7 +96,7 @@ impl Build<'_> {
         let hint = format!("did you mean the stage {near:?}?");
         match error {
             EngineError::NoImage { .. } => {
-                EngineError::Invalid { message: error.to_string(), hint: Some(hint) }
+                EngineError::Invalid { message: error.to_string(), hint: Some(hint.into()) }
             }
             EngineError::Source(error) => EngineError::Source(error.with_remedy(hint)),
             other => other,

@@ -6,6 +6,7 @@
 
 use std::path::Path;
 
+use otoshi_explain::Remedy;
 use otoshi_oci::{Digest, Fields};
 use otoshi_store::Implied;
 
@@ -41,7 +42,7 @@ pub(crate) fn copied_layer(
     let output = writing.output;
     let content = engine.content_of(from, path)?.ok_or_else(|| EngineError::Invalid {
         message: format!("the builder image has no {path}"),
-        hint: Some("look at [app] dependencies in otoshi.toml".into()),
+        hint: Some(Remedy::NameDependencies),
     })?;
     let exact = exact_key(onto, &content, path, output);
     if let Some(layer) = known(engine, &exact) {

@@ -7,6 +7,7 @@ use std::{
 };
 
 use otoshi_dockerfile::{Add, Copy, Heredoc, Word, glob};
+use otoshi_explain::Remedy;
 use otoshi_http::SafeUrl;
 use otoshi_oci::{Digest, Fields};
 use otoshi_store::{Draft, Implied, SnapshotId};
@@ -395,5 +396,5 @@ fn missing(tree: &Tree<'_>, source: &str, text: &str) -> EngineError {
         }
         Tree::Chain(_) => None,
     };
-    EngineError::Invalid { message: format!("{text}: no {source} there"), hint }
+    EngineError::Invalid { message: format!("{text}: no {source} there"), hint: hint.map(Remedy::Words) }
 }

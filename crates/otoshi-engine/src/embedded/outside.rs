@@ -15,7 +15,7 @@ pub(super) fn epoch(request: &BuildRequest, globals: &GlobalScope) -> Result<i64
         return Ok(request.output.epoch);
     };
     let wrong =
-        |error: SourceDateError| EngineError::Invalid { message: error.to_string(), hint: error.hint() };
+        |error: SourceDateError| EngineError::Invalid { message: error.to_string(), hint: error.remedy() };
     match (source_date(text).map_err(wrong), given) {
         (Ok(time), _) => Ok(time.unwrap_or(request.output.epoch)),
         (Err(error), Some(_)) => Err(error),

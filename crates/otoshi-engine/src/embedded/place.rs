@@ -3,14 +3,15 @@
 use std::ops::Range;
 
 use otoshi_dockerfile::Dockerfile;
-use otoshi_explain::Explain;
+use otoshi_explain::{Explain, Remedy};
 
 use crate::EngineError;
 
 /// Says where in the Dockerfile an error arose, unless it says so itself.
 pub(super) fn locate(dockerfile: &Dockerfile, error: EngineError, span: &Range<usize>) -> EngineError {
-    let at =
-        |message: String, hint: Option<String>| Box::new(dockerfile.error_at(span.clone(), message, hint));
+    let at = |message: String, hint: Option<Remedy>| {
+        Box::new(dockerfile.error_at(span.clone(), message, None).with_remedy(hint))
+    };
     match error {
         EngineError::Command { what, code, .. } => {
             let place = at(format!("{what} ended with exit code {code}"), None);

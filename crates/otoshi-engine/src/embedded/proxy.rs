@@ -2,21 +2,20 @@
 
 use otoshi_http::{authority_of, host_in, is_loopback};
 
-/// Says which setting names a proxy on the loopback, and what to do; `None` where none does.
-pub(crate) fn on_loopback(env: &[(String, String)]) -> Option<String> {
+use crate::UnreachedProxy;
+
+/// The setting that names a proxy on the loopback; `None` where none does.
+pub(crate) fn on_loopback(env: &[(String, String)]) -> Option<UnreachedProxy> {
     let is_setting = |name: &str| {
         ["http_proxy", "https_proxy", "ftp_proxy", "all_proxy"]
             .iter()
             .any(|known| known.eq_ignore_ascii_case(name))
     };
     let proxies = env.iter().filter(|(name, _)| is_setting(name));
-    let (name, host) = proxies
+    proxies
         .map(|(name, value)| (name, host_in(authority_of(value))))
-        .find(|(_, host)| is_loopback(host))?;
-    Some(format!(
-        "{name} names {host}, which, in a network of its own, is the command itself; give an address of this machine other than \
-         its loopback, or --network host (in otoshi.toml: [build] network = \"host\")"
-    ))
+        .find(|(_, host)| is_loopback(host))
+        .map(|(name, host)| UnreachedProxy { variable: name.clone(), host: host.to_owned() })
 }
 
 #[cfg(test)]
@@ -25,8 +24,10 @@ mod tests {
 
     #[test]
     fn a_proxy_is_on_the_loopback_however_it_is_written() {
-        let told =
-            |name: &str, value: &str| on_loopback(&[("A".into(), "b".into()), (name.into(), value.into())]);
+        let told = |name: &str, value: &str| {
+            on_loopback(&[("A".into(), "b".into()), (name.into(), value.into())])
+                .map(|proxy| proxy.to_string())
+        };
         for value in [
             "http://127.0.0.1:3128",
             "localhost:3128",

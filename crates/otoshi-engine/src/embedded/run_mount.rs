@@ -11,6 +11,7 @@ use std::{
 };
 
 use otoshi_dockerfile::{Mount, Sharing, Word};
+use otoshi_explain::Remedy;
 use otoshi_oci::{Digest, Fields};
 use otoshi_sandbox::{self as sandbox, Limits};
 use otoshi_store::Draft;
@@ -262,10 +263,14 @@ fn not_given(kind: &str, id: &str, required: bool) -> Result<(), EngineError> {
     if !required {
         return Ok(());
     }
-    let flag = if kind == "ssh" { format!("--ssh {id}") } else { format!("--secret id={id},src=FILE") };
+    let given = id.to_owned();
+    let remedy = match kind {
+        "ssh" => Remedy::GiveSsh { id: given },
+        _ => Remedy::GiveSecret { id: given },
+    };
     Err(EngineError::Invalid {
         message: format!("the {kind} {id:?} is required but was not given"),
-        hint: Some(flag),
+        hint: Some(remedy),
     })
 }
 

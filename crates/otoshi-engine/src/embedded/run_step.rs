@@ -5,6 +5,7 @@
 use std::{fs, os::unix::fs::PermissionsExt, path::Path};
 
 use otoshi_dockerfile::{InlineFile, Run};
+use otoshi_explain::Remedy;
 use otoshi_oci::{Digest, Fields};
 use otoshi_sandbox::{self as sandbox, Limits, Network};
 use otoshi_store::{Draft, Implied, SnapshotId};
@@ -73,7 +74,7 @@ fn hostname(request: &BuildRequest) -> Result<&str, EngineError> {
     if name.len() > LONGEST_HOSTNAME || !name.bytes().all(plain) {
         return Err(EngineError::Invalid {
             message: format!("{ARGUMENT}: {name:?} cannot be the name of a machine"),
-            hint: Some(format!("at most {LONGEST_HOSTNAME} letters, digits, -, _ and .")),
+            hint: Some(format!("at most {LONGEST_HOSTNAME} letters, digits, -, _ and .").into()),
         });
     }
     Ok(name)
@@ -227,9 +228,7 @@ fn permitted(asked: bool, allowed: bool, what: &str, entitlement: &str) -> Resul
     }
     Err(EngineError::Invalid {
         message: format!("{what} is not allowed"),
-        hint: Some(format!(
-            "if you trust the Dockerfile: --allow {entitlement}, or [build] allow = [\"{entitlement}\"] in otoshi.toml"
-        )),
+        hint: Some(Remedy::Allow { entitlements: vec![entitlement.to_owned()] }),
     })
 }
 

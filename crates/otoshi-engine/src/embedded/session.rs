@@ -362,8 +362,8 @@ fn run_with(
         // As with Docker, names that the host knows are known on its network.
         Network::Host => spec.extra_hosts = names_of_host(),
         Network::Own => {
-            if let Some(warning) = proxy::on_loopback(&spec.env) {
-                events.event(Event::Warning(warning));
+            if let Some(proxy) = proxy::on_loopback(&spec.env) {
+                events.event(Event::UnreachedProxy(proxy));
             }
         }
         Network::None => {}

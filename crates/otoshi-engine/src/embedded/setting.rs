@@ -68,7 +68,7 @@ pub(super) fn apply(stage: &mut Stage, instruction: &Instruction) -> Result<(), 
 
 /// An error whose place is that of the instruction.
 fn said(error: DockerfileError) -> EngineError {
-    EngineError::Invalid { message: error.to_string(), hint: error.hint() }
+    EngineError::Invalid { message: error.to_string(), hint: error.remedy() }
 }
 
 fn is_empty_exec(command: &CommandForm, argv: &[String]) -> bool {

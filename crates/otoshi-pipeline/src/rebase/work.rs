@@ -125,20 +125,14 @@ impl Work<'_> {
         let base = by.name(&target)?.ok_or_else(|| missing(&target))?;
         let new = base.of(&platform).ok_or_else(|| {
             let text = format!("{}: it has no image for {platform}", target.familiar());
-            PipelineError::invalid(
-                text,
-                "an image is rebased for all its platforms, unless --platform names some",
-            )
+            PipelineError::invalid(text, Remedy::NamePlatforms)
         })?;
         let new = by.images().image(&target, new, &platform)?.ok_or_else(|| missing(&target))?;
         let (old, source) = self.old_base(claim.as_ref(), &target, &platform)?;
         let (of_app, of_new) = (app.diff_ids(), new.diff_ids());
         let found = seam::find(of_app, claim.as_ref(), old.as_ref().map(Image::diff_ids));
         let seam = found.map_err(|error| {
-            PipelineError::invalid(
-                format!("{}: {error}", named.reference.familiar()),
-                "name the base that it was built on, as it was then, with --base REFERENCE@DIGEST",
-            )
+            PipelineError::invalid(format!("{}: {error}", named.reference.familiar()), Remedy::NameOldBase)
         })?;
         let unchanged = of_app[..seam] == *of_new
             && old.as_ref().is_none_or(|old| old.config.config == new.config.config);
@@ -192,7 +186,7 @@ impl Work<'_> {
         }
         Err(PipelineError::invalid(
             format!("{}: nothing says which base the image was built on", named.reference.familiar()),
-            "name the old base with --base, and the new one with --onto",
+            Remedy::NameBothBases,
         ))
     }
 

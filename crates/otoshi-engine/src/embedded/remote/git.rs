@@ -134,7 +134,7 @@ impl Repository {
                 let near = otoshi_dockerfile::suggest(other, known);
                 return Err(EngineError::Invalid {
                     message: format!("ADD {}: there is no option {other:?}", SafeUrl::new(source)),
-                    hint: near.map(|near| format!("did you mean {near}?")),
+                    hint: near.map(|near| format!("did you mean {near}?").into()),
                 });
             }
         };
