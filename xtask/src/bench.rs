@@ -13,7 +13,11 @@ mod rebase;
 mod refresh;
 mod registry;
 
-use std::{path::Path, process::Command, time::Instant};
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+    time::Instant,
+};
 
 use clap::Args;
 
@@ -62,9 +66,9 @@ pub(crate) struct Bench {
     /// With --check: how many images
     #[arg(long, default_value_t = 5000)]
     images: usize,
-    /// With --check: the program to measure, in place of one that is built now
-    #[arg(long, value_name = "PATH", requires = "check")]
-    program: Option<std::path::PathBuf>,
+    /// The program to measure, in place of one that is built now
+    #[arg(long, value_name = "PATH")]
+    program: Option<PathBuf>,
     /// Measure reading installed packages and indexes of repositories, and nothing else
     #[arg(long)]
     packages: bool,
@@ -77,7 +81,7 @@ impl Bench {
     pub(crate) fn run(self) -> Result {
         if self.bases {
             deps::install(&[deps::BASES, deps::BOOTSTRAP])?;
-            return base::measure(&project::build_dist()?, self.rounds.min(5));
+            return base::measure(&self.built()?, self.rounds.min(5));
         }
         if self.packages {
             deps::install(&[deps::BASES, deps::BOOTSTRAP])?;
@@ -85,18 +89,14 @@ impl Bench {
         }
         if self.check {
             deps::install(&[deps::BENCH])?;
-            let otoshi = match self.program {
-                Some(path) => path.canonicalize().map_err(Failure::file("finding", &path))?,
-                None => project::build_dist()?,
-            };
-            return check::measure(&otoshi, self.images);
+            return check::measure(&self.built()?, self.images);
         }
         if self.rebase {
             deps::install(&[deps::BENCH])?;
-            return rebase::measure(&project::build_dist()?, self.rounds.min(5), self.apps);
+            return rebase::measure(&self.built()?, self.rounds.min(5), self.apps);
         }
         deps::install(&[deps::BASES, deps::BENCH])?;
-        let otoshi = project::build_dist()?;
+        let otoshi = self.built()?;
         let bases = bases::make(&otoshi, false)?;
         let project = Project::empty(&otoshi)?;
         project.import(&bases.old, bases::BASE)?;
@@ -132,6 +132,14 @@ impl Bench {
         registry::measure(&project, self.rounds.min(5))?;
         registry::new_machine(&otoshi, self.rounds.min(5))?;
         sides.measure(self.rounds)
+    }
+
+    /// The program to measure.
+    fn built(&self) -> Result<PathBuf> {
+        match &self.program {
+            Some(path) => path.canonicalize().map_err(Failure::file("finding", path)),
+            None => project::build_dist(),
+        }
     }
 
     /// All four phases of a project of 10,000 files in which nothing changed.

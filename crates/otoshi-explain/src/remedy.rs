@@ -28,6 +28,8 @@ pub enum Remedy {
         /// The name.
         id: String,
     },
+    /// Make a TUN device usable, or run on the host's network.
+    GiveTunDevice,
     /// Run on the host's network, or give an address other than the loopback.
     LeaveLoopback,
     /// Name other paths as what is copied from the builder.

@@ -34,6 +34,14 @@ pub enum SandboxError {
         /// What to change.
         hint: String,
     },
+    /// There is no device for a network of the sandbox's own.
+    #[error("{action}: {reason}")]
+    NoTunDevice {
+        /// What was being done.
+        action: String,
+        /// Why it failed.
+        reason: String,
+    },
 }
 
 impl SandboxError {
@@ -52,6 +60,12 @@ impl SandboxError {
         let (action, hint) = (action.to_owned(), hint.to_owned());
         move |error| Self::NotSupported { action, reason: error.into().to_string(), hint }
     }
+
+    /// As [`Self::not_supported`], for the device of a network.
+    pub(crate) fn no_tun_device<E: Into<std::io::Error>>(action: &str) -> impl FnOnce(E) -> Self {
+        let action = action.to_owned();
+        move |error| Self::NoTunDevice { action, reason: error.into().to_string() }
+    }
 }
 
 impl Explain for SandboxError {
@@ -62,6 +76,7 @@ impl Explain for SandboxError {
     fn remedy(&self) -> Option<Remedy> {
         match self {
             Self::NotSupported { hint, .. } => Some(hint.as_str().into()),
+            Self::NoTunDevice { .. } => Some(Remedy::GiveTunDevice),
             Self::Setup { .. } | Self::Exec { .. } => None,
         }
     }

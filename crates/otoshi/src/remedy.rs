@@ -25,6 +25,12 @@ pub(crate) fn words(remedy: &Remedy) -> String {
         }
         Remedy::GiveSecret { id } => format!("--secret id={id},src=FILE"),
         Remedy::GiveSsh { id } => format!("--ssh {id}"),
+        Remedy::GiveTunDevice => {
+            "a step's own network needs a TUN device: modprobe tun; chmod 0666 /dev/net/tun; inside a container: \
+             docker run --device /dev/net/tun. Without one: --network host, or [build] network = \"host\" in \
+             otoshi.toml, with which steps share this machine's network"
+                .to_owned()
+        }
         Remedy::LeaveLoopback => {
             "give an address of this machine other than its loopback, or --network host \
              (in otoshi.toml: [build] network = \"host\")"

@@ -36,9 +36,6 @@ const NAME: &str = "eth0";
 /// The name of the far end of a line.
 const FAR: &str = "outlet";
 const DEVICE: &str = "/dev/net/tun";
-const HINT: &str = "a step's own network needs a TUN device: modprobe tun; chmod 0666 /dev/net/tun; inside a container: \
-    docker run --device /dev/net/tun. Without one: --network host, or [build] network = \"host\" in otoshi.toml, with which steps share \
-    this machine's network";
 
 /// Makes the network of this process's namespace, which is new; gives the other end of its device, and whether packets have frames
 /// around them there.
@@ -48,13 +45,13 @@ pub(crate) fn make(plan: &Plan) -> Result<(OwnedFd, bool)> {
     let (device, framed) = match open() {
         Ok(device) => {
             sys::make_tun(device.as_fd(), NAME)
-                .map_err(SandboxError::not_supported("making a network device", HINT))?;
+                .map_err(SandboxError::no_tun_device("making a network device"))?;
             (device, false)
         }
         Err(error) => {
             tracing::debug!(%error, "no TUN device");
             let line = make_line();
-            (line.map_err(|_| SandboxError::not_supported(&format!("opening {DEVICE}"), HINT)(error))?, true)
+            (line.map_err(|_| SandboxError::no_tun_device(&format!("opening {DEVICE}"))(error))?, true)
         }
     };
     set_up(plan, framed).map_err(SandboxError::setup("setting up the network"))?;
