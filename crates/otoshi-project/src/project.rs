@@ -106,6 +106,8 @@ impl Project {
     }
 
     /// Every base by name, with `{VERSION}` replaced.
+    ///
+    /// Fails where a base uses a version that is not there, and where what is said of a base's packages is wrong.
     pub fn bases(&self) -> Result<BTreeMap<String, String>, ProjectError> {
         let versions = &self.manifest.versions;
         let fill_base = |(name, base): (&String, &Base)| {
@@ -120,6 +122,8 @@ impl Project {
     }
 
     /// The bases that are made of packages, by the references that they have here.
+    ///
+    /// Fails where what is said of their packages is wrong.
     pub fn package_bases(&self) -> Result<BTreeMap<String, Packages>, ProjectError> {
         let packages = |(name, base): (&String, &Base)| match base {
             Base::Image(_) => None,
@@ -131,6 +135,8 @@ impl Project {
     }
 
     /// The arguments that commands compute, each with its name and the base's reference.
+    ///
+    /// Fails as [`Project::bases`] does, and where one is computed in a base that is not there.
     pub fn computed(&self) -> Result<Vec<(String, String, Computed)>, ProjectError> {
         let bases = self.bases()?;
         let mut found = Vec::new();
@@ -225,14 +231,14 @@ fn fill<'a>(
     Ok(out + rest)
 }
 
-/// The text of the `Procfile`; `None` where there is none.
-///
-/// Fails where it cannot be read, since a process that is gone takes its image with it.
 /// The nearest directory, this one or one above, that has an `otoshi.toml`.
 fn root_above(from: &Path) -> Option<&Path> {
     from.ancestors().find(|directory| directory.join("otoshi.toml").is_file())
 }
 
+/// The text of the `Procfile`; `None` where there is none.
+///
+/// Fails where it cannot be read, since a process that is gone takes its image with it.
 fn procfile(root: &Path) -> Result<Option<String>, ProjectError> {
     match fs::read(root.join("Procfile")) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
