@@ -68,12 +68,11 @@ impl Project {
         let processes = processes(&manifest, procfile.as_deref())?;
         let mut warnings = Vec::new();
         if procfile.is_some() && !manifest.processes.is_empty() {
-            warnings
-                .push("Procfile is not used: otoshi.toml has [processes]; take one of them out".to_owned());
+            warnings.push("Procfile is not used: otoshi.toml has [processes]; remove one of them".to_owned());
         }
         if processes.is_empty() {
             warnings.push(
-                "there is no process, so no app image: add [processes] to otoshi.toml, or a Procfile"
+                "there are no processes, so there is no app image: add [processes] to otoshi.toml, or a Procfile"
                     .to_owned(),
             );
         }
@@ -356,7 +355,7 @@ pub(crate) fn problems_of(name: &str, packages: &Packages) -> Vec<(Vec<String>, 
         }
     }
     if packages.slim && packages.variant == Variant::Distroless {
-        let message = format!("{name}: `slim` is for the variants that have dpkg, apt and minimal");
+        let message = format!("{name}: `slim` is only for the variants with dpkg: apt and minimal");
         wrong(&["slim"], message, None);
     }
     for (key, address) in [("mirror", &packages.mirror), ("security-mirror", &packages.security_mirror)] {
