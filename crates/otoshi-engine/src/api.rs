@@ -23,20 +23,20 @@ pub trait Engine: Sync {
 
     /// Puts layers and settings on top of an image, with no command run; the same request gives the same image.
     ///
-    /// Fails where an image or a tree is not in the store and cannot be had, and where a layer cannot be written.
+    /// Fails where an image or a tree is not in the store, and where a layer cannot be written.
     fn assemble(&self, request: &AssembleRequest, events: &dyn Events) -> Result<BuiltImage, EngineError>;
 
     /// Runs one command in an image and waits for it.
     ///
-    /// Fails where the image cannot be had or has no command, and where the sandbox cannot be set up; how the command ends is
-    /// no failure.
+    /// Fails where the image is not in the store or has no command, where a layer cannot be had, and where the sandbox cannot be
+    /// set up; how the command ends is no failure.
     fn run(&self, request: &RunRequest, events: &dyn Events) -> Result<RunOutcome, EngineError>;
 
     /// Computes the digest of what an image holds at `path`: names, types, modes, owners and content, not times.
     ///
     /// `None` when there is nothing at the path. Remembered per image content.
     ///
-    /// Fails where the image cannot be had or read.
+    /// Fails where the image is not in the store, and where a layer cannot be had or read.
     fn content(&self, image: &Digest, path: &str) -> Result<Option<Digest>, EngineError>;
 
     /// Believes from now on what the records of this repository say, and of no other: [`Engine::learn_content`] and
@@ -92,7 +92,7 @@ pub trait Engine: Sync {
 
     /// Says why an image's command cannot start, as far as its files tell; an engine that cannot look says nothing.
     ///
-    /// Fails where the image cannot be had or read.
+    /// Fails where the image is not in the store, and where its files cannot be read.
     fn why_it_cannot_start(&self, _image: &Digest, _platform: &Platform) -> Result<Vec<String>, EngineError> {
         Ok(Vec::new())
     }

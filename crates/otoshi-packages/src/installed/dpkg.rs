@@ -29,7 +29,7 @@ const MOST: usize = 200_000;
 /// What is in `updates` takes the place of what `status` says of the same package, as with dpkg. Both are damaged where dpkg
 /// would not read them. In `status.d`, whatever has a version is installed.
 ///
-/// Fails where one of them is damaged, or names too many packages.
+/// Fails where `status` or a file in `updates` is damaged, and where there are too many packages.
 pub fn packages(files: &Files) -> Result<Option<Vec<Package>>, InstalledError> {
     let status = files.get(STATUS);
     let parts: Vec<(String, &[u8])> =
