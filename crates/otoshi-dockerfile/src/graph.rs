@@ -151,6 +151,8 @@ impl Graph {
     }
 
     /// As [`Graph::reach`], with what is known outside the Dockerfile.
+    ///
+    /// Fails as [`Graph::reach`] does, and where a `--from` names nothing or a trigger of an image is wrong.
     pub fn reach_in(
         dockerfile: &Dockerfile,
         globals: &GlobalScope,

@@ -158,7 +158,7 @@ fn rule(line: &str) -> Result<Option<Rule>, DockerfileError> {
     let text = clean(text);
     if negated && matches!(text.as_str(), "" | "/") {
         let error = DockerfileError::new("a pattern is missing after \"!\"");
-        return Err(error.with_hint(Some("\"!\" takes back in what the pattern after it matches".into())));
+        return Err(error.with_hint(Some("\"!\" re-includes what the pattern after it matches".into())));
     }
     if matches!(text.as_str(), "" | "." | "/") {
         return Ok(None);

@@ -39,6 +39,8 @@ type Result<T, E = Fault> = std::result::Result<T, E>;
 
 impl Dockerfile {
     /// Parses a Dockerfile; `name` is shown in errors.
+    ///
+    /// Fails at the first line that is wrong, and where there is no FROM.
     pub fn parse(name: &str, text: &str) -> Result<Self, DockerfileError> {
         match Self::parse_partly(name, text)? {
             (dockerfile, None) => Ok(dockerfile),

@@ -77,6 +77,8 @@ impl GlobalScope {
     }
 
     /// As [`GlobalScope::evaluate`], for a target, which is the value of `TARGETSTAGE`.
+    ///
+    /// Fails where a default cannot be expanded.
     pub fn evaluate_for(
         dockerfile: &Dockerfile,
         args: &BuildArgs,
@@ -183,6 +185,8 @@ impl Scope {
     /// Declares an ARG: from here on it has the value given from outside, its default, or the one from before FROM.
     ///
     /// Without any of these nothing changes. A default is not expanded when it is not needed.
+    ///
+    /// Fails where the default cannot be expanded; nothing is set then.
     pub fn declare(&mut self, arg: &Arg) -> Result<(), DockerfileError> {
         let value = match (self.given.get(&arg.name), &arg.default) {
             (Some(given), _) => Some(given.clone()),
@@ -218,6 +222,9 @@ impl Scope {
     }
 
     /// Expands a word.
+    ///
+    /// Fails where a quote or brace is not closed, a substitution is malformed, `:?` finds no value, or a word becomes too
+    /// long.
     pub fn expand(&self, word: &Word) -> Result<String, DockerfileError> {
         expand::word(&word.0, self.globals.escape, &|name| self.lookup(name))
     }

@@ -3,6 +3,8 @@
 use crate::{DockerfileError, suggest};
 
 /// Reads `EXPOSE`: a port or a range, with or without a protocol; an address or a port of the host before it is empty.
+///
+/// Fails where it is neither, or the protocol is none of tcp, udp and sctp.
 pub fn exposed_ports(text: &str) -> Result<Vec<String>, DockerfileError> {
     let (ports, protocol) = text.split_once('/').unwrap_or((text, "tcp"));
     let wrong = || {
@@ -28,6 +30,8 @@ const SIGNALS: [&str; 35] = [
 ];
 
 /// Reads `STOPSIGNAL`: a number that is not 0, or a name with or without `SIG`.
+///
+/// Fails where there is no such signal.
 pub fn stop_signal(text: &str) -> Result<String, DockerfileError> {
     let upper = text.to_uppercase();
     let name = upper.strip_prefix("SIG").unwrap_or(&upper);

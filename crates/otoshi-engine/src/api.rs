@@ -17,17 +17,26 @@ use crate::{AllowedDevices, Context, DEVICE_DIRECTORIES, EngineError, Events};
 /// Images are named by the digest of their manifest, in the store that the engine was made with.
 pub trait Engine: Sync {
     /// Builds one target of a Dockerfile and writes its image to the store.
+    ///
+    /// Fails where the Dockerfile is wrong, where an image or a source cannot be had, and where a step fails.
     fn build(&self, request: &BuildRequest, events: &dyn Events) -> Result<BuiltImage, EngineError>;
 
     /// Puts layers and settings on top of an image, with no command run; the same request gives the same image.
+    ///
+    /// Fails where an image or a tree is not in the store, and where a layer cannot be written.
     fn assemble(&self, request: &AssembleRequest, events: &dyn Events) -> Result<BuiltImage, EngineError>;
 
     /// Runs one command in an image and waits for it.
+    ///
+    /// Fails where the image is not in the store or has no command, where a layer cannot be had, and where the sandbox cannot be
+    /// set up; how the command ends is no failure.
     fn run(&self, request: &RunRequest, events: &dyn Events) -> Result<RunOutcome, EngineError>;
 
     /// Computes the digest of what an image holds at `path`: names, types, modes, owners and content, not times.
     ///
     /// `None` when there is nothing at the path. Remembered per image content.
+    ///
+    /// Fails where the image is not in the store, and where a layer cannot be had or read.
     fn content(&self, image: &Digest, path: &str) -> Result<Option<Digest>, EngineError>;
 
     /// Believes from now on what the records of this repository say, and of no other: [`Engine::learn_content`] and
@@ -35,6 +44,8 @@ pub trait Engine: Sync {
     fn believe(&self, _repository: &str) {}
 
     /// Takes note of what [`Engine::content`] gave on another machine, so that it need not look.
+    ///
+    /// Fails where the image is not in the store, and where that cannot be noted.
     fn learn_content(
         &self,
         _image: &Digest,
@@ -45,6 +56,8 @@ pub trait Engine: Sync {
     }
 
     /// The layer that [`AppLayer::CopyFrom`] made of a path of `image` on `base`, where it was made or learned.
+    ///
+    /// Fails where one of the images is not in the store.
     fn copied_layer(
         &self,
         _base: &Digest,
@@ -56,11 +69,15 @@ pub trait Engine: Sync {
     }
 
     /// Takes note of a layer that another machine made, so that it is not made again.
+    ///
+    /// Fails where that cannot be noted.
     fn learn_copied(&self, _layer: &CopiedLayer) -> Result<(), EngineError> {
         Ok(())
     }
 
     /// Writes a snapshot as a layer of the store, its entries owned by `owner` where it is given; written once.
+    ///
+    /// Fails where the snapshot is not in the store, and where the layer cannot be written.
     fn pack(
         &self,
         snapshot: &SnapshotId,
@@ -69,9 +86,13 @@ pub trait Engine: Sync {
     ) -> Result<(Descriptor, DiffId), EngineError>;
 
     /// Unpacks a layer of the store as a snapshot.
+    ///
+    /// Fails where the layer is not in the store or is damaged, and where it cannot be unpacked.
     fn unpack(&self, layer: &Digest, snapshot: &SnapshotId) -> Result<(), EngineError>;
 
     /// Says why an image's command cannot start, as far as its files tell; an engine that cannot look says nothing.
+    ///
+    /// Fails where the image is not in the store, and where its files cannot be read.
     fn why_it_cannot_start(&self, _image: &Digest, _platform: &Platform) -> Result<Vec<String>, EngineError> {
         Ok(Vec::new())
     }
@@ -79,12 +100,16 @@ pub trait Engine: Sync {
     /// Finds out what a source of ADD that lies elsewhere holds now, as a text; `None` for a path.
     ///
     /// Asks the network, unless a checksum or the source itself says it.
+    ///
+    /// Fails where the source or checksum is malformed, and where the source cannot be reached.
     fn remote(&self, source: &str, checksum: Option<&str>) -> Result<Option<String>, EngineError>;
 }
 
 /// Images and layers that the store does not hold, and where they can be had.
 pub trait ImageSource: Send + Sync {
     /// Brings what is known about an image into the store, all but its layers; `None` where there is no such image.
+    ///
+    /// Fails where whoever is asked does not answer, refuses, or sends what does not have its digest.
     fn find(&self, reference: &Reference, platform: &Platform) -> Result<Option<Digest>, EngineError>;
 
     /// Whether somebody is known to have a layer's blob.
@@ -96,6 +121,8 @@ pub trait ImageSource: Send + Sync {
     /// Reads a layer's blob while it arrives; `None` where nobody has it. At the end it is verified, and in the store.
     ///
     /// A reader that ends with `ConnectionReset` read what was wrong; another one reads it anew.
+    ///
+    /// Fails where nobody can be asked at all; what goes wrong later, reading tells.
     fn open(&self, layer: &ImageLayer) -> Result<Option<Box<dyn std::io::Read + Send>>, EngineError>;
 }
 

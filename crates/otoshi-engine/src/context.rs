@@ -71,11 +71,15 @@ impl Context {
     /// process writes its output to.
     ///
     /// What cannot be read is an error only of whoever wants its content.
+    ///
+    /// Fails where `root` itself cannot be read, a pattern is malformed, or what was read cannot be remembered.
     pub fn scan(home: &Home, root: &Path, ignore_text: Option<&str>) -> Result<Self, EngineError> {
         Self::scan_telling(home, root, ignore_text, &|_| {})
     }
 
     /// The same; says what will be read before it is, where something is new.
+    ///
+    /// Fails as [`Context::scan`] does.
     pub fn scan_telling(
         home: &Home,
         root: &Path,
@@ -161,6 +165,8 @@ impl Context {
     }
 
     /// The digest of all names, kinds, modes and contents.
+    ///
+    /// Fails where something in it cannot be read.
     pub fn tree_digest(&self) -> Result<Digest, EngineError> {
         self.readable(&self.entries)?;
         Ok(self
@@ -172,6 +178,8 @@ impl Context {
     }
 
     /// The digest of a file's bytes; of a directory or link, the digest of nothing.
+    ///
+    /// Never fails; its form is that of all digests of a context.
     #[allow(clippy::unnecessary_wraps, reason = "one form for every digest of a context")]
     pub fn entry_digest(&self, entry: &ContextEntry) -> Result<Digest, EngineError> {
         Ok(Fields::new("entry 2").text(entry.digest).digest())

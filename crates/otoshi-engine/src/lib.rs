@@ -20,6 +20,10 @@
 //!   export      layers and configs made of what the steps left
 //!   session     running a command in an image: the compile phase, `otoshi run`
 //! ```
+//!
+//! Of its records in the store, those of the kinds `Step`, `Source` and `Download` are roots of a collection: while a record is young, it
+//! keeps a snapshot. `Layer` and `Copied` are none: they go when the blob of the layer does; nor is `Diff`, which keeps a snapshot as long as
+//! an image has its layer. `Scan`, `Content`, `Workdir`, `Commit`, `Time` and `Place` keep nothing.
 
 mod api;
 pub mod checkout;

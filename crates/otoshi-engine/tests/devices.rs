@@ -191,7 +191,7 @@ fn what_is_missing_or_broken_is_told() {
     assert_eq!(
         refused("vendor.test/device=foo,required"),
         "no device \"vendor.test/device=foo\" on this machine | \
-         devices are described in /etc/cdi, /var/run/cdi, /etc/buildkit/cdi; there are none"
+         no devices are described in /etc/cdi, /var/run/cdi, /etc/buildkit/cdi"
     );
     build("vendor.test/device=foo").unwrap();
     devices.describe(&[
@@ -225,7 +225,7 @@ fn what_is_missing_or_broken_is_told() {
             refused(device),
             format!(
                 "no device \"other.test/device=x\" on this machine, where a description of devices is broken | \
-                 {}: the device \"x\": it changes nothing of a container",
+                 {}: the device \"x\": it does not change anything in a container",
                 broken.display()
             )
         );

@@ -72,6 +72,8 @@ impl ClientBuilder {
     }
 
     /// Trusts the authorities of a bundle in PEM form, too; `whose` says of what they are, for an error.
+    ///
+    /// Fails where the bundle is malformed.
     pub fn authorities(self, pem: &[u8], whose: &str) -> Result<Self, HttpError> {
         let failed = || HttpError::setup(format!("with the certificate authorities of {whose}"));
         let certificates = Certificate::from_pem_bundle(pem).map_err(failed())?;
@@ -79,6 +81,8 @@ impl ClientBuilder {
     }
 
     /// Asks addresses of a scheme, `http` or `https`, through a proxy; `setting` says who names it, for an error.
+    ///
+    /// Fails where the address is none.
     pub fn proxy(self, scheme: &str, address: &str, setting: &str) -> Result<Self, HttpError> {
         let make = if scheme == "https" { Proxy::https } else { Proxy::http };
         // The address may hold a password, and is not shown.

@@ -68,6 +68,8 @@ pub struct Getter {
 
 impl Getter {
     /// Makes one, with threads of that name.
+    ///
+    /// Fails where the threads cannot be started.
     pub fn new(name: &str, retries: Retries) -> Result<Self, HttpError> {
         let runtime = Builder::new_multi_thread()
             .worker_threads(2)

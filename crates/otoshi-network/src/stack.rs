@@ -130,7 +130,7 @@ impl Stack {
 
     /// Does what there is to do.
     ///
-    /// An error says that the device is gone, and the network with it.
+    /// Fails where the device is gone, and the network with it.
     pub fn turn(&mut self) -> io::Result<()> {
         let mut events = Vec::with_capacity(256);
         let now = rustix::event::Timespec { tv_sec: 0, tv_nsec: 0 };

@@ -73,6 +73,8 @@ impl ImageConfig {
     }
 
     /// Writes the document: sorted keys, no spaces, the same bytes for the same content.
+    ///
+    /// Fails as [`json::canonical`] does.
     pub fn to_vec(&self) -> serde_json::Result<Vec<u8>> {
         json::canonical(self)
     }

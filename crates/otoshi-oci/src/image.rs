@@ -370,6 +370,8 @@ impl Artifact<'_> {
 
 /// Writes an artifact: a manifest over blobs, with an empty config.
 ///
+/// Fails where a blob cannot be written.
+///
 /// Spec: <https://github.com/opencontainers/image-spec/blob/v1.1.0/manifest.md#guidelines-for-artifact-usage>
 pub fn write_artifact(
     layout: &Layout,
@@ -383,6 +385,8 @@ pub fn write_artifact(
 }
 
 /// Writes an image that is an artifact as well: what mounts images can mount it, and its type says what it is.
+///
+/// Fails where a blob cannot be written.
 pub fn write_image_artifact(
     layout: &Layout,
     config: &ImageConfig,

@@ -5,6 +5,8 @@
 use serde::Serialize;
 
 /// Writes a value as JSON with all object keys sorted.
+///
+/// Fails where the value has no form in JSON, such as a map whose keys are not text.
 pub fn canonical<T: Serialize + ?Sized>(value: &T) -> serde_json::Result<Vec<u8>> {
     let mut value = serde_json::to_value(value)?;
     value.sort_all_objects();

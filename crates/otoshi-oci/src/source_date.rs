@@ -17,6 +17,8 @@ pub struct SourceDateError {
 }
 
 /// Reads the time; as with BuildKit an empty text says none.
+///
+/// Fails where it is not a number of seconds between 1970 and the end of the year 9999.
 pub fn source_date(text: &str) -> Result<Option<i64>, SourceDateError> {
     if text.is_empty() {
         return Ok(None);

@@ -53,6 +53,8 @@ impl<K: Eq + Hash, V: Clone> OnceMap<K, V> {
     }
 
     /// The same for values of which some count once: those that are found with `false` are not kept.
+    ///
+    /// Fails as `find` does, and keeps nothing then.
     pub fn try_get_when<E>(&self, key: K, find: impl FnOnce() -> Result<(V, bool), E>) -> Result<V, E> {
         let cell = self.0.of(key);
         let mut cell = hold(&cell);

@@ -15,6 +15,9 @@
 //! Nothing of an image is ever run, and nothing here prints. Every file that is read is taken for hostile: sizes, counts and
 //! links are bounded, and what cannot be read is an error that names the file, or is left out where the package manager
 //! leaves it out as well.
+//!
+//! Its records in the store (`Installed`) are no roots of a collection: they keep nothing. Indexes and packages are files beside the
+//! records; a collection removes those that nobody used for as long as it lets records live.
 
 mod allowance;
 pub mod apk;

@@ -22,6 +22,11 @@
 //! pipeline   the front of all this: a project, and what can be done with it
 //! outlook    what a change outside would make run: two plans compared                 parallel  many things side by side
 //! ```
+//!
+//! Of its records in the store, four kinds are roots of a collection while they are young: `Phase` (the images that a phase made, the
+//! compiled application and what compiling wrote), `Last` (images that a phase observed), `Base` (an image made of packages), and for a
+//! year at least `Previous` (images and bases before each refresh). `Argument` and `Listing` keep nothing, nor does `Origin`, which
+//! goes when its blob does.
 
 mod arguments;
 mod artifact;

@@ -63,6 +63,8 @@ impl<'a> Pipeline<'a> {
     }
 
     /// Runs what must run. Bases that `otoshi.lock` lacks are added to it; with `locked` they are an error.
+    ///
+    /// Fails where the project's files are wrong, where a base cannot be resolved, and where a step or command fails.
     pub fn build(&self, locked: bool, events: &dyn Events) -> Result<Plan, PipelineError> {
         self.walk(Some(events), Rules { locked, ..Rules::default() })
     }
@@ -77,23 +79,31 @@ impl<'a> Pipeline<'a> {
     }
 
     /// Plans, and keeps what each phase observes, to be compared with another outlook.
+    ///
+    /// Fails as [`Pipeline::plan`] does.
     pub fn outlook(&self) -> Result<Outlook, PipelineError> {
         let walked = Walker(&self.0).once(None, Rules::default())?;
         Ok(Outlook::new(walked.plan, walked.observed))
     }
 
     /// Every base that the project uses, by role.
+    ///
+    /// Fails where the project's files are wrong.
     pub fn used_bases(&self) -> Result<Vec<UsedBase>, PipelineError> {
         self.0.used_bases()
     }
 
     /// The lock with the bases that it lacks, and without those that nothing uses any more; runs and writes nothing.
+    ///
+    /// Fails where the project's files are wrong, or a base cannot be resolved.
     pub fn locked_bases(&self) -> Result<Lock, PipelineError> {
         self.0.whole_lock()
     }
 
     /// Takes in what moved outside. The report says what ran and what was kept; a refusal leaves everything as it was. The results are
     /// there for publishing, unless it was refused or nothing ran. `words` says how a remedy is called.
+    ///
+    /// Fails as a build does.
     pub fn refresh(
         &self,
         options: &RefreshOptions,
@@ -104,11 +114,15 @@ impl<'a> Pipeline<'a> {
     }
 
     /// Goes back to what the images and the lock were before the last refresh.
+    ///
+    /// Fails where no earlier state is known here, or an image of it is no longer in the store; nothing is changed then.
     pub fn rollback(&self) -> Result<RolledBack, PipelineError> {
         History(&self.0.world).rollback()
     }
 
     /// Waits until no other refresh or update of the project runs; until the file is dropped, none begins.
+    ///
+    /// Fails where the project's directory cannot be opened or locked.
     pub fn alone(&self) -> Result<File, PipelineError> {
         alone(self.0.world.project)
     }
@@ -117,6 +131,9 @@ impl<'a> Pipeline<'a> {
     /// results of a walk that was just done, one is done to find them.
     ///
     /// `tag` is the tag of the app images; in one repository for all, it follows the process's name.
+    ///
+    /// Fails where something has not been built yet, where `[registry]` names no repository, or the registry refuses; no tag
+    /// moves then.
     pub fn publish(
         &self,
         results: Option<&Results>,
@@ -133,6 +150,9 @@ impl<'a> Pipeline<'a> {
     }
 
     /// Pushes the compiled application alone, as an image that can be mounted. Gives its reference and digest.
+    ///
+    /// Fails where something has not been built yet, where `[registry]` names no repository, or the registry refuses; no tag
+    /// moves then.
     pub fn publish_compiled(
         &self,
         tag: Option<&str>,
@@ -144,6 +164,8 @@ impl<'a> Pipeline<'a> {
     }
 
     /// The compiled application as an image of the store: the source, and what compiling wrote over it.
+    ///
+    /// Fails where something has not been built yet, and where the project compiles nothing.
     pub fn compiled(&self) -> Result<Digest, PipelineError> {
         Publisher::new(&self.0, &Results::built_before(&self.0)?).compiled()
     }

@@ -103,7 +103,7 @@ impl Reason {
     /// A phase waits for what another one gives.
     pub(crate) fn depends(on: Phase) -> Self {
         let of = Some(Of { phase: on, whole: true });
-        Self { of, ..Self::plain(ReasonKind::Depends, on, format!("depends on what the {on} gives")) }
+        Self { of, ..Self::plain(ReasonKind::Depends, on, format!("depends on what the {on} produces")) }
     }
 
     /// Whether a phase waits for what this one gives.

@@ -175,7 +175,7 @@ impl Ledger<'_> {
     pub(crate) fn reasons(&self, phase: Phase, key: &Digest, seen: &Observation) -> Vec<Reason> {
         let Some(last) = self.last(phase) else {
             return vec![if self.is_known_in_another_form(phase) {
-                let text = "what is known of it was written by another version of otoshi";
+                let text = "its record was written by another version of otoshi";
                 Reason::plain(ReasonKind::Forgotten, phase, text)
             } else {
                 Reason::plain(ReasonKind::NeverBuilt, phase, "it was never built here")

@@ -64,6 +64,8 @@ impl Remote {
     }
 
     /// The client.
+    ///
+    /// Fails where this user's settings for registries cannot be read, and where threads cannot be started.
     pub fn client(&self) -> Result<&Client, RegistryError> {
         Ok(&self.opened()?.client)
     }
@@ -72,6 +74,8 @@ impl Remote {
     ///
     /// A name that was pulled stands for what its registry has. Who named what an older store holds is not known: there a name is
     /// its registry's where that is known to hold the image.
+    ///
+    /// Fails where index.json of the store cannot be read.
     pub fn local(&self, reference: &Reference) -> Result<Option<Digest>, PipelineError> {
         let layout = self.home.layout();
         let Some(here) = layout.names().resolve(reference)? else { return Ok(None) };
@@ -152,6 +156,8 @@ impl Remote {
     }
 
     /// Pulls an image and gives it its name in the store.
+    ///
+    /// Fails as [`Remote::pull`] does, and where the name cannot be written.
     pub fn pull_named(
         &self,
         reference: &Reference,
@@ -174,6 +180,8 @@ impl Remote {
     }
 
     /// Fetches the layers of an image that are not in the store.
+    ///
+    /// Fails as [`Remote::fetch_layer`] does, with the first that cannot be had.
     pub fn complete(&self, image: &Image) -> Result<(), RegistryError> {
         image.layers().iter().try_for_each(|layer| self.fetch_layer(layer))
     }

@@ -87,7 +87,7 @@ fn the_source_runs_2_and_4() {
     shop.write("views/index.erb", "new\n");
     let plan = shop.plan(&engine);
     assert_eq!(plan.phases[3].status, Status::Pending);
-    assert_eq!(reasons(&plan, 4), ["depends on what the compile gives"]);
+    assert_eq!(reasons(&plan, 4), ["depends on what the compile produces"]);
     let report = shop.build(&engine);
     assert_eq!(ran(&report), [2, 4]);
     assert_eq!(reasons(&report, 2), ["source changed: app.rb, views/index.erb"]);
@@ -290,7 +290,7 @@ fn without_a_builder_the_runner_compiles() {
         engine.calls.lock().unwrap().iter().map(|call| call.split(' ').next().unwrap().to_owned()).collect();
     assert_eq!(calls, ["build", "run", "assemble"]);
     shop.edit("runner.Dockerfile", "RUN true", "RUN false");
-    assert_eq!(reasons(&shop.plan(&engine), 2), ["depends on what the runner gives"]);
+    assert_eq!(reasons(&shop.plan(&engine), 2), ["depends on what the runner produces"]);
 }
 
 #[test]

@@ -253,7 +253,7 @@ impl Check {
             let message = match Range::parse(text) {
                 None => format!("[check] ranges: {text:?} for {name} is not a version range"),
                 Some(range) if !range.can_have_any() => {
-                    format!("[check] ranges: no version can be in {text:?} for {name}")
+                    format!("[check] ranges: no version of {name} can match {text:?}")
                 }
                 Some(_) => continue,
             };
@@ -266,7 +266,7 @@ impl Check {
         }
         for (name, hold) in &self.hold {
             if hold.until().is_none() {
-                let message = format!("[check] hold: what {name} waits for is not a date");
+                let message = format!("[check] hold: {name} needs a date");
                 faults.at(&["check", "hold", name], message, "as in \"2026-12-01\"");
             }
         }
@@ -323,7 +323,7 @@ impl Settings<'_> {
         let plain = |c: char| c.is_ascii_alphanumeric() || "._-+~:/@[]* ".contains(c);
         let has_space = name.trim() != name || name.matches(' ').count() > 1;
         (has_space || !name.chars().all(plain))
-            .then(|| (format!("{name:?} can be the name of nothing"), all()))
+            .then(|| (format!("{name:?} cannot be the name of anything"), all()))
     }
 }
 
@@ -435,7 +435,7 @@ mod tests {
                 "cycles = \"http://example.org/\"",
                 "[check] cycles: \"http://example.org/\" is not the address of a table",
             ),
-            ("hold = { A = \"later\" }", "[check] hold: what A waits for is not a date"),
+            ("hold = { A = \"later\" }", "[check] hold: A needs a date"),
         ] {
             let check: Check = toml::from_str(text).unwrap();
             let error = fault(&check, text).unwrap();

@@ -365,6 +365,8 @@ pub struct Verify {
 
 impl Verify {
     /// How long it may take; 60 seconds where nothing is said.
+    ///
+    /// Fails where it is no time span, as in `90s` or `30 days`.
     pub fn timeout(&self) -> Result<Duration, ProjectError> {
         let text = self.timeout.as_deref().unwrap_or("60s");
         duration("[verify] timeout", text)

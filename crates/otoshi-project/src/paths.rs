@@ -10,7 +10,7 @@ pub(crate) fn in_image(path: &str) -> Option<&'static str> {
     match parts(path).first() {
         _ if path.contains('\0') => Some("is no path"),
         _ if !path.starts_with('/') => Some("is not absolute"),
-        Some(first) if OF_THE_SYSTEM.contains(first) => Some("is the system's, in every sandbox"),
+        Some(first) if OF_THE_SYSTEM.contains(first) => Some("belongs to the system in every sandbox"),
         _ => None,
     }
 }
@@ -48,14 +48,14 @@ mod tests {
             ("/", Some("is the whole image")),
             ("//./", Some("is the whole image")),
             ("/app/..", Some("is the whole image")),
-            ("/proc", Some("is the system's, in every sandbox")),
-            ("/sys/fs/cgroup", Some("is the system's, in every sandbox")),
-            ("/app/../dev/shm", Some("is the system's, in every sandbox")),
+            ("/proc", Some("belongs to the system in every sandbox")),
+            ("/sys/fs/cgroup", Some("belongs to the system in every sandbox")),
+            ("/app/../dev/shm", Some("belongs to the system in every sandbox")),
             ("/a\0b", Some("is no path")),
         ] {
             assert_eq!(on_image(path), problem, "{path:?}");
         }
-        assert_eq!((in_image("/"), in_image("/dev")), (None, Some("is the system's, in every sandbox")));
+        assert_eq!((in_image("/"), in_image("/dev")), (None, Some("belongs to the system in every sandbox")));
         assert!(hides("/app/", "/app") && hides("/usr", "/usr/src/app") && !hides("/app/cache", "/app"));
         assert!(!hides("/ap", "/app"));
     }

@@ -68,12 +68,11 @@ impl Project {
         let processes = processes(&manifest, procfile.as_deref())?;
         let mut warnings = Vec::new();
         if procfile.is_some() && !manifest.processes.is_empty() {
-            warnings
-                .push("Procfile is not used: otoshi.toml has [processes]; take one of them out".to_owned());
+            warnings.push("Procfile is not used: otoshi.toml has [processes]; remove one of them".to_owned());
         }
         if processes.is_empty() {
             warnings.push(
-                "there is no process, so no app image: add [processes] to otoshi.toml, or a Procfile"
+                "there are no processes, so there is no app image: add [processes] to otoshi.toml, or a Procfile"
                     .to_owned(),
             );
         }
@@ -106,6 +105,8 @@ impl Project {
     }
 
     /// Every base by name, with `{VERSION}` replaced.
+    ///
+    /// Fails where a base uses a version that is not there, and where what is said of a base's packages is wrong.
     pub fn bases(&self) -> Result<BTreeMap<String, String>, ProjectError> {
         let versions = &self.manifest.versions;
         let fill_base = |(name, base): (&String, &Base)| {
@@ -120,6 +121,8 @@ impl Project {
     }
 
     /// The bases that are made of packages, by the references that they have here.
+    ///
+    /// Fails where what is said of their packages is wrong.
     pub fn package_bases(&self) -> Result<BTreeMap<String, Packages>, ProjectError> {
         let packages = |(name, base): (&String, &Base)| match base {
             Base::Image(_) => None,
@@ -131,6 +134,8 @@ impl Project {
     }
 
     /// The arguments that commands compute, each with its name and the base's reference.
+    ///
+    /// Fails as [`Project::bases`] does, and where one is computed in a base that is not there.
     pub fn computed(&self) -> Result<Vec<(String, String, Computed)>, ProjectError> {
         let bases = self.bases()?;
         let mut found = Vec::new();
@@ -225,14 +230,14 @@ fn fill<'a>(
     Ok(out + rest)
 }
 
-/// The text of the `Procfile`; `None` where there is none.
-///
-/// Fails where it cannot be read, since a process that is gone takes its image with it.
 /// The nearest directory, this one or one above, that has an `otoshi.toml`.
 fn root_above(from: &Path) -> Option<&Path> {
     from.ancestors().find(|directory| directory.join("otoshi.toml").is_file())
 }
 
+/// The text of the `Procfile`; `None` where there is none.
+///
+/// Fails where it cannot be read, since a process that is gone takes its image with it.
 fn procfile(root: &Path) -> Result<Option<String>, ProjectError> {
     match fs::read(root.join("Procfile")) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
@@ -350,7 +355,7 @@ pub(crate) fn problems_of(name: &str, packages: &Packages) -> Vec<(Vec<String>, 
         }
     }
     if packages.slim && packages.variant == Variant::Distroless {
-        let message = format!("{name}: `slim` is for the variants that have dpkg, apt and minimal");
+        let message = format!("{name}: `slim` is only for the variants with dpkg: apt and minimal");
         wrong(&["slim"], message, None);
     }
     for (key, address) in [("mirror", &packages.mirror), ("security-mirror", &packages.security_mirror)] {

@@ -4,6 +4,8 @@ use crate::{Manifest, ProjectError, faults::Faults, shape};
 
 impl Manifest {
     /// Reads `otoshi.toml`; `file` is shown in errors.
+    ///
+    /// Fails with all mistakes of form and content at once.
     pub fn parse(file: &str, text: &str) -> Result<Self, ProjectError> {
         let mut faults = Faults::new(file, text);
         let read = toml::from_str(text);

@@ -32,6 +32,8 @@ pub enum Upgrade {
 
 impl Refresh {
     /// The age from which bases of the builder move too.
+    ///
+    /// Fails where it is no time span, as in `90s` or `30 days`.
     pub fn builder_max_age(&self) -> Result<Option<Duration>, ProjectError> {
         self.builder_max_age.as_ref().map(|text| duration("[refresh] builder-max-age", text)).transpose()
     }

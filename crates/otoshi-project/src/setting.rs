@@ -90,6 +90,8 @@ impl Project {
     }
 
     /// Another value for a version or base by its key.
+    ///
+    /// Fails where there is none of that key, and where it is a base made of packages.
     pub fn setting(&self, name: &str, to: &str) -> Result<Setting, ProjectError> {
         let (table, from) = match (self.manifest.versions.get(name), self.manifest.bases.get(name)) {
             (Some(version), _) => (SettingTable::Versions, version),

@@ -89,7 +89,7 @@ impl Manifest {
                     faults.at_key(
                         &[table, key],
                         format!("{key} is set twice, in [{other}] and [{table}]"),
-                        "take one of them out",
+                        "remove one of them",
                     );
                 }
             }
@@ -277,11 +277,11 @@ impl Manifest {
         }
         let (problem, hint) = if build.ca_certificates.is_none() {
             (
-                "needs ca-certificates: who is trusted in the commands' place",
+                "needs ca-certificates: the authorities to trust on the commands' behalf",
                 "ca-certificates = \"host\", for this machine's",
             )
         } else if build.network_cache == Switch::Off {
-            ("has nothing to do where network-cache is off", "leave one of them out")
+            ("has no effect while network-cache is off", "leave one of them out")
         } else if build.network != BuildNetwork::Default {
             ("reaches only commands that have a network of their own", "leave network out, or inspect-https")
         } else {
@@ -427,7 +427,7 @@ impl Manifest {
         let Some(verify) = &self.verify else { return };
         match verify.timeout() {
             Ok(timeout) if timeout.is_zero() => {
-                let message = "[verify] timeout: nothing can be done in no time";
+                let message = "[verify] timeout: it must be longer than 0";
                 faults.at(&["verify", "timeout"], message, "as in \"30s\"");
             }
             Ok(_) => {}

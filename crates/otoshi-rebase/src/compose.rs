@@ -138,6 +138,8 @@ pub fn compose(bases: Bases<'_>) -> Result<Composed, ComposeError> {
 
 impl Composed {
     /// Writes config and manifest into a layout, in the form that `app` has, and describes the manifest.
+    ///
+    /// Fails where a blob cannot be written.
     pub fn write(&self, layout: &Layout, app: &Image) -> Result<Descriptor, ImageError> {
         let write = |what| move |source| ImageError::Write { what, source };
         let config = self.config.to_vec().map_err(write("image config"))?;

@@ -119,6 +119,8 @@ pub struct NewBase<'a> {
 /// content, annotations, platform) follows it; addresses of the old content are dropped; all else, known here or not, stays as it
 /// is. `base` is given where all images of the index moved: of one of which some moved, nothing new is true as a whole.
 ///
+/// Fails where the blob cannot be written.
+///
 /// Spec: <https://github.com/opencontainers/image-spec/blob/v1.1.0/descriptor.md>
 pub fn replace(
     layout: &Layout,

@@ -10,6 +10,8 @@
 //! ```
 //!
 //! All of it is decided from manifests, configs and layers that are given: nothing here uses the network or runs anything.
+//!
+//! Its records in the store (`Facts` and `Proof`) are no roots of a collection: they keep nothing.
 
 pub mod compose;
 pub mod index;

@@ -26,6 +26,8 @@ pub struct Client {
 
 impl Client {
     /// Makes a client; nothing is sent yet.
+    ///
+    /// Fails where the threads cannot be started.
     pub fn new(settings: Settings) -> Result<Self, RegistryError> {
         let threads = std::thread::available_parallelism().map_or(2, usize::from).clamp(2, 8);
         let runtime = Builder::new_multi_thread()
@@ -73,6 +75,8 @@ impl Client {
     }
 
     /// Fetches a manifest or index into a layout, and nothing that it names; `None` where there is none.
+    ///
+    /// Fails as [`Client::manifest`] does, and where the layout cannot be read or written.
     pub fn fetch_manifest(
         &self,
         layout: &Layout,
@@ -85,6 +89,9 @@ impl Client {
     }
 
     /// Replaces an image by one whose layers are in registries already; the tag moves at the end, or not at all.
+    ///
+    /// Fails where the registry does not answer or refuses, where a layer is nowhere to be had, and where somebody else has
+    /// moved the tag.
     pub fn replace(
         &self,
         layout: &Layout,
@@ -97,11 +104,15 @@ impl Client {
     }
 
     /// Lists the tags of a repository.
+    ///
+    /// Fails where the registry does not answer, wants a login that is refused, or sends what cannot be read.
     pub fn tags(&self, repository: &Repository) -> Result<Vec<String>, RegistryError> {
         self.wait(Listing(&self.transport).tags(repository, &Tally::new(Arc::new(Quiet))))
     }
 
     /// Lists the artifacts that refer to a manifest; only those of one type where it is given.
+    ///
+    /// Fails where the registry does not answer, wants a login that is refused, or sends what cannot be read.
     pub fn referrers(
         &self,
         repository: &Repository,
@@ -113,6 +124,8 @@ impl Client {
     }
 
     /// Lists the artifacts that refer to a manifest by the referrers API; `None` where the registry has none.
+    ///
+    /// Fails where the registry does not answer, wants a login that is refused, or sends what cannot be read.
     pub fn referrers_by_api(
         &self,
         repository: &Repository,
@@ -126,6 +139,8 @@ impl Client {
     }
 
     /// Lists the artifacts that refer to a manifest by the tag that stands in for the referrers API.
+    ///
+    /// Fails where the registry does not answer, wants a login that is refused, or sends what cannot be read.
     pub fn referrers_by_tag(
         &self,
         repository: &Repository,
@@ -156,6 +171,8 @@ impl Client {
     }
 
     /// Fetches blobs into a layout; those that are there cost nothing.
+    ///
+    /// Fails where the registry does not answer, wants a login that is refused, or sends what does not match its digest.
     pub fn fetch(
         &self,
         layout: &Layout,

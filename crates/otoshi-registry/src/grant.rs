@@ -60,9 +60,7 @@ impl Visit<'_> {
         match challenge {
             Challenge::Basic => match &known.login {
                 Some(Login::Basic { user, password }) => for_ever(basic(user, password)),
-                Some(_) => {
-                    Err(refused("the one that is known is a token, but it takes a password".to_owned()))
-                }
+                Some(_) => Err(refused("the configured one is a token, but it takes a password".to_owned())),
                 None => Err(refused(known.lack(&endpoint.login))),
             },
             Challenge::Bearer { realm, service, scope } => {

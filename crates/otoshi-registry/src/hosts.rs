@@ -71,6 +71,8 @@ struct Mirror {
 
 impl Hosts {
     /// Reads this machine's settings; absent files say nothing.
+    ///
+    /// Fails where the file that counts cannot be read, or is malformed.
     pub fn load() -> Result<Self, RegistryError> {
         let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
         let own = set("XDG_CONFIG_HOME").or_else(|| set("HOME").map(|home| home.join(".config")));
@@ -88,6 +90,8 @@ impl Hosts {
     }
 
     /// Reads settings from one file.
+    ///
+    /// Fails where it cannot be read, or is malformed.
     pub fn read(path: &Path) -> Result<Self, RegistryError> {
         let wrong = |reason: String| RegistryError::Settings { path: path.to_owned(), reason };
         let text = std::fs::read_to_string(path).map_err(|error| wrong(error.to_string()))?;

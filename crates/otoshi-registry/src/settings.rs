@@ -23,6 +23,8 @@ pub struct Settings {
 
 impl Settings {
     /// This machine's and this user's.
+    ///
+    /// Fails as [`Hosts::load`] does.
     pub fn of_this_user() -> Result<Self, RegistryError> {
         Ok(Self { hosts: Hosts::load()?, credentials: Credentials::of_this_user(), ..Self::plain() })
     }

@@ -37,13 +37,13 @@ fn a_registry_with_tls_and_a_login() {
     let error = pull(&nobody, &Store::new(), &name).unwrap_err();
     assert_eq!(
         error.to_string(),
-        format!("{host}/team/app: asked for the tag 1; it requires a login: none is known for {host}")
+        format!("{host}/team/app: asked for the tag 1; it requires a login: none is configured for {host}")
     );
     assert_eq!(error.hint().unwrap(), format!("docker login {host}, or skopeo login {host}"));
 
     let wrong = client_with(trusting(), logins(&registry, &host, WRONG));
     let error = push(&wrong, &store, &[item(&name, &digest)]).unwrap_err();
-    assert!(error.to_string().ends_with("it requires a login: the one that is known was refused"), "{error}");
+    assert!(error.to_string().ends_with("it requires a login: the configured one was refused"), "{error}");
     assert!(!format!("{error:?}").contains("falsch"));
 }
 

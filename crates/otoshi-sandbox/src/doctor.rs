@@ -81,7 +81,7 @@ fn kernel() -> Finding {
         Finding::limited(
             "kernel",
             release,
-            "before Linux 6.8 an image can have at most some hundred layers, and nothing limits how many processes a step starts",
+            "before Linux 6.8 an image can have at most a few hundred layers, and nothing limits how many processes a step starts",
         )
     }
 }

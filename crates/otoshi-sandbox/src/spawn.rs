@@ -108,6 +108,8 @@ impl Handle {
     }
 
     /// Connects to a port on which the command listens, by its loopback address: a socket that this process may use as any other.
+    ///
+    /// Fails where nothing listens there.
     pub fn connect(&self, port: u16) -> io::Result<TcpStream> {
         self.network.connect(port)
     }
@@ -118,6 +120,8 @@ impl Sandbox {
     ///
     /// `init_exe` is the executable that calls [`crate::init_if_requested`]; this process's own when `None`. A program that
     /// cannot be started is an exit code of 126 or 127, as with a shell, and a message on its standard error.
+    ///
+    /// Fails where the sandbox cannot be set up.
     pub fn spawn(spec: &Spec, stdio: StdioSpec, init_exe: Option<PathBuf>) -> Result<Running, SandboxError> {
         let failed = |action: &str| SandboxError::setup::<io::Error>(action.to_owned());
         let (channel, theirs) = Channel::pair().map_err(failed("making a channel"))?;
@@ -265,6 +269,8 @@ impl Running {
     }
 
     /// Waits for the command, and for everything it started, to end.
+    ///
+    /// Fails where the sandbox says that it could not be set up after all, and where it cannot be waited for.
     pub fn wait(mut self) -> Result<ExitStatus, SandboxError> {
         let failed = SandboxError::setup("receiving from the sandbox");
         let heard = match self.ended {

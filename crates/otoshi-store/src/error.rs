@@ -59,7 +59,7 @@ fn other_format(found: &str, supported: u32) -> &'static str {
     match found.parse::<u32>() {
         Ok(found) if found > supported => "use a newer otoshi",
         Ok(_) => "use an older otoshi",
-        Err(_) => "the store's file `format` is damaged; restore it from a copy",
+        Err(_) => "the store's file `format` is damaged; restore it from a backup",
     }
 }
 
@@ -104,7 +104,7 @@ impl Explain for StoreError {
             Self::Layout(error) => error.remedy(),
             Self::Digest(error) => error.remedy(),
             Self::Format { found, supported, .. } => {
-                Some(format!("{}, or another OTOSHI_HOME", other_format(found, *supported)).into())
+                Some(format!("{}, or set another OTOSHI_HOME", other_format(found, *supported)).into())
             }
             Self::NoHome => Some("set OTOSHI_HOME to a directory".into()),
             Self::WholeSystem { .. } => Some("set OTOSHI_HOME to a directory of its own".into()),

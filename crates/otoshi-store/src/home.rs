@@ -92,6 +92,8 @@ pub struct Usage {
 
 impl Home {
     /// Returns the directory that the environment asks for: `OTOSHI_HOME`, else `otoshi` in the XDG data directory.
+    ///
+    /// Fails where neither these nor `HOME` name a directory.
     pub fn default_path() -> Result<PathBuf, StoreError> {
         Self::path_in(|name| std::env::var_os(name))
     }
@@ -164,6 +166,8 @@ impl Home {
     }
 
     /// Takes a name away from its image; says whether it had one. On a full disk as well.
+    ///
+    /// Fails where index.json cannot be read or written; it is unchanged then.
     pub fn untag(&self, name: &Reference) -> Result<bool, StoreError> {
         self.with_reserve(|| Ok(self.layout.names().untag(name)?))
     }
@@ -194,6 +198,8 @@ impl Home {
     /// One that is not there yet is filled by `fill` in a draft that nobody else sees (mode 0755, owned by whoever runs this), and
     /// appears whole: a cache may be mounted writable in any number of steps, so once it has its name, no path in it is
     /// looked up from outside a sandbox again.
+    ///
+    /// Fails where `fill` does, and where the directory cannot be made.
     pub fn cache<E: From<StoreError>>(
         &self,
         id: &Digest,

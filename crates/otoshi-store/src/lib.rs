@@ -21,9 +21,10 @@
 //! All of it is closed to other users (mode 0700): snapshots hold setuid programs and device nodes. Neither umask nor access control
 //! lists nor set-group-id directories above the store reach what is made in it.
 //!
-//! Roots of collection ([`Home::gc`]) are the tagged images and what young records say that they keep ([`Record::roots`]), but for
-//! those of the kinds `Layer`, `Copied`, `Diff` and `Origin`: these say where something is, and live as long as that. `Previous`, `Time`
-//! and `Place` stay young for a year.
+//! Roots of collection ([`Home::gc`]) are the tagged images and what young records say that they keep ([`Record::roots`]): those of the
+//! kinds `Step`, `Source`, `Download`, `Phase`, `Last`, `Base` and `Previous`. `Layer`, `Copied`, `Diff` and `Origin` are none: these say
+//! where something is, and live as long as that. All others keep nothing. `Previous`, `Time` and `Place` stay young for a year at least.
+//! The header of the room that writes a record says what it keeps.
 //!
 //! Nothing is ever changed in place: a file or directory is made under a temporary name and renamed, so that a
 //! process killed at any moment leaves garbage in `work/` at most, and readers need no lock.

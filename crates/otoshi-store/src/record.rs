@@ -20,6 +20,8 @@ pub trait Record: Serialize + DeserializeOwned {
     }
 
     /// The record's bytes; JSON unless the type has a form of its own.
+    ///
+    /// Fails where the value has no such form.
     fn encode(&self) -> io::Result<Cow<'_, [u8]>> {
         Ok(serde_json::to_vec(self)?.into())
     }

@@ -38,6 +38,8 @@ impl Records {
     }
 
     /// Writes the record of this type and key, in place of an earlier one.
+    ///
+    /// Fails where the value cannot be encoded, or the file not be written.
     pub fn put<T: Record>(&self, key: &str, value: &T) -> Result<(), StoreError> {
         let path = self.path(T::KIND, key);
         let body = value.encode().map_err(StoreError::io("encoding a record for", &path))?;
@@ -45,6 +47,8 @@ impl Records {
     }
 
     /// Writes what can be found out again at any time; a store that cannot be written is no reason to fail.
+    ///
+    /// Fails as [`Records::put`] does otherwise.
     pub fn remember<T: Record>(&self, key: &str, value: &T) -> Result<(), StoreError> {
         match self.put(key, value) {
             Err(error) if error.is_read_only() => Ok(()),

@@ -84,7 +84,7 @@ pub(crate) fn check(directory: &Path, tree: &Path, depth: Depth) -> Result<(), S
     let is_of_another_boot = seal.boot.is_some() && seal.boot != boot();
     if let Some(stored) = seal.contents.as_ref().filter(|_| depth == Depth::All || is_of_another_boot) {
         if contents(tree).map_err(unreadable)? != *stored {
-            return Err("its files hold something else than what was stored".to_owned());
+            return Err("its files hold something other than what was stored".to_owned());
         }
         if is_of_another_boot {
             // What is there after a boot is on the disk. Without the note it is looked at again.

@@ -137,6 +137,8 @@ impl Snapshots {
     }
 
     /// Starts a new snapshot.
+    ///
+    /// Fails where its directories cannot be made or locked.
     pub fn draft(&self) -> Result<Draft, StoreError> {
         static COUNTER: AtomicU64 = AtomicU64::new(0);
         let name = format!("{}-{}", std::process::id(), COUNTER.fetch_add(1, Ordering::Relaxed));
@@ -229,6 +231,8 @@ impl Draft {
     }
 
     /// Notes what the tree leaves to those below; [`Implied::of`] says it of the snapshot.
+    ///
+    /// Fails where that cannot be written.
     pub fn implies(&self, implied: Implied) -> Result<(), StoreError> {
         let path = self.dir.join(Implied::FILE);
         let words = [(implied.root, "root\n"), (implied.parents, "parents\n")];
@@ -242,6 +246,8 @@ impl Draft {
     /// Makes the draft the snapshot `id`.
     ///
     /// When that snapshot is there already (another process was quicker), that one stays and the draft is dropped.
+    ///
+    /// Fails where the draft cannot be renamed, or something damaged that has its name not be removed.
     pub fn commit(mut self, id: &SnapshotId) -> Result<PathBuf, StoreError> {
         let target = self.snapshots.root.join(id.as_str());
         remove_tree(&self.work())?;

@@ -24,6 +24,8 @@ pub struct Docker {
 
 impl Docker {
     /// Starts a daemon; this needs root and Debian's package.
+    ///
+    /// Fails where this process is not root, or the daemon is not installed.
     pub fn start() -> Result<Self, Missing> {
         require(&[Need::Root, Need::Tool("dockerd")])?;
         let directory = tempfile::Builder::new().prefix("otoshi-docker-").tempdir().unwrap();

@@ -23,6 +23,8 @@ pub struct GitDaemon {
 
 impl GitDaemon {
     /// Starts one; each connection gets a process of its own.
+    ///
+    /// Fails where git is not installed.
     pub fn start(base: &Path) -> Result<Self, Missing> {
         require(&[Need::Tool("git")])?;
         let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();

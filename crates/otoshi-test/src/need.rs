@@ -98,18 +98,24 @@ pub fn require(needs: &[Need]) -> Result<(), Missing> {
 }
 
 /// The path of a base that `cargo xtask bases` makes.
+///
+/// Fails where it was not made.
 pub fn base(name: &'static str) -> Result<PathBuf, Missing> {
     require(&[Need::Base(name)])?;
     Ok(base_path(name))
 }
 
 /// The root file system with today's tools that `cargo xtask peers` makes.
+///
+/// Fails where it was not made.
 pub fn peers() -> Result<PathBuf, Missing> {
     require(&[Need::Peers])?;
     Ok(peers_path())
 }
 
 /// The path of the program that `cargo xtask test` made for tests.
+///
+/// Fails where nothing says where that is.
 pub fn program() -> Result<PathBuf, Missing> {
     require(&[Need::Program])?;
     Ok(env::var_os(PROGRAM).unwrap_or_default().into())

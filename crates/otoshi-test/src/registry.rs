@@ -30,11 +30,15 @@ impl Registry {
     pub const PASSWORD: &'static str = "geheim";
 
     /// Starts one that anybody may use, by plain HTTP; this needs Debian's package.
+    ///
+    /// Fails where the registry or openssl is not installed.
     pub fn start() -> Result<Self, Missing> {
         Self::with(&std::env::temp_dir(), |_| String::new(), "")
     }
 
     /// Starts one whose files are in memory, for measuring what is not a disk's speed.
+    ///
+    /// Fails as [`Registry::start`] does.
     pub fn start_in_memory() -> Result<Self, Missing> {
         let memory = Path::new("/dev/shm");
         if !memory.is_dir() {
@@ -44,11 +48,15 @@ impl Registry {
     }
 
     /// Starts one with TLS, a certificate by an authority of its own, and a login.
+    ///
+    /// Fails as [`Registry::start`] does.
     pub fn start_private() -> Result<Self, Missing> {
         Self::with(&std::env::temp_dir(), tls, "auth: {htpasswd: {realm: test, path: HERE/htpasswd}}\n")
     }
 
     /// Starts one with TLS that lets in with tokens of a server at this address only.
+    ///
+    /// Fails as [`Registry::start`] does.
     pub fn start_with_token_server(realm: &str) -> Result<Self, Missing> {
         let token = format!(
             "auth: {{token: {{realm: '{realm}', service: test, issuer: test, rootcertbundle: HERE/ca.crt}}}}\n"

@@ -18,11 +18,15 @@ pub struct Inside(OwnedFd);
 
 impl Inside {
     /// Opens a directory as the root of a tree.
+    ///
+    /// Fails where it cannot be opened, or is no directory.
     pub fn open(root: &Path) -> io::Result<Self> {
         Ok(Self(rustix::fs::open(root, DIRECTORY, Mode::empty())?))
     }
 
     /// Opens what a path names, links followed in the tree; `None` where there is nothing.
+    ///
+    /// Fails as `openat2(2)` does otherwise.
     pub fn at(&self, path: impl AsRef<[u8]>, flags: OFlags) -> io::Result<Option<OwnedFd>> {
         match in_root(&self.0, path.as_ref(), flags) {
             Err(Errno::NOENT | Errno::NOTDIR) => Ok(None),
@@ -50,12 +54,16 @@ impl Inside {
     }
 
     /// Says what a path names, links followed in the tree; `None` where there is nothing.
+    ///
+    /// Fails as [`Inside::at`] does.
     pub fn stat(&self, path: impl AsRef<[u8]>) -> io::Result<Option<Stat>> {
         let Some(file) = self.at(path, OFlags::PATH)? else { return Ok(None) };
         Ok(Some(fstat(&file)?))
     }
 
     /// Returns the names in a directory, sorted; none where there is no such directory.
+    ///
+    /// Fails as [`Inside::at`] does, and where the directory cannot be read.
     pub fn names(&self, path: impl AsRef<[u8]>) -> io::Result<Vec<Vec<u8>>> {
         let Some(directory) = self.at(path, DIRECTORY)? else { return Ok(Vec::new()) };
         let mut names = Vec::new();
@@ -71,6 +79,8 @@ impl Inside {
     }
 
     /// Removes what has a name in a directory, with all that is in it; nothing where there is none.
+    ///
+    /// Fails as [`Inside::at`] does, and where something stays.
     pub fn remove(&self, parent: impl AsRef<[u8]>, name: &[u8]) -> io::Result<()> {
         let Some(directory) = self.at(parent, DIRECTORY)? else { return Ok(()) };
         remove_at(&directory, name).whole().map(drop)

@@ -22,6 +22,8 @@ pub fn in_root(root: impl AsFd, path: &[u8], flags: OFlags) -> rustix::io::Resul
 }
 
 /// Looks a path up again when something was renamed anywhere on the machine while `..` was resolved, as `openat2` asks to.
+///
+/// Fails as `look` does; where renaming goes on for too long, with what it said last.
 pub fn patient<T>(mut look: impl FnMut() -> Result<T, Errno>) -> Result<T, Errno> {
     for _ in 0..TRIES {
         match look() {

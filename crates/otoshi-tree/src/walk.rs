@@ -56,6 +56,8 @@ impl Level {
 
 impl Walk {
     /// Starts in an open directory.
+    ///
+    /// Fails where it cannot be read.
     pub fn new(directory: OwnedFd) -> io::Result<Self> {
         Ok(Self { levels: vec![Level::new(directory, Vec::new())?], path: Vec::new(), next: None })
     }
@@ -63,6 +65,8 @@ impl Walk {
     /// Meets the next name, or the end of a directory; `None` at the end of the first.
     ///
     /// A name that went away since its directory was listed is passed over.
+    ///
+    /// Fails where a directory cannot be read, and where one is no longer where it was.
     #[allow(clippy::should_implement_trait, reason = "between two steps the walk can be told where to go")]
     pub fn next(&mut self) -> io::Result<Option<Met>> {
         self.next = None;

@@ -101,7 +101,9 @@ impl Cycles {
             .unwrap_or_else(|_| Self { date: Date::constant(1970, 1, 1), products: BTreeMap::new() })
     }
 
-    /// Reads a table; the error is a sentence.
+    /// Reads a table.
+    ///
+    /// Fails where it is not of its form, and where it lists no products; the error is a sentence.
     pub fn parse(text: &str) -> Result<Self, String> {
         let table: Self = toml::from_str(text).map_err(|error| error.message().to_owned())?;
         if table.products.is_empty() {

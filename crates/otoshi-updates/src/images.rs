@@ -90,6 +90,8 @@ impl<'a> CheckImages<'a> {
     }
 
     /// Checks images by their references; one that cannot be looked at hides no other.
+    ///
+    /// Fails where the store, or this user's settings for registries, cannot be read.
     pub fn run(&self, references: &[String]) -> Result<Report, PipelineError> {
         let mut parts = Parts::default();
         let answers = side_by_side(references, AT_ONCE, |text| {

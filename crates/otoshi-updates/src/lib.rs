@@ -14,6 +14,8 @@
 //!     table     the table that is used, from the program or an address
 //! update    what of a report goes into otoshi.toml and otoshi.lock
 //! ```
+//!
+//! Its records in the store (`Seen` and `Cycles`) are no roots of a collection: they keep nothing.
 
 mod budget;
 mod check;

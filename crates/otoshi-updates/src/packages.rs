@@ -246,7 +246,7 @@ fn withheld(withheld: Withheld) -> (&'static str, String) {
         Withheld::Held => ("held", "the image marks it as held"),
         Withheld::Pinned => ("pinned", "a pin in the image keeps its package manager from installing it"),
         Withheld::Phased(share) => {
-            return ("phased", format!("it is a phased update, which {share} of 100 machines get so far"));
+            return ("phased", format!("it is a phased update, which {share}% of machines get so far"));
         }
         Withheld::Excluded => ("excluded", "the image's settings exclude it"),
         Withheld::Module => ("module", "it belongs to a module stream that is not enabled"),

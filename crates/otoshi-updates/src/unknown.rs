@@ -65,10 +65,10 @@ pub(crate) fn of_packages(installed: &Installed) -> Vec<Reason> {
     for unread in &installed.unread {
         let name = unread.manager;
         let text = match &unread.path {
-            Some(path) => format!("it has packages of {name}, whose record (/{path}) is not read here"),
-            None => format!(
-                "it has packages of {name} beside others, and only one package manager's are compared"
-            ),
+            Some(path) => format!("it has {name} packages, whose record (/{path}) Otoshi does not read"),
+            None => {
+                format!("it has {name} packages besides others, and only one package manager's are compared")
+            }
         };
         reasons.push(Reason::new(UnknownKind::Packages, text));
     }
@@ -77,16 +77,16 @@ pub(crate) fn of_packages(installed: &Installed) -> Vec<Reason> {
         let os = os.map(|os| os.pretty_name.clone().unwrap_or_else(|| os.id.clone()));
         let is_named = os.is_some() || names_one(installed);
         let whose =
-            os.map_or_else(|| "it is of a distribution".to_owned(), |os| format!("it says that it is {os}"));
+            os.map_or_else(|| "it is of a distribution".to_owned(), |os| format!("it says it is {os}"));
         let text = match (installed.manager, installed.loader()) {
-            (Some(_), _) if !is_named => "no package is in its record of packages".to_owned(),
-            (Some(_), _) => format!("{whose}, and no package is in its record of packages"),
+            (Some(_), _) if !is_named => "its package database is empty".to_owned(),
+            (Some(_), _) => format!("{whose}, but its package database is empty"),
             (None, Some(loader)) if !is_named => {
                 format!("it has a C library (/{loader}), and no record of the package that it is from")
             }
-            (None, _) => format!("{whose}, and it has no record of packages"),
+            (None, _) => format!("{whose}, but it has no package database"),
         };
-        let hint = "do not remove the package manager's record from the image";
+        let hint = "keep the package manager's database in the image";
         reasons.push(Reason::new(UnknownKind::Packages, text).with_hint(hint));
     }
     reasons
@@ -100,7 +100,7 @@ pub(crate) fn of_repositories(manager: Manager, looked: &Looked, is_configured: 
     }
     if !is_configured {
         let text = format!(
-            "it is configured to use no package repository, so that nothing was there to compare its packages ({all}) with"
+            "it has no package repository configured, so there was nothing to compare its packages ({all}) with"
         );
         let hint = "keep the distribution's sources in the image, or name a base that has them";
         return Some(Reason::new(UnknownKind::Repositories, text).with_hint(hint));
@@ -133,7 +133,7 @@ pub(crate) fn of_tag(tag: &str, form: Form) -> Option<Reason> {
             format!("the tag {tag} names a commit or a build, and it is unknown which tag comes after it")
         }
         Form::Unclear => {
-            format!("nothing is known of the series of the tag {tag}: it has a form that is not understood")
+            format!("the form of the tag {tag} is not understood, so nothing is known of its series")
         }
     };
     Some(Reason::new(UnknownKind::Tags, text).with_hint(IGNORE))
@@ -194,41 +194,41 @@ mod tests {
         assert!(is_bare(&nothing) && of_packages(&nothing).is_empty());
         let os = ("etc/os-release", "ID=debian\nPRETTY_NAME=\"Debian GNU/Linux 12 (bookworm)\"\n");
         for (files, expected) in [
-            (vec![os], "it says that it is Debian GNU/Linux 12 (bookworm), and it has no record of packages"),
+            (vec![os], "it says it is Debian GNU/Linux 12 (bookworm), but it has no package database"),
             (
                 vec![os, ("var/lib/dpkg/status", "")],
-                "it says that it is Debian GNU/Linux 12 (bookworm), and no package is in its record of packages",
+                "it says it is Debian GNU/Linux 12 (bookworm), but its package database is empty",
             ),
             (
                 vec![("etc/alpine-release", "3.20.0\n")],
-                "it is of a distribution, and it has no record of packages",
+                "it is of a distribution, but it has no package database",
             ),
             (
                 vec![("var/lib/pacman/local/ALPM_DB_VERSION", "9\n")],
-                "it has packages of pacman, whose record (/var/lib/pacman/local/ALPM_DB_VERSION) is not read here",
+                "it has pacman packages, whose record (/var/lib/pacman/local/ALPM_DB_VERSION) Otoshi does not read",
             ),
             (
                 vec![("usr/lib/opkg/status", "Package: x\n")],
-                "it has packages of opkg, whose record (/usr/lib/opkg/status) is not read here",
+                "it has opkg packages, whose record (/usr/lib/opkg/status) Otoshi does not read",
             ),
             (
                 vec![("nix/store/0c5c8ynhkhmgksvnz5cvsm80dvy2pcz8-openssl-3.0.13", "")],
-                "it has packages of Nix, whose record (/nix/store) is not read here",
+                "it has Nix packages, whose record (/nix/store) Otoshi does not read",
             ),
             (
                 vec![("opt/conda/conda-meta/numpy-2.1.1-py312h58c1407_0.json", "{}")],
-                "it has packages of conda, whose record (/opt/conda/conda-meta) is not read here",
+                "it has conda packages, whose record (/opt/conda/conda-meta) Otoshi does not read",
             ),
             (
                 vec![("srv/env/conda-meta/openssl-3.3.2-hb9d3cd8_0.json", "{}")],
-                "it has packages of conda, whose record (/srv/env/conda-meta) is not read here",
+                "it has conda packages, whose record (/srv/env/conda-meta) Otoshi does not read",
             ),
             (
                 vec![("lib64/ld-linux-x86-64.so.2", "")],
                 "it has a C library (/lib64/ld-linux-x86-64.so.2), and no record of the package that it is from",
             ),
-            (vec![("lib/apk/db/installed", "")], "no package is in its record of packages"),
-            (vec![("var/lib/rpm/rpmdb.sqlite", "")], "no package is in its record of packages"),
+            (vec![("lib/apk/db/installed", "")], "its package database is empty"),
+            (vec![("var/lib/rpm/rpmdb.sqlite", "")], "its package database is empty"),
         ] {
             let installed = image(&files);
             assert!(!is_bare(&installed), "{files:?}");
@@ -239,7 +239,7 @@ mod tests {
         let two = image(&[("var/lib/dpkg/status", package), ("lib/apk/db/installed", "P:b\nV:1\nA:x\n")]);
         assert_eq!(
             texts(&two),
-            ["it has packages of apk beside others, and only one package manager's are compared"]
+            ["it has apk packages besides others, and only one package manager's are compared"]
         );
     }
 

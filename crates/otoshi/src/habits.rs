@@ -36,9 +36,9 @@ const COMMANDS: &[(&[&str], &str)] = &[
         "otoshi run runs a command in the foreground and ends with it; no container is left behind",
     ),
     (&["cp"], "otoshi export IMAGE FILE --format rootfs writes the files of an image as a tar"),
-    (&["commit"], "otoshi image build makes an image, of a Dockerfile"),
+    (&["commit"], "otoshi image build builds an image from a Dockerfile"),
     (&["save"], "otoshi export IMAGE FILE --format docker-archive writes what docker load reads"),
-    (&["load"], "otoshi import FILE takes in what docker save wrote"),
+    (&["load"], "otoshi import FILE reads what docker save wrote"),
     (
         &["system", "builder", "prune", "volume"],
         "otoshi gc removes what no named image and no recent build needs, and with --caches cache mounts as well",
@@ -52,7 +52,7 @@ const COMMANDS: &[(&[&str], &str)] = &[
         "otoshi build makes an image of each process in otoshi.toml, and otoshi run PROCESS runs one",
     ),
     (&["network"], "every command has a network of its own; see --network and --publish of otoshi run"),
-    (&["scout", "sbom"], "otoshi check says what is newer than what is in images"),
+    (&["scout", "sbom"], "otoshi check says what has updates"),
     (&["info"], "otoshi doctor says what this machine can do"),
     (&["version"], "otoshi --version"),
 ];
@@ -160,7 +160,7 @@ const FLAGS: &[Flags] = &[
     (
         &["run"],
         &["--pull", "--platform"],
-        "otoshi pull [--platform PLATFORM] takes an image out of its registry",
+        "otoshi pull [--platform PLATFORM] pulls an image from its registry",
     ),
     (
         &["run"],
@@ -201,12 +201,12 @@ const FLAGS: &[Flags] = &[
     (
         &["image push"],
         &["-q", "--quiet", "-a", "--all-tags", "--disable-content-trust", "--platform"],
-        "otoshi image push NAME [REF] pushes what one name stands for, with all its platforms",
+        "otoshi image push NAME [REF] pushes one image, with all its platforms",
     ),
     (
         &["pull", "image pull"],
         &["-q", "--quiet", "-a", "--all-tags", "--disable-content-trust"],
-        "otoshi pull REF takes in what one name stands for; its progress goes to standard error",
+        "otoshi pull REF pulls one image; its progress goes to standard error",
     ),
     (
         &["images", "image ls"],
@@ -226,7 +226,7 @@ const FLAGS: &[Flags] = &[
     (
         &["import"],
         &["-c", "--change", "-m", "--message"],
-        "otoshi image build adds settings to an image, of a Dockerfile",
+        "otoshi image build adds settings to an image, from a Dockerfile",
     ),
     (&["export"], &["-o", "--output"], "the file follows the image's name: otoshi export IMAGE FILE"),
 ];

@@ -50,7 +50,7 @@ fn an_image_whose_packages_cannot_be_read_or_compared_is_not_known() {
     let foreign = package("mine") + &package("yours");
     let incomparable = |count: u8| {
         format!(
-            "it is configured to use no package repository, so that nothing was there to compare its packages ({count}) with"
+            "it has no package repository configured, so there was nothing to compare its packages ({count}) with"
         )
     };
     let (one, two) = (incomparable(1), incomparable(2));
@@ -59,25 +59,25 @@ fn an_image_whose_packages_cannot_be_read_or_compared_is_not_known() {
             "none",
             vec![release],
             "packages",
-            "it says that it is Debian GNU/Linux 13 (trixie), and it has no record of packages",
+            "it says it is Debian GNU/Linux 13 (trixie), but it has no package database",
         ),
         (
             "empty",
             vec![release, ("var/lib/dpkg/status", b"")],
             "packages",
-            "it says that it is Debian GNU/Linux 13 (trixie), and no package is in its record of packages",
+            "it says it is Debian GNU/Linux 13 (trixie), but its package database is empty",
         ),
         (
             "arch",
             vec![other, ("var/lib/pacman/local/ALPM_DB_VERSION", b"9\n")],
             "packages",
-            "it has packages of pacman, whose record (/var/lib/pacman/local/ALPM_DB_VERSION) is not read here",
+            "it has pacman packages, whose record (/var/lib/pacman/local/ALPM_DB_VERSION) Otoshi does not read",
         ),
         (
             "router",
             vec![("usr/lib/opkg/status", b"Package: x\n")],
             "packages",
-            "it has packages of opkg, whose record (/usr/lib/opkg/status) is not read here",
+            "it has opkg packages, whose record (/usr/lib/opkg/status) Otoshi does not read",
         ),
         (
             "no-sources",

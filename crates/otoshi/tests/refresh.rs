@@ -140,7 +140,7 @@ fn the_plan_is_chosen_beforehand_and_a_dry_run_only_tells_it() {
     assert_eq!((thought(&refreshed), &refreshed["cost"]), (said, &"runner".into()));
     let all = refresh(&shop, &["--builder", "--dry-run"]);
     assert_eq!(all["cost"], "all");
-    assert_eq!(thought(&all).last().unwrap(), "all: the builder's side is to move as well");
+    assert_eq!(thought(&all).last().unwrap(), "all: moving the builder's side was asked for");
 
     // A command of the application is metadata, a file of its own the application's phases.
     shop.write("otoshi.toml", &MANIFEST.replace("\"cli\"]", "\"cli 2\"]"));

@@ -189,7 +189,7 @@ fn a_base_of_ubuntus_packages_is_made_and_kept_current_and_never_of_another_arch
     assert_eq!(fs::read_to_string(ubuntu.path("project/otoshi.toml")).unwrap(), manifest);
     ubuntu.ok("one", "build --locked");
     assert!(ubuntu.ok("one", "run web").starts_with("daruma 1.0ubuntu0.2\n"));
-    assert_eq!(ubuntu.ok("one", "update"), "nothing to take in\n");
+    assert_eq!(ubuntu.ok("one", "update"), "nothing to update\n");
     assert_eq!(fs::read_dir(ubuntu.path("one/packages/deb")).unwrap().count(), 4);
 
     // Signed by the same key, and another distribution's: the name of the release alone says nothing.

@@ -104,7 +104,7 @@ impl Checker<'_> {
         let text = self.dockerfile.text.get(at.clone()).unwrap_or_default();
         let at = at.start + text.rfind(char::is_whitespace).map_or(0, |space| space + 1)..at.end;
         if is_taken {
-            let message = format!("another stage is called {name:?}, too");
+            let message = format!("another stage is also called {name:?}");
             self.report(Rule::DuplicateStageName, Place::of(&at, ""), message, None);
         }
         if matches!(name, "scratch" | "context") {

@@ -74,7 +74,7 @@ fn names_of_stages() {
         check("FROM base AS a\nFROM base AS A\nFROM base AS scratch\n"),
         [
             "2 StageNameCasing \"A\": the stage's name \"A\" is not in lower case (a)",
-            "2 DuplicateStageName \"A\": another stage is called \"a\", too",
+            "2 DuplicateStageName \"A\": another stage is also called \"a\"",
             "3 ReservedStageName \"scratch\": a stage should not be called \"scratch\", which is a reserved name",
         ]
     );

@@ -253,7 +253,7 @@ impl Device {
             );
         }
         if self.container_edits == Edits::default() {
-            return Err("it changes nothing of a container".to_owned());
+            return Err("it does not change anything in a container".to_owned());
         }
         self.container_edits.check()
     }
@@ -398,7 +398,7 @@ devices:
         let edits = |edits: &str| format!("devices: [{{name: a, containerEdits: {{{edits}}}}}]");
         for (rest, wanted) in [
             (String::new(), "it has no devices"),
-            ("devices: [{name: a}]".into(), "the device \"a\": it changes nothing of a container"),
+            ("devices: [{name: a}]".into(), "the device \"a\": it does not change anything in a container"),
             (format!("devices: [{{name: a-, {ENV}}}]"), "the device \"a-\": a name is letters"),
             (format!("devices: [{{name: a, {ENV}}}, {{name: a, {ENV}}}]"), "it has the device \"a\" twice"),
             (format!("device: [{{name: a, {ENV}}}]"), "unknown field `device`"),

@@ -55,7 +55,7 @@ pub(super) fn yaml(text: &str) -> Result<Value, String> {
             }
             Event::Alias(anchor) => {
                 let value = reading.anchors.get(&anchor).cloned();
-                let value = value.ok_or_else(|| at("a name that stands for nothing".to_owned()))?;
+                let value = value.ok_or_else(|| at("an alias that refers to nothing".to_owned()))?;
                 reading.count += size(&value);
                 reading.value(0, value).map_err(at)?;
             }

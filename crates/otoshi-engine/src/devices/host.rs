@@ -173,7 +173,7 @@ impl HostDevices {
         let hint = if !self.broken.is_empty() {
             self.broken.join("; ")
         } else if known.is_empty() {
-            format!("devices are described in {}; there are none", DEVICE_DIRECTORIES.join(", "))
+            format!("no devices are described in {}", DEVICE_DIRECTORIES.join(", "))
         } else {
             format!("there are {}", known.join(", "))
         };

@@ -75,6 +75,8 @@ impl<'a> Data<'a> {
     }
 
     /// Reads what is left, piece by piece, without a copy.
+    ///
+    /// Fails where the archive cannot be read, or ends too early.
     pub fn pieces(&mut self, mut each: impl FnMut(Piece<'_>)) -> io::Result<()> {
         while let Some(run) = self.run() {
             match run {
@@ -98,6 +100,8 @@ impl<'a> Data<'a> {
     }
 
     /// Reads all of it, or nothing where it is larger than `most` bytes.
+    ///
+    /// Fails where the archive cannot be read, or ends too early.
     pub fn read_at_most(&mut self, most: u64) -> io::Result<Option<Vec<u8>>> {
         if self.size > most {
             return Ok(None);

@@ -76,6 +76,8 @@ impl<T: Clone> Layer<T> {
     }
 
     /// Reads a layer out of an uncompressed tar stream; what comes after the archive's end is left there.
+    ///
+    /// Fails where the archive cannot be read or is malformed, where it has too many entries, and where `facts` fails.
     pub fn of_tar(
         stream: impl BufRead,
         wants: impl Fn(&[u8]) -> bool,

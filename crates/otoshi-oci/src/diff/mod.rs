@@ -74,7 +74,7 @@ pub enum Change {
 
 /// Compares two images whose layers are in the layout.
 ///
-/// An error names the layer that is not what the config says, or has more entries than are compared.
+/// Fails where a layer is not in the layout, is not what the config says, or has more entries than are compared; the error names it.
 pub fn compare(layout: &Layout, old: &Image, new: &Image) -> Result<Diff, LayerError> {
     let config = changes(&keys(old), &keys(new));
     let (of_old, of_new) = (old.layers(), new.layers());

@@ -83,7 +83,8 @@ fn not_an_archive(start: &[u8]) -> Option<&'static str> {
 
 /// Finds out how a stream is compressed and returns it decompressed.
 ///
-/// An unsupported compression is an error of the kind `Unsupported` that holds [`UnsupportedEncoding`].
+/// Fails where the stream cannot be read, where it begins like an archive but is none, and where it is compressed in another way: then
+/// with an error of the kind `Unsupported` that holds [`UnsupportedEncoding`].
 pub fn decoder<'a>(mut reader: impl Read + Send + 'a) -> io::Result<(Encoding, Box<dyn Read + Send + 'a>)> {
     let mut start = Vec::with_capacity(START as usize);
     (&mut reader).take(START).read_to_end(&mut start)?;

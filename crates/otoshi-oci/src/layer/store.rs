@@ -17,6 +17,8 @@ use crate::tar::{Entry, Reader, TarError};
 ///
 /// The diff id is the digest of the archive as it is. `name` is what errors call it; `threads` is as in
 /// [`super::WriteOptions`].
+///
+/// Fails where the archive is damaged or has a name that leads out of the root, and where the layer cannot be written.
 pub fn store_tar(
     layout: &Layout,
     reader: impl Read + Send,
@@ -43,6 +45,8 @@ pub fn store_tar(
 }
 
 /// Reads a layer's blob to its end and returns the digest and size of the tar in it; `name` is what errors call it.
+///
+/// Fails where the blob cannot be read or decompressed.
 pub fn measure(reader: impl Read + Send, name: &str) -> Result<(DiffId, u64), LayerError> {
     with_stream(reader, |_| io::Result::Ok(()))
         .map(|((), streamed)| (streamed.diff_id, streamed.size))

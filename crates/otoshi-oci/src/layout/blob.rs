@@ -45,16 +45,22 @@ impl BlobWriter {
     }
 
     /// Opens what was written for reading; what is written later can be read as well, also after the blob was committed.
+    ///
+    /// Fails where the file cannot be opened.
     pub fn reader(&self) -> Result<File, LayoutError> {
         File::open(&self.path).map_err(io_error("open", &self.path))
     }
 
     /// Writes bytes; like `write_all`, with an error that names the file.
+    ///
+    /// Fails where they cannot be written.
     pub fn put(&mut self, bytes: &[u8]) -> Result<(), LayoutError> {
         self.write_all(bytes).map_err(io_error("write", &self.path))
     }
 
     /// Puts the blob into the layout and returns its digest and its size in bytes.
+    ///
+    /// Fails where the blob cannot be written to the disk or given its name.
     pub fn commit(mut self) -> Result<(Digest, u64), LayoutError> {
         let digest = std::mem::replace(&mut self.hasher, Hasher::sha256()).finish();
         self.place(&digest)?;
@@ -128,16 +134,22 @@ impl Layout {
     }
 
     /// Starts a new blob.
+    ///
+    /// Fails where no file can be made in the layout.
     pub fn blob_writer(&self) -> Result<BlobWriter, LayoutError> {
         BlobWriter::new(self.clone(), Algorithm::Sha256)
     }
 
     /// Starts a new blob that is to be named with the given hash function.
+    ///
+    /// Fails where no file can be made in the layout.
     pub fn blob_writer_with(&self, algorithm: Algorithm) -> Result<BlobWriter, LayoutError> {
         BlobWriter::new(self.clone(), algorithm)
     }
 
     /// Stores bytes as a blob and returns its descriptor.
+    ///
+    /// Fails where the blob cannot be written.
     pub fn put(&self, media_type: MediaType, bytes: &[u8]) -> Result<Descriptor, LayoutError> {
         let digest = Digest::sha256_of(bytes);
         let descriptor = Descriptor::new(media_type, bytes.len() as u64, digest.to_oci());

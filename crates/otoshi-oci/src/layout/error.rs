@@ -115,7 +115,7 @@ impl Explain for LayoutError {
                 digest.hex()
             ))),
             Self::Json { what, .. } if what.ends_with(INDEX_FILE) => Some(Remedy::Words(format!(
-                "restore the file from a copy, or remove {what}: images then have no names until builds give them new ones"
+                "restore the file from a backup, or remove {what}: images then have no names until they are built again"
             ))),
             _ => None,
         }

@@ -116,6 +116,8 @@ impl Layout {
     }
 
     /// Makes the descriptor of a manifest or index that is in the layout, from its content.
+    ///
+    /// Fails where it is missing, is larger than may be read, does not have its digest, or is not JSON.
     pub fn describe(&self, digest: &Digest) -> Result<Descriptor, LayoutError> {
         let bytes = self.read(digest)?;
         let value: Value = parse_json(&bytes, || format!("blob {digest}"))?;
@@ -194,11 +196,15 @@ impl Names<'_> {
     }
 
     /// Returns all entries of `index.json`.
+    ///
+    /// Fails where index.json cannot be read.
     pub fn manifests(self) -> Result<Vec<Descriptor>, LayoutError> {
         Ok(self.entries()?.list.clone())
     }
 
     /// Writes `index.json` anew where it holds more than Otoshi writes there, and says whether it did.
+    ///
+    /// Fails where index.json cannot be read or written, or would become too large; it is unchanged then.
     pub fn trim(self) -> Result<bool, LayoutError> {
         let before = self.stamp()?;
         self.change(|_| Ok(()))?;
@@ -206,6 +212,8 @@ impl Names<'_> {
     }
 
     /// Returns the named entries, sorted by name.
+    ///
+    /// Fails where index.json cannot be read.
     pub fn tagged(self) -> Result<Vec<(Reference, Descriptor)>, LayoutError> {
         let entries = self.entries()?;
         let mut tagged: Vec<_> =
@@ -224,11 +232,15 @@ impl Names<'_> {
     }
 
     /// Names a manifest that was pulled from the registry of the name, as [`Names::tag`] does one that was made here.
+    ///
+    /// Fails where index.json cannot be read or written, or would become too large; it is unchanged then.
     pub fn tag_pulled(self, reference: &Reference, descriptor: Descriptor) -> Result<(), LayoutError> {
         self.file(&[(Some(reference.clone()), descriptor)], Some(NamedBy::Registry))
     }
 
     /// Says how a name came to be in the layout; `None` where it is not, and where an older Otoshi or another tool put it there.
+    ///
+    /// Fails where index.json cannot be read.
     pub fn named_by(self, reference: &Reference) -> Result<Option<NamedBy>, LayoutError> {
         let entries = self.entries()?;
         Ok(entries.by_name.get(&reference.filed()).and_then(|at| NamedBy::of(&entries.list[*at])))
@@ -324,6 +336,8 @@ impl Names<'_> {
     }
 
     /// Finds what a reference names: by its digest if it has one, else by its tag.
+    ///
+    /// Fails where index.json cannot be read, and as [`Layout::describe`] does for a digest that it does not list.
     pub fn resolve(self, reference: &Reference) -> Result<Option<Descriptor>, LayoutError> {
         let entries = self.entries()?;
         let Some(digest) = reference.digest() else {

@@ -83,6 +83,8 @@ impl Layout {
     }
 
     /// Says whether a blob is there and, if so, makes it young, so that no sweep removes it before it is named again.
+    ///
+    /// Fails where the layout cannot be locked, or the blob's time not be set.
     pub fn reuse(&self, digest: &Digest) -> Result<bool, LayoutError> {
         let _lock = self.lock(FlockOperation::LockShared)?;
         if !self.has(digest) {

@@ -16,7 +16,8 @@ use super::{Layout, index};
 impl Layout {
     /// Opens the layout in a directory, making both where they are missing.
     ///
-    /// A directory that has other files in it and no layout is refused.
+    /// Fails where the directory has other files in it and no layout, where its layout is of another version than 1.0.0, and where it
+    /// cannot be made.
     pub fn create_or_open(root: impl Into<PathBuf>) -> Result<Self, LayoutError> {
         let layout = Self { root: root.into(), read: Read::default() };
         match check_version(&layout) {

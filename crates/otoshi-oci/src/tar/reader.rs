@@ -80,6 +80,8 @@ impl<R: BufRead> Reader<R> {
     /// Returns a slice of the current entry's stored data, at most what is buffered; empty at its end.
     ///
     /// For a sparse file this is the data of its segments, one after the other.
+    ///
+    /// Fails where the stream cannot be read, or ends too early.
     pub fn data(&mut self) -> io::Result<&[u8]> {
         if self.remaining == 0 {
             return Ok(&[]);

@@ -49,6 +49,8 @@ impl DockerHost {
     }
 
     /// Takes the socket from the environment variable `DOCKER_HOST`, or the usual one.
+    ///
+    /// Fails as [`DockerHost::parse`] does.
     pub fn from_env() -> Result<Self, TransferError> {
         match std::env::var("DOCKER_HOST") {
             Ok(value) if !value.is_empty() => Self::parse(&value),

@@ -69,6 +69,8 @@ pub fn import_any(
 }
 
 /// Imports images from a stream, whichever form it has; `name` is what errors call it.
+///
+/// Fails as [`import_any`] does.
 pub fn import_any_from(
     layout: &Layout,
     reader: impl Read + Send,

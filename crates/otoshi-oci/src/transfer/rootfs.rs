@@ -15,6 +15,8 @@ use crate::layout::Layout;
 ///
 /// `config` says platform, command and so on; layer and history are added here. `name` is what errors call the archive.
 /// The same archive and config give the same image, however the archive was compressed.
+///
+/// Fails where the archive is damaged or empty, and where the image cannot be written.
 pub fn import_rootfs_tar(
     layout: &Layout,
     reader: impl Read + Send,

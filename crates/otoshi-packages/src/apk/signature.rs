@@ -76,6 +76,8 @@ impl<'a> Signed<'a> {
     }
 
     /// Returns the text of the index.
+    ///
+    /// Fails where the archive is damaged, or has no index in it.
     pub fn index(&self) -> Result<Vec<u8>, RepositoryError> {
         let malformed = |reason: String| RepositoryError::Malformed { url: self.url.clone(), reason };
         let mut tar = Vec::new();

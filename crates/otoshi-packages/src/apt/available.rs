@@ -219,6 +219,8 @@ impl Available {
     }
 
     /// Returns all versions of a package for an architecture, newest first. Packages for `all` belong to the root's own.
+    ///
+    /// Fails where what is kept of an index is damaged.
     pub fn versions(&self, name: &str, architecture: &str) -> Result<Vec<Version>, Damaged> {
         let architecture = if architecture == "all" { &self.rules.architecture } else { architecture };
         let native = architecture == self.rules.architecture;
@@ -286,6 +288,8 @@ impl Available {
     /// Returns the version of a package that apt would choose, given the one that is installed; `None` where there is none.
     ///
     /// Phased updates are returned as such; whether this root takes part is told beside.
+    ///
+    /// Fails where what is kept of an index is damaged.
     pub fn candidate(
         &self,
         name: &str,

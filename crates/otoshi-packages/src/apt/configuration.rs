@@ -52,6 +52,8 @@ impl Configuration {
     }
 
     /// Reads one file on top of what is known.
+    ///
+    /// Fails where a quote or a block is not closed, where a `}` closes none, and where blocks are nested too deeply.
     pub fn read(&mut self, text: &str) -> Result<(), Malformed> {
         let mut scopes: Vec<String> = Vec::new();
         let mut words: Vec<String> = Vec::new();

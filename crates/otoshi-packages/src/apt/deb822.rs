@@ -59,6 +59,8 @@ pub(crate) fn flag(value: &str) -> Option<bool> {
 }
 
 /// Reads paragraphs; lines that begin with `#` are comments.
+///
+/// Fails on a line that neither is a field nor continues one.
 pub fn paragraphs(text: &str) -> Result<Vec<Paragraph>, Malformed> {
     let mut paragraphs = Vec::new();
     let mut current = Paragraph::default();

@@ -48,6 +48,8 @@ pub struct Guarded<'a> {
 
 impl HttpFetcher {
     /// Makes a fetcher that uses the proxies that the environment and this machine's own apt name, where there is one.
+    ///
+    /// Fails as [`HttpFetcher::new`] does.
     pub fn of_this_machine() -> Result<Self, String> {
         let files = read_root(Path::new("/")).unwrap_or_default();
         let repositories = Repositories::from_files(&files, "all");
@@ -64,6 +66,9 @@ impl HttpFetcher {
     }
 
     /// Makes a fetcher that uses the proxies that the environment and a configuration of apt name, such as this machine's.
+    ///
+    /// Fails where a proxy's address is none, where the machine's certificate authorities cannot be loaded, and where
+    /// threads cannot be started.
     pub fn new(configuration: &Configuration) -> Result<Self, String> {
         Self::with(configuration).map_err(|error| error.to_string())
     }

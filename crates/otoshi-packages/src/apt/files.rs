@@ -54,6 +54,8 @@ pub(crate) fn parts_of_any_name<'a>(
 /// Reads the files of apt's configuration from a root directory, such as this machine's own.
 ///
 /// Nothing outside the root is read; links are kept as links. Files that are larger than 16 MiB are left out.
+///
+/// Fails where the root, or a file that is in it, cannot be read.
 pub fn read_root(root: &Path) -> io::Result<Files> {
     let root = fs::File::open(root)?;
     let mut files = Files::new();
@@ -64,6 +66,8 @@ pub fn read_root(root: &Path) -> io::Result<Files> {
 }
 
 /// Reads one more file of a root, such as a key that a source names; it is no error when there is none.
+///
+/// Fails where the root or the file cannot be read.
 pub fn read_more(root: &Path, path: &str, files: &mut Files) -> io::Result<()> {
     read_below(&fs::File::open(root)?, path.trim_start_matches('/'), files, 0)
 }

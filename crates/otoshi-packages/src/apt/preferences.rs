@@ -246,6 +246,8 @@ impl Preferences {
     }
 
     /// Reads one file behind what is known.
+    ///
+    /// Fails on a line that deb822 does not have, and at the first pin that apt would not take; those before that pin are kept.
     pub fn read(&mut self, text: &str) -> Result<(), Malformed> {
         for paragraph in deb822::paragraphs(text)? {
             let wrong = |reason: &str| Malformed::new(paragraph.line, reason);

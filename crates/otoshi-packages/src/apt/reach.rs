@@ -38,7 +38,7 @@ impl Reach {
         if address.is_loopback() {
             return (self == Self::Others).then_some("is this machine itself");
         }
-        is_special(address).then_some("is an address of the local link or the cloud, not of a repository")
+        is_special(address).then_some("is a link-local or cloud address, not a repository's")
     }
 }
 
@@ -59,7 +59,9 @@ pub(super) fn refused(url: &Url, reach: Reach) -> Option<String> {
 }
 
 fn told(host: &str, why: &str) -> String {
-    format!("{host} {why}; an image cannot make Otoshi ask it, unless [check] local-repositories names it")
+    format!(
+        "{host} {why}; Otoshi does not contact it for an image unless [check] local-repositories names it"
+    )
 }
 
 /// Hosts that may be asked in any case, each with its port or for any.

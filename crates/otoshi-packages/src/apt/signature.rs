@@ -89,6 +89,8 @@ impl Signed {
     }
 
     /// Takes a document and the file with its signature, armoured or binary.
+    ///
+    /// Fails where the document is not UTF-8, and where the other file is no signature.
     pub fn detached(document: &[u8], signature: &[u8]) -> Result<Self, String> {
         let text = std::str::from_utf8(document).map_err(|_| "it is not UTF-8".to_owned())?;
         Ok(Self { text: text.to_owned(), signed: document.to_vec(), signatures: signatures(signature)? })

@@ -81,6 +81,8 @@ pub struct SignedBy {
 
 impl SignedBy {
     /// Reads the value of `Signed-By`.
+    ///
+    /// Fails on a word that is neither an absolute path nor a fingerprint.
     pub fn parse(value: &str) -> Result<Self, String> {
         if value.contains("-----BEGIN PGP PUBLIC KEY BLOCK-----") {
             let lines = value.lines().map(|line| if line.trim() == "." { "" } else { line.trim() });
@@ -224,7 +226,7 @@ impl Options<'_> {
     }
 }
 
-/// Reads a `*.list` file: a source in each line. Lines that cannot be understood do not hide the others.
+/// Reads a `*.list` file: a source in each line. One that cannot be understood is an error in its place, and hides no other.
 ///
 /// `architecture` stands in for `$(ARCH)`, and `file` is how the place of each source is told.
 pub fn parse_list(text: &str, architecture: &str, file: &str) -> Vec<Result<Source, Malformed>> {
@@ -309,7 +311,8 @@ fn words(text: &str) -> Vec<String> {
     words
 }
 
-/// Reads a `*.sources` file: a paragraph for each set of sources. One that cannot be understood does not hide the others.
+/// Reads a `*.sources` file: a paragraph for each set of sources. One that cannot be understood is an error in its place, and hides
+/// no other; where a line is not one of deb822, that is the only error.
 pub fn parse_deb822(text: &str, architecture: &str, file: &str) -> Vec<Result<Source, Malformed>> {
     let paragraphs = match deb822::paragraphs(text) {
         Ok(paragraphs) => paragraphs,

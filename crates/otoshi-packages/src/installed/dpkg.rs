@@ -28,6 +28,8 @@ const MOST: usize = 200_000;
 /// unpacked, half-configured, or with triggers to run; and what is half-installed, where dpkg says that it must be installed again.
 /// What is in `updates` takes the place of what `status` says of the same package, as with dpkg. Both are damaged where dpkg
 /// would not read them. In `status.d`, whatever has a version is installed.
+///
+/// Fails where `status` or a file in `updates` is damaged, and where there are too many packages.
 pub fn packages(files: &Files) -> Result<Option<Vec<Package>>, InstalledError> {
     let status = files.get(STATUS);
     let parts: Vec<(String, &[u8])> =

@@ -78,6 +78,8 @@ impl Installed {
     /// Reads what is installed out of an image's files.
     ///
     /// Of several databases the one with packages counts: dpkg's first, then apk's, then rpm's; others are named in `unread`.
+    ///
+    /// Fails where a database is damaged.
     pub fn of(files: Files) -> Result<Self, InstalledError> {
         let os = OsRelease::of(&files);
         let mut unread = unread::found(&files);

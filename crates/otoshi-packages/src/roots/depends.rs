@@ -180,6 +180,8 @@ pub(crate) fn choose_beside(
 }
 
 /// Returns the names of the packages that no root can do without, sorted.
+///
+/// Fails where what is kept of an index is damaged.
 pub fn essential(available: &Available) -> Result<Vec<String>, RootError> {
     let mut names = std::collections::BTreeSet::new();
     for suite in available.suites() {

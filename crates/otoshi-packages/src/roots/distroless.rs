@@ -44,6 +44,9 @@ const MERGED: [&str; 6] = ["bin", "sbin", "lib", "lib32", "lib64", "libx32"];
 type Tree = BTreeMap<Vec<u8>, (Entry, Vec<u8>, usize)>;
 
 /// Makes a layer's archive of packages and their files, in the same order.
+///
+/// Fails where a package's file cannot be read or is damaged, and where two packages have a file of one name and
+/// neither replaces the other.
 pub fn layer(chosen: &[Chosen], files: &[PathBuf]) -> Result<Vec<u8>, RootError> {
     let read: Vec<_> = chosen
         .par_iter()

@@ -33,6 +33,8 @@ impl Selection {
 }
 
 /// Chooses the essential packages, `apt` if it is to be there, and those wanted, with what they depend on.
+///
+/// Fails where a dependency cannot be met, or two packages conflict.
 pub fn select(available: &Available, wanted: &[String], apt: bool) -> Result<Selection, RootError> {
     let mut core = Vec::new();
     if candidate(available, MERGED)?.is_some() {

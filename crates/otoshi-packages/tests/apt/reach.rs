@@ -52,7 +52,7 @@ fn an_image_of_strangers_never_makes_this_machine_ask_itself() {
     }
     asked(&url, Reach::Others, &[format!("127.0.0.1:{port}")]).unwrap();
     let refused = asked("http://169.254.169.254/latest", Reach::Own, &[]).unwrap_err();
-    assert!(refused.contains("169.254.169.254 is an address of the local link or the cloud"), "{refused}");
+    assert!(refused.contains("169.254.169.254 is a link-local or cloud address"), "{refused}");
 }
 
 #[test]
@@ -70,5 +70,5 @@ fn nobody_leads_on_to_the_cloud_that_a_machine_is_in() {
     let fetcher = HttpFetcher::new(&Configuration::default()).unwrap();
     let request = Request { url: url.into(), limit: 100, ..Request::default() };
     let refused = fetcher.guarded(Reach::Own, &[]).get(&request, &mut Vec::new()).unwrap_err();
-    assert!(refused.contains("169.254.169.254 is an address of the local link or the cloud"), "{refused}");
+    assert!(refused.contains("169.254.169.254 is a link-local or cloud address"), "{refused}");
 }

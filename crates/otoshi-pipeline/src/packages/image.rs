@@ -256,7 +256,7 @@ impl Made<'_> {
         let all = self.chosen.all();
         let size: u64 = all.iter().map(|one| one.record.size).sum();
         shown.say(&format!(
-            "fetching {} packages, {:.1} MB, where they are not kept",
+            "fetching {} packages, {:.1} MB, except those already here",
             all.len(),
             size as f64 / 1e6
         ));

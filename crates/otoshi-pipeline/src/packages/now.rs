@@ -22,6 +22,8 @@ pub struct PackagesNow {
 
 impl PackagesNow {
     /// Asks the sources of a base's packages; nothing but indexes is fetched.
+    ///
+    /// Fails where there are no packages for the platform, where a source cannot be used, and where a dependency cannot be met.
     pub fn ask(home: &Home, packages: &Packages, platform: &Platform) -> Result<Self, PipelineError> {
         let (_, sources) = sources(packages, platform)?;
         let available = sources.available(home)?;
@@ -35,6 +37,8 @@ impl PackagesNow {
     }
 
     /// The version that a package would have, where that is another one; with what is fixed by it and by those between.
+    ///
+    /// Fails where what is kept of an index is damaged.
     pub fn instead_of(&self, package: &Package) -> Result<Option<Newer>, PipelineError> {
         let Some(chosen) = self.chosen.iter().find(|chosen| chosen.record.name == package.name) else {
             return Ok(None);

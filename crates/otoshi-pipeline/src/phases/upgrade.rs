@@ -57,7 +57,7 @@ impl<'w> Upgrader<'w> {
         let tool = self.packages().tool(&digest, manager)?.ok_or_else(|| {
             PipelineError::invalid(
                 format!(
-                    "otoshi.lock says {first} {version} for the runner, which has no package manager now"
+                    "otoshi.lock says {first} {version} for the runner, which no longer has a package manager"
                 ),
                 Remedy::RefreshChecksPackages,
             )

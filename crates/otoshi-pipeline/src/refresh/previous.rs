@@ -131,7 +131,7 @@ impl History<'_> {
         if all.is_empty() {
             return Err(PipelineError::invalid(
                 format!("no earlier state of {} is known here", self.0.project.manifest.project.name),
-                "each rollback takes one refresh back, and only the machine that refreshed remembers what was before",
+                "each rollback undoes one refresh, and only the machine that refreshed remembers the earlier state",
             ));
         }
         let previous = all.remove(0);

@@ -74,7 +74,7 @@ impl Refresher<'_> {
     /// The builder's side moves where that is asked for, or where its bases are too old.
     fn because(&self) -> Result<Because, PipelineError> {
         if self.options.builder {
-            let builder = Some("the builder's side is to move as well".to_owned());
+            let builder = Some("moving the builder's side was asked for".to_owned());
             return Ok(Because { builder, told: Vec::new() });
         }
         let age = self.builder_is_too_old()?;
@@ -210,7 +210,7 @@ impl Refresher<'_> {
         let behind = left_behind(moved, lock, &self.on.world.platform).into_iter();
         let remedy = (self.words)(&Remedy::RefreshMovesBuilder);
         behind
-            .map(|base| format!("{base} stays as it was for the builder, which uses it too: {remedy}"))
+            .map(|base| format!("{base} is left as it is for the builder, which also uses it: {remedy}"))
             .collect()
     }
 

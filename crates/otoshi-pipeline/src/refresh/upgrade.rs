@@ -76,7 +76,8 @@ impl RunnerUpgrades<'_> {
         let packages = ImagePackages(&self.0.world);
         let installed = packages.installed(below)?;
         let Some(manager) = installed.manager else {
-            let note = "[refresh] upgrade: the runner has no packages of a distribution, so it is as new as its base";
+            let note =
+                "[refresh] upgrade: the runner has no distribution packages, so it is as new as its base";
             return Ok((BTreeMap::new(), vec![note.to_owned()]));
         };
         let available = packages.repositories(&installed)?;

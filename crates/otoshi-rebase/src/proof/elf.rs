@@ -98,7 +98,7 @@ pub(super) fn hash(symbol: &[u8]) -> u64 {
 }
 
 impl Elf {
-    /// Reads a file; an error says what is malformed.
+    /// Reads a file; fails with what is malformed.
     pub fn parse(bytes: &[u8]) -> Result<Self, String> {
         let text = |error: object::Error| error.to_string();
         match FileKind::parse(bytes).map_err(text)? {

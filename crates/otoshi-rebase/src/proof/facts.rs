@@ -183,6 +183,8 @@ pub fn recall(home: &Home, diff_id: &DiffId) -> Option<Layer<Facts>> {
 }
 
 /// Reads the facts of a layer, and remembers them. The layer must be in the store.
+///
+/// Fails as [`of_layer`] does; where they cannot be remembered, they are read again next time.
 pub fn learn(home: &Home, layer: &ImageLayer) -> Result<Layer<Facts>, LayerError> {
     let facts = Remembered(of_layer(home.layout(), layer)?);
     // What is not remembered is read again.
@@ -193,6 +195,8 @@ pub fn learn(home: &Home, layer: &ImageLayer) -> Result<Layer<Facts>, LayerError
 /// Recalls the facts of layers, and reads those that are not remembered, several at the same time.
 ///
 /// A layer that is not remembered must be in the store.
+///
+/// Fails as [`of_layer`] does.
 pub fn all(home: &Home, layers: &[ImageLayer]) -> Result<Vec<Layer<Facts>>, LayerError> {
     let one = |layer: &ImageLayer| recall(home, &layer.diff_id).map_or_else(|| learn(home, layer), Ok);
     layers.par_iter().map(one).collect()
@@ -204,11 +208,15 @@ pub fn is_known(home: &Home, diff_id: &DiffId) -> bool {
 }
 
 /// Reads the facts of a layer out of a layout.
+///
+/// Fails as [`Layer::read`] does.
 pub fn of_layer(layout: &Layout, layer: &ImageLayer) -> Result<Layer<Facts>, LayerError> {
     Layer::read(layout, layer, |_| true, read)
 }
 
 /// Reads the facts of a layer out of an uncompressed tar stream.
+///
+/// Fails as [`Layer::of_tar`] does.
 pub fn of_tar(stream: impl BufRead) -> Result<Layer<Facts>, TarError> {
     Layer::of_tar(stream, |_| true, read)
 }

@@ -50,9 +50,9 @@ impl Known {
     /// Says why a registry that wants a login did not get a good one.
     pub(crate) fn lack(&self, host: &str) -> String {
         match (&self.login, self.failed.is_empty()) {
-            (Some(_), _) => "the one that is known was refused".to_owned(),
-            (None, true) => format!("none is known for {host}"),
-            (None, false) => format!("none is known for {host} ({})", self.failed.join("; ")),
+            (Some(_), _) => "the configured one was refused".to_owned(),
+            (None, true) => format!("none is configured for {host}"),
+            (None, false) => format!("none is configured for {host} ({})", self.failed.join("; ")),
         }
     }
 }
@@ -188,7 +188,7 @@ mod tests {
         let known = broken.find("r.test", "x").unwrap();
         assert_eq!(
             known.lack("r.test"),
-            "none is known for r.test ($DOCKER_AUTH_CONFIG: not valid JSON at line 1)"
+            "none is configured for r.test ($DOCKER_AUTH_CONFIG: not valid JSON at line 1)"
         );
     }
 

@@ -61,7 +61,7 @@ pub(super) fn proc_and_sys(place: &mut Place) -> Result<()> {
     let safe = NOSUID | NOEXEC | NODEV;
     let proc = try_new_mount("proc", &[], safe).map_err(SandboxError::not_supported(
         "mounting /proc",
-        "inside a container, nothing of its /proc may be masked: docker run --security-opt systempaths=unconfined",
+        "inside a container, no part of its /proc may be masked: docker run --security-opt systempaths=unconfined",
     ))?;
     attach(&proc, place.top_directory("proc")?.as_fd(), "/proc")?;
     let sys = match try_new_mount("sysfs", &[], safe | RDONLY) {

@@ -38,6 +38,8 @@ struct Of<'u> {
 
 impl<'a> Check<'a> {
     /// Checks every base that comes from a registry or the store, and the runner.
+    ///
+    /// Fails where the project's files are wrong, and where the store, or this user's settings for registries, cannot be read.
     pub fn run(&self) -> Result<Report, PipelineError> {
         let pipeline =
             Pipeline::new(self.outside.home, self.engine, self.project).with_remote(self.outside.remote);

@@ -12,7 +12,7 @@ impl Report {
         let security =
             if counts.security > 0 { format!(" ({} security)", counts.security) } else { String::new() };
         let mut whole = format!(
-            "## {what}: {} found{security}\n\n{} held, {} ignored, {} failed, {} not known, {} fresh.\n",
+            "## {what}: {} found{security}\n\n{} held, {} ignored, {} failed, {} unknown, {} fresh.\n",
             counts.found, counts.held, counts.ignored, counts.failed, counts.unknown, counts.fresh
         );
         if !self.findings.is_empty() {
@@ -52,7 +52,7 @@ impl Report {
             let start = if number == 0 { "\n" } else { "" };
             let hint = unknown.hint.as_ref().map(|hint| format!(" ({})", plain(hint))).unwrap_or_default();
             let because = unknown.because.as_ref().map(|because| format!(" ({})", plain(because)));
-            let word = if unknown.state == State::Found { "**not known**" } else { word(unknown.state) };
+            let word = if unknown.state == State::Found { "**unknown**" } else { word(unknown.state) };
             let (name, text) = (plain(&unknown.name), plain(&unknown.text));
             whole.push_str(&format!("{start}- {word} {name}: {text}{hint}{}\n", because.unwrap_or_default()));
         }

@@ -49,7 +49,10 @@ impl<'a> Update<'a> {
         Self { home, engine, project, remote, words }
     }
 
-    /// Takes in what is wanted. An error leaves both files as they were.
+    /// Takes in what is wanted.
+    ///
+    /// Fails where the project's files are wrong or cannot be written, where a name or value is not known, and where what is new cannot
+    /// be resolved; both files are as they were then.
     pub fn run(&self, options: &UpdateOptions) -> Result<Updated, PipelineError> {
         let _alone = self.pipeline(self.project).alone()?;
         let paths = ["otoshi.toml", "otoshi.lock"].map(|name| self.project.root.join(name));

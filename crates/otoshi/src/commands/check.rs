@@ -121,7 +121,7 @@ fn print(report: &Report) {
     }
     out!("{}", unknown_lines(&report.unknown));
     for image in &report.bare {
-        outln!("{:8} {image}  there are no packages in it, and nothing says what it is made of", "bare");
+        outln!("{:8} {image}  it has no packages, and nothing says what it is made of", "bare");
     }
     for failed in &report.failed {
         outln!("{:8} {}  {}", "failed", failed.reference, failed.message);
@@ -133,7 +133,7 @@ fn print(report: &Report) {
     let security =
         if counts.security > 0 { format!(" ({} security)", counts.security) } else { String::new() };
     outln!(
-        "{} found{security}, {} held, {} ignored, {} failed, {} not known, {} fresh",
+        "{} found{security}, {} held, {} ignored, {} failed, {} unknown, {} fresh",
         counts.found,
         counts.held,
         counts.ignored,

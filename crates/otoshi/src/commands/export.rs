@@ -41,7 +41,7 @@ pub(crate) struct Export {
     /// Format of the file or directory
     #[arg(long, value_enum, default_value_t = Format::OciArchive)]
     format: Format,
-    /// Write over a file that is there
+    /// Overwrite an existing file
     #[arg(short, long)]
     force: bool,
 }
@@ -101,8 +101,8 @@ impl Export {
     fn open(&self, dest: &str) -> Result<OutputFile, Failure> {
         let holds_something = fs::metadata(dest).is_ok_and(|meta| meta.is_file() && meta.len() > 0);
         if holds_something && !self.force && dest != "-" {
-            let hint = "--force writes over it".to_owned();
-            return Err(Failure::usage(format!("there is a file {dest} already"), Some(hint)));
+            let hint = "--force overwrites it".to_owned();
+            return Err(Failure::usage(format!("the file {dest} already exists"), Some(hint)));
         }
         OutputFile::named(dest)
     }
@@ -126,7 +126,7 @@ impl Export {
             return Ok(ExitCode::SUCCESS);
         }
         if fs::read_dir(dest).is_ok_and(|mut entries| entries.next().is_some()) {
-            let hint = "name one that is not there, or empty".to_owned();
+            let hint = "name one that does not exist, or is empty".to_owned();
             return Err(Failure::usage(format!("the directory {dest} is not empty"), Some(hint)));
         }
         let unpack = layer::UnpackOptions { whiteouts: false, ..layer::UnpackOptions::default() };

@@ -94,7 +94,7 @@ fn text(updated: &Updated) -> String {
     }
     text.push_str(&super::check::unknown_lines(&updated.unknown));
     if updated.settings.is_empty() && updated.moved.is_empty() {
-        text.push_str("nothing to take in\n");
+        text.push_str("nothing to update\n");
     }
     text
 }

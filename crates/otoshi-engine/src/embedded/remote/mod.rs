@@ -116,6 +116,8 @@ impl Remote {
 impl EmbeddedEngine {
     /// Says when the commit was made that a context in a git repository is at, in seconds since 1970, after it was brought here;
     /// `None` where the source is not a repository.
+    ///
+    /// Fails where the source is malformed, its server cannot be asked, or the checksum is another commit's.
     pub fn remote_time(&self, source: &str, ssh: Option<&Ssh>) -> Result<Option<i64>, EngineError> {
         let wanted = Wanted { ssh, ..Wanted::default() };
         let Some(Remote::Git(repository)) = Remote::parse(source, wanted)? else { return Ok(None) };

@@ -280,12 +280,15 @@ impl Index {
     }
 
     /// Reads all records, each by itself.
+    ///
+    /// Each fails as [`Index::record`] does.
     pub fn records(&self) -> impl Iterator<Item = Result<Record, Damaged>> {
         (0..self.packages).map(|number| self.record(number))
     }
 
-    /// Makes something of every package, by name and on all cores; nothing is copied of one that is not asked for more. Damage of
-    /// one is an error for all.
+    /// Makes something of every package, by name and on all cores; nothing is copied of one that is not asked for more.
+    ///
+    /// Fails where one of them is damaged.
     pub fn map<T: Send>(&self, make: impl Fn(&Entry<'_>) -> T + Sync) -> Result<Vec<T>, Damaged> {
         let parts: Vec<_> = (0..self.packages).step_by(PART).map(|from| (from, from + PART)).collect();
         let part = |buffer: &mut Vec<u8>, (from, to): &(usize, usize)| {

@@ -30,6 +30,8 @@ pub fn parse(text: &[u8]) -> Result<Vec<Record>, Malformed> {
 /// Reads all packages of an index and writes them in the form that [`super::Index`] reads; parts of the text at the same time.
 ///
 /// It is what [`write`](super::write) makes of what [`parse`] reads, and nothing is copied on the way.
+///
+/// Fails as [`parse`] does.
 pub fn convert(text: &[u8]) -> Result<Vec<u8>, Malformed> {
     let convert = |piece: &(usize, usize)| {
         let mut made = Piece::default();

@@ -70,6 +70,8 @@ pub(super) fn reduce(path: &str, database: &[u8], journal: Option<&[u8]>) -> Vec
 }
 
 /// Reads the installed packages; `None` where rpm has no database.
+///
+/// Fails where the database is damaged.
 pub fn packages(files: &Files) -> Result<Option<Vec<Package>>, InstalledError> {
     for path in paths() {
         let Some(content) = files.get(&path) else { continue };

@@ -31,7 +31,7 @@ impl FromStr for Allow {
                 let alias = match options.map(|options| options.strip_prefix("alias=")) {
                     None => None,
                     Some(Some(alias)) if !alias.is_empty() && !alias.contains(',') => Some(alias.to_owned()),
-                    Some(_) => return Err("after a device's name comes nothing, or alias=NAME".to_owned()),
+                    Some(_) => return Err("after a device's name, only alias=NAME may follow".to_owned()),
                 };
                 if name.is_empty() {
                     return Err("the device has no name".to_owned());

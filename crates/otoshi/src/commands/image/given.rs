@@ -68,7 +68,7 @@ pub(super) fn secret(text: &str) -> Result<(String, Secret), Failure> {
         (None, None, None) if std::env::var_os(id).is_some() => Secret::Env(id.to_owned()),
         (None | Some("file"), None, None) => Secret::File(id.into()),
         (Some("file") | None, _, Some(_)) => {
-            return Err(wrong("it is either a file or an environment variable"));
+            return Err(wrong("it cannot be both a file and an environment variable"));
         }
         (Some(other), ..) => return Err(wrong(&format!("there is no type {other:?}"))),
     };

@@ -85,7 +85,7 @@ impl Run {
     pub(crate) fn run(self, home: &Arc<Home>) -> Result<ExitCode, Failure> {
         let _usage = home.claim()?;
         if self.rm == Some(false) {
-            errln!("warning: --rm=false: what the command writes besides volumes is gone when it ends");
+            errln!("warning: --rm=false: what the command writes outside volumes is gone when it ends");
         }
         let name = image_name(&self.project, self.process)?;
         let image = find(home, &name).map_err(|failure| meant(failure, &self.project, &name))?;
