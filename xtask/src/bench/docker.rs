@@ -85,6 +85,8 @@ pub(super) struct Shop<'a> {
     docker: &'a Docker,
     source: &'a Path,
     base: &'a str,
+    /// Which Ruby, as the example's `otoshi.toml` has it.
+    ruby: String,
     compiled: TempDir,
 }
 
@@ -93,12 +95,20 @@ impl<'a> Shop<'a> {
 
     pub(super) fn new(docker: &'a Docker, source: &'a Path, base: &'a str) -> Result<Self> {
         let compiled = tempfile::tempdir().map_err(Failure::file("making", "a directory"))?;
-        Ok(Self { docker, source, base, compiled })
+        let path = source.join("otoshi.toml");
+        let text = fs::read_to_string(&path).map_err(Failure::file("reading", &path))?;
+        let project: toml::Table =
+            toml::from_str(&text).map_err(|error| Failure::Wrong(format!("{}: {error}", path.display())))?;
+        let ruby =
+            project.get("versions").and_then(|versions| versions.get("RUBY")).and_then(toml::Value::as_str);
+        let missing = || Failure::Wrong(format!("{} has no version RUBY", path.display()));
+        Ok(Self { docker, source, base, ruby: ruby.ok_or_else(missing)?.to_owned(), compiled })
     }
 
     fn build(&self, directory: &Path, more: &[&str]) -> Result {
         let base = format!("DEBIAN_BASE={}", self.base);
-        let common = ["--build-arg", &base, "--build-arg", "RUBY=3.1"];
+        let ruby = format!("RUBY={}", self.ruby);
+        let common = ["--build-arg", &base, "--build-arg", &ruby];
         self.docker.build(directory, &[&common[..], more].concat())
     }
 
