@@ -93,6 +93,17 @@ impl Release {
     }
 }
 
+/// Says why a text is no table.
+#[derive(Debug, thiserror::Error)]
+pub enum CyclesError {
+    /// It is no TOML, or has other fields.
+    #[error("{}", .0.message())]
+    Form(#[from] toml::de::Error),
+    /// There is nothing in it.
+    #[error("it lists no products")]
+    Empty,
+}
+
 impl Cycles {
     /// The table in the program.
     pub fn built_in() -> Self {
@@ -101,11 +112,11 @@ impl Cycles {
             .unwrap_or_else(|_| Self { date: Date::constant(1970, 1, 1), products: BTreeMap::new() })
     }
 
-    /// Reads a table; the error is a sentence.
-    pub fn parse(text: &str) -> Result<Self, String> {
-        let table: Self = toml::from_str(text).map_err(|error| error.message().to_owned())?;
+    /// Reads a table.
+    pub fn parse(text: &str) -> Result<Self, CyclesError> {
+        let table: Self = toml::from_str(text)?;
         if table.products.is_empty() {
-            return Err("it lists no products".to_owned());
+            return Err(CyclesError::Empty);
         }
         Ok(table)
     }

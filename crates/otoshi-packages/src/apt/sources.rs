@@ -81,7 +81,7 @@ pub struct SignedBy {
 
 impl SignedBy {
     /// Reads the value of `Signed-By`.
-    pub fn parse(value: &str) -> Result<Self, String> {
+    fn parse(value: &str) -> Result<Self, String> {
         if value.contains("-----BEGIN PGP PUBLIC KEY BLOCK-----") {
             let lines = value.lines().map(|line| if line.trim() == "." { "" } else { line.trim() });
             return Ok(Self {

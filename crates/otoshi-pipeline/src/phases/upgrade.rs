@@ -184,7 +184,7 @@ impl<'w> Upgrader<'w> {
     ) -> PipelineError {
         let Ok(available) = self.packages().repositories(installed) else { return error };
         let gone = packages.iter().find(|(package, version)| {
-            find(installed, package).is_some_and(|found| available.has(found, version) == Ok(false))
+            find(installed, package).is_some_and(|found| matches!(available.has(found, version), Ok(false)))
         });
         let Some((package, version)) = gone else { return error };
         PipelineError::invalid(
