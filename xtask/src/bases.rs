@@ -25,6 +25,9 @@ use crate::{
 /// The name that the examples have for their base.
 pub(crate) const BASE: &str = "otoshi.test/debian:trixie-slim";
 
+/// The `PATH` of commands in them, which an archive cannot say.
+pub(crate) const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
 /// The release of Debian that they are of.
 const RELEASE: &str = "trixie";
 /// The release before, which tests have as the old one.

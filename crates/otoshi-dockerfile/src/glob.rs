@@ -37,21 +37,6 @@ pub fn split(pattern: &str) -> Result<(&str, &str), DockerfileError> {
     Ok((pattern[..start].trim_end_matches('/'), &pattern[start..]))
 }
 
-/// Makes a source of COPY a path inside its tree: no leading slash, no `.`, and `..` stays inside.
-pub fn inside(path: &str) -> String {
-    let mut parts: Vec<&str> = Vec::new();
-    for part in path.split('/') {
-        match part {
-            "" | "." => {}
-            ".." => {
-                parts.pop();
-            }
-            part => parts.push(part),
-        }
-    }
-    parts.join("/")
-}
-
 /// Whether every class is closed and every escape escapes something.
 pub(crate) fn is_valid(pattern: &str) -> bool {
     let mut characters = pattern.chars();

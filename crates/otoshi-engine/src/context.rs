@@ -12,7 +12,7 @@ use std::{
 };
 
 use otoshi_dockerfile::{Ignore, glob};
-use otoshi_oci::{Digest, Fields};
+use otoshi_oci::{Digest, Fields, contents::inside};
 use otoshi_store::{Home, SnapshotId};
 use rayon::prelude::*;
 use rustix::fs::{CWD, FileType, Mode};
@@ -236,7 +236,7 @@ impl Context {
     ///
     /// Fails where a pattern is malformed, and where it matches a symbolic link to something that does not exist.
     pub fn sources(&self, pattern: &str) -> Result<Vec<String>, EngineError> {
-        Ok(self.named_sources(&glob::inside(pattern))?.into_iter().map(|(_, path)| path).collect())
+        Ok(self.named_sources(&inside(pattern))?.into_iter().map(|(_, path)| path).collect())
     }
 
     /// The same for a clean pattern, each path with the name it has in a destination directory: that before links are followed.
@@ -283,7 +283,7 @@ impl Context {
     ///
     /// Fails as [`Context::sources`] does, and where a file cannot be read.
     pub fn select_digest(&self, patterns: &[String]) -> Result<Digest, EngineError> {
-        if patterns.iter().any(|pattern| glob::inside(pattern).is_empty()) {
+        if patterns.iter().any(|pattern| inside(pattern).is_empty()) {
             return self.tree_digest();
         }
         let selected = self.select(patterns)?;

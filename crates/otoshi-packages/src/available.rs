@@ -6,7 +6,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use crate::allowance::Allowance;
-use crate::apt;
+use crate::apt::{self, index::Damaged};
 use crate::documents::Documents;
 use crate::fetch::Fetch;
 use crate::installed::{Installed, Manager, OsRelease, Package};
@@ -98,27 +98,27 @@ impl Available {
     }
 
     /// Says whether a repository has a package in a version, whatever would choose it; fails where what is kept is damaged.
-    pub fn has(&self, package: &Package, version: &str) -> Result<bool, String> {
+    pub fn has(&self, package: &Package, version: &str) -> Result<bool, Damaged> {
         Ok(self.versions(package)?.iter().any(|(known, _)| known == version))
     }
 
     /// Says whether going from an installed package to a newer version of it fixes a security problem; `None` where the
     /// repositories do not say so: they do not have the package any more, or are Alpine's. Fails where what is kept is damaged.
-    pub fn fixes(&self, package: &Package, newer: &str) -> Result<Option<bool>, String> {
+    pub fn fixes(&self, package: &Package, newer: &str) -> Result<Option<bool>, Damaged> {
         let passed = self.passed(package, newer)?;
         Ok(if passed.is_empty() { None } else { Some(passed.iter().any(|(_, security)| *security)) })
     }
 
     /// Returns the newest version of an installed package, up to a given one, that is published as a security fix; fails where
     /// what is kept is damaged.
-    pub fn newest_fix(&self, package: &Package, up_to: &str) -> Result<Option<String>, String> {
+    pub fn newest_fix(&self, package: &Package, up_to: &str) -> Result<Option<String>, Damaged> {
         let passed = self.passed(package, up_to)?;
         Ok(passed.into_iter().find(|(_, security)| *security).map(|(version, _)| version))
     }
 
     /// The versions that are newer than the installed one and not newer than another, newest first; none where repositories do
     /// not say what fixes something.
-    fn passed(&self, package: &Package, up_to: &str) -> Result<Vec<(String, bool)>, String> {
+    fn passed(&self, package: &Package, up_to: &str) -> Result<Vec<(String, bool)>, Damaged> {
         let manager = match self {
             Self::Apt(_) => Manager::Dpkg,
             Self::Rpm(_) => Manager::Rpm,
@@ -132,11 +132,11 @@ impl Available {
     }
 
     /// The versions of a package, newest first, and whether each fixes a security problem.
-    fn versions(&self, package: &Package) -> Result<Vec<(String, bool)>, String> {
+    fn versions(&self, package: &Package) -> Result<Vec<(String, bool)>, Damaged> {
         let Package { name, architecture, .. } = package;
         Ok(match self {
             Self::Apt(available) => {
-                let versions = available.versions(name, architecture).map_err(|error| error.to_string())?;
+                let versions = available.versions(name, architecture)?;
                 versions.into_iter().map(|version| (version.version, version.security)).collect()
             }
             Self::Apk(available) => {
@@ -153,9 +153,9 @@ impl Available {
     }
 
     /// Says how an installed package stands to the repositories; fails where what is kept of them is damaged.
-    pub fn standing(&self, package: &Package) -> Result<Standing, String> {
+    pub fn standing(&self, package: &Package) -> Result<Standing, Damaged> {
         let standing = match self {
-            Self::Apt(available) => of_apt(available, package).map_err(|error| error.to_string())?,
+            Self::Apt(available) => of_apt(available, package)?,
             Self::Apk(available) => of_apk(available, package),
             Self::Rpm(available) => of_rpm(available, package),
             Self::Nothing => Standing::Foreign,
@@ -184,7 +184,7 @@ fn of_distribution(
     repositories.with_keys_of(distribution).with_sources(sources)
 }
 
-fn of_apt(available: &apt::Available, package: &Package) -> Result<Standing, apt::index::Damaged> {
+fn of_apt(available: &apt::Available, package: &Package) -> Result<Standing, Damaged> {
     let Package { name, architecture, version: own, .. } = package;
     let versions = available.versions(name, architecture)?;
     if versions.is_empty() {

@@ -21,7 +21,7 @@ use otoshi_tree::{Lasting, write_whole};
 
 use crate::allowance::Allowance;
 use crate::error::RepositoryError;
-use crate::fetch::{Answer, Fetch, Request};
+use crate::fetch::{Answer, Fetch, FetchError, Request};
 
 /// Holds what was fetched; shared by all images of a run, and by runs.
 #[derive(Debug)]
@@ -85,10 +85,7 @@ impl Documents {
             }
             Ok(Answer::NotModified) => match kept {
                 Some((_, bytes)) => return Ok(Document { bytes: bytes.into(), stale: None }),
-                None => RepositoryError::Fetch {
-                    url: SafeUrl::new(url),
-                    reason: "it answered 304 to an unconditional request".into(),
-                },
+                None => RepositoryError::Fetch { url: SafeUrl::new(url), reason: FetchError::Unasked },
             },
             Ok(Answer::Missing) => RepositoryError::Missing { url: SafeUrl::new(url) },
             Err(reason) => RepositoryError::Fetch { url: SafeUrl::new(url), reason },
@@ -125,10 +122,9 @@ impl Documents {
         match fetch.get(&request, &mut bytes) {
             Ok(Answer::Sent(_)) => Ok(bytes),
             Ok(Answer::Missing) => Err(RepositoryError::Missing { url: SafeUrl::new(url) }),
-            Ok(Answer::NotModified) => Err(RepositoryError::Fetch {
-                url: SafeUrl::new(url),
-                reason: "it answered 304 to an unconditional request".into(),
-            }),
+            Ok(Answer::NotModified) => {
+                Err(RepositoryError::Fetch { url: SafeUrl::new(url), reason: FetchError::Unasked })
+            }
             Err(reason) => Err(RepositoryError::Fetch { url: SafeUrl::new(url), reason }),
         }
     }

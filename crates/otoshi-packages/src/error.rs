@@ -6,6 +6,8 @@ use jiff::Timestamp;
 use otoshi_explain::{Explain, Kind, Remedy};
 use otoshi_http::SafeUrl;
 
+use crate::fetch::FetchError;
+
 /// Says what is wrong with a text, and in which line.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("line {line}: {reason}")]
@@ -19,6 +21,23 @@ pub struct Malformed {
 impl Malformed {
     pub(crate) fn new(line: usize, reason: impl Into<String>) -> Self {
         Self { line, reason: reason.into() }
+    }
+}
+
+/// Says why a document cannot be read, in words that come after its name, as in "it is not UTF-8".
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct Unreadable(String);
+
+impl From<String> for Unreadable {
+    fn from(reason: String) -> Self {
+        Self(reason)
+    }
+}
+
+impl From<&str> for Unreadable {
+    fn from(reason: &str) -> Self {
+        Self(reason.to_owned())
     }
 }
 
@@ -53,7 +72,7 @@ pub enum RepositoryError {
         /// The address.
         url: SafeUrl,
         /// Why.
-        reason: String,
+        reason: FetchError,
     },
     /// The repository has no such file.
     #[error("{url} does not exist")]

@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use otoshi_oci::contents::{follow, parts};
+use otoshi_oci::contents::{follow, inside};
 
 /// Holds files and symbolic links by path.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -31,17 +31,17 @@ impl Files {
 
     /// Puts a file at a path, in place of what was there.
     pub fn insert(&mut self, path: &str, content: impl Into<Arc<[u8]>>) {
-        self.nodes.insert(normal(path), Node::File(content.into()));
+        self.nodes.insert(inside(path), Node::File(content.into()));
     }
 
     /// Puts a symbolic link at a path, in place of what was there. The target is as the link has it.
     pub(crate) fn insert_link(&mut self, path: &str, target: &str) {
-        self.nodes.insert(normal(path), Node::Link(target.to_owned()));
+        self.nodes.insert(inside(path), Node::Link(target.to_owned()));
     }
 
     /// Takes what lies at a path away, and says whether anything did.
     pub fn remove(&mut self, path: &str) -> bool {
-        self.nodes.remove(&normal(path)).is_some()
+        self.nodes.remove(&inside(path)).is_some()
     }
 
     /// Says whether there is nothing.
@@ -71,7 +71,7 @@ impl Files {
     ///
     /// The paths are those asked for: the directory's, a slash, and the name.
     pub fn list(&self, directory: &str) -> Vec<(String, &[u8])> {
-        let named = normal(directory);
+        let named = inside(directory);
         let Some(place) = self.resolve(&named) else { return Vec::new() };
         let start = if place.is_empty() { String::new() } else { format!("{place}/") };
         let below = self.nodes.range(start.clone()..).take_while(|(path, _)| path.starts_with(&start));
@@ -120,11 +120,6 @@ impl Files {
         };
         String::from_utf8(follow(path.as_bytes(), link)?).ok()
     }
-}
-
-/// A path without its leading slash, `.`, `..` and superfluous slashes; `..` stops at the root.
-pub(crate) fn normal(path: &str) -> String {
-    parts(path).join("/")
 }
 
 /// Says whether a path ends in a point and that extension.

@@ -36,8 +36,8 @@ pub mod version;
 
 pub use crate::available::{Available, Cache};
 pub use crate::documents::Documents;
-pub use crate::error::{Malformed, RepositoryError};
-pub use crate::fetch::{Answer, Fetch, Request};
+pub use crate::error::{Malformed, RepositoryError, Unreadable};
+pub use crate::fetch::{Answer, Fetch, FetchError, Request};
 pub use crate::files::Files;
 pub use crate::installed::{Installed, Manager, OsRelease, Package};
 pub use crate::standing::{Failure, Newer, Standing, Withheld};

@@ -8,6 +8,7 @@ use std::{
     time::Duration,
 };
 
+use otoshi_http::HttpError;
 use otoshi_oci::{Digest, Image, config::ImageConfig, write_image};
 use otoshi_packages::apt::{HttpFetcher, Reach};
 use otoshi_packages::{Available, Cache, Installed, Manager};
@@ -98,7 +99,7 @@ impl ImagePackages<'_> {
     }
 }
 
-fn ask(store: &Path, installed: &Installed) -> Result<Available, String> {
+fn ask(store: &Path, installed: &Installed) -> Result<Available, HttpError> {
     // This machine's own settings say only through which proxy they are reached.
     let fetcher = HttpFetcher::of_this_machine()?;
     let cache = Cache::new(store.join("packages"));

@@ -17,7 +17,7 @@ use otoshi_dockerfile::{
     Base, GlobalScope, Graph, Instruction, Located, Mount, Scope, Source, Surroundings, Word, glob,
 };
 use otoshi_engine::{Context, Engine};
-use otoshi_oci::{Digest, Image, Platform, layout::Layout};
+use otoshi_oci::{Digest, Image, Platform, contents::inside, layout::Layout};
 use otoshi_project::{Phase, Role};
 
 use crate::{
@@ -386,7 +386,7 @@ impl Observer<'_> {
 
     /// Whether a path of source and compiled output merged may lead to source files under another path, by a link.
     fn leads_elsewhere(&self, compiled: &Compiled, path: &str) -> bool {
-        let clean = glob::inside(path);
+        let clean = inside(path);
         if clean.is_empty() || glob::has_meta(&clean) {
             return false;
         }
@@ -427,5 +427,5 @@ impl Walked {
 fn before_wildcard(path: &str) -> String {
     let parts = path.split('/').take_while(|part| !glob::has_meta(part));
     let found = parts.filter(|part| *part != ".").collect::<Vec<_>>().join("/");
-    if glob::inside(&found).is_empty() { "/".to_owned() } else { found }
+    if inside(&found).is_empty() { "/".to_owned() } else { found }
 }

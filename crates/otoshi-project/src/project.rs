@@ -6,6 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use otoshi_dockerfile::encoding::is_utf16;
 use otoshi_explain::Remedy;
 use otoshi_oci::Reference;
 
@@ -250,11 +251,11 @@ fn procfile(root: &Path) -> Result<Option<String>, ProjectError> {
 ///
 /// Fails where it is not UTF-8.
 fn text(file: &str, bytes: Vec<u8>) -> Result<String, ProjectError> {
-    let is_wide = bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]);
-    let mut text = String::from_utf8(bytes).map_err(|_| {
-        let encoding = if is_wide { "it is UTF-16" } else { "it is not UTF-8" };
-        ProjectError::new(file, encoding).with_hint("save it as UTF-8")
-    })?;
+    let refused = |encoding: &str| ProjectError::new(file, encoding).with_hint("save it as UTF-8");
+    if is_utf16(&bytes) {
+        return Err(refused("it is UTF-16"));
+    }
+    let mut text = String::from_utf8(bytes).map_err(|_| refused("it is not UTF-8"))?;
     if text.starts_with('\u{feff}') {
         text.drain(..'\u{feff}'.len_utf8());
     }
@@ -678,6 +679,21 @@ run = "make"
         write("runner.Dockerfile", "");
         write("docker/build", "");
         Project::find(dir.path()).unwrap().check_dockerfiles().unwrap();
+    }
+
+    #[test]
+    fn a_text_is_utf8_with_or_without_a_mark() {
+        let wide = |text: &str| -> Vec<u8> { text.encode_utf16().flat_map(u16::to_le_bytes).collect() };
+        for bytes in ["web: a", "\u{feff}web: a"] {
+            assert_eq!(text("Procfile", bytes.into()).unwrap(), "web: a");
+        }
+        for (bytes, wrong) in [
+            (wide("web: a"), "it is UTF-16"),
+            (wide("\u{feff}web: a"), "it is UTF-16"),
+            (b"web: \xe4".to_vec(), "it is not UTF-8"),
+        ] {
+            assert_eq!(text("Procfile", bytes).unwrap_err().to_string(), format!("Procfile: {wrong}"));
+        }
     }
 
     #[test]

@@ -12,6 +12,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use otoshi_tree::{Lasting, NewFile};
+
 use crate::ProjectError;
 
 /// A file that gets another content.
@@ -25,30 +27,16 @@ pub struct Replacement {
     pub new: String,
 }
 
-/// A new content that waits beside its file.
-struct Waiting<'a> {
-    replacement: &'a Replacement,
-    /// The file itself, where its name is a link.
-    target: PathBuf,
-    temporary: PathBuf,
-}
-
-impl Drop for Waiting<'_> {
-    fn drop(&mut self) {
-        let _ = fs::remove_file(&self.temporary);
-    }
-}
-
 /// Replaces files in their order; tells whether anything changed. Those whose content stays are not touched.
 ///
 /// Fails where a file was changed in the meantime or cannot be written; all files are as they were then.
 pub fn replace_all(replacements: &[Replacement]) -> Result<bool, ProjectError> {
-    replace_by(replacements, |from, to| fs::rename(from, to))
+    replace_by(replacements, |new| new.place(Lasting::Synced))
 }
 
 fn replace_by(
     replacements: &[Replacement],
-    rename: impl Fn(&Path, &Path) -> std::io::Result<()>,
+    place: impl Fn(NewFile) -> std::io::Result<()>,
 ) -> Result<bool, ProjectError> {
     let changed = replacements.iter().filter(|one| one.old.as_deref() != Some(one.new.as_str()));
     let waiting = changed.map(wait).collect::<Result<Vec<_>, _>>()?;
@@ -61,44 +49,43 @@ fn replace_by(
             .with_hint("run the same command again"));
         }
     }
-    for (index, one) in waiting.iter().enumerate() {
-        if let Err(error) = rename(&one.temporary, &one.target) {
-            for done in &waiting[..index] {
-                put_back(done)?;
+    let mut done: Vec<(&Replacement, PathBuf)> = Vec::new();
+    for (replacement, new) in waiting {
+        let target = new.path().to_owned();
+        if let Err(error) = place(new) {
+            for (replacement, target) in &done {
+                put_back(replacement, target).map_err(failed("putting back", &replacement.path))?;
             }
-            return Err(failed("writing", &one.replacement.path)(error));
+            return Err(failed("writing", &replacement.path)(error));
         }
+        done.push((replacement, target));
     }
-    Ok(!waiting.is_empty())
+    Ok(!done.is_empty())
 }
 
-/// Writes a new content beside its file.
-fn wait(replacement: &Replacement) -> Result<Waiting<'_>, ProjectError> {
+/// Writes a new content beside its file, or what that is a link to.
+fn wait(replacement: &Replacement) -> Result<(&Replacement, NewFile), ProjectError> {
     let path = &replacement.path;
     let target = path.canonicalize().unwrap_or_else(|_| path.clone());
-    let mut temporary = target.clone().into_os_string();
-    temporary.push(format!(".{}.tmp", std::process::id()));
-    let waiting = Waiting { replacement, target, temporary: temporary.into() };
-    let write = || {
-        let mut file = fs::File::create(&waiting.temporary)?;
-        if let Ok(meta) = fs::metadata(&waiting.target) {
-            file.set_permissions(meta.permissions())?;
-        }
-        file.write_all(replacement.new.as_bytes())?;
-        file.sync_all()
-    };
-    write().map_err(failed("writing", path))?;
-    Ok(waiting)
+    let new = beside(&target, &replacement.new).map_err(failed("writing", path))?;
+    Ok((replacement, new))
 }
 
-fn put_back(done: &Waiting<'_>) -> Result<(), ProjectError> {
-    let failed = failed("putting back", &done.replacement.path);
-    match &done.replacement.old {
-        None => fs::remove_file(&done.target).map_err(failed),
-        Some(old) => fs::write(&done.temporary, old)
-            .and_then(|()| fs::set_permissions(&done.temporary, fs::metadata(&done.target)?.permissions()))
-            .and_then(|()| fs::rename(&done.temporary, &done.target))
-            .map_err(failed),
+/// Writes a content beside a file, with the file's mode. It is on disk: what has no room there fails before any file has changed.
+fn beside(target: &Path, content: &str) -> std::io::Result<NewFile> {
+    let mut new = NewFile::beside(target)?;
+    if let Ok(meta) = fs::metadata(target) {
+        new.file().set_permissions(meta.permissions())?;
+    }
+    new.write_all(content.as_bytes())?;
+    new.file().sync_all()?;
+    Ok(new)
+}
+
+fn put_back(replacement: &Replacement, target: &Path) -> std::io::Result<()> {
+    match &replacement.old {
+        None => fs::remove_file(target),
+        Some(old) => beside(target, old)?.place(Lasting::Synced),
     }
 }
 
@@ -169,11 +156,11 @@ mod tests {
             replacement(&dir.path().join("new"), None, "new"),
             replacement(&two, Some("2, changed"), "2a"),
         ];
-        let full = |from: &Path, to: &Path| {
-            if to.ends_with("two") {
+        let full = |new: NewFile| {
+            if new.path().ends_with("two") {
                 Err(std::io::ErrorKind::StorageFull.into())
             } else {
-                fs::rename(from, to)
+                new.place(Lasting::Synced)
             }
         };
         assert!(replace_by(&changes, full).unwrap_err().to_string().starts_with("two: writing it: "));

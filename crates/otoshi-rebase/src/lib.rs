@@ -21,5 +21,5 @@ pub mod seam;
 
 pub use crate::compose::{Bases, ComposeError, Composed, compose};
 pub use crate::merge::{Conflict, Merged, merge};
-pub use crate::proof::{Facts, Finding, Kind, Waiver};
+pub use crate::proof::{Facts, Finding, Kind, Waiver, WaiverError};
 pub use crate::seam::{Claim, SeamError, Source};

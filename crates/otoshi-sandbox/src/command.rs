@@ -22,9 +22,6 @@ use crate::{
     seccomp, sys,
 };
 
-/// Where programs are looked up when the environment does not say.
-const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
-
 /// Becomes the command; returns only when that fails.
 pub(crate) fn run(channel: &Channel, spec: &Spec, surroundings: Surroundings) -> SandboxError {
     let prepare = |program| prepare(channel, spec, surroundings).map(|()| program);
@@ -260,7 +257,7 @@ impl Program {
             vec![text(name)?]
         } else {
             let path = spec.env.iter().rev().find(|(variable, _)| variable == "PATH");
-            let path = path.map_or(DEFAULT_PATH, |(_, path)| path.as_str());
+            let path = path.map_or("", |(_, path)| path.as_str());
             // As Docker has it, what is relative to the working directory does not count.
             let directories = path.split(':').filter(|directory| directory.starts_with('/'));
             directories.map(|directory| text(&format!("{directory}/{name}"))).collect::<Result<_, _>>()?

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 pub struct Spec {
     /// The root file system.
     pub root: Root,
-    /// The program and its arguments; a program without a slash is looked up in `PATH`.
+    /// The program and its arguments; a program without a slash is looked up in the `PATH` of `env`, and nowhere without one.
     pub argv: Vec<String>,
     /// The whole environment, in order.
     pub env: Vec<(String, String)>,

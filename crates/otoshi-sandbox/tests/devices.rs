@@ -11,21 +11,22 @@ use std::{
 };
 
 use otoshi_sandbox::{Access, Capabilities, Device, DeviceKind, Limits, Mount, Root, Spec, UserSpec};
-use otoshi_test::given;
+use otoshi_test::{Missing, given, pass_over};
 use support::{INIT, Image, bind, host_libraries, output, run, start};
 
-/// Whether something controls which devices commands use here, as it does for root almost everywhere.
-fn is_controlled(image: &Image) -> bool {
+/// Starts a command and sees that something controls which devices it uses, as it does for root almost everywhere.
+fn control(image: &Image) -> Result<(), Missing> {
     let (running, ..) = start(&image.script("true")).unwrap();
     let is_controlled = running.controls_devices();
     assert_eq!(running.wait().unwrap().code, Some(0));
     image.renew();
-    let is_strict = std::env::var_os("OTOSHI_TEST_STRICT").is_some();
-    assert!(is_controlled || !is_strict, "no control group can be made for devices");
-    if !is_controlled {
-        eprintln!("passing over: no control group can be made for devices");
-    }
-    is_controlled
+    let missing = || Missing::new("control groups that have a list of devices", "see cgroups(7)");
+    is_controlled.then_some(()).ok_or_else(missing)
+}
+
+/// The same where the test has something to look at without it, too.
+fn is_controlled(image: &Image) -> bool {
+    control(image).inspect_err(pass_over).is_ok()
 }
 
 fn device(kind: DeviceKind, target: &str, access: Access) -> Device {
@@ -53,9 +54,7 @@ const TRY: &str = "try() { ( exec 3<$1 ) 2>/tmp/said && echo $1 read || sed 's/.
 #[test]
 fn device_files_that_a_command_makes_open_what_every_container_may_open() {
     let image = given!(Image::new());
-    if !is_controlled(&image) {
-        return;
-    }
+    given!(control(&image));
     let script = "set -e; mkdir -p /srv/chroot/dev; cd /srv/chroot/dev; \
         mknod null c 1 3; mknod zero c 1 5; mknod full c 1 7; mknod random c 1 8; mknod urandom c 1 9; \
         mknod ptmx c 5 2; \
@@ -68,9 +67,7 @@ fn device_files_that_a_command_makes_open_what_every_container_may_open() {
 #[test]
 fn device_files_that_a_command_makes_open_nothing_of_the_host() {
     let image = given!(Image::new());
-    if !is_controlled(&image) {
-        return;
-    }
+    given!(control(&image));
     // The memory, the log, a port, disks, a loop device and its control, a virtual machine's and a network's: none of them is there
     // for the command, whether the machine has it or not. Whoever opens the first three needs a capability; the others nothing.
     let script = format!(
@@ -90,9 +87,7 @@ fn device_files_of_an_image_open_nothing_of_the_host_either() {
         let kind = rustix::fs::FileType::CharacterDevice;
         rustix::fs::mknodat(rustix::fs::CWD, path, kind, 0o666.into(), number).unwrap();
     }
-    if !is_controlled(&image) {
-        return;
-    }
+    given!(control(&image));
     let script = format!("{TRY} try /tun; try /null");
     let wanted = "Operation not permitted\nOperation not permitted\n/null read\n/null written\n";
     assert_eq!(output(&image.script(&script)), wanted);
@@ -111,9 +106,7 @@ fn device_files_of_an_image_open_nothing_of_the_host_either() {
 #[test]
 fn nobody_gets_out_of_the_group() {
     let image = given!(Image::new());
-    if !is_controlled(&image) {
-        return;
-    }
+    given!(control(&image));
     // It sees its own group as the topmost one, and has no file system of groups; a process that it leaves behind is in it, too.
     let script = format!(
         "{TRY} cut -d: -f3 /proc/self/cgroup | sort -u; ls /sys/fs/cgroup; mount -t cgroup2 none /tmp 2>/dev/null && echo mounted; \
@@ -127,9 +120,7 @@ fn nobody_gets_out_of_the_group() {
 #[test]
 fn a_command_that_may_do_all_may_open_all() {
     let image = given!(Image::new());
-    if !is_controlled(&image) {
-        return;
-    }
+    given!(control(&image));
     let mut spec = image.script("mknod /x c 10 200 && exec 3</x && echo open");
     spec.capabilities = Capabilities::All;
     spec.seccomp = false;
@@ -277,13 +268,11 @@ fn no_group_is_left_where_the_process_is_killed_that_started_it() {
     let image = given!(Image::new());
     let controlled = is_controlled(&image);
     let mounts = fs::read_to_string("/proc/self/mounts").unwrap();
-    let unified = mounts.lines().map(|line| line.split(' ').collect::<Vec<_>>());
-    let Some(at) =
-        unified.into_iter().find(|fields| fields[2] == "cgroup2").map(|fields| fields[1].to_owned())
-    else {
-        eprintln!("passing over: the unified hierarchy of control groups is not mounted");
-        return;
-    };
+    let mut unified = mounts.lines().map(|line| line.split(' ').collect::<Vec<_>>());
+    let unified = unified.find(|fields| fields[2] == "cgroup2").map(|fields| fields[1].to_owned());
+    let missing =
+        || Missing::new("the unified hierarchy of control groups", "mount -t cgroup2 none DIRECTORY");
+    let at = given!(unified.ok_or_else(missing));
     // In a group as services and sessions have it; in the topmost one of the machine only the next process can remove what is left.
     let own = Path::new(&at).join(format!("test-of-otoshi-{}", std::process::id()));
     fs::create_dir(&own).unwrap();

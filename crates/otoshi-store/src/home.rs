@@ -9,6 +9,7 @@ use std::{
 };
 
 use otoshi_oci::{Digest, Reference, layout::Layout};
+use otoshi_tree::{Lasting, write_whole};
 use rustix::{
     fs::{CWD, FallocateFlags, FlockOperation, RenameFlags, fallocate, flock, renameat_with},
     io::Errno,
@@ -40,7 +41,11 @@ fn is_own(name: &str) -> bool {
 /// Says of which format the store is; fails where it is of another.
 fn settle_format(root: &Path) -> Result<(), StoreError> {
     let path = root.join("format");
-    let write = || crate::records::write_atomically(&path, format!("{FORMAT}\n").as_bytes());
+    // An empty one would be a format that nobody knows.
+    let write = || {
+        let written = write_whole(&path, format!("{FORMAT}\n").as_bytes(), Lasting::Synced);
+        written.map_err(StoreError::io("writing", &path))
+    };
     match fs::read_to_string(&path) {
         Ok(text) if text.trim() == FORMAT.to_string() => Ok(()),
         Ok(text) if text.trim() == FIRST_FORMAT.to_string() => match write() {

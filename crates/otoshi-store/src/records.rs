@@ -43,7 +43,8 @@ impl Records {
     pub fn put<T: Record>(&self, key: &str, value: &T) -> Result<(), StoreError> {
         let path = self.path(T::KIND, key);
         let body = value.encode().map_err(StoreError::io("encoding a record for", &path))?;
-        write_atomically(&path, &form::encode(T::KIND, &value.roots(), &body))
+        let bytes = form::encode(T::KIND, &value.roots(), &body);
+        write_whole(&path, &bytes, Lasting::Cached).map_err(StoreError::io("writing", &path))
     }
 
     /// Writes what can be found out again at any time; a store that cannot be written is no reason to fail.
@@ -109,11 +110,6 @@ impl Records {
 /// How long ago `time` was; zero when the clock went backwards.
 pub(crate) fn age(time: SystemTime) -> Duration {
     SystemTime::now().duration_since(time).unwrap_or_default()
-}
-
-/// Writes a file whole; a reader checks it, so that it need not outlast a power cut.
-pub(crate) fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
-    write_whole(path, bytes, Lasting::Cached).map_err(StoreError::io("writing", path))
 }
 
 #[cfg(test)]

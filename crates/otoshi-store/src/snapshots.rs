@@ -258,6 +258,7 @@ impl Draft {
             let path = self.dir.join(seal::FILE);
             fs::write(&path, seal).map_err(StoreError::io("writing", &path))?;
         }
+        // A directory: what a power cut leaves of it, the seal tells.
         match fs::rename(&self.dir, &target) {
             Ok(()) => {
                 self.keep = true;

@@ -81,6 +81,13 @@ pub struct Missing {
     remedy: String,
 }
 
+impl Missing {
+    /// What is no [`Need`], since only the test itself finds out whether it is there; `remedy` says what gives a machine that.
+    pub fn new(need: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self { need: need.into(), remedy: remedy.into() }
+    }
+}
+
 impl fmt::Display for Missing {
     fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(to, "needs {} ({})", self.need, self.remedy)
@@ -126,7 +133,7 @@ const PROGRAM: &str = "OTOSHI_TEST_PROGRAM";
 
 impl Need {
     fn check(self) -> Result<(), Missing> {
-        let missing = |need: String, remedy: &str| Err(Missing { need, remedy: remedy.to_owned() });
+        let missing = |need: String, remedy: &str| Err(Missing::new(need, remedy));
         match self {
             Self::Root if !is_root() => missing("root that may mount".into(), "run the tests as root"),
             Self::Tool(name) => match tool(name) {

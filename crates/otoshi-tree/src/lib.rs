@@ -23,4 +23,4 @@ pub use inside::Inside;
 pub use remove::{Removed, remove, remove_at};
 pub use resolve::{in_root, patient};
 pub use walk::{Met, Walk};
-pub use whole::{Lasting, write_whole};
+pub use whole::{Lasting, NewFile, write_whole};

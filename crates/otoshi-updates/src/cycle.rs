@@ -93,6 +93,17 @@ impl Release {
     }
 }
 
+/// Says why a text is no table.
+#[derive(Debug, thiserror::Error)]
+pub enum CyclesError {
+    /// It is no TOML, or has other fields.
+    #[error("{}", .0.message())]
+    Form(#[from] toml::de::Error),
+    /// There is nothing in it.
+    #[error("it lists no products")]
+    Empty,
+}
+
 impl Cycles {
     /// The table in the program.
     pub fn built_in() -> Self {
@@ -103,11 +114,11 @@ impl Cycles {
 
     /// Reads a table.
     ///
-    /// Fails where it is not of its form, and where it lists no products; the error is a sentence.
-    pub fn parse(text: &str) -> Result<Self, String> {
-        let table: Self = toml::from_str(text).map_err(|error| error.message().to_owned())?;
+    /// Fails where it is not of its form, and where it lists no products.
+    pub fn parse(text: &str) -> Result<Self, CyclesError> {
+        let table: Self = toml::from_str(text)?;
         if table.products.is_empty() {
-            return Err("it lists no products".to_owned());
+            return Err(CyclesError::Empty);
         }
         Ok(table)
     }

@@ -38,7 +38,7 @@ mod unknown;
 mod update;
 
 pub use check::Check;
-pub use cycle::{Cycles, End, Product, ProductKind, Release, Support, end_of};
+pub use cycle::{Cycles, CyclesError, End, Product, ProductKind, Release, Support, end_of};
 pub use images::CheckImages;
 pub use report::{
     Counts, CyclesUsed, Failed, Finding, FindingKind, Location, Looked, PackageUpdate, Report, State,

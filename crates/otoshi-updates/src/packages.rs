@@ -96,7 +96,7 @@ impl Outside<'_> {
             }));
             for package in &installed.packages {
                 let standing =
-                    available.standing(package).map_err(|error| Stop::Told(error.clone(), None))?;
+                    available.standing(package).map_err(|error| Stop::Told(error.to_string(), None))?;
                 match standing {
                     Standing::Fresh => {}
                     Standing::Foreign => looked.foreign.push(package.name.clone()),

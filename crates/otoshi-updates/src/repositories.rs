@@ -5,6 +5,8 @@ use std::sync::{
     atomic::{AtomicU64, Ordering},
 };
 
+use otoshi_explain::Explain;
+use otoshi_http::HttpError;
 use otoshi_once::OnceMap;
 use otoshi_packages::{
     Cache,
@@ -18,7 +20,7 @@ use crate::stop::Stop;
 /// Package repositories, and what is known of them.
 pub(crate) struct Repositories {
     pub(crate) cache: Cache,
-    fetcher: OnceLock<Result<HttpFetcher, String>>,
+    fetcher: OnceLock<Result<HttpFetcher, HttpError>>,
     /// Requests that others sent for a check.
     pub(crate) others: AtomicU64,
     /// When each newer package was first seen, for those that many images have.
@@ -55,7 +57,7 @@ impl Repositories {
         self.fetcher
             .get_or_init(HttpFetcher::of_this_machine)
             .as_ref()
-            .map_err(|error| Stop::Told(error.clone(), None))
+            .map_err(|error| Stop::Told(error.to_string(), error.remedy()))
     }
 }
 

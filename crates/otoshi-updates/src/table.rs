@@ -96,7 +96,7 @@ impl Table {
 /// What an address has; `None` where that is what is known.
 fn ask(request: &Request, fetcher: &dyn Fetch) -> Result<Option<(Validators, String)>, String> {
     let mut bytes = Vec::new();
-    match fetcher.get(request, &mut bytes)? {
+    match fetcher.get(request, &mut bytes).map_err(|error| error.to_string())? {
         Answer::NotModified => Ok(None),
         Answer::Missing => Err("there is no such file".to_owned()),
         Answer::Sent(_) if bytes.len() as u64 > LIMIT => {
@@ -111,7 +111,7 @@ fn ask(request: &Request, fetcher: &dyn Fetch) -> Result<Option<(Validators, Str
 
 /// Reads a table from outside; the error is a sentence.
 fn read(text: &str, today: Date) -> Result<Cycles, String> {
-    let cycles = Cycles::parse(text)?;
+    let cycles = Cycles::parse(text).map_err(|error| error.to_string())?;
     // Clocks and time zones differ by a day.
     if cycles.date > today.saturating_add(1.day()) {
         return Err(format!("it is dated {}, which is in the future", cycles.date));
@@ -149,6 +149,7 @@ mod tests {
     use std::io::Write;
     use std::sync::Mutex;
 
+    use otoshi_packages::FetchError;
     use proptest::prelude::*;
 
     use super::*;
@@ -166,7 +167,7 @@ mod tests {
     struct Server(Mutex<(u32, String)>);
 
     impl Fetch for Server {
-        fn get(&self, request: &Request, sink: &mut dyn Write) -> Result<Answer, String> {
+        fn get(&self, request: &Request, sink: &mut dyn Write) -> Result<Answer, FetchError> {
             let (number, text) = &*self.0.lock().unwrap();
             let etag = Some(number.to_string());
             if request.known.etag == etag {

@@ -1,13 +1,12 @@
 //! Where somebody wants an archive: standard output, or a file that is there whole or not at all.
 
 use std::{
-    fs::{self, Permissions},
+    fs,
     io::{self, BufWriter, Write},
-    os::unix::fs::PermissionsExt,
-    path::{Path, PathBuf},
+    path::Path,
 };
 
-use tempfile::NamedTempFile;
+use otoshi_tree::{Lasting, NewFile};
 
 use crate::failure::Failure;
 
@@ -16,7 +15,7 @@ pub(crate) enum OutputFile {
     /// Something that has no name to be given at the end: standard output, a pipe, a device.
     Open(Box<dyn Write>),
     /// A file that gets its name when it is whole.
-    New { file: BufWriter<NamedTempFile>, path: PathBuf },
+    New(BufWriter<NewFile>),
 }
 
 impl OutputFile {
@@ -38,22 +37,20 @@ impl OutputFile {
             let file = fs::File::options().write(true).open(&path).map_err(failed())?;
             return Ok(Self::Open(Box::new(BufWriter::new(file))));
         }
-        let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
-        let mut builder = tempfile::Builder::new();
-        builder.prefix(".otoshi-").permissions(Permissions::from_mode(0o666));
-        let file = builder.tempfile_in(directory.unwrap_or(Path::new("."))).map_err(failed())?;
-        Ok(Self::New { file: BufWriter::new(file), path })
+        let file = NewFile::beside(&path).map_err(failed())?;
+        Ok(Self::New(BufWriter::new(file)))
     }
 
     /// Gives the file its name.
     pub(crate) fn finish(self) -> Result<(), Failure> {
         match self {
             Self::Open(mut out) => out.flush().map_err(Failure::io("writing", "the output")),
-            Self::New { file, path } => {
-                let failed = || Failure::io("writing", path.display().to_string());
+            Self::New(file) => {
+                let shown = file.get_ref().path().display().to_string();
+                let failed = || Failure::io("writing", shown.clone());
                 let file = file.into_inner().map_err(|error| failed()(error.into_error()))?;
-                file.persist(&path).map_err(|error| failed()(error.error))?;
-                Ok(())
+                // It can be written again from the store, and has the digests of what it holds.
+                file.place(Lasting::Cached).map_err(failed())
             }
         }
     }
@@ -63,14 +60,14 @@ impl Write for OutputFile {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         match self {
             Self::Open(out) => out.write(bytes),
-            Self::New { file, .. } => file.write(bytes),
+            Self::New(file) => file.write(bytes),
         }
     }
 
     fn flush(&mut self) -> io::Result<()> {
         match self {
             Self::Open(out) => out.flush(),
-            Self::New { file, .. } => file.flush(),
+            Self::New(file) => file.flush(),
         }
     }
 }

@@ -8,7 +8,10 @@ use std::{
 use tempfile::TempDir;
 
 use super::measure::quiet;
-use crate::failure::{Failure, Result};
+use crate::{
+    bases,
+    failure::{Failure, Result},
+};
 
 /// A storage of buildah's own, which goes when this does.
 pub(super) struct Buildah {
@@ -38,7 +41,7 @@ impl Buildah {
         std::fs::create_dir_all(&context).map_err(Failure::file("making", &context))?;
         let file = context.join("root.tar");
         std::fs::copy(archive, &file).map_err(Failure::file("copying", archive))?;
-        let text = "FROM scratch\nADD root.tar /\nENV PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin\n";
+        let text = format!("FROM scratch\nADD root.tar /\nENV PATH={}\n", bases::PATH);
         let dockerfile = context.join("Dockerfile");
         std::fs::write(&dockerfile, text).map_err(Failure::file("writing", &dockerfile))?;
         let mut build = self.command("build");

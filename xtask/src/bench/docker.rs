@@ -59,9 +59,8 @@ impl Docker {
         fs::copy(own, &file).map_err(Failure::file("copying", own))?;
         let mut tar = Command::new("tar");
         quiet(tar.arg("-C").arg(&extra).arg("-rf").arg(&with).arg(format!("./{AUTHORITIES}")))?;
-        let path = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
         let mut import = self.command();
-        import.args(["import", "-c", &format!("ENV PATH={path}")]);
+        import.args(["import", "-c", &format!("ENV PATH={}", bases::PATH)]);
         for variable in ["NODE_EXTRA_CA_CERTS", "SSL_CERT_FILE"] {
             import.args(["-c", &format!("ENV {variable}=/{AUTHORITIES}")]);
         }

@@ -9,7 +9,7 @@ use std::{
 use otoshi_dockerfile::{Add, Copy, Heredoc, Word, glob};
 use otoshi_explain::Remedy;
 use otoshi_http::SafeUrl;
-use otoshi_oci::{Digest, Fields};
+use otoshi_oci::{Digest, Fields, contents::inside};
 use otoshi_store::{Draft, Implied, SnapshotId};
 
 use super::{
@@ -299,7 +299,7 @@ fn give_time(
     origin: Origin<'_>,
     snapshot: &SnapshotId,
 ) -> Result<(), EngineError> {
-    let sources: Vec<String> = expanded.sources.iter().map(|source| glob::inside(source)).collect();
+    let sources: Vec<String> = expanded.sources.iter().map(|source| inside(source)).collect();
     let paths: Vec<&str> =
         sources.iter().map(|source| if source.is_empty() { "." } else { source }).collect();
     let plain = expanded.heredocs.is_empty() && !sources.iter().any(|source| glob::has_meta(source));
@@ -375,7 +375,7 @@ fn write_heredoc(draft: &Draft, name: &str, text: &str) -> Result<Source, Engine
 }
 
 fn missing(tree: &Tree<'_>, source: &str, text: &str) -> EngineError {
-    let inside = glob::inside(source);
+    let inside = inside(source);
     let climbs = source.split('/').any(|part| part == "..");
     let hint = match tree {
         Tree::Context(_) if climbs => Some(

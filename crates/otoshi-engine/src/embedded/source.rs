@@ -14,7 +14,7 @@ use std::{
 };
 
 use otoshi_dockerfile::{Ignore, glob};
-use otoshi_oci::{Digest, Fields};
+use otoshi_oci::{Digest, Fields, contents::inside};
 use rustix::fs::FileType;
 
 use super::{EmbeddedEngine, chain::Chain, copy::Source, mount::OverlayMount, rootfs, session};
@@ -49,13 +49,13 @@ impl Pick<'_> {
     fn parts(&self) -> Result<(String, Filter), EngineError> {
         let exclude = Ignore::of_patterns(self.exclude)?;
         if !self.parents {
-            return Ok((glob::inside(self.source), Filter { include: None, exclude }));
+            return Ok((inside(self.source), Filter { include: None, exclude }));
         }
         let (root, pattern) = self.source.split_once("/./").unwrap_or(("", self.source));
-        let pattern = glob::inside(pattern);
+        let pattern = inside(pattern);
         // An empty pattern is the whole.
         let include = if pattern.is_empty() { None } else { Some(Ignore::of_patterns([pattern])?) };
-        Ok((glob::inside(root), Filter { include, exclude }))
+        Ok((inside(root), Filter { include, exclude }))
     }
 }
 
@@ -156,7 +156,7 @@ impl Tree<'_> {
             // A copy, so that a step never sees what .dockerignore leaves out nor later changes.
             Self::Context(context) => {
                 let id = context.snapshot(engine.home(), (0, 0))?;
-                let found = context.resolve(&glob::inside(path)).unwrap_or_default();
+                let found = context.resolve(&inside(path)).unwrap_or_default();
                 Ok(engine.home().snapshots().path(&id).join(names::to_path(&found)))
             }
             Self::Chain(chain) => {
@@ -238,7 +238,7 @@ fn readable(context: &Context, found: &InContext<'_>) -> Result<(), EngineError>
 
 fn context_digest(context: &Context, pick: Pick<'_>) -> Result<Option<Digest>, EngineError> {
     // The usual `COPY . .` needs no look at the single entries.
-    if !pick.parents && pick.exclude.is_empty() && glob::inside(pick.source).is_empty() {
+    if !pick.parents && pick.exclude.is_empty() && inside(pick.source).is_empty() {
         return context.tree_digest().map(Some);
     }
     let found = entries_in_context(context, pick)?;

@@ -40,7 +40,12 @@ pub fn parts(path: &str) -> Vec<&str> {
     parts
 }
 
-/// The same for either kind of path.
+/// A path, an absolute one as well, as one inside a tree, of its [`parts`]; empty for the tree's root.
+pub fn inside(path: &str) -> String {
+    parts(path).join("/")
+}
+
+/// The same as [`follow`] for either kind of path.
 pub(super) fn walk<'l>(
     path: &'l [u8],
     way: Way,

@@ -20,7 +20,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 pub use self::data::{Data, Piece};
 pub(crate) use self::follow::climbs_out;
-pub use self::follow::{follow, parts};
+pub use self::follow::{follow, inside, parts};
 pub use self::layer::{Layer, Node};
 
 /// Returns the directories above a path, the root's children first, without the root and the path itself.

@@ -1,4 +1,7 @@
 //! Writing one blob: a temporary file that becomes `blobs/<alg>/<hex>` when it is whole.
+//!
+//! It is no [`otoshi_tree::NewFile`]: its name is known last, it waits in a directory of its own and locked, so that a sweep takes
+//! what others left and not what is being written, and a layout, which other tools read as well, has to be on disk when it says so.
 
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -163,7 +166,8 @@ impl Layout {
         Ok(descriptor)
     }
 
-    /// Replaces a file at the top of the layout: temporary name, sync, rename, sync.
+    /// Replaces a file at the top of the layout, as a blob is written: a layout's own directory holds nothing but what the
+    /// specification names.
     pub(super) fn replace(&self, name: &str, bytes: &[u8]) -> Result<(), LayoutError> {
         let mut writer = BlobWriter::new(self.clone(), Algorithm::Sha256)?;
         writer.put(bytes)?;

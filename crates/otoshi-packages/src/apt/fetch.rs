@@ -14,7 +14,7 @@ use super::configuration::Configuration;
 use super::files::read_root;
 use super::reach::{Allowed, Reach, Resolver, refused};
 use super::repositories::Repositories;
-use crate::fetch::{Answer, Fetch, Request};
+use crate::fetch::{Answer, Fetch, FetchError, Request};
 
 /// How many redirects are followed.
 const MAX_REDIRECTS: usize = 5;
@@ -50,7 +50,7 @@ impl HttpFetcher {
     /// Makes a fetcher that uses the proxies that the environment and this machine's own apt name, where there is one.
     ///
     /// Fails as [`HttpFetcher::new`] does.
-    pub fn of_this_machine() -> Result<Self, String> {
+    pub fn of_this_machine() -> Result<Self, HttpError> {
         let files = read_root(Path::new("/")).unwrap_or_default();
         let repositories = Repositories::from_files(&files, "all");
         let mut fetcher = Self::new(repositories.configuration())?;
@@ -69,11 +69,7 @@ impl HttpFetcher {
     ///
     /// Fails where a proxy's address is none, where the machine's certificate authorities cannot be loaded, and where
     /// threads cannot be started.
-    pub fn new(configuration: &Configuration) -> Result<Self, String> {
-        Self::with(configuration).map_err(|error| error.to_string())
-    }
-
-    fn with(configuration: &Configuration) -> Result<Self, HttpError> {
+    pub fn new(configuration: &Configuration) -> Result<Self, HttpError> {
         let builder = |reach: Option<Reach>| {
             ClientBuilder::new()
                 .read_timeout(Duration::from_secs(60))
@@ -111,7 +107,12 @@ impl HttpFetcher {
         self.getter.requests()
     }
 
-    fn get_with(&self, client: &Client, request: &Request, sink: &mut dyn Write) -> Result<Answer, String> {
+    fn get_with(
+        &self,
+        client: &Client,
+        request: &Request,
+        sink: &mut dyn Write,
+    ) -> Result<Answer, FetchError> {
         let Request { url, known, limit } = request;
         let get = Get { url, known, authorization: None, limit: *limit };
         match self.getter.get(client, get, sink) {
@@ -120,26 +121,26 @@ impl HttpFetcher {
             Err(HttpError::Status { status, .. }) if matches!(status.as_u16(), 404 | 410) => {
                 Ok(Answer::Missing)
             }
-            Err(error) => Err(error.reason()),
+            Err(error) => Err(FetchError::Http(Arc::new(error))),
         }
     }
 }
 
 impl Fetch for HttpFetcher {
-    fn get(&self, request: &Request, sink: &mut dyn Write) -> Result<Answer, String> {
+    fn get(&self, request: &Request, sink: &mut dyn Write) -> Result<Answer, FetchError> {
         let client = if is_own(&request.url) { &self.direct } else { &self.client };
         self.get_with(client, request, sink)
     }
 }
 
 impl Fetch for Guarded<'_> {
-    fn get(&self, request: &Request, sink: &mut dyn Write) -> Result<Answer, String> {
-        let url = Url::parse(request.url.expose()).map_err(|error| error.to_string())?;
+    fn get(&self, request: &Request, sink: &mut dyn Write) -> Result<Answer, FetchError> {
+        let url = Url::parse(request.url.expose()).map_err(|error| FetchError::Address(error.to_string()))?;
         if self.allowed.has(&url) {
             return self.fetcher.get(request, sink);
         }
         if let Some(refused) = refused(&url, self.reach) {
-            return Err(refused);
+            return Err(FetchError::Refused(refused));
         }
         let client = match self.reach {
             Reach::Own if is_own(&request.url) => &self.fetcher.own_direct,

@@ -20,8 +20,8 @@ use super::repositories::Repositories;
 use super::signature::Signed;
 use super::sources::Source;
 use super::verifier::Verifier;
-use crate::error::{Malformed, RepositoryError};
-use crate::fetch::{Answer, Fetch, Request};
+use crate::error::{Malformed, RepositoryError, Unreadable};
+use crate::fetch::{Answer, Fetch, FetchError, Request};
 
 /// The longest release file, in bytes; Debian's have some 200,000.
 const RELEASE_LIMIT: u64 = 16 << 20;
@@ -193,7 +193,7 @@ impl Refresh<'_> {
             (Answer::NotModified, _) => {
                 return old.ok_or_else(|| RepositoryError::Fetch {
                     url: SafeUrl::new(&url),
-                    reason: "it answered 304 to an unconditional request".to_owned(),
+                    reason: FetchError::Unasked,
                 });
             }
             (Answer::Missing, _) => {}
@@ -216,7 +216,7 @@ impl Refresh<'_> {
         let failed = |reason| RepositoryError::Fetch { url: SafeUrl::new(url), reason };
         let answer = self.fetch.get(&request, &mut bytes).map_err(failed)?;
         if bytes.len() as u64 > limit {
-            return Err(failed(format!("it is longer than {limit} bytes")));
+            return Err(failed(FetchError::TooLong(limit)));
         }
         Ok((answer, bytes))
     }
@@ -258,7 +258,8 @@ impl Refresh<'_> {
         documents: &Documents,
         keys: &[KeyFile<'_>],
     ) -> Result<(Release, String), RepositoryError> {
-        let unreadable = |reason| RepositoryError::Tampered { url: url.clone(), reason };
+        let unreadable =
+            |error: Unreadable| RepositoryError::Tampered { url: url.clone(), reason: error.to_string() };
         let signed = match &documents.signature {
             Some(signature) => Some(Signed::detached(&documents.release, signature).map_err(unreadable)?),
             None => Signed::in_clear(&documents.release).map_err(unreadable)?,
@@ -281,7 +282,7 @@ impl Refresh<'_> {
             }
         };
         let malformed = |reason| RepositoryError::Malformed { url: url.clone(), reason };
-        let release = Release::parse(&text).map_err(malformed)?;
+        let release = Release::parse(&text).map_err(|error| malformed(error.to_string()))?;
         if !release.lists_files() && text.contains("MD5Sum:") {
             return Err(malformed("it lists its files without SHA-256".to_owned()));
         }
@@ -491,7 +492,7 @@ mod tests {
     }
 
     impl Fetch for Many {
-        fn get(&self, request: &Request, sink: &mut dyn Write) -> Result<Answer, String> {
+        fn get(&self, request: &Request, sink: &mut dyn Write) -> Result<Answer, FetchError> {
             let url = request.url.expose().strip_prefix("http://").unwrap();
             let (host, path) = url.split_once('/').unwrap();
             let index = self.index(host);

@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use jiff::Timestamp;
 
 use super::{date, deb822};
+use crate::error::Unreadable;
 
 /// What a release file says. Texts that it lacks are empty.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -50,8 +51,8 @@ pub struct Listed {
 impl Release {
     /// Reads a release file's text.
     ///
-    /// Fails where a field has a form that apt does not read; the error is a sentence.
-    pub fn parse(text: &str) -> Result<Self, String> {
+    /// Fails where a field has a form that apt does not read.
+    pub fn parse(text: &str) -> Result<Self, Unreadable> {
         let paragraphs = deb822::paragraphs(text).map_err(|error| error.to_string())?;
         let fields = paragraphs.first().ok_or("it is empty")?;
         let text = |name| fields.get(name).unwrap_or_default().to_owned();
@@ -62,9 +63,9 @@ impl Release {
         for line in fields.get("SHA256").unwrap_or_default().lines().filter(|line| !line.is_empty()) {
             let bad = || format!("SHA256 has the line {line:?}, which is not a hash, a size and a path");
             let words: Vec<_> = line.split_whitespace().collect();
-            let [sha256, size, path] = words.as_slice() else { return Err(bad()) };
+            let [sha256, size, path] = words.as_slice() else { return Err(bad().into()) };
             if sha256.len() != 64 || !sha256.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-                return Err(bad());
+                return Err(bad().into());
             }
             let listed =
                 Listed { size: size.parse().map_err(|_| bad())?, sha256: sha256.to_ascii_lowercase() };

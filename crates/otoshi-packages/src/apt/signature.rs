@@ -8,7 +8,7 @@ use pgp::composed::{Deserializable, DetachedSignature};
 use pgp::packet::Signature;
 
 use super::keyring::{Judged, Keyring};
-use crate::error::RepositoryError;
+use crate::error::{RepositoryError, Unreadable};
 
 const MESSAGE: &str = "-----BEGIN PGP SIGNED MESSAGE-----";
 const SIGNATURE: &str = "-----BEGIN PGP SIGNATURE-----";
@@ -29,9 +29,9 @@ pub struct Signed {
 impl Signed {
     /// Takes apart a document that is signed in clear. Nothing may stand before it or behind it.
     ///
-    /// Fails with the reason; [`None`] as a value where it is no such document at all.
-    pub fn in_clear(bytes: &[u8]) -> Result<Option<Self>, String> {
-        let text = std::str::from_utf8(bytes).map_err(|_| "it is not UTF-8".to_owned())?;
+    /// [`None`] where it is no such document at all.
+    pub fn in_clear(bytes: &[u8]) -> Result<Option<Self>, Unreadable> {
+        let text = std::str::from_utf8(bytes).map_err(|_| "it is not UTF-8")?;
         let mut lines = text.split('\n').map(|line| line.strip_suffix('\r').unwrap_or(line));
         if lines.next().map(str::trim_end) != Some(MESSAGE) {
             return Ok(None);
@@ -42,7 +42,7 @@ impl Signed {
                 break;
             }
             if !line.starts_with("Hash:") {
-                return Err("it has a header that is not Hash".to_owned());
+                return Err("it has a header that is not Hash".into());
             }
         }
         let (mut document, mut signed) = (String::new(), Vec::new());
@@ -67,7 +67,7 @@ impl Signed {
             document.push('\n');
         }
         if !found {
-            return Err("it ends before its signature".to_owned());
+            return Err("it ends before its signature".into());
         }
         let mut armour = format!("{SIGNATURE}\n");
         let mut closed = false;
@@ -80,10 +80,10 @@ impl Signed {
             }
         }
         if !closed {
-            return Err("it ends within its signature".to_owned());
+            return Err("it ends within its signature".into());
         }
         if lines.any(|line| !line.trim().is_empty()) {
-            return Err("there is something after its signature".to_owned());
+            return Err("there is something after its signature".into());
         }
         Ok(Some(Self { text: document, signed, signatures: signatures(armour.as_bytes())? }))
     }
@@ -91,8 +91,8 @@ impl Signed {
     /// Takes a document and the file with its signature, armoured or binary.
     ///
     /// Fails where the document is not UTF-8, and where the other file is no signature.
-    pub fn detached(document: &[u8], signature: &[u8]) -> Result<Self, String> {
-        let text = std::str::from_utf8(document).map_err(|_| "it is not UTF-8".to_owned())?;
+    pub fn detached(document: &[u8], signature: &[u8]) -> Result<Self, Unreadable> {
+        let text = std::str::from_utf8(document).map_err(|_| "it is not UTF-8")?;
         Ok(Self { text: text.to_owned(), signed: document.to_vec(), signatures: signatures(signature)? })
     }
 

@@ -83,7 +83,7 @@ impl SignedBy {
     /// Reads the value of `Signed-By`.
     ///
     /// Fails on a word that is neither an absolute path nor a fingerprint.
-    pub fn parse(value: &str) -> Result<Self, String> {
+    fn parse(value: &str) -> Result<Self, String> {
         if value.contains("-----BEGIN PGP PUBLIC KEY BLOCK-----") {
             let lines = value.lines().map(|line| if line.trim() == "." { "" } else { line.trim() });
             return Ok(Self {

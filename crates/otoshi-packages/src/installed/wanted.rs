@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use otoshi_oci::contents::parts;
+use otoshi_oci::contents::{inside, parts};
 
 use super::rpm;
 use super::unread::{CONDA, is_stored, loaders};
@@ -221,7 +221,7 @@ fn named_in_settings(files: &Files) -> Vec<String> {
             let path =
                 word.strip_prefix("file:").map_or(word, |path| path.strip_prefix("//").unwrap_or(path));
             if path.starts_with('/') && path.len() < 256 && !path.contains('$') && found.len() < MOST {
-                found.push(crate::files::normal(path));
+                found.push(inside(path));
             }
         }
     }

@@ -109,7 +109,7 @@ fn fetch_one(
     let mut bytes = Vec::with_capacity(usize::try_from(record.size.min(64 << 20)).unwrap_or_default());
     let url = format!("{}{}", suite.uri, record.filename.trim_start_matches("./"));
     let request = Request { url: url.into(), limit: record.size, ..Request::default() };
-    match fetch.get(&request, &mut bytes).map_err(failed)? {
+    match fetch.get(&request, &mut bytes).map_err(|error| failed(error.to_string()))? {
         Answer::Sent(_) => {}
         Answer::Missing | Answer::NotModified => {
             return Err(failed("the repository does not have it".to_owned()));

@@ -358,8 +358,10 @@ impl Asking<'_> {
                 error => error,
             })?;
             let signed = Signed::detached(&document.bytes, &signature.bytes);
-            let signed =
-                signed.map_err(|reason| RepositoryError::Malformed { url: SafeUrl::new(&url), reason })?;
+            let signed = signed.map_err(|error| RepositoryError::Malformed {
+                url: SafeUrl::new(&url),
+                reason: error.to_string(),
+            })?;
             signed.verify(&url, &self.keyring()?, &[], self.now)?;
         }
         let repomd = Repomd::parse(&document.bytes)

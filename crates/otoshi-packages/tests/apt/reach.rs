@@ -69,6 +69,6 @@ fn nobody_leads_on_to_the_cloud_that_a_machine_is_in() {
     });
     let fetcher = HttpFetcher::new(&Configuration::default()).unwrap();
     let request = Request { url: url.into(), limit: 100, ..Request::default() };
-    let refused = fetcher.guarded(Reach::Own, &[]).get(&request, &mut Vec::new()).unwrap_err();
+    let refused = fetcher.guarded(Reach::Own, &[]).get(&request, &mut Vec::new()).unwrap_err().to_string();
     assert!(refused.contains("169.254.169.254 is a link-local or cloud address"), "{refused}");
 }

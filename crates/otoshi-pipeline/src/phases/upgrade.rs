@@ -162,7 +162,8 @@ impl<'w> Upgrader<'w> {
     fn why_not(self, installed: &Installed, packages: &Upgrades, error: PipelineError) -> PipelineError {
         let Ok(available) = self.packages().repositories(installed) else { return error };
         let gone = packages.iter().find(|(package, version)| {
-            find(installed, package).is_some_and(|found| available.has(found, version.as_str()) == Ok(false))
+            find(installed, package)
+                .is_some_and(|found| matches!(available.has(found, version.as_str()), Ok(false)))
         });
         let Some((package, version)) = gone else { return error };
         PipelineError::invalid(

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use otoshi_engine::Events;
 use otoshi_oci::{Digest, Image};
-use otoshi_packages::{Available, Newer, Package, Standing};
+use otoshi_packages::{Available, Newer, Package, Standing, apt::index::Damaged};
 use otoshi_project::{PackageName, PackageVersion, Phase, Role, Upgrade};
 
 use crate::{
@@ -139,25 +139,25 @@ fn planned_runner(on: &Locked<'_>) -> Result<Option<Digest>, PipelineError> {
 
 /// What repositories say of a package.
 trait Repository {
-    fn standing(&self, package: &Package) -> Result<Standing, String>;
+    fn standing(&self, package: &Package) -> Result<Standing, Damaged>;
 
     /// The newest version up to another that is a security fix.
-    fn newest_fix(&self, package: &Package, up_to: &str) -> Result<Option<String>, String>;
+    fn newest_fix(&self, package: &Package, up_to: &str) -> Result<Option<String>, Damaged>;
 }
 
 impl Repository for Available {
-    fn standing(&self, package: &Package) -> Result<Standing, String> {
+    fn standing(&self, package: &Package) -> Result<Standing, Damaged> {
         self.standing(package)
     }
 
-    fn newest_fix(&self, package: &Package, up_to: &str) -> Result<Option<String>, String> {
+    fn newest_fix(&self, package: &Package, up_to: &str) -> Result<Option<String>, Damaged> {
         self.newest_fix(package, up_to)
     }
 }
 
 /// Chooses, for each package, what its package manager would take and what is wanted of that: all of it, or no more than the
 /// newest security fix.
-fn choose(packages: &[Package], repository: &dyn Repository, wanted: Upgrade) -> Result<Choice, String> {
+fn choose(packages: &[Package], repository: &dyn Repository, wanted: Upgrade) -> Result<Choice, Damaged> {
     let mut choice = Choice::default();
     for package in packages {
         let newer = match repository.standing(package)? {
@@ -215,7 +215,7 @@ mod tests {
     struct Fixed;
 
     impl Repository for Fixed {
-        fn standing(&self, package: &Package) -> Result<Standing, String> {
+        fn standing(&self, package: &Package) -> Result<Standing, Damaged> {
             Ok(match package.name.as_str() {
                 "fixed" => newer("1.1", true, None),
                 "grown" => newer("2", false, None),
@@ -227,7 +227,7 @@ mod tests {
             })
         }
 
-        fn newest_fix(&self, package: &Package, _: &str) -> Result<Option<String>, String> {
+        fn newest_fix(&self, package: &Package, _: &str) -> Result<Option<String>, Damaged> {
             Ok((package.name == "both").then(|| "1.5".to_owned()))
         }
     }

@@ -97,15 +97,25 @@ pub(super) fn hash(symbol: &[u8]) -> u64 {
         .fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3))
 }
 
+/// Says why a file cannot be read as ELF.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum ElfError {
+    /// It is malformed.
+    #[error(transparent)]
+    Malformed(#[from] object::Error),
+    /// It is a file of another kind.
+    #[error("it is not a 32-bit or 64-bit ELF file")]
+    Kind,
+}
+
 impl Elf {
-    /// Reads a file; fails with what is malformed.
-    pub fn parse(bytes: &[u8]) -> Result<Self, String> {
-        let text = |error: object::Error| error.to_string();
-        match FileKind::parse(bytes).map_err(text)? {
-            FileKind::Elf32 => read::<object::elf::FileHeader32<Endianness>>(bytes).map_err(text),
-            FileKind::Elf64 => read::<object::elf::FileHeader64<Endianness>>(bytes).map_err(text),
-            _ => Err("it is not a 32-bit or 64-bit ELF file".to_owned()),
-        }
+    /// Reads a file; an error says what is malformed.
+    pub fn parse(bytes: &[u8]) -> Result<Self, ElfError> {
+        Ok(match FileKind::parse(bytes)? {
+            FileKind::Elf32 => read::<object::elf::FileHeader32<Endianness>>(bytes)?,
+            FileKind::Elf64 => read::<object::elf::FileHeader64<Endianness>>(bytes)?,
+            _ => return Err(ElfError::Kind),
+        })
     }
 
     /// Says whether a program of the other file's form can load it.

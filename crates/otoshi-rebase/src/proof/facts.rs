@@ -136,7 +136,7 @@ fn content(path: &[u8], entry: &Entry, data: &mut Data<'_>) -> Result<Content, T
         data.read_to_end(&mut bytes)?;
         return Ok(match Elf::parse(&bytes) {
             Ok(elf) => Content::Elf(Arc::new(elf)),
-            Err(reason) => Content::Unread(reason.into()),
+            Err(error) => Content::Unread(error.to_string().into()),
         });
     }
     if start.starts_with(b"#!") && entry.mode & 0o111 != 0 {

@@ -76,6 +76,11 @@ impl Kind {
         Self::NotRebasable,
     ];
 
+    /// The names of all.
+    fn names() -> String {
+        Self::ALL.map(Self::name).join(", ")
+    }
+
     /// Returns its name, as waivers have it.
     pub fn name(self) -> &'static str {
         match self {
@@ -156,19 +161,32 @@ impl fmt::Display for Waiver {
     }
 }
 
-impl FromStr for Waiver {
-    type Err = String;
+/// Says why a text names no finding.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum WaiverError {
+    /// It has a kind alone.
+    #[error("{text:?} needs a name, as in {}=NAME", kind.name())]
+    NoSubject {
+        /// The text.
+        text: String,
+        /// The kind.
+        kind: Kind,
+    },
+    /// What it begins with is no kind.
+    #[error("{0:?} is not a kind of finding; the kinds are {kinds}", kinds = Kind::names())]
+    UnknownKind(String),
+}
 
-    fn from_str(text: &str) -> Result<Self, String> {
+impl FromStr for Waiver {
+    type Err = WaiverError;
+
+    fn from_str(text: &str) -> Result<Self, WaiverError> {
         let (name, subject) = text.split_once('=').unwrap_or((text, ""));
         let kind = Kind::ALL.into_iter().find(|kind| kind.name() == name);
         match kind {
             Some(kind) if !subject.is_empty() => Ok(Self { kind, subject: subject.to_owned() }),
-            Some(_) => Err(format!("{text:?} needs a name, as in {name}=NAME")),
-            None => {
-                let names: Vec<_> = Kind::ALL.iter().map(|kind| kind.name()).collect();
-                Err(format!("{name:?} is not a kind of finding; the kinds are {}", names.join(", ")))
-            }
+            Some(kind) => Err(WaiverError::NoSubject { text: text.to_owned(), kind }),
+            None => Err(WaiverError::UnknownKind(name.to_owned())),
         }
     }
 }

@@ -186,7 +186,7 @@ impl Control {
 mod tests {
     use std::{os::fd::AsRawFd, path::PathBuf, process::Command};
 
-    use otoshi_test::{Need, given, require};
+    use otoshi_test::{Missing, Need, given, require};
 
     use super::*;
     use crate::{Root, Spec};
@@ -195,10 +195,10 @@ mod tests {
     #[test]
     fn the_devices_controller_of_version_1_keeps_the_list_too() {
         given!(require(&[Need::Root]));
-        let Some(hierarchy) = Hierarchy::legacy() else {
-            eprintln!("passing over: there is no devices controller of version 1");
-            return;
+        let missing = || {
+            Missing::new("the devices controller of version 1", "mount -t cgroup -o devices none DIRECTORY")
         };
+        let hierarchy = given!(Hierarchy::legacy().ok_or_else(missing));
         let spec = Spec::new(Root::Dir(PathBuf::new()));
         let group = Group::below(&hierarchy, &rules::of(&spec)).unwrap();
         let tasks = format!("/proc/{}/fd/{}/tasks", std::process::id(), group.0.directory.as_raw_fd());

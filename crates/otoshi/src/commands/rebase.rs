@@ -3,7 +3,7 @@ use std::{process::ExitCode, sync::Arc};
 use clap::Args;
 use otoshi_oci::{Platform, Reference};
 use otoshi_pipeline::{Outcome, PipelineError, RebaseOptions, Rebased, Rebaser, side_by_side};
-use otoshi_rebase::{Conflict, Waiver};
+use otoshi_rebase::{Conflict, Waiver, WaiverError};
 use otoshi_registry::Quiet;
 use otoshi_store::Home;
 
@@ -101,7 +101,8 @@ impl Rebase {
 
 /// Parses what is accepted.
 pub(crate) fn waivers(texts: &[String]) -> Result<Vec<Waiver>, Failure> {
-    let parse = |text: &String| text.parse().map_err(|error: String| Failure::usage(error, None));
+    let parse =
+        |text: &String| text.parse().map_err(|error: WaiverError| Failure::usage(error.to_string(), None));
     texts.iter().map(parse).collect()
 }
 

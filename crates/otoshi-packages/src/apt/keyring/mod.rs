@@ -20,6 +20,7 @@ use pgp::types::KeyDetails;
 
 use super::verifier::{Judge, Reader, Verifier};
 use super::worth::worth;
+use crate::error::Unreadable;
 
 /// Keys to check signatures with.
 #[derive(Debug, Clone, Default)]
@@ -92,13 +93,13 @@ enum Taken<'a> {
 impl Keyring {
     /// Reads keys from a file's bytes, whatever form they have, and adds them.
     ///
-    /// Fails where the file has no key that can be used, and says why.
-    pub fn add(&mut self, bytes: &[u8]) -> Result<(), String> {
+    /// Fails where the file has no key that can be used.
+    pub fn add(&mut self, bytes: &[u8]) -> Result<(), Unreadable> {
         let before = self.keys.len();
         let read = packets::read(&any_form(bytes)?, false);
         self.keys.extend(read.keys);
         if self.keys.len() == before {
-            return Err(read.reason.unwrap_or_else(|| "there is no key in it".to_owned()));
+            return Err(read.reason.unwrap_or_else(|| "there is no key in it".to_owned()).into());
         }
         Ok(())
     }
