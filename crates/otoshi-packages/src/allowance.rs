@@ -108,7 +108,7 @@ mod tests {
             }
         });
         assert!(most.load(Ordering::SeqCst) <= 100);
-        assert_eq!(allowance.work(101, &"http://x.test/".into()).unwrap_err().kind(), "too-much");
+        assert_eq!(allowance.work(101, &"http://x.test/".into()).unwrap_err().code(), "too-much");
         assert!(allowance.work(100, &"x".into()).is_ok());
     }
 

@@ -182,7 +182,7 @@ pub enum RepositoryError {
 
 impl RepositoryError {
     /// Names the reason in one word that stays the same, for data.
-    pub fn kind(&self) -> &'static str {
+    pub fn code(&self) -> &'static str {
         match self {
             Self::Configuration { .. } => "configuration",
             Self::Method { .. } => "method",
@@ -211,15 +211,17 @@ impl Explain for RepositoryError {
 
     fn remedy(&self) -> Option<Remedy> {
         let hint = match self {
-            Self::UnknownKey { .. } | Self::Keyring { .. } => {
-                Some("the source's Signed-By must name the key of whoever runs the repository")
-            }
+            Self::UnknownKey { .. } | Self::Keyring { .. } => Some(
+                "the image must have the key of whoever runs the repository where its package manager looks: \
+                     Signed-By of apt's source, gpgkey of dnf's repository, /etc/apk/keys",
+            ),
             Self::UselessKey { .. } => {
                 Some("update the package in the image that holds the repository's keys")
             }
-            Self::Unsigned { .. } => {
-                Some("trusted=yes on the source accepts an unsigned repository; better sign it")
-            }
+            Self::Unsigned { .. } => Some(
+                "trusted=yes on apt's source, or repo_gpgcheck=0 on dnf's repository, accepts an unsigned one; \
+                     better sign it",
+            ),
             Self::Expired { .. } => Some(
                 "the mirror may be stale, or the release archived: check-valid-until=no accepts it as it is",
             ),
@@ -230,7 +232,7 @@ impl Explain for RepositoryError {
             Self::TooMuch { .. } => {
                 Some("no real repository is so large; the image may name one that is not to be trusted")
             }
-            Self::Missing { .. } => Some("the suite may have been archived, or its name may be wrong"),
+            Self::Missing { .. } => Some("the release may have been archived, or the address may be wrong"),
             _ => None,
         };
         hint.map(Remedy::from)

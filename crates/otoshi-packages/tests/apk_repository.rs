@@ -116,7 +116,7 @@ fn newer_versions_come_from_signed_repositories_that_the_image_names() {
     let edge = [("musl", "9"), ("tagged", "3-r0")];
     fixture.served.put("/edge/x86_64/APKINDEX.tar.gz", fixture.sign("own", SHA1, &edge));
     let available = fixture.refresh();
-    let failed: Vec<_> = available.failures.iter().map(|failure| failure.error.kind()).collect();
+    let failed: Vec<_> = available.failures.iter().map(|failure| failure.error.code()).collect();
     assert_eq!(failed, ["missing", "method"]);
     for (name, installed, expected) in [
         ("musl", "1.2.5-r0", Some(("1.2.5-r1", None))),
@@ -179,7 +179,7 @@ fn what_is_not_signed_by_a_key_of_the_image_is_refused_with_the_reason() {
         let [otoshi_packages::Failure { error, kept: false, .. }] = &available.failures[..] else {
             panic!("{kind} {:?}", available.failures)
         };
-        assert_eq!(error.kind(), kind, "{error}");
+        assert_eq!(error.code(), kind, "{error}");
         assert!(error.to_string().contains(text), "{error}");
         assert_eq!(available.candidate("a", Some("1")), None);
     }
@@ -188,6 +188,6 @@ fn what_is_not_signed_by_a_key_of_the_image_is_refused_with_the_reason() {
     // A server that is down is told, and what was there before is still known.
     fixture.served.set_down(true);
     let available = fixture.refresh();
-    assert_eq!(available.failures[0].error.kind(), "fetch");
+    assert_eq!(available.failures[0].error.code(), "fetch");
     assert_eq!(available.candidate("a", Some("1")).unwrap().version, "2");
 }

@@ -275,7 +275,7 @@ fn what_is_not_as_signed_is_refused_with_the_reason() {
         let [Failure { place, error, kept: false }] = &available.failures[..] else {
             panic!("{kind}: {:?}", available.failures)
         };
-        assert_eq!((&place[..], error.kind()), ("base", kind), "{error}");
+        assert_eq!((&place[..], error.code()), ("base", kind), "{error}");
         assert!(error.to_string().contains(text), "{error}");
         assert_eq!(available.candidate("plain", "noarch", Some("1.0-1")), None);
     };

@@ -188,7 +188,7 @@ mod tests {
         let (directory, url) = (tempfile::tempdir().unwrap(), SafeUrl::new("http://one.test/APKINDEX.adb"));
         let kind = |working| {
             let documents = Documents::within(directory.path(), Arc::new(Allowance::new(working, 0)));
-            read_adb(&url, b"no index", &Keys::of(&Files::new()), &documents).unwrap_err().kind()
+            read_adb(&url, b"no index", &Keys::of(&Files::new()), &documents).unwrap_err().code()
         };
         assert_eq!(kind(2 * adb::LARGEST - 1), "too-much");
         assert_eq!(kind(2 * adb::LARGEST), "malformed");

@@ -529,7 +529,7 @@ mod tests {
         assert!((30_000..=70_000).contains(&most), "{most}");
 
         let kinds = |available: &Available| {
-            available.failures().iter().map(|failure| failure.error.kind()).collect::<Vec<_>>()
+            available.failures().iter().map(|failure| failure.error.code()).collect::<Vec<_>>()
         };
         // One that is too much alone is told, and so is what stays of too many.
         assert_eq!(kinds(&many.refresh(2, Allowance::new(29_999, 1 << 20))), ["too-much", "too-much"]);

@@ -32,7 +32,7 @@ fn available(served: &Server, repositories: &str) -> Available {
 }
 
 fn kinds(available: &Available) -> Vec<&'static str> {
-    available.failures.iter().map(|failure| failure.error.kind()).collect()
+    available.failures.iter().map(|failure| failure.error.code()).collect()
 }
 
 fn versions(available: &Available, name: &str) -> Vec<(String, String, String)> {

@@ -33,7 +33,7 @@ pub(crate) fn refresh_at(files: &Files, kept: &Kept, now: Timestamp) -> Availabl
 
 /// The kinds of all failures.
 pub(crate) fn kinds(available: &Available) -> Vec<&'static str> {
-    available.failures().iter().map(|failure| failure.error.kind()).collect()
+    available.failures().iter().map(|failure| failure.error.code()).collect()
 }
 
 fn files(pairs: &[(&str, &[u8])]) -> Files {

@@ -58,7 +58,7 @@ impl Story {
         let [failure] = available.failures() else { panic!("{:?}", available.failures()) };
         assert!(failure.place.ends_with("sources.list:1"), "{failure:?}");
         assert!(available.suites().iter().any(|suite| suite.suite == "good"), "the other source is hidden");
-        (failure.error.kind().to_owned(), failure.error.to_string(), failure.kept)
+        (failure.error.code().to_owned(), failure.error.to_string(), failure.kept)
     }
 
     fn refused(&self) -> (String, String, bool) {
