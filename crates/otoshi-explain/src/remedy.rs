@@ -138,7 +138,7 @@ pub enum Remedy {
 
 impl Remedy {
     /// The words, where it is nothing else.
-    pub fn into_words(self) -> Option<String> {
+    pub(crate) fn into_words(self) -> Option<String> {
         match self {
             Self::Words(words) => Some(words),
             _ => None,

@@ -27,7 +27,7 @@ impl Validators {
     }
 
     /// The headers of a request that is to be answered only where something else is there now; none where nothing is known.
-    pub fn conditions(&self) -> HeaderMap {
+    pub(crate) fn conditions(&self) -> HeaderMap {
         let all = [(IF_NONE_MATCH, &self.etag), (IF_MODIFIED_SINCE, &self.last_modified)];
         let value = |value: &Option<String>| HeaderValue::from_str(value.as_deref()?).ok();
         all.into_iter().filter_map(|(name, text)| Some((name, value(text)?))).collect()

@@ -30,5 +30,5 @@ pub use crate::conditional::Validators;
 pub use crate::error::{HttpError, RequestError, is_certificate_error, reason};
 pub use crate::exchange::{ExchangeError, PostError, Reply, Target, get_over, post_over, status_over};
 pub use crate::get::{Get, Getter, Got, Secret};
-pub use crate::retry::{Backoff, Failure, Retries, is_transient, retry_after};
+pub use crate::retry::{Backoff, Failure, Retries};
 pub use crate::url::{SafeUrl, authority_of, host_in};

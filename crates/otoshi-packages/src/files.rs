@@ -101,7 +101,7 @@ impl Files {
     }
 
     /// Returns the places that links lead to and at which nothing lies here: a file there was not read, or is not there.
-    pub fn dangling(&self) -> BTreeSet<String> {
+    pub(crate) fn dangling(&self) -> BTreeSet<String> {
         let missing = |(path, _)| {
             let end = self.resolve(path)?;
             let start = format!("{end}/");

@@ -26,7 +26,7 @@ mod available;
 mod documents;
 mod error;
 mod fetch;
-pub mod files;
+mod files;
 pub mod installed;
 mod pattern;
 pub mod roots;

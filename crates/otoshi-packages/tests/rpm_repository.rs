@@ -338,7 +338,7 @@ fn what_is_not_as_signed_is_refused_with_the_reason() {
     fixture.served.set_down(true);
     let available = ours();
     assert!(
-        available.failures.iter().all(|failure| failure.kept && failure.error.kind() == "fetch"),
+        available.failures.iter().all(|failure| failure.kept && failure.error.code() == "fetch"),
         "{:?}",
         available.failures
     );

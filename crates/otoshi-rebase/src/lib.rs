@@ -15,7 +15,7 @@
 
 pub mod compose;
 pub mod index;
-pub mod merge;
+mod merge;
 pub mod proof;
 pub mod seam;
 

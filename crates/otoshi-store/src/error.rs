@@ -65,7 +65,7 @@ fn other_format(found: &str, supported: u32) -> &'static str {
 
 impl StoreError {
     /// Whether it says no more than that nothing can be written there.
-    pub fn is_read_only(&self) -> bool {
+    pub(crate) fn is_read_only(&self) -> bool {
         matches!(self.system(), Some(ErrorKind::ReadOnlyFilesystem | ErrorKind::PermissionDenied))
     }
 

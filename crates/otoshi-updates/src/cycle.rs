@@ -71,7 +71,7 @@ pub struct Release {
 
 impl Release {
     /// When nobody mends it any more in the repositories that it has.
-    pub fn last_day(&self) -> Option<Date> {
+    pub(crate) fn last_day(&self) -> Option<Date> {
         self.extended.or(self.end)
     }
 
@@ -106,7 +106,7 @@ pub enum CyclesError {
 
 impl Cycles {
     /// The table in the program.
-    pub fn built_in() -> Self {
+    pub(crate) fn built_in() -> Self {
         // A test reads it.
         Self::parse(BUILT_IN)
             .unwrap_or_else(|_| Self { date: Date::constant(1970, 1, 1), products: BTreeMap::new() })

@@ -33,7 +33,7 @@ mod repositories;
 mod stop;
 mod subject;
 mod table;
-pub mod tag;
+mod tag;
 mod unknown;
 mod update;
 
@@ -44,4 +44,5 @@ pub use report::{
     Counts, CyclesUsed, Failed, Finding, FindingKind, Location, Looked, PackageUpdate, Report, State,
     Unknown, UnknownKind, Verdict, schema,
 };
+pub use tag::Level;
 pub use update::{Left, LockChange, Update, UpdateOptions, Updated};

@@ -182,7 +182,7 @@ pub(crate) fn choose_beside(
 /// Returns the names of the packages that no root can do without, sorted.
 ///
 /// Fails where what is kept of an index is damaged.
-pub fn essential(available: &Available) -> Result<Vec<String>, RootError> {
+pub(super) fn essential(available: &Available) -> Result<Vec<String>, RootError> {
     let mut names = std::collections::BTreeSet::new();
     for suite in available.suites() {
         let essential = (0..suite.index.len()).filter(|number| suite.index.importance(*number).1);

@@ -43,7 +43,7 @@ use crate::apt::Available;
 use crate::fetch::{Answer, Fetch, Request};
 
 pub use deb::{ControlFile, Deb, DebError};
-pub use depends::{Chosen, Dependency, Relation, choose, essential, parse as parse_dependencies};
+pub use depends::{Chosen, Dependency, Relation, choose, parse as parse_dependencies};
 pub use distroless::{FOR_SCRIPTS, layer};
 pub use error::RootError;
 use error::named;

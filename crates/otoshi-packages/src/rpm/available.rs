@@ -10,7 +10,7 @@ use rayon::prelude::*;
 
 use super::modules::{Filter, Modules};
 use super::primary::{self, Record};
-use super::repomd::{Listed, Repomd};
+use super::repomd::{Checksum, Listed, Repomd};
 use super::settings::{Repository, Settings};
 use super::{mirrors, updateinfo};
 use crate::apt::{Keyring, Signed};
@@ -32,7 +32,7 @@ const DECOMPRESSED: u64 = 4 << 30;
 /// The most repositories that are asked.
 const MOST: usize = 200;
 /// The form of what is kept; another one makes it anew.
-const FORM: &str = "1";
+const FORM: &str = "2";
 
 /// Holds what an image's repositories have.
 #[derive(Debug, Default)]
@@ -225,7 +225,7 @@ impl Packages {
 impl Repository {
     /// Says whether a package never comes from here.
     fn excludes(&self, record: &Record<'_>) -> bool {
-        let Record { name, version, architecture, .. } = record;
+        let Record { name, version, architecture } = record;
         let short = version.split_once(':').map_or(*version, |(_, short)| short);
         let number = short.split_once('-').map_or(short, |(number, _)| number);
         let forms = [
@@ -304,7 +304,7 @@ impl Asking<'_> {
     }
 
     /// Its addresses, and what a metalink says its list of files may be.
-    fn addresses(self) -> Result<(Vec<String>, Vec<super::Checksum>), RepositoryError> {
+    fn addresses(self) -> Result<(Vec<String>, Vec<Checksum>), RepositoryError> {
         let Repository { addresses, mirrors, metalink, .. } = self.repository;
         let get = |url: &str| Ok(self.documents.get(url, SMALL, self.fetch)?.bytes);
         let malformed =
@@ -342,7 +342,7 @@ impl Asking<'_> {
     fn at(
         self,
         address: &str,
-        checksums: &[super::Checksum],
+        checksums: &[Checksum],
     ) -> Result<(Answered, Vec<RepositoryError>), RepositoryError> {
         let url = format!("{address}/repodata/repomd.xml");
         let document = self.documents.get(&url, SMALL, self.fetch)?;

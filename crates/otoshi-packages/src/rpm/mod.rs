@@ -25,9 +25,6 @@ mod updateinfo;
 mod xml;
 
 pub use self::available::{Available, Candidate, Version};
-pub use self::modules::{Module, Modules};
-pub use self::primary::Record;
-pub use self::repomd::{Checksum, Listed, Repomd};
 pub use self::settings::{Repository, Settings};
 
 /// Parsers of files that strangers wrote, for fuzzing: whatever the input, they end, and nothing panics.

@@ -23,31 +23,31 @@ const KEPT: usize = 64 << 20;
 
 /// Holds the streams that repositories have.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Modules {
+pub(super) struct Modules {
     /// The streams, one for each context in which it was built.
-    pub streams: Vec<Module>,
+    pub(super) streams: Vec<Module>,
     /// The stream of a module that is on where nobody chose.
-    pub defaults: BTreeMap<String, String>,
+    pub(super) defaults: BTreeMap<String, String>,
 }
 
 /// A stream of a module, built in one context.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Module {
+pub(super) struct Module {
     /// The module's name.
-    pub name: String,
+    pub(super) name: String,
     /// The stream.
-    pub stream: String,
+    pub(super) stream: String,
     /// The context.
-    pub context: String,
+    pub(super) context: String,
     /// Its packages, as `NAME-EPOCH:VERSION-RELEASE.ARCHITECTURE`.
-    pub artifacts: Vec<String>,
+    pub(super) artifacts: Vec<String>,
     /// Sets of modules, one of which must be on: streams by name; no stream stands for any.
-    pub requires: Vec<BTreeMap<String, Vec<String>>>,
+    pub(super) requires: Vec<BTreeMap<String, Vec<String>>>,
 }
 
 impl Modules {
     /// Reads the file, one document of it after the other; fails with what is wrong with it.
-    pub fn read(source: impl BufRead) -> Result<Self, String> {
+    pub(super) fn read(source: impl BufRead) -> Result<Self, String> {
         let mut reading = Reading::default();
         let mut values = 0;
         let mut documents = Documents { source, line: Vec::new() };

@@ -1,7 +1,7 @@
 //! `primary.xml`: the packages of a repository, of which a few words each are kept, a line for each package.
 //!
 //! ```text
-//! NAME <tab> ARCHITECTURE <tab> [EPOCH:]VERSION-RELEASE <tab> source package's file
+//! NAME <tab> ARCHITECTURE <tab> [EPOCH:]VERSION-RELEASE
 //! ```
 //!
 //! Source: createrepo_c's schema `primary.rng`.
@@ -16,15 +16,13 @@ const LARGEST: usize = 256 << 20;
 
 /// A version of a package in a repository.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Record<'a> {
+pub(super) struct Record<'a> {
     /// The name.
-    pub name: &'a str,
+    pub(super) name: &'a str,
     /// The architecture.
-    pub architecture: &'a str,
+    pub(super) architecture: &'a str,
     /// Epoch (where it is not zero), version and release.
-    pub version: &'a str,
-    /// The file of the source package that it was built from.
-    pub source: &'a str,
+    pub(super) version: &'a str,
 }
 
 /// Brings the file into the short form; fails with what is wrong with it.
@@ -40,8 +38,7 @@ pub(super) fn reduce(source: impl BufRead) -> Result<String, String> {
 /// Reads a line of the short form.
 pub(super) fn record(line: &str) -> Option<Record<'_>> {
     let mut parts = line.split('\t');
-    let (name, architecture, version) = (parts.next()?, parts.next()?, parts.next()?);
-    Some(Record { name, architecture, version, source: parts.next()? })
+    Some(Record { name: parts.next()?, architecture: parts.next()?, version: parts.next()? })
 }
 
 /// Epoch, version and release as rpm writes them.
@@ -59,7 +56,6 @@ struct Reading {
     name: String,
     architecture: String,
     version: String,
-    source: String,
 }
 
 impl Elements for Reading {
@@ -67,7 +63,7 @@ impl Elements for Reading {
         match path {
             "/metadata" => self.seen = true,
             "/metadata/package" => {
-                for field in [&mut self.name, &mut self.architecture, &mut self.version, &mut self.source] {
+                for field in [&mut self.name, &mut self.architecture, &mut self.version] {
                     field.clear();
                 }
             }
@@ -84,19 +80,18 @@ impl Elements for Reading {
         match path {
             "/metadata/package/name" => text.clone_into(&mut self.name),
             "/metadata/package/arch" => text.clone_into(&mut self.architecture),
-            "/metadata/package/format/sourcerpm" => text.clone_into(&mut self.source),
             "/metadata/package" => {
-                let fields = [&self.name, &self.architecture, &self.version, &self.source];
+                let fields = [&self.name, &self.architecture, &self.version];
                 let odd = fields.iter().any(|field| field.contains(['\t', '\n']));
-                if self.name.is_empty() || self.architecture.is_empty() || self.version.is_empty() || odd {
+                if odd || fields.iter().any(|field| field.is_empty()) {
                     return Err(format!(
                         "the package {:?} lacks its name, architecture or version",
                         self.name
                     ));
                 }
-                let [name, architecture, version, source] = fields;
+                let [name, architecture, version] = fields;
                 // Writing to a string does not fail.
-                let _ = writeln!(self.lines, "{name}\t{architecture}\t{version}\t{source}");
+                let _ = writeln!(self.lines, "{name}\t{architecture}\t{version}");
                 if self.lines.len() > LARGEST {
                     return Err("it has too many packages".to_owned());
                 }
@@ -118,7 +113,7 @@ mod tests {
                     <format><rpm:sourcerpm>s-2-3.src.rpm</rpm:sourcerpm><rpm:provides><rpm:entry name=\"x\"/>\
                     </rpm:provides></format></package></metadata>";
         let lines = reduce(text.as_bytes()).unwrap();
-        assert_eq!(lines, "a\tnoarch\t1:2-3\ts-2-3.src.rpm\n");
+        assert_eq!(lines, "a\tnoarch\t1:2-3\n");
         assert_eq!(record(lines.trim_end()).unwrap().version, "1:2-3");
         assert!(reduce(&text.as_bytes()[..60]).is_err());
         assert!(reduce(&b"<metadata><package><name>a</name></package></metadata>"[..]).is_err());

@@ -13,31 +13,29 @@ const MOST: usize = 200;
 
 /// Holds what a repository lists.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Repomd {
+pub(super) struct Repomd {
     /// The files by type, as `primary` or `modules`.
-    pub files: BTreeMap<String, Listed>,
-    /// When it was made, in seconds since 1970, or a number that only grows; `None` where it does not say.
-    pub revision: Option<u64>,
+    pub(super) files: BTreeMap<String, Listed>,
 }
 
 /// A file that a repository lists.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Listed {
+pub(super) struct Listed {
     /// Its place, relative to the repository's address.
-    pub href: String,
+    pub(super) href: String,
     /// Its hash as it is sent.
-    pub checksum: Checksum,
+    pub(super) checksum: Checksum,
     /// Its size as it is sent, in bytes; `None` where it is not said.
-    pub size: Option<u64>,
+    pub(super) size: Option<u64>,
 }
 
 /// A hash that can be checked.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Checksum(pub Digest);
+pub(super) struct Checksum(pub(super) Digest);
 
 impl Checksum {
     /// Reads a hash; fails for one that can be forged, or is not known.
-    pub fn new(kind: &str, hex: &str) -> Result<Self, String> {
+    pub(super) fn new(kind: &str, hex: &str) -> Result<Self, String> {
         match kind {
             "sha256" | "sha512" => format!("{kind}:{hex}")
                 .parse()
@@ -49,7 +47,7 @@ impl Checksum {
     }
 
     /// Says whether some bytes have it.
-    pub fn is_of(&self, bytes: &[u8]) -> bool {
+    pub(super) fn is_of(&self, bytes: &[u8]) -> bool {
         let mut hasher = match self.0.algorithm() {
             Algorithm::Sha256 => Hasher::sha256(),
             Algorithm::Sha512 => Hasher::new(Algorithm::Sha512),
@@ -61,7 +59,7 @@ impl Checksum {
 
 impl Repomd {
     /// Reads the file; fails with what is wrong with it.
-    pub fn parse(bytes: &[u8]) -> Result<Self, String> {
+    pub(super) fn parse(bytes: &[u8]) -> Result<Self, String> {
         let mut reading = Reading::default();
         walk(bytes, &mut reading)?;
         if !reading.seen {
@@ -99,7 +97,6 @@ impl Elements for Reading {
 
     fn end(&mut self, path: &str, text: &str) -> Result<(), String> {
         match path {
-            "/repomd/revision" => self.repomd.revision = text.parse().ok(),
             "/repomd/data/checksum" => text.clone_into(&mut self.checksum),
             "/repomd/data/size" => self.size = text.parse().ok(),
             // Of other files neither place nor hash matters.
@@ -138,7 +135,7 @@ mod tests {
     #[test]
     fn files_are_listed_with_their_hashes() {
         let found = Repomd::parse(repomd("sha256", "repodata/a&amp;b.xml").as_bytes()).unwrap();
-        assert_eq!((found.revision, found.files.len()), (Some(7), 1));
+        assert_eq!(found.files.len(), 1);
         let primary = &found.files["primary"];
         assert_eq!((&primary.href[..], primary.size), ("repodata/a&b.xml", Some(0)));
         assert!(primary.checksum.is_of(b"") && !primary.checksum.is_of(b"x"));

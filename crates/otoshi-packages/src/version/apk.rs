@@ -41,16 +41,6 @@ pub fn compare(left: &str, right: &str) -> Ordering {
     b.kind.cmp(&a.kind)
 }
 
-/// Says whether a text is a version that apk accepts.
-pub fn is_valid(version: &str) -> bool {
-    let mut tokens = Tokens::new(version);
-    let mut token = tokens.first();
-    while !matches!(token.kind, Kind::End | Kind::Invalid) {
-        token = tokens.next(token.kind);
-    }
-    token.kind == Kind::End
-}
-
 /// The parts of a version, in the order in which they may stand.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Kind {
@@ -166,7 +156,17 @@ impl<'a> Tokens<'a> {
 mod tests {
     use std::cmp::Ordering;
 
-    use super::{compare, is_valid};
+    use super::{Kind, Tokens, compare};
+
+    /// Whether a text is a version that apk accepts.
+    fn is_valid(version: &str) -> bool {
+        let mut tokens = Tokens::new(version);
+        let mut token = tokens.first();
+        while !matches!(token.kind, Kind::End | Kind::Invalid) {
+            token = tokens.next(token.kind);
+        }
+        token.kind == Kind::End
+    }
 
     /// Oldest first.
     const SORTED: [&str; 26] = [

@@ -34,7 +34,7 @@ impl<'a> Parts<'a> {
 }
 
 /// Says why dpkg would not read a version; `None` where it would, with a warning or without.
-pub fn refusal(version: &str) -> Option<&'static str> {
+pub(crate) fn refusal(version: &str) -> Option<&'static str> {
     let parts = Parts::of(version);
     let has_epoch = version.contains(':');
     if version.trim().is_empty() {

@@ -119,7 +119,7 @@ impl Elf {
     }
 
     /// Says whether a program of the other file's form can load it.
-    pub fn fits(&self, other: &Self) -> bool {
+    pub(super) fn fits(&self, other: &Self) -> bool {
         (self.is_64, self.is_big, self.machine) == (other.is_64, other.is_big, other.machine)
     }
 
@@ -144,7 +144,7 @@ impl Elf {
     }
 
     /// Returns the undefined symbols that must be found.
-    pub fn imports(&self) -> impl Iterator<Item = &[u8]> {
+    pub(super) fn imports(&self) -> impl Iterator<Item = &[u8]> {
         self.imports.0.split(|byte| *byte == 0).filter(|name| !name.is_empty())
     }
 

@@ -175,7 +175,7 @@ fn key(diff_id: &DiffId) -> String {
 }
 
 /// Recalls the facts of a layer.
-pub fn recall(home: &Home, diff_id: &DiffId) -> Option<Layer<Facts>> {
+fn recall(home: &Home, diff_id: &DiffId) -> Option<Layer<Facts>> {
     let key = key(diff_id);
     let Remembered(facts) = home.records().get(&key)?;
     home.records().touch::<Remembered>(&key);
@@ -185,7 +185,7 @@ pub fn recall(home: &Home, diff_id: &DiffId) -> Option<Layer<Facts>> {
 /// Reads the facts of a layer, and remembers them. The layer must be in the store.
 ///
 /// Fails as [`of_layer`] does; where they cannot be remembered, they are read again next time.
-pub fn learn(home: &Home, layer: &ImageLayer) -> Result<Layer<Facts>, LayerError> {
+fn learn(home: &Home, layer: &ImageLayer) -> Result<Layer<Facts>, LayerError> {
     let facts = Remembered(of_layer(home.layout(), layer)?);
     // What is not remembered is read again.
     let _ = home.records().put(&key(&layer.diff_id), &facts);

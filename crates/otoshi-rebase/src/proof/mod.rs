@@ -32,7 +32,7 @@ use serde::{Deserialize, Serialize};
 pub use self::cache::Cache;
 pub use self::elf::{Elf, ElfError};
 pub use self::examined::Examined;
-pub use self::facts::{Content, Facts, all, is_known, learn, of_layer, of_tar, recall, together};
+pub use self::facts::{Content, Facts, all, is_known, of_layer, of_tar, together};
 pub use self::finding::{Finding, Kind, Waiver, WaiverError, judge};
 use self::report::Report;
 pub use self::side::Base;

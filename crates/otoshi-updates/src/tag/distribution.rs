@@ -29,13 +29,13 @@ const OTHERS: &[&str] = &[
 
 /// A distribution that a tag names.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Distribution {
+pub(crate) struct Distribution {
     /// Which one, such as `debian`.
-    pub family: String,
+    pub(crate) family: String,
     /// The release's numbers; none where the tag does not say them, as in `20-alpine`.
-    pub release: Option<Vec<u64>>,
+    pub(crate) release: Option<Vec<u64>>,
     /// Whether it is named by its code name.
-    pub by_name: bool,
+    pub(crate) by_name: bool,
 }
 
 impl Distribution {
@@ -69,7 +69,7 @@ impl Distribution {
     }
 
     /// Which of two releases of one distribution is newer; `None` where they cannot be compared.
-    pub fn compare(&self, other: &Self) -> Option<Ordering> {
+    pub(crate) fn compare(&self, other: &Self) -> Option<Ordering> {
         if self.family != other.family {
             return None;
         }

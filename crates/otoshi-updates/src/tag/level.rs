@@ -19,7 +19,7 @@ pub enum Level {
 
 impl Level {
     /// Its name in reports.
-    pub fn as_str(self) -> &'static str {
+    pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Patch => "patch",
             Self::Minor => "minor",

@@ -24,8 +24,6 @@ mod tests;
 mod time;
 mod variant;
 
-pub use distribution::Distribution;
 pub use level::Level;
-pub use parts::{Form, Stage, Tag, Version};
-pub use suggest::{Candidate, Suggestions, Unclear, suggest};
-pub(crate) use suggest::{is_successor, slots};
+pub(crate) use parts::{Form, Tag};
+pub(crate) use suggest::{Unclear, is_successor, slots, suggest};

@@ -8,22 +8,22 @@ use crate::cycle::Cycles;
 
 /// A tag, taken apart.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Tag {
+pub(crate) struct Tag {
     /// The tag as it is written.
-    pub text: String,
+    pub(crate) text: String,
     /// What stands before the version, such as `v` or `jdk-`.
-    pub prefix: String,
+    pub(crate) prefix: String,
     /// The version; `None` where the tag has none, as `latest` and `bookworm-slim`.
-    pub version: Option<Version>,
+    pub(crate) version: Option<Version>,
     /// The distribution below.
-    pub distribution: Option<Distribution>,
+    pub(crate) distribution: Option<Distribution>,
     /// The words that are nothing of the above, in their order.
-    pub flavour: Vec<String>,
+    pub(crate) flavour: Vec<String>,
 }
 
 /// What a tag is to those who look for a newer one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Form {
+pub(crate) enum Form {
     /// It is one of a series, in which there may be newer ones.
     Series,
     /// It says no more than which branch it is on, as `latest` and `slim`: what is newer moves it.
@@ -36,7 +36,7 @@ pub enum Form {
 
 impl Form {
     /// Says what form a tag has.
-    pub fn of(tag: &str, cycles: &Cycles) -> Self {
+    pub(crate) fn of(tag: &str, cycles: &Cycles) -> Self {
         match Tag::parse(tag, cycles) {
             None => Self::Commit,
             Some(tag) if tag.version.is_some() || tag.distribution.is_some() => Self::Series,
@@ -48,18 +48,18 @@ impl Form {
 
 /// A version in a tag.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Version {
+pub(crate) struct Version {
     /// The numbers.
-    pub numbers: Vec<u64>,
+    pub(crate) numbers: Vec<u64>,
     /// A pre-release comes before the release.
-    pub stage: Stage,
+    pub(crate) stage: Stage,
     /// Numbers after the version, such as a packager's revision or a date.
-    pub revision: Vec<u64>,
+    pub(crate) revision: Vec<u64>,
 }
 
 /// How far a version is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Stage {
+pub(crate) enum Stage {
     /// Anything that is not even an alpha.
     Development(u64),
     /// An alpha.
@@ -74,7 +74,7 @@ pub enum Stage {
 
 impl Version {
     /// Whether its first number is a year, a date, or a time in seconds.
-    pub fn is_calendar(&self) -> bool {
+    pub(crate) fn is_calendar(&self) -> bool {
         self.numbers.first().is_some_and(|first| is_year(*first) || is_date(*first) || is_seconds(*first))
     }
 
@@ -86,7 +86,7 @@ impl Version {
 
 impl Tag {
     /// Takes a tag apart; `None` for what names a commit, a signature, or a build by its number alone.
-    pub fn parse(text: &str, cycles: &Cycles) -> Option<Self> {
+    pub(crate) fn parse(text: &str, cycles: &Cycles) -> Option<Self> {
         let lower = text.to_ascii_lowercase();
         let artifact = [".sig", ".att", ".sbom"].iter().any(|end| lower.ends_with(end));
         if !text.is_ascii() || artifact || ["sha256-", "sha512-"].iter().any(|start| lower.starts_with(start))

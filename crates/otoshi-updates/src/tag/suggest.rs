@@ -24,29 +24,29 @@ use crate::kind::FindingKind;
 
 /// A tag that is newer.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Candidate {
+pub(crate) struct Candidate {
     /// The tag.
-    pub tag: Tag,
+    pub(crate) tag: Tag,
     /// How large the step is.
-    pub level: Level,
+    pub(crate) level: Level,
 }
 
 /// What there is, the newest first.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Suggestions {
+pub(crate) struct Suggestions {
     /// Newer versions of the same flavour.
-    pub versions: Vec<Candidate>,
+    pub(crate) versions: Vec<Candidate>,
     /// The same version on newer distributions.
-    pub distributions: Vec<Candidate>,
+    pub(crate) distributions: Vec<Candidate>,
     /// Where there is nothing of both, though the repository goes on: newer versions on the next distribution that has any.
-    pub successors: Vec<Candidate>,
+    pub(crate) successors: Vec<Candidate>,
     /// Where there is nothing at all: what may be newer.
-    pub unclear: Option<Unclear>,
+    pub(crate) unclear: Option<Unclear>,
 }
 
 /// A tag that may be newer than the one in use.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Unclear {
+pub(crate) enum Unclear {
     /// One of another form.
     Form(String),
     /// One of another variant: nothing newer has the one in use.
@@ -70,7 +70,7 @@ pub(crate) fn is_successor(found: &Suggestions, candidate: &Candidate) -> bool {
 }
 
 /// Finds what is newer than a tag of a repository among the repository's tags.
-pub fn suggest(
+pub(crate) fn suggest(
     repository: &str,
     current: &str,
     tags: impl IntoIterator<Item = impl AsRef<str>>,

@@ -1,7 +1,11 @@
 use jiff::civil::{Date, date};
 use proptest::prelude::*;
 
-use super::*;
+use super::{
+    parts::Stage,
+    suggest::{Candidate, Suggestions},
+    *,
+};
 use crate::Cycles;
 
 const TODAY: Date = date(2026, 2, 1);
