@@ -656,7 +656,7 @@ timeout = "0s"
         assert!(alone.contains("[build] inspect-https needs ca-certificates"), "{alone}");
         let both = "inspect-https = true\nca-certificates = \"host\"";
         for (more, part) in [
-            ("network-cache = \"off\"", "has nothing to do"),
+            ("network-cache = \"off\"", "has no effect"),
             ("network = \"host\"", "have a network of their own"),
             ("network = \"none\"", "have a network of their own"),
         ] {

@@ -357,7 +357,7 @@ mod tests {
         fs::write(&path, [0; 7]).unwrap();
         File::options().write(true).open(&path).unwrap().set_modified(time).unwrap();
         assert_eq!(snapshots.check(&damaged, Depth::Use), Ok(()), "the machine was not started anew");
-        assert!(snapshots.check(&damaged, Depth::All).unwrap_err().contains("hold something else"));
+        assert!(snapshots.check(&damaged, Depth::All).unwrap_err().contains("hold something other"));
         assert_eq!(snapshots.check(&whole, Depth::All), Ok(()));
 
         let seal = |id: &SnapshotId| snapshots.directory(id).join(seal::FILE);
