@@ -2,7 +2,8 @@
 //!
 //! A test that needs more than any machine has says so first: what makes its surroundings calls [`require`], and the test takes
 //! them with [`given!`]. Where something is missing, the test prints in red what that is and which package has it, and passes
-//! over; with `OTOSHI_TEST_STRICT=1`, which `cargo xtask test` sets, it fails.
+//! over; with `OTOSHI_TEST_STRICT=1`, which `cargo xtask test` sets, it fails. What only the test itself can find out to be missing
+//! it takes in the same way, as a [`Missing::new`].
 //!
 //! ```
 //! use otoshi_test::{Missing, Need, given, require};
